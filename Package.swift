@@ -1,0 +1,88 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// The settings of every Swift target: language mode 6, warnings are errors, existentials are spelled out.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies,
+        swiftSettings: strict)
+}
+
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser", package: "swift-argument-parser")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "nbdext",
+    products: [
+        .executable(name: "nbdext", targets: ["nbdext"]),
+        .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // C: what the Swift importer cannot see, layouts that two processes share, system libraries.
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "CParallelTasks"),
+        .systemLibrary(name: "CURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+
+        // From the bottom up.
+        layer("Platform", ["CLinux"]),
+        layer("MemberIO"),
+        layer("SCSI"),
+        layer("NBDProtocol"),
+        layer("HardwareBus", ["Platform"]),
+        layer("Members", ["Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
+        layer("RAID", ["MemberIO"]),
+        layer("ArrayStore", ["RAID", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer("RAIDControllerInterface"),
+        layer(
+            "RAIDController",
+            [
+                "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
+                "MemberIO", "Platform", "CISAL",
+            ]),
+        layer("SCSIControllerDriverKit", ["CParallelTasks", "HardwareBus", "Platform"]),
+        layer("RAIDDriver", ["SCSIControllerDriverKit", "RAIDControllerInterface"]),
+        layer("DriverHost", ["SCSIControllerDriverKit", "HardwareBus", "Platform"]),
+        layer("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
+        layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
+        layer("BlockStorage", ["SCSIArchitectureModel", "Platform"]),
+        layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
+        .executableTarget(
+            name: "nbdext",
+            dependencies: [
+                "NBDServer", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
+                "RAIDDriver", "RAIDController", "ArrayStore", "Members", "HardwareBus", "Platform", argumentParser,
+            ],
+            swiftSettings: strict),
+
+        tests("Platform"),
+        tests("NBDProtocol"),
+        tests("NBDServer", ["NBDProtocol", "BlockStorage", "Platform"]),
+        tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "SCSI", "Platform"]),
+        tests("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
+        tests("SCSI"),
+        tests("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
+        tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        tests("RAID", ["MemberIO"]),
+        tests("Members", ["MemberIO", "Platform"]),
+        tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
+        .testTarget(name: "StyleTests", swiftSettings: strict),
+        .testTarget(name: "IntegrationTests", dependencies: ["nbdext"], swiftSettings: strict),
+    ]
+)

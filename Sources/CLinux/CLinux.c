@@ -1,0 +1,97 @@
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int result(long value) { return value < 0 ? -errno : (int)value; }
+
+int nbdext_memfd(const char *name, int64_t size) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return -errno;
+    if (ftruncate(fd, size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static int allocate(int fd, int mode, int64_t offset, int64_t length) {
+    int status;
+    do {
+        status = fallocate(fd, mode, offset, length);
+    } while (status < 0 && errno == EINTR);
+    return result(status);
+}
+
+int nbdext_punch_hole(int fd, int64_t offset, int64_t length) {
+    return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int nbdext_zero_range(int fd, int64_t offset, int64_t length) {
+    return allocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int nbdext_reserve(int fd, int64_t offset, int64_t length) {
+    return allocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int nbdext_lock_file(int fd) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return result(fcntl(fd, F_OFD_SETLK, &lock));
+}
+
+int nbdext_supports_nowait_write(int fd, int64_t offset) {
+    char byte;
+    if (pread(fd, &byte, 1, offset) != 1) return 0;
+    struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+    ssize_t written = pwritev2(fd, &vector, 1, offset, RWF_NOWAIT);
+    return written == 1 || (written < 0 && errno == EAGAIN);
+}
+
+ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait) {
+    ssize_t done;
+    do {
+        done = preadv2(fd, vectors, count, offset, nowait ? RWF_NOWAIT : 0);
+    } while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
+}
+
+ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset) {
+    ssize_t done;
+    do {
+        done = pwritev(fd, vectors, count, offset);
+    } while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
+}
+
+int nbdext_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+void nbdext_name_thread(const char *name) {
+    char truncated[16] = {0};
+    strncpy(truncated, name, sizeof truncated - 1);
+    pthread_setname_np(pthread_self(), truncated);
+}
+
+int nbdext_mutex_init(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+    int status = pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return status;
+}
+
+int nbdext_accept(int fd) {
+    int connection;
+    do {
+        connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    } while (connection < 0 && errno == EINTR);
+    return result(connection);
+}

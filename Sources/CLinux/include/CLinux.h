@@ -1,0 +1,49 @@
+// What Swift's importer of glibc does not show: calls behind _GNU_SOURCE, and macros.
+//
+// Every wrapper returns a negative errno instead of -1, so that no Swift code runs between the call and
+// the reading of errno.
+
+#ifndef NBDEXT_CLINUX_H
+#define NBDEXT_CLINUX_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/// Makes an anonymous memory file of `size` bytes that can be shared with another process: memfd_create(2).
+int nbdext_memfd(const char *name, int64_t size);
+
+/// Frees the blocks of a byte range; it reads as zeros afterwards. fallocate(2), PUNCH_HOLE | KEEP_SIZE.
+int nbdext_punch_hole(int fd, int64_t offset, int64_t length);
+/// Makes a byte range read as zeros and keeps its blocks allocated. fallocate(2), ZERO_RANGE | KEEP_SIZE.
+int nbdext_zero_range(int fd, int64_t offset, int64_t length);
+/// Makes sure that writes to a byte range cannot fail for want of space. fallocate(2), KEEP_SIZE.
+int nbdext_reserve(int fd, int64_t offset, int64_t length);
+
+/// Takes (exclusive) or tests an open-file-description lock on the whole file. fcntl(2), F_OFD_SETLK.
+/// Returns 0, or -EAGAIN when another open file holds it.
+int nbdext_lock_file(int fd);
+
+/// True where a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an
+/// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
+int nbdext_supports_nowait_write(int fd, int64_t offset);
+
+/// preadv2(2)/pwritev2(2) with RWF_NOWAIT when `nowait` is set.
+ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
+ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset);
+
+/// An eventfd(2), non-blocking, close-on-exec.
+int nbdext_eventfd(void);
+
+/// Names the calling thread (at most 15 bytes), for ps and perf. pthread_setname_np(3).
+void nbdext_name_thread(const char *name);
+
+/// Initialises a mutex that spins briefly before it sleeps (PTHREAD_MUTEX_ADAPTIVE_NP).
+int nbdext_mutex_init(pthread_mutex_t *mutex);
+
+/// accept4(2) with SOCK_CLOEXEC.
+int nbdext_accept(int fd);
+
+#endif

@@ -1,0 +1,60 @@
+/// The emulated IOMMU ("device address resolution table") between a card and memory.
+///
+/// Bus addresses are made of windows of 4 GiB; a window maps one contiguous range of memory from its first
+/// byte. The kernel half gives each task slot a window, so one lookup translates an address and proves that
+/// the card may touch the whole range; anything else is a fault, as on Apple silicon.
+///
+/// Threads: `map` and `unmap` belong to the owner of the window; `translate` may run on any thread that was
+/// handed the address after `map` returned.
+public final class DART: Sendable {
+    /// A bus address as a card and a driver see it. Never valid as a CPU address.
+    public typealias BusAddress = UInt64
+
+    struct Window {
+        var base: UInt = 0
+        var byteCount: UInt64 = 0
+        var isWritableByDevice = false
+    }
+
+    static let windowShift: UInt64 = 32
+    // SAFETY: each window has one owner at a time; see "Threads".
+    private nonisolated(unsafe) let windows: UnsafeMutablePointer<Window>
+    public let windowCount: Int
+
+    public init(windowCount: Int) {
+        self.windowCount = windowCount
+        windows = .allocate(capacity: windowCount)
+        windows.initialize(repeating: Window(), count: windowCount)
+    }
+
+    deinit { windows.deallocate() }
+
+    /// Lets the card reach `byteCount` bytes at `memory`, and returns the bus address of the first.
+    public func map(
+        window: Int, memory: UnsafeMutableRawPointer, byteCount: Int, deviceMayWrite: Bool
+    ) -> BusAddress {
+        precondition(window >= 0 && window < windowCount && byteCount <= 1 << Self.windowShift)
+        windows[window] = Window(
+            base: UInt(bitPattern: memory), byteCount: UInt64(byteCount), isWritableByDevice: deviceMayWrite)
+        return UInt64(window + 1) << Self.windowShift
+    }
+
+    public func unmap(window: Int) {
+        windows[window] = Window()
+    }
+
+    /// The memory behind a bus address range, or nil when the range is not mapped in full or the card would
+    /// write to memory that it may only read: a DART fault.
+    public func translate(
+        _ address: BusAddress, byteCount: Int, deviceWrites: Bool
+    ) -> UnsafeMutableRawPointer? {
+        let index = Int(truncatingIfNeeded: address >> Self.windowShift) - 1
+        guard index >= 0, index < windowCount, byteCount >= 0 else { return nil }
+        let window = windows[index]
+        let offset = address & (1 << Self.windowShift - 1)
+        guard offset <= window.byteCount, UInt64(byteCount) <= window.byteCount - offset,
+            window.isWritableByDevice || !deviceWrites
+        else { return nil }
+        return UnsafeMutableRawPointer(bitPattern: window.base + UInt(offset))
+    }
+}

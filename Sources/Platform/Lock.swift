@@ -1,0 +1,38 @@
+import CLinux
+import Glibc
+
+/// A mutual-exclusion lock at a fixed address that spins briefly before it sleeps.
+///
+/// For sections of a microsecond or less; never held across I/O and never recursive. A pthread mutex
+/// rather than `Synchronization.Mutex`, which hands over through the kernel under contention (a priority
+/// inheritance futex in Swift 6.3).
+package struct Lock: ~Copyable, @unchecked Sendable {
+    // SAFETY: the pointer never changes, and pthread mutexes may be used from every thread.
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+
+    package init() {
+        mutex = .allocate(capacity: 1)
+        let status = nbdext_mutex_init(mutex)
+        precondition(status == 0, "pthread_mutex_init failed")
+    }
+
+    deinit {
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
+    }
+
+    @inlinable
+    package func withLock<Result: ~Copyable, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        lock()
+        defer { unlock() }
+        return try body()
+    }
+
+    package func lock() { pthread_mutex_lock(mutex) }
+    package func unlock() { pthread_mutex_unlock(mutex) }
+
+    /// Takes the lock if it is free. Returns whether it did.
+    package func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }
+}

@@ -1,0 +1,16 @@
+import Glibc
+
+/// A system call that failed: what was tried, and the system's reason.
+package struct OSError: Error, CustomStringConvertible, Equatable {
+    /// The errno, positive.
+    package let code: Int32
+    /// What was tried, as it fits after "cannot": "open /dev/x".
+    package let doing: String
+
+    package init(code: Int32, doing: String) {
+        self.code = code
+        self.doing = doing
+    }
+
+    package var description: String { "cannot \(doing): \(String(cString: strerror(code)))" }
+}
