@@ -1,1 +1,67 @@
-// Filled in by its layer.
+/// The register window and the queue formats of the RAID controller card: what its data sheet would say.
+///
+/// The driver allocates two rings in memory and programs their bus addresses. It writes command descriptors,
+/// then the new tail into `submissionTail` (one write for any number of commands). The card writes completion
+/// descriptors, then its producer index into the first word of the completion ring, and asserts its interrupt
+/// line. Indices run freely and wrap at 2^32; a ring's capacity is a power of two.
+public enum RAIDControllerRegister {
+    /// Read only: `RAIDControllerRegister.identity`.
+    public static let identification = 0x00
+    /// Write `controlEnable` after the rings are programmed; write 0 to reset.
+    public static let control = 0x04
+    /// Read only: the number of targets (arrays) behind the card; their IDs are 0 ..< count.
+    public static let targetCount = 0x08
+    /// Bus address of the submission ring, low and high word, and its capacity in entries.
+    public static let submissionBaseLow = 0x10
+    public static let submissionBaseHigh = 0x14
+    public static let submissionCapacity = 0x18
+    /// Doorbell: the free-running index one past the last command written.
+    public static let submissionTail = 0x1C
+    /// Bus address of the completion ring, low and high word, and its capacity in entries.
+    public static let completionBaseLow = 0x20
+    public static let completionBaseHigh = 0x24
+    public static let completionCapacity = 0x28
+    /// Doorbell: the free-running index one past the last completion taken.
+    public static let completionHead = 0x2C
+
+    public static let identity: UInt32 = 0x5241_4944  // "RAID"
+    public static let controlEnable: UInt32 = 1
+}
+
+/// A command as the driver writes it into the submission ring: 64 bytes, native byte order.
+public struct RAIDCommandDescriptor: BitwiseCopyable {
+    /// The driver's name for the command; comes back in the completion.
+    public var tag: UInt32 = 0
+    public var targetID: UInt16 = 0
+    public var logicalUnit: UInt8 = 0
+    public var cdbSize: UInt8 = 0
+    public var cdb: InlineArray<16, UInt8> = .init(repeating: 0)
+    /// Bus address and length of the data, one contiguous range.
+    public var dataAddress: UInt64 = 0
+    public var dataByteCount: UInt64 = 0
+    /// 0 none, 1 host to card, 2 card to host.
+    public var direction: UInt8 = 0
+
+    public init() {}
+
+    /// Bytes from one descriptor to the next in the ring.
+    public static let stride = 64
+}
+
+/// A completion as the card writes it: 64 bytes.
+public struct RAIDCompletionDescriptor: BitwiseCopyable {
+    public var tag: UInt32 = 0
+    /// SCSI status: 0 GOOD, 2 CHECK CONDITION, ...
+    public var status: UInt8 = 0
+    public var senseByteCount: UInt8 = 0
+    /// Set when the card was told to abort the command or could not reach its memory; `status` is then void.
+    public var transportError: UInt8 = 0
+    public var dataByteCount: UInt64 = 0
+    public var sense: InlineArray<32, UInt8> = .init(repeating: 0)
+
+    public init() {}
+
+    public static let stride = 64
+    /// Byte offset of the first descriptor in the ring; the producer index (UInt32) is at offset 0.
+    public static let ringHeaderByteCount = 64
+}
