@@ -1,1 +1,63 @@
-// Filled in by its layer.
+import SCSIControllerDriverKit
+
+/// How tasks reach the driver.
+package enum DriverMode: String, Sendable, CaseIterable {
+    /// A DEXT; up to 32 slots in one call, answered in shared response slots.
+    case bundled
+    /// A DEXT; one call and one action for each task, copied by value.
+    case legacy
+    /// A KEXT: the kernel calls the driver directly.
+    case kext
+}
+
+/// Why a driver did not start.
+package struct DriverStartError: Error, CustomStringConvertible {
+    /// The call that failed: "UserInitializeController".
+    package let call: String
+    /// What it returned or left undone, and what to change.
+    package let reason: String
+
+    package init(call: String, reason: String) {
+        self.call = call
+        self.reason = reason
+    }
+
+    package var description: String { "the driver did not start: \(call) \(reason)" }
+}
+
+/// What a driver said of itself while it started.
+package struct DriverProperties: Sendable {
+    package var taskCount = 0
+    package var initiatorID: UInt64 = 0
+    package var highestDeviceID: UInt64 = 0
+    package var dma = DMASpecification()
+    package var managesDevices = false
+
+    package init() {}
+}
+
+/// The driver's end of the boundary: runs its calls on the right queues and carries tasks to it.
+///
+/// Threads: the start and `stop` on one control thread; `send` on any.
+package protocol DriverHost: AnyObject, Sendable {
+    var mode: DriverMode { get }
+
+    /// First: the driver initialises itself and reports its limits.
+    func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties
+
+    /// Second: task IDs are assigned and slots are mapped.
+    /// - Returns: the ID that the driver gave to each task object.
+    func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64]
+
+    /// Third: services start. The driver may create targets before this returns, and after.
+    func startServices() throws(DriverStartError)
+
+    /// Carries all waiting submissions to the driver, on this thread unless another one is doing it.
+    func send()
+
+    /// Asks the driver whether it accepts a target.
+    func initializeTarget(_ targetID: UInt64) -> kern_return_t
+
+    /// Ends the driver. No task is outstanding.
+    func stop()
+}

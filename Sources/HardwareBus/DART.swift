@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The emulated IOMMU ("device address resolution table") between a card and memory.
 ///
 /// Bus addresses are made of windows of 4 GiB; a window maps one contiguous range of memory from its first
@@ -19,15 +21,28 @@ public final class DART: Sendable {
     static let windowShift: UInt64 = 32
     // SAFETY: each window has one owner at a time; see "Threads".
     private nonisolated(unsafe) let windows: UnsafeMutablePointer<Window>
+    private nonisolated(unsafe) let pins: UnsafeMutablePointer<Atomic<Bool>>
     public let windowCount: Int
+    /// Windows below this belong to the task slots; the rest are claimed one by one.
+    private let nextWindow: Atomic<Int>
 
-    public init(windowCount: Int) {
+    /// - Parameters:
+    ///   - windowCount: all windows.
+    ///   - reservedCount: the first windows, whose numbers their owners choose themselves.
+    public init(windowCount: Int, reservedCount: Int) {
         self.windowCount = windowCount
+        nextWindow = Atomic(reservedCount)
         windows = .allocate(capacity: windowCount)
         windows.initialize(repeating: Window(), count: windowCount)
+        pins = .allocate(capacity: windowCount)
+        for window in 0..<windowCount { (pins + window).initialize(to: Atomic(false)) }
     }
 
-    deinit { windows.deallocate() }
+    deinit {
+        pins.deinitialize(count: windowCount)
+        pins.deallocate()
+        windows.deallocate()
+    }
 
     /// Lets the card reach `byteCount` bytes at `memory`, and returns the bus address of the first.
     public func map(
@@ -39,8 +54,31 @@ public final class DART: Sendable {
         return UInt64(window + 1) << Self.windowShift
     }
 
+    /// A window that nobody has, or nil when none is left. It is never given back: drivers claim a few, at start.
+    public func claimWindow() -> Int? {
+        let window = nextWindow.add(1, ordering: .relaxed).oldValue
+        return window < windowCount ? window : nil
+    }
+
+    /// Ends the card's access to a window.
     public func unmap(window: Int) {
         windows[window] = Window()
+    }
+
+    /// Says that the card works on the memory behind an address, so that it must not be taken away. The card pins
+    /// a command's address when it takes the command and unpins it before it posts the completion.
+    public func pin(_ address: BusAddress) { setPinned(address, true) }
+
+    /// Ends what `pin` began.
+    public func unpin(_ address: BusAddress) { setPinned(address, false) }
+
+    /// Whether the card works on a window's memory.
+    public func isPinned(window: Int) -> Bool { pins[window].load(ordering: .acquiring) }
+
+    private func setPinned(_ address: BusAddress, _ isPinned: Bool) {
+        let index = Int(truncatingIfNeeded: address >> Self.windowShift) - 1
+        guard index >= 0, index < windowCount else { return }
+        pins[index].store(isPinned, ordering: .releasing)
     }
 
     /// The memory behind a bus address range, or nil when the range is not mapped in full or the card would

@@ -3,7 +3,7 @@ import Glibc
 
 /// A running thread of the operating system. It must be joined exactly once.
 package struct OSThread: ~Copyable, Sendable {
-    private let handle: pthread_t
+    fileprivate let handle: pthread_t
 
     /// Starts a thread that runs `body`.
     ///
@@ -44,3 +44,13 @@ package struct OSThread: ~Copyable, Sendable {
         }
     }
 }
+
+extension OSThread {
+    /// Lets the thread run on by itself; nobody will join it.
+    package consuming func detach() {
+        pthread_detach(handle)
+    }
+}
+
+/// A number that tells threads apart; never 0.
+package func currentThreadID() -> UInt { UInt(pthread_self()) }

@@ -1,0 +1,14 @@
+import Glibc
+
+/// Milliseconds since some fixed moment, good to a few milliseconds and cheap: CLOCK_MONOTONIC_COARSE.
+package func monotonicMilliseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
+    return UInt64(now.tv_sec) * 1000 + UInt64(now.tv_nsec) / 1_000_000
+}
+
+/// Writes a line to standard error in one piece, whoever else writes.
+package func writeDiagnostic(_ text: String) {
+    var text = text
+    text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

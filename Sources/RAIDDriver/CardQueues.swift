@@ -1,0 +1,148 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import RAIDControllerInterface
+import SCSIControllerDriverKit
+import Synchronization
+
+/// The driver's end of the card's two rings. The DEXT and the KEXT share it.
+///
+/// Threads: commands from one queue (the one that runs submissions), completions from one (interrupts).
+final class CardQueues {
+    /// Entries in each ring: more than the task pool, so neither can fill up.
+    static let capacity = 1024
+
+    private let device: IOPCIDevice
+    // Rings and their DMA commands live as long as the card may use them.
+    private let submissionRing: DMAMemory
+    private let completionRing: DMAMemory
+    private var submissionTail: UInt32 = 0
+    private var completionHead: UInt32 = 0
+
+    /// Finds the card, allocates the rings and enables it. Nil when the card is not the expected one or memory
+    /// cannot be had.
+    init?(device: IOPCIDevice) {
+        var identity: UInt32 = 0
+        device.MemoryRead32(0, UInt64(RAIDControllerRegister.identification), &identity)
+        guard identity == RAIDControllerRegister.identity,
+            let submissions = DMAMemory(
+                device: device, byteCount: Self.capacity * RAIDCommandDescriptor.stride),
+            let completions = DMAMemory(
+                device: device,
+                byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
+                    + Self.capacity * RAIDCompletionDescriptor.stride)
+        else { return nil }
+        self.device = device
+        submissionRing = submissions
+        completionRing = completions
+        program(RAIDControllerRegister.submissionBaseLow, address: submissions.busAddress)
+        write(RAIDControllerRegister.submissionCapacity, UInt32(Self.capacity))
+        program(RAIDControllerRegister.completionBaseLow, address: completions.busAddress)
+        write(RAIDControllerRegister.completionCapacity, UInt32(Self.capacity))
+        write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+    }
+
+    /// Resets the card; it forgets the rings.
+    func disable() { write(RAIDControllerRegister.control, 0) }
+
+    var targetCount: UInt32 {
+        var count: UInt32 = 0
+        device.MemoryRead32(0, UInt64(RAIDControllerRegister.targetCount), &count)
+        return count
+    }
+
+    /// Writes a task as the next command. The card sees it after `ringDoorbell`.
+    func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
+        let offset = Int(submissionTail) & (Self.capacity - 1)
+        let command = (submissionRing.base + offset * RAIDCommandDescriptor.stride)
+            .assumingMemoryBound(to: RAIDCommandDescriptor.self)
+        command.pointee.tag = tag
+        command.pointee.targetID = UInt16(truncatingIfNeeded: task.pointee.fTargetID)
+        command.pointee.logicalUnit = task.pointee.fLogicalUnitBytes.1
+        command.pointee.cdbSize = task.pointee.fCommandSize
+        // SAFETY: both are 16 bytes without padding.
+        command.pointee.cdb = unsafeBitCast(task.pointee.fCommandDescriptorBlock, to: InlineArray<16, UInt8>.self)
+        command.pointee.dataAddress = task.pointee.fBufferIOVMAddr
+        command.pointee.dataByteCount = task.pointee.fRequestedTransferCount
+        command.pointee.direction = task.pointee.fTransferDirection
+        submissionTail &+= 1
+    }
+
+    /// Tells the card of all commands posted so far, with one register write.
+    func ringDoorbell() {
+        atomicMemoryFence(ordering: .releasing)
+        write(RAIDControllerRegister.submissionTail, submissionTail)
+    }
+
+    /// Calls `body` with each completion that the card has written, then gives their ring entries back.
+    func takeCompletions(_ body: (UnsafePointer<RAIDCompletionDescriptor>) -> Void) {
+        let producer = completionRing.base.load(as: UInt32.self)
+        atomicMemoryFence(ordering: .acquiring)
+        guard producer != completionHead else { return }
+        while completionHead != producer {
+            let offset = Int(completionHead) & (Self.capacity - 1)
+            let entry = completionRing.base + RAIDCompletionDescriptor.ringHeaderByteCount
+                + offset * RAIDCompletionDescriptor.stride
+            body(entry.assumingMemoryBound(to: RAIDCompletionDescriptor.self))
+            completionHead &+= 1
+        }
+        write(RAIDControllerRegister.completionHead, completionHead)
+    }
+
+    /// Fills a response from the card's completion of a task.
+    static func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, targetID: UInt64, taskID: UInt64,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        response.pointee.version = kScsiUserParallelTaskResponseCurrentVersion1
+        response.pointee.fTargetID = targetID
+        response.pointee.fControllerTaskIdentifier = taskID
+        response.pointee.fSCSIParallelFeatureRequestResultCount = 0
+        if completion.pointee.transportError == 0 {
+            response.pointee.fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE
+            response.pointee.fCompletionStatus = UInt32(completion.pointee.status)
+        } else {
+            response.pointee.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
+            response.pointee.fCompletionStatus = kSCSITaskStatus_DeliveryFailure
+        }
+        response.pointee.fBytesTransferred = completion.pointee.dataByteCount
+        response.pointee.fSenseLength = min(completion.pointee.senseByteCount, 32)
+        guard response.pointee.fSenseLength > 0 else { return }
+        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
+            for index in 0..<Int(response.pointee.fSenseLength) { sense[index] = completion.pointee.sense[index] }
+        }
+    }
+
+    private func program(_ register: Int, address: UInt64) {
+        write(register, UInt32(truncatingIfNeeded: address))
+        write(register + 4, UInt32(truncatingIfNeeded: address >> 32))
+    }
+
+    private func write(_ register: Int, _ value: UInt32) { device.MemoryWrite32(0, UInt64(register), value) }
+}
+
+/// Memory that the driver and the card share.
+private final class DMAMemory {
+    let base: UnsafeMutableRawPointer
+    let busAddress: UInt64
+    private let descriptor: IOBufferMemoryDescriptor
+    private let map: IOMemoryMap
+    private let command: IODMACommand
+
+    init?(device: IOPCIDevice, byteCount: Int) {
+        var descriptor: IOBufferMemoryDescriptor?
+        var map: IOMemoryMap?
+        var command: IODMACommand?
+        var segment = IOAddressSegment(address: 0, length: 0)
+        guard IOBufferMemoryDescriptor.Create(0, UInt64(byteCount), 4096, &descriptor) == kIOReturnSuccess,
+            let descriptor, descriptor.CreateMapping(0, 0, 0, 0, 0, &map) == kIOReturnSuccess,
+            let map, IODMACommand.Create(device, 0, &command) == kIOReturnSuccess,
+            let command, command.PrepareForDMA(0, descriptor, &segment) == kIOReturnSuccess,
+            let base = UnsafeMutableRawPointer(bitPattern: UInt(map.GetAddress()))
+        else { return nil }
+        self.descriptor = descriptor
+        self.map = map
+        self.command = command
+        self.base = base
+        busAddress = segment.address
+    }
+}

@@ -1,0 +1,11 @@
+/// What the kernel half does for a driver: the other end of the calls that a driver's base class makes.
+package protocol DriverKernelPort: AnyObject, Sendable {
+    /// A driver passed back the slots named by `indices`.
+    func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int)
+    /// A driver completed one task of the legacy route, or a KEXT completed one task.
+    func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>)
+    func reportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t
+    func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t
+    /// A command slot's memory, for a KEXT's accessors.
+    func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask>
+}

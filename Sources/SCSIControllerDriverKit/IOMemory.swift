@@ -1,0 +1,115 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import HardwareBus
+import Platform
+
+/// Memory that a driver allocated or was handed by the kernel.
+public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
+    package let memory: UnsafeMutableRawBufferPointer
+    private let ownsMemory: Bool
+
+    /// Wraps memory that the kernel half keeps alive.
+    package init(borrowing memory: UnsafeMutableRawBufferPointer) {
+        self.memory = memory
+        ownsMemory = false
+    }
+
+    private init(byteCount: Int, alignment: Int) {
+        memory = .allocate(byteCount: byteCount, alignment: alignment)
+        memory.initializeMemory(as: UInt8.self, repeating: 0)
+        ownsMemory = true
+    }
+
+    deinit { if ownsMemory { memory.deallocate() } }
+
+    /// Allocates zeroed memory.
+    /// - Parameters:
+    ///   - options: kIOMemoryDirectionIn, Out or both; unused here.
+    ///   - capacity: bytes.
+    ///   - alignment: bytes, a power of two; 0 means 16.
+    public static func Create(
+        _ options: UInt64, _ capacity: UInt64, _ alignment: UInt64, _ memory: inout IOBufferMemoryDescriptor?
+    ) -> kern_return_t {
+        guard capacity > 0, capacity <= 1 << 30 else { return kIOReturnBadArgument }
+        memory = IOBufferMemoryDescriptor(byteCount: Int(capacity), alignment: max(Int(alignment), 16))
+        return kIOReturnSuccess
+    }
+
+    /// Maps the memory into the driver. All arguments but the last are 0 for the whole descriptor.
+    public func CreateMapping(
+        _ options: UInt64, _ address: UInt64, _ offset: UInt64, _ length: UInt64, _ alignment: UInt64,
+        _ map: inout IOMemoryMap?
+    ) -> kern_return_t {
+        guard offset + length <= UInt64(memory.count) else { return kIOReturnBadArgument }
+        map = IOMemoryMap(descriptor: self, offset: Int(offset), length: length == 0 ? nil : Int(length))
+        return kIOReturnSuccess
+    }
+}
+
+/// A descriptor's memory in the driver's address space.
+public final class IOMemoryMap: OSObject, @unchecked Sendable {
+    private let descriptor: IOBufferMemoryDescriptor
+    private let offset: Int
+    private let length: Int
+
+    init(descriptor: IOBufferMemoryDescriptor, offset: Int, length: Int?) {
+        self.descriptor = descriptor
+        self.offset = offset
+        self.length = length ?? descriptor.memory.count - offset
+    }
+
+    /// The first byte's address; valid while the descriptor and the map live.
+    public func GetAddress() -> UInt64 {
+        UInt64(UInt(bitPattern: descriptor.memory.baseAddress! + offset))
+    }
+
+    /// Bytes.
+    public func GetLength() -> UInt64 { UInt64(length) }
+}
+
+/// A bus address range.
+public struct IOAddressSegment: Sendable {
+    public var address: UInt64
+    public var length: UInt64
+
+    public init(address: UInt64, length: UInt64) {
+        self.address = address
+        self.length = length
+    }
+}
+
+/// Prepares a driver's own memory (rings, tables) for access by its device.
+public final class IODMACommand: OSObject, @unchecked Sendable {
+    private let device: IOPCIDevice
+    private let window: Int
+
+    private init(device: IOPCIDevice, window: Int) {
+        self.device = device
+        self.window = window
+    }
+
+    /// Makes a command for a device. Fails with kIOReturnNoResources when the DART has no window left.
+    public static func Create(
+        _ device: IOPCIDevice, _ options: UInt64, _ command: inout IODMACommand?
+    ) -> kern_return_t {
+        guard let window = device.function.dart.claimWindow() else { return kIOReturnNoResources }
+        command = IODMACommand(device: device, window: window)
+        return kIOReturnSuccess
+    }
+
+    /// Maps the whole descriptor for the device: always one segment, since the DART joins pages.
+    public func PrepareForDMA(
+        _ options: UInt64, _ memory: IOBufferMemoryDescriptor, _ segment: inout IOAddressSegment
+    ) -> kern_return_t {
+        let address = device.function.dart.map(
+            window: window, memory: memory.memory.baseAddress!, byteCount: memory.memory.count, deviceMayWrite: true)
+        segment = IOAddressSegment(address: address, length: UInt64(memory.memory.count))
+        return kIOReturnSuccess
+    }
+
+    /// Ends the device's access.
+    public func CompleteDMA(_ options: UInt64) -> kern_return_t {
+        device.function.dart.unmap(window: window)
+        return kIOReturnSuccess
+    }
+}

@@ -1,0 +1,67 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+/// Names a task in the calls of a KEXT's base class.
+public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
+    package let slot: UInt16
+
+    package init(slot: UInt16) { self.slot = slot }
+}
+
+/// The base class of a KEXT for a parallel SCSI HBA: what a DEXT is ported from, and measured against.
+///
+/// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the
+/// task and under the controller's command gate; no slot is copied and no queue is crossed.
+open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
+    package final var kernel: (any DriverKernelPort)!
+
+    public required override init() { super.init() }
+
+    /// The work loop of the controller; interrupts of its device are served on it.
+    public final let workLoop = IODispatchQueue(name: "WorkLoop")
+
+    // MARK: What a driver overrides
+
+    /// Finds the device and allocates; publishes limits with `SetHBAProperties`.
+    open func InitializeController(_ provider: IOPCIDevice) -> Bool { false }
+    /// Starts services; targets may be created from here.
+    open func StartController() -> Bool { false }
+    open func StopController() {}
+    open func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { 0 }
+    open func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { 0 }
+    open func ReportMaximumTaskCount() -> UInt32 { 0 }
+    open func GetDMASpecification() -> DMASpecification { DMASpecification() }
+
+    /// Takes a task. Request_In_Process, or the reason why it cannot be taken.
+    open func ProcessParallelTask(_ parallelRequest: SCSIParallelTaskIdentifier) -> UInt32 {
+        kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
+    }
+
+    /// The tasks of one backlog were all given to `ProcessParallelTask`: ring the doorbell once.
+    open func SubmissionsEnded() {}
+
+    // MARK: What the kernel offers
+
+    /// Publishes limits, byte and block counts included.
+    public final func SetHBAProperties(_ properties: OSDictionary) -> Bool {
+        kernel.reportHBAConstraints(properties) == kIOReturnSuccess
+    }
+
+    public final func CreateTargetForID(_ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary) -> Bool {
+        kernel.createTarget(targetID, properties: properties) == kIOReturnSuccess
+    }
+
+    /// The task's fields, in place.
+    public final func GetTask(_ parallelTask: SCSIParallelTaskIdentifier) -> UnsafePointer<SCSIUserParallelTask> {
+        kernel.commandSlot(parallelTask.slot)
+    }
+
+    /// The task with that controller task identifier; a KEXT's tasks are numbered from 1.
+    public final func GetTask(taskID: UInt64) -> UnsafePointer<SCSIUserParallelTask> {
+        kernel.commandSlot(UInt16(taskID - 1))
+    }
+
+    /// Ends a task. The response is read before this returns.
+    public final func CompleteParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
+        kernel.completeParallelTask(response)
+    }
+}

@@ -1,0 +1,76 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import HardwareBus
+import Platform
+
+/// A node of the registry that a driver matches on or publishes.
+open class IOService: OSObject, @unchecked Sendable {
+    private let lock = Lock()
+    // SAFETY: only under `lock`.
+    private nonisolated(unsafe) var queues: [String: IODispatchQueue] = [:]
+
+    public override init() { super.init() }
+
+    /// Registers a queue under the name by which methods are bound to it ("AuxiliaryQueue").
+    public final func SetDispatchQueue(_ name: String, _ queue: IODispatchQueue) -> kern_return_t {
+        lock.withLock { queues[name] = queue }
+        return kIOReturnSuccess
+    }
+
+    /// The queue of that name. Every service has "Default".
+    public final func CopyDispatchQueue(_ name: String, _ queue: inout IODispatchQueue?) -> kern_return_t {
+        queue = dispatchQueue(named: name)
+        return queue == nil ? kIOReturnBadArgument : kIOReturnSuccess
+    }
+
+    package final func dispatchQueue(named name: String) -> IODispatchQueue? {
+        lock.withLock { queues[name] }
+    }
+}
+
+/// The PCI function that a driver's personality matched: registers, and a bus that its DMA goes through.
+public final class IOPCIDevice: IOService, @unchecked Sendable {
+    package let function: PCIFunction
+
+    package init(function: PCIFunction) { self.function = function }
+
+    /// Reads 4 bytes of a BAR; only BAR 0 exists.
+    public func MemoryRead32(_ memoryIndex: UInt8, _ offset: UInt64, _ value: inout UInt32) {
+        value = memoryIndex == 0 ? function.readRegister(Int(offset)) : .max
+    }
+
+    /// Writes 4 bytes of a BAR.
+    public func MemoryWrite32(_ memoryIndex: UInt8, _ offset: UInt64, _ value: UInt32) {
+        if memoryIndex == 0 { function.writeRegister(Int(offset), value) }
+    }
+}
+
+/// Calls an action on a queue whenever the device interrupts.
+public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
+    private let provider: IOPCIDevice
+    private let queue: IODispatchQueue
+
+    private init(provider: IOPCIDevice, queue: IODispatchQueue) {
+        self.provider = provider
+        self.queue = queue
+    }
+
+    /// Makes a source for the device's interrupt `index` (only 0 exists) whose handler runs on `queue`.
+    public static func Create(
+        _ provider: IOPCIDevice, _ index: UInt32, _ queue: IODispatchQueue, _ source: inout IOInterruptDispatchSource?
+    ) -> kern_return_t {
+        guard index == 0 else { return kIOReturnBadArgument }
+        source = IOInterruptDispatchSource(provider: provider, queue: queue)
+        return kIOReturnSuccess
+    }
+
+    /// Names the action to call, and enables the source. The action's count is always 1: an interrupt says that
+    /// there is something to look at, not how much.
+    public func SetHandler(_ action: OSAction) -> kern_return_t {
+        guard let handler = action.handler else { return kIOReturnBadArgument }
+        let mask = queue.addSource { handler(action, 1) }
+        let queue = queue
+        provider.function.interruptHandler = { queue.signal(mask: mask) }
+        return kIOReturnSuccess
+    }
+}

@@ -1,0 +1,185 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+/// The base class of a DEXT for a parallel SCSI HBA; a driver subclasses it and overrides the `User…` methods.
+///
+/// Methods run on the driver's Default queue unless they say otherwise. The order of calls at start is
+/// `Start`, `UserInitializeController`, the `UserReport…` questions, `UserMapHBAData` for each task object,
+/// `UserMapBundledParallelTaskCommandAndResponseBuffers`, `UserStartController`.
+open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
+    package final var kernel: (any DriverKernelPort)!
+
+    public required override init() { super.init() }
+
+    // MARK: Life cycle
+
+    /// Allocates the driver's own state. There is no provider yet.
+    open func initialize() -> Bool { true }
+
+    /// The driver has its provider. Overrides call super first.
+    open func Start(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
+
+    /// The driver is going away. All tasks were completed before. Overrides call super last.
+    open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
+
+    /// The family's first call, once: makes queues, allocates, and calls `UserReportHBAConstraints`.
+    open func UserInitializeController() -> kern_return_t { kIOReturnUnsupported }
+
+    /// Starts services. Must return at once: targets are created from an asynchronous event.
+    open func UserStartController() -> kern_return_t { kIOReturnUnsupported }
+
+    // MARK: Questions
+
+    /// The HBA's own ID on the bus; no target may have it.
+    open func UserReportInitiatorIdentifier(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        kIOReturnUnsupported
+    }
+
+    /// The highest target ID. Completions for higher ones are never matched.
+    open func UserReportHighestSupportedDeviceID(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        kIOReturnUnsupported
+    }
+
+    /// The size of the task pool, which is also the number of slots. 0 fails the start.
+    open func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t { kIOReturnUnsupported }
+
+    /// The highest logical unit number of any target.
+    open func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Whether sense data comes with the response.
+    open func UserDoesHBAPerformAutoSense(_ result: inout Bool) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Whether the driver creates its targets itself; if not, the kernel scans all IDs.
+    open func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Whether several paths lead to a target.
+    open func UserDoesHBASupportMultiPathing(_ result: inout Bool) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Whether a SCSI parallel interconnect feature (wide, sync, ...) is supported.
+    open func UserDoesHBASupportSCSIParallelFeature(_ feature: UInt32, _ result: inout Bool) -> kern_return_t {
+        kIOReturnUnsupported
+    }
+
+    /// The DMA limits of a task.
+    open func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
+        kIOReturnUnsupported
+    }
+
+    /// Called once for each task object; returns the ID that commands for it will carry: not 0, and unique.
+    open func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
+
+    /// A target is being created; its first commands follow at once.
+    open func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t { kIOReturnUnsupported }
+
+    // MARK: Tasks
+
+    /// Takes one task (legacy route). `response` stays Request_In_Process unless the task was refused; the driver
+    /// retains `completion` and gives it to `ParallelTaskCompletion` when the device has answered.
+    open func UserProcessParallelTask(
+        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Hands over the shared slots. An error selects the legacy route for the life of the driver.
+    open func UserMapBundledParallelTaskCommandAndResponseBuffers(
+        _ parallelCommandIOMemoryDescriptor: IOBufferMemoryDescriptor,
+        _ parallelResponseIOMemoryDescriptor: IOBufferMemoryDescriptor
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Takes the tasks in the command slots named by the first `parallelRequestIndicesCount` of 32 indices. The
+    /// driver owns these slots until it passes them to `BundledParallelTaskCompletion`. The action is the same in
+    /// every call.
+    open func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {}
+
+    /// Aborts one task. The response is FUNCTION_COMPLETE or FUNCTION_REJECTED.
+    open func UserAbortTaskRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ tag: SCSITaggedTaskIdentifier,
+        _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Aborts all tasks of this initiator on a logical unit.
+    open func UserAbortTaskSetRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Ends an auto contingent allegiance.
+    open func UserClearACARequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Aborts all tasks of all initiators on a logical unit.
+    open func UserClearTaskSetRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Resets a logical unit.
+    open func UserLogicalUnitResetRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Resets a target.
+    open func UserTargetResetRequest(
+        _ targetID: SCSIDeviceIdentifier, _ response: inout UInt32
+    ) -> kern_return_t { kIOReturnUnsupported }
+
+    /// Runs on AuxiliaryQueue after `AsyncEventHandler`; the place to create targets.
+    open func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {}
+
+    // MARK: What the kernel offers
+
+    /// Publishes the HBA's limits; before `UserInitializeController` returns.
+    public final func UserReportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t {
+        kernel.reportHBAConstraints(constraints)
+    }
+
+    /// Builds the storage stack for a target. Commands to the target arrive before this returns, so it belongs on
+    /// AuxiliaryQueue.
+    public final func UserCreateTargetForID(
+        _ targetID: SCSIDeviceIdentifier, _ targetDictionary: OSDictionary
+    ) -> kern_return_t {
+        kernel.createTarget(targetID, properties: targetDictionary)
+    }
+
+    /// Makes the action that `AsyncEventHandler` invokes.
+    public final func CreateActionHandleAsyncEvent(
+        _ referenceSize: Int, _ action: inout OSAction?
+    ) -> kern_return_t {
+        action = OSAction.Create { [unowned self] action, status in
+            self.HandleAsyncEvent(action, kern_return_t(truncatingIfNeeded: status))
+        }
+        return kIOReturnSuccess
+    }
+
+    /// Invokes the action on AuxiliaryQueue and returns at once.
+    public final func AsyncEventHandler(_ action: OSAction, _ status: kern_return_t) {
+        guard let queue = dispatchQueue(named: "AuxiliaryQueue"), let handler = action.handler else {
+            preconditionFailure(
+                "no queue is registered as AuxiliaryQueue: create one and call SetDispatchQueue in "
+                    + "UserInitializeController")
+        }
+        queue.DispatchAsync { handler(action, UInt64(bitPattern: Int64(status))) }
+    }
+
+    /// Completes a task of the legacy route. The action must be the one that came with it.
+    public final func ParallelTaskCompletion(_ action: OSAction, _ response: SCSIUserParallelResponse) {
+        guard case .parallelTask = action.route else {
+            preconditionFailure("ParallelTaskCompletion was given an action of another route; complete a bundled task "
+                + "with BundledParallelTaskCompletion")
+        }
+        withUnsafePointer(to: response) { kernel.completeParallelTask($0) }
+    }
+
+    /// Passes slots back: any subset, in any order, at most 32 a call. The driver must not touch them afterwards.
+    public final func BundledParallelTaskCompletion(
+        _ action: OSAction, _ indices: UnsafePointer<UInt16>, _ count: UInt16
+    ) {
+        guard case .bundledParallelTasks = action.route else {
+            preconditionFailure("BundledParallelTaskCompletion was given an action of another route; complete a legacy "
+                + "task with ParallelTaskCompletion")
+        }
+        precondition(
+            count >= 1 && count <= UInt16(kMaxBundledParallelTasks),
+            "BundledParallelTaskCompletion takes 1 to 32 slots")
+        kernel.completeBundledParallelTasks(indices, count: Int(count))
+    }
+}

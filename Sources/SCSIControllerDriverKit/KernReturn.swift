@@ -1,0 +1,31 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+@_exported import CParallelTasks
+
+/// The result of a DriverKit call.
+public typealias kern_return_t = Int32
+
+// IOReturn.h: system 0x38, subsystem 0, written out as the constants that drivers compare with.
+
+/// The call did what it promises.
+public let kIOReturnSuccess: kern_return_t = 0
+/// A general error.
+public let kIOReturnError = kern_return_t(bitPattern: 0xE000_02BC)
+/// Memory could not be had.
+public let kIOReturnNoMemory = kern_return_t(bitPattern: 0xE000_02BD)
+/// A resource ran out.
+public let kIOReturnNoResources = kern_return_t(bitPattern: 0xE000_02BE)
+/// There is no such device.
+public let kIOReturnNoDevice = kern_return_t(bitPattern: 0xE000_02C0)
+/// An argument is wrong.
+public let kIOReturnBadArgument = kern_return_t(bitPattern: 0xE000_02C2)
+/// Somebody else has the device.
+public let kIOReturnExclusiveAccess = kern_return_t(bitPattern: 0xE000_02C5)
+/// The function is not supported.
+public let kIOReturnUnsupported = kern_return_t(bitPattern: 0xE000_02C7)
+/// The device is not ready.
+public let kIOReturnNotReady = kern_return_t(bitPattern: 0xE000_02D8)
+/// The time is up.
+public let kIOReturnTimeout = kern_return_t(bitPattern: 0xE000_02D6)
+/// The request was aborted.
+public let kIOReturnAborted = kern_return_t(bitPattern: 0xE000_02EB)

@@ -1,1 +1,0 @@
-// The base classes that a driver uses.
