@@ -7,8 +7,8 @@ import Platform
 /// each call takes the lock once for a whole batch.
 ///
 /// Threads: any.
-final class TaskSlots: Sendable {
-    enum State: UInt8 {
+package final class TaskSlots: Sendable {
+    enum State: UInt8, BitwiseCopyable {
         case free
         /// Being filled, or waiting to be sent.
         case claimed
@@ -28,9 +28,9 @@ final class TaskSlots: Sendable {
     }
 
     /// The row of a slot that came back after its task had timed out.
-    static let noRow = UInt32.max
+    package static let noRow = UInt32.max
 
-    let count: Int
+    package let count: Int
     private let lock = Lock()
     // SAFETY: all of these are touched only under `lock`, but for `row(of:)`; see there.
     private nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
@@ -42,7 +42,7 @@ final class TaskSlots: Sendable {
     /// - Parameters:
     ///   - count: the size of the pool.
     ///   - rowCount: how many rows could wait at most.
-    init(count: Int, rowCount: Int) {
+    package init(count: Int, rowCount: Int) {
         self.count = count
         slots = .allocate(capacity: count)
         slots.initialize(repeating: Slot(), count: count)
@@ -62,12 +62,12 @@ final class TaskSlots: Sendable {
     }
 
     /// The row that a slot serves. Stable from the claim until the slot is released, so its holder needs no lock.
-    func row(of slot: UInt16) -> UInt32 { slots[Int(slot)].row }
+    package func row(of slot: UInt16) -> UInt32 { slots[Int(slot)].row }
 
     /// Lets rows wait for slots, behind those that wait already, and claims a slot for as many as possible.
     /// - Parameter claimed: room for `count` slots.
     /// - Returns: how many slots were claimed, in the order of their rows.
-    func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
+    package func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
         lock.withLock {
             for row in rows { waiting.append(row) }
             return claimWaiting(into: claimed)
@@ -75,7 +75,7 @@ final class TaskSlots: Sendable {
     }
 
     /// Gives slots back and claims slots for rows that wait.
-    func release(_ released: UnsafeBufferPointer<UInt16>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
+    package func release(_ released: UnsafeBufferPointer<UInt16>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
         lock.withLock {
             for slot in released {
                 precondition(slots[Int(slot)].state != .free, "slot \(slot) was released twice")
@@ -87,7 +87,7 @@ final class TaskSlots: Sendable {
     }
 
     /// Queues filled slots for sending, each with its deadline.
-    func enqueue(_ filled: UnsafeBufferPointer<UInt16>, deadline: (UInt32) -> UInt64) {
+    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, deadline: (UInt32) -> UInt64) {
         lock.withLock {
             for slot in filled {
                 slots[Int(slot)].deadline = deadline(slots[Int(slot)].row)
@@ -97,7 +97,7 @@ final class TaskSlots: Sendable {
     }
 
     /// Takes up to `limit` queued slots; they belong to the driver now.
-    func takeQueued(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
+    package func takeQueued(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
         lock.withLock {
             var taken = 0
             while taken < limit, let slot = queued.popFirst() {
@@ -111,7 +111,7 @@ final class TaskSlots: Sendable {
 
     /// Takes back slots that the driver passes. Slots that it does not own are left alone.
     /// - Returns: how many were its own.
-    func complete(_ indices: UnsafePointer<UInt16>, count: Int) -> Int {
+    package func complete(_ indices: UnsafePointer<UInt16>, count: Int) -> Int {
         lock.withLock {
             var accepted = 0
             for index in 0..<count {
@@ -136,7 +136,7 @@ final class TaskSlots: Sendable {
     }
 
     /// Takes up to `limit` slots whose responses wait to be read.
-    func takeCompleted(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
+    package func takeCompleted(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
         lock.withLock {
             var taken = 0
             while taken < limit, let slot = completed.popFirst() {
@@ -149,7 +149,7 @@ final class TaskSlots: Sendable {
 
     /// Finds tasks whose time is up and which `mayAbandon` allows to end; their slots stay with the driver.
     /// - Returns: how many were found, their slots in `expired` (room for `count`).
-    func abandonExpired(
+    package func abandonExpired(
         now: UInt64, into expired: UnsafeMutablePointer<UInt16>, mayAbandon: (UInt16) -> Bool
     ) -> Int {
         lock.withLock {

@@ -1,0 +1,110 @@
+import HardwareBus
+import Platform
+import RAIDControllerInterface
+import Synchronization
+
+/// The card's end of the two rings that the driver programmed.
+///
+/// Threads: registers from the driver's queues; `take` and `post` on any lane.
+final class CardRings: Sendable {
+    private let dart: DART
+    private let submissionLock = Lock()
+    private let completionLock = Lock()
+    /// The driver's doorbell.
+    private let submissionTail = Atomic<UInt32>(0)
+    // SAFETY: written under `submissionLock`.
+    private nonisolated(unsafe) var submissionHead: UInt32 = 0
+    // SAFETY: written under `completionLock`.
+    private nonisolated(unsafe) var completionTail: UInt32 = 0
+    private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
+    private nonisolated(unsafe) var completions: UnsafeMutableRawPointer?
+    private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
+    private nonisolated(unsafe) var completionCapacity: UInt32 = 0
+    /// Register values that take effect with `enable`.
+    private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
+
+    init(dart: DART) { self.dart = dart }
+
+    func write(_ register: Int, _ value: UInt32) {
+        switch register {
+        case RAIDControllerRegister.submissionTail: submissionTail.store(value, ordering: .releasing)
+        case RAIDControllerRegister.completionHead: break
+        case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
+        case RAIDControllerRegister.control: disable()
+        default: submissionLock.withLock { registers[register] = value }
+        }
+    }
+
+    /// Whether commands wait. A hint: another lane may take them first.
+    var hasSubmissions: Bool {
+        submissionTail.load(ordering: .acquiring) != submissionHead
+    }
+
+    /// Takes up to `limit` commands, oldest first.
+    func take(into commands: UnsafeMutablePointer<RAIDCommandDescriptor>, limit: Int) -> Int {
+        submissionLock.withLock {
+            guard let submissions else { return 0 }
+            let tail = submissionTail.load(ordering: .acquiring)
+            var taken = 0
+            while submissionHead != tail && taken < limit {
+                let offset = Int(submissionHead & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
+                commands[taken] = (submissions + offset).load(as: RAIDCommandDescriptor.self)
+                submissionHead &+= 1
+                taken += 1
+            }
+            return taken
+        }
+    }
+
+    /// Writes completions and publishes them with one store.
+    func post(_ batch: UnsafeBufferPointer<RAIDCompletionDescriptor>) {
+        completionLock.withLock {
+            guard let completions else { return }
+            for completion in batch {
+                let offset = Int(completionTail & (completionCapacity - 1)) * RAIDCompletionDescriptor.stride
+                (completions + RAIDCompletionDescriptor.ringHeaderByteCount + offset)
+                    .storeBytes(of: completion, as: RAIDCompletionDescriptor.self)
+                completionTail &+= 1
+            }
+            atomicMemoryFence(ordering: .releasing)
+            completions.storeBytes(of: completionTail, as: UInt32.self)
+        }
+    }
+
+    /// Takes the programmed addresses into use. Rings that are not mapped, or whose capacity is not a power of
+    /// two, leave the card disabled: it will not answer.
+    private func enable() {
+        submissionLock.lock()
+        completionLock.lock()
+        defer {
+            completionLock.unlock()
+            submissionLock.unlock()
+        }
+        submissionCapacity = registers[RAIDControllerRegister.submissionCapacity] ?? 0
+        completionCapacity = registers[RAIDControllerRegister.completionCapacity] ?? 0
+        guard submissionCapacity.nonzeroBitCount == 1, completionCapacity.nonzeroBitCount == 1 else { return }
+        submissions = dart.translate(
+            address(RAIDControllerRegister.submissionBaseLow),
+            byteCount: Int(submissionCapacity) * RAIDCommandDescriptor.stride, deviceWrites: false)
+        completions = dart.translate(
+            address(RAIDControllerRegister.completionBaseLow),
+            byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
+                + Int(completionCapacity) * RAIDCompletionDescriptor.stride, deviceWrites: true)
+        submissionHead = 0
+        completionTail = 0
+        submissionTail.store(0, ordering: .releasing)
+    }
+
+    private func disable() {
+        submissionLock.lock()
+        completionLock.lock()
+        submissions = nil
+        completions = nil
+        completionLock.unlock()
+        submissionLock.unlock()
+    }
+
+    private func address(_ lowRegister: Int) -> UInt64 {
+        UInt64(registers[lowRegister] ?? 0) | UInt64(registers[lowRegister + 4] ?? 0) << 32
+    }
+}

@@ -1,0 +1,171 @@
+import DriverHost
+import HardwareBus
+import Platform
+import SCSIControllerDriverKit
+import Synchronization
+
+/// A card that does nothing but interrupt when it is run, so that the driver under test decides all.
+final class InterruptingCard: PCIFunction, @unchecked Sendable {
+    private let nextLane = Atomic<Int>(0)
+    /// The driver has something to complete.
+    let hasWork = Atomic<Bool>(false)
+
+    override func makeLane() throws -> Int { nextLane.add(1, ordering: .relaxed).oldValue }
+
+    override func run(lane: Int) -> Bool {
+        guard hasWork.exchange(false, ordering: .acquiringAndReleasing) else { return false }
+        interruptHandler?()
+        return true
+    }
+}
+
+/// A driver that holds what it is given and answers on each interrupt in an order of its own choosing.
+final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
+    static let taskCount = 8
+    struct Held {
+        var slot: UInt16
+        var task: SCSIUserParallelTask
+        var action: OSAction
+        var isBundled: Bool
+    }
+
+    // SAFETY: tests drive it from one thread.
+    nonisolated(unsafe) static var last: EchoDriver!
+    var calls: [String] = []
+    var bundleSizes: [Int] = []
+    var seenTasks: [SCSIUserParallelTask] = []
+    var held: [Held] = []
+    /// How many held tasks to answer at an interrupt; the rest stay.
+    var answersPerInterrupt = Int.max
+    var answersInReverse = false
+    var refusesTasks = false
+    var answersNothing = false
+
+    private var device: IOPCIDevice!
+    private var interruptQueue: IODispatchQueue?
+    private var source: IOInterruptDispatchSource?
+    private var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
+    private var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
+    private var nextTaskID: UInt64 = 100
+
+    required init() {
+        super.init()
+        Self.last = self
+    }
+
+    private var card: InterruptingCard { device.function as! InterruptingCard }
+
+    override func Start(_ provider: IOService) -> kern_return_t {
+        calls.append("Start")
+        device = provider as? IOPCIDevice
+        return super.Start(provider)
+    }
+
+    override func UserInitializeController() -> kern_return_t {
+        calls.append("UserInitializeController")
+        _ = IODispatchQueue.Create("InterruptQueue", 0, 0, &interruptQueue)
+        _ = IOInterruptDispatchSource.Create(device, 0, interruptQueue!, &source)
+        _ = source!.SetHandler(OSAction.Create { [unowned self] _, _ in answer() })
+        return UserReportHBAConstraints([kIOMaximumSegmentCountReadKey: 7, kIOMaximumByteCountReadKey: 4096])
+    }
+
+    override func UserStartController() -> kern_return_t {
+        calls.append("UserStartController")
+        return kIOReturnSuccess
+    }
+
+    override func UserReportInitiatorIdentifier(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        identifier = 7
+        return kIOReturnSuccess
+    }
+
+    override func UserReportHighestSupportedDeviceID(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        identifier = 6
+        return kIOReturnSuccess
+    }
+
+    override func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t {
+        calls.append("UserReportMaximumTaskCount")
+        count = UInt32(Self.taskCount)
+        return kIOReturnSuccess
+    }
+
+    override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
+        specification.maxTransferSize = 65536
+        return kIOReturnSuccess
+    }
+
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+        nextTaskID += 3
+        uniqueTaskID = nextTaskID
+        return kIOReturnSuccess
+    }
+
+    override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        calls.append("UserInitializeTargetForID")
+        return kIOReturnSuccess
+    }
+
+    override func UserMapBundledParallelTaskCommandAndResponseBuffers(
+        _ commandMemory: IOBufferMemoryDescriptor, _ responseMemory: IOBufferMemoryDescriptor
+    ) -> kern_return_t {
+        calls.append("UserMapBundledParallelTaskCommandAndResponseBuffers")
+        var map: IOMemoryMap?
+        _ = commandMemory.CreateMapping(0, 0, 0, 0, 0, &map)
+        commands = UnsafeMutablePointer(bitPattern: UInt(map!.GetAddress()))
+        _ = responseMemory.CreateMapping(0, 0, 0, 0, 0, &map)
+        responses = UnsafeMutablePointer(bitPattern: UInt(map!.GetAddress()))
+        return kIOReturnSuccess
+    }
+
+    override func UserProcessBundledParallelTasks(
+        _ indices: UnsafePointer<UInt16>, _ count: UInt16, _ completion: OSAction
+    ) {
+        bundleSizes.append(Int(count))
+        for index in 0..<Int(count) {
+            let task = commands[Int(indices[index])]
+            seenTasks.append(task)
+            held.append(Held(slot: indices[index], task: task, action: completion, isBundled: true))
+        }
+        card.hasWork.store(true, ordering: .releasing)
+    }
+
+    override func UserProcessParallelTask(
+        _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        seenTasks.append(request)
+        if refusesTasks {
+            response = kSCSIServiceResponse_TASK_COMPLETE
+            card.hasWork.store(true, ordering: .releasing)
+            return kIOReturnSuccess
+        }
+        completion.retain()
+        held.append(Held(slot: 0, task: request, action: completion, isBundled: false))
+        card.hasWork.store(true, ordering: .releasing)
+        return kIOReturnSuccess
+    }
+
+    private func answer() {
+        if answersNothing { return }
+        var answered: [Held] = []
+        while !held.isEmpty, answered.count < answersPerInterrupt {
+            answered.append(answersInReverse ? held.removeLast() : held.removeFirst())
+        }
+        for one in answered {
+            var response = SCSIUserParallelResponse()
+            response.version = kScsiUserParallelTaskResponseCurrentVersion1
+            response.fTargetID = one.task.fTargetID
+            response.fControllerTaskIdentifier = one.task.fControllerTaskIdentifier
+            response.fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE
+            response.fBytesTransferred = one.task.fRequestedTransferCount
+            if one.isBundled {
+                responses[Int(one.slot)] = response
+                withUnsafePointer(to: one.slot) { BundledParallelTaskCompletion(one.action, $0, 1) }
+            } else {
+                ParallelTaskCompletion(one.action, response)
+                one.action.release()
+            }
+        }
+        if !held.isEmpty { card.hasWork.store(true, ordering: .releasing) }
+    }
+}

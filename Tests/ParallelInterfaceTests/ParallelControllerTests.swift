@@ -1,0 +1,167 @@
+import DriverHost
+import HardwareBus
+import ParallelInterface
+import Platform
+import SCSIControllerDriverKit
+import Testing
+
+/// Notes which rows came back, in order.
+final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
+    var rows: [UInt32] = []
+    /// Called with each batch, on the lane that delivered it.
+    var whenCompleted: (([UInt32], Int) -> Void)?
+
+    func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+        self.rows.append(contentsOf: rows)
+        whenCompleted?(Array(rows), lane)
+    }
+}
+
+/// A controller over `EchoDriver`, with one lane and one target.
+struct Fixture {
+    let controller: ParallelController
+    let card: InterruptingCard
+    let recorder = RowRecorder()
+    let lane: Int
+    var driver: EchoDriver { EchoDriver.last }
+
+    init(mode: DriverMode) throws {
+        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16))
+        controller = ParallelController(
+            host: InProcessDextHost(mode: mode, driverClass: EchoDriver.self, function: card), card: card,
+            arena: try DataArena(byteCount: 1 << 20), publishTarget: { _ in true })
+        try controller.start()
+        controller.attach(recorder, targetID: 0)
+        lane = try controller.makeLane()
+    }
+
+    func submit(_ rows: [UInt32], byteCount: UInt64 = 512) {
+        for row in rows {
+            controller.tasks[Int(row)] = SCSITask()
+            controller.tasks[Int(row)].cdbSize = 10
+            controller.tasks[Int(row)].direction = .targetToInitiator
+            controller.tasks[Int(row)].requestedTransferCount = byteCount
+            controller.tasks[Int(row)].buffer = controller.arena.base
+        }
+        rows.withUnsafeBufferPointer { controller.submit($0, lane: lane) }
+    }
+}
+
+@Suite("The HBA's kernel half", .serialized)
+struct ParallelControllerTests {
+    @Test("starts the driver in the documented order")
+    func startOrder() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(
+            fixture.driver.calls == [
+                "Start", "UserInitializeController", "UserReportMaximumTaskCount",
+                "UserMapBundledParallelTaskCommandAndResponseBuffers", "UserStartController",
+            ])
+        fixture.controller.stop()
+    }
+
+    @Test("ignores the limits that a DEXT cannot set")
+    func dextLimits() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(fixture.controller.constraints.maximumSegmentCountRead == 7)
+        #expect(fixture.controller.constraints.maximumByteCountRead == 0)
+        #expect(fixture.controller.constraints.maximumBlockCountRead == 65535)
+        fixture.controller.stop()
+    }
+
+    @Test("completes every task once", arguments: [DriverMode.bundled, .legacy])
+    func completesAll(mode: DriverMode) throws {
+        let fixture = try Fixture(mode: mode)
+        fixture.submit([3, 1, 2])
+        #expect(fixture.recorder.rows == [3, 1, 2])
+        for row in [1, 2, 3] {
+            #expect(fixture.controller.tasks[row].serviceResponse == UInt8(kSCSIServiceResponse_TASK_COMPLETE))
+            #expect(fixture.controller.tasks[row].realizedTransferCount == 512)
+        }
+        fixture.controller.stop()
+    }
+
+    @Test("lets rows wait when the pool is empty and sends them as slots come back", arguments: [
+        DriverMode.bundled, .legacy,
+    ])
+    func poolExhaustion(mode: DriverMode) throws {
+        let fixture = try Fixture(mode: mode)
+        fixture.driver.answersInReverse = true
+        fixture.driver.answersPerInterrupt = 3
+        let rows = Array(UInt32(0)..<100)
+        fixture.submit(rows)
+        #expect(fixture.recorder.rows.sorted() == rows)
+        #expect(fixture.recorder.rows != rows)
+        #expect(fixture.driver.seenTasks.count == rows.count)
+        fixture.controller.stop()
+    }
+
+    @Test("sends a batch as one bundle and a backlog as one more")
+    func bundles() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.submit(Array(0..<12))
+        #expect(fixture.driver.bundleSizes == [8, 4])
+        fixture.controller.stop()
+    }
+
+    @Test("gives each task in flight an action of its own in legacy mode, and balances its references")
+    func legacyActions() throws {
+        let fixture = try Fixture(mode: .legacy)
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1, 2])
+        let actions = fixture.driver.held.map(\.action)
+        #expect(Set(actions.map { ObjectIdentifier($0) }).count == 3)
+        #expect(actions.allSatisfy { $0.retainCount == 2 })
+        fixture.driver.answersNothing = false
+        fixture.card.hasWork.store(true, ordering: .releasing)
+        fixture.submit([3])
+        #expect(fixture.recorder.rows.count == 4)
+        #expect(actions.allSatisfy { $0.retainCount == 1 })
+        fixture.controller.stop()
+    }
+
+    @Test("refuses a task above maxTransferSize before the driver sees it")
+    func transferGate() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.submit([0], byteCount: 65536 + 512)
+        fixture.submit([1], byteCount: 65536)
+        #expect(fixture.recorder.rows == [0, 1])
+        #expect(fixture.driver.seenTasks.count == 1)
+        #expect(
+            fixture.controller.tasks[0].serviceResponse
+                == UInt8(kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE))
+        fixture.controller.stop()
+    }
+
+    @Test("treats an immediate response other than Request_In_Process as a failure")
+    func immediateResponse() throws {
+        let fixture = try Fixture(mode: .legacy)
+        fixture.driver.refusesTasks = true
+        fixture.submit([5])
+        #expect(fixture.recorder.rows == [5])
+        #expect(fixture.controller.tasks[5].taskStatus == 0xFF)
+        fixture.controller.stop()
+    }
+
+    @Test("lets a completion submit the next task on the same lane")
+    func resubmission() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.recorder.whenCompleted = { rows, _ in
+            if rows == [0] { fixture.submit([1]) }
+        }
+        fixture.submit([0])
+        #expect(fixture.recorder.rows == [0, 1])
+        fixture.recorder.whenCompleted = nil
+        fixture.controller.stop()
+    }
+
+    @Test("creates a target once, never above the highest ID nor at the initiator's")
+    func targets() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(fixture.controller.createTarget(3, properties: [:]) == kIOReturnSuccess)
+        #expect(fixture.controller.createTarget(3, properties: [:]) == kIOReturnExclusiveAccess)
+        #expect(fixture.controller.createTarget(7, properties: [:]) == kIOReturnBadArgument)
+        #expect(fixture.controller.createTarget(8, properties: [:]) == kIOReturnBadArgument)
+        fixture.controller.stop()
+    }
+}

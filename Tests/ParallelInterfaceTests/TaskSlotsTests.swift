@@ -1,0 +1,49 @@
+import ParallelInterface
+import Testing
+
+@Suite("The task slot pool")
+struct TaskSlotsTests {
+    /// Claims a slot for each row, sends them all, and returns them.
+    private func send(_ rows: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {
+        var slots = [UInt16](repeating: 0, count: pool.count)
+        let claimed = rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }
+        slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } }
+        let sent = pool.takeQueued(into: &slots, limit: pool.count)
+        return Array(slots[..<sent])
+    }
+
+    @Test("a slot is completed once; foreign and repeated indices change nothing")
+    func doubleCompletion() {
+        let pool = TaskSlots(count: 4, rowCount: 16)
+        let slots = send([10, 11], through: pool)
+        #expect(slots.map { pool.row(of: $0) } == [10, 11])
+        #expect(pool.complete([slots[0], slots[0], 3, 999], count: 4) == 1)
+        var completed = [UInt16](repeating: 0, count: 4)
+        #expect(pool.takeCompleted(into: &completed, limit: 4) == 1)
+        #expect(completed[0] == slots[0])
+    }
+
+    @Test("rows wait in order, and a released slot goes to the first")
+    func waitingOrder() {
+        let pool = TaskSlots(count: 2, rowCount: 16)
+        let slots = send([1, 2, 3, 4], through: pool)
+        #expect(slots.count == 2)
+        #expect(pool.complete(slots, count: 2) == 2)
+        var claimed = [UInt16](repeating: 0, count: 2)
+        let count = slots.withUnsafeBufferPointer { pool.release($0, into: &claimed) }
+        #expect(claimed[..<count].map { pool.row(of: $0) } == [3, 4])
+    }
+
+    @Test("an expired task leaves its slot with the driver, and a late completion is not delivered")
+    func expiry() {
+        let pool = TaskSlots(count: 2, rowCount: 16)
+        let slots = send([1, 2], through: pool, deadline: 100)
+        var expired = [UInt16](repeating: 0, count: 2)
+        #expect(pool.abandonExpired(now: 100, into: &expired) { _ in true } == 0)
+        #expect(pool.abandonExpired(now: 101, into: &expired) { $0 == slots[1] } == 1)
+        #expect(expired[0] == slots[1])
+        #expect(pool.row(of: slots[1]) == 2)
+        #expect(pool.complete([slots[1]], count: 1) == 1)
+        #expect(pool.row(of: slots[1]) == TaskSlots.noRow)
+    }
+}
