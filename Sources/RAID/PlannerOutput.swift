@@ -1,0 +1,54 @@
+import MemberIO
+
+/// A destination that becomes the exclusive-or of its sources; one source is a copy.
+package struct ParityJob: BitwiseCopyable {
+    package var destination: UnsafeMutableRawPointer
+    package var byteCount: Int
+    /// Where the job's sources begin in `PlannerOutput.paritySources`, and how many there are.
+    package var firstSource: Int
+    package var sourceCount: Int
+}
+
+/// Member I/Os that start together or not at all: before the first one, the executor makes sure that all its writes
+/// have space, and calls `RAIDPlanner.reject` if they do not.
+package struct WriteGroup: BitwiseCopyable {
+    package var firstIO: Int
+    package var ioCount: Int
+    package var token: UInt64
+}
+
+/// A request that ended.
+package struct FinishedRequest: BitwiseCopyable {
+    package var tag: UInt32
+    package var status: ArrayStatus
+}
+
+/// What a planner wants done. The executor runs all parity jobs, then starts the member I/Os (those inside a group
+/// only after its space is certain), then reports the finished requests, and clears the output.
+///
+/// A value that is reused, so that nothing is allocated once its arrays have grown.
+package struct PlannerOutput {
+    package var parityJobs: [ParityJob] = []
+    package var paritySources: [UnsafeRawPointer] = []
+    package var memberIOs: [MemberIO] = []
+    package var groups: [WriteGroup] = []
+    package var finished: [FinishedRequest] = []
+
+    package init() {
+        parityJobs.reserveCapacity(256)
+        paritySources.reserveCapacity(1024)
+        memberIOs.reserveCapacity(1024)
+        groups.reserveCapacity(256)
+        finished.reserveCapacity(256)
+    }
+
+    package var isEmpty: Bool { memberIOs.isEmpty && finished.isEmpty && parityJobs.isEmpty }
+
+    package mutating func removeAll() {
+        parityJobs.removeAll(keepingCapacity: true)
+        paritySources.removeAll(keepingCapacity: true)
+        memberIOs.removeAll(keepingCapacity: true)
+        groups.removeAll(keepingCapacity: true)
+        finished.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,213 @@
+import MemberIO
+
+/// How a request is cut into operations, and what an operation reads, computes and writes.
+extension RAIDPlanner {
+    /// Takes the next operation out of a request, or nil when the rows at its cursor are not part of it.
+    func takeOperation(of request: inout Request) -> StripeOperation? {
+        let offset = request.request.byteOffset + request.expanded
+        let remaining = request.request.byteCount - request.expanded
+        let (stripe, column, row) = geometry.position(of: offset)
+        var operation = StripeOperation()
+        operation.request = request.request.tag
+        operation.stripe = stripe
+        operation.mayPunch = request.request.mayPunch
+        switch request.request.operation {
+        case .read:
+            let length = min(remaining, geometry.chunkByteCount - row, UInt64(ScratchPool.largeRowByteCount))
+            operation.kind = .read
+            operation.column0 = UInt8(column)
+            operation.column1 = UInt8(column)
+            operation.row0 = UInt32(row)
+            operation.row1 = UInt32(row + length)
+            operation.memory = request.request.memory! + Int(request.expanded)
+            request.expanded += length
+            return operation
+        case .zero where column == 0 && row == 0 && remaining >= geometry.stripeByteCount:
+            operation.kind = .zeroStripes
+            operation.stripeCount = min(
+                remaining / geometry.stripeByteCount, max(1, Self.zeroByteCountMax / geometry.chunkByteCount))
+            operation.row1 = UInt32(geometry.chunkByteCount)
+            request.expanded += operation.stripeCount * geometry.stripeByteCount
+            return operation
+        case .zero, .write, .flush:
+            operation.kind = request.request.operation == .write ? .write : .writeZeroes
+            return takeRectangle(of: &request, operation)
+        }
+    }
+
+    /// Takes the next rectangle of a write: the longest run of rows, from the cursor, in which the same columns are
+    /// written.
+    ///
+    /// A contiguous range covers at most three such rectangles of a stripe. With 3 columns of 64 KiB, a range from
+    /// row 48K of column 0 to row 16K of column 2 covers columns 1...2 in rows 0 ..< 16K, column 1 in 16K ..< 48K, and
+    /// columns 0...1 in 48K ..< 64K.
+    private func takeRectangle(of request: inout Request, _ template: StripeOperation) -> StripeOperation? {
+        let chunk = geometry.chunkByteCount
+        let stripeStart = template.stripe * geometry.stripeByteCount
+        let start = request.request.byteOffset + request.expanded - stripeStart
+        let end = min(start + request.request.byteCount - request.expanded, geometry.stripeByteCount)
+        let row = request.expandedRows
+        var rowEnd = min(chunk, row + UInt64(ScratchPool.largeRowByteCount))
+        for boundary in [start % chunk, end % chunk] where boundary > row { rowEnd = min(rowEnd, boundary) }
+
+        // The columns k with start <= k * chunk + row < end.
+        let first = start <= row ? 0 : (start - row + chunk - 1) / chunk
+        let pastLast = end <= row ? 0 : (end - row + chunk - 1) / chunk
+        let memory = request.request.memory.map { $0 + Int(request.expanded) }
+        request.expandedRows = rowEnd
+        if rowEnd == chunk {
+            request.expandedRows = 0
+            request.expanded += end - start
+        }
+        guard first < pastLast else { return nil }
+        var operation = template
+        operation.column0 = UInt8(first)
+        operation.column1 = UInt8(pastLast - 1)
+        operation.row0 = UInt32(row)
+        operation.row1 = UInt32(rowEnd)
+        operation.memory = memory.map { $0 + Int(first * chunk + row - start) }
+        return operation
+    }
+
+    /// Whether an operation reads a column whose member is missing.
+    func isMissing(_ operation: StripeOperation) -> Bool {
+        guard let missing else { return false }
+        return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
+    }
+
+    // MARK: Reading
+
+    func emitReads(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        switch operation.pointee.kind {
+        case .read: emitClientRead(slot, into: &output)
+        case .write, .writeZeroes: emitWriteReads(slot, into: &output)
+        case .zeroStripes: break
+        }
+    }
+
+    private func emitClientRead(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
+        if isMissing(operation) {
+            for member in 0..<geometry.memberCount where member != missing {
+                emitScratchRead(slot, member: member, into: &output)
+            }
+        } else {
+            let member = geometry.member(stripe: operation.stripe, column: Int(operation.column0))
+            emit(slot, .read, member: member, memory: operation.memory, into: &output)
+        }
+    }
+
+    /// Reads what the new parity needs: the old data and parity of what is written, or all that is not written,
+    /// whichever is less; with a member missing, whichever does not need it.
+    private func emitWriteReads(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let stripe = operation.pointee.stripe
+        let parity = geometry.parityMember(stripe: stripe)
+        if missing == parity { return }
+        let written = Int(operation.pointee.column0)...Int(operation.pointee.column1)
+        let missingColumn = missing.map { (($0 - parity - 1) + geometry.memberCount) % geometry.memberCount }
+        if let missingColumn {
+            operation.pointee.readsOldData = !written.contains(missingColumn)
+        } else {
+            operation.pointee.readsOldData = written.count + 1 < geometry.columnCount - written.count
+        }
+        for column in 0..<geometry.columnCount
+        where written.contains(column) == operation.pointee.readsOldData {
+            emitScratchRead(slot, member: geometry.member(stripe: stripe, column: column), into: &output)
+        }
+        if operation.pointee.readsOldData { emitScratchRead(slot, member: parity, into: &output) }
+    }
+
+    private func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
+        let memory = scratch.block(operations[Int(slot)].scratch, member: member)
+        emit(slot, .read, member: member, memory: memory, into: &output)
+    }
+
+    // MARK: Writing
+
+    func emitWrites(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
+        switch operation.kind {
+        case .read:
+            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(operation, into: &output) }
+        case .zeroStripes:
+            for member in 0..<geometry.memberCount where member != missing {
+                output.memberIOs.append(
+                    MemberIO(
+                        kind: operation.mayPunch ? .punch : .zero, member: member,
+                        byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: 0),
+                        byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
+                        token: UInt64(slot)))
+                operations[Int(slot)].outstanding += 1
+            }
+        case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
+        }
+    }
+
+    /// The missing column is the exclusive-or of all others.
+    private func emitReconstruction(_ operation: StripeOperation, into output: inout PlannerOutput) {
+        let firstSource = output.paritySources.count
+        for member in 0..<geometry.memberCount where member != missing {
+            output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
+        }
+        output.parityJobs.append(
+            ParityJob(
+                destination: operation.memory!, byteCount: operation.rowByteCount, firstSource: firstSource,
+                sourceCount: geometry.memberCount - 1))
+    }
+
+    private func emitDataAndParity(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
+        let parity = geometry.parityMember(stripe: operation.stripe)
+        let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
+        for column in Int(operation.column0)...Int(operation.column1) {
+            let member = geometry.member(stripe: operation.stripe, column: column)
+            guard member != missing else { continue }
+            let memory = operation.kind == .write ? newData(operation, column) : nil
+            emit(slot, kind, member: member, memory: memory, into: &output)
+        }
+        guard parity != missing else { return }
+        emitParity(operation, parity, into: &output)
+        emit(
+            slot, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)
+    }
+
+    /// New parity is the new data, together with the old data and the old parity, or with the columns not written.
+    private func emitParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
+        let firstSource = output.paritySources.count
+        for column in 0..<geometry.columnCount {
+            let isWritten = column >= operation.column0 && column <= operation.column1
+            if isWritten { output.paritySources.append(UnsafeRawPointer(newData(operation, column))) }
+            if isWritten == operation.readsOldData {
+                let member = geometry.member(stripe: operation.stripe, column: column)
+                output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
+            }
+        }
+        let destination = scratch.block(operation.scratch, member: parity)
+        if operation.readsOldData { output.paritySources.append(UnsafeRawPointer(destination)) }
+        output.parityJobs.append(
+            ParityJob(
+                destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
+                sourceCount: output.paritySources.count - firstSource))
+    }
+
+    private func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
+        if operation.kind == .writeZeroes { return UnsafeMutableRawPointer(mutating: zeroes) }
+        return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
+    }
+
+    private func emit(
+        _ slot: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
+        into output: inout PlannerOutput
+    ) {
+        let operation = operations + Int(slot)
+        output.memberIOs.append(
+            MemberIO(
+                kind: kind, member: member,
+                byteOffset: geometry.memberByteOffset(
+                    stripe: operation.pointee.stripe, row: UInt64(operation.pointee.row0)),
+                byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot)))
+        operation.pointee.outstanding += 1
+    }
+}

@@ -1,0 +1,351 @@
+import MemberIO
+
+/// Turns array requests into member I/Os and parity jobs, and their outcomes into finished requests.
+///
+/// A state machine: it does no I/O, follows no payload pointer, reads no clock and starts no thread. Everything is
+/// allocated at the start; requests that find no room wait inside, in order.
+///
+/// Threads: none of its own; the caller lets one call in at a time.
+package final class RAIDPlanner {
+    /// Tokens are below this; callers may use the bits above.
+    package static let tokenLimit: UInt64 = 1 << 48
+    /// In tokens of I/Os that belong to a request as a whole (RAID 0, flushes) rather than to an operation.
+    private static let requestToken: UInt64 = 1 << 40
+    /// The longest range of one zeroing I/O.
+    static let zeroByteCountMax: UInt64 = 1 << 30
+
+    /// The bytes of scratch memory that `init` wants.
+    package static func scratchByteCount(memberCount: Int) -> Int { ScratchPool.byteCount(memberCount: memberCount) }
+
+    struct Request {
+        var request = ArrayRequest(.flush, tag: 0)
+        /// Bytes that have been turned into operations: whole stripes' parts, but for reads.
+        var expanded: UInt64 = 0
+        /// In the stripe that comes next, the rows below this have been turned into operations.
+        var expandedRows: UInt64 = 0
+        /// Operations or member I/Os that have not ended.
+        var remaining: UInt32 = 0
+        var isFlushing = false
+        var status = ArrayStatus.done
+    }
+
+    package let geometry: ArrayGeometry
+    package private(set) var state: ArrayState
+
+    let requests: UnsafeMutablePointer<Request>
+    let operations: UnsafeMutablePointer<StripeOperation>
+    private let operationCapacity: Int
+    private let requestCapacity: Int
+    private var freeOperations = OperationList()
+    private var freeCount: Int
+    /// Operations that are ready but for scratch memory, by size.
+    private var smallWaiters = OperationList()
+    private var largeWaiters = OperationList()
+    private var index: StripeIndex
+    var scratch: ScratchPool
+    let zeroes: UnsafeRawPointer
+    /// Requests that found no free operation, oldest first: a ring of tags.
+    private let starved: UnsafeMutablePointer<UInt32>
+    private var starvedHead = 0
+    private var starvedTail = 0
+
+    /// - Parameters:
+    ///   - requestCapacity: tags are below it.
+    ///   - operationCapacity: RAID 5 operations at a time.
+    ///   - scratch: `scratchByteCount` bytes, aligned to 4096.
+    ///   - zeroes: at least 64 KiB of zeros, aligned to 64.
+    ///   - missingMember: the role that is absent; RAID 5 only.
+    package init(
+        geometry: ArrayGeometry, requestCapacity: Int, operationCapacity: Int = 2048,
+        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil
+    ) {
+        precondition(missingMember == nil || geometry.level == .raid5)
+        self.geometry = geometry
+        self.zeroes = zeroes
+        state = missingMember.map { .degraded(missing: $0) } ?? .healthy
+        requests = .allocate(capacity: requestCapacity)
+        requests.initialize(repeating: Request(), count: requestCapacity)
+        self.requestCapacity = requestCapacity
+        operations = .allocate(capacity: operationCapacity)
+        operations.initialize(repeating: StripeOperation(), count: operationCapacity)
+        self.operationCapacity = operationCapacity
+        freeCount = operationCapacity
+        index = StripeIndex(operations: operations)
+        self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
+        starved = .allocate(capacity: requestCapacity)
+        for operation in 0..<operationCapacity { freeOperations.append(Int32(operation), in: operations) }
+    }
+
+    deinit {
+        requests.deallocate()
+        operations.deallocate()
+        starved.deallocate()
+        index.deallocate()
+        scratch.deallocate()
+    }
+
+    /// The role that no I/O may go to, or nil.
+    var missing: Int? {
+        if case .degraded(let member) = state { member } else { nil }
+    }
+
+    // MARK: Input
+
+    /// Takes a request.
+    package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
+        let tag = Int(request.tag)
+        precondition(tag < requestCapacity)
+        requests[tag] = Request(request: request)
+        guard state != .failed else {
+            output.finished.append(FinishedRequest(tag: request.tag, status: .failed))
+            return
+        }
+        switch (request.operation, geometry.level) {
+        case (.flush, _): emitFlushes(request.tag, into: &output)
+        case (_, .raid0): submitRAID0(request, into: &output)
+        case (_, .raid5): expand(request.tag, into: &output)
+        }
+    }
+
+    /// Takes the outcome of a member I/O. After `.failed` on RAID 5 the caller has called `memberFailed` first.
+    package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
+        if token & Self.requestToken != 0 {
+            completeRequestIO(UInt32(truncatingIfNeeded: token), status, into: &output)
+        } else {
+            completeOperationIO(Int32(truncatingIfNeeded: token), status, into: &output)
+        }
+    }
+
+    /// Nothing of the group was started, since there is no space for it: its operation ends with nothing written.
+    package func reject(_ token: UInt64, into output: inout PlannerOutput) {
+        let index = Int32(truncatingIfNeeded: token)
+        operations[Int(index)].outstanding = 0
+        operations[Int(index)].status = .noSpace
+        finish(index, into: &output)
+    }
+
+    /// A member of a RAID 5 array failed, and that is durably recorded. I/Os under way to it end with `.failed`.
+    package func memberFailed(_ member: Int) {
+        switch state {
+        case .healthy: state = .degraded(missing: member)
+        case .degraded(let missing) where missing != member: state = .failed
+        case .degraded, .failed: break
+        }
+    }
+
+    // MARK: Requests without operations
+
+    private func emit(
+        _ kind: MemberIO.Kind, member: Int, byteOffset: UInt64, byteCount: UInt64, memory: UnsafeMutableRawPointer?,
+        tag: UInt32, into output: inout PlannerOutput
+    ) {
+        output.memberIOs.append(
+            MemberIO(
+                kind: kind, member: member, byteOffset: byteOffset, byteCount: Int(byteCount), memory: memory,
+                token: Self.requestToken | UInt64(tag)))
+        requests[Int(tag)].remaining += 1
+    }
+
+    private func emitFlushes(_ tag: UInt32, into output: inout PlannerOutput) {
+        requests[Int(tag)].isFlushing = true
+        for member in 0..<geometry.memberCount where member != missing {
+            emit(.flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, tag: tag, into: &output)
+        }
+    }
+
+    private func submitRAID0(_ request: ArrayRequest, into output: inout PlannerOutput) {
+        if request.operation == .zero {
+            for member in 0..<geometry.memberCount {
+                var start = geometry.raid0MemberByteCount(member: member, below: request.byteOffset)
+                let end = geometry.raid0MemberByteCount(member: member, below: request.byteOffset + request.byteCount)
+                while start < end {
+                    let length = min(end - start, Self.zeroByteCountMax)
+                    emit(
+                        request.mayPunch ? .punch : .zero, member: member,
+                        byteOffset: geometry.dataByteOffset + start, byteCount: length, memory: nil,
+                        tag: request.tag, into: &output)
+                    start += length
+                }
+            }
+        } else {
+            let kind: MemberIO.Kind = request.operation == .read ? .read : .write
+            geometry.forEachExtent(byteOffset: request.byteOffset, byteCount: request.byteCount) {
+                emit(
+                    kind, member: $0, byteOffset: $1, byteCount: $2, memory: request.memory! + Int($3),
+                    tag: request.tag, into: &output)
+            }
+        }
+        if requests[Int(request.tag)].remaining == 0 { finishRequestPart(request.tag, into: &output) }
+    }
+
+    private func completeRequestIO(_ tag: UInt32, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let request = requests + Int(tag)
+        request.pointee.remaining -= 1
+        switch status {
+        case .done: break
+        case .noSpace: request.pointee.status = request.pointee.status.combined(with: .noSpace)
+        case .failed:
+            // A flush that a failed member missed is made good by the others.
+            let isLost = geometry.level == .raid0 || state == .failed
+            if isLost { request.pointee.status = .failed }
+        }
+        finishRequestPart(tag, into: &output)
+    }
+
+    /// Ends a request if nothing of it is left, flushing first if it must be durable.
+    private func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
+        let request = requests + Int(tag)
+        let isExpanded = geometry.level == .raid0 || request.pointee.request.operation == .flush
+            || request.pointee.expanded == request.pointee.request.byteCount
+        guard request.pointee.remaining == 0, isExpanded else { return }
+        let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
+        if mustFlush && !request.pointee.isFlushing && request.pointee.status == .done {
+            emitFlushes(tag, into: &output)
+        } else {
+            output.finished.append(FinishedRequest(tag: tag, status: request.pointee.status))
+        }
+    }
+
+    // MARK: Operations
+
+    /// Turns as much of a request into operations as there is room for.
+    private func expand(_ tag: UInt32, into output: inout PlannerOutput) {
+        let request = requests + Int(tag)
+        // One more, so that operations that end at once do not end the request before the loop does.
+        request.pointee.remaining += 1
+        while request.pointee.expanded < request.pointee.request.byteCount {
+            if request.pointee.status == .failed {
+                request.pointee.expanded = request.pointee.request.byteCount
+                break
+            }
+            guard freeCount > 0 else {
+                starved[starvedTail % requestCapacity] = tag
+                starvedTail += 1
+                break
+            }
+            guard let operation = takeOperation(of: &request.pointee) else { continue }
+            request.pointee.remaining += 1
+            add(operation, into: &output)
+        }
+        request.pointee.remaining -= 1
+        finishRequestPart(tag, into: &output)
+    }
+
+    private func add(_ operation: StripeOperation, into output: inout PlannerOutput) {
+        let slot = freeOperations.popFirst(in: operations)!
+        freeCount -= 1
+        operations[Int(slot)] = operation
+        begin(slot, into: &output)
+    }
+
+    /// Lets an operation start, or wait for its turn. A read from a member that is there needs neither order nor
+    /// scratch: it sees each block as it was before or after a write that is under way.
+    private func begin(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        if operation.pointee.kind == .read && !isMissing(operation.pointee) {
+            start(slot, into: &output)
+        } else if operation.pointee.isIndexed {
+            claimScratch(slot, into: &output)
+        } else {
+            index.insert(slot)
+            if operation.pointee.blockers == 0 { claimScratch(slot, into: &output) }
+        }
+    }
+
+    /// Starts an operation whose turn it is, once it has the memory that it needs.
+    private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        if operation.pointee.kind != .zeroStripes && operation.pointee.scratch < 0 {
+            guard let memory = scratch.claim(rowByteCount: operation.pointee.rowByteCount) else {
+                if ScratchPool.isSmall(operation.pointee.rowByteCount) {
+                    smallWaiters.append(slot, in: operations)
+                } else {
+                    largeWaiters.append(slot, in: operations)
+                }
+                return
+            }
+            operation.pointee.scratch = memory
+        }
+        start(slot, into: &output)
+    }
+
+    /// Emits an operation's first I/Os. One that has nothing to read goes on to write at once.
+    private func start(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        guard state != .failed else {
+            operation.pointee.status = .failed
+            return finish(slot, into: &output)
+        }
+        operation.pointee.mustRestart = false
+        operation.pointee.phase = .reading
+        emitReads(slot, into: &output)
+        if operation.pointee.outstanding == 0 { startWriting(slot, into: &output) }
+    }
+
+    private func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        operation.pointee.phase = .writing
+        let firstIO = output.memberIOs.count
+        emitWrites(slot, into: &output)
+        guard operation.pointee.outstanding > 0 else { return finish(slot, into: &output) }
+        output.groups.append(
+            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(slot)))
+    }
+
+    private func completeOperationIO(_ slot: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        operation.pointee.outstanding -= 1
+        switch (operation.pointee.phase, status) {
+        case (_, .done): break
+        case (.reading, _): operation.pointee.mustRestart = true
+        case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
+        // The others hold what the failed member missed, unless it was one too many.
+        case (_, .failed): if state == .failed { operation.pointee.status = .failed }
+        }
+        guard operation.pointee.outstanding == 0 else { return }
+        if operation.pointee.mustRestart {
+            begin(slot, into: &output)
+        } else if operation.pointee.phase == .reading {
+            startWriting(slot, into: &output)
+        } else {
+            finish(slot, into: &output)
+        }
+    }
+
+    /// Ends an operation: others that waited for its rows, its memory or its place go on.
+    private func finish(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let tag = operation.pointee.request
+        let memory = operation.pointee.scratch
+        operation.pointee.scratch = -1
+        let request = requests + Int(tag)
+        request.pointee.status = request.pointee.status.combined(with: operation.pointee.status)
+        request.pointee.remaining -= 1
+
+        var ready = OperationList()
+        if operation.pointee.isIndexed {
+            index.remove(slot) { ready.append($0, in: operations) }
+        }
+        freeOperations.append(slot, in: operations)
+        freeCount += 1
+        if memory >= 0 { scratch.release(memory) }
+
+        while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
+        if memory >= 0 { startWaiters(into: &output) }
+        finishRequestPart(tag, into: &output)
+        feedStarved(into: &output)
+    }
+
+    private func startWaiters(into output: inout PlannerOutput) {
+        if scratch.hasSmall, let next = smallWaiters.popFirst(in: operations) { claimScratch(next, into: &output) }
+        if scratch.hasLarge, let next = largeWaiters.popFirst(in: operations) { claimScratch(next, into: &output) }
+    }
+
+    private func feedStarved(into output: inout PlannerOutput) {
+        while freeCount > 0, starvedHead != starvedTail {
+            let tag = starved[starvedHead % requestCapacity]
+            starvedHead += 1
+            expand(tag, into: &output)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+/// Keeps operations on the same rows of a stripe apart: each waits for every earlier one that it overlaps.
+///
+/// Operations on one stripe are found by hash; the few that cover runs of stripes are in a list of their own, which
+/// everything is compared with.
+struct StripeIndex {
+    private static let bucketCount = 1024
+    private let operations: UnsafeMutablePointer<StripeOperation>
+    private let heads: UnsafeMutablePointer<Int32>
+    private let tails: UnsafeMutablePointer<Int32>
+    /// The bucket of operations on runs of stripes.
+    private static let runBucket = bucketCount
+    private var nextSequence: UInt64 = 0
+
+    init(operations: UnsafeMutablePointer<StripeOperation>) {
+        self.operations = operations
+        heads = .allocate(capacity: Self.bucketCount + 1)
+        tails = .allocate(capacity: Self.bucketCount + 1)
+        heads.initialize(repeating: -1, count: Self.bucketCount + 1)
+        tails.initialize(repeating: -1, count: Self.bucketCount + 1)
+    }
+
+    func deallocate() {
+        heads.deallocate()
+        tails.deallocate()
+    }
+
+    /// Adds an operation behind all others and counts those that it has to wait for.
+    mutating func insert(_ index: Int32) {
+        let operation = operations + Int(index)
+        operation.pointee.sequence = nextSequence
+        nextSequence += 1
+        operation.pointee.blockers = 0
+        operation.pointee.isIndexed = true
+        forEachOverlapping(index) { _ in operation.pointee.blockers += 1 }
+        let bucket = Self.bucket(of: operation.pointee)
+        operation.pointee.previous = tails[bucket]
+        operation.pointee.next = -1
+        if tails[bucket] >= 0 { operations[Int(tails[bucket])].next = index } else { heads[bucket] = index }
+        tails[bucket] = index
+    }
+
+    /// Removes an operation and calls `ready` for each later one that had waited for it alone.
+    func remove(_ index: Int32, ready: (Int32) -> Void) {
+        let operation = operations + Int(index)
+        let bucket = Self.bucket(of: operation.pointee)
+        let (previous, next) = (operation.pointee.previous, operation.pointee.next)
+        if previous >= 0 { operations[Int(previous)].next = next } else { heads[bucket] = next }
+        if next >= 0 { operations[Int(next)].previous = previous } else { tails[bucket] = previous }
+        operation.pointee.isIndexed = false
+        let sequence = operation.pointee.sequence
+        forEachOverlapping(index) { other in
+            guard operations[Int(other)].sequence > sequence else { return }
+            operations[Int(other)].blockers -= 1
+            if operations[Int(other)].blockers == 0 { ready(other) }
+        }
+    }
+
+    private static func bucket(of operation: StripeOperation) -> Int {
+        operation.stripeCount == 1 ? Int(truncatingIfNeeded: operation.stripe) & (bucketCount - 1) : runBucket
+    }
+
+    /// Calls `body` for each indexed operation, other than `index`, that shares a row with it.
+    private func forEachOverlapping(_ index: Int32, _ body: (Int32) -> Void) {
+        let bucket = Self.bucket(of: operations[Int(index)])
+        if bucket == Self.runBucket {
+            for bucket in 0...Self.runBucket { scan(bucket, index, body) }
+        } else {
+            scan(bucket, index, body)
+            scan(Self.runBucket, index, body)
+        }
+    }
+
+    private func scan(_ bucket: Int, _ index: Int32, _ body: (Int32) -> Void) {
+        var other = heads[bucket]
+        while other >= 0 {
+            let next = operations[Int(other)].next
+            if other != index && operations[Int(other)].overlaps(operations[Int(index)]) { body(other) }
+            other = next
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import Platform
+import RAID
+
+/// A command that the card has taken and not yet answered.
+struct CardCommand {
+    enum Kind: UInt8, BitwiseCopyable {
+        /// Member I/Os that the card planned itself: a read of a sound array, or plain RAID 0 I/O.
+        case direct
+        /// With the planner, as one request.
+        case planned
+        /// A read into memory of the card, to be looked at: VERIFY.
+        case verify
+    }
+
+    var kind = Kind.direct
+    var isWrite = false
+    /// The driver's name for it.
+    var tag: UInt32 = 0
+    var targetID: UInt16 = 0
+    /// The bus address, which is pinned until the command is answered.
+    var dataAddress: UInt64 = 0
+    /// Bytes to report when it went well.
+    var dataByteCount: UInt64 = 0
+    /// The array's bytes that it is about.
+    var byteOffset: UInt64 = 0
+    var byteCount: UInt64 = 0
+    var memory: UnsafeMutableRawPointer?
+    /// For `.verify` with byte check: what the initiator sent.
+    var expected: UnsafeRawPointer?
+    /// Outstanding member I/Os of a direct command.
+    var remaining: UInt32 = 0
+    var status = ArrayStatus.done
+}
+
+/// The commands in the card, by number. Numbers are what planners and engines carry around.
+///
+/// Threads: `claim` and `release` any; an entry belongs to the lane that works on it.
+final class CommandTable: Sendable {
+    private let lock = Lock()
+    // SAFETY: the ring is touched only under `lock`; each entry has one owner at a time.
+    private nonisolated(unsafe) var free: Ring<UInt32>
+    private nonisolated(unsafe) let commands: UnsafeMutablePointer<CardCommand>
+    let capacity: Int
+
+    init(capacity: Int) {
+        self.capacity = capacity
+        free = Ring(minimumCapacity: capacity)
+        commands = .allocate(capacity: capacity)
+        commands.initialize(repeating: CardCommand(), count: capacity)
+        for number in 0..<capacity { free.append(UInt32(number)) }
+    }
+
+    deinit {
+        free.deallocate()
+        commands.deinitialize(count: capacity)
+        commands.deallocate()
+    }
+
+    subscript(number: UInt32) -> UnsafeMutablePointer<CardCommand> { commands + Int(number) }
+
+    /// Takes free entries. The driver keeps no more commands in the card than the table holds.
+    func claim(_ numbers: UnsafeMutableBufferPointer<UInt32>) {
+        lock.withLock {
+            for index in numbers.indices { numbers[index] = free.popFirst()! }
+        }
+    }
+
+    /// How many entries are free.
+    var freeCount: Int { lock.withLock { free.count } }
+
+    func release(_ numbers: UnsafeBufferPointer<UInt32>) {
+        lock.withLock {
+            for number in numbers { free.append(number) }
+        }
+    }
+}

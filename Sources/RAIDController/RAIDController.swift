@@ -1,0 +1,112 @@
+import ArrayStore
+import HardwareBus
+import MemberIO
+import Members
+import Platform
+import RAID
+import RAIDControllerInterface
+import SCSI
+
+/// The RAID controller card: firmware over arrays, behind a register window (RAIDControllerInterface).
+///
+/// A thread that rings the doorbell runs the firmware on its own lane: it takes commands from the submission ring,
+/// decodes them, plans, executes member I/O with its own engine, and posts completions. Lanes run in parallel; they
+/// share the rings, the command table and each array's planner, each behind a lock of its own that is never held
+/// across I/O.
+public final class RAIDController: PCIFunction, @unchecked Sendable {
+    // SAFETY: `arrays` never changes; lanes come and go under `laneLock`, and each entry is used by one thread.
+
+    /// Commands in the card at most; the rings' capacity.
+    private static let commandCapacity = 1024
+
+    let arrays: [ArrayTarget]
+    let rings: CardRings
+    let commands = CommandTable(capacity: RAIDController.commandCapacity)
+    private let engine: MemberEngineKind
+    private let laneLock = Lock()
+    private let lanes: UnsafeMutablePointer<CardLane?>
+    private let laneCount: Int
+
+    /// - Parameters:
+    ///   - arrays: what is behind the card; array i is target i, logical unit 0.
+    ///   - dart: the IOMMU between the card and memory.
+    ///   - engine: how lanes execute member I/O.
+    ///   - laneCount: lanes at most.
+    package init(arrays: [ArrayTarget], dart: DART, engine: MemberEngineKind, laneCount: Int) {
+        precondition(arrays.count <= 62, "the card has room for 62 targets")
+        self.arrays = arrays
+        self.engine = engine
+        rings = CardRings(dart: dart)
+        self.laneCount = laneCount
+        lanes = .allocate(capacity: laneCount)
+        lanes.initialize(repeating: nil, count: laneCount)
+        super.init(dart: dart)
+        var fileBase = 0
+        for (index, array) in arrays.enumerated() {
+            array.attach(index: index, fileBase: fileBase)
+            fileBase += array.files.count
+        }
+    }
+
+    deinit {
+        lanes.deinitialize(count: laneCount)
+        lanes.deallocate()
+    }
+
+    public override func readRegister(_ offset: Int) -> UInt32 {
+        switch offset {
+        case RAIDControllerRegister.identification: RAIDControllerRegister.identity
+        case RAIDControllerRegister.targetCount: UInt32(arrays.count)
+        default: .max
+        }
+    }
+
+    public override func writeRegister(_ offset: Int, _ value: UInt32) { rings.write(offset, value) }
+
+    // MARK: Lanes
+
+    public override func makeLane() throws -> Int {
+        let members = try MemberLane(engine: engine, files: arrays.flatMap(\.files))
+        let lane = CardLane(members: members)
+        return try laneLock.withLock { () throws(OSError) in
+            guard let index = (0..<laneCount).first(where: { lanes[$0] == nil }) else {
+                throw OSError(code: 12, doing: "make another lane: all \(laneCount) are in use")
+            }
+            lanes[index] = lane
+            return index
+        }
+    }
+
+    public override func releaseLane(_ lane: Int) {
+        precondition(!hasOutstandingWork(lane: lane), "a lane was released with I/O outstanding")
+        laneLock.withLock { lanes[lane] = nil }
+    }
+
+    public override func hasOutstandingWork(lane: Int) -> Bool { lanes[lane]!.members.outstanding > 0 }
+
+    public override func wait(lane: Int, orReadable descriptor: Int32) {
+        lanes[lane]!.members.wait(orReadable: descriptor)
+    }
+
+    public override func run(lane: Int) -> Bool {
+        let lane = lanes[lane]!
+        var worked = false
+        while true {
+            let reaped = reap(lane)
+            let taken = rings.hasSubmissions ? takeCommands(lane) : 0
+            if reaped == 0 && taken == 0 { return worked }
+            post(lane)
+            worked = true
+        }
+    }
+
+    /// Publishes the completions that the lane gathered, and interrupts.
+    private func post(_ lane: CardLane) {
+        guard !lane.finished.isEmpty else { return }
+        lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }
+        lane.finished.withUnsafeBufferPointer { rings.post($0) }
+        lane.finished.removeAll(keepingCapacity: true)
+        lane.finishedNumbers.removeAll(keepingCapacity: true)
+        interruptHandler?()
+    }
+}

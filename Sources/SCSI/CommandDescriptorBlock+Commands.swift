@@ -1,0 +1,90 @@
+/// The commands that an initiator sends. Counts are logical blocks, lengths bytes.
+extension CommandDescriptorBlock {
+    /// Force unit access, in byte 1 of READ and WRITE (10), (12) and (16) (SBC-3, 5.12).
+    package static let forceUnitAccessBit: UInt8 = 0x08
+
+    package static let testUnitReady = CommandDescriptorBlock(OperationCode.testUnitReady, byteCount: 6)
+
+    package static func requestSense(allocationLength: UInt8) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.requestSense, byteCount: 6)
+        cdb.bytes[4] = allocationLength
+        return cdb
+    }
+
+    /// INQUIRY: standard data, or the vital product data page `page` (SPC-4, 6.6).
+    package static func inquiry(page: UInt8? = nil, allocationLength: UInt16) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.inquiry, byteCount: 6)
+        if let page {
+            cdb.bytes[1] = 1
+            cdb.bytes[2] = page
+        }
+        cdb.store(allocationLength, at: 3)
+        return cdb
+    }
+
+    package static let readCapacity10 = CommandDescriptorBlock(OperationCode.readCapacity10, byteCount: 10)
+
+    package static func readCapacity16(allocationLength: UInt32) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.serviceActionIn16, byteCount: 16)
+        cdb.bytes[1] = OperationCode.readCapacity16Action
+        cdb.store(allocationLength, at: 10)
+        return cdb
+    }
+
+    /// MODE SENSE (6) of the current values of a page (SPC-4, 6.13).
+    package static func modeSense6(page: UInt8, allocationLength: UInt8) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.modeSense6, byteCount: 6)
+        cdb.bytes[2] = page
+        cdb.bytes[4] = allocationLength
+        return cdb
+    }
+
+    /// READ or WRITE in the shortest form that the stack uses: (10), or (16) where the range or count needs it.
+    package static func transfer(
+        isWrite: Bool, lba: UInt64, blockCount: UInt32, forceUnitAccess: Bool
+    ) -> CommandDescriptorBlock {
+        let fits = lba <= UInt64(UInt32.max) && blockCount <= UInt32(UInt16.max)
+        var cdb: CommandDescriptorBlock
+        if fits {
+            cdb = CommandDescriptorBlock(isWrite ? OperationCode.write10 : OperationCode.read10, byteCount: 10)
+            cdb.store(UInt32(truncatingIfNeeded: lba), at: 2)
+            cdb.store(UInt16(truncatingIfNeeded: blockCount), at: 7)
+        } else {
+            cdb = CommandDescriptorBlock(isWrite ? OperationCode.write16 : OperationCode.read16, byteCount: 16)
+            cdb.store(lba, at: 2)
+            cdb.store(blockCount, at: 10)
+        }
+        if forceUnitAccess { cdb.bytes[1] = forceUnitAccessBit }
+        return cdb
+    }
+
+    /// SYNCHRONIZE CACHE (10) of the whole medium: LBA 0, count 0 (SBC-3, 5.22).
+    package static let synchronizeCache10 = CommandDescriptorBlock(OperationCode.synchronizeCache10, byteCount: 10)
+
+    package static func unmap(parameterListLength: UInt16) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.unmap, byteCount: 10)
+        cdb.store(parameterListLength, at: 7)
+        return cdb
+    }
+
+    /// WRITE SAME (16) of zeros without a data-out buffer (NDOB), `unmap` allowing deallocation (SBC-3, 5.46).
+    package static func writeZeroes16(lba: UInt64, blockCount: UInt32, unmap: Bool) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.writeSame16, byteCount: 16)
+        cdb.bytes[1] = 0x01 | (unmap ? 0x08 : 0)
+        cdb.store(lba, at: 2)
+        cdb.store(blockCount, at: 10)
+        return cdb
+    }
+
+    package static func reportLUNs(allocationLength: UInt32) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.reportLUNs, byteCount: 12)
+        cdb.store(allocationLength, at: 6)
+        return cdb
+    }
+
+    package static func startStopUnit(start: Bool) -> CommandDescriptorBlock {
+        var cdb = CommandDescriptorBlock(OperationCode.startStopUnit, byteCount: 6)
+        cdb.bytes[4] = start ? 1 : 0
+        return cdb
+    }
+}

@@ -1,0 +1,241 @@
+/// What a target has to do for a command. Addresses and counts are logical blocks, and inside the medium.
+package enum TargetAction: BitwiseCopyable, Sendable {
+    /// Nothing; the status is GOOD.
+    case good
+    /// That many bytes of data-in were written; the status is GOOD.
+    case respond(byteCount: Int)
+    case checkCondition(SenseData)
+    case read(lba: UInt64, blockCount: UInt64)
+    case write(lba: UInt64, blockCount: UInt64, forceUnitAccess: Bool)
+    case synchronizeCache
+    /// Make the range read as zeros; it may be deallocated if `mayUnmap`.
+    case zero(lba: UInt64, blockCount: UInt64, mayUnmap: Bool)
+    /// Read the range and report what cannot be read; compare it with the data-out if `comparesData`.
+    case verify(lba: UInt64, blockCount: UInt64, comparesData: Bool)
+}
+
+/// The command set of a direct-access device (SBC-3) at logical unit 0: a CDB in, what to do out.
+///
+/// It keeps no state and does no I/O; anything a CDB can hold gets an answer, a refusal with the sense data that the
+/// standards ask for included.
+package struct DirectAccessTarget: Sendable {
+    package let traits: DiskTraits
+
+    package init(traits: DiskTraits) { self.traits = traits }
+
+    /// Decodes a command.
+    ///
+    /// - Parameters:
+    ///   - cdb: as it came.
+    ///   - logicalUnit: only 0 exists.
+    ///   - data: the command's memory: data-in is written there, an UNMAP parameter list is read from there.
+    package func action(
+        for cdb: CommandDescriptorBlock, logicalUnit: UInt8, data: UnsafeMutableRawBufferPointer
+    ) -> TargetAction {
+        if logicalUnit != 0 { return actionForAbsentUnit(cdb, data) }
+        switch cdb.operationCode {
+        case OperationCode.read10, OperationCode.read16, OperationCode.read6, OperationCode.read12:
+            return transfer(cdb, isWrite: false, data)
+        case OperationCode.write10, OperationCode.write16, OperationCode.write6, OperationCode.write12:
+            return transfer(cdb, isWrite: true, data)
+        case OperationCode.synchronizeCache10, OperationCode.synchronizeCache16:
+            return synchronize(cdb)
+        case OperationCode.unmap: return unmap(cdb, data)
+        case OperationCode.writeSame16: return writeSame(cdb, data)
+        case OperationCode.verify10, OperationCode.verify16: return verify(cdb, data)
+        default: return control(cdb, data)
+        }
+    }
+
+    // MARK: Medium access
+
+    /// The range that a READ, WRITE or VERIFY names, and its flags byte; READ (6) counts 0 as 256.
+    private static func range(_ cdb: CommandDescriptorBlock) -> (lba: UInt64, blockCount: UInt64, flags: UInt8) {
+        switch cdb.byteCount {
+        case 6:
+            let lba = UInt64(cdb.load(0, as: UInt32.self) & 0x1F_FFFF)
+            return (lba, cdb.bytes[4] == 0 ? 256 : UInt64(cdb.bytes[4]), 0)
+        case 10: return (UInt64(cdb.load(2, as: UInt32.self)), UInt64(cdb.load(7, as: UInt16.self)), cdb.bytes[1])
+        case 12: return (UInt64(cdb.load(2, as: UInt32.self)), UInt64(cdb.load(6, as: UInt32.self)), cdb.bytes[1])
+        default: return (cdb.load(2, as: UInt64.self), UInt64(cdb.load(10, as: UInt32.self)), cdb.bytes[1])
+        }
+    }
+
+    /// Whether an operation code's group (its top three bits) goes with the block's length (SPC-4, 4.3.2).
+    private static func hasMatchingLength(_ cdb: CommandDescriptorBlock) -> Bool {
+        switch cdb.operationCode >> 5 {
+        case 0: cdb.byteCount == 6
+        case 1, 2: cdb.byteCount == 10
+        case 4: cdb.byteCount == 16
+        case 5: cdb.byteCount == 12
+        default: false
+        }
+    }
+
+    private func contains(_ lba: UInt64, _ blockCount: UInt64) -> Bool {
+        lba <= traits.blockCount && blockCount <= traits.blockCount - lba
+    }
+
+    private func transfer(
+        _ cdb: CommandDescriptorBlock, isWrite: Bool, _ data: UnsafeMutableRawBufferPointer
+    ) -> TargetAction {
+        guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
+        let (lba, blockCount, flags) = Self.range(cdb)
+        // Protection information (the top three bits of the flags) is not supported.
+        guard flags & 0xE0 == 0 else { return .checkCondition(.invalidFieldInCDB) }
+        if isWrite && traits.isReadOnly { return .checkCondition(.writeProtected) }
+        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        // The initiator gave less memory than the command moves.
+        guard blockCount * UInt64(traits.blockByteCount) <= UInt64(data.count) else {
+            return .checkCondition(.invalidFieldInCDB)
+        }
+        if blockCount == 0 { return .good }
+        if isWrite {
+            let forced = flags & CommandDescriptorBlock.forceUnitAccessBit != 0
+            return .write(lba: lba, blockCount: blockCount, forceUnitAccess: forced)
+        }
+        return .read(lba: lba, blockCount: blockCount)
+    }
+
+    private func synchronize(_ cdb: CommandDescriptorBlock) -> TargetAction {
+        guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
+        let (lba, blockCount, _) = Self.range(cdb)
+        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        return .synchronizeCache
+    }
+
+    private func verify(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
+        guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
+        let (lba, blockCount, flags) = Self.range(cdb)
+        let byteCheck = flags >> 1 & 0x03
+        guard flags & 0xE0 == 0, byteCheck <= 1 else { return .checkCondition(.invalidFieldInCDB) }
+        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        let byteCount = blockCount * UInt64(traits.blockByteCount)
+        guard byteCheck == 0 || byteCount <= UInt64(data.count), byteCount <= Self.verifyByteCountMax else {
+            return .checkCondition(.invalidFieldInCDB)
+        }
+        return blockCount == 0 ? .good : .verify(lba: lba, blockCount: blockCount, comparesData: byteCheck == 1)
+    }
+
+    /// The most that one VERIFY may cover: the card reads the range into memory of its own.
+    package static let verifyByteCountMax: UInt64 = 64 << 20
+
+    /// WRITE SAME (16): zeros only, without a data-out buffer or with one block of zeros.
+    private func writeSame(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
+        let flags = cdb.bytes[1]
+        let (lba, blockCount, _) = Self.range(cdb)
+        guard cdb.byteCount == 16, flags & 0xF4 == 0, blockCount > 0, blockCount <= traits.maximumWriteSameBlocks else {
+            return .checkCondition(.invalidFieldInCDB)
+        }
+        if traits.isReadOnly { return .checkCondition(.writeProtected) }
+        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        if flags & 0x01 == 0 {
+            let blockByteCount = Int(traits.blockByteCount)
+            guard data.count >= blockByteCount, data[..<blockByteCount].allSatisfy({ $0 == 0 }) else {
+                return .checkCondition(.invalidFieldInCDB)
+            }
+        }
+        return .zero(lba: lba, blockCount: blockCount, mayUnmap: flags & 0x08 != 0)
+    }
+
+    /// UNMAP (SBC-3, 5.28): a parameter list with at most one descriptor.
+    private func unmap(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
+        guard traits.supportsUnmap else { return .checkCondition(.invalidOperationCode) }
+        if traits.isReadOnly { return .checkCondition(.writeProtected) }
+        let length = Int(cdb.load(7, as: UInt16.self))
+        guard cdb.byteCount == 10, cdb.bytes[1] & 1 == 0 else { return .checkCondition(.invalidFieldInCDB) }
+        if length == 0 { return .good }
+        guard length >= 8, length <= data.count else { return .checkCondition(.parameterListLengthError) }
+        let descriptors = Int(data[2]) << 8 | Int(data[3])
+        if descriptors == 0 { return .good }
+        guard descriptors == 16, length >= 24 else { return .checkCondition(.invalidFieldInParameterList) }
+        var lba: UInt64 = 0
+        for offset in 8..<16 { lba = lba << 8 | UInt64(data[offset]) }
+        var blockCount: UInt64 = 0
+        for offset in 16..<20 { blockCount = blockCount << 8 | UInt64(data[offset]) }
+        guard blockCount <= UInt64(traits.maximumUnmapBlocks) else {
+            return .checkCondition(.invalidFieldInParameterList)
+        }
+        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        return blockCount == 0 ? .good : .zero(lba: lba, blockCount: blockCount, mayUnmap: true)
+    }
+
+    // MARK: Control
+
+    private func control(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
+        switch cdb.operationCode {
+        case OperationCode.testUnitReady, OperationCode.startStopUnit: return .good
+        case OperationCode.inquiry: return inquiry(cdb, data, isPresent: true)
+        case OperationCode.requestSense: return requestSense(cdb, .none, data)
+        case OperationCode.reportLUNs: return reportLUNs(cdb, data)
+        case OperationCode.readCapacity10:
+            return .respond(byteCount: traits.readCapacity10().copy(to: data, allocationLength: .max))
+        case OperationCode.serviceActionIn16 where cdb.bytes[1] & 0x1F == OperationCode.readCapacity16Action:
+            let length = Int(cdb.load(10, as: UInt32.self))
+            return .respond(byteCount: traits.readCapacity16().copy(to: data, allocationLength: length))
+        case OperationCode.serviceActionIn16: return .checkCondition(.invalidFieldInCDB)
+        case OperationCode.modeSense6, OperationCode.modeSense10: return modeSense(cdb, data)
+        default: return .checkCondition(.invalidOperationCode)
+        }
+    }
+
+    /// A logical unit that does not exist answers three commands (SPC-4, 5.10).
+    private func actionForAbsentUnit(
+        _ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer
+    ) -> TargetAction {
+        switch cdb.operationCode {
+        case OperationCode.inquiry: inquiry(cdb, data, isPresent: false)
+        case OperationCode.requestSense: requestSense(cdb, .logicalUnitNotSupported, data)
+        case OperationCode.reportLUNs: reportLUNs(cdb, data)
+        default: .checkCondition(.logicalUnitNotSupported)
+        }
+    }
+
+    private func inquiry(
+        _ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer, isPresent: Bool
+    ) -> TargetAction {
+        let length = Int(cdb.load(3, as: UInt16.self))
+        if cdb.bytes[1] & 1 == 0 {
+            guard cdb.bytes[2] == 0 else { return .checkCondition(.invalidFieldInCDB) }
+            return .respond(
+                byteCount: traits.standardInquiry(isPresent: isPresent).copy(to: data, allocationLength: length))
+        }
+        guard let page = traits.vitalProductData(page: cdb.bytes[2]) else {
+            return .checkCondition(.invalidFieldInCDB)
+        }
+        return .respond(byteCount: page.copy(to: data, allocationLength: length))
+    }
+
+    private func requestSense(
+        _ cdb: CommandDescriptorBlock, _ sense: SenseData, _ data: UnsafeMutableRawBufferPointer
+    ) -> TargetAction {
+        // Descriptor format is not offered.
+        guard cdb.bytes[1] & 1 == 0 else { return .checkCondition(.invalidFieldInCDB) }
+        let bytes = sense.fixedFormat
+        let count = min(SenseData.fixedByteCount, min(Int(cdb.bytes[4]), data.count))
+        for index in 0..<count { data[index] = bytes[index] }
+        return .respond(byteCount: count)
+    }
+
+    private func reportLUNs(
+        _ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer
+    ) -> TargetAction {
+        let length = Int(cdb.load(6, as: UInt32.self))
+        guard length >= 16 else { return .checkCondition(.invalidFieldInCDB) }
+        return .respond(byteCount: traits.reportLUNs().copy(to: data, allocationLength: length))
+    }
+
+    private func modeSense(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
+        let isLong = cdb.operationCode == OperationCode.modeSense10
+        let control = cdb.bytes[2] >> 6
+        guard control != 3 else { return .checkCondition(.savingParametersNotSupported) }
+        let subpage = cdb.bytes[3]
+        guard subpage == 0 || subpage == 0xFF,
+            let pages = traits.modeSense(
+                page: cdb.bytes[2] & 0x3F, control: control, isLong: isLong,
+                withBlockDescriptor: cdb.bytes[1] & 0x08 == 0)
+        else { return .checkCondition(.invalidFieldInCDB) }
+        let length = isLong ? Int(cdb.load(7, as: UInt16.self)) : Int(cdb.bytes[4])
+        return .respond(byteCount: pages.copy(to: data, allocationLength: length))
+    }
+}

@@ -1,0 +1,59 @@
+/// The operation codes of SPC-4 and SBC-3 that are built or answered here.
+package enum OperationCode {
+    package static let testUnitReady: UInt8 = 0x00
+    package static let requestSense: UInt8 = 0x03
+    package static let read6: UInt8 = 0x08
+    package static let write6: UInt8 = 0x0A
+    package static let inquiry: UInt8 = 0x12
+    package static let modeSense6: UInt8 = 0x1A
+    package static let startStopUnit: UInt8 = 0x1B
+    package static let readCapacity10: UInt8 = 0x25
+    package static let read10: UInt8 = 0x28
+    package static let write10: UInt8 = 0x2A
+    package static let verify10: UInt8 = 0x2F
+    package static let synchronizeCache10: UInt8 = 0x35
+    package static let unmap: UInt8 = 0x42
+    package static let modeSense10: UInt8 = 0x5A
+    package static let read16: UInt8 = 0x88
+    package static let write16: UInt8 = 0x8A
+    package static let verify16: UInt8 = 0x8F
+    package static let synchronizeCache16: UInt8 = 0x91
+    package static let writeSame16: UInt8 = 0x93
+    package static let serviceActionIn16: UInt8 = 0x9E
+    package static let reportLUNs: UInt8 = 0xA0
+    package static let read12: UInt8 = 0xA8
+    package static let write12: UInt8 = 0xAA
+
+    /// The service action of READ CAPACITY (16) under `serviceActionIn16`.
+    package static let readCapacity16Action: UInt8 = 0x10
+
+    /// The standard's name of a code, for messages; nil for codes not listed here.
+    package static func name(of code: UInt8) -> String? {
+        switch code {
+        case testUnitReady: "TEST UNIT READY"
+        case requestSense: "REQUEST SENSE"
+        case read6: "READ(6)"
+        case write6: "WRITE(6)"
+        case inquiry: "INQUIRY"
+        case modeSense6: "MODE SENSE(6)"
+        case startStopUnit: "START STOP UNIT"
+        case readCapacity10: "READ CAPACITY(10)"
+        case read10: "READ(10)"
+        case write10: "WRITE(10)"
+        case verify10: "VERIFY(10)"
+        case synchronizeCache10: "SYNCHRONIZE CACHE(10)"
+        case unmap: "UNMAP"
+        case modeSense10: "MODE SENSE(10)"
+        case read16: "READ(16)"
+        case write16: "WRITE(16)"
+        case verify16: "VERIFY(16)"
+        case synchronizeCache16: "SYNCHRONIZE CACHE(16)"
+        case writeSame16: "WRITE SAME(16)"
+        case serviceActionIn16: "READ CAPACITY(16)"
+        case reportLUNs: "REPORT LUNS"
+        case read12: "READ(12)"
+        case write12: "WRITE(12)"
+        default: nil
+        }
+    }
+}

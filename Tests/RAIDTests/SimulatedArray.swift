@@ -1,0 +1,157 @@
+import MemberIO
+import RAID
+
+/// A small random generator, the same on every machine (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// Members in memory and an executor that ends their I/Os in any order.
+final class SimulatedArray {
+    let geometry: ArrayGeometry
+    let planner: RAIDPlanner
+    var output = PlannerOutput()
+    var members: [[UInt8]]
+    /// I/Os that were started and have not ended.
+    var pending: [MemberIO] = []
+    var finished: [FinishedRequest] = []
+    var reads = 0
+    var writes = 0
+    /// The member whose I/Os fail from now on.
+    var failingMember: Int?
+    /// Called before a write group is started; false rejects it.
+    var hasSpace: () -> Bool = { true }
+    private let scratch: UnsafeMutableRawPointer
+    private let zeroes: UnsafeMutableRawPointer
+
+    init(
+        level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
+        operationCapacity: Int = 2048
+    ) {
+        geometry = ArrayGeometry(
+            level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
+            memberDataByteCount: UInt64(stripes * chunkByteCount), dataByteOffset: 4096)
+        let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: memberCount)
+        scratch = .allocate(byteCount: scratchByteCount, alignment: 4096)
+        // Whatever the planner forgets to read must not happen to be right.
+        scratch.initializeMemory(as: UInt8.self, repeating: 0xEE, count: scratchByteCount)
+        zeroes = .allocate(byteCount: 65536, alignment: 4096)
+        zeroes.initializeMemory(as: UInt8.self, repeating: 0, count: 65536)
+        members = Array(repeating: Array(repeating: 0, count: 4096 + stripes * chunkByteCount), count: memberCount)
+        planner = RAIDPlanner(
+            geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
+            zeroes: zeroes, missingMember: missingMember)
+        if let missingMember { members[missingMember] = members[missingMember].map { _ in 0xDD } }
+    }
+
+    deinit {
+        scratch.deallocate()
+        zeroes.deallocate()
+    }
+
+    func submit(_ request: ArrayRequest) {
+        planner.submit(request, into: &output)
+        drain()
+    }
+
+    /// Does what the planner asked for, up to starting the I/Os.
+    func drain() {
+        while !output.isEmpty {
+            let work = output
+            output.removeAll()
+            for job in work.parityJobs { run(job, work.paritySources) }
+            var rejected: [Range<Int>] = []
+            for group in work.groups where !hasSpace() {
+                rejected.append(group.firstIO..<group.firstIO + group.ioCount)
+                planner.reject(group.token, into: &output)
+            }
+            for (index, io) in work.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
+                pending.append(io)
+            }
+            finished += work.finished
+        }
+    }
+
+    /// Ends the I/O at a position of `pending`.
+    func complete(at position: Int) {
+        let io = pending.remove(at: position)
+        if io.member == failingMember.map({ UInt8($0) }) {
+            if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
+            planner.complete(io.token, .failed, into: &output)
+        } else {
+            execute(io)
+            planner.complete(io.token, .done, into: &output)
+        }
+        drain()
+    }
+
+    func completeAll(using generator: inout SeededGenerator) {
+        while !pending.isEmpty { complete(at: Int.random(in: 0..<pending.count, using: &generator)) }
+    }
+
+    private func execute(_ io: MemberIO) {
+        let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
+        switch io.kind {
+        case .read:
+            reads += 1
+            members[Int(io.member)].withUnsafeBytes { io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count) }
+        case .write:
+            writes += 1
+            let data = UnsafeRawBufferPointer(start: io.memory, count: range.count)
+            members[Int(io.member)].replaceSubrange(range, with: data)
+        case .punch, .zero:
+            members[Int(io.member)].replaceSubrange(range, with: repeatElement(0, count: range.count))
+        case .flush: break
+        }
+    }
+
+    private func run(_ job: ParityJob, _ sources: [UnsafeRawPointer]) {
+        for offset in 0..<job.byteCount {
+            var value: UInt8 = 0
+            for source in sources[job.firstSource..<job.firstSource + job.sourceCount] {
+                value ^= source.load(fromByteOffset: offset, as: UInt8.self)
+            }
+            job.destination.storeBytes(of: value, toByteOffset: offset, as: UInt8.self)
+        }
+    }
+
+    // MARK: The naive view
+
+    /// The array's bytes, put together without the planner; a missing member's from all others.
+    func content() -> [UInt8] {
+        let lost: Int? = if case .degraded(let member) = planner.state { member } else { nil }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Int(geometry.capacityByteCount))
+        for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
+            for column in 0..<geometry.columnCount {
+                let member = geometry.member(stripe: stripe, column: column)
+                let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
+                for position in start..<start + Int(geometry.chunkByteCount) {
+                    if member == lost {
+                        bytes.append(members.indices.reduce(0) { $1 == member ? $0 : $0 ^ members[$1][position] })
+                    } else {
+                        bytes.append(members[member][position])
+                    }
+                }
+            }
+        }
+        return bytes
+    }
+
+    /// Whether every stripe's parity is the exclusive-or of its data.
+    var hasConsistentParity: Bool {
+        (4096..<members[0].count).allSatisfy { position in
+            members.reduce(0) { $0 ^ $1[position] } == 0
+        }
+    }
+}
