@@ -1,1 +1,100 @@
-// Filled in by its layer.
+import Glibc
+import RAID
+
+/// Arrays in directories of member files.
+package enum ArrayStore {
+    package static let memberCountMax = 32
+
+    /// What `nbdext status` tells.
+    package struct Description: Sendable {
+        package struct Member: Sendable {
+            package var role: Int?
+            package var path: String?
+            /// "active", "missing", or why it was left out.
+            package var state: String
+        }
+
+        package var name: String
+        package var uuid: String
+        package var level: RAIDLevel
+        package var chunkByteCount: UInt64
+        package var byteCount: UInt64
+        package var events: UInt64
+        /// "clean", "dirty" (not stopped cleanly, or being served), "degraded", "degraded, dirty" or "failed".
+        package var state: String
+        package var members: [Member]
+    }
+
+    /// Looks at an array without locking or changing it.
+    package static func examine(directory: String) throws(ArrayStoreError) -> Description {
+        let scan = try MemberScan(directory: directory, readOnly: true)
+        var members = scan.members.enumerated().map { role, file in
+            Description.Member(role: role, path: file?.path, state: file == nil ? "missing" : "active")
+        }
+        for (file, reason) in scan.leftOut {
+            members.append(Description.Member(role: nil, path: file.path, state: reason))
+        }
+        return Description(
+            name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
+            chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
+            events: scan.newest.events, state: state(of: scan), members: members)
+    }
+
+    private static func state(of scan: MemberScan) -> String {
+        let survivable = scan.geometry.level == .raid5 ? 1 : 0
+        if scan.missingRoles.count > survivable { return "failed" }
+        switch (scan.missingRoles.isEmpty, scan.newest.isClean) {
+        case (true, true): return "clean"
+        case (true, false): return "dirty"
+        case (false, true): return "degraded"
+        case (false, false): return "degraded, dirty"
+        }
+    }
+
+    /// Opens an array for serving: its members are locked, and its parity is right.
+    ///
+    /// A RAID 5 array that was not stopped cleanly is resynchronised first. One that also lacks a member is refused,
+    /// since its parity cannot be checked, unless `force` is set.
+    package static func open(
+        directory: String, readOnly: Bool, force: Bool = false, progress: (String) -> Void = { _ in }
+    ) throws(ArrayStoreError) -> OpenedArray {
+        let scan = try MemberScan(directory: directory, readOnly: readOnly)
+        let missing = scan.missingRoles
+        for member in scan.members { try member?.lock() }
+        for (file, reason) in scan.leftOut { progress("\(file.path) is left out: \(reason)") }
+        let survivable = scan.geometry.level == .raid5 ? 1 : 0
+        guard missing.count <= survivable else {
+            let roles = missing.map(String.init).joined(separator: ", ")
+            throw ArrayStoreError("the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
+                + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back")
+        }
+        if !scan.newest.isClean && !missing.isEmpty && !force {
+            throw ArrayStoreError("the array in \(directory) was not stopped cleanly and lacks member \(missing[0]); blocks "
+                + "that were being written may come back wrong: bring the member back, or accept that with --force")
+        }
+        let array = OpenedArray(directory: directory, scan: scan, readOnly: readOnly)
+        if !scan.newest.isClean && missing.isEmpty && scan.geometry.level == .raid5 && !readOnly {
+            progress("the array in \(directory) was not stopped cleanly; checking its parity")
+            let repaired = try ParityResync.run(array)
+            progress("parity is right again: \(repaired) bytes were rewritten")
+        }
+        return array
+    }
+
+    /// The name without the host.
+    static func name(of superblock: MDSuperblock) -> String {
+        let name = superblock.setName
+        guard let colon = name.firstIndex(of: ":") else { return name }
+        return String(name[name.index(after: colon)...])
+    }
+
+    /// As mdadm prints it: four groups of eight digits.
+    package static func uuidText(_ uuid: [UInt8]) -> String {
+        stride(from: 0, to: 16, by: 4).map { start in
+            uuid[start..<start + 4].map { byte in
+                let text = String(byte, radix: 16)
+                return text.count == 1 ? "0" + text : text
+            }.joined()
+        }.joined(separator: ":")
+    }
+}

@@ -1,3 +1,8 @@
+import SCSIArchitectureModel
+
+/// Why a block request failed.
+package typealias BlockError = SCSIArchitectureModel.BlockError
+
 /// What a client asks of a block device: a byte range, and memory in the data arena.
 package struct BlockRequest: BitwiseCopyable {
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
@@ -38,23 +43,6 @@ package struct BlockRequest: BitwiseCopyable {
         self.byteCount = byteCount
         self.buffer = buffer
     }
-}
-
-/// Why a block request failed.
-package enum BlockError: UInt8, BitwiseCopyable, Sendable {
-    case none
-    /// The device could not do it (EIO).
-    case inputOutput
-    /// There is no room under a member (ENOSPC). Nothing that was acknowledged is lost.
-    case noSpace
-    /// The range is outside the device, or the request makes no sense (EINVAL).
-    case invalid
-    /// The device is write protected (EPERM).
-    case readOnly
-    /// The device does not know the operation (ENOTSUP).
-    case notSupported
-    /// The device is going away (ESHUTDOWN).
-    case shutdown
 }
 
 /// The outcome of one block request.

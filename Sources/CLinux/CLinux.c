@@ -42,6 +42,11 @@ int nbdext_reserve(int fd, int64_t offset, int64_t length) {
     return allocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+int64_t nbdext_seek_data(int fd, int64_t offset) {
+    off_t found = lseek(fd, offset, SEEK_DATA);
+    return found < 0 ? -errno : found;
+}
+
 int nbdext_lock_file(int fd) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return result(fcntl(fd, F_OFD_SETLK, &lock));

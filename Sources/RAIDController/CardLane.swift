@@ -11,11 +11,13 @@ final class CardLane {
     static let completionBatch = 256
 
     let members: MemberLane
-    let output: PlannerOutput
+    var output = PlannerOutput()
     let parity = Parity()
     let commands: UnsafeMutablePointer<RAIDCommandDescriptor>
     let reaped: UnsafeMutableBufferPointer<MemberCompletion>
-    /// Member I/Os that go to the engine together, and the array that they belong to.
+    /// Requests of one array that go to its planner together.
+    var requests: [ArrayRequest] = []
+    /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
     /// Command completions that go to the ring together, and the table entries that they free.
     var finished: [RAIDCompletionDescriptor] = []
@@ -23,9 +25,9 @@ final class CardLane {
 
     init(members: MemberLane) {
         self.members = members
-        output = PlannerOutput()
         commands = .allocate(capacity: Self.commandBatch)
         reaped = .allocate(capacity: Self.completionBatch)
+        requests.reserveCapacity(64)
         staged.reserveCapacity(1024)
         finished.reserveCapacity(256)
         finishedNumbers.reserveCapacity(256)

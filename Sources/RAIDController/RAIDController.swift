@@ -1,6 +1,4 @@
-import ArrayStore
 import HardwareBus
-import MemberIO
 import Members
 import Platform
 import RAID
@@ -17,7 +15,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     // SAFETY: `arrays` never changes; lanes come and go under `laneLock`, and each entry is used by one thread.
 
     /// Commands in the card at most; the rings' capacity.
-    private static let commandCapacity = 1024
+    package static let commandCapacity = 1024
 
     let arrays: [ArrayTarget]
     let rings: CardRings

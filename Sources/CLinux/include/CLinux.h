@@ -22,6 +22,9 @@ int nbdext_zero_range(int fd, int64_t offset, int64_t length);
 /// Makes sure that writes to a byte range cannot fail for want of space. fallocate(2), KEEP_SIZE.
 int nbdext_reserve(int fd, int64_t offset, int64_t length);
 
+/// The first byte at or behind `offset` that is not in a hole, or -ENXIO when there is none. lseek(2), SEEK_DATA.
+int64_t nbdext_seek_data(int fd, int64_t offset);
+
 /// Takes (exclusive) or tests an open-file-description lock on the whole file. fcntl(2), F_OFD_SETLK.
 /// Returns 0, or -EAGAIN when another open file holds it.
 int nbdext_lock_file(int fd);

@@ -1,0 +1,78 @@
+import Glibc
+import Platform
+import RAID
+
+/// An array whose members are open and locked, and whose superblocks are kept.
+///
+/// Threads: `recordFailure` on any; the rest on one control thread.
+package final class OpenedArray: @unchecked Sendable {
+    // SAFETY: `superblock`, `roles` and `isDirty` are touched under `lock`.
+    package let directory: String
+    package let geometry: ArrayGeometry
+    package let isReadOnly: Bool
+    /// By role; nil for a member that the array runs without.
+    package let members: [MemberFile?]
+    package let name: String
+    package let uuid: [UInt8]
+    private let lock = Lock()
+    private var superblock: MDSuperblock
+    private var failedRoles: Set<Int>
+
+    init(directory: String, scan: MemberScan, readOnly: Bool) {
+        self.directory = directory
+        geometry = scan.geometry
+        members = scan.members
+        isReadOnly = readOnly
+        superblock = scan.newest
+        failedRoles = Set(scan.missingRoles)
+        name = ArrayStore.name(of: scan.newest)
+        uuid = scan.newest.setUUID
+    }
+
+    /// The role that the array runs without from the start, or nil.
+    package var missingRole: Int? { members.firstIndex { $0 == nil } }
+
+    /// Says durably on every member that writes are going to come, and that absent members miss them.
+    package func markDirty() throws(ArrayStoreError) {
+        try update { superblock in
+            superblock.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean
+        }
+    }
+
+    /// Says durably that all parity is right. Members must have been flushed.
+    package func markClean() throws(ArrayStoreError) {
+        try update { $0.resyncOffset = MDSuperblock.clean }
+    }
+
+    /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns at once
+    /// when that is known.
+    /// - Returns: whether the survivors could be written.
+    package func recordFailure(role: Int) -> Bool {
+        let isNew = lock.withLock { failedRoles.insert(role).inserted }
+        guard isNew, !isReadOnly else { return true }
+        writeDiagnostic("nbdext: member \(role) of \(name) failed; the array goes on without it\n")
+        return (try? update { _ in }) != nil
+    }
+
+    private func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        change(&superblock)
+        superblock.events += 1
+        superblock.updateTime = UInt64(time(nil)) & 0xFF_FFFF_FFFF
+        for role in failedRoles {
+            if let device = superblock.device(withRole: UInt16(role)) {
+                superblock.setRole(MDSuperblock.roleFaulty, ofDevice: device)
+            }
+        }
+        for (role, member) in members.enumerated() where !failedRoles.contains(role) {
+            guard let member else { continue }
+            var own = superblock
+            own.deviceNumber = member.superblock.deviceNumber
+            own.deviceUUID = member.superblock.deviceUUID
+            own.dataOffsetSectors = member.superblock.dataOffsetSectors
+            own.dataSectors = member.superblock.dataSectors
+            try member.write(own)
+        }
+    }
+}

@@ -1,0 +1,276 @@
+import ParallelInterface
+import Platform
+import SCSIArchitectureModel
+
+/// A disk as a block device: byte ranges become blocks, large requests become stages, unaligned edges are read and
+/// written back.
+///
+/// Models IOBlockStorageDriver. A request of tag t on lane l is row l x rowsPerLane + t in every layer below.
+///
+/// Threads: any lane; rows belong to their lane's thread until they are submitted, and then to whoever completes them.
+package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecked Sendable {
+    // SAFETY: rows as above; `receivers[lane]` changes only while the lane has no request; `unaligned` under its lock.
+
+    package let info: BlockServiceInfo
+    package var arena: DataArena { transport.arena }
+
+    let disk: BlockCommandsDevice
+    let transport: any SCSITaskTransport
+    let rows: UnsafeMutablePointer<RequestRow>
+    let readLimits: BreakUpLimits
+    let writeLimits: BreakUpLimits
+    let blockByteCount: UInt64
+    let gate = WriteGate()
+    let unaligned: UnalignedRequests
+    private let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
+
+    /// - Parameters:
+    ///   - disk: probed.
+    ///   - name, description: for people.
+    /// - Throws: when the arena has no room for the bounce buffer.
+    package init(
+        disk: BlockCommandsDevice, transport: any SCSITaskTransport, name: String, description: String
+    ) throws {
+        self.disk = disk
+        self.transport = transport
+        let medium = disk.medium
+        blockByteCount = UInt64(medium.blockByteCount)
+        readLimits = BreakUpLimits(transport.constraints, isWrite: false, blockByteCount: blockByteCount)
+        writeLimits = BreakUpLimits(transport.constraints, isWrite: true, blockByteCount: blockByteCount)
+        unaligned = try UnalignedRequests(arena: transport.arena)
+        info = BlockServiceInfo(
+            name: name, description: description, byteCount: medium.blockCount * blockByteCount,
+            blockByteCount: Int(blockByteCount),
+            preferredByteCount: Int(medium.optimalTransferGranularity) * Int(blockByteCount),
+            isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
+        rows = .allocate(capacity: transport.laneCount * transport.rowsPerLane)
+        rows.initialize(repeating: RequestRow(), count: transport.laneCount * transport.rowsPerLane)
+        receivers = .allocate(capacity: transport.laneCount)
+        receivers.initialize(repeating: nil, count: transport.laneCount)
+        disk.setOwner(self)
+    }
+
+    deinit {
+        rows.deallocate()
+        receivers.deinitialize(count: transport.laneCount)
+        receivers.deallocate()
+    }
+
+    package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
+        let lane = try transport.makeLane()
+        receivers[lane] = receiver
+        return Lane(device: self, index: lane)
+    }
+
+    func closeLane(_ lane: Int) {
+        receivers[lane] = nil
+        transport.releaseLane(lane)
+    }
+
+    // MARK: Requests
+
+    /// Starts requests of a lane.
+    func submit(_ requests: UnsafeBufferPointer<BlockRequest>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: requests.count) { pieces in
+            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: requests.count) { refused in
+                var pieceCount = 0
+                var refusedCount = 0
+                for request in requests {
+                    let row = UInt32(lane * transport.rowsPerLane + Int(request.tag))
+                    rows[Int(row)] = RequestRow(request: request)
+                    switch begin(row) {
+                    case .piece(let piece):
+                        pieces[pieceCount] = piece
+                        pieceCount += 1
+                    case .ended(let error):
+                        refused[refusedCount] = PieceCompletion(row: row, error: error, byteCount: 0)
+                        refusedCount += 1
+                    case .waiting: break
+                    }
+                }
+                if refusedCount > 0 { deliver(UnsafeMutableBufferPointer(rebasing: refused[..<refusedCount])) }
+                if pieceCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: pieces[..<pieceCount]), lane: lane) }
+            }
+        }
+        startUnaligned(lane: lane)
+    }
+
+    /// What a request does next.
+    enum Step {
+        case piece(BlockPiece)
+        case ended(BlockError)
+        /// It waits for its turn.
+        case waiting
+    }
+
+    /// Checks a request and takes its first step.
+    func begin(_ row: UInt32) -> Step {
+        let request = rows[Int(row)].request
+        if request.operation == .flush { return .piece(BlockPiece(row: row, operation: .flush)) }
+        guard request.byteOffset <= info.byteCount, UInt64(request.byteCount) <= info.byteCount - request.byteOffset,
+            request.byteCount > 0
+        else { return .ended(.invalid) }
+        if request.operation.isWrite && info.isReadOnly { return .ended(.readOnly) }
+        let isAligned = (request.byteOffset | UInt64(request.byteCount)) % blockByteCount == 0
+        if request.operation == .trim {
+            guard info.supportsTrim else { return .ended(.notSupported) }
+            if !isAligned && !roundInward(row) { return .ended(.none) }
+        } else if !isAligned {
+            rows[Int(row)].isUnaligned = true
+            unaligned.append(row)
+            return .waiting
+        }
+        if request.operation.isWrite {
+            guard gate.enter() else {
+                unaligned.hold(row)
+                // The gate may have opened, or have looked full for a moment because of us.
+                unaligned.notice()
+                return .waiting
+            }
+            rows[Int(row)].isGated = true
+        }
+        return nextStage(row)
+    }
+
+    /// Makes a trim cover whole blocks only. Returns false when none is left.
+    private func roundInward(_ row: UInt32) -> Bool {
+        let request = rows[Int(row)].request
+        let start = (request.byteOffset + blockByteCount - 1) / blockByteCount * blockByteCount
+        let end = (request.byteOffset + UInt64(request.byteCount)) / blockByteCount * blockByteCount
+        guard start < end else { return false }
+        rows[Int(row)].request.byteOffset = start
+        rows[Int(row)].request.byteCount = UInt32(end - start)
+        return true
+    }
+
+    /// The next stage of an aligned request: as much as the limits allow.
+    func nextStage(_ row: UInt32) -> Step {
+        let state = rows + Int(row)
+        let request = state.pointee.request
+        let left = UInt64(request.byteCount) - state.pointee.doneByteCount
+        let length: UInt64
+        var operation = BlockPiece.Operation.unmap
+        switch request.operation {
+        case .read, .write:
+            let run = BreakUpLimits.Run(
+                address: UInt64(UInt(bitPattern: request.buffer!)) + state.pointee.doneByteCount, byteCount: left)
+            operation = request.operation == .read ? .read : .write
+            length = (operation == .read ? readLimits : writeLimits).pieceByteCount(contiguous: run)
+        case .trim: length = min(left, UInt64(max(disk.medium.maximumUnmapBlocks, 1)) * blockByteCount)
+        case .writeZeroes:
+            operation = .zero
+            length = min(left, max(disk.medium.maximumWriteSameBlocks, 1) * blockByteCount)
+        case .flush: preconditionFailure("a flush has no stages")
+        }
+        // No block obeys the limits: IOBlockStorageDriver reports a DMA error.
+        guard length > 0 else { return .ended(.inputOutput) }
+        state.pointee.stageByteCount = length
+        var piece = BlockPiece(
+            row: row, operation: operation, lba: (request.byteOffset + state.pointee.doneByteCount) / blockByteCount,
+            blockCount: UInt32(length / blockByteCount),
+            buffer: request.buffer.map { $0 + Int(state.pointee.doneByteCount) })
+        piece.forceUnitAccess = request.flags.contains(.forceUnitAccess) && disk.medium.supportsForceUnitAccess
+        piece.mayUnmap = !request.flags.contains(.noHole)
+        return .piece(piece)
+    }
+
+    // MARK: Completions
+
+    package func piecesCompleted(_ completions: UnsafeBufferPointer<PieceCompletion>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: completions.count) { pieces in
+            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: completions.count) { ended in
+                var pieceCount = 0
+                var endedCount = 0
+                for completion in completions {
+                    switch advance(completion) {
+                    case .piece(let piece):
+                        pieces[pieceCount] = piece
+                        pieceCount += 1
+                    case .ended(let error):
+                        ended[endedCount] = PieceCompletion(
+                            row: completion.row, error: error, byteCount: rows[Int(completion.row)].doneByteCount)
+                        endedCount += 1
+                    case .waiting: break
+                    }
+                }
+                if pieceCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: pieces[..<pieceCount]), lane: lane) }
+                if endedCount > 0 { deliver(UnsafeMutableBufferPointer(rebasing: ended[..<endedCount])) }
+            }
+        }
+        startUnaligned(lane: lane)
+    }
+
+    /// Takes a stage's outcome: the next stage, or the end. A stage that fails or is short ends the request.
+    private func advance(_ completion: PieceCompletion) -> Step {
+        let state = rows + Int(completion.row)
+        if state.pointee.isUnaligned { return advanceUnaligned(completion) }
+        if completion.error != .none { return .ended(completion.error) }
+        if state.pointee.isFlushing || state.pointee.request.operation == .flush { return .ended(.none) }
+        let movesData = state.pointee.request.operation == .read || state.pointee.request.operation == .write
+        if movesData && completion.byteCount < state.pointee.stageByteCount {
+            state.pointee.doneByteCount += completion.byteCount
+            return .ended(.inputOutput)
+        }
+        state.pointee.doneByteCount += state.pointee.stageByteCount
+        if state.pointee.doneByteCount < UInt64(state.pointee.request.byteCount) { return nextStage(completion.row) }
+        return endOrFlush(completion.row)
+    }
+
+    /// A write that must be durable ends with a flush, unless its commands carried FUA.
+    func endOrFlush(_ row: UInt32) -> Step {
+        let request = rows[Int(row)].request
+        let carriedFlag = request.operation == .write && disk.medium.supportsForceUnitAccess && !rows[Int(row)].isUnaligned
+        guard request.flags.contains(.forceUnitAccess), request.operation.isWrite, !carriedFlag else {
+            return .ended(.none)
+        }
+        rows[Int(row)].isFlushing = true
+        return .piece(BlockPiece(row: row, operation: .flush))
+    }
+
+    /// Hands ended requests to their lanes' receivers, one call a lane.
+    private func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>) {
+        withUnsafeTemporaryAllocation(of: BlockCompletion.self, capacity: ended.count) { batch in
+            var start = 0
+            while start < ended.count {
+                let lane = Int(ended[start].row) / transport.rowsPerLane
+                var end = start
+                for index in start..<ended.count where Int(ended[index].row) / transport.rowsPerLane == lane {
+                    ended.swapAt(index, end)
+                    batch[end] = completion(of: ended[end])
+                    end += 1
+                }
+                receivers[lane]?.completed(UnsafeBufferPointer(rebasing: batch[start..<end]))
+                start = end
+            }
+        }
+    }
+
+    /// Lets go of what a request held, and says how it ended.
+    private func completion(of ended: PieceCompletion) -> BlockCompletion {
+        let state = rows + Int(ended.row)
+        if state.pointee.isGated && gate.leave() { unaligned.notice() }
+        let request = state.pointee.request
+        return BlockCompletion(
+            tag: request.tag, error: ended.error,
+            byteCount: ended.error == .none ? request.byteCount : UInt32(clamping: ended.byteCount))
+    }
+
+    // MARK: Lanes
+
+    /// A lane of the transport, with this device on top.
+    private final class Lane: BlockLane {
+        private let device: BlockStorageDevice
+        private let index: Int
+
+        init(device: BlockStorageDevice, index: Int) {
+            self.device = device
+            self.index = index
+        }
+
+        var requestCapacity: Int { device.transport.rowsPerLane }
+        func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { device.submit(requests, lane: index) }
+        var hasOutstandingWork: Bool { device.transport.hasOutstandingWork(lane: index) }
+        func wait(orReadable descriptor: Int32) { device.transport.wait(lane: index, orReadable: descriptor) }
+        func close() { device.closeLane(index) }
+    }
+}

@@ -1,0 +1,97 @@
+import Platform
+import Synchronization
+
+/// The unaligned requests of a device, of which one runs at a time, and the writes that wait until it is over.
+///
+/// Threads: any; the running request belongs to the thread that advances it.
+final class UnalignedRequests: @unchecked Sendable {
+    // SAFETY: the queues are touched under `lock`; `running`'s fields belong to whoever advances it.
+
+    /// Bytes of the bounce buffer that a step uses at most: blocks that cover it fit in the buffer.
+    static let stepByteCount: UInt64 = 128 << 10
+
+    /// What the running request is doing.
+    enum Phase {
+        case start
+        /// Reading the blocks of a step into the bounce buffer.
+        case readingSpan
+        /// Reading the first, or the last, block that a write covers in part.
+        case readingHead
+        case readingTail
+        case writing
+        /// Zeroing whole blocks without the bounce buffer.
+        case zeroing
+    }
+
+    let bounce: UnsafeMutableRawBufferPointer
+    var phase = Phase.start
+    /// The bytes of the running request that the step is about, from its start.
+    var stepStart: UInt64 = 0
+    var stepEnd: UInt64 = 0
+
+    private let arena: DataArena
+    private let lock = Lock()
+    private var queue: [UInt32] = []
+    private var held: [UInt32] = []
+    private var running: UInt32?
+    /// Something has to be started or released; set by whoever cannot do it at once.
+    private let hasNews = Atomic<Bool>(false)
+
+    init(arena: DataArena) throws {
+        guard let bounce = arena.allocate(byteCount: Int(Self.stepByteCount) + 8192) else {
+            throw OSError(code: 12, doing: "find a bounce buffer in the data arena")
+        }
+        self.arena = arena
+        self.bounce = bounce
+    }
+
+    deinit { arena.free(bounce) }
+
+    /// Queues an unaligned request.
+    func append(_ row: UInt32) {
+        lock.withLock { queue.append(row) }
+        hasNews.store(true, ordering: .releasing)
+    }
+
+    /// Keeps an ordinary write back until the gate opens.
+    func hold(_ row: UInt32) {
+        lock.withLock { held.append(row) }
+    }
+
+    /// The gate has changed: something may have to be started or released.
+    func notice() { hasNews.store(true, ordering: .releasing) }
+
+    /// Whether there may be something to start. Cheap; asked after every batch.
+    func takeNews() -> Bool {
+        guard hasNews.load(ordering: .acquiring) else { return false }
+        return hasNews.exchange(false, ordering: .acquiringAndReleasing)
+    }
+
+    /// The request to run now: if none runs, one waits, and `close` finds the gate empty.
+    func takeNext(close: () -> Bool) -> UInt32? {
+        lock.withLock {
+            guard running == nil, let next = queue.first, close() else { return nil }
+            queue.removeFirst()
+            running = next
+            phase = .start
+            return next
+        }
+    }
+
+    /// If nothing runs or waits: opens the gate and takes the writes that were kept back.
+    func takeHeld(open: () -> Void) -> [UInt32] {
+        lock.withLock {
+            guard running == nil, queue.isEmpty else { return [] }
+            open()
+            let taken = held
+            held = []
+            return taken
+        }
+    }
+
+    /// Ends the running request.
+    func finish() {
+        lock.withLock { running = nil }
+        hasNews.store(true, ordering: .releasing)
+    }
+}

@@ -1,0 +1,64 @@
+import CLinux
+import Glibc
+import MemberIO
+
+/// Executes a whole transfer with system calls on the calling thread.
+enum DirectTransfer {
+    /// What a call that returned a byte count, or a negative errno, means for the transfer.
+    static func status(of error: Int) -> MemberStatus {
+        error == -Int(ENOSPC) || error == -Int(EDQUOT) ? .noSpace : .failed
+    }
+
+    /// Reads or writes all of it; a file that ends early is a failure.
+    static func run(_ index: Int, in table: TransferTable) -> MemberStatus {
+        while table.transfers[index].byteCount > 0 {
+            let transfer = table.transfers[index]
+            let vectors = table.vectors(of: index)
+            let done = transfer.kind == .read
+                ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
+                : nbdext_pwritev(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset))
+            guard done > 0 else { return status(of: done) }
+            table.advance(index, by: done)
+        }
+        return .done
+    }
+
+    /// Reads what the page cache holds. Returns nil when the rest has to be waited for.
+    static func readCached(_ index: Int, in table: TransferTable) -> MemberStatus? {
+        while table.transfers[index].byteCount > 0 {
+            let transfer = table.transfers[index]
+            let done = nbdext_preadv(
+                transfer.file, table.vectors(of: index), transfer.vectorCount, Int64(transfer.byteOffset), 1)
+            if done == -Int(EAGAIN) || done == -Int(EOPNOTSUPP) { return nil }
+            guard done > 0 else { return status(of: done) }
+            table.advance(index, by: done)
+        }
+        return .done
+    }
+
+    /// Makes a range read as zeros: by deallocating, by converting, or by writing, whatever the file system can.
+    static func zero(_ transfer: Transfer) -> MemberStatus {
+        let offset = Int64(transfer.byteOffset)
+        let length = Int64(transfer.byteCount)
+        var result = transfer.kind == .punch
+            ? nbdext_punch_hole(transfer.file, offset, length)
+            : nbdext_zero_range(transfer.file, offset, length)
+        if result == -EOPNOTSUPP { result = writeZeroes(transfer) }
+        return result == 0 ? .done : status(of: Int(result))
+    }
+
+    private static func writeZeroes(_ transfer: Transfer) -> Int32 {
+        let blockByteCount = min(transfer.byteCount, 1 << 20)
+        let block = UnsafeMutableRawPointer.allocate(byteCount: blockByteCount, alignment: 4096)
+        block.initializeMemory(as: UInt8.self, repeating: 0, count: blockByteCount)
+        defer { block.deallocate() }
+        var done = 0
+        while done < transfer.byteCount {
+            var vector = iovec(iov_base: block, iov_len: min(blockByteCount, transfer.byteCount - done))
+            let count = nbdext_pwritev(transfer.file, &vector, 1, Int64(transfer.byteOffset) + Int64(done))
+            guard count > 0 else { return Int32(count) }
+            done += count
+        }
+        return 0
+    }
+}

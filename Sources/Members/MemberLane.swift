@@ -1,0 +1,159 @@
+import CLinux
+import Glibc
+import MemberIO
+import Platform
+
+/// Executes batches of member I/O for one thread.
+///
+/// Adjacent reads or writes of a batch on the same member become one vectored operation. Buffered writes are
+/// memory copies; where the file system cannot take them without blocking (ext4), io_uring would hand each to a
+/// kernel worker, which costs ten times as much, so there they are done on the calling thread. Whether a file is
+/// such a one is found out once.
+///
+/// Threads: one at a time.
+package final class MemberLane {
+    private enum Engine {
+        case uring(UringQueue)
+        case threads(WorkerQueue)
+    }
+
+    private let engine: Engine
+    private let files: [Int32]
+    /// Whether writes to a file can go through the ring.
+    private let writesThroughRing: [Bool]
+    private let table = TransferTable()
+    /// Outcomes that wait for `reap`.
+    private var ready: [MemberCompletion] = []
+    private var readyHead = 0
+    /// Operations that found the table full.
+    private var backlog: [(io: MemberIO, fileBase: Int)] = []
+
+    /// - Parameters:
+    ///   - engine: how to execute.
+    ///   - files: descriptors of all members that I/O may go to; -1 where there is none.
+    /// - Throws: when the system refuses a ring or an eventfd.
+    package init(engine: MemberEngineKind, files: [Int32]) throws(OSError) {
+        self.files = files
+        ready.reserveCapacity(1024)
+        switch engine {
+        case .uring:
+            self.engine = .uring(try UringQueue())
+            writesThroughRing = files.map { $0 >= 0 && nbdext_supports_nowait_write($0, 0) != 0 }
+        case .threads:
+            self.engine = .threads(try WorkerQueue())
+            writesThroughRing = files.map { _ in false }
+        }
+    }
+
+    /// Operations that were started and not reaped.
+    package var outstanding: Int { table.usedCount + backlog.count + (ready.count - readyHead) }
+
+    /// Starts a batch. Much of it may be complete when this returns.
+    /// - Parameters:
+    ///   - ios: members are relative to `fileBase`.
+    ///   - fileBase: the position in `files` of the array's first member.
+    package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
+        var first = 0
+        while first < ios.count {
+            var end = first + 1
+            while end < ios.count && Self.joins(ios[end - 1], ios[end])
+                && end - first < TransferTable.vectorCountMax
+            {
+                end += 1
+            }
+            issue(UnsafeBufferPointer(rebasing: ios[first..<end]), fileBase: fileBase)
+            first = end
+        }
+        if case .uring(let ring) = engine { ring.submit() }
+    }
+
+    /// Takes outcomes, without blocking.
+    /// - Returns: how many were written to the front of `completions`.
+    package func reap(into completions: UnsafeMutableBufferPointer<MemberCompletion>) -> Int {
+        collect()
+        if !backlog.isEmpty && !table.isFull { restartBacklog() }
+        let count = min(ready.count - readyHead, completions.count)
+        for index in 0..<count { completions[index] = ready[readyHead + index] }
+        readyHead += count
+        if readyHead == ready.count {
+            ready.removeAll(keepingCapacity: true)
+            readyHead = 0
+        }
+        return count
+    }
+
+    /// Blocks until there is something to reap or `descriptor` (unless negative) is readable.
+    package func wait(orReadable descriptor: Int32) {
+        guard readyHead == ready.count else { return }
+        switch engine {
+        case .uring(let ring): ring.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
+        case .threads(let workers): workers.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
+        }
+    }
+
+    private static func joins(_ left: MemberIO, _ right: MemberIO) -> Bool {
+        left.kind == right.kind && left.member == right.member && (left.kind == .read || left.kind == .write)
+            && left.byteOffset + UInt64(left.byteCount) == right.byteOffset
+    }
+
+    private func issue(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
+        guard !table.isFull else {
+            for io in ios { backlog.append((io, fileBase)) }
+            return
+        }
+        let position = fileBase + Int(ios[0].member)
+        let index = table.claim(ios, file: files[position])
+        let transfer = table.transfers[index]
+        guard transfer.file >= 0 else { return end(index, .failed) }
+        switch (transfer.kind, engine) {
+        case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
+        case (.read, .uring(let ring)), (.flush, .uring(let ring)): ring.queue(index, table)
+        case (.write, .uring(let ring)) where writesThroughRing[position]: ring.queue(index, table)
+        case (.write, _): end(index, DirectTransfer.run(index, in: table))
+        case (.read, .threads(let workers)):
+            if let status = DirectTransfer.readCached(index, in: table) {
+                end(index, status)
+            } else {
+                workers.queue(index, table)
+            }
+        case (.flush, .threads(let workers)): workers.queue(index, table)
+        }
+    }
+
+    private func end(_ index: Int, _ status: MemberStatus) {
+        table.release(index, status: status, into: &ready)
+    }
+
+    private func collect() {
+        switch engine {
+        case .uring(let ring):
+            ring.reap { index, result in
+                let transfer = table.transfers[index]
+                if result == -EINTR || result == -EAGAIN {
+                    ring.queue(index, table)
+                    ring.submit()
+                } else if result < 0 || (result == 0 && transfer.kind != .flush) {
+                    end(index, DirectTransfer.status(of: Int(result)))
+                } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
+                    // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
+                    table.advance(index, by: Int(result))
+                    end(index, DirectTransfer.run(index, in: table))
+                } else {
+                    end(index, .done)
+                }
+            }
+        case .threads(let workers):
+            workers.reap { index, status in end(index, status) }
+        }
+    }
+
+    private func restartBacklog() {
+        let waiting = backlog
+        backlog.removeAll(keepingCapacity: true)
+        for (io, fileBase) in waiting {
+            withUnsafePointer(to: io) { issue(UnsafeBufferPointer(start: $0, count: 1), fileBase: fileBase) }
+        }
+        if case .uring(let ring) = engine { ring.submit() }
+        collect()
+    }
+}

@@ -1,0 +1,93 @@
+import Glibc
+import MemberIO
+
+/// One system call's worth of member I/O: a file range and the memory of up to `vectorCountMax` operations that are
+/// adjacent in it.
+struct Transfer: BitwiseCopyable {
+    var kind = MemberIO.Kind.read
+    var member: UInt8 = 0
+    var file: Int32 = -1
+    var byteOffset: UInt64 = 0
+    var byteCount = 0
+    var vectorCount: Int32 = 0
+}
+
+/// The transfers that a lane has under way, with their vectors and tokens, in memory that never moves.
+final class TransferTable {
+    /// Operations that one transfer joins at most.
+    static let vectorCountMax = 16
+    static let capacity = 512
+
+    let transfers: UnsafeMutablePointer<Transfer>
+    private let vectors: UnsafeMutablePointer<iovec>
+    private let tokens: UnsafeMutablePointer<UInt64>
+    private let free: UnsafeMutablePointer<UInt32>
+    private var freeCount = TransferTable.capacity
+
+    init() {
+        transfers = .allocate(capacity: Self.capacity)
+        transfers.initialize(repeating: Transfer(), count: Self.capacity)
+        vectors = .allocate(capacity: Self.capacity * Self.vectorCountMax)
+        tokens = .allocate(capacity: Self.capacity * Self.vectorCountMax)
+        free = .allocate(capacity: Self.capacity)
+        for index in 0..<Self.capacity { free[index] = UInt32(index) }
+    }
+
+    deinit {
+        transfers.deallocate()
+        vectors.deallocate()
+        tokens.deallocate()
+        free.deallocate()
+    }
+
+    var isFull: Bool { freeCount == 0 }
+    var usedCount: Int { Self.capacity - freeCount }
+
+    /// Makes a transfer of operations that are adjacent on one member. The table must not be full.
+    func claim(_ ios: UnsafeBufferPointer<MemberIO>, file: Int32) -> Int {
+        freeCount -= 1
+        let index = Int(free[freeCount])
+        let first = ios[0]
+        var byteCount = 0
+        for position in 0..<ios.count {
+            let io = ios[position]
+            vectors(of: index)[position] = iovec(iov_base: io.memory, iov_len: Int(io.byteCount))
+            tokens[index * Self.vectorCountMax + position] = io.token
+            byteCount += Int(io.byteCount)
+        }
+        transfers[index] = Transfer(
+            kind: first.kind, member: first.member, file: file, byteOffset: first.byteOffset, byteCount: byteCount,
+            vectorCount: Int32(ios.count))
+        return index
+    }
+
+    func vectors(of index: Int) -> UnsafeMutablePointer<iovec> { vectors + index * Self.vectorCountMax }
+
+    /// Ends a transfer: each of its operations has that outcome.
+    func release(_ index: Int, status: MemberStatus, into completions: inout [MemberCompletion]) {
+        let transfer = transfers[index]
+        for position in 0..<Int(transfer.vectorCount) {
+            completions.append(
+                MemberCompletion(
+                    token: tokens[index * Self.vectorCountMax + position], member: transfer.member, status: status))
+        }
+        free[freeCount] = UInt32(index)
+        freeCount += 1
+    }
+
+    /// Drops the first `byteCount` bytes of a transfer: they are done.
+    func advance(_ index: Int, by byteCount: Int) {
+        let vectors = vectors(of: index)
+        var rest = byteCount
+        var position = 0
+        while rest > 0 {
+            let step = min(rest, vectors[position].iov_len)
+            vectors[position].iov_base = vectors[position].iov_base.map { $0 + step }
+            vectors[position].iov_len -= step
+            rest -= step
+            if vectors[position].iov_len == 0 { position += 1 }
+        }
+        transfers[index].byteOffset += UInt64(byteCount)
+        transfers[index].byteCount -= byteCount
+    }
+}

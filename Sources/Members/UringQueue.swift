@@ -1,0 +1,111 @@
+import CURing
+import Glibc
+import MemberIO
+import Platform
+
+/// A lane's io_uring.
+final class UringQueue {
+    /// Entries of the submission ring; the completion ring has twice as many.
+    private static let entryCount: UInt32 = 256
+    /// The user data of the poll on a lane's descriptor; transfers use their index.
+    private static let pollData = UInt64.max
+    private static let reapBatch = 64
+
+    private let ring: UnsafeMutablePointer<io_uring>
+    private var queued = 0
+    /// The descriptor that a poll is armed for, or -1.
+    private var polled: Int32 = -1
+
+    init() throws(OSError) {
+        ring = .allocate(capacity: 1)
+        ring.initialize(to: io_uring())
+        let status = io_uring_queue_init(Self.entryCount, ring, 0)
+        guard status == 0 else {
+            ring.deallocate()
+            throw OSError(code: -status, doing: "set up io_uring; try --io-engine threads")
+        }
+    }
+
+    deinit {
+        io_uring_queue_exit(ring)
+        ring.deallocate()
+    }
+
+    /// Prepares a read, write or flush.
+    func queue(_ index: Int, _ table: TransferTable) {
+        let transfer = table.transfers[index]
+        let entry = nextEntry()
+        let vectors = table.vectors(of: index)
+        switch transfer.kind {
+        case .read where transfer.vectorCount == 1:
+            io_uring_prep_read(
+                entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
+        case .write where transfer.vectorCount == 1:
+            io_uring_prep_write(
+                entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
+        case .read:
+            io_uring_prep_readv(entry, transfer.file, vectors, UInt32(transfer.vectorCount), transfer.byteOffset)
+        case .write:
+            io_uring_prep_writev(entry, transfer.file, vectors, UInt32(transfer.vectorCount), transfer.byteOffset)
+        case .flush:
+            io_uring_prep_fsync(entry, transfer.file, UInt32(IORING_FSYNC_DATASYNC))
+        case .punch, .zero:
+            preconditionFailure("\(transfer.kind) does not go through the ring")
+        }
+        io_uring_sqe_set_data64(entry, UInt64(index))
+    }
+
+    /// Hands what was prepared to the kernel with one system call.
+    func submit() {
+        while queued > 0 {
+            let submitted = io_uring_submit(ring)
+            if submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY { continue }
+            precondition(submitted >= 0, "io_uring_submit failed with errno \(-submitted)")
+            queued = 0
+        }
+    }
+
+    /// Calls `body` with each finished transfer and what its system call would have returned.
+    func reap(_ body: (Int, Int32) -> Void) {
+        withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<io_uring_cqe>?.self, capacity: Self.reapBatch) { entries in
+            withUnsafeTemporaryAllocation(of: (data: UInt64, result: Int32).self, capacity: Self.reapBatch) { results in
+                while true {
+                    let count = Int(io_uring_peek_batch_cqe(ring, entries.baseAddress!, UInt32(Self.reapBatch)))
+                    if count == 0 { return }
+                    for index in 0..<count {
+                        results[index] = (entries[index]!.pointee.user_data, entries[index]!.pointee.res)
+                    }
+                    io_uring_cq_advance(ring, UInt32(count))
+                    for (data, result) in results[..<count] {
+                        if data == Self.pollData { polled = -1 } else { body(Int(data), result) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Blocks until a completion can be reaped, a poll included.
+    func wait(orReadable descriptor: Int32, hasTransfers: Bool) {
+        guard hasTransfers || descriptor >= 0 else { return }
+        if descriptor >= 0 && polled != descriptor {
+            precondition(polled < 0, "a lane waits for one descriptor")
+            let entry = nextEntry()
+            io_uring_prep_poll_add(entry, descriptor, UInt32(POLLIN))
+            io_uring_sqe_set_data64(entry, Self.pollData)
+            polled = descriptor
+        }
+        queued = 0
+        let status = io_uring_submit_and_wait(ring, 1)
+        precondition(
+            status >= 0 || status == -EINTR || status == -EAGAIN || status == -EBUSY,
+            "io_uring_submit_and_wait failed with errno \(-status)")
+    }
+
+    private func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
+        queued += 1
+        if let entry = io_uring_get_sqe(ring) { return entry }
+        submit()
+        queued = 1
+        return io_uring_get_sqe(ring)!
+    }
+}

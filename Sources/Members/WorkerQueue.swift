@@ -1,0 +1,105 @@
+import CLinux
+import Glibc
+import MemberIO
+import Platform
+
+/// A lane's way to the worker threads: transfers that would block go out, outcomes come back through an eventfd.
+final class WorkerQueue: @unchecked Sendable {
+    // SAFETY: `done` is touched under `lock`; the rest never changes.
+    private let lock = Lock()
+    private var done: [(index: Int, status: MemberStatus)] = []
+    private let event: Int32
+
+    init() throws(OSError) {
+        event = nbdext_eventfd()
+        guard event >= 0 else { throw OSError(code: -event, doing: "make an eventfd") }
+    }
+
+    deinit { close(event) }
+
+    /// Hands a transfer to a worker. It belongs to the worker until it is reaped.
+    func queue(_ index: Int, _ table: TransferTable) {
+        // SAFETY: the lane does not touch the transfer, nor free the table, while it is out.
+        nonisolated(unsafe) let table = table
+        MemberWorkers.shared.run { [self] in
+            let transfer = table.transfers[index]
+            var status = MemberStatus.done
+            if transfer.kind == .flush {
+                if fdatasync(transfer.file) != 0 { status = DirectTransfer.status(of: -Int(errno)) }
+            } else {
+                status = DirectTransfer.run(index, in: table)
+            }
+            lock.withLock { done.append((index, status)) }
+            var one: UInt64 = 1
+            _ = write(event, &one, 8)
+        }
+    }
+
+    func reap(_ body: (Int, MemberStatus) -> Void) {
+        let finished = lock.withLock {
+            let finished = done
+            done.removeAll(keepingCapacity: true)
+            return finished
+        }
+        for (index, status) in finished { body(index, status) }
+    }
+
+    func wait(orReadable descriptor: Int32, hasTransfers: Bool) {
+        guard hasTransfers || descriptor >= 0 else { return }
+        guard lock.withLock({ done.isEmpty }) else { return }
+        var polls = [pollfd(fd: event, events: Int16(POLLIN), revents: 0), pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
+        _ = poll(&polls, 2, -1)
+        var count: UInt64 = 0
+        _ = read(event, &count, 8)
+    }
+}
+
+/// The worker threads of the `threads` engine, shared by all lanes: cold reads and flushes only, so a few suffice.
+final class MemberWorkers: @unchecked Sendable {
+    // SAFETY: `waiting` is touched under the mutex.
+    static let shared = MemberWorkers()
+    private static let threadCount = 8
+
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t> = .allocate(capacity: 1)
+    private let condition: UnsafeMutablePointer<pthread_cond_t> = .allocate(capacity: 1)
+    private var waiting: [@Sendable () -> Void] = []
+    private var started = false
+
+    private init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    /// Runs work on a thread that may block. If no thread can be started, on the caller's.
+    func run(_ work: @escaping @Sendable () -> Void) {
+        pthread_mutex_lock(mutex)
+        if !started { started = startThreads() }
+        let hasThreads = started
+        if hasThreads {
+            waiting.append(work)
+            pthread_cond_signal(condition)
+        }
+        pthread_mutex_unlock(mutex)
+        if !hasThreads { work() }
+    }
+
+    private func startThreads() -> Bool {
+        var count = 0
+        for number in 0..<Self.threadCount {
+            guard let thread = try? OSThread(name: "member I/O \(number)", { self.serve() }) else { break }
+            thread.detach()
+            count += 1
+        }
+        return count > 0
+    }
+
+    private func serve() {
+        while true {
+            pthread_mutex_lock(mutex)
+            while waiting.isEmpty { pthread_cond_wait(condition, mutex) }
+            let work = waiting.removeFirst()
+            pthread_mutex_unlock(mutex)
+            work()
+        }
+    }
+}

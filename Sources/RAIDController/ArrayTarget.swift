@@ -1,0 +1,81 @@
+import ArrayStore
+import Members
+import Platform
+import RAID
+import SCSI
+import Synchronization
+
+/// One array behind the card: its planner, its members' descriptors and space, and its SCSI face.
+///
+/// Threads: any; the planner only under `plannerLock`.
+package final class ArrayTarget: @unchecked Sendable {
+    // SAFETY: `planner` is used under `plannerLock`; `index` and `fileBase` are set before the card runs.
+    package let array: OpenedArray
+    package let geometry: ArrayGeometry
+    /// Descriptors by role; -1 for a missing member.
+    let files: [Int32]
+    let spaces: [MemberSpace?]
+    let disk: DirectAccessTarget
+    let plannerLock = Lock()
+    let planner: RAIDPlanner
+    /// False once a member is missing: then reads need the planner.
+    let isHealthy: Atomic<Bool>
+    private(set) var index = 0
+    /// The position of the array's first member among the files of a lane.
+    private(set) var fileBase = 0
+    private let memory: UnsafeMutableRawPointer
+
+    /// - Parameters:
+    ///   - array: open and locked; it stays so while the card exists.
+    ///   - commandCapacity: commands in the card at most.
+    package init(array: OpenedArray, commandCapacity: Int = RAIDController.commandCapacity) {
+        self.array = array
+        geometry = array.geometry
+        files = array.members.map { $0?.descriptor ?? -1 }
+        spaces = array.members.map { member in
+            member.map { MemberSpace(file: $0.descriptor, byteCount: $0.byteCount) }
+        }
+        disk = DirectAccessTarget(traits: Self.traits(of: array))
+        isHealthy = Atomic(array.missingRole == nil)
+        let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
+        let zeroByteCount = 64 << 10
+        memory = .allocate(byteCount: zeroByteCount + scratchByteCount, alignment: 4096)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: zeroByteCount)
+        planner = RAIDPlanner(
+            geometry: geometry, requestCapacity: commandCapacity, scratch: memory + zeroByteCount,
+            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil)
+    }
+
+    deinit { memory.deallocate() }
+
+    func attach(index: Int, fileBase: Int) {
+        self.index = index
+        self.fileBase = fileBase
+    }
+
+    /// A member operation failed. RAID 5 goes on without the member, as soon as the others know of it; RAID 0 has
+    /// nothing to go on with, and leaves it at the failed operation.
+    func memberFailed(_ member: Int) {
+        guard geometry.level == .raid5 else { return }
+        let isRecorded = array.recordFailure(role: member)
+        plannerLock.withLock {
+            planner.memberFailed(member)
+            // Survivors that cannot be told could not be told apart from the failed member later.
+            if !isRecorded { planner.memberFailed((member + 1) % geometry.memberCount) }
+        }
+        isHealthy.store(false, ordering: .releasing)
+    }
+
+    private static func traits(of array: OpenedArray) -> DiskTraits {
+        let geometry = array.geometry
+        var traits = DiskTraits()
+        traits.product = "RAID \(geometry.level.rawValue)"
+        traits.serialNumber = ArrayStore.uuidText(array.uuid).filter { $0 != ":" }
+        traits.identifier = array.uuid
+        traits.blockCount = geometry.capacityByteCount / UInt64(traits.blockByteCount)
+        traits.optimalTransferGranularity = UInt16(clamping: geometry.chunkByteCount / UInt64(traits.blockByteCount))
+        traits.optimalTransferBlocks = UInt32(clamping: geometry.stripeByteCount / UInt64(traits.blockByteCount))
+        traits.isReadOnly = array.isReadOnly
+        return traits
+    }
+}

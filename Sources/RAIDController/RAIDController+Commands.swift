@@ -1,0 +1,188 @@
+import Glibc
+import MemberIO
+import RAID
+import RAIDControllerInterface
+import SCSI
+
+/// From a command to member I/Os.
+extension RAIDController {
+    /// Takes commands from the submission ring and starts them.
+    /// - Returns: how many.
+    func takeCommands(_ lane: CardLane) -> Int {
+        let count = rings.take(into: lane.commands, limit: CardLane.commandBatch)
+        if count == 0 { return 0 }
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count) { numbers in
+            commands.claim(UnsafeMutableBufferPointer(rebasing: numbers[..<count]))
+            var array: ArrayTarget?
+            for index in 0..<count {
+                let descriptor = lane.commands + index
+                let target = descriptor.pointee.targetID < arrays.count ? arrays[Int(descriptor.pointee.targetID)] : nil
+                if let array, array !== target { flushStaged(lane, array) }
+                array = target
+                begin(descriptor, numbers[index], target, lane)
+            }
+            if let array { flushStaged(lane, array) }
+        }
+        return count
+    }
+
+    /// Decodes a command and starts or answers it.
+    private func begin(
+        _ descriptor: UnsafePointer<RAIDCommandDescriptor>, _ number: UInt32, _ target: ArrayTarget?, _ lane: CardLane
+    ) {
+        let command = commands[number]
+        command.pointee = CardCommand()
+        command.pointee.tag = descriptor.pointee.tag
+        command.pointee.targetID = descriptor.pointee.targetID
+        command.pointee.dataAddress = descriptor.pointee.dataAddress
+        dart.pin(descriptor.pointee.dataAddress)
+        guard let target else { return finishUnreachable(number, lane) }
+
+        let byteCount = descriptor.pointee.direction == 0 ? 0 : Int(descriptor.pointee.dataByteCount)
+        if byteCount > 0 {
+            guard
+                let memory = dart.translate(
+                    descriptor.pointee.dataAddress, byteCount: byteCount, deviceWrites: descriptor.pointee.direction == 2)
+            else { return finishUnreachable(number, lane) }
+            command.pointee.memory = memory
+        }
+        let cdb = CommandDescriptorBlock(bytes: descriptor.pointee.cdb, byteCount: descriptor.pointee.cdbSize)
+        let action = target.disk.action(
+            for: cdb, logicalUnit: descriptor.pointee.logicalUnit,
+            data: UnsafeMutableRawBufferPointer(start: command.pointee.memory, count: byteCount))
+        perform(action, number, target, lane)
+    }
+
+    private func perform(_ action: TargetAction, _ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+        let command = commands[number]
+        switch action {
+        case .good: finish(number, lane, sense: nil)
+        case .respond(let byteCount):
+            command.pointee.dataByteCount = UInt64(byteCount)
+            finish(number, lane, sense: nil)
+        case .checkCondition(let sense): finish(number, lane, sense: sense)
+        case .read(let lba, let blockCount):
+            setRange(command, lba, blockCount, target)
+            command.pointee.dataByteCount = command.pointee.byteCount
+            read(number, target, lane)
+        case .write(let lba, let blockCount, let forceUnitAccess):
+            setRange(command, lba, blockCount, target)
+            command.pointee.dataByteCount = command.pointee.byteCount
+            command.pointee.isWrite = true
+            var request = arrayRequest(.write, number)
+            request.forceUnitAccess = forceUnitAccess
+            submit(request, number, target, lane)
+        case .synchronizeCache:
+            if target.array.isReadOnly { return finish(number, lane, sense: nil) }
+            command.pointee.isWrite = true
+            submit(ArrayRequest(.flush, tag: number), number, target, lane)
+        case .zero(let lba, let blockCount, let mayUnmap):
+            setRange(command, lba, blockCount, target)
+            command.pointee.isWrite = true
+            var request = arrayRequest(.zero, number)
+            request.mayPunch = mayUnmap
+            submit(request, number, target, lane)
+        case .verify(let lba, let blockCount, let comparesData):
+            setRange(command, lba, blockCount, target)
+            command.pointee.expected = comparesData ? command.pointee.memory.map { UnsafeRawPointer($0) } : nil
+            command.pointee.memory = .allocate(byteCount: Int(command.pointee.byteCount), alignment: 4096)
+            command.pointee.kind = .verify
+            submit(arrayRequest(.read, number), number, target, lane)
+        }
+    }
+
+    private func setRange(
+        _ command: UnsafeMutablePointer<CardCommand>, _ lba: UInt64, _ blockCount: UInt64, _ target: ArrayTarget
+    ) {
+        let blockByteCount = UInt64(target.disk.traits.blockByteCount)
+        command.pointee.byteOffset = lba * blockByteCount
+        command.pointee.byteCount = blockCount * blockByteCount
+    }
+
+    private func arrayRequest(_ operation: ArrayRequest.Operation, _ number: UInt32) -> ArrayRequest {
+        let command = commands[number]
+        return ArrayRequest(
+            operation, byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount,
+            memory: command.pointee.memory, tag: number)
+    }
+
+    /// Reads of a sound array need no planner and no lock: each extent goes to its member.
+    private func read(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+        let command = commands[number]
+        guard target.isHealthy.load(ordering: .acquiring) else {
+            return submit(arrayRequest(.read, number), number, target, lane)
+        }
+        let memory = command.pointee.memory!
+        let token = Token.direct(array: target.index, command: number)
+        target.geometry.forEachExtent(
+            byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount
+        ) { member, byteOffset, byteCount, offset in
+            lane.staged.append(
+                MemberIO(
+                    kind: .read, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
+                    memory: memory + Int(offset), token: token))
+            command.pointee.remaining += 1
+        }
+    }
+
+    private func submit(_ request: ArrayRequest, _ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+        if commands[number].pointee.kind == .direct { commands[number].pointee.kind = .planned }
+        lane.requests.append(request)
+    }
+
+    /// Submits again, through the planner, a direct read that met a failed member.
+    func reread(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+        commands[number].pointee.status = .done
+        submit(arrayRequest(.read, number), number, target, lane)
+    }
+
+    // MARK: Answers
+
+    /// The card has no such target or cannot reach the command's memory.
+    private func finishUnreachable(_ number: UInt32, _ lane: CardLane) {
+        var completion = RAIDCompletionDescriptor()
+        completion.transportError = 1
+        append(completion, number, lane)
+    }
+
+    /// Answers a command with GOOD, or with CHECK CONDITION and sense data.
+    func finish(_ number: UInt32, _ lane: CardLane, sense: SenseData?) {
+        var completion = RAIDCompletionDescriptor()
+        if let sense {
+            completion.status = 2
+            completion.senseByteCount = UInt8(SenseData.fixedByteCount)
+            completion.sense = sense.fixedFormat
+        } else {
+            completion.dataByteCount = commands[number].pointee.dataByteCount
+        }
+        append(completion, number, lane)
+    }
+
+    private func append(_ completion: RAIDCompletionDescriptor, _ number: UInt32, _ lane: CardLane) {
+        var completion = completion
+        completion.tag = commands[number].pointee.tag
+        dart.unpin(commands[number].pointee.dataAddress)
+        lane.finished.append(completion)
+        lane.finishedNumbers.append(number)
+    }
+
+    /// Answers a command whose array work has ended.
+    func finish(_ number: UInt32, _ lane: CardLane, status: ArrayStatus) {
+        let command = commands[number]
+        var sense: SenseData? = switch status {
+        case .done: nil
+        case .noSpace: .spaceAllocationFailed
+        case .failed: command.pointee.isWrite ? .writeError : .unrecoveredReadError
+        }
+        if command.pointee.kind == .verify {
+            let memory = command.pointee.memory!
+            if sense == nil, let expected = command.pointee.expected,
+                memcmp(memory, expected, Int(command.pointee.byteCount)) != 0
+            {
+                sense = .miscompare
+            }
+            memory.deallocate()
+        }
+        finish(number, lane, sense: sense)
+    }
+}

@@ -1,0 +1,153 @@
+import MemberIO
+import RAID
+
+/// The tokens of member I/O: the array in the top byte, then whether the card or its planner asked for it.
+enum Token {
+    private static let directBit: UInt64 = 1 << 55
+
+    static func direct(array: Int, command: UInt32) -> UInt64 {
+        UInt64(array) << 56 | directBit | UInt64(command)
+    }
+
+    static func planned(array: Int, _ token: UInt64) -> UInt64 { UInt64(array) << 56 | token }
+
+    static func array(_ token: UInt64) -> Int { Int(token >> 56) }
+    static func isDirect(_ token: UInt64) -> Bool { token & directBit != 0 }
+    static func command(_ token: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: token) }
+    static func plannerToken(_ token: UInt64) -> UInt64 { token & (RAIDPlanner.tokenLimit - 1) }
+}
+
+/// Member I/O: what planner and card want done, and what comes back.
+extension RAIDController {
+    /// Gives the gathered requests to the array's planner and starts the gathered member I/Os, all in one submission.
+    func flushStaged(_ lane: CardLane, _ target: ArrayTarget) {
+        if !lane.requests.isEmpty {
+            target.plannerLock.withLock {
+                for request in lane.requests { target.planner.submit(request, into: &lane.output) }
+            }
+            lane.requests.removeAll(keepingCapacity: true)
+            execute(lane, target)
+        }
+        start(lane, target)
+    }
+
+    /// Takes member completions of the lane's engine and does what follows from them.
+    /// - Returns: how many there were.
+    func reap(_ lane: CardLane) -> Int {
+        guard lane.members.outstanding > 0 else { return 0 }
+        let count = lane.members.reap(into: lane.reaped)
+        var first = 0
+        while first < count {
+            let array = Token.array(lane.reaped[first].token)
+            var end = first + 1
+            while end < count && Token.array(lane.reaped[end].token) == array { end += 1 }
+            complete(UnsafeMutableBufferPointer(rebasing: lane.reaped[first..<end]), lane, arrays[array])
+            first = end
+        }
+        return count
+    }
+
+    /// Handles completions of one array: the card's own, then the planner's in one go.
+    private func complete(
+        _ completions: UnsafeMutableBufferPointer<MemberCompletion>, _ lane: CardLane, _ target: ArrayTarget
+    ) {
+        var planned = 0
+        for completion in completions {
+            if completion.status == .failed { target.memberFailed(Int(completion.member)) }
+            if Token.isDirect(completion.token) {
+                completeDirect(completion, lane, target)
+            } else {
+                completions[planned] = completion
+                planned += 1
+            }
+        }
+        if planned > 0 {
+            target.plannerLock.withLock {
+                for completion in completions[..<planned] {
+                    target.planner.complete(
+                        Token.plannerToken(completion.token), completion.status, into: &lane.output)
+                }
+            }
+            execute(lane, target)
+        }
+        flushStaged(lane, target)
+    }
+
+    private func completeDirect(_ completion: MemberCompletion, _ lane: CardLane, _ target: ArrayTarget) {
+        let number = Token.command(completion.token)
+        let command = commands[number]
+        command.pointee.remaining -= 1
+        if completion.status != .done { command.pointee.status = .failed }
+        guard command.pointee.remaining == 0 else { return }
+        if command.pointee.status == .failed && target.geometry.level == .raid5 {
+            reread(number, target, lane)
+        } else {
+            finish(number, lane, status: command.pointee.status)
+        }
+    }
+
+    /// Does what the planner asked for: parity, reservations, then stages the member I/Os and answers what finished.
+    private func execute(_ lane: CardLane, _ target: ArrayTarget) {
+        while !lane.output.isEmpty {
+            for job in lane.output.parityJobs { run(job, lane) }
+            let rejected = reserve(lane, target)
+            for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
+                var io = io
+                io.token = Token.planned(array: target.index, io.token)
+                lane.staged.append(io)
+            }
+            for finished in lane.output.finished { finish(finished.tag, lane, status: finished.status) }
+            lane.output.removeAll()
+            if rejected.isEmpty { return }
+            target.plannerLock.withLock {
+                for token in rejected { target.planner.reject(token, into: &lane.output) }
+            }
+        }
+    }
+
+    private func run(_ job: ParityJob, _ lane: CardLane) {
+        lane.output.paritySources.withUnsafeBufferPointer { sources in
+            lane.parity.generate(
+                job.destination,
+                from: UnsafeBufferPointer(rebasing: sources[job.firstSource..<job.firstSource + job.sourceCount]),
+                byteCount: job.byteCount)
+        }
+    }
+
+    /// Makes sure that every write group has space. Groups that have none lose their I/Os, and are returned.
+    private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [UInt64] {
+        var rejected: [UInt64] = []
+        for group in lane.output.groups {
+            let range = group.firstIO..<group.firstIO + group.ioCount
+            let hasSpace = range.allSatisfy { index in
+                let io = lane.output.memberIOs[index]
+                guard io.kind == .write, let space = target.spaces[Int(io.member)] else { return true }
+                return space.reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount)) == .done
+            }
+            if hasSpace { continue }
+            // An I/O of no bytes is one that is not started.
+            for index in range {
+                lane.output.memberIOs[index].byteCount = 0
+                lane.output.memberIOs[index].kind = .write
+            }
+            rejected.append(group.token)
+        }
+        return rejected
+    }
+
+    /// Starts the staged I/Os with one call to the engine.
+    private func start(_ lane: CardLane, _ target: ArrayTarget) {
+        guard !lane.staged.isEmpty else { return }
+        forgetPunched(lane, target)
+        lane.staged.withUnsafeBufferPointer { lane.members.start($0, fileBase: target.fileBase) }
+        forgetPunched(lane, target)
+        lane.staged.removeAll(keepingCapacity: true)
+    }
+
+    /// Punched ranges have no space any more: said before, for those who look meanwhile, and after.
+    private func forgetPunched(_ lane: CardLane, _ target: ArrayTarget) {
+        for io in lane.staged where io.kind == .punch {
+            target.spaces[Int(io.member)]?.forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+        }
+    }
+}

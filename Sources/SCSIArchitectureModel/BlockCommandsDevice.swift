@@ -1,0 +1,213 @@
+import ParallelInterface
+import Platform
+import SCSI
+
+/// One disk: turns block pieces into SCSI tasks, and their outcomes into errors and byte counts.
+///
+/// Models IOSCSIPeripheralDeviceType00 over IOSCSIBlockCommandsDevice. A row of the HBA's task table carries one piece
+/// at a time.
+///
+/// Threads: `probe` on one control thread, first; `submit` on any lane; completions on any lane.
+package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
+    // SAFETY: `owner`, `inquiry` and `medium` are set before the first piece; a row's state belongs to whoever has
+    // the row.
+
+    /// Times that a task is sent at most: once, and four more.
+    static let attemptCountMax: UInt8 = 5
+    /// The standard time limit of reads, writes and flushes.
+    static let timeoutMilliseconds: UInt32 = 30_000
+    /// Bytes of parameter memory that each row has: an UNMAP list is 24, fixed sense data 18.
+    private static let parameterByteCount = 32
+
+    struct RowState: BitwiseCopyable {
+        var attempts: UInt8 = 0
+        /// The row's task is a REQUEST SENSE.
+        var isFetchingSense = false
+    }
+
+    let transport: any SCSITaskTransport
+    package let targetID: UInt8
+    package private(set) var inquiry: InquiryData?
+    package private(set) var medium = MediumData()
+    private weak var owner: (any BlockPieceOwner)?
+    private let rows: UnsafeMutablePointer<RowState>
+    private let parameters: UnsafeMutableRawBufferPointer
+    /// The row of the command that `probe` waits for, and what tells it; no row otherwise.
+    var probeRow = UInt32.max
+    var probeAnswered = Event()
+
+    /// - Throws: when the arena has no room for the rows' parameter memory.
+    package init(transport: any SCSITaskTransport, targetID: UInt8) throws {
+        self.transport = transport
+        self.targetID = targetID
+        let rowCount = transport.laneCount * transport.rowsPerLane
+        guard let parameters = transport.arena.allocate(byteCount: rowCount * Self.parameterByteCount) else {
+            throw OSError(code: 12, doing: "find parameter memory for target \(targetID) in the data arena")
+        }
+        self.parameters = parameters
+        rows = .allocate(capacity: rowCount)
+        rows.initialize(repeating: RowState(), count: rowCount)
+        transport.attach(self, targetID: targetID)
+    }
+
+    deinit {
+        rows.deallocate()
+        transport.arena.free(parameters)
+    }
+
+    /// Names the block layer's side. Before the first piece.
+    package func setOwner(_ owner: any BlockPieceOwner) { self.owner = owner }
+
+    func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
+        self.inquiry = inquiry
+        self.medium = medium
+    }
+
+    // MARK: Pieces
+
+    /// Starts pieces, all with one submission. A flush of a disk without a write cache is complete at once.
+    package func submit(_ pieces: UnsafeBufferPointer<BlockPiece>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: pieces.count) { sent in
+            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: pieces.count) { idle in
+                var sentCount = 0
+                var idleCount = 0
+                for piece in pieces {
+                    if piece.operation == .flush && !medium.isWriteCacheEnabled {
+                        idle[idleCount] = PieceCompletion(row: piece.row, error: .none, byteCount: 0)
+                        idleCount += 1
+                    } else {
+                        fill(piece)
+                        sent[sentCount] = piece.row
+                        sentCount += 1
+                    }
+                }
+                if idleCount > 0 {
+                    owner?.piecesCompleted(UnsafeBufferPointer(rebasing: idle[..<idleCount]), lane: lane)
+                }
+                if sentCount > 0 { transport.submit(UnsafeBufferPointer(rebasing: sent[..<sentCount]), lane: lane) }
+            }
+        }
+    }
+
+    /// Writes a piece's command into its row.
+    private func fill(_ piece: BlockPiece) {
+        rows[Int(piece.row)] = RowState()
+        let byteCount = UInt64(piece.blockCount) * UInt64(medium.blockByteCount)
+        switch piece.operation {
+        case .read:
+            setTask(
+                piece.row,
+                .transfer(isWrite: false, lba: piece.lba, blockCount: piece.blockCount, forceUnitAccess: false),
+                .targetToInitiator, piece.buffer, byteCount)
+        case .write:
+            setTask(
+                piece.row,
+                .transfer(
+                    isWrite: true, lba: piece.lba, blockCount: piece.blockCount,
+                    forceUnitAccess: piece.forceUnitAccess),
+                .initiatorToTarget, piece.buffer, byteCount)
+        case .flush: setTask(piece.row, .synchronizeCache10, .none, nil, 0)
+        case .unmap:
+            let list = fillUnmapList(piece)
+            setTask(piece.row, .unmap(parameterListLength: 24), .initiatorToTarget, list, 24)
+        case .zero:
+            setTask(
+                piece.row,
+                .writeZeroes16(lba: piece.lba, blockCount: piece.blockCount, unmap: piece.mayUnmap), .none, nil, 0)
+        }
+    }
+
+    func setTask(
+        _ row: UInt32, _ cdb: CommandDescriptorBlock, _ direction: SCSITask.Direction,
+        _ buffer: UnsafeMutableRawPointer?, _ byteCount: UInt64, timeout: UInt32 = timeoutMilliseconds
+    ) {
+        let task = transport.tasks + Int(row)
+        task.pointee.cdb = cdb.bytes
+        task.pointee.cdbSize = cdb.byteCount
+        task.pointee.direction = direction
+        task.pointee.targetID = targetID
+        task.pointee.logicalUnit = 0
+        task.pointee.timeoutMilliseconds = timeout
+        task.pointee.requestedTransferCount = byteCount
+        task.pointee.buffer = buffer
+    }
+
+    /// A parameter list with one descriptor (SBC-3, 5.28.2).
+    private func fillUnmapList(_ piece: BlockPiece) -> UnsafeMutableRawPointer {
+        let list = parameterMemory(of: piece.row)
+        list.storeBytes(of: UInt64(0), as: UInt64.self)
+        list.storeBytes(of: UInt16(22).bigEndian, as: UInt16.self)
+        list.storeBytes(of: UInt16(16).bigEndian, toByteOffset: 2, as: UInt16.self)
+        list.storeBytes(of: piece.lba.bigEndian, toByteOffset: 8, as: UInt64.self)
+        list.storeBytes(of: piece.blockCount.bigEndian, toByteOffset: 16, as: UInt32.self)
+        list.storeBytes(of: UInt32(0), toByteOffset: 20, as: UInt32.self)
+        return list
+    }
+
+    private func parameterMemory(of row: UInt32) -> UnsafeMutableRawPointer {
+        parameters.baseAddress! + Int(row) * Self.parameterByteCount
+    }
+
+    // MARK: Outcomes
+
+    package func tasksCompleted(_ completed: UnsafeBufferPointer<UInt32>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: completed.count) { again in
+            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: completed.count) { ended in
+                var againCount = 0
+                var endedCount = 0
+                for row in completed {
+                    if row == probeRow {
+                        probeAnswered.set()
+                    } else if let completion = judge(row) {
+                        ended[endedCount] = completion
+                        endedCount += 1
+                    } else {
+                        again[againCount] = row
+                        againCount += 1
+                    }
+                }
+                if againCount > 0 { transport.submit(UnsafeBufferPointer(rebasing: again[..<againCount]), lane: lane) }
+                if endedCount > 0 {
+                    owner?.piecesCompleted(UnsafeBufferPointer(rebasing: ended[..<endedCount]), lane: lane)
+                }
+            }
+        }
+    }
+
+    /// The completion of a row's piece, or nil when the row's task has to be sent (again).
+    private func judge(_ row: UInt32) -> PieceCompletion? {
+        let task = transport.tasks + Int(row)
+        if rows[Int(row)].isFetchingSense { return judgeSense(row) }
+        switch TaskVerdict(task) {
+        case .done(let byteCount): return PieceCompletion(row: row, error: .none, byteCount: byteCount)
+        case .failed(let error): return PieceCompletion(row: row, error: error, byteCount: 0)
+        case .retry:
+            rows[Int(row)].attempts += 1
+            if rows[Int(row)].attempts < Self.attemptCountMax { return nil }
+            return PieceCompletion(row: row, error: .inputOutput, byteCount: 0)
+        case .fetchSense:
+            rows[Int(row)].isFetchingSense = true
+            setTask(
+                row, .requestSense(allocationLength: 18), .targetToInitiator, parameterMemory(of: row), 18)
+            return nil
+        }
+    }
+
+    /// The sense data of a failed command came with a REQUEST SENSE. The command itself is gone, so it cannot be sent
+    /// again; what might have been a passing failure is reported.
+    private func judgeSense(_ row: UInt32) -> PieceCompletion {
+        let task = transport.tasks + Int(row)
+        var error = BlockError.inputOutput
+        if case .done(let byteCount) = TaskVerdict(task) {
+            var bytes = InlineArray<32, UInt8>(repeating: 0)
+            let memory = parameterMemory(of: row)
+            for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
+            if let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)),
+                case .failed(let precise) = TaskVerdict.verdict(on: sense)
+            {
+                error = precise
+            }
+        }
+        return PieceCompletion(row: row, error: error, byteCount: 0)
+    }
+}
