@@ -51,3 +51,40 @@ package final class Event: @unchecked Sendable {
         return true
     }
 }
+
+/// Lets one thread sleep until another has news for it; news that comes early is not lost.
+package final class Doorbell: @unchecked Sendable {
+    // SAFETY: as in `Event`.
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private var hasRung = false
+
+    package init() {
+        mutex = .allocate(capacity: 1)
+        condition = .allocate(capacity: 1)
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    package func ring() {
+        pthread_mutex_lock(mutex)
+        hasRung = true
+        pthread_cond_signal(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// Blocks until `ring` was called since the last return.
+    package func wait() {
+        pthread_mutex_lock(mutex)
+        while !hasRung { pthread_cond_wait(condition, mutex) }
+        hasRung = false
+        pthread_mutex_unlock(mutex)
+    }
+}

@@ -1,0 +1,301 @@
+import BlockStorage
+import Glibc
+import NBDProtocol
+import Platform
+import Synchronization
+
+/// One client: receives requests, sends them on in batches, and answers.
+///
+/// Threads: `run` on a thread of its own. Completions arrive on any thread; whichever finds nobody sending sends all
+/// queued replies. A client that does not take its replies is left to its own thread, or to `StalledWriters`.
+///
+/// Locks: `lock` guards chunks, free tags and the reply queue; it is held for a batch's bookkeeping and never across a
+/// system call.
+final class Connection: BlockCompletionReceiver, @unchecked Sendable {
+    // SAFETY: `window`, `lane` and `batch` belong to the connection's thread; what `lock` guards is named above; the
+    // batch being sent belongs to the thread that set `isSending`.
+
+    /// A batch ends at so much data, so that payloads are still in the cache when they are sent.
+    static let batchByteCountMax = 512 << 10
+
+    let descriptor: Int32
+    private let services: [any BlockService]
+    private let exports: [ExportDescription]
+    let stalledWriters: StalledWriters
+
+    var export: ExportDescription!
+    var isStructured = false
+    private(set) var lane: (any BlockLane)!
+    private var threadID: UInt = 0
+    let lock = Lock()
+    var chunks: PayloadChunks!
+    var requests: UnsafeMutablePointer<PendingRequest>!
+    /// Tags that are free, as a stack.
+    var freeTags: [UInt16] = []
+    var capacity = 0
+    var replies: ReplyQueue!
+    private var isSending = false
+    /// What is left of the batch being sent is for the connection's own thread.
+    private let isLeftToOwner = Atomic<Bool>(false)
+    private let isBroken = Atomic<Bool>(false)
+    /// The connection's thread waits for tags or memory.
+    private let isWaitingForRoom = Atomic<Bool>(false)
+    private let roomBell = Doorbell()
+    var window = ReceiveWindow()
+    var batch: [BlockRequest] = []
+    /// The chunk that read data goes to, and how much of it is used.
+    var readChunk = (index: -1, used: 0)
+    /// The connection's number, for messages.
+    let number: Int
+
+    init(
+        number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
+        stalledWriters: StalledWriters
+    ) {
+        self.number = number
+        self.descriptor = descriptor
+        self.services = services
+        self.exports = exports
+        self.stalledWriters = stalledWriters
+    }
+
+    /// Serves the client until it leaves, breaks the protocol, or `stopReceiving` is called. The caller closes the
+    /// descriptor.
+    func run() {
+        threadID = currentThreadID()
+        guard let index = negotiate() else { return }
+        let service = services[index]
+        guard let lane = try? service.makeLane(receiver: self) else {
+            return writeDiagnostic("nbdext: connection \(number) was refused: too many connections\n")
+        }
+        self.lane = lane
+        capacity = lane.requestCapacity
+        batch.reserveCapacity(capacity)
+        requests = .allocate(capacity: capacity)
+        requests.initialize(repeating: PendingRequest(), count: capacity)
+        freeTags = (0..<UInt16(capacity)).reversed()
+        replies = ReplyQueue(requestCapacity: capacity)
+        if chunks.claimWindow(&window) { serve() }
+        drain()
+        lane.close()
+        lock.withLock {
+            chunks.removeAll()
+            replies.deallocate()
+        }
+        requests.deallocate()
+    }
+
+    /// Lets the connection finish what it has received, and end. Any thread.
+    func stopReceiving() { shutdown(descriptor, Int32(SHUT_RD)) }
+
+    // MARK: Handshake
+
+    /// - Returns: the export that the client chose, or nil when the connection is over.
+    private func negotiate() -> Int? {
+        var negotiation = Negotiation(exports: exports)
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            guard sendAll(negotiation.output) else { return nil }
+            negotiation.output = []
+            let count = receive(&buffer)
+            guard count > 0 else { return nil }
+            switch negotiation.receive(buffer[..<count]) {
+            case .needsMore: continue
+            case .close:
+                _ = sendAll(negotiation.output)
+                return nil
+            case .transmission(let index):
+                guard sendAll(negotiation.output) else { return nil }
+                export = exports[index]
+                isStructured = negotiation.isStructured
+                chunks = PayloadChunks(arena: services[index].arena)
+                window.early = negotiation.takeRest()
+                return index
+            }
+        }
+    }
+
+    private func receive(_ buffer: inout [UInt8]) -> Int {
+        while true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count >= 0 || errno != EINTR { return count }
+        }
+    }
+
+    private func sendAll(_ bytes: [UInt8]) -> Bool {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return false }
+            sent += count
+        }
+        return true
+    }
+
+    // MARK: Requests
+
+    private func serve() {
+        while !isBroken.load(ordering: .relaxed) {
+            let parsed = lock.withLock { parse() }
+            if !batch.isEmpty {
+                batch.withUnsafeBufferPointer { lane.submit($0) }
+                batch.removeAll(keepingCapacity: true)
+            }
+            sendReplies()
+            finishSending()
+            switch parsed {
+            case .more: continue
+            case .needsBytes: if !receiveMore() { return }
+            case .needsRoom: waitForRoom()
+            case .end: return
+            }
+        }
+    }
+
+    /// Blocks until a request has ended.
+    private func waitForRoom() {
+        if lane.hasOutstandingWork { return lane.wait(orReadable: -1) }
+        isWaitingForRoom.store(true, ordering: .sequentiallyConsistent)
+        let isIdle = lock.withLock { freeTags.count == capacity }
+        // Nothing of ours is under way: the arena is full of others' payloads; look again soon.
+        if isIdle { usleep(1000) } else { roomBell.wait() }
+        isWaitingForRoom.store(false, ordering: .relaxed)
+    }
+
+    /// Waits for every request to end and for every reply to be sent, unless the client is gone.
+    private func drain() {
+        while lock.withLock({ freeTags.count < capacity }) {
+            finishSending()
+            waitForRoom()
+        }
+    }
+
+    /// Receives into the window; waits for bytes or for I/O of the lane.
+    /// - Returns: false at the end of the stream.
+    private func receiveMore() -> Bool {
+        guard let memory = lock.withLock({ prepareWindow() }) else {
+            waitForRoom()
+            return true
+        }
+        if !window.early.isEmpty { return window.takeEarly(into: memory) }
+        while true {
+            let mustNotBlock = lane.hasOutstandingWork
+            let count = recv(
+                descriptor, memory.baseAddress!, memory.count, mustNotBlock ? Int32(MSG_DONTWAIT) : 0)
+            if count > 0 {
+                window.end += count
+                return true
+            }
+            if count == 0 { return false }
+            if errno == EINTR { continue }
+            guard errno == EAGAIN || errno == EWOULDBLOCK else { return false }
+            lane.wait(orReadable: descriptor)
+            finishSending()
+        }
+    }
+
+    // MARK: Replies
+
+    func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
+        lock.withLock {
+            for completion in completions {
+                let request = requests + Int(completion.tag)
+                request.pointee.error = NBDError(completion.error)
+                if request.pointee.dataByteCount == 0 { releaseChunk(request) }
+                replies.append(completion.tag)
+            }
+        }
+        sendReplies()
+    }
+
+    func releaseChunk(_ request: UnsafeMutablePointer<PendingRequest>) {
+        if request.pointee.chunk >= 0 { chunks.release(request.pointee.chunk) }
+        request.pointee.chunk = -1
+    }
+
+    /// Sends the queued replies unless another thread does.
+    private func sendReplies() {
+        let isMine = lock.withLock {
+            guard !isSending, !replies.isEmpty else { return false }
+            isSending = true
+            replies.beginBatch(requests, isStructured: isStructured)
+            return true
+        }
+        if isMine { continueSending(blocking: false) }
+    }
+
+    /// Sends batches until none is queued or the client takes no more. The caller is the sender.
+    private func continueSending(blocking: Bool) {
+        while true {
+            let progress = isBroken.load(ordering: .relaxed) ? .broken : replies.send(to: descriptor, blocking: blocking)
+            switch progress {
+            case .full:
+                if currentThreadID() == threadID {
+                    isLeftToOwner.store(true, ordering: .releasing)
+                } else {
+                    stalledWriters.add(self)
+                }
+                return
+            case .broken: breakOff()
+            case .all: break
+            }
+            if !nextBatch() { return }
+        }
+    }
+
+    /// Frees the batch that was sent and takes the next. Returns false, and gives up sending, when there is none.
+    private func nextBatch() -> Bool {
+        let hasMore = lock.withLock {
+            for tag in replies.tags {
+                releaseChunk(requests + Int(tag))
+                freeTags.append(tag)
+            }
+            isSending = !replies.isEmpty
+            if isSending { replies.beginBatch(requests, isStructured: isStructured) }
+            return isSending
+        }
+        if isWaitingForRoom.load(ordering: .sequentiallyConsistent) { roomBell.ring() }
+        return hasMore
+    }
+
+    /// On the connection's thread: finishes what it left unsent. It waits for the client only if nothing waits for it.
+    private func finishSending() {
+        guard isLeftToOwner.exchange(false, ordering: .acquiringAndReleasing) else { return }
+        if lane.hasOutstandingWork { stalledWriters.add(self) } else { continueSending(blocking: true) }
+    }
+
+    /// For `StalledWriters`: goes on sending.
+    /// - Returns: whether it has nothing left to do for the connection.
+    func resumeSending() -> Bool {
+        while true {
+            let progress = isBroken.load(ordering: .relaxed) ? .broken : replies.send(to: descriptor, blocking: false)
+            if progress == .full { return false }
+            if progress == .broken { breakOff() }
+            if !nextBatch() { return true }
+        }
+    }
+
+    /// The client is gone: no more is received or sent.
+    private func breakOff() {
+        isBroken.store(true, ordering: .relaxed)
+        shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+}
+
+extension NBDError {
+    /// The number that tells a client of a block error.
+    init(_ error: BlockError) {
+        self = switch error {
+        case .none: .none
+        case .inputOutput: .inputOutput
+        case .noSpace: .noSpace
+        case .invalid: .invalid
+        case .readOnly: .notPermitted
+        case .notSupported: .notSupported
+        case .shutdown: .shutdown
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import Glibc
+import NBDProtocol
+import Platform
+
+/// A request that a connection has received and not yet answered in full; indexed by tag.
+struct PendingRequest {
+    var cookie: UInt64 = 0
+    var byteOffset: UInt64 = 0
+    /// Read data to send; 0 for other requests.
+    var dataByteCount = 0
+    var data: UnsafeMutableRawPointer?
+    /// The chunk that holds the payload, or -1.
+    var chunk = -1
+    var error = NBDError.none
+}
+
+/// Gathers replies and sends as many as there are with one system call.
+///
+/// Threads: queueing under the connection's lock; sending by one thread at a time.
+struct ReplyQueue {
+    /// Replies in one system call; each takes up to two vectors, and IOV_MAX is 1024.
+    static let batchMax = 256
+
+    private let headers: UnsafeMutableRawPointer
+    private let vectors: UnsafeMutablePointer<iovec>
+    private let batch: UnsafeMutablePointer<UInt16>
+    private var queued: Ring<UInt16>
+    private(set) var batchCount = 0
+    private var vectorCount = 0
+    private var firstVector = 0
+
+    init(requestCapacity: Int) {
+        headers = .allocate(byteCount: requestCapacity * ReplyHeader.byteCountMax, alignment: 64)
+        vectors = .allocate(capacity: 2 * Self.batchMax)
+        batch = .allocate(capacity: Self.batchMax)
+        queued = Ring(minimumCapacity: requestCapacity)
+    }
+
+    func deallocate() {
+        headers.deallocate()
+        vectors.deallocate()
+        batch.deallocate()
+        queued.deallocate()
+    }
+
+    mutating func append(_ tag: UInt16) { queued.append(tag) }
+
+    var isEmpty: Bool { queued.isEmpty }
+
+    /// Takes queued replies as the next batch to send.
+    mutating func beginBatch(_ requests: UnsafeMutablePointer<PendingRequest>, isStructured: Bool) {
+        batchCount = 0
+        vectorCount = 0
+        firstVector = 0
+        while batchCount < Self.batchMax, let tag = queued.popFirst() {
+            let request = requests[Int(tag)]
+            let dataByteCount = request.error == .none ? request.dataByteCount : 0
+            let header = headers + Int(tag) * ReplyHeader.byteCountMax
+            let length = ReplyHeader.write(
+                to: header, cookie: request.cookie, error: request.error, byteOffset: request.byteOffset,
+                dataByteCount: dataByteCount, isStructured: isStructured)
+            vectors[vectorCount] = iovec(iov_base: header, iov_len: length)
+            vectorCount += 1
+            if dataByteCount > 0 {
+                vectors[vectorCount] = iovec(iov_base: request.data, iov_len: dataByteCount)
+                vectorCount += 1
+            }
+            batch[batchCount] = tag
+            batchCount += 1
+        }
+    }
+
+    /// The tags of the batch.
+    var tags: UnsafeBufferPointer<UInt16> { UnsafeBufferPointer(start: batch, count: batchCount) }
+
+    enum Progress {
+        case all
+        /// The socket takes no more for now.
+        case full
+        /// The client is gone.
+        case broken
+    }
+
+    /// Sends what is left of the batch.
+    /// - Parameter blocking: waits for a slow client instead of returning `.full`.
+    mutating func send(to descriptor: Int32, blocking: Bool) -> Progress {
+        while firstVector < vectorCount {
+            var message = msghdr()
+            message.msg_iov = vectors + firstVector
+            message.msg_iovlen = vectorCount - firstVector
+            let flags = Int32(MSG_NOSIGNAL) | (blocking ? 0 : Int32(MSG_DONTWAIT))
+            let sent = sendmsg(descriptor, &message, flags)
+            if sent < 0 {
+                if errno == EINTR { continue }
+                return errno == EAGAIN || errno == EWOULDBLOCK ? .full : .broken
+            }
+            advance(sent)
+        }
+        return .all
+    }
+
+    private mutating func advance(_ byteCount: Int) {
+        var rest = byteCount
+        while rest > 0 {
+            let step = min(rest, vectors[firstVector].iov_len)
+            vectors[firstVector].iov_base = vectors[firstVector].iov_base.map { $0 + step }
+            vectors[firstVector].iov_len -= step
+            rest -= step
+            if vectors[firstVector].iov_len == 0 { firstVector += 1 }
+        }
+    }
+}

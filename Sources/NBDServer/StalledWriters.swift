@@ -1,0 +1,58 @@
+import CLinux
+import Glibc
+import Platform
+
+/// Goes on sending for connections whose clients are slow, so that no thread with work for others waits for them.
+///
+/// Threads: one of its own; `add` on any.
+final class StalledWriters: @unchecked Sendable {
+    // SAFETY: `waiting` and `isStopped` are touched under `lock`.
+    private let lock = Lock()
+    private var waiting: [Connection] = []
+    private var isStopped = false
+    private let wake: Int32
+
+    init() throws(OSError) {
+        wake = nbdext_eventfd()
+        guard wake >= 0 else { throw OSError(code: -wake, doing: "make an eventfd") }
+        let thread = try OSThread(name: "slow clients") { [self] in run() }
+        thread.detach()
+    }
+
+    deinit { close(wake) }
+
+    /// Takes over the sending of a connection, until its replies are out.
+    func add(_ connection: Connection) {
+        lock.withLock { waiting.append(connection) }
+        notify()
+    }
+
+    func stop() {
+        lock.withLock { isStopped = true }
+        notify()
+    }
+
+    private func notify() {
+        var one: UInt64 = 1
+        _ = write(wake, &one, 8)
+    }
+
+    private func run() {
+        var stalled: [Connection] = []
+        while true {
+            var polls = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+            polls += stalled.map { pollfd(fd: $0.descriptor, events: Int16(POLLOUT), revents: 0) }
+            _ = poll(&polls, nfds_t(polls.count), -1)
+            var count: UInt64 = 0
+            if polls[0].revents != 0 { _ = read(wake, &count, 8) }
+            let ready = stalled.indices.filter { polls[$0 + 1].revents != 0 }
+            for index in ready.reversed() where stalled[index].resumeSending() { stalled.remove(at: index) }
+            let mustStop = lock.withLock {
+                stalled += waiting
+                waiting = []
+                return isStopped && stalled.isEmpty
+            }
+            if mustStop { return }
+        }
+    }
+}

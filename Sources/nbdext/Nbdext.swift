@@ -1,0 +1,22 @@
+import ArgumentParser
+
+/// The command line.
+@main
+struct Nbdext: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "nbdext",
+        abstract: "Serves RAID 0 and RAID 5 arrays over NBD, through an emulated macOS SCSI storage stack.",
+        discussion: """
+            An array is a directory of sparse member files in the format of Linux md. A request of an NBD client \
+            travels through an emulation of the macOS block and SCSI layers and of a DriverKit HBA driver to the \
+            array's members.
+
+            EXAMPLES
+              nbdext create /srv/disks/a --level 5 --members 4 --size 10G
+              nbdext serve /srv/disks/a --socket /run/a.sock --listen localhost:10809
+              nbdext status /srv/disks/a
+              nbd-client -unix /run/a.sock /dev/nbd0
+            """,
+        version: "0.1.0",
+        subcommands: [Create.self, Serve.self, Status.self])
+}

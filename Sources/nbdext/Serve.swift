@@ -1,0 +1,131 @@
+import ArgumentParser
+import DriverHost
+import Glibc
+import Members
+import NBDServer
+import Platform
+
+extension DriverMode: ExpressibleByArgument {}
+
+/// The choice of `--io-engine`.
+enum EngineChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, uring, threads
+}
+
+/// `nbdext serve`.
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serves arrays over NBD.",
+        discussion: """
+            Each array is an export of its own name; the first is also the default export. SIGTERM and SIGINT end \
+            the server after it has finished and flushed what clients have sent; a second one ends it at once.
+
+            EXAMPLES
+              nbdext serve /srv/disks/a --socket /run/a.sock
+              nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
+            """)
+
+    @Argument(help: "The arrays' directories.")
+    var directories: [String]
+
+    @Option(help: "Listen on a Unix socket at this path.")
+    var socket: String?
+
+    @Option(help: "Listen on TCP: HOST:PORT, or [IPV6]:PORT. The NBD port is 10809.")
+    var listen: String?
+
+    @Option(help: "How tasks reach the driver: bundled (up to 32 a call), legacy (one a call), or kext (directly).")
+    var mode: DriverMode = .bundled
+
+    @Flag(help: "Let clients read only. Nothing on disk is changed.")
+    var readOnly = false
+
+    @Flag(help: "Serve an array that was not stopped cleanly and lacks a member.")
+    var force = false
+
+    @Option(help: "How member files are read and written.")
+    var ioEngine: EngineChoice = .auto
+
+    func run() throws {
+        let addresses = try addresses()
+        blockSignals()
+        let stack = try ServerStack(
+            directories: directories, mode: mode, readOnly: readOnly, force: force, engine: engine)
+        let server = try NBDServer(services: stack.devices)
+        do {
+            for address in addresses {
+                let uri = try server.listen(at: address)
+                print("ready: \(uri)")
+            }
+            fflush(nil)
+        } catch {
+            server.stop()
+            try stack.stop()
+            throw error
+        }
+        let signal = waitForSignal()
+        exitAtOnceOnNextSignal()
+        writeDiagnostic("nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
+        server.stop()
+        try stack.stop()
+    }
+
+    private var engine: MemberEngineKind {
+        switch ioEngine {
+        case .auto: MemberEngineKind.detect()
+        case .uring: .uring
+        case .threads: .threads
+        }
+    }
+
+    private func addresses() throws -> [ServerAddress] {
+        var addresses: [ServerAddress] = []
+        if let socket { addresses.append(.unix(path: socket)) }
+        if let listen {
+            guard let address = ServerAddress(hostAndPort: listen) else {
+                throw ValidationError("\(listen) is not HOST:PORT; say something like --listen localhost:10809")
+            }
+            addresses.append(address)
+        }
+        guard !addresses.isEmpty else {
+            throw ValidationError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
+        }
+        return addresses
+    }
+
+    // MARK: Signals
+
+    /// Signals are waited for, so no thread may be interrupted by them. Called before any thread is started.
+    private func blockSignals() {
+        signal(SIGPIPE, SIG_IGN)
+        // A member that may grow no further reports an error instead.
+        signal(SIGXFSZ, SIG_IGN)
+        var set = Self.endSignals
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
+    private func waitForSignal() -> Int32 {
+        var set = Self.endSignals
+        var number: Int32 = 0
+        sigwait(&set, &number)
+        return number
+    }
+
+    private func exitAtOnceOnNextSignal() {
+        let thread = try? OSThread(name: "signals") {
+            var set = Self.endSignals
+            var number: Int32 = 0
+            sigwait(&set, &number)
+            _exit(128 + number)
+        }
+        thread?.detach()
+    }
+
+    private static var endSignals: sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        sigaddset(&set, SIGTERM)
+        sigaddset(&set, SIGINT)
+        return set
+    }
+}
