@@ -9,6 +9,7 @@ package final class MemberFile: Sendable {
     package let path: String
     package let descriptor: Int32
     package let byteCount: UInt64
+    private let isReadOnly: Bool
     /// The superblock as it was when the file was opened.
     package let superblock: MDSuperblock
 
@@ -39,15 +40,16 @@ package final class MemberFile: Sendable {
             }
         }
         self.path = path
+        isReadOnly = readOnly
         self.descriptor = descriptor
         byteCount = UInt64(information.st_size)
     }
 
     deinit { close(descriptor) }
 
-    /// Takes the file for this process. The lock goes with the descriptor.
+    /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     func lock() throws(ArrayStoreError) {
-        guard nbdext_lock_file(descriptor) == 0 else {
+        guard nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 else {
             throw ArrayStoreError("\(path) is in use by another process; stop the server that has it, or serve it there")
         }
     }

@@ -47,8 +47,8 @@ int64_t nbdext_seek_data(int fd, int64_t offset) {
     return found < 0 ? -errno : found;
 }
 
-int nbdext_lock_file(int fd) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+int nbdext_lock_file(int fd, int is_exclusive) {
+    struct flock lock = {.l_type = is_exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
     return result(fcntl(fd, F_OFD_SETLK, &lock));
 }
 
@@ -99,4 +99,9 @@ int nbdext_accept(int fd) {
         connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
     } while (connection < 0 && errno == EINTR);
     return result(connection);
+}
+
+void nbdext_set_send_buffer(int socket, int bytes) {
+    if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }

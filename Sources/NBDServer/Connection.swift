@@ -6,8 +6,9 @@ import Synchronization
 
 /// One client: receives requests, sends them on in batches, and answers.
 ///
-/// Threads: `run` on a thread of its own. Completions arrive on any thread; whichever finds nobody sending sends all
-/// queued replies. A client that does not take its replies is left to its own thread, or to `StalledWriters`.
+/// Threads: `run` on a thread of its own, which sends the replies whenever it is awake: it has the memory in its cache,
+/// and only its own client can keep it waiting. Completions arrive on any thread; one that finds the connection's
+/// thread asleep sends the replies itself, and leaves a client that does not take them to `StalledWriters`.
 ///
 /// Locks: `lock` guards chunks, free tags and the reply queue; it is held for a batch's bookkeeping and never across a
 /// system call.
@@ -26,7 +27,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var export: ExportDescription!
     var isStructured = false
     private(set) var lane: (any BlockLane)!
-    private var threadID: UInt = 0
     let lock = Lock()
     var chunks: PayloadChunks!
     var requests: UnsafeMutablePointer<PendingRequest>!
@@ -35,8 +35,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var capacity = 0
     var replies: ReplyQueue!
     private var isSending = false
-    /// What is left of the batch being sent is for the connection's own thread.
-    private let isLeftToOwner = Atomic<Bool>(false)
+    /// Whether the connection's thread is going to look at the reply queue by itself. Under `lock`.
+    private var isAwake = true
     private let isBroken = Atomic<Bool>(false)
     /// The connection's thread waits for tags or memory.
     private let isWaitingForRoom = Atomic<Bool>(false)
@@ -62,7 +62,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Serves the client until it leaves, breaks the protocol, or `stopReceiving` is called. The caller closes the
     /// descriptor.
     func run() {
-        threadID = currentThreadID()
         guard let index = negotiate() else { return }
         let service = services[index]
         guard let lane = try? service.makeLane(receiver: self) else {
@@ -139,13 +138,15 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     private func serve() {
         while !isBroken.load(ordering: .relaxed) {
-            let parsed = lock.withLock { parse() }
+            let parsed = lock.withLock {
+                isAwake = true
+                return parse()
+            }
             if !batch.isEmpty {
                 batch.withUnsafeBufferPointer { lane.submit($0) }
                 batch.removeAll(keepingCapacity: true)
             }
             sendReplies()
-            finishSending()
             switch parsed {
             case .more: continue
             case .needsBytes: if !receiveMore() { return }
@@ -157,7 +158,13 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// Blocks until a request has ended.
     private func waitForRoom() {
-        if lane.hasOutstandingWork { return lane.wait(orReadable: -1) }
+        sendReplies()
+        if lane.hasOutstandingWork {
+            lane.wait(orReadable: -1)
+            return sendReplies()
+        }
+        guard lock.withLock({ fallAsleep() }) else { return }
+        defer { lock.withLock { isAwake = true } }
         isWaitingForRoom.store(true, ordering: .sequentiallyConsistent)
         let isIdle = lock.withLock { freeTags.count == capacity }
         // Nothing of ours is under way: the arena is full of others' payloads; look again soon.
@@ -167,10 +174,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// Waits for every request to end and for every reply to be sent, unless the client is gone.
     private func drain() {
-        while lock.withLock({ freeTags.count < capacity }) {
-            finishSending()
-            waitForRoom()
-        }
+        while lock.withLock({ freeTags.count < capacity }) { waitForRoom() }
     }
 
     /// Receives into the window; waits for bytes or for I/O of the lane.
@@ -182,6 +186,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         if !window.early.isEmpty { return window.takeEarly(into: memory) }
         while true {
+            guard lock.withLock({ fallAsleep() }) else {
+                sendReplies()
+                continue
+            }
             let mustNotBlock = lane.hasOutstandingWork
             let count = recv(
                 descriptor, memory.baseAddress!, memory.count, mustNotBlock ? Int32(MSG_DONTWAIT) : 0)
@@ -192,23 +200,33 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             if count == 0 { return false }
             if errno == EINTR { continue }
             guard errno == EAGAIN || errno == EWOULDBLOCK else { return false }
+            lock.withLock { isAwake = true }
             lane.wait(orReadable: descriptor)
-            finishSending()
         }
+    }
+
+    /// Under `lock`: leaves the reply queue to others, unless there is something in it now.
+    private func fallAsleep() -> Bool {
+        isAwake = replies.isEmpty ? false : true
+        return !isAwake
     }
 
     // MARK: Replies
 
     func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
-        lock.withLock {
+        let mustSend = lock.withLock {
             for completion in completions {
                 let request = requests + Int(completion.tag)
                 request.pointee.error = NBDError(completion.error)
                 if request.pointee.dataByteCount == 0 { releaseChunk(request) }
                 replies.append(completion.tag)
             }
+            if isAwake || isSending { return false }
+            isSending = true
+            replies.beginBatch(requests, isStructured: isStructured)
+            return true
         }
-        sendReplies()
+        if mustSend && !resumeSending() { stalledWriters.add(self) }
     }
 
     func releaseChunk(_ request: UnsafeMutablePointer<PendingRequest>) {
@@ -216,7 +234,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         request.pointee.chunk = -1
     }
 
-    /// Sends the queued replies unless another thread does.
+    /// On the connection's thread: sends the queued replies unless another thread does. It waits for the client only
+    /// if nobody waits for it.
     private func sendReplies() {
         let isMine = lock.withLock {
             guard !isSending, !replies.isEmpty else { return false }
@@ -224,26 +243,35 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             replies.beginBatch(requests, isStructured: isStructured)
             return true
         }
-        if isMine { continueSending(blocking: false) }
-    }
-
-    /// Sends batches until none is queued or the client takes no more. The caller is the sender.
-    private func continueSending(blocking: Bool) {
-        while true {
-            let progress = isBroken.load(ordering: .relaxed) ? .broken : replies.send(to: descriptor, blocking: blocking)
-            switch progress {
-            case .full:
-                if currentThreadID() == threadID {
-                    isLeftToOwner.store(true, ordering: .releasing)
-                } else {
-                    stalledWriters.add(self)
-                }
-                return
-            case .broken: breakOff()
-            case .all: break
-            }
+        guard isMine else { return }
+        while !lane.hasOutstandingWork {
+            _ = sendBatch(blocking: true)
             if !nextBatch() { return }
         }
+        if !resumeSending() { stalledWriters.add(self) }
+    }
+
+    /// Sends the rest of the batch. Returns false when the client takes no more for now.
+    private func sendBatch(blocking: Bool) -> Bool {
+        if isBroken.load(ordering: .relaxed) { return true }
+        switch replies.send(to: descriptor, blocking: blocking) {
+        case .all: return true
+        case .full: return false
+        case .broken:
+            // The client is gone: no more is received or sent.
+            isBroken.store(true, ordering: .relaxed)
+            shutdown(descriptor, Int32(SHUT_RDWR))
+            return true
+        }
+    }
+
+    /// Sends batches until none is queued or the client takes no more. The caller is the sender, on any thread.
+    /// - Returns: whether everything is sent.
+    func resumeSending() -> Bool {
+        repeat {
+            guard sendBatch(blocking: false) else { return false }
+        } while nextBatch()
+        return true
     }
 
     /// Frees the batch that was sent and takes the next. Returns false, and gives up sending, when there is none.
@@ -259,29 +287,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         if isWaitingForRoom.load(ordering: .sequentiallyConsistent) { roomBell.ring() }
         return hasMore
-    }
-
-    /// On the connection's thread: finishes what it left unsent. It waits for the client only if nothing waits for it.
-    private func finishSending() {
-        guard isLeftToOwner.exchange(false, ordering: .acquiringAndReleasing) else { return }
-        if lane.hasOutstandingWork { stalledWriters.add(self) } else { continueSending(blocking: true) }
-    }
-
-    /// For `StalledWriters`: goes on sending.
-    /// - Returns: whether it has nothing left to do for the connection.
-    func resumeSending() -> Bool {
-        while true {
-            let progress = isBroken.load(ordering: .relaxed) ? .broken : replies.send(to: descriptor, blocking: false)
-            if progress == .full { return false }
-            if progress == .broken { breakOff() }
-            if !nextBatch() { return true }
-        }
-    }
-
-    /// The client is gone: no more is received or sent.
-    private func breakOff() {
-        isBroken.store(true, ordering: .relaxed)
-        shutdown(descriptor, Int32(SHUT_RDWR))
     }
 }
 

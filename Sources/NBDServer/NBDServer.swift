@@ -17,6 +17,7 @@ package final class NBDServer: @unchecked Sendable {
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
     private var isStopping = false
+    private static let sendBufferByteCount: Int32 = 4 << 20
     /// Rung when a connection has ended.
     private let ended = Doorbell()
 
@@ -63,6 +64,8 @@ package final class NBDServer: @unchecked Sendable {
             var one: Int32 = 1
             setsockopt(
                 descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+            // Room for whole replies: the next request is read while the client takes the last one.
+            nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
             start(descriptor)
         }
     }

@@ -25,9 +25,9 @@ int nbdext_reserve(int fd, int64_t offset, int64_t length);
 /// The first byte at or behind `offset` that is not in a hole, or -ENXIO when there is none. lseek(2), SEEK_DATA.
 int64_t nbdext_seek_data(int fd, int64_t offset);
 
-/// Takes (exclusive) or tests an open-file-description lock on the whole file. fcntl(2), F_OFD_SETLK.
-/// Returns 0, or -EAGAIN when another open file holds it.
-int nbdext_lock_file(int fd);
+/// Takes an open-file-description lock on the whole file: exclusive for a file that is open for writing, else shared.
+/// fcntl(2), F_OFD_SETLK. Returns 0, or -EAGAIN when another open file holds one that excludes it.
+int nbdext_lock_file(int fd, int is_exclusive);
 
 /// True where a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an
 /// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
@@ -45,6 +45,10 @@ void nbdext_name_thread(const char *name);
 
 /// Initialises a mutex that spins briefly before it sleeps (PTHREAD_MUTEX_ADAPTIVE_NP).
 int nbdext_mutex_init(pthread_mutex_t *mutex);
+
+/// Asks for that much memory for what a socket has to send: beyond the system's limit where that is allowed
+/// (SO_SNDBUFFORCE), up to it elsewhere (SO_SNDBUF).
+void nbdext_set_send_buffer(int socket, int bytes);
 
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);

@@ -1,0 +1,202 @@
+import BlockStorage
+import Glibc
+import ParallelInterface
+import SCSI
+import SCSIArchitectureModel
+import Testing
+
+@Suite("The block layer")
+struct BlockStorageDeviceTests {
+    private func operations(_ fixture: BlockFixture) -> [String] {
+        fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
+    }
+
+    @Test("a large write becomes stages that run one after another")
+    func stages() throws {
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountWrite = 512 << 10
+        let fixture = try BlockFixture(constraints: constraints)
+        fixture.transport.holdsTasks = true
+        fixture.submit(
+            BlockRequest(operation: .write, tag: 3, byteOffset: 512, byteCount: 1 << 20 + 512, buffer: fixture.transport.arena.base))
+        var ranges: [[UInt64]] = []
+        while !fixture.transport.held.isEmpty {
+            #expect(fixture.transport.held.count == 1)
+            let cdb = fixture.transport.commands.last!
+            ranges.append([UInt64(cdb.load(2, as: UInt32.self)), UInt64(cdb.load(7, as: UInt16.self))])
+            fixture.transport.answerHeld(at: 0)
+        }
+        #expect(ranges == [[1, 1024], [1025, 1024], [2049, 1]])
+        #expect(fixture.recorder.completions.map(\.tag) == [3])
+        #expect(fixture.recorder.completions[0].byteCount == 1 << 20 + 512)
+    }
+
+    @Test("a stage that fails ends the request; a stage that was refused by the HBA is tried five times")
+    func failedStage() throws {
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountRead = 4096
+        let fixture = try BlockFixture(constraints: constraints)
+        fixture.transport.failures = Array(repeating: (1, 5, nil), count: 5)
+        fixture.submit(
+            BlockRequest(operation: .read, tag: 0, byteCount: 8192, buffer: fixture.transport.arena.base))
+        #expect(fixture.transport.commands.count == 5)
+        #expect(fixture.recorder.completions[0].error == .inputOutput)
+        #expect(fixture.recorder.completions[0].byteCount == 0)
+    }
+
+    @Test("a delivery failure that passes is not seen")
+    func retried() throws {
+        let fixture = try BlockFixture()
+        fixture.transport.failures = [(1, 5, nil), (2, 8, nil)]
+        fixture.submit(BlockRequest(operation: .read, tag: 0, byteCount: 512, buffer: fixture.transport.arena.base))
+        #expect(fixture.transport.commands.count == 3)
+        #expect(fixture.recorder.completions[0].error == .none)
+    }
+
+    @Test("sense data decides the error")
+    func senseErrors() throws {
+        for (sense, isExpected) in [
+            (SenseData.spaceAllocationFailed, { $0 == .noSpace }), (.writeProtected, { $0 == .readOnly }),
+            (.unrecoveredReadError, { $0 == .inputOutput }), (.invalidOperationCode, { $0 == .notSupported }),
+        ] as [(SenseData, (SCSIArchitectureModel.BlockError) -> Bool)] {
+            let fixture = try BlockFixture()
+            fixture.transport.failures = [(2, 2, sense)]
+            fixture.submit(
+                BlockRequest(operation: .read, tag: 0, byteCount: 512, buffer: fixture.transport.arena.base))
+            #expect(fixture.recorder.completions.map(\.error).allSatisfy(isExpected), "\(sense)")
+            #expect(fixture.transport.commands.count == 1)
+        }
+    }
+
+    @Test("out of range, empty and read-only requests are refused without a command")
+    func refusals() throws {
+        let fixture = try BlockFixture { $0.isReadOnly = true }
+        let size = fixture.device.info.byteCount
+        let buffer = fixture.transport.arena.base
+        fixture.submit(
+            BlockRequest(operation: .read, tag: 0, byteOffset: size - 512, byteCount: 1024, buffer: buffer),
+            BlockRequest(operation: .read, tag: 1, byteOffset: .max, byteCount: 1, buffer: buffer),
+            BlockRequest(operation: .write, tag: 2, byteCount: 512, buffer: buffer))
+        #expect(fixture.recorder.completions.map(\.error) == [.invalid, .invalid, .readOnly])
+        #expect(fixture.transport.commands.isEmpty)
+    }
+
+    @Test("flush, trim, zeroes and forced writes become their commands")
+    func otherOperations() throws {
+        let fixture = try BlockFixture()
+        let buffer = fixture.transport.arena.base
+        fixture.submit(
+            BlockRequest(operation: .flush, tag: 0), BlockRequest(operation: .trim, tag: 1, byteOffset: 100, byteCount: 2000),
+            BlockRequest(operation: .writeZeroes, tag: 2, byteOffset: 512, byteCount: 1024),
+            BlockRequest(operation: .write, flags: .forceUnitAccess, tag: 3, byteCount: 512, buffer: buffer))
+        #expect(operations(fixture) == ["SYNCHRONIZE CACHE(10)", "UNMAP", "WRITE SAME(16)", "WRITE(10)"])
+        #expect(fixture.transport.commands[3].bytes[1] == 0x08)
+        #expect(fixture.recorder.completions.allSatisfy { $0.error == .none })
+    }
+
+    @Test("without a write cache a flush needs no command")
+    func noWriteCache() throws {
+        let fixture = try BlockFixture { $0.isWriteCacheEnabled = false }
+        fixture.submit(BlockRequest(operation: .flush, tag: 0))
+        #expect(fixture.transport.commands.isEmpty)
+        #expect(fixture.recorder.completions.count == 1)
+    }
+
+    @Test("an unaligned write keeps aligned writes to its blocks out until it is over")
+    func exclusion() throws {
+        let fixture = try BlockFixture()
+        fixture.transport.holdsTasks = true
+        let buffer = fixture.transport.arena.base
+        memset(buffer, 7, 4096)
+        fixture.submit(BlockRequest(operation: .write, tag: 0, byteOffset: 10, byteCount: 20, buffer: buffer))
+        fixture.submit(BlockRequest(operation: .write, tag: 1, byteOffset: 0, byteCount: 512, buffer: buffer))
+        // Only the unaligned write's read of its block is under way.
+        #expect(operations(fixture) == ["READ(10)"])
+        while !fixture.transport.held.isEmpty { fixture.transport.answerHeld(at: 0) }
+        #expect(operations(fixture) == ["READ(10)", "WRITE(10)", "WRITE(10)"])
+        #expect(fixture.recorder.completions.map(\.tag) == [0, 1])
+        #expect(fixture.transport.bytes[..<512].allSatisfy { $0 == 7 })
+    }
+
+    @Test("an unaligned write waits for aligned writes that are under way")
+    func exclusionOfEarlier() throws {
+        let fixture = try BlockFixture()
+        fixture.transport.holdsTasks = true
+        let buffer = fixture.transport.arena.base
+        memset(buffer, 9, 4096)
+        fixture.submit(BlockRequest(operation: .write, tag: 0, byteOffset: 0, byteCount: 512, buffer: buffer))
+        fixture.submit(BlockRequest(operation: .write, tag: 1, byteOffset: 10, byteCount: 20, buffer: buffer))
+        #expect(operations(fixture) == ["WRITE(10)"])
+        while !fixture.transport.held.isEmpty { fixture.transport.answerHeld(at: 0) }
+        #expect(fixture.recorder.completions.map(\.tag) == [0, 1])
+        #expect(fixture.transport.bytes[..<512].allSatisfy { $0 == 9 })
+    }
+
+    @Test("random requests of any alignment, side by side, against a model", arguments: 1...40)
+    func random(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountRead = [0, 4096, 65536].randomElement(using: &generator)!
+        constraints.maximumByteCountWrite = [0, 512, 65536].randomElement(using: &generator)!
+        let fixture = try BlockFixture(blockCount: 1024, constraints: constraints)
+        fixture.transport.holdsTasks = true
+        var model = fixture.transport.bytes
+        var ranges: [UInt16: Range<Int>] = [:]
+        var reads: Set<UInt16> = []
+        for _ in 0..<200 {
+            let tag = UInt16.random(in: 0..<8, using: &generator)
+            let start = Int.random(in: 0..<model.count, using: &generator)
+            let length = Int.random(in: 1...max(1, min(model.count - start, Bool.random(using: &generator) ? 700 : 200_000)), using: &generator)
+            let range = start..<min(start + length, model.count)
+            if ranges[tag] == nil, !ranges.values.contains(where: { $0.overlaps(range) }) {
+                let buffer = fixture.transport.arena.base + Int(tag) * (1 << 19) + Int.random(in: 0..<64, using: &generator)
+                let operation: BlockRequest.Operation = [.read, .write, .writeZeroes].randomElement(using: &generator)!
+                ranges[tag] = range
+                if operation == .write {
+                    for index in range { model[index] = UInt8.random(in: 0...255, using: &generator) }
+                    model[range].withUnsafeBytes { buffer.copyMemory(from: $0.baseAddress!, byteCount: range.count) }
+                } else if operation == .writeZeroes {
+                    model.replaceSubrange(range, with: repeatElement(0, count: range.count))
+                } else {
+                    reads.insert(tag)
+                    memset(buffer, 0xAA, range.count)
+                }
+                var request = BlockRequest(
+                    operation: operation, tag: tag, byteOffset: UInt64(range.lowerBound), byteCount: UInt32(range.count))
+                if operation != .writeZeroes { request.buffer = buffer }
+                fixture.submit(request)
+                if operation == .read { readBuffers[tag] = buffer }
+            } else if !fixture.transport.held.isEmpty {
+                fixture.transport.answerHeld(at: Int.random(in: 0..<fixture.transport.held.count, using: &generator))
+            }
+            check(fixture, &ranges, &reads, model, seed)
+        }
+        while !fixture.transport.held.isEmpty { fixture.transport.answerHeld(at: 0) }
+        check(fixture, &ranges, &reads, model, seed)
+        #expect(ranges.isEmpty, "seed \(seed): requests never ended")
+        #expect(fixture.transport.bytes == model, "seed \(seed)")
+    }
+
+    private final class Buffers: @unchecked Sendable { var byTag: [UInt16: UnsafeMutableRawPointer] = [:] }
+    private let buffers = Buffers()
+    private var readBuffers: [UInt16: UnsafeMutableRawPointer] {
+        get { buffers.byTag }
+        nonmutating set { buffers.byTag = newValue }
+    }
+
+    private func check(
+        _ fixture: BlockFixture, _ ranges: inout [UInt16: Range<Int>], _ reads: inout Set<UInt16>, _ model: [UInt8],
+        _ seed: UInt64
+    ) {
+        for completion in fixture.recorder.completions {
+            let range = ranges.removeValue(forKey: completion.tag)
+            #expect(completion.error == .none, "seed \(seed)")
+            #expect(range != nil, "seed \(seed): request \(completion.tag) ended twice")
+            if let range, reads.remove(completion.tag) != nil {
+                let data = UnsafeRawBufferPointer(start: readBuffers[completion.tag], count: range.count)
+                #expect(data.elementsEqual(model[range]), "seed \(seed)")
+            }
+        }
+        fixture.recorder.completions = []
+    }
+}

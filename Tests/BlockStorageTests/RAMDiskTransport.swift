@@ -1,0 +1,138 @@
+import BlockStorage
+import ParallelInterface
+import Platform
+import SCSI
+import SCSIArchitectureModel
+
+/// An HBA with one disk in memory behind it, that answers CDBs inline or when told to.
+final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
+    // SAFETY: tests drive it from one thread.
+    let tasks: UnsafeMutablePointer<SCSITask>
+    let laneCount = 2
+    let rowsPerLane = 16
+    let arena: DataArena
+    var constraints = HBAConstraints()
+    let disk: DirectAccessTarget
+    var bytes: [UInt8]
+    /// Commands in the order of their arrival.
+    var commands: [CommandDescriptorBlock] = []
+    /// Keeps tasks until `answer` is called.
+    var holdsTasks = false
+    var held: [UInt32] = []
+    /// Replaces the outcome of the next tasks: service response, status and sense.
+    var failures: [(UInt8, UInt8, SenseData?)] = []
+    private var owner: (any SCSITaskOwner)?
+    private var nextLane = 0
+
+    init(blockCount: Int, change: (inout DiskTraits) -> Void = { _ in }) throws {
+        var traits = DiskTraits()
+        traits.blockCount = UInt64(blockCount)
+        change(&traits)
+        disk = DirectAccessTarget(traits: traits)
+        bytes = Array(repeating: 0, count: blockCount * 512)
+        arena = try DataArena(byteCount: 16 << 20)
+        tasks = .allocate(capacity: laneCount * rowsPerLane)
+        tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
+    }
+
+    deinit { tasks.deallocate() }
+
+    func attach(_ owner: any SCSITaskOwner, targetID: UInt8) { self.owner = owner }
+
+    func makeLane() throws -> Int {
+        defer { nextLane += 1 }
+        return nextLane % laneCount
+    }
+
+    func releaseLane(_ lane: Int) {}
+    func hasOutstandingWork(lane: Int) -> Bool { false }
+    func wait(lane: Int, orReadable descriptor: Int32) {}
+
+    func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+        for row in rows {
+            commands.append(
+                CommandDescriptorBlock(bytes: tasks[Int(row)].cdb, byteCount: tasks[Int(row)].cdbSize))
+            if holdsTasks { held.append(row) } else { answer(row) }
+        }
+    }
+
+    /// Answers the held task at a position.
+    func answerHeld(at position: Int) { answer(held.remove(at: position)) }
+
+    private func answer(_ row: UInt32) {
+        let task = tasks + Int(row)
+        task.pointee.senseByteCount = 0
+        task.pointee.realizedTransferCount = 0
+        if !failures.isEmpty {
+            let (response, status, sense) = failures.removeFirst()
+            set(task, response, status, sense)
+        } else {
+            execute(task)
+        }
+        withUnsafePointer(to: row) {
+            owner?.tasksCompleted(UnsafeBufferPointer(start: $0, count: 1), lane: Int(row) / rowsPerLane)
+        }
+    }
+
+    private func set(_ task: UnsafeMutablePointer<SCSITask>, _ response: UInt8, _ status: UInt8, _ sense: SenseData?) {
+        task.pointee.serviceResponse = response
+        task.pointee.taskStatus = status
+        guard let sense else { return }
+        task.pointee.sense = sense.fixedFormat
+        task.pointee.senseByteCount = 18
+    }
+
+    private func execute(_ task: UnsafeMutablePointer<SCSITask>) {
+        let count = task.pointee.direction == .none ? 0 : Int(task.pointee.requestedTransferCount)
+        let data = UnsafeMutableRawBufferPointer(start: count == 0 ? nil : task.pointee.buffer, count: count)
+        set(task, 2, 0, nil)
+        let cdb = CommandDescriptorBlock(bytes: task.pointee.cdb, byteCount: task.pointee.cdbSize)
+        switch disk.action(for: cdb, logicalUnit: task.pointee.logicalUnit, data: data) {
+        case .good, .synchronizeCache, .verify: break
+        case .respond(let byteCount): task.pointee.realizedTransferCount = UInt64(byteCount)
+        case .checkCondition(let sense): set(task, 2, 2, sense)
+        case .read(let lba, let blockCount):
+            data.copyBytes(from: bytes[Int(lba) * 512..<Int(lba + blockCount) * 512])
+            task.pointee.realizedTransferCount = blockCount * 512
+        case .write(let lba, let blockCount, _):
+            bytes.replaceSubrange(Int(lba) * 512..<Int(lba + blockCount) * 512, with: data)
+            task.pointee.realizedTransferCount = blockCount * 512
+        case .zero(let lba, let blockCount, _):
+            bytes.replaceSubrange(
+                Int(lba) * 512..<Int(lba + blockCount) * 512, with: repeatElement(0, count: Int(blockCount) * 512))
+        }
+    }
+}
+
+/// Notes the outcomes of requests.
+final class CompletionRecorder: BlockCompletionReceiver, @unchecked Sendable {
+    // SAFETY: tests drive it from one thread.
+    var completions: [BlockCompletion] = []
+
+    func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
+        self.completions.append(contentsOf: completions)
+    }
+}
+
+/// A block device over a `RAMDiskTransport`, with a lane.
+struct BlockFixture {
+    let transport: RAMDiskTransport
+    let disk: BlockCommandsDevice
+    let device: BlockStorageDevice
+    let recorder = CompletionRecorder()
+    let lane: any BlockLane
+
+    init(blockCount: Int = 4096, change: (inout DiskTraits) -> Void = { _ in }, constraints: HBAConstraints = HBAConstraints()) throws {
+        transport = try RAMDiskTransport(blockCount: blockCount, change: change)
+        transport.constraints = constraints
+        disk = try BlockCommandsDevice(transport: transport, targetID: 0)
+        try disk.probe()
+        device = try BlockStorageDevice(disk: disk, transport: transport, name: "test", description: "a RAM disk")
+        lane = try device.makeLane(receiver: recorder)
+        transport.commands = []
+    }
+
+    func submit(_ requests: BlockRequest...) {
+        requests.withUnsafeBufferPointer { lane.submit($0) }
+    }
+}
