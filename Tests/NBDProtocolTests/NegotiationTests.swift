@@ -1,0 +1,243 @@
+import NBDProtocol
+import Testing
+
+private func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
+    withUnsafeBytes(of: value.bigEndian) { Array($0) }
+}
+
+private func option(_ number: UInt32, _ data: [UInt8] = []) -> [UInt8] {
+    bytes(NBD.optionMagic) + bytes(number) + bytes(UInt32(data.count)) + data
+}
+
+private func goData(_ name: String, _ requests: [UInt16] = []) -> [UInt8] {
+    bytes(UInt32(name.utf8.count)) + Array(name.utf8) + bytes(UInt16(requests.count)) + requests.flatMap { bytes($0) }
+}
+
+private let clientFlags = bytes(UInt32(3))
+
+/// An option reply as it was sent.
+private struct Reply: Equatable {
+    var option: UInt32
+    var type: UInt32
+    var data: [UInt8]
+
+    /// Reads all replies behind the 18 bytes of the greeting.
+    static func all(in output: [UInt8]) -> [Reply] {
+        var replies: [Reply] = []
+        var rest = output.dropFirst(18)
+        while rest.count >= 20 {
+            func number(_ range: Range<Int>) -> UInt32 {
+                range.reduce(0) { $0 << 8 | UInt32(rest[rest.startIndex + $1]) }
+            }
+            let count = Int(number(16..<20))
+            replies.append(
+                Reply(option: number(8..<12), type: number(12..<16), data: Array(rest.dropFirst(20).prefix(count))))
+            rest = rest.dropFirst(20 + count)
+        }
+        return replies
+    }
+}
+
+@Suite("NBD negotiation")
+struct NegotiationTests {
+    private let exports = [
+        ExportDescription(
+            name: "one", description: "first", byteCount: 0x0102_0304_0506, preferredBlockByteCount: 65536,
+            isReadOnly: false, supportsTrim: true),
+        ExportDescription(
+            name: "two", description: "second", byteCount: 512, preferredBlockByteCount: 4096, isReadOnly: true,
+            supportsTrim: true),
+    ]
+
+    /// Feeds all bytes at once.
+    private func run(_ input: [UInt8]) -> (Negotiation.Outcome, Negotiation) {
+        var negotiation = Negotiation(exports: exports)
+        let outcome = negotiation.receive(input)
+        return (outcome, negotiation)
+    }
+
+    @Test("greets as fixed newstyle")
+    func greeting() {
+        let output = Negotiation(exports: exports).output
+        #expect(output == Array("NBDMAGICIHAVEOPT".utf8) + [0, 3])
+    }
+
+    @Test("GO gives size, flags and block sizes, and what was asked for")
+    func go() {
+        let (outcome, negotiation) = run(
+            clientFlags + option(NBD.optionStructuredReply)
+                + option(NBD.optionGo, goData("one", [NBD.infoName, NBD.infoDescription])))
+        #expect(outcome == .transmission(exportIndex: 0))
+        #expect(negotiation.isStructured)
+        let replies = Reply.all(in: negotiation.output)
+        #expect(replies.map(\.type) == [1, 3, 3, 3, 3, 1])
+        // HAS_FLAGS, FLUSH, FUA, TRIM, WRITE_ZEROES, DF, MULTI_CONN.
+        #expect(replies[1].data == [0, 0] + [0, 0, 1, 2, 3, 4, 5, 6] + [0x01, 0xED])
+        #expect(replies[2].data == [0, 3] + bytes(UInt32(1)) + bytes(UInt32(65536)) + bytes(UInt32(32 << 20)))
+        #expect(replies[3].data == [0, 1] + Array("one".utf8))
+        #expect(replies[4].data == [0, 2] + Array("first".utf8))
+    }
+
+    @Test("bytes may come one at a time")
+    func byteByByte() {
+        let input = clientFlags + option(NBD.optionList) + option(NBD.optionGo, goData("two"))
+        let (_, whole) = run(input)
+        var negotiation = Negotiation(exports: exports)
+        for (index, byte) in input.enumerated() {
+            let outcome = negotiation.receive([byte])
+            #expect(outcome == (index == input.count - 1 ? .transmission(exportIndex: 1) : .needsMore))
+        }
+        #expect(negotiation.output == whole.output)
+    }
+
+    @Test("the empty name is the first export, and requests behind the handshake are kept")
+    func defaultExport() {
+        var (outcome, negotiation) = run(clientFlags + option(NBD.optionGo, goData("")) + [1, 2, 3])
+        #expect(outcome == .transmission(exportIndex: 0))
+        #expect(negotiation.takeRest() == [1, 2, 3])
+    }
+
+    @Test("LIST names every export; INFO goes on with options")
+    func listAndInfo() {
+        let (outcome, negotiation) = run(
+            clientFlags + option(NBD.optionList) + option(NBD.optionInfo, goData("two")) + option(NBD.optionAbort))
+        #expect(outcome == .close)
+        let replies = Reply.all(in: negotiation.output)
+        #expect(replies.map(\.type) == [2, 2, 1, 3, 3, 1, 1])
+        #expect(replies[0].data == bytes(UInt32(3)) + Array("onefirst".utf8))
+        // Read only: neither TRIM nor WRITE_ZEROES.
+        #expect(replies[3].data.suffix(2) == [0x01, 0x0F])
+    }
+
+    @Test("EXPORT_NAME answers with size, flags and the zeroes that the client wants")
+    func exportName() {
+        let (outcome, negotiation) = run(bytes(UInt32(1)) + option(NBD.optionExportName, Array("two".utf8)))
+        #expect(outcome == .transmission(exportIndex: 1))
+        #expect(negotiation.output.count == 18 + 8 + 2 + 124)
+        let (unknown, _) = run(clientFlags + option(NBD.optionExportName, Array("none".utf8)))
+        #expect(unknown == .close)
+    }
+
+    private static let refused: [(number: UInt32, data: [UInt8], error: UInt32)] = [
+        (5, [], NBD.replyErrorUnsupported), (10, [1, 2], NBD.replyErrorUnsupported),
+        (NBD.optionGo, goData("none"), NBD.replyErrorUnknown), (NBD.optionGo, [0, 0], NBD.replyErrorInvalid),
+        (NBD.optionGo, bytes(UInt32(100)) + [0, 0], NBD.replyErrorInvalid),
+        (NBD.optionGo, goData("one") + [0], NBD.replyErrorInvalid), (NBD.optionList, [0], NBD.replyErrorInvalid),
+        (NBD.optionStructuredReply, [0], NBD.replyErrorInvalid),
+        (NBD.optionInfo, Array(repeating: 0, count: 20_000), NBD.replyErrorTooBig),
+    ]
+
+    @Test("what cannot be done is refused, and negotiation goes on", arguments: refused.indices)
+    func refusals(index: Int) {
+        let (number, data, error) = Self.refused[index]
+        let (outcome, negotiation) = run(clientFlags + option(number, data) + option(NBD.optionGo, goData("one")))
+        #expect(outcome == .transmission(exportIndex: 0))
+        let replies = Reply.all(in: negotiation.output)
+        #expect(replies[0].option == number && replies[0].type == error)
+    }
+
+    @Test("wrong flags and wrong magic numbers end the connection")
+    func brokenProtocol() {
+        #expect(run(bytes(UInt32(0))).0 == .close)
+        #expect(run(bytes(UInt32(7))).0 == .close)
+        #expect(run(clientFlags + Array("IHAVEOPX".utf8) + bytes(UInt64(0))).0 == .close)
+    }
+
+    @Test("random bytes never trap", arguments: 1...200)
+    func randomBytes(seed: UInt64) {
+        var state = seed
+        func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state >> 33
+        }
+        var negotiation = Negotiation(exports: exports)
+        _ = negotiation.receive(clientFlags)
+        for _ in 0..<50 {
+            let data = (0..<Int(next() % 40)).map { _ in UInt8(truncatingIfNeeded: next() % 8) }
+            let outcome = negotiation.receive(option(UInt32(next() % 12), data))
+            if outcome != .needsMore { return }
+        }
+    }
+}
+
+@Suite("NBD requests and replies")
+struct RequestTests {
+    private let export = ExportDescription(
+        name: "x", description: "", byteCount: 1 << 20, preferredBlockByteCount: 4096, isReadOnly: false,
+        supportsTrim: true)
+
+    private func header(
+        _ command: UInt16, flags: UInt16 = 0, offset: UInt64 = 0, count: UInt32 = 512
+    ) -> RequestHeader {
+        RequestHeader(flags: flags, command: command, cookie: 7, byteOffset: offset, byteCount: count)
+    }
+
+    @Test("parses a header")
+    func parse() {
+        let wire: [UInt8] = [0x25, 0x60, 0x95, 0x13, 0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 2, 0]
+        let header = wire.withUnsafeBytes { RequestHeader(parsing: $0.baseAddress!) }
+        #expect(header?.flags == 1 && header?.command == 1 && header?.cookie == 0x0102_0304_0506_0708)
+        #expect(header?.byteOffset == 4096 && header?.byteCount == 512 && header?.payloadByteCount == 512)
+        var wrong = wire
+        wrong[3] = 0x14
+        #expect(wrong.withUnsafeBytes { RequestHeader(parsing: $0.baseAddress!) } == nil)
+    }
+
+    @Test("every refusal")
+    func refusals() {
+        func check(_ header: RequestHeader, _ error: NBDError, structured: Bool = true, _ line: Int = #line) {
+            #expect(header.validate(for: export, isStructured: structured) == error, "line \(line)")
+        }
+        check(header(NBD.commandRead), .none)
+        check(header(NBD.commandRead, flags: NBD.commandFlagDF), .none)
+        check(header(NBD.commandRead, flags: NBD.commandFlagDF), .invalid, structured: false)
+        check(header(NBD.commandWrite, flags: NBD.commandFlagFUA), .none)
+        check(header(NBD.commandWrite, flags: NBD.commandFlagNoHole), .invalid)
+        check(header(NBD.commandWriteZeroes, flags: 3), .none)
+        check(header(NBD.commandFlush, count: 0), .none)
+        check(header(NBD.commandFlush), .invalid)
+        check(header(5), .invalid)
+        check(header(99), .invalid)
+        check(header(NBD.commandRead, count: 0), .invalid)
+        check(header(NBD.commandRead, offset: 1 << 20, count: 1), .invalid)
+        check(header(NBD.commandRead, offset: .max, count: 1), .invalid)
+        check(header(NBD.commandWrite, offset: 1 << 20 - 1, count: 2), .noSpace)
+        check(header(NBD.commandTrim, offset: 0, count: .max), .invalid)
+        check(header(NBD.commandRead, count: (32 << 20) + 1), .overflow)
+        check(header(NBD.commandWrite, count: (32 << 20) + 1), .invalid)
+        var readOnly = export
+        readOnly.isReadOnly = true
+        #expect(header(NBD.commandWrite).validate(for: readOnly, isStructured: true) == .notPermitted)
+        #expect(header(NBD.commandTrim).validate(for: readOnly, isStructured: true) == .notPermitted)
+        #expect(header(NBD.commandFlush, count: 0).validate(for: readOnly, isStructured: true) == .none)
+        var fixed = export
+        fixed.supportsTrim = false
+        #expect(header(NBD.commandTrim).validate(for: fixed, isStructured: true) == .notSupported)
+    }
+
+    /// The bytes of a reply header.
+    private func reply(_ error: NBDError, data: Int, structured: Bool) -> [UInt8] {
+        var memory = [UInt8](repeating: 0xFF, count: ReplyHeader.byteCountMax)
+        let count = memory.withUnsafeMutableBytes {
+            ReplyHeader.write(
+                to: $0.baseAddress!, cookie: 0x0A0B, error: error, byteOffset: 0x1000, dataByteCount: data,
+                isStructured: structured)
+        }
+        return Array(memory[..<count])
+    }
+
+    @Test("simple and structured replies")
+    func replies() {
+        let cookie: [UInt8] = [0, 0, 0, 0, 0, 0, 0x0A, 0x0B]
+        #expect(reply(.noSpace, data: 0, structured: false) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 28] + cookie)
+        #expect(reply(.none, data: 512, structured: false).count == 16)
+        let magic: [UInt8] = [0x66, 0x8E, 0x33, 0xEF]
+        #expect(reply(.none, data: 0, structured: true) == magic + [0, 1, 0, 0] + cookie + [0, 0, 0, 0])
+        #expect(
+            reply(.none, data: 512, structured: true)
+                == magic + [0, 1, 0, 1] + cookie + [0, 0, 2, 8] + [0, 0, 0, 0, 0, 0, 0x10, 0])
+        #expect(
+            reply(.inputOutput, data: 0, structured: true)
+                == magic + [0, 1, 0x80, 1] + cookie + [0, 0, 0, 6] + [0, 0, 0, 5, 0, 0])
+    }
+}
