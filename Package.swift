@@ -73,7 +73,7 @@ let package = Package(
 
         tests("Platform"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["NBDProtocol", "BlockStorage", "Platform"]),
+        tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "SCSI", "Platform"]),
         tests("SCSI"),
         tests("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),

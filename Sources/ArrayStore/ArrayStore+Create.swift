@@ -35,8 +35,9 @@ extension ArrayStore {
         let geometry = geometry(of: plan)
         let old = try existingMembers(directory: directory)
         if !old.isEmpty && !force {
-            throw ArrayStoreError("\(directory) already holds an array (\(old[0].path)); choose another directory, or "
-                + "overwrite it with --force")
+            throw ArrayStoreError(
+                "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
+                    + "overwrite it with --force")
         }
         for file in old { try file.lock() }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
@@ -49,16 +50,19 @@ extension ArrayStore {
     private static func check(_ plan: Plan) throws(ArrayStoreError) {
         let smallest = plan.level == .raid5 ? 3 : 2
         guard plan.memberCount >= smallest else {
-            throw ArrayStoreError("RAID \(plan.level.rawValue) needs at least \(smallest) members; say --members "
-                + "\(smallest) or more")
+            throw ArrayStoreError(
+                "RAID \(plan.level.rawValue) needs at least \(smallest) members; say --members "
+                    + "\(smallest) or more")
         }
         guard plan.memberCount <= memberCountMax else {
-            throw ArrayStoreError("an array has at most \(memberCountMax) members; say --members \(memberCountMax) or less")
+            throw ArrayStoreError(
+                "an array has at most \(memberCountMax) members; say --members \(memberCountMax) or less")
         }
         guard plan.chunkByteCount >= 4096, plan.chunkByteCount <= 64 << 20, plan.chunkByteCount.nonzeroBitCount == 1
         else {
-            throw ArrayStoreError("a chunk of \(plan.chunkByteCount) bytes is not possible; say a power of two from 4K to "
-                + "64M, such as --chunk 64K")
+            throw ArrayStoreError(
+                "a chunk of \(plan.chunkByteCount) bytes is not possible; say a power of two from 4K to "
+                    + "64M, such as --chunk 64K")
         }
         let stripe = UInt64(plan.chunkByteCount * (plan.memberCount - (plan.level == .raid5 ? 1 : 0)))
         guard plan.byteCount >= stripe else {
@@ -70,8 +74,9 @@ extension ArrayStore {
         guard !plan.name.isEmpty, plan.name.utf8.count <= 32,
             plan.name.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "/") })
         else {
-            throw ArrayStoreError("\"\(plan.name)\" cannot be an array's name; use up to 32 letters, digits, '-', '_' or "
-                + "'.' with --name")
+            throw ArrayStoreError(
+                "\"\(plan.name)\" cannot be an array's name; use up to 32 letters, digits, '-', '_' or "
+                    + "'.' with --name")
         }
     }
 
@@ -130,8 +135,10 @@ extension ArrayStore {
     ) throws(ArrayStoreError) {
         func failure(_ doing: String) -> ArrayStoreError {
             let code = errno
-            let advice = code == EFBIG
-                ? "the file system has no files of that size; say a smaller --size, or more --members" : "free some space"
+            let advice =
+                code == EFBIG
+                ? "the file system has no files of that size; say a smaller --size, or more --members"
+                : "free some space"
             return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
         }
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)

@@ -7,6 +7,7 @@ package enum ArrayStore {
 
     /// What `nbdext status` tells.
     package struct Description: Sendable {
+        /// One member, present or not.
         package struct Member: Sendable {
             package var role: Int?
             package var path: String?
@@ -65,12 +66,14 @@ package enum ArrayStore {
         let survivable = scan.geometry.level == .raid5 ? 1 : 0
         guard missing.count <= survivable else {
             let roles = missing.map(String.init).joined(separator: ", ")
-            throw ArrayStoreError("the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
-                + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back")
+            throw ArrayStoreError(
+                "the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
+                    + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back")
         }
         if !scan.newest.isClean && !missing.isEmpty && !force {
-            throw ArrayStoreError("the array in \(directory) was not stopped cleanly and lacks member \(missing[0]); blocks "
-                + "that were being written may come back wrong: bring the member back, or accept that with --force")
+            throw ArrayStoreError(
+                "the array in \(directory) was not stopped cleanly and lacks member \(missing[0]); blocks "
+                    + "that were being written may come back wrong: bring the member back, or accept that with --force")
         }
         let array = OpenedArray(directory: directory, scan: scan, readOnly: readOnly)
         if !scan.newest.isClean && missing.isEmpty && scan.geometry.level == .raid5 && !readOnly {

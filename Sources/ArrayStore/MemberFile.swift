@@ -33,8 +33,9 @@ package final class MemberFile: Sendable {
             switch error {
             case .noMagic: return nil
             case .wrongChecksum:
-                throw ArrayStoreError("the superblock of \(path) is damaged (wrong checksum); move the file away to "
-                    + "serve the array without it")
+                throw ArrayStoreError(
+                    "the superblock of \(path) is damaged (wrong checksum); move the file away to "
+                        + "serve the array without it")
             case .unsupported(let what):
                 throw ArrayStoreError("\(path) uses \(what), which is not supported here; use Linux md for it")
             }
@@ -50,7 +51,8 @@ package final class MemberFile: Sendable {
     /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     func lock() throws(ArrayStoreError) {
         guard nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 else {
-            throw ArrayStoreError("\(path) is in use by another process; stop the server that has it, or serve it there")
+            throw ArrayStoreError(
+                "\(path) is in use by another process; stop the server that has it, or serve it there")
         }
     }
 
@@ -58,7 +60,8 @@ package final class MemberFile: Sendable {
     func write(_ superblock: MDSuperblock) throws(ArrayStoreError) {
         var sealed = superblock
         sealed.seal()
-        guard pwrite(descriptor, sealed.bytes, sealed.bytes.count, off_t(MDSuperblock.byteOffset)) == sealed.bytes.count,
+        guard
+            pwrite(descriptor, sealed.bytes, sealed.bytes.count, off_t(MDSuperblock.byteOffset)) == sealed.bytes.count,
             fdatasync(descriptor) == 0
         else {
             throw ArrayStoreError("cannot write the superblock of \(path): \(String(cString: strerror(errno)))")

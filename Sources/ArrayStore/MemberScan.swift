@@ -18,12 +18,14 @@ struct MemberScan {
     init(directory: String, readOnly: Bool) throws(ArrayStoreError) {
         let files = try Self.openFiles(directory: directory, readOnly: readOnly)
         guard let first = files.first else {
-            throw ArrayStoreError("\(directory) holds no array; make one with: nbdext create \(directory) --level 5 "
-                + "--members 4 --size 10G")
+            throw ArrayStoreError(
+                "\(directory) holds no array; make one with: nbdext create \(directory) --level 5 "
+                    + "--members 4 --size 10G")
         }
         for file in files where file.superblock.setUUID != first.superblock.setUUID {
-            throw ArrayStoreError("\(first.path) and \(file.path) belong to different arrays; keep each array in a "
-                + "directory of its own")
+            throw ArrayStoreError(
+                "\(first.path) and \(file.path) belong to different arrays; keep each array in a "
+                    + "directory of its own")
         }
         newest = files.map(\.superblock).max { $0.events < $1.events }!
         geometry = try Self.geometry(of: newest, path: first.path)
@@ -42,8 +44,9 @@ struct MemberScan {
         }
         let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
         guard file.byteCount >= needed else {
-            throw ArrayStoreError("\(file.path) is \(file.byteCount) bytes, but its superblock says \(needed): it was cut "
-                + "short; restore it, or move it away to serve the array without it")
+            throw ArrayStoreError(
+                "\(file.path) is \(file.byteCount) bytes, but its superblock says \(needed): it was cut "
+                    + "short; restore it, or move it away to serve the array without it")
         }
         let role = newest.role(ofDevice: superblock.deviceNumber)
         if role == MDSuperblock.roleFaulty || role == MDSuperblock.roleSpare {

@@ -19,8 +19,9 @@ enum ParityResync {
             let parity = geometry.parityMember(stripe: current)
             for (index, file) in files.enumerated() {
                 guard pread(file.descriptor, &blocks[index], chunk, offset) == chunk else {
-                    throw ArrayStoreError("cannot read \(file.path) at byte \(offset): \(String(cString: strerror(errno))); "
-                        + "move it away and serve the array without it, with --force")
+                    throw ArrayStoreError(
+                        "cannot read \(file.path) at byte \(offset): \(String(cString: strerror(errno))); "
+                            + "move it away and serve the array without it, with --force")
                 }
             }
             var expected = [UInt64](repeating: 0, count: chunk / 8)

@@ -5,10 +5,12 @@ package typealias BlockError = SCSIArchitectureModel.BlockError
 
 /// What a client asks of a block device: a byte range, and memory in the data arena.
 package struct BlockRequest: BitwiseCopyable {
+    /// What is to be done with the range.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
         case read, write, flush, trim, writeZeroes
     }
 
+    /// How it is to be done.
     package struct Flags: OptionSet, BitwiseCopyable, Sendable {
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }

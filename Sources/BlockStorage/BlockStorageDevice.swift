@@ -219,7 +219,8 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     /// A write that must be durable ends with a flush, unless its commands carried FUA.
     func endOrFlush(_ row: UInt32) -> Step {
         let request = rows[Int(row)].request
-        let carriedFlag = request.operation == .write && disk.medium.supportsForceUnitAccess && !rows[Int(row)].isUnaligned
+        let carriedFlag =
+            request.operation == .write && disk.medium.supportsForceUnitAccess && !rows[Int(row)].isUnaligned
         guard request.flags.contains(.forceUnitAccess), request.operation.isWrite, !carriedFlag else {
             return .ended(.none)
         }

@@ -124,7 +124,9 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
         let beyondPage = segment.byteCount > pageByteCount ? segment.byteCount - pageByteCount : 0
         let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
-        if mask > 0 && (segment.address & mask != 0 || segment.byteCount & mask != 0) { excess = max(excess, beyondPage) }
+        if mask > 0 && (segment.address & mask != 0 || segment.byteCount & mask != 0) {
+            excess = max(excess, beyondPage)
+        }
         if addressBits > 0 && addressBits < 64 {
             let width: UInt64 = 1 << addressBits
             if segment.address >= width {

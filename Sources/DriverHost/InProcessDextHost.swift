@@ -63,9 +63,10 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         if mode == .bundled {
             let commands = IOBufferMemoryDescriptor(borrowing: slots.commandMemory)
             let responses = IOBufferMemoryDescriptor(borrowing: slots.responseMemory)
-            isBundled = onDefault {
-                driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
-            } == kIOReturnSuccess
+            isBundled =
+                onDefault {
+                    driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
+                } == kIOReturnSuccess
         }
         submissionMask = defaultQueue.addSource { [unowned self] in
             if isBundled { sendBundled() } else { sendLegacy() }

@@ -39,7 +39,9 @@ package final class KextHost: DriverHost, @unchecked Sendable {
     }
 
     package func startServices() throws(DriverStartError) {
-        guard driver.StartController() else { throw DriverStartError(call: "StartController", reason: "returned false") }
+        guard driver.StartController() else {
+            throw DriverStartError(call: "StartController", reason: "returned false")
+        }
     }
 
     package func send() { driver.workLoop.signal(mask: submissionMask) }

@@ -1,5 +1,6 @@
 /// One operation on one member of an array: the value that RAID planning emits and member engines execute.
 package struct MemberIO: BitwiseCopyable {
+    /// What is to be done with the range.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
         /// Member to memory.
         case read

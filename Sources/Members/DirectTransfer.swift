@@ -14,7 +14,8 @@ enum DirectTransfer {
         while table.transfers[index].byteCount > 0 {
             let transfer = table.transfers[index]
             let vectors = table.vectors(of: index)
-            let done = transfer.kind == .read
+            let done =
+                transfer.kind == .read
                 ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
                 : nbdext_pwritev(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset))
             guard done > 0 else { return status(of: done) }
@@ -40,7 +41,8 @@ enum DirectTransfer {
     static func zero(_ transfer: Transfer) -> MemberStatus {
         let offset = Int64(transfer.byteOffset)
         let length = Int64(transfer.byteCount)
-        var result = transfer.kind == .punch
+        var result =
+            transfer.kind == .punch
             ? nbdext_punch_hole(transfer.file, offset, length)
             : nbdext_zero_range(transfer.file, offset, length)
         if result == -EOPNOTSUPP { result = writeZeroes(transfer) }

@@ -67,7 +67,8 @@ final class UringQueue {
 
     /// Calls `body` with each finished transfer and what its system call would have returned.
     func reap(_ body: (Int, Int32) -> Void) {
-        withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<io_uring_cqe>?.self, capacity: Self.reapBatch) { entries in
+        withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<io_uring_cqe>?.self, capacity: Self.reapBatch) {
+            entries in
             withUnsafeTemporaryAllocation(of: (data: UInt64, result: Int32).self, capacity: Self.reapBatch) { results in
                 while true {
                     let count = Int(io_uring_peek_batch_cqe(ring, entries.baseAddress!, UInt32(Self.reapBatch)))

@@ -47,7 +47,10 @@ final class WorkerQueue: @unchecked Sendable {
     func wait(orReadable descriptor: Int32, hasTransfers: Bool) {
         guard hasTransfers || descriptor >= 0 else { return }
         guard lock.withLock({ done.isEmpty }) else { return }
-        var polls = [pollfd(fd: event, events: Int16(POLLIN), revents: 0), pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
+        var polls = [
+            pollfd(fd: event, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+        ]
         _ = poll(&polls, 2, -1)
         var count: UInt64 = 0
         _ = read(event, &count, 8)

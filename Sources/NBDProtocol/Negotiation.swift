@@ -131,7 +131,8 @@ package struct Negotiation: Sendable {
         }
         for export in exports {
             let name = Array(export.name.utf8)
-            reply(NBD.optionList, NBD.replyServer, data: Self.bytes(UInt32(name.count)) + name + export.description.utf8)
+            reply(
+                NBD.optionList, NBD.replyServer, data: Self.bytes(UInt32(name.count)) + name + export.description.utf8)
         }
         reply(NBD.optionList, NBD.replyAck)
     }

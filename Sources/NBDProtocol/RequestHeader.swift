@@ -83,7 +83,9 @@ package struct ExportDescription: Sendable, Equatable {
     /// The transmission flags. A flush on one connection covers what was completed on all (CAN_MULTI_CONN).
     package func transmissionFlags(isStructured: Bool) -> UInt16 {
         var flags = NBD.flagHasFlags | NBD.flagSendFlush | NBD.flagSendFUA | NBD.flagCanMultiConn
-        if isReadOnly { flags |= NBD.flagReadOnly } else {
+        if isReadOnly {
+            flags |= NBD.flagReadOnly
+        } else {
             flags |= NBD.flagSendWriteZeroes
             if supportsTrim { flags |= NBD.flagSendTrim }
         }

@@ -293,14 +293,15 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 extension NBDError {
     /// The number that tells a client of a block error.
     init(_ error: BlockError) {
-        self = switch error {
-        case .none: .none
-        case .inputOutput: .inputOutput
-        case .noSpace: .noSpace
-        case .invalid: .invalid
-        case .readOnly: .notPermitted
-        case .notSupported: .notSupported
-        case .shutdown: .shutdown
-        }
+        self =
+            switch error {
+            case .none: .none
+            case .inputOutput: .inputOutput
+            case .noSpace: .noSpace
+            case .invalid: .invalid
+            case .readOnly: .notPermitted
+            case .notSupported: .notSupported
+            case .shutdown: .shutdown
+            }
     }
 }

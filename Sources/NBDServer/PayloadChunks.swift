@@ -31,7 +31,9 @@ struct PayloadChunks {
             return index
         }
         let wanted = max(wanted, Self.chunkByteCount)
-        guard byteCount + wanted <= Self.byteCountMax, let extent = arena.allocate(byteCount: wanted) else { return nil }
+        guard byteCount + wanted <= Self.byteCountMax, let extent = arena.allocate(byteCount: wanted) else {
+            return nil
+        }
         byteCount += extent.count
         let chunk = Chunk(extent: extent, references: 1)
         if let index = chunks.firstIndex(where: { $0 == nil }) {

@@ -183,12 +183,13 @@ extension Connection {
 extension BlockRequest.Operation {
     /// The operation of a command that `RequestHeader.validate` let pass.
     init(_ command: UInt16) {
-        self = switch command {
-        case NBD.commandRead: .read
-        case NBD.commandWrite: .write
-        case NBD.commandFlush: .flush
-        case NBD.commandTrim: .trim
-        default: .writeZeroes
-        }
+        self =
+            switch command {
+            case NBD.commandRead: .read
+            case NBD.commandWrite: .write
+            case NBD.commandFlush: .flush
+            case NBD.commandTrim: .trim
+            default: .writeZeroes
+            }
     }
 }

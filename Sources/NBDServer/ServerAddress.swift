@@ -98,8 +98,9 @@ struct Listener: Sendable {
         else {
             let code = errno
             Glibc.close(descriptor)
-            throw ServerError("cannot listen on \(host):\(port): \(reason(code)); choose another --listen, or stop the "
-                + "server that has the port")
+            throw ServerError(
+                "cannot listen on \(host):\(port): \(reason(code)); choose another --listen, or stop the "
+                    + "server that has the port")
         }
         let bound = port == "0" ? String(boundPort(descriptor)) : port
         let shown = host.contains(":") ? "[\(host)]" : host

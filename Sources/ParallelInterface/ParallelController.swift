@@ -112,7 +112,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
-        guard targetID != self.properties.initiatorID, targetID <= self.properties.highestDeviceID, targetID < 256 else {
+        guard targetID != self.properties.initiatorID, targetID <= self.properties.highestDeviceID, targetID < 256
+        else {
             return kIOReturnBadArgument
         }
         let isNew = targetLock.withLock { createdTargets.insert(targetID).inserted }

@@ -1,5 +1,6 @@
 /// What is asked of an array. Offsets and counts are multiples of 512 bytes and inside the array.
 package struct ArrayRequest: BitwiseCopyable {
+    /// What is to be done with the range.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
         case read
         case write

@@ -195,7 +195,8 @@ package final class RAIDPlanner {
     /// Ends a request if nothing of it is left, flushing first if it must be durable.
     private func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
         let request = requests + Int(tag)
-        let isExpanded = geometry.level == .raid0 || request.pointee.request.operation == .flush
+        let isExpanded =
+            geometry.level == .raid0 || request.pointee.request.operation == .flush
             || request.pointee.expanded == request.pointee.request.byteCount
         guard request.pointee.remaining == 0, isExpanded else { return }
         let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read

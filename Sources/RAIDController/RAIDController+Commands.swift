@@ -42,7 +42,8 @@ extension RAIDController {
         if byteCount > 0 {
             guard
                 let memory = dart.translate(
-                    descriptor.pointee.dataAddress, byteCount: byteCount, deviceWrites: descriptor.pointee.direction == 2)
+                    descriptor.pointee.dataAddress, byteCount: byteCount,
+                    deviceWrites: descriptor.pointee.direction == 2)
             else { return finishUnreachable(number, lane) }
             command.pointee.memory = memory
         }
@@ -169,11 +170,12 @@ extension RAIDController {
     /// Answers a command whose array work has ended.
     func finish(_ number: UInt32, _ lane: CardLane, status: ArrayStatus) {
         let command = commands[number]
-        var sense: SenseData? = switch status {
-        case .done: nil
-        case .noSpace: .spaceAllocationFailed
-        case .failed: command.pointee.isWrite ? .writeError : .unrecoveredReadError
-        }
+        var sense: SenseData? =
+            switch status {
+            case .done: nil
+            case .noSpace: .spaceAllocationFailed
+            case .failed: command.pointee.isWrite ? .writeError : .unrecoveredReadError
+            }
         if command.pointee.kind == .verify {
             let memory = command.pointee.memory!
             if sense == nil, let expected = command.pointee.expected,

@@ -80,7 +80,8 @@ final class CardQueues {
         guard producer != completionHead else { return }
         while completionHead != producer {
             let offset = Int(completionHead) & (Self.capacity - 1)
-            let entry = completionRing.base + RAIDCompletionDescriptor.ringHeaderByteCount
+            let entry =
+                completionRing.base + RAIDCompletionDescriptor.ringHeaderByteCount
                 + offset * RAIDCompletionDescriptor.stride
             body(entry.assumingMemoryBound(to: RAIDCompletionDescriptor.self))
             completionHead &+= 1

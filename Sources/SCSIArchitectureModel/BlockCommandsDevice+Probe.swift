@@ -134,7 +134,8 @@ private struct Prober {
             case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
             case .sense(let sense):
                 throw ProbeError(
-                    description: "target \(device.targetID) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)")
+                    description:
+                        "target \(device.targetID) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)")
             }
         }
         throw ProbeError(description: "target \(device.targetID) keeps reporting unit attentions")

@@ -201,7 +201,9 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         if case .done(let byteCount) = TaskVerdict(task) {
             var bytes = InlineArray<32, UInt8>(repeating: 0)
             let memory = parameterMemory(of: row)
-            for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
+            for index in 0..<min(Int(byteCount), 18) {
+                bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self)
+            }
             if let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)),
                 case .failed(let precise) = TaskVerdict.verdict(on: sense)
             {

@@ -1,5 +1,6 @@
 /// What the block layer wants of a disk: whole blocks, within the limits of the HBA.
 package struct BlockPiece: BitwiseCopyable {
+    /// What is to be done with the blocks.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
         case read, write, flush, unmap, zero
     }

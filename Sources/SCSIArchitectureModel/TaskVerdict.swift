@@ -31,7 +31,9 @@ enum TaskVerdict: Equatable {
         guard let sense = SenseData(parsing: task.pointee.sense, byteCount: Int(task.pointee.senseByteCount)) else {
             return .fetchSense
         }
-        if sense.key == SenseData.keyRecoveredError && task.pointee.realizedTransferCount == task.pointee.requestedTransferCount {
+        if sense.key == SenseData.keyRecoveredError
+            && task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
+        {
             return .done(byteCount: task.pointee.realizedTransferCount)
         }
         return verdict(on: sense)

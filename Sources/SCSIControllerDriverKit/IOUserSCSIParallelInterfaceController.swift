@@ -163,8 +163,9 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// Completes a task of the legacy route. The action must be the one that came with it.
     public final func ParallelTaskCompletion(_ action: OSAction, _ response: SCSIUserParallelResponse) {
         guard case .parallelTask = action.route else {
-            preconditionFailure("ParallelTaskCompletion was given an action of another route; complete a bundled task "
-                + "with BundledParallelTaskCompletion")
+            preconditionFailure(
+                "ParallelTaskCompletion was given an action of another route; complete a bundled task "
+                    + "with BundledParallelTaskCompletion")
         }
         withUnsafePointer(to: response) { kernel.completeParallelTask($0) }
     }
@@ -174,8 +175,9 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         _ action: OSAction, _ indices: UnsafePointer<UInt16>, _ count: UInt16
     ) {
         guard case .bundledParallelTasks = action.route else {
-            preconditionFailure("BundledParallelTaskCompletion was given an action of another route; complete a legacy "
-                + "task with ParallelTaskCompletion")
+            preconditionFailure(
+                "BundledParallelTaskCompletion was given an action of another route; complete a legacy "
+                    + "task with ParallelTaskCompletion")
         }
         precondition(
             count >= 1 && count <= UInt16(kMaxBundledParallelTasks),

@@ -65,7 +65,8 @@ struct Serve: ParsableCommand {
         }
         let signal = waitForSignal()
         exitAtOnceOnNextSignal()
-        writeDiagnostic("nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
+        writeDiagnostic(
+            "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
         server.stop()
         try stack.stop()
     }

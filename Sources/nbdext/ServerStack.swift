@@ -72,16 +72,18 @@ final class ServerStack {
         receiver.done.wait()
         lane.close()
         guard receiver.succeeded else {
-            throw ArrayStoreError("the array \(device.info.name) could not be flushed; it stays dirty, and is checked when "
-                + "it is served again")
+            throw ArrayStoreError(
+                "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when "
+                    + "it is served again")
         }
     }
 
     private static func checkNames(_ arrays: [OpenedArray]) throws {
         for (index, array) in arrays.enumerated() {
             if let other = arrays[..<index].first(where: { $0.name == array.name }) {
-                throw ArrayStoreError("\(other.directory) and \(array.directory) are both named \(array.name); exports need "
-                    + "different names: create one of them with another --name")
+                throw ArrayStoreError(
+                    "\(other.directory) and \(array.directory) are both named \(array.name); exports need "
+                        + "different names: create one of them with another --name")
             }
         }
     }

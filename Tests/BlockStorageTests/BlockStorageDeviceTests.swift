@@ -18,7 +18,9 @@ struct BlockStorageDeviceTests {
         let fixture = try BlockFixture(constraints: constraints)
         fixture.transport.holdsTasks = true
         fixture.submit(
-            BlockRequest(operation: .write, tag: 3, byteOffset: 512, byteCount: 1 << 20 + 512, buffer: fixture.transport.arena.base))
+            BlockRequest(
+                operation: .write, tag: 3, byteOffset: 512, byteCount: 1 << 20 + 512,
+                buffer: fixture.transport.arena.base))
         var ranges: [[UInt64]] = []
         while !fixture.transport.held.isEmpty {
             #expect(fixture.transport.held.count == 1)
@@ -86,7 +88,8 @@ struct BlockStorageDeviceTests {
         let fixture = try BlockFixture()
         let buffer = fixture.transport.arena.base
         fixture.submit(
-            BlockRequest(operation: .flush, tag: 0), BlockRequest(operation: .trim, tag: 1, byteOffset: 100, byteCount: 2000),
+            BlockRequest(operation: .flush, tag: 0),
+            BlockRequest(operation: .trim, tag: 1, byteOffset: 100, byteCount: 2000),
             BlockRequest(operation: .writeZeroes, tag: 2, byteOffset: 512, byteCount: 1024),
             BlockRequest(operation: .write, flags: .forceUnitAccess, tag: 3, byteCount: 512, buffer: buffer))
         #expect(operations(fixture) == ["SYNCHRONIZE CACHE(10)", "UNMAP", "WRITE SAME(16)", "WRITE(10)"])
@@ -146,10 +149,13 @@ struct BlockStorageDeviceTests {
         for _ in 0..<200 {
             let tag = UInt16.random(in: 0..<8, using: &generator)
             let start = Int.random(in: 0..<model.count, using: &generator)
-            let length = Int.random(in: 1...max(1, min(model.count - start, Bool.random(using: &generator) ? 700 : 200_000)), using: &generator)
+            let length = Int.random(
+                in: 1...max(1, min(model.count - start, Bool.random(using: &generator) ? 700 : 200_000)),
+                using: &generator)
             let range = start..<min(start + length, model.count)
             if ranges[tag] == nil, !ranges.values.contains(where: { $0.overlaps(range) }) {
-                let buffer = fixture.transport.arena.base + Int(tag) * (1 << 19) + Int.random(in: 0..<64, using: &generator)
+                let buffer =
+                    fixture.transport.arena.base + Int(tag) * (1 << 19) + Int.random(in: 0..<64, using: &generator)
                 let operation: BlockRequest.Operation = [.read, .write, .writeZeroes].randomElement(using: &generator)!
                 ranges[tag] = range
                 if operation == .write {
@@ -162,7 +168,8 @@ struct BlockStorageDeviceTests {
                     memset(buffer, 0xAA, range.count)
                 }
                 var request = BlockRequest(
-                    operation: operation, tag: tag, byteOffset: UInt64(range.lowerBound), byteCount: UInt32(range.count))
+                    operation: operation, tag: tag, byteOffset: UInt64(range.lowerBound), byteCount: UInt32(range.count)
+                )
                 if operation != .writeZeroes { request.buffer = buffer }
                 fixture.submit(request)
                 if operation == .read { readBuffers[tag] = buffer }

@@ -84,8 +84,12 @@ private func times(_ count: Int, _ size: UInt64, _ rest: UInt64...) -> [UInt64] 
 }
 
 private let examples: [Example] = [
-    Example(blocks: 1024, bytes: 524_288, alignment: 4, bits: 32, memory: .scatteredHigh, request: 10 * mebi, stages: times(20, 524_288)),
-    Example(blocks: 1024, bytes: 524_288, alignment: 4, bits: 32, memory: .contiguous, request: 10 * mebi, stages: times(20, 524_288)),
+    Example(
+        blocks: 1024, bytes: 524_288, alignment: 4, bits: 32, memory: .scatteredHigh, request: 10 * mebi,
+        stages: times(20, 524_288)),
+    Example(
+        blocks: 1024, bytes: 524_288, alignment: 4, bits: 32, memory: .contiguous, request: 10 * mebi,
+        stages: times(20, 524_288)),
     Example(request: 768 * kibi, stages: [786_432]),
     Example(request: 31 * mebi, stages: [32_505_856]),
     Example(request: 32 * mebi, stages: [33_553_920, 512]),
@@ -94,18 +98,27 @@ private let examples: [Example] = [
     Example(segmentBytes: 65536, alignment: 4, request: 8 * mebi, stages: [8_388_608]),
     Example(segmentBytes: 65536, alignment: 4, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
     Example(segmentBytes: 65536, alignment: 4, request: 64 * mebi, stages: times(7, 8_454_144, 7_929_856)),
-    Example(segmentBytes: 65536, alignment: 4, mapper: false, request: 16 * mebi, stages: times(7, 2_113_536, 1_982_464)),
+    Example(
+        segmentBytes: 65536, alignment: 4, mapper: false, request: 16 * mebi, stages: times(7, 2_113_536, 1_982_464)),
     Example(segmentBytes: 4096, alignment: 4, request: 512 * kibi, stages: [524_288]),
     Example(segmentBytes: 4096, alignment: 4, request: mebi, stages: [528_384, 520_192]),
     Example(segmentBytes: 4096, alignment: 4, request: 2 * mebi, stages: times(3, 528_384, 512_000)),
-    Example(segments: 1, segmentBytes: 65536, alignment: 1, mapper: false, request: 256 * kibi, stages: times(16, 16384)),
+    Example(
+        segments: 1, segmentBytes: 65536, alignment: 1, mapper: false, request: 256 * kibi, stages: times(16, 16384)),
     Example(segments: 1, segmentBytes: 65536, alignment: 1, request: 256 * kibi, stages: times(4, 65536)),
-    Example(segments: 1, segmentBytes: 65536, alignment: 1, mapper: false, memory: .runs([16384, 200, 16184]), request: 32 * kibi, stages: [16384, 0]),
-    Example(segments: 32, segmentBytes: 65536, alignment: 1, mapper: false, memory: .runs([16384, 200, 16184]), request: 32 * kibi, stages: [32768]),
+    Example(
+        segments: 1, segmentBytes: 65536, alignment: 1, mapper: false, memory: .runs([16384, 200, 16184]),
+        request: 32 * kibi, stages: [16384, 0]),
+    Example(
+        segments: 32, segmentBytes: 65536, alignment: 1, mapper: false, memory: .runs([16384, 200, 16184]),
+        request: 32 * kibi, stages: [32768]),
     Example(segmentBytes: 65536, alignment: 65536, request: 16 * mebi, stages: times(7, 2_113_536, 1_982_464)),
-    Example(segmentBytes: 65536, alignment: 65536, memory: .contiguous, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
-    Example(blocks: 1024, bytes: 524_288, segmentBytes: 65536, alignment: 4, request: 10 * mebi, stages: times(20, 524_288)),
-    Example(segmentBytes: 65536, alignment: 4, blockByteCount: 4096, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
+    Example(
+        segmentBytes: 65536, alignment: 65536, memory: .contiguous, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
+    Example(
+        blocks: 1024, bytes: 524_288, segmentBytes: 65536, alignment: 4, request: 10 * mebi, stages: times(20, 524_288)),
+    Example(
+        segmentBytes: 65536, alignment: 4, blockByteCount: 4096, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
 ]
 
 @Suite("Break-up")

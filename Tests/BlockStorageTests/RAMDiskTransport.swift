@@ -122,7 +122,10 @@ struct BlockFixture {
     let recorder = CompletionRecorder()
     let lane: any BlockLane
 
-    init(blockCount: Int = 4096, change: (inout DiskTraits) -> Void = { _ in }, constraints: HBAConstraints = HBAConstraints()) throws {
+    init(
+        blockCount: Int = 4096, change: (inout DiskTraits) -> Void = { _ in },
+        constraints: HBAConstraints = HBAConstraints()
+    ) throws {
         transport = try RAMDiskTransport(blockCount: blockCount, change: change)
         transport.constraints = constraints
         disk = try BlockCommandsDevice(transport: transport, targetID: 0)

@@ -16,7 +16,8 @@ struct Setup: CustomTestStringConvertible, Sendable {
 @Suite("Real clients", .serialized)
 struct ClientTests {
     private func serve(_ setup: Setup, _ options: [String] = []) throws -> ServedArray {
-        let array = try ServedArray(level: setup.level, members: setup.members, options: ["--mode", setup.mode] + options)
+        let array = try ServedArray(
+            level: setup.level, members: setup.members, options: ["--mode", setup.mode] + options)
         try array.start()
         return array
     }
@@ -29,7 +30,8 @@ struct ClientTests {
         for expected in [
             "\"export-size\": 100663296", "\"can_multi_conn\": true", "\"can_fua\": true", "\"can_trim\": true",
             "\"can_zero\": true", "\"structured\": true", "\"block_size_minimum\": 1",
-            "\"block_size_maximum\": 33554432", "\"block_size_preferred\": 65536", "\"description\": \"RAID 5, 4 members",
+            "\"block_size_maximum\": 33554432", "\"block_size_preferred\": 65536",
+            "\"description\": \"RAID 5, 4 members",
         ] {
             #expect(result.output.contains(expected), "\(expected) is missing in \(result.output)")
         }
@@ -101,7 +103,10 @@ struct ClientTests {
         try array.removeMember(role)
         try array.start()
         try array.fioVerify(job + ["--verify_only"])
-        let second = ["--rw=randwrite", "--bs=4k", "--size=20m", "--offset=40m", "--iodepth=32", "--numjobs=2", "--offset_increment=20m"]
+        let second = [
+            "--rw=randwrite", "--bs=4k", "--size=20m", "--offset=40m", "--iodepth=32", "--numjobs=2",
+            "--offset_increment=20m",
+        ]
         try array.fioVerify(second)
         #expect(array.stop() == 0)
         try array.start()
@@ -126,7 +131,9 @@ struct ClientTests {
     @Test("the thread engine serves as well", .enabled(if: Shell.has("fio"), "fio is not installed"))
     func threadEngine() throws {
         let array = try serve(Setup(level: 5, mode: "bundled"), ["--io-engine", "threads"])
-        try array.fioVerify(["--rw=randwrite", "--bs=8k", "--size=40m", "--iodepth=32", "--numjobs=2", "--offset_increment=40m"])
+        try array.fioVerify([
+            "--rw=randwrite", "--bs=8k", "--size=40m", "--iodepth=32", "--numjobs=2", "--offset_increment=40m",
+        ])
         #expect(array.stop() == 0)
     }
 

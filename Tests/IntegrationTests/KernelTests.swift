@@ -17,7 +17,8 @@ struct KernelTests {
             [
                 "mem=1200M", "rootfstype=hostfs", "rootflags=/", "rw",
                 "init=\(here.appendingPathComponent("UserModeLinux/\(script)").path)", "nbdext=\(nbdext)",
-                "libraries=\(Self.runtimeLibraries)", "tree=\(tree)", "con=null", "con0=fd:0,fd:1", "con1=null", "quiet",
+                "libraries=\(Self.runtimeLibraries)", "tree=\(tree)", "con=null", "con0=fd:0,fd:1", "con1=null",
+                "quiet",
             ])
     }
 

@@ -174,7 +174,9 @@ struct RequestTests {
 
     @Test("parses a header")
     func parse() {
-        let wire: [UInt8] = [0x25, 0x60, 0x95, 0x13, 0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 2, 0]
+        let wire: [UInt8] = [
+            0x25, 0x60, 0x95, 0x13, 0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 2, 0,
+        ]
         let header = wire.withUnsafeBytes { RequestHeader(parsing: $0.baseAddress!) }
         #expect(header?.flags == 1 && header?.command == 1 && header?.cookie == 0x0102_0304_0506_0708)
         #expect(header?.byteOffset == 4096 && header?.byteCount == 512 && header?.payloadByteCount == 512)

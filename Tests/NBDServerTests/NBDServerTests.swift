@@ -1,1 +1,287 @@
-// Tests of NBDServer.
+import Glibc
+import NBDProtocol
+import NBDServer
+import Testing
+
+/// A client that speaks NBD byte by byte.
+final class RawClient {
+    let descriptor: Int32
+
+    /// Connects; the greeting is not read yet.
+    init(path: String) {
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let status = withUnsafePointer(to: address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        precondition(status == 0, "cannot connect: \(errno)")
+    }
+
+    deinit { close(descriptor) }
+
+    func write(_ bytes: [UInt8]) {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+            }
+            if count <= 0 { return }
+            sent += count
+        }
+    }
+
+    /// Reads so many bytes, or fewer if the server closes.
+    func read(_ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress! + done, count - done, 0) }
+            if got <= 0 { break }
+            done += got
+        }
+        return Array(bytes[..<done])
+    }
+
+    var isClosed: Bool { read(1).isEmpty }
+
+    /// Negotiates the default export with simple replies.
+    func negotiate() {
+        _ = read(18)
+        write([0, 0, 0, 3] + Array("IHAVEOPT".utf8) + [0, 0, 0, 7] + [0, 0, 0, 6] + [0, 0, 0, 0, 0, 0])
+        // INFO_EXPORT, INFO_BLOCK_SIZE, ACK.
+        for data in [12, 14, 0] { _ = read(20 + data) }
+    }
+
+    static func request(
+        _ command: UInt16, cookie: UInt64, offset: UInt64 = 0, count: UInt32 = 0, flags: UInt16 = 0,
+        payload: [UInt8] = []
+    ) -> [UInt8] {
+        func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
+            withUnsafeBytes(of: value.bigEndian) { Array($0) }
+        }
+        return bytes(NBD.requestMagic) + bytes(flags) + bytes(command) + bytes(cookie) + bytes(offset) + bytes(count)
+            + payload
+    }
+
+    /// Reads a simple reply's header: cookie and error.
+    func reply() -> (cookie: UInt64, error: UInt32)? {
+        let bytes = read(16)
+        guard bytes.count == 16 else { return nil }
+        return (bytes[8..<16].reduce(0) { $0 << 8 | UInt64($1) }, bytes[4..<8].reduce(0) { $0 << 8 | UInt32($1) })
+    }
+}
+
+/// A server over memory on a socket of its own.
+final class ServerFixture {
+    let service: RAMService
+    let server: NBDServer
+    let path: String
+    private var isStopped = false
+
+    init() throws {
+        service = try RAMService()
+        server = try NBDServer(services: [service])
+        path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
+        _ = try server.listen(at: .unix(path: path))
+    }
+
+    deinit { if !isStopped { server.stop() } }
+
+    func stop() {
+        isStopped = true
+        server.stop()
+    }
+
+    func connect() -> RawClient {
+        let client = RawClient(path: path)
+        client.negotiate()
+        return client
+    }
+
+    func waitUntilHeld(_ count: Int) {
+        while service.heldCount < count { sched_yield() }
+    }
+}
+
+@Suite("The NBD server", .serialized)
+struct NBDServerTests {
+    private func pattern(_ count: Int, _ seed: Int) -> [UInt8] {
+        (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) &+ seed) }
+    }
+
+    @Test("many requests in one write, of many sizes, are all answered")
+    func manyRequests() throws {
+        let fixture = try ServerFixture()
+        let client = fixture.connect()
+        var input: [UInt8] = []
+        let sizes = [1, 512, 4096, 65_536, 300_000, 1_048_576, 17]
+        for (index, size) in sizes.enumerated() {
+            input += RawClient.request(
+                NBD.commandWrite, cookie: UInt64(index), offset: UInt64(index) << 21, count: UInt32(size),
+                payload: pattern(size, index))
+        }
+        client.write(input)
+        for _ in sizes { #expect(client.reply()?.error == 0) }
+        for (index, size) in sizes.enumerated() {
+            client.write(
+                RawClient.request(
+                    NBD.commandRead, cookie: 100, offset: UInt64(index) << 21, count: UInt32(size)))
+            #expect(client.reply()?.cookie == 100)
+            #expect(client.read(size) == pattern(size, index))
+        }
+    }
+
+    @Test("the largest payload goes both ways, and one more byte ends the connection")
+    func largestPayload() throws {
+        let fixture = try ServerFixture()
+        let client = fixture.connect()
+        let data = pattern(32 << 20, 5)
+        client.write(RawClient.request(NBD.commandWrite, cookie: 1, offset: 3, count: 32 << 20, payload: data))
+        #expect(client.reply()?.error == 0)
+        client.write(RawClient.request(NBD.commandRead, cookie: 2, offset: 3, count: 32 << 20))
+        #expect(client.reply()?.error == 0)
+        #expect(client.read(32 << 20) == data)
+        client.write(RawClient.request(NBD.commandWrite, cookie: 3, count: (32 << 20) + 1))
+        #expect(client.isClosed)
+    }
+
+    @Test("more requests than there are tags wait their turn; completions may come in any order, from any thread")
+    func heldRequests() throws {
+        let fixture = try ServerFixture()
+        let client = fixture.connect()
+        fixture.service.hold()
+        let count = 200
+        var input: [UInt8] = []
+        for index in 0..<count {
+            input += RawClient.request(
+                index % 2 == 0 ? NBD.commandRead : NBD.commandFlush, cookie: UInt64(index),
+                count: index % 2 == 0 ? 512 : 0)
+        }
+        client.write(input)
+        fixture.waitUntilHeld(64)
+        fixture.service.releaseAll()
+        var cookies: Set<UInt64> = []
+        for _ in 0..<count {
+            let reply = try #require(client.reply())
+            cookies.insert(reply.cookie)
+            if reply.cookie % 2 == 0 { _ = client.read(512) }
+        }
+        #expect(cookies.count == count)
+    }
+
+    @Test("refused requests do not end the connection, and a refused write's payload is skipped")
+    func refusals() throws {
+        let fixture = try ServerFixture()
+        let client = fixture.connect()
+        let size = fixture.service.info.byteCount
+        client.write(
+            RawClient.request(NBD.commandWrite, cookie: 1, offset: size, count: 512, payload: pattern(512, 0))
+                + RawClient.request(99, cookie: 2)
+                + RawClient.request(NBD.commandRead, cookie: 3, offset: size, count: 1)
+                + RawClient.request(NBD.commandFlush, cookie: 4))
+        let replies = (0..<4).compactMap { _ in client.reply() }
+        #expect(Dictionary(uniqueKeysWithValues: replies.map { ($0.cookie, $0.error) }) == [1: 28, 2: 22, 3: 22, 4: 0])
+    }
+
+    @Test("garbage and half a request end one connection and no other")
+    func garbage() throws {
+        let fixture = try ServerFixture()
+        let good = fixture.connect()
+        let early = RawClient(path: fixture.path)
+        _ = early.read(18)
+        early.write(Array(repeating: 0xFF, count: 100))
+        #expect(early.isClosed)
+        let late = fixture.connect()
+        late.write(Array(repeating: 0x41, count: 28))
+        #expect(late.isClosed)
+        do {
+            let half = fixture.connect()
+            half.write(RawClient.request(NBD.commandWrite, cookie: 1, count: 4096, payload: pattern(100, 0)))
+        }
+        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        #expect(good.reply()?.cookie == 8)
+    }
+
+    @Test("random bytes behind the handshake never harm the server", arguments: 1...30)
+    func randomBytes(seed: UInt64) throws {
+        let fixture = try ServerFixture()
+        var state = seed
+        func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state >> 33
+        }
+        do {
+            let client = fixture.connect()
+            for _ in 0..<20 {
+                client.write(
+                    RawClient.request(
+                        UInt16(next() % 8), cookie: next(), offset: next() % (1 << 28), count: UInt32(next() % 2000),
+                        flags: UInt16(next() % 8)))
+            }
+        }
+        let good = fixture.connect()
+        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        #expect(good.reply()?.cookie == 8, "seed \(seed)")
+    }
+
+    @Test("a client that takes no replies does not keep others waiting")
+    func slowClient() throws {
+        let fixture = try ServerFixture()
+        let slow = fixture.connect()
+        let good = fixture.connect()
+        var input: [UInt8] = []
+        for index in 0..<40 { input += RawClient.request(NBD.commandRead, cookie: UInt64(index), count: 1 << 20) }
+        slow.write(input)
+        for index in 0..<100 {
+            good.write(RawClient.request(NBD.commandRead, cookie: UInt64(index), count: 4096))
+            #expect(good.reply()?.cookie == UInt64(index))
+            _ = good.read(4096)
+        }
+        // The slow one gets all of it in the end.
+        for _ in 0..<40 {
+            #expect(slow.reply()?.error == 0)
+            #expect(slow.read(1 << 20).count == 1 << 20)
+        }
+    }
+
+    @Test("a client that goes away with requests under way leaves nothing behind")
+    func disconnect() throws {
+        let fixture = try ServerFixture()
+        fixture.service.hold()
+        do {
+            let client = fixture.connect()
+            client.write(RawClient.request(NBD.commandRead, cookie: 1, count: 4096))
+            fixture.waitUntilHeld(1)
+        }
+        fixture.service.releaseAll()
+        let good = fixture.connect()
+        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        #expect(good.reply()?.cookie == 8)
+        good.write(RawClient.request(NBD.commandDisconnect, cookie: 9))
+        #expect(good.isClosed)
+    }
+
+    @Test("stopping answers what was received before it closes connections")
+    func drain() throws {
+        let fixture = try ServerFixture()
+        fixture.service.hold()
+        let client = fixture.connect()
+        client.write(RawClient.request(NBD.commandRead, cookie: 1, count: 4096))
+        fixture.waitUntilHeld(1)
+        client.write(RawClient.request(NBD.commandFlush, cookie: 2))
+        fixture.waitUntilHeld(2)
+        fixture.service.releaseAll()
+        fixture.stop()
+        let first = client.reply()
+        if first?.cookie == 1 { _ = client.read(4096) }
+        let second = client.reply()
+        if second?.cookie == 1 { _ = client.read(4096) }
+        #expect(Set([first?.cookie, second?.cookie]) == [1, 2])
+        #expect(client.isClosed)
+        #expect(access(fixture.path, F_OK) != 0)
+    }
+}

@@ -81,9 +81,11 @@ struct ParallelControllerTests {
         fixture.controller.stop()
     }
 
-    @Test("lets rows wait when the pool is empty and sends them as slots come back", arguments: [
-        DriverMode.bundled, .legacy,
-    ])
+    @Test(
+        "lets rows wait when the pool is empty and sends them as slots come back",
+        arguments: [
+            DriverMode.bundled, .legacy,
+        ])
     func poolExhaustion(mode: DriverMode) throws {
         let fixture = try Fixture(mode: mode)
         fixture.driver.answersInReverse = true

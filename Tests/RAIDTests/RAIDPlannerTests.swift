@@ -33,9 +33,11 @@ struct RAIDPlannerTests {
         #expect(array.hasConsistentParity)
     }
 
-    @Test("a small write reads whichever is less: old data and parity, or the rest of the row", arguments: [
-        (3, 1), (4, 2), (5, 2), (8, 2),
-    ])
+    @Test(
+        "a small write reads whichever is less: old data and parity, or the rest of the row",
+        arguments: [
+            (3, 1), (4, 2), (5, 2), (8, 2),
+        ])
     func smallWriteCost(memberCount: Int, reads: Int) {
         let array = SimulatedArray(level: .raid5, memberCount: memberCount, chunkByteCount: 16384, stripes: 2)
         write(Array(repeating: 9, count: 4096), at: 4096, to: array)
@@ -157,7 +159,8 @@ struct RAIDPlannerModelTests {
                         while !array.pending.isEmpty { array.complete(at: 0) }
                     }
                     guard array.content() == model else {
-                        Issue.record("members \(memberCount), missing \(String(describing: missing)), \(start)..<\(end)")
+                        Issue.record(
+                            "members \(memberCount), missing \(String(describing: missing)), \(start)..<\(end)")
                         return
                     }
                 }
@@ -262,10 +265,12 @@ struct ArrayGeometryTests {
     private let geometry = ArrayGeometry(
         level: .raid5, memberCount: 4, chunkByteCount: 65536, memberDataByteCount: 1 << 30, dataByteOffset: 0)
 
-    @Test("left-symmetric: parity walks backwards, data follows it", arguments: [
-        (0, 0, 0), (65536, 1, 0), (200_000, 3, 68928), (786_432, 0, 262_144), (1_000_000, 3, 344_640),
-        (123_456_789, 3, 41_143_573),
-    ])
+    @Test(
+        "left-symmetric: parity walks backwards, data follows it",
+        arguments: [
+            (0, 0, 0), (65536, 1, 0), (200_000, 3, 68928), (786_432, 0, 262_144), (1_000_000, 3, 344_640),
+            (123_456_789, 3, 41_143_573),
+        ])
     func vectors(arrayByte: UInt64, member: Int, memberByte: UInt64) {
         let position = geometry.position(of: arrayByte)
         #expect(geometry.member(stripe: position.stripe, column: position.column) == member)

@@ -104,7 +104,9 @@ final class SimulatedArray {
         switch io.kind {
         case .read:
             reads += 1
-            members[Int(io.member)].withUnsafeBytes { io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count) }
+            members[Int(io.member)].withUnsafeBytes {
+                io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count)
+            }
         case .write:
             writes += 1
             let data = UnsafeRawBufferPointer(start: io.memory, count: range.count)

@@ -79,13 +79,18 @@ struct DirectAccessTargetTests {
         let cdb = CommandDescriptorBlock.transfer(isWrite: true, lba: lba, blockCount: count, forceUnitAccess: forced)
         #expect(cdb.byteCount == (lba <= UInt64(UInt32.max) && count <= 65535 ? 10 : 16))
         let action = large.action(
-            for: cdb, logicalUnit: 0, data: UnsafeMutableRawBufferPointer(start: UnsafeMutableRawPointer(bitPattern: 4096), count: Int(count) * 512))
+            for: cdb, logicalUnit: 0,
+            data: UnsafeMutableRawBufferPointer(
+                start: UnsafeMutableRawPointer(bitPattern: 4096), count: Int(count) * 512))
         if case .write(lba, UInt64(count), forced) = action {} else { Issue.record("seed \(seed): \(cdb.description)") }
     }
 
     @Test("every refusal has its sense data")
     func refusals() {
-        func check(_ cdb: CommandDescriptorBlock, _ expected: SenseData, data: [UInt8] = [], room: Int = 0, unit: UInt8 = 0, line: Int = #line) {
+        func check(
+            _ cdb: CommandDescriptorBlock, _ expected: SenseData, data: [UInt8] = [], room: Int = 0, unit: UInt8 = 0,
+            line: Int = #line
+        ) {
             #expect(sense(send(cdb, data: data, room: room, logicalUnit: unit).0) == expected, "line \(line)")
         }
         func read(_ lba: UInt64, _ count: UInt32) -> CommandDescriptorBlock {
@@ -131,13 +136,22 @@ struct DirectAccessTargetTests {
 
     @Test("WRITE SAME takes zeros only; UNMAP takes one descriptor")
     func zeroing() {
-        if case .zero(5, 7, true) = send(.writeZeroes16(lba: 5, blockCount: 7, unmap: true)).0 {} else { Issue.record("NDOB") }
+        if case .zero(5, 7, true) = send(.writeZeroes16(lba: 5, blockCount: 7, unmap: true)).0 {
+        } else {
+            Issue.record("NDOB")
+        }
         var withData = CommandDescriptorBlock.writeZeroes16(lba: 5, blockCount: 7, unmap: false)
         withData.bytes[1] = 0
-        if case .zero(5, 7, false) = send(withData, data: Array(repeating: 0, count: 512)).0 {} else { Issue.record("zeros") }
+        if case .zero(5, 7, false) = send(withData, data: Array(repeating: 0, count: 512)).0 {
+        } else {
+            Issue.record("zeros")
+        }
         #expect(sense(send(withData, data: Array(repeating: 1, count: 512)).0) == .invalidFieldInCDB)
         let list: [UInt8] = [0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 9, 0, 0, 0, 0]
-        if case .zero(256, 9, true) = send(.unmap(parameterListLength: 24), data: list).0 {} else { Issue.record("UNMAP") }
+        if case .zero(256, 9, true) = send(.unmap(parameterListLength: 24), data: list).0 {
+        } else {
+            Issue.record("UNMAP")
+        }
     }
 
     @Test("identification pages")
@@ -146,7 +160,8 @@ struct DirectAccessTargetTests {
         #expect(respondedCount(action) == 96)
         let inquiry = data.withUnsafeBytes { InquiryData(DeviceData($0)) }
         #expect(inquiry.vendor == "NBDEXT" && inquiry.product == "RAID" && inquiry.deviceType == 0)
-        #expect(inquiry.supportsQueuing && inquiry.version == 6 && !inquiry.isRemovable && inquiry.additionalLength == 91)
+        #expect(
+            inquiry.supportsQueuing && inquiry.version == 6 && !inquiry.isRemovable && inquiry.additionalLength == 91)
         #expect(respondedCount(send(.inquiry(allocationLength: 6), room: 96).0) == 6)
         let (_, absent) = send(.inquiry(allocationLength: 96), room: 96, logicalUnit: 3)
         #expect(absent[0] == 0x7F)
@@ -214,9 +229,13 @@ struct DirectAccessTargetTests {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return state >> 33
         }
-        let codes: [UInt8] = [0x00, 0x03, 0x08, 0x0A, 0x12, 0x1A, 0x25, 0x28, 0x2A, 0x2F, 0x35, 0x42, 0x5A, 0x88, 0x8A, 0x8F, 0x91, 0x93, 0x9E, 0xA0, 0xA8]
+        let codes: [UInt8] = [
+            0x00, 0x03, 0x08, 0x0A, 0x12, 0x1A, 0x25, 0x28, 0x2A, 0x2F, 0x35, 0x42, 0x5A, 0x88, 0x8A, 0x8F, 0x91, 0x93,
+            0x9E, 0xA0, 0xA8,
+        ]
         for _ in 0..<2000 {
-            var cdb = CommandDescriptorBlock(codes[Int(next()) % codes.count], byteCount: [6, 10, 12, 16][Int(next() % 4)])
+            var cdb = CommandDescriptorBlock(
+                codes[Int(next()) % codes.count], byteCount: [6, 10, 12, 16][Int(next() % 4)])
             for index in 1..<16 where next() % 2 == 0 { cdb.bytes[index] = UInt8(truncatingIfNeeded: next()) }
             let action = send(cdb, room: Int(next() % 300), logicalUnit: UInt8(next() % 2)).0
             if case .respond(let count) = action { #expect(count <= 300, "seed \(seed)") }

@@ -1,1 +1,119 @@
-// Tests of Style.
+import Foundation
+import Testing
+
+/// The rules of the code that a compiler does not know.
+@Suite("Style")
+struct StyleTests {
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// The layers from the bottom up. A target may import those before it.
+    private static let layers = [
+        "Platform", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID", "ArrayStore",
+        "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
+        "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "NBDServer", "nbdext",
+    ]
+    /// Bytes and values in, bytes and values out: no system, no clock, no thread.
+    private static let pure: Set = ["MemberIO", "SCSI", "NBDProtocol", "RAID", "RAIDControllerInterface"]
+
+    struct Source: Sendable {
+        var target: String
+        var path: String
+        var lines: [String]
+
+        var imports: [String] {
+            lines.compactMap { line in
+                let words = line.split(separator: " ")
+                guard let index = words.firstIndex(of: "import"), index <= 1, words.count > index + 1 else {
+                    return nil
+                }
+                return String(words[index + 1])
+            }
+        }
+    }
+
+    /// All Swift files below a folder.
+    private static func sources(_ folder: String) -> [Source] {
+        let base = root.appendingPathComponent(folder)
+        let paths = (try? FileManager.default.subpathsOfDirectory(atPath: base.path)) ?? []
+        return paths.filter { $0.hasSuffix(".swift") }.sorted().map { path in
+            let text = (try? String(contentsOf: base.appendingPathComponent(path), encoding: .utf8)) ?? ""
+            return Source(
+                target: String(path.split(separator: "/")[0]), path: "\(folder)/\(path)",
+                lines: text.components(separatedBy: "\n"))
+        }
+    }
+
+    @Test("every target is a layer")
+    func everyTargetIsALayer() {
+        #expect(Set(Self.sources("Sources").map(\.target)) == Set(Self.layers))
+    }
+
+    @Test("imports go down only")
+    func importsGoDown() {
+        for source in Self.sources("Sources") {
+            let own = Self.layers.firstIndex(of: source.target)!
+            for name in source.imports {
+                guard let other = Self.layers.firstIndex(of: name) else { continue }
+                #expect(other < own, "\(source.path) imports \(name), which is above it")
+            }
+        }
+    }
+
+    @Test("pure targets know no system")
+    func pureTargets() {
+        for source in Self.sources("Sources") where Self.pure.contains(source.target) {
+            for name in source.imports { #expect(Self.pure.contains(name), "\(source.path) imports \(name)") }
+        }
+    }
+
+    @Test("nothing that is served imports Foundation")
+    func noFoundation() {
+        for source in Self.sources("Sources") {
+            #expect(!source.imports.contains { $0.hasPrefix("Foundation") || $0 == "Dispatch" }, "\(source.path)")
+        }
+    }
+
+    @Test("the reference driver uses the driver kit and its card's data sheet, nothing else")
+    func driverImports() {
+        let allowed: Set = ["SCSIControllerDriverKit", "RAIDControllerInterface", "Synchronization"]
+        for source in Self.sources("Sources") where source.target == "RAIDDriver" {
+            #expect(Set(source.imports).isSubset(of: allowed), "\(source.path)")
+        }
+    }
+
+    @Test("files are short")
+    func fileLength() {
+        for source in Self.sources("Sources") + Self.sources("Tests") {
+            #expect(source.lines.count <= 600, "\(source.path) has \(source.lines.count) lines")
+        }
+    }
+
+    @Test("nothing is left for later")
+    func looseEnds() {
+        for source in Self.sources("Sources") {
+            for line in source.lines where line.contains("TO" + "DO") || line.contains("FIX" + "ME") {
+                Issue.record("\(source.path): \(line)")
+            }
+        }
+    }
+
+    /// Apple's method and constant names, and requirements that their protocol documents, explain themselves there.
+    private static let documentedElsewhere: Set = ["SCSIControllerDriverKit", "RAIDDriver"]
+
+    @Test("types that other targets see say what they are")
+    func documentation() {
+        for source in Self.sources("Sources") where !Self.documentedElsewhere.contains(source.target) {
+            for (index, line) in source.lines.enumerated() {
+                let words = line.split(separator: " ")
+                guard let access = words.first, access == "package" || access == "public" || access == "open",
+                    words.contains(where: { ["struct", "class", "enum", "protocol"].contains($0) })
+                else { continue }
+                var above = index - 1
+                while above >= 0, source.lines[above].trimmingCharacters(in: .whitespaces).hasPrefix("@") { above -= 1 }
+                let comment = above >= 0 ? source.lines[above].trimmingCharacters(in: .whitespaces) : ""
+                #expect(comment.hasPrefix("///"), "\(source.path):\(index + 1) has no documentation: \(line)")
+            }
+        }
+    }
+}

@@ -39,29 +39,77 @@ package struct MDSuperblock: Sendable, Equatable {
         set { bytes.replaceSubrange(32..<64, with: (Array(newValue.utf8) + Array(repeating: 0, count: 32)).prefix(32)) }
     }
 
-    package var featureMap: UInt32 { get { load(8) } set { store(newValue, 8) } }
-    package var creationTime: UInt64 { get { load(64) } set { store(newValue, 64) } }
-    package var level: Int32 { get { Int32(bitPattern: load(72)) } set { store(UInt32(bitPattern: newValue), 72) } }
-    package var layout: UInt32 { get { load(76) } set { store(newValue, 76) } }
+    package var featureMap: UInt32 {
+        get { load(8) }
+        set { store(newValue, 8) }
+    }
+    package var creationTime: UInt64 {
+        get { load(64) }
+        set { store(newValue, 64) }
+    }
+    package var level: Int32 {
+        get { Int32(bitPattern: load(72)) }
+        set { store(UInt32(bitPattern: newValue), 72) }
+    }
+    package var layout: UInt32 {
+        get { load(76) }
+        set { store(newValue, 76) }
+    }
     /// Sectors of each member that are used; 0 for RAID 0.
-    package var usedSectors: UInt64 { get { load(80) } set { store(newValue, 80) } }
-    package var chunkSectors: UInt32 { get { load(88) } set { store(newValue, 88) } }
-    package var memberCount: UInt32 { get { load(92) } set { store(newValue, 92) } }
-    package var dataOffsetSectors: UInt64 { get { load(128) } set { store(newValue, 128) } }
-    package var dataSectors: UInt64 { get { load(136) } set { store(newValue, 136) } }
-    package var superOffsetSectors: UInt64 { get { load(144) } set { store(newValue, 144) } }
+    package var usedSectors: UInt64 {
+        get { load(80) }
+        set { store(newValue, 80) }
+    }
+    package var chunkSectors: UInt32 {
+        get { load(88) }
+        set { store(newValue, 88) }
+    }
+    package var memberCount: UInt32 {
+        get { load(92) }
+        set { store(newValue, 92) }
+    }
+    package var dataOffsetSectors: UInt64 {
+        get { load(128) }
+        set { store(newValue, 128) }
+    }
+    package var dataSectors: UInt64 {
+        get { load(136) }
+        set { store(newValue, 136) }
+    }
+    package var superOffsetSectors: UInt64 {
+        get { load(144) }
+        set { store(newValue, 144) }
+    }
     /// The member's index in `roles`.
-    package var deviceNumber: UInt32 { get { load(160) } set { store(newValue, 160) } }
+    package var deviceNumber: UInt32 {
+        get { load(160) }
+        set { store(newValue, 160) }
+    }
     package var deviceUUID: [UInt8] {
         get { Array(bytes[168..<184]) }
         set { bytes.replaceSubrange(168..<184, with: newValue) }
     }
-    package var updateTime: UInt64 { get { load(192) } set { store(newValue, 192) } }
+    package var updateTime: UInt64 {
+        get { load(192) }
+        set { store(newValue, 192) }
+    }
     /// Grows with every change of state; the members with the highest number know best.
-    package var events: UInt64 { get { load(200) } set { store(newValue, 200) } }
-    package var resyncOffset: UInt64 { get { load(208) } set { store(newValue, 208) } }
-    private var checksum: UInt32 { get { load(216) } set { store(newValue, 216) } }
-    private var roleCount: UInt32 { get { load(220) } set { store(newValue, 220) } }
+    package var events: UInt64 {
+        get { load(200) }
+        set { store(newValue, 200) }
+    }
+    package var resyncOffset: UInt64 {
+        get { load(208) }
+        set { store(newValue, 208) }
+    }
+    private var checksum: UInt32 {
+        get { load(216) }
+        set { store(newValue, 216) }
+    }
+    private var roleCount: UInt32 {
+        get { load(220) }
+        set { store(newValue, 220) }
+    }
 
     /// The role of the member with that device number.
     package func role(ofDevice number: UInt32) -> UInt16 {
