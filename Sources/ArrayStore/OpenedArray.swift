@@ -44,19 +44,32 @@ package final class OpenedArray: @unchecked Sendable {
         try update { $0.resyncOffset = MDSuperblock.clean }
     }
 
-    /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns at once
-    /// when that is known.
+    /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
+    /// is so, also for those who ask while another thread is writing it.
     /// - Returns: whether the survivors could be written.
     package func recordFailure(role: Int) -> Bool {
-        let isNew = lock.withLock { failedRoles.insert(role).inserted }
-        guard isNew, !isReadOnly else { return true }
+        lock.lock()
+        defer { lock.unlock() }
+        guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
         writeDiagnostic("nbdext: member \(role) of \(name) failed; the array goes on without it\n")
-        return (try? update { _ in }) != nil
+        do {
+            try writeMembers { _ in }
+            return true
+        } catch {
+            writeDiagnostic("nbdext: \(error)\n")
+            return false
+        }
     }
 
     private func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
+        try writeMembers(change)
+    }
+
+    /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
+    /// acknowledges what the survivors do not know yet.
+    private func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         change(&superblock)
         superblock.events += 1
         superblock.updateTime = UInt64(time(nil)) & 0xFF_FFFF_FFFF

@@ -17,7 +17,7 @@ package final class NBDServer: @unchecked Sendable {
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
     private var isStopping = false
-    private static let sendBufferByteCount: Int32 = 4 << 20
+    private static let sendBufferByteCount: Int32 = 1 << 20
     /// Rung when a connection has ended.
     private let ended = Doorbell()
 

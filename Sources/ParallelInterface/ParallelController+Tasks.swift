@@ -55,13 +55,12 @@ extension ParallelController: KernelHalf {
         // SAFETY: both are 16 bytes without padding.
         command.pointee.fCommandDescriptorBlock = unsafeBitCast(
             task.pointee.cdb, to: type(of: command.pointee.fCommandDescriptorBlock))
-        if let memory = task.pointee.buffer, task.pointee.direction != .none {
-            command.pointee.fBufferIOVMAddr = card.dart.map(
-                window: Int(slot), memory: memory, byteCount: Int(task.pointee.requestedTransferCount),
-                deviceMayWrite: task.pointee.direction == .targetToInitiator)
-        } else {
-            command.pointee.fBufferIOVMAddr = 0
-        }
+        // A task without data has an empty range: the card can say that it works on the task, and touch nothing.
+        let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
+        command.pointee.fBufferIOVMAddr = card.dart.map(
+            window: Int(slot), memory: task.pointee.buffer ?? arena.base,
+            byteCount: hasData ? Int(task.pointee.requestedTransferCount) : 0,
+            deviceMayWrite: task.pointee.direction == .targetToInitiator)
         return true
     }
 

@@ -73,7 +73,9 @@ package final class ArrayTarget: @unchecked Sendable {
         traits.serialNumber = ArrayStore.uuidText(array.uuid).filter { $0 != ":" }
         traits.identifier = array.uuid
         traits.blockCount = geometry.capacityByteCount / UInt64(traits.blockByteCount)
-        traits.optimalTransferGranularity = UInt16(clamping: geometry.chunkByteCount / UInt64(traits.blockByteCount))
+        // A power of two that fits the field, for chunks above 16 MiB too.
+        let granularity = min(geometry.chunkByteCount, 16 << 20)
+        traits.optimalTransferGranularity = UInt16(granularity / UInt64(traits.blockByteCount))
         traits.optimalTransferBlocks = UInt32(clamping: geometry.stripeByteCount / UInt64(traits.blockByteCount))
         traits.isReadOnly = array.isReadOnly
         return traits

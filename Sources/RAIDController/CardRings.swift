@@ -12,8 +12,8 @@ final class CardRings: Sendable {
     private let completionLock = Lock()
     /// The driver's doorbell.
     private let submissionTail = Atomic<UInt32>(0)
-    // SAFETY: written under `submissionLock`.
-    private nonisolated(unsafe) var submissionHead: UInt32 = 0
+    /// One past the last command taken. Written under `submissionLock`.
+    private let submissionHead = Atomic<UInt32>(0)
     // SAFETY: written under `completionLock`.
     private nonisolated(unsafe) var completionTail: UInt32 = 0
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
@@ -37,7 +37,7 @@ final class CardRings: Sendable {
 
     /// Whether commands wait. A hint: another lane may take them first.
     var hasSubmissions: Bool {
-        submissionTail.load(ordering: .acquiring) != submissionHead
+        submissionTail.load(ordering: .acquiring) != submissionHead.load(ordering: .relaxed)
     }
 
     /// Takes up to `limit` commands, oldest first.
@@ -45,13 +45,15 @@ final class CardRings: Sendable {
         submissionLock.withLock {
             guard let submissions else { return 0 }
             let tail = submissionTail.load(ordering: .acquiring)
+            var head = submissionHead.load(ordering: .relaxed)
             var taken = 0
-            while submissionHead != tail && taken < limit {
-                let offset = Int(submissionHead & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
+            while head != tail && taken < limit {
+                let offset = Int(head & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
                 commands[taken] = (submissions + offset).load(as: RAIDCommandDescriptor.self)
-                submissionHead &+= 1
+                head &+= 1
                 taken += 1
             }
+            submissionHead.store(head, ordering: .relaxed)
             return taken
         }
     }
@@ -90,7 +92,7 @@ final class CardRings: Sendable {
             address(RAIDControllerRegister.completionBaseLow),
             byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
                 + Int(completionCapacity) * RAIDCompletionDescriptor.stride, deviceWrites: true)
-        submissionHead = 0
+        submissionHead.store(0, ordering: .relaxed)
         completionTail = 0
         submissionTail.store(0, ordering: .releasing)
     }
