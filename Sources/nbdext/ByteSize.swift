@@ -20,7 +20,10 @@ struct ByteSize: Equatable, ExpressibleByArgument, CustomStringConvertible {
             return
         }
         guard shift > 0, let fraction = Double("0." + parts[1]) else { return nil }
-        byteCount = scaled + UInt64(fraction * Double(UInt64(1) << shift))
+        // A fraction of very many nines is 1 as a Double.
+        let (sum, sumOverflows) = scaled.addingReportingOverflow(UInt64(fraction * Double(UInt64(1) << shift)))
+        guard !sumOverflows else { return nil }
+        byteCount = sum
     }
 
     private static let shifts: [String: UInt64] = {
@@ -39,8 +42,8 @@ struct ByteSize: Equatable, ExpressibleByArgument, CustomStringConvertible {
             value /= 1024
             unit += 1
         }
-        if value < 10_000 { return "\(value) \(Self.units[unit])" }
-        while value >= 10_240 && unit < 4 {
+        if value < 10_000 || unit == 5 { return "\(value) \(Self.units[unit])" }
+        while value >= 1 << 20 && unit < 4 {
             value /= 1024
             unit += 1
         }
