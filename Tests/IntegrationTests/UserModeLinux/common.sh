@@ -24,6 +24,9 @@ finish() {
     sleep 10
 }
 
+# A server or client that hangs fails the test rather than holding it up. The longest script takes half a minute.
+(sleep "${deadline:-150}" && finish "failed: not done in time") &
+
 # Runs a command; the first one that fails ends the test.
 step() {
     echo "step: $*"
