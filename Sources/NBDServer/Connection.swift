@@ -33,7 +33,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Tags that are free, as a stack.
     var freeTags: [UInt16] = []
     var capacity = 0
-    var replies: ReplyQueue!
+    /// Tags whose replies wait to be sent. Under `lock`.
+    var replies: Ring<UInt16>!
+    /// Belongs to the sender.
+    private var replyBatch: ReplyBatch!
     private var isSending = false
     /// Whether the connection's thread is going to look at the reply queue by itself. Under `lock`.
     private var isAwake = true
@@ -73,13 +76,15 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         requests = .allocate(capacity: capacity)
         requests.initialize(repeating: PendingRequest(), count: capacity)
         freeTags = (0..<UInt16(capacity)).reversed()
-        replies = ReplyQueue(requestCapacity: capacity)
+        replies = Ring(minimumCapacity: capacity)
+        replyBatch = ReplyBatch(requestCapacity: capacity)
         if chunks.claimWindow(&window) { serve() }
         drain()
         lane.close()
         lock.withLock {
             chunks.removeAll()
             replies.deallocate()
+            replyBatch.deallocate()
         }
         requests.deallocate()
     }
@@ -207,7 +212,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// Under `lock`: leaves the reply queue to others, unless there is something in it now.
     private func fallAsleep() -> Bool {
-        isAwake = replies.isEmpty ? false : true
+        isAwake = !replies.isEmpty
         return !isAwake
     }
 
@@ -223,7 +228,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             }
             if isAwake || isSending { return false }
             isSending = true
-            replies.beginBatch(requests, isStructured: isStructured)
+            replyBatch.begin(from: &replies, requests, isStructured: isStructured)
             return true
         }
         if mustSend && !resumeSending() { stalledWriters.add(self) }
@@ -240,7 +245,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         let isMine = lock.withLock {
             guard !isSending, !replies.isEmpty else { return false }
             isSending = true
-            replies.beginBatch(requests, isStructured: isStructured)
+            replyBatch.begin(from: &replies, requests, isStructured: isStructured)
             return true
         }
         guard isMine else { return }
@@ -254,7 +259,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Sends the rest of the batch. Returns false when the client takes no more for now.
     private func sendBatch(blocking: Bool) -> Bool {
         if isBroken.load(ordering: .relaxed) { return true }
-        switch replies.send(to: descriptor, blocking: blocking) {
+        switch replyBatch.send(to: descriptor, blocking: blocking) {
         case .all: return true
         case .full: return false
         case .broken:
@@ -277,12 +282,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Frees the batch that was sent and takes the next. Returns false, and gives up sending, when there is none.
     private func nextBatch() -> Bool {
         let hasMore = lock.withLock {
-            for tag in replies.tags {
+            for tag in replyBatch.tags {
                 releaseChunk(requests + Int(tag))
                 freeTags.append(tag)
             }
             isSending = !replies.isEmpty
-            if isSending { replies.beginBatch(requests, isStructured: isStructured) }
+            if isSending { replyBatch.begin(from: &replies, requests, isStructured: isStructured) }
             return isSending
         }
         if isWaitingForRoom.load(ordering: .sequentiallyConsistent) { roomBell.ring() }

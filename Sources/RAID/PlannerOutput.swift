@@ -23,13 +23,16 @@ package struct FinishedRequest: BitwiseCopyable {
     package var status: ArrayStatus
 }
 
-/// What a planner wants done. The executor runs all parity jobs, then starts the member I/Os (those inside a group
-/// only after its space is certain), then reports the finished requests, and clears the output.
+/// What a planner wants done. The executor runs all parity jobs and tells the planner of those that it waits for, starts
+/// the member I/Os (those inside a group only after its space is certain), and reports the finished requests.
 ///
 /// A value that is reused, so that nothing is allocated once its arrays have grown.
 package struct PlannerOutput {
     package var parityJobs: [ParityJob] = []
     package var paritySources: [UnsafeRawPointer] = []
+    /// Tokens to complete with `.done` once the parity jobs have run: their results are what an operation was for, and
+    /// until then their sources must not be reused.
+    package var completeAfterJobs: [UInt64] = []
     package var memberIOs: [MemberIO] = []
     package var groups: [WriteGroup] = []
     package var finished: [FinishedRequest] = []
@@ -37,6 +40,7 @@ package struct PlannerOutput {
     package init() {
         parityJobs.reserveCapacity(256)
         paritySources.reserveCapacity(1024)
+        completeAfterJobs.reserveCapacity(64)
         memberIOs.reserveCapacity(1024)
         groups.reserveCapacity(256)
         finished.reserveCapacity(256)
@@ -47,6 +51,7 @@ package struct PlannerOutput {
     package mutating func removeAll() {
         parityJobs.removeAll(keepingCapacity: true)
         paritySources.removeAll(keepingCapacity: true)
+        completeAfterJobs.removeAll(keepingCapacity: true)
         memberIOs.removeAll(keepingCapacity: true)
         groups.removeAll(keepingCapacity: true)
         finished.removeAll(keepingCapacity: true)

@@ -130,7 +130,7 @@ extension RAIDPlanner {
         let operation = operations[Int(slot)]
         switch operation.kind {
         case .read:
-            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(operation, into: &output) }
+            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(slot, into: &output) }
         case .zeroStripes:
             for member in 0..<geometry.memberCount where member != missing {
                 output.memberIOs.append(
@@ -146,7 +146,8 @@ extension RAIDPlanner {
     }
 
     /// The missing column is the exclusive-or of all others.
-    private func emitReconstruction(_ operation: StripeOperation, into output: inout PlannerOutput) {
+    private func emitReconstruction(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
         let firstSource = output.paritySources.count
         for member in 0..<geometry.memberCount where member != missing {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
@@ -155,6 +156,8 @@ extension RAIDPlanner {
             ParityJob(
                 destination: operation.memory!, byteCount: operation.rowByteCount, firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
+        output.completeAfterJobs.append(UInt64(slot))
+        operations[Int(slot)].outstanding += 1
     }
 
     private func emitDataAndParity(_ slot: Int32, into output: inout PlannerOutput) {

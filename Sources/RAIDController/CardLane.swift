@@ -17,6 +17,8 @@ final class CardLane {
     let reaped: UnsafeMutableBufferPointer<MemberCompletion>
     /// Requests of one array that go to its planner together.
     var requests: [ArrayRequest] = []
+    /// Operations of one array's planner that waited for parity jobs, which have run.
+    var jobsDone: [UInt64] = []
     /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
     /// Command completions that go to the ring together, and the table entries that they free.
@@ -28,6 +30,7 @@ final class CardLane {
         commands = .allocate(capacity: Self.commandBatch)
         reaped = .allocate(capacity: Self.completionBatch)
         requests.reserveCapacity(64)
+        jobsDone.reserveCapacity(64)
         staged.reserveCapacity(1024)
         finished.reserveCapacity(256)
         finishedNumbers.reserveCapacity(256)

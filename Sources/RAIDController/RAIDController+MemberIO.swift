@@ -97,11 +97,14 @@ extension RAIDController {
                 lane.staged.append(io)
             }
             for finished in lane.output.finished { finish(finished.tag, lane, status: finished.status) }
+            swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
-            if rejected.isEmpty { return }
+            if rejected.isEmpty && lane.jobsDone.isEmpty { return }
             target.plannerLock.withLock {
                 for token in rejected { target.planner.reject(token, into: &lane.output) }
+                for token in lane.jobsDone { target.planner.complete(token, .done, into: &lane.output) }
             }
+            lane.jobsDone.removeAll(keepingCapacity: true)
         }
     }
 

@@ -16,12 +16,15 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 }
 
-/// Members in memory and an executor that ends their I/Os in any order.
+/// Members in memory and an executor that does what the planner asked for later and in any order, as several threads
+/// would: another thread's calls may come between a call and its parity jobs.
 final class SimulatedArray {
     let geometry: ArrayGeometry
     let planner: RAIDPlanner
     var output = PlannerOutput()
     var members: [[UInt8]]
+    /// What calls of the planner asked for and nobody has begun to do.
+    var work: [PlannerOutput] = []
     /// I/Os that were started and have not ended.
     var pending: [MemberIO] = []
     var finished: [FinishedRequest] = []
@@ -59,44 +62,72 @@ final class SimulatedArray {
         zeroes.deallocate()
     }
 
+    /// Submits a request and does at once what follows from it.
     func submit(_ request: ArrayRequest) {
-        planner.submit(request, into: &output)
+        call { $0.submit(request, into: &output) }
         drain()
     }
 
-    /// Does what the planner asked for, up to starting the I/Os.
-    func drain() {
-        while !output.isEmpty {
-            let work = output
-            output.removeAll()
-            for job in work.parityJobs { run(job, work.paritySources) }
-            var rejected: [Range<Int>] = []
-            for group in work.groups where !hasSpace() {
-                rejected.append(group.firstIO..<group.firstIO + group.ioCount)
-                planner.reject(group.token, into: &output)
-            }
-            for (index, io) in work.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
-                pending.append(io)
-            }
-            finished += work.finished
-        }
+    /// Submits a request and leaves the rest for later.
+    func post(_ request: ArrayRequest) {
+        call { $0.submit(request, into: &output) }
     }
 
-    /// Ends the I/O at a position of `pending`.
+    /// Calls the planner and keeps what it asks for.
+    private func call(_ body: (RAIDPlanner) -> Void) {
+        body(planner)
+        if !output.isEmpty { work.append(output) }
+        output.removeAll()
+    }
+
+    /// Does all that was asked for, up to starting the I/Os.
+    func drain() {
+        while !work.isEmpty { perform(at: 0) }
+    }
+
+    /// Does what one call asked for, up to starting the I/Os.
+    private func perform(at position: Int) {
+        let unit = work.remove(at: position)
+        for job in unit.parityJobs { run(job, unit.paritySources) }
+        var rejected: [Range<Int>] = []
+        for group in unit.groups where !hasSpace() {
+            rejected.append(group.firstIO..<group.firstIO + group.ioCount)
+            call { $0.reject(group.token, into: &output) }
+        }
+        for (index, io) in unit.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
+            pending.append(io)
+        }
+        finished += unit.finished
+        for token in unit.completeAfterJobs { call { $0.complete(token, .done, into: &output) } }
+    }
+
+    /// Ends the I/O at a position of `pending`, and does at once what follows.
     func complete(at position: Int) {
+        end(at: position)
+        drain()
+    }
+
+    private func end(at position: Int) {
         let io = pending.remove(at: position)
         if io.member == failingMember.map({ UInt8($0) }) {
             if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
-            planner.complete(io.token, .failed, into: &output)
+            call { $0.complete(io.token, .failed, into: &output) }
         } else {
             execute(io)
-            planner.complete(io.token, .done, into: &output)
+            call { $0.complete(io.token, .done, into: &output) }
         }
-        drain()
+    }
+
+    var isIdle: Bool { pending.isEmpty && work.isEmpty }
+
+    /// Ends some I/O, or does what some call asked for.
+    func step(using generator: inout SeededGenerator) {
+        let choice = Int.random(in: 0..<pending.count + work.count, using: &generator)
+        if choice < pending.count { end(at: choice) } else { perform(at: choice - pending.count) }
     }
 
     func completeAll(using generator: inout SeededGenerator) {
-        while !pending.isEmpty { complete(at: Int.random(in: 0..<pending.count, using: &generator)) }
+        while !isIdle { step(using: &generator) }
     }
 
     private func execute(_ io: MemberIO) {

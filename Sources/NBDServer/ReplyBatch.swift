@@ -14,18 +14,19 @@ struct PendingRequest {
     var error = NBDError.none
 }
 
-/// Gathers replies and sends as many as there are with one system call.
+/// A batch of replies that is being sent, as many as there were with one system call.
 ///
-/// Threads: queueing under the connection's lock; sending by one thread at a time.
-struct ReplyQueue {
+/// Apart from the queue that it is taken from, since others append to that while a batch is being sent.
+///
+/// Threads: the sender, of which a connection has one at a time.
+struct ReplyBatch {
     /// Replies in one system call; each takes up to two vectors, and IOV_MAX is 1024.
     static let batchMax = 256
 
     private let headers: UnsafeMutableRawPointer
     private let vectors: UnsafeMutablePointer<iovec>
     private let batch: UnsafeMutablePointer<UInt16>
-    private var queued: Ring<UInt16>
-    private(set) var batchCount = 0
+    private var batchCount = 0
     private var vectorCount = 0
     private var firstVector = 0
 
@@ -33,22 +34,18 @@ struct ReplyQueue {
         headers = .allocate(byteCount: requestCapacity * ReplyHeader.byteCountMax, alignment: 64)
         vectors = .allocate(capacity: 2 * Self.batchMax)
         batch = .allocate(capacity: Self.batchMax)
-        queued = Ring(minimumCapacity: requestCapacity)
     }
 
     func deallocate() {
         headers.deallocate()
         vectors.deallocate()
         batch.deallocate()
-        queued.deallocate()
     }
 
-    mutating func append(_ tag: UInt16) { queued.append(tag) }
-
-    var isEmpty: Bool { queued.isEmpty }
-
-    /// Takes queued replies as the next batch to send.
-    mutating func beginBatch(_ requests: UnsafeMutablePointer<PendingRequest>, isStructured: Bool) {
+    /// Takes queued replies as the next batch to send. Under the connection's lock.
+    mutating func begin(
+        from queued: inout Ring<UInt16>, _ requests: UnsafeMutablePointer<PendingRequest>, isStructured: Bool
+    ) {
         batchCount = 0
         vectorCount = 0
         firstVector = 0
