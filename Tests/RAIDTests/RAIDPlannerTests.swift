@@ -103,7 +103,7 @@ struct RAIDPlannerTests {
     func secondFailure() {
         let array = SimulatedArray(
             level: .raid5, memberCount: 4, chunkByteCount: 16384, stripes: 2, missingMember: 1)
-        array.failingMember = 2
+        array.failingMembers = [2]
         write(Array(repeating: 3, count: 4096), at: 0, to: array)
         write(Array(repeating: 3, count: 4096), at: 65536, to: array)
         #expect(array.planner.state == .failed)
@@ -190,7 +190,7 @@ struct RAIDPlannerModelTests {
         var stamp: UInt8 = 0
 
         for step in 0..<400 {
-            if step == failsAt { array.failingMember = Int.random(in: 0..<memberCount, using: &generator) }
+            if step == failsAt { array.failingMembers = [Int.random(in: 0..<memberCount, using: &generator)] }
             if flights.count < 12, Bool.random(using: &generator),
                 let tag = (UInt32(0)..<12).first(where: { flights[$0] == nil })
             {

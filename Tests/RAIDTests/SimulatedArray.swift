@@ -27,10 +27,14 @@ final class SimulatedArray {
     var finished: [FinishedRequest] = []
     var reads = 0
     var writes = 0
-    /// The member whose I/Os fail from now on.
-    var failingMember: Int?
+    /// The members whose I/Os fail from now on.
+    var failingMembers: Set<Int> = []
+    /// I/Os that went where the planner knew that nothing is: to a missing member, or to a failed array.
+    var misdirected = 0
     /// Called before a write group is started; false rejects it.
     var hasSpace: () -> Bool = { true }
+    /// Called before a write is done; true ends it with `.noSpace`, although its group had been given space.
+    var runsOutOfSpace: () -> Bool = { false }
     private let scratch: UnsafeMutableRawPointer
     private let zeroes: UnsafeMutableRawPointer
 
@@ -76,6 +80,7 @@ final class SimulatedArray {
                 planner.reject(group.token, into: &output)
             }
             for (index, io) in work.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
+                if planner.state == .failed || planner.state == .degraded(missing: Int(io.member)) { misdirected += 1 }
                 pending.append(io)
             }
             finished += work.finished
@@ -85,9 +90,15 @@ final class SimulatedArray {
     /// Ends the I/O at a position of `pending`.
     func complete(at position: Int) {
         let io = pending.remove(at: position)
-        if io.member == failingMember.map({ UInt8($0) }) {
+        if failingMembers.contains(Int(io.member)) {
             if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
+            // A failed read may have left anything in memory, and nothing on the member counts any more.
+            if io.kind == .read {
+                io.memory!.initializeMemory(as: UInt8.self, repeating: 0xBB, count: Int(io.byteCount))
+            }
             planner.complete(io.token, .failed, into: &output)
+        } else if io.kind != .read && io.kind != .flush && runsOutOfSpace() {
+            planner.complete(io.token, .noSpace, into: &output)
         } else {
             execute(io)
             planner.complete(io.token, .done, into: &output)
@@ -118,12 +129,12 @@ final class SimulatedArray {
     }
 
     private func run(_ job: ParityJob, _ sources: [UnsafeRawPointer]) {
-        for offset in 0..<job.byteCount {
-            var value: UInt8 = 0
-            for source in sources[job.firstSource..<job.firstSource + job.sourceCount] {
-                value ^= source.load(fromByteOffset: offset, as: UInt8.self)
+        for offset in stride(from: 0, to: job.byteCount, by: 8) {
+            var value: UInt64 = 0
+            for source in job.firstSource..<job.firstSource + job.sourceCount {
+                value ^= sources[source].load(fromByteOffset: offset, as: UInt64.self)
             }
-            job.destination.storeBytes(of: value, toByteOffset: offset, as: UInt8.self)
+            job.destination.storeBytes(of: value, toByteOffset: offset, as: UInt64.self)
         }
     }
 
@@ -138,12 +149,13 @@ final class SimulatedArray {
             for column in 0..<geometry.columnCount {
                 let member = geometry.member(stripe: stripe, column: column)
                 let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
-                for position in start..<start + Int(geometry.chunkByteCount) {
-                    if member == lost {
+                let range = start..<start + Int(geometry.chunkByteCount)
+                if member == lost {
+                    for position in range {
                         bytes.append(members.indices.reduce(0) { $1 == member ? $0 : $0 ^ members[$1][position] })
-                    } else {
-                        bytes.append(members[member][position])
                     }
+                } else {
+                    bytes += members[member][range]
                 }
             }
         }
