@@ -19,7 +19,8 @@ struct SeededGenerator: RandomNumberGenerator {
 /// Members in memory and an executor that ends their I/Os in any order.
 final class SimulatedArray {
     let geometry: ArrayGeometry
-    let planner: RAIDPlanner
+    private(set) var planner: RAIDPlanner
+    private let operationCapacity: Int
     var output = PlannerOutput()
     var members: [[UInt8]]
     /// I/Os that were started and have not ended.
@@ -42,6 +43,7 @@ final class SimulatedArray {
         level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
         operationCapacity: Int = 2048
     ) {
+        self.operationCapacity = operationCapacity
         geometry = ArrayGeometry(
             level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
             memberDataByteCount: UInt64(stripes * chunkByteCount), dataByteOffset: 4096)
@@ -61,6 +63,18 @@ final class SimulatedArray {
     deinit {
         scratch.deallocate()
         zeroes.deallocate()
+    }
+
+    /// Begins anew, with a new planner.
+    func reset(missingMember: Int?, members original: [[UInt8]]) {
+        planner = RAIDPlanner(
+            geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
+            zeroes: zeroes, missingMember: missingMember)
+        members = original
+        if let missingMember { members[missingMember] = members[missingMember].map { _ in 0xDD } }
+        failingMembers = []
+        finished = []
+        misdirected = 0
     }
 
     func submit(_ request: ArrayRequest) {
