@@ -107,9 +107,8 @@ package final class RAIDPlanner {
         case (_, .raid0): submitRAID0(request, into: &output)
         case (_, .raid5):
             // Behind those that wait for a free operation.
-            starved[starvedTail % requestCapacity] = request.tag
-            starvedTail += 1
-            settle(into: &output)
+            if starvedHead != starvedTail || !expand(request.tag, into: &output) { starve(request.tag) }
+            if !ended.isEmpty { settle(into: &output) }
         }
     }
 
@@ -119,7 +118,7 @@ package final class RAIDPlanner {
             completeRequestIO(UInt32(truncatingIfNeeded: token), status, into: &output)
         } else {
             completeOperationIO(Int32(truncatingIfNeeded: token), status, into: &output)
-            settle(into: &output)
+            if !ended.isEmpty { settle(into: &output) }
         }
     }
 
@@ -218,19 +217,24 @@ package final class RAIDPlanner {
 
     // MARK: Operations
 
-    /// Turns as much of a request into operations as there is room for; what is left waits at the front.
-    private func expandFirstStarved(into output: inout PlannerOutput) {
-        let tag = starved[starvedHead % requestCapacity]
+    /// Turns as much of a request into operations as there is room for.
+    /// - Returns: whether that was all of it.
+    private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
         let request = requests + Int(tag)
         while request.pointee.expanded < request.pointee.request.byteCount, request.pointee.status != .failed {
-            guard freeCount > 0 else { return }
+            guard freeCount > 0 else { return false }
             guard let operation = takeOperation(of: &request.pointee) else { continue }
             request.pointee.remaining += 1
             add(operation, into: &output)
         }
-        starvedHead += 1
         request.pointee.expanded = request.pointee.request.byteCount
         finishRequestPart(tag, into: &output)
+        return true
+    }
+
+    private func starve(_ tag: UInt32) {
+        starved[starvedTail % requestCapacity] = tag
+        starvedTail += 1
     }
 
     private func add(_ operation: StripeOperation, into output: inout PlannerOutput) {
@@ -334,7 +338,8 @@ package final class RAIDPlanner {
             } else if scratch.hasLarge, let slot = largeWaiters.popFirst(in: operations) {
                 startWithScratch(slot, into: &output)
             } else if freeCount > 0, starvedHead != starvedTail {
-                expandFirstStarved(into: &output)
+                guard expand(starved[starvedHead % requestCapacity], into: &output) else { continue }
+                starvedHead += 1
             } else {
                 return
             }

@@ -6,28 +6,30 @@ import Testing
 struct RAIDPlannerExhaustiveTests {
     private static let chunk = 1024
 
-    /// What an array of that size holds before each case.
-    private static func pattern(_ byteCount: Int) -> [UInt8] {
-        (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 / 512 * 7 + 1) }
-    }
+    /// What an array holds before each case: data, and members with its parity.
+    private struct Original {
+        let data: [UInt8]
+        private(set) var members: [[UInt8]]
 
-    /// Members with the pattern and its parity.
-    private static func members(of geometry: ArrayGeometry) -> [[UInt8]] {
-        let data = pattern(Int(geometry.capacityByteCount))
-        var members = Array(
-            repeating: [UInt8](repeating: 0, count: Int(geometry.dataByteOffset + geometry.memberDataByteCount)),
-            count: geometry.memberCount)
-        geometry.forEachExtent(byteOffset: 0, byteCount: geometry.capacityByteCount) { member, offset, count, from in
-            for byte in 0..<Int(count) { members[member][Int(offset) + byte] = data[Int(from) + byte] }
-        }
-        for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
-            let parity = geometry.parityMember(stripe: stripe)
-            let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
-            for byte in start..<start + Int(geometry.chunkByteCount) {
-                members[parity][byte] = members.indices.reduce(0) { $1 == parity ? $0 : $0 ^ members[$1][byte] }
+        init(_ geometry: ArrayGeometry) {
+            let data = (0..<Int(geometry.capacityByteCount)).map { UInt8(truncatingIfNeeded: $0 / 512 * 7 + 1) }
+            var members = Array(
+                repeating: [UInt8](repeating: 0, count: Int(geometry.dataByteOffset + geometry.memberDataByteCount)),
+                count: geometry.memberCount)
+            geometry.forEachExtent(byteOffset: 0, byteCount: geometry.capacityByteCount) {
+                member, offset, count, from in
+                for byte in 0..<Int(count) { members[member][Int(offset) + byte] = data[Int(from) + byte] }
             }
+            for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
+                let parity = geometry.parityMember(stripe: stripe)
+                let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
+                for byte in start..<start + Int(geometry.chunkByteCount) {
+                    members[parity][byte] = members.indices.reduce(0) { $1 == parity ? $0 : $0 ^ members[$1][byte] }
+                }
+            }
+            self.data = data
+            self.members = members
         }
-        return members
     }
 
     /// A request and the array that it meets.
@@ -40,9 +42,9 @@ struct RAIDPlannerExhaustiveTests {
     }
 
     /// - Returns: how many I/Os there were.
-    private func run(_ test: Case, on array: SimulatedArray, _ original: [[UInt8]]) -> Int {
-        array.reset(missingMember: test.missing, members: original)
-        var model = Self.pattern(Int(array.geometry.capacityByteCount))
+    private func run(_ test: Case, on array: SimulatedArray, _ original: Original) -> Int {
+        array.reset(missingMember: test.missing, members: original.members)
+        var model = original.data
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: test.range.count, alignment: 512)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0xA5)
@@ -80,7 +82,7 @@ struct RAIDPlannerExhaustiveTests {
         let array = SimulatedArray(
             level: .raid5, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: memberCount == 5 ? 2 : 3,
             operationCapacity: 16)
-        let original = Self.members(of: array.geometry)
+        let original = Original(array.geometry)
         for missing in [nil] + (0..<memberCount).map(Optional.some) {
             forEachRange(Int(array.geometry.capacityByteCount)) { range in
                 for operation in [ArrayRequest.Operation.read, .write, .zero] {
@@ -94,7 +96,7 @@ struct RAIDPlannerExhaustiveTests {
     func everyFailure(memberCount: Int) {
         let array = SimulatedArray(
             level: .raid5, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: 2, operationCapacity: 16)
-        let original = Self.members(of: array.geometry)
+        let original = Original(array.geometry)
         forEachRange(Int(array.geometry.capacityByteCount)) { range in
             for operation in [ArrayRequest.Operation.read, .write, .zero] {
                 var test = Case(operation: operation, range: range)
