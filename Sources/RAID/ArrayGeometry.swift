@@ -67,8 +67,14 @@ package struct ArrayGeometry: Sendable, Equatable {
     /// The stripe, column and row of an array byte.
     package func position(of byteOffset: UInt64) -> (stripe: UInt64, column: Int, row: UInt64) {
         let (stripe, column) = (byteOffset >> chunkShift).quotientAndRemainder(dividingBy: UInt64(columnCount))
-        return (stripe, Int(column), byteOffset & (chunkByteCount - 1))
+        return (stripe, Int(column), row(of: byteOffset))
     }
+
+    /// The row of a byte of a stripe, or of the array.
+    func row(of byteOffset: UInt64) -> UInt64 { byteOffset & (chunkByteCount - 1) }
+
+    /// How many chunks it takes to hold so many bytes.
+    func chunkCount(covering byteCount: UInt64) -> UInt64 { (byteCount + chunkByteCount - 1) >> chunkShift }
 
     /// Calls `body` for each part of a range that is contiguous on a member, in array order.
     /// - Parameter body: member, byte offset in its file, byte count, and the part's offset in the range.

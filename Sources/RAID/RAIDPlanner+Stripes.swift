@@ -47,12 +47,16 @@ extension RAIDPlanner {
         let start = request.request.byteOffset + request.expanded - stripeStart
         let end = min(start + request.request.byteCount - request.expanded, geometry.stripeByteCount)
         let row = request.expandedRows
-        var rowEnd = min(chunk, row + UInt64(ScratchPool.largeRowByteCount))
-        for boundary in [start % chunk, end % chunk] where boundary > row { rowEnd = min(rowEnd, boundary) }
+        let (startRow, endRow) = (geometry.row(of: start), geometry.row(of: end))
+        var rowEnd = chunk
+        if startRow > row { rowEnd = startRow }
+        if endRow > row { rowEnd = min(rowEnd, endRow) }
 
         // The columns k with start <= k * chunk + row < end.
-        let first = start <= row ? 0 : (start - row + chunk - 1) / chunk
-        let pastLast = end <= row ? 0 : (end - row + chunk - 1) / chunk
+        let first = start <= row ? 0 : geometry.chunkCount(covering: start - row)
+        let pastLast = end <= row ? 0 : geometry.chunkCount(covering: end - row)
+        // Rows without a column are passed over at once, however many they are.
+        if first < pastLast { rowEnd = min(rowEnd, row + UInt64(ScratchPool.largeRowByteCount)) }
         let memory = request.request.memory.map { $0 + Int(request.expanded) }
         request.expandedRows = rowEnd
         if rowEnd == chunk {
@@ -171,6 +175,10 @@ extension RAIDPlanner {
             emit(slot, kind, member: member, memory: memory, into: &output)
         }
         guard parity != missing else { return }
+        if operation.kind == .writeZeroes && operation.columnCount == geometry.columnCount {
+            // Zeros are their own parity.
+            return emit(slot, kind, member: parity, memory: nil, into: &output)
+        }
         emitParity(operation, parity, into: &output)
         emit(
             slot, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)

@@ -41,6 +41,8 @@ package final class RAIDPlanner {
     /// Operations that are ready but for scratch memory, by size.
     private var smallWaiters = OperationList()
     private var largeWaiters = OperationList()
+    /// Operations that ended and have not yet passed on their rows, their memory and their place.
+    private var ended = OperationList()
     private var index: StripeIndex
     var scratch: ScratchPool
     let zeroes: UnsafeRawPointer
@@ -103,7 +105,10 @@ package final class RAIDPlanner {
         switch (request.operation, geometry.level) {
         case (.flush, _): emitFlushes(request.tag, into: &output)
         case (_, .raid0): submitRAID0(request, into: &output)
-        case (_, .raid5): expand(request.tag, into: &output)
+        case (_, .raid5):
+            // Behind those that wait for a free operation.
+            if starvedHead != starvedTail || !expand(request.tag, into: &output) { starve(request.tag) }
+            if !ended.isEmpty { settle(into: &output) }
         }
     }
 
@@ -113,6 +118,7 @@ package final class RAIDPlanner {
             completeRequestIO(UInt32(truncatingIfNeeded: token), status, into: &output)
         } else {
             completeOperationIO(Int32(truncatingIfNeeded: token), status, into: &output)
+            if !ended.isEmpty { settle(into: &output) }
         }
     }
 
@@ -120,8 +126,8 @@ package final class RAIDPlanner {
     package func reject(_ token: UInt64, into output: inout PlannerOutput) {
         let index = Int32(truncatingIfNeeded: token)
         operations[Int(index)].outstanding = 0
-        operations[Int(index)].status = .noSpace
-        finish(index, into: &output)
+        end(index, .noSpace)
+        settle(into: &output)
     }
 
     /// A member of a RAID 5 array failed, and that is durably recorded. I/Os under way to it end with `.failed`.
@@ -192,13 +198,15 @@ package final class RAIDPlanner {
         finishRequestPart(tag, into: &output)
     }
 
-    /// Ends a request if nothing of it is left, flushing first if it must be durable.
+    /// Ends a request if nothing of it is left, flushing first if it must be durable. Whatever its I/Os did, nothing
+    /// that ends in a failed array can be relied on.
     private func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
         let request = requests + Int(tag)
         let isExpanded =
             geometry.level == .raid0 || request.pointee.request.operation == .flush
             || request.pointee.expanded == request.pointee.request.byteCount
         guard request.pointee.remaining == 0, isExpanded else { return }
+        if state == .failed { request.pointee.status = .failed }
         let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
         if mustFlush && !request.pointee.isFlushing && request.pointee.status == .done {
             emitFlushes(tag, into: &output)
@@ -210,26 +218,23 @@ package final class RAIDPlanner {
     // MARK: Operations
 
     /// Turns as much of a request into operations as there is room for.
-    private func expand(_ tag: UInt32, into output: inout PlannerOutput) {
+    /// - Returns: whether that was all of it.
+    private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
         let request = requests + Int(tag)
-        // One more, so that operations that end at once do not end the request before the loop does.
-        request.pointee.remaining += 1
-        while request.pointee.expanded < request.pointee.request.byteCount {
-            if request.pointee.status == .failed {
-                request.pointee.expanded = request.pointee.request.byteCount
-                break
-            }
-            guard freeCount > 0 else {
-                starved[starvedTail % requestCapacity] = tag
-                starvedTail += 1
-                break
-            }
+        while request.pointee.expanded < request.pointee.request.byteCount, request.pointee.status != .failed {
+            guard freeCount > 0 else { return false }
             guard let operation = takeOperation(of: &request.pointee) else { continue }
             request.pointee.remaining += 1
             add(operation, into: &output)
         }
-        request.pointee.remaining -= 1
+        request.pointee.expanded = request.pointee.request.byteCount
         finishRequestPart(tag, into: &output)
+        return true
+    }
+
+    private func starve(_ tag: UInt32) {
+        starved[starvedTail % requestCapacity] = tag
+        starvedTail += 1
     }
 
     private func add(_ operation: StripeOperation, into output: inout PlannerOutput) {
@@ -253,30 +258,30 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Starts an operation whose turn it is, once it has the memory that it needs.
+    /// Starts an operation whose turn it is, once it has the memory that it needs, behind those that wait for some.
     private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        if operation.pointee.kind != .zeroStripes && operation.pointee.scratch < 0 {
-            guard let memory = scratch.claim(rowByteCount: operation.pointee.rowByteCount) else {
-                if ScratchPool.isSmall(operation.pointee.rowByteCount) {
-                    smallWaiters.append(slot, in: operations)
-                } else {
-                    largeWaiters.append(slot, in: operations)
-                }
-                return
-            }
-            operation.pointee.scratch = memory
+        if operation.pointee.kind == .zeroStripes || operation.pointee.scratch >= 0 {
+            start(slot, into: &output)
+        } else if ScratchPool.isSmall(operation.pointee.rowByteCount) {
+            guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(slot, in: operations) }
+            startWithScratch(slot, into: &output)
+        } else {
+            guard largeWaiters.isEmpty && scratch.hasLarge else { return largeWaiters.append(slot, in: operations) }
+            startWithScratch(slot, into: &output)
         }
+    }
+
+    /// Starts an operation for which there is memory.
+    private func startWithScratch(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].scratch = scratch.claim(rowByteCount: operations[Int(slot)].rowByteCount)!
         start(slot, into: &output)
     }
 
     /// Emits an operation's first I/Os. One that has nothing to read goes on to write at once.
     private func start(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        guard state != .failed else {
-            operation.pointee.status = .failed
-            return finish(slot, into: &output)
-        }
+        guard state != .failed else { return end(slot, .failed) }
         operation.pointee.mustRestart = false
         operation.pointee.phase = .reading
         emitReads(slot, into: &output)
@@ -285,10 +290,14 @@ package final class RAIDPlanner {
 
     private func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
+        // What was read is not enough any more, and a failed array is left as it is.
+        guard state != .failed else { return end(slot, .failed) }
         operation.pointee.phase = .writing
         let firstIO = output.memberIOs.count
         emitWrites(slot, into: &output)
-        guard operation.pointee.outstanding > 0 else { return finish(slot, into: &output) }
+        guard operation.pointee.outstanding > 0 else { return end(slot, .done) }
+        // A reconstruction writes to no member.
+        guard output.memberIOs.count > firstIO else { return }
         output.groups.append(
             WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(slot)))
     }
@@ -309,44 +318,51 @@ package final class RAIDPlanner {
         } else if operation.pointee.phase == .reading {
             startWriting(slot, into: &output)
         } else {
-            finish(slot, into: &output)
+            end(slot, .done)
         }
     }
 
-    /// Ends an operation: others that waited for its rows, its memory or its place go on.
-    private func finish(_ slot: Int32, into output: inout PlannerOutput) {
+    /// Ends an operation with the worst that happened to it.
+    private func end(_ slot: Int32, _ status: ArrayStatus) {
+        let operation = operations + Int(slot)
+        operation.pointee.status = operation.pointee.status.combined(with: status)
+        ended.append(slot, in: operations)
+    }
+
+    /// Lets everything go on that waited for operations that ended. A loop and a list, since in a failed array one end
+    /// causes the next, thousands of times.
+    private func settle(into output: inout PlannerOutput) {
+        while true {
+            if let slot = ended.popFirst(in: operations) {
+                release(slot, into: &output)
+            } else if scratch.hasSmall, let slot = smallWaiters.popFirst(in: operations) {
+                startWithScratch(slot, into: &output)
+            } else if scratch.hasLarge, let slot = largeWaiters.popFirst(in: operations) {
+                startWithScratch(slot, into: &output)
+            } else if freeCount > 0, starvedHead != starvedTail {
+                guard expand(starved[starvedHead % requestCapacity], into: &output) else { continue }
+                starvedHead += 1
+            } else {
+                return
+            }
+        }
+    }
+
+    /// Passes on an ended operation's rows, memory and place, and ends its request with it if it was the last.
+    private func release(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let tag = operation.pointee.request
-        let memory = operation.pointee.scratch
-        operation.pointee.scratch = -1
         let request = requests + Int(tag)
         request.pointee.status = request.pointee.status.combined(with: operation.pointee.status)
         request.pointee.remaining -= 1
-
+        if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
         var ready = OperationList()
         if operation.pointee.isIndexed {
             index.remove(slot) { ready.append($0, in: operations) }
         }
         freeOperations.append(slot, in: operations)
         freeCount += 1
-        if memory >= 0 { scratch.release(memory) }
-
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
-        if memory >= 0 { startWaiters(into: &output) }
         finishRequestPart(tag, into: &output)
-        feedStarved(into: &output)
-    }
-
-    private func startWaiters(into output: inout PlannerOutput) {
-        if scratch.hasSmall, let next = smallWaiters.popFirst(in: operations) { claimScratch(next, into: &output) }
-        if scratch.hasLarge, let next = largeWaiters.popFirst(in: operations) { claimScratch(next, into: &output) }
-    }
-
-    private func feedStarved(into output: inout PlannerOutput) {
-        while freeCount > 0, starvedHead != starvedTail {
-            let tag = starved[starvedHead % requestCapacity]
-            starvedHead += 1
-            expand(tag, into: &output)
-        }
     }
 }

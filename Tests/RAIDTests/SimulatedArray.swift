@@ -20,7 +20,8 @@ struct SeededGenerator: RandomNumberGenerator {
 /// would: another thread's calls may come between a call and its parity jobs.
 final class SimulatedArray {
     let geometry: ArrayGeometry
-    let planner: RAIDPlanner
+    private(set) var planner: RAIDPlanner
+    private let operationCapacity: Int
     var output = PlannerOutput()
     var members: [[UInt8]]
     /// What calls of the planner asked for and nobody has begun to do.
@@ -30,10 +31,14 @@ final class SimulatedArray {
     var finished: [FinishedRequest] = []
     var reads = 0
     var writes = 0
-    /// The member whose I/Os fail from now on.
-    var failingMember: Int?
+    /// The members whose I/Os fail from now on.
+    var failingMembers: Set<Int> = []
+    /// I/Os that went where the planner knew that nothing is: to a missing member, or to a failed array.
+    var misdirected = 0
     /// Called before a write group is started; false rejects it.
     var hasSpace: () -> Bool = { true }
+    /// Called before a write is done; true ends it with `.noSpace`, although its group had been given space.
+    var runsOutOfSpace: () -> Bool = { false }
     private let scratch: UnsafeMutableRawPointer
     private let zeroes: UnsafeMutableRawPointer
 
@@ -41,6 +46,7 @@ final class SimulatedArray {
         level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
         operationCapacity: Int = 2048
     ) {
+        self.operationCapacity = operationCapacity
         geometry = ArrayGeometry(
             level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
             memberDataByteCount: UInt64(stripes * chunkByteCount), dataByteOffset: 4096)
@@ -62,6 +68,18 @@ final class SimulatedArray {
         zeroes.deallocate()
     }
 
+    /// Begins anew, with a new planner.
+    func reset(missingMember: Int?, members original: [[UInt8]]) {
+        planner = RAIDPlanner(
+            geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
+            zeroes: zeroes, missingMember: missingMember)
+        members = original
+        if let missingMember { members[missingMember] = members[missingMember].map { _ in 0xDD } }
+        failingMembers = []
+        finished = []
+        misdirected = 0
+    }
+
     /// Submits a request and does at once what follows from it.
     func submit(_ request: ArrayRequest) {
         call { $0.submit(request, into: &output) }
@@ -76,6 +94,10 @@ final class SimulatedArray {
     /// Calls the planner and keeps what it asks for.
     private func call(_ body: (RAIDPlanner) -> Void) {
         body(planner)
+        for io in output.memberIOs
+        where planner.state == .failed || planner.state == .degraded(missing: Int(io.member)) {
+            misdirected += 1
+        }
         if !output.isEmpty { work.append(output) }
         output.removeAll()
     }
@@ -109,9 +131,15 @@ final class SimulatedArray {
 
     private func end(at position: Int) {
         let io = pending.remove(at: position)
-        if io.member == failingMember.map({ UInt8($0) }) {
+        if failingMembers.contains(Int(io.member)) {
             if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
+            // A failed read may have left anything in memory, and nothing on the member counts any more.
+            if io.kind == .read {
+                io.memory!.initializeMemory(as: UInt8.self, repeating: 0xBB, count: Int(io.byteCount))
+            }
             call { $0.complete(io.token, .failed, into: &output) }
+        } else if io.kind != .read && io.kind != .flush && runsOutOfSpace() {
+            call { $0.complete(io.token, .noSpace, into: &output) }
         } else {
             execute(io)
             call { $0.complete(io.token, .done, into: &output) }
@@ -149,13 +177,19 @@ final class SimulatedArray {
     }
 
     private func run(_ job: ParityJob, _ sources: [UnsafeRawPointer]) {
-        for offset in 0..<job.byteCount {
-            var value: UInt8 = 0
-            for source in sources[job.firstSource..<job.firstSource + job.sourceCount] {
-                value ^= source.load(fromByteOffset: offset, as: UInt8.self)
+        // The destination may be one of the sources, so it is written last.
+        var words = [UInt64](repeating: 0, count: job.byteCount / 8)
+        words.withUnsafeMutableBufferPointer { words in
+            for source in job.firstSource..<job.firstSource + job.sourceCount {
+                let bytes = sources[source]
+                var word = 0
+                while word < words.count {
+                    words[word] ^= bytes.load(fromByteOffset: word * 8, as: UInt64.self)
+                    word += 1
+                }
             }
-            job.destination.storeBytes(of: value, toByteOffset: offset, as: UInt8.self)
         }
+        words.withUnsafeBytes { job.destination.copyMemory(from: $0.baseAddress!, byteCount: job.byteCount) }
     }
 
     // MARK: The naive view
@@ -169,12 +203,11 @@ final class SimulatedArray {
             for column in 0..<geometry.columnCount {
                 let member = geometry.member(stripe: stripe, column: column)
                 let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
-                for position in start..<start + Int(geometry.chunkByteCount) {
-                    if member == lost {
-                        bytes.append(members.indices.reduce(0) { $1 == member ? $0 : $0 ^ members[$1][position] })
-                    } else {
-                        bytes.append(members[member][position])
-                    }
+                let range = start..<start + Int(geometry.chunkByteCount)
+                if member == lost {
+                    bytes += exclusiveOr(range, without: member)
+                } else {
+                    bytes += members[member][range]
                 }
             }
         }
@@ -183,8 +216,24 @@ final class SimulatedArray {
 
     /// Whether every stripe's parity is the exclusive-or of its data.
     var hasConsistentParity: Bool {
-        (4096..<members[0].count).allSatisfy { position in
-            members.reduce(0) { $0 ^ $1[position] } == 0
+        let range = 4096..<members[0].count
+        return exclusiveOr(range, without: nil) == [UInt8](repeating: 0, count: range.count)
+    }
+
+    /// The exclusive-or of all members but one in a range; words at a time, for the sake of debug builds.
+    private func exclusiveOr(_ range: Range<Int>, without lost: Int?) -> [UInt8] {
+        var words = [UInt64](repeating: 0, count: range.count / 8)
+        words.withUnsafeMutableBufferPointer { words in
+            for member in members.indices where member != lost {
+                members[member].withUnsafeBytes { bytes in
+                    var word = 0
+                    while word < words.count {
+                        words[word] ^= bytes.load(fromByteOffset: range.lowerBound + word * 8, as: UInt64.self)
+                        word += 1
+                    }
+                }
+            }
         }
+        return words.withUnsafeBytes { Array($0) }
     }
 }

@@ -1,0 +1,175 @@
+import MemberIO
+import RAID
+import Testing
+
+/// What goes wrong in a random run.
+struct Trouble: CustomTestStringConvertible, Sendable {
+    var name: String
+    /// Members that fail, one after another.
+    var failures = 0
+    /// Groups are rejected now and then.
+    var rejects = false
+    /// Writes run out of space although their group had been given it.
+    var runsOutOfSpace = false
+    var missingMember: Int?
+    var level = RAIDLevel.raid5
+
+    var testDescription: String { name }
+}
+
+/// Requests that overlap, side by side, ended in any order: every read shows, and the array ends with, what some order
+/// of them allows.
+final class OverlapRun {
+    let seed: UInt64
+    let trouble: Trouble
+    let array: SimulatedArray
+    private var generator: SeededGenerator
+    private var history: SectorHistory
+    private var flights: [UInt32: (request: ArrayRequest, memory: UnsafeMutableRawBufferPointer, identifier: UInt32)] =
+        [:]
+    private var nextValue: UInt32 = 1
+    private let sectorCount: Int
+
+    init(seed: UInt64, trouble: Trouble) {
+        self.seed = seed
+        self.trouble = trouble
+        generator = SeededGenerator(seed: seed)
+        let memberCount = Int.random(in: 3...6, using: &generator)
+        let chunk = [4096, 8192, 16384].randomElement(using: &generator)!
+        array = SimulatedArray(
+            level: trouble.level, memberCount: memberCount, chunkByteCount: chunk, stripes: 4,
+            missingMember: trouble.missingMember, operationCapacity: [2, 5, 2048].randomElement(using: &generator)!)
+        if let missing = trouble.missingMember {
+            // The lost member held zeros, as all others do.
+            for member in array.members.indices where member != missing {
+                array.members[member] = array.members[member].map { _ in 0 }
+            }
+        }
+        sectorCount = Int(array.geometry.capacityByteCount) / SectorHistory.sectorByteCount
+        history = SectorHistory(sectorCount: sectorCount)
+        let misfortune = Misfortune(seed: seed)
+        if trouble.rejects { array.hasSpace = { misfortune.spares(5) } }
+        if trouble.runsOutOfSpace { array.runsOutOfSpace = { !misfortune.spares(20) } }
+    }
+
+    /// Chance that lives apart from the run's own generator, since the array asks for it.
+    private final class Misfortune {
+        private var generator: SeededGenerator
+        init(seed: UInt64) { generator = SeededGenerator(seed: ~seed) }
+        func spares(_ oneIn: Int) -> Bool { Int.random(in: 0..<oneIn, using: &generator) != 0 }
+    }
+
+    func run(steps: Int) {
+        for step in 0..<steps {
+            if step % 60 == 59, array.failingMembers.count < trouble.failures {
+                array.failingMembers.insert(Int.random(in: 0..<array.geometry.memberCount, using: &generator))
+            }
+            if flights.count < 10 && Bool.random(using: &generator) {
+                submit()
+            } else if !array.pending.isEmpty {
+                array.complete(at: Int.random(in: 0..<array.pending.count, using: &generator))
+            }
+            land()
+        }
+        while !array.pending.isEmpty {
+            array.complete(at: Int.random(in: 0..<array.pending.count, using: &generator))
+            land()
+        }
+        check()
+    }
+
+    private func check() {
+        #expect(flights.isEmpty, "\(trouble.name), seed \(seed): requests never ended")
+        #expect(array.misdirected == 0, "\(trouble.name), seed \(seed)")
+        guard array.planner.state != .failed else { return }
+        let fault = history.firstFault(in: array.content())
+        #expect(fault == nil, "\(trouble.name), seed \(seed)")
+        if trouble.level == .raid5 && array.planner.state == .healthy && !trouble.runsOutOfSpace {
+            #expect(array.hasConsistentParity, "\(trouble.name), seed \(seed)")
+        }
+    }
+
+    private func submit() {
+        let tag = (UInt32(0)..<64).first { flights[$0] == nil }!
+        let longest = Bool.random(using: &generator) ? 12 : sectorCount
+        let start = Int.random(in: 0..<sectorCount, using: &generator)
+        let count = Int.random(in: 1...min(longest, sectorCount - start), using: &generator)
+        let kinds: [ArrayRequest.Operation] = [.read, .read, .write, .write, .write, .zero, .flush]
+        let operation = kinds.randomElement(using: &generator)!
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: count * SectorHistory.sectorByteCount, alignment: 512)
+        memory.initializeMemory(as: UInt32.self, repeating: operation == .write ? nextValue : 0xDEAD_BEEF)
+        var request = ArrayRequest(
+            operation, byteOffset: UInt64(start * SectorHistory.sectorByteCount), byteCount: UInt64(memory.count),
+            memory: memory.baseAddress!, tag: tag)
+        request.mayPunch = Bool.random(using: &generator)
+        request.forceUnitAccess = Int.random(in: 0..<8, using: &generator) == 0
+        let identifier = nextValue
+        nextValue += 1
+        flights[tag] = (request, memory, identifier)
+        switch operation {
+        case .read: history.beginRead(start..<start + count, tag: tag)
+        case .write, .zero:
+            history.beginModification(
+                start..<start + count, value: operation == .write ? identifier : 0, identifier: identifier)
+        case .flush: break
+        }
+        array.submit(request)
+    }
+
+    private func land() {
+        for finished in array.finished {
+            guard let flight = flights.removeValue(forKey: finished.tag) else {
+                Issue.record("\(trouble.name), seed \(seed): request \(finished.tag) ended twice")
+                continue
+            }
+            check(finished.status, of: flight.request)
+            let start = Int(flight.request.byteOffset) / SectorHistory.sectorByteCount
+            let sectors = start..<start + flight.memory.count / SectorHistory.sectorByteCount
+            switch flight.request.operation {
+            case .read:
+                let fault = history.endRead(tag: finished.tag, memory: UnsafeRawBufferPointer(flight.memory))
+                if finished.status == .done { #expect(fault == nil, "\(trouble.name), seed \(seed)") }
+            case .write, .zero:
+                history.endModification(sectors, identifier: flight.identifier, isDone: finished.status == .done)
+            case .flush: break
+            }
+            flight.memory.deallocate()
+        }
+        array.finished.removeAll()
+    }
+
+    /// A request fails only when the array has, and lacks space only when something took it.
+    private func check(_ status: ArrayStatus, of request: ArrayRequest) {
+        switch status {
+        case .done:
+            #expect(array.planner.state != .failed, "\(trouble.name), seed \(seed)")
+        case .noSpace:
+            let mayLackSpace = trouble.rejects || trouble.runsOutOfSpace
+            #expect(mayLackSpace, "\(trouble.name), seed \(seed)")
+        case .failed:
+            let mayFail = array.planner.state == .failed || (trouble.level == .raid0 && trouble.failures > 0)
+            #expect(mayFail, "\(trouble.name), seed \(seed)")
+        }
+    }
+}
+
+@Suite("The RAID planner with requests that overlap")
+struct RAIDPlannerOverlapTests {
+    static let troubles = [
+        Trouble(name: "healthy"),
+        Trouble(name: "degraded", missingMember: 1),
+        Trouble(name: "a failing member", failures: 1),
+        Trouble(name: "two failing members", failures: 2),
+        Trouble(name: "rejected groups", rejects: true),
+        Trouble(name: "rejected groups and a failing member", failures: 1, rejects: true),
+        Trouble(name: "space that was not there after all", runsOutOfSpace: true),
+        Trouble(name: "RAID 0", level: .raid0),
+        Trouble(name: "RAID 0 with a failing member", failures: 1, level: .raid0),
+    ]
+
+    @Test("reads show, and the array ends with, what some order allows", arguments: troubles)
+    func random(trouble: Trouble) {
+        for seed in UInt64(1)...10 { OverlapRun(seed: seed, trouble: trouble).run(steps: 240) }
+    }
+}
