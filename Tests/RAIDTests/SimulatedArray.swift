@@ -1,3 +1,4 @@
+import Glibc
 import MemberIO
 import RAID
 
@@ -60,7 +61,7 @@ final class SimulatedArray {
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
             zeroes: zeroes, missingMember: missingMember)
-        if let missingMember { members[missingMember] = members[missingMember].map { _ in 0xDD } }
+        if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
     }
 
     deinit {
@@ -74,7 +75,7 @@ final class SimulatedArray {
             geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
             zeroes: zeroes, missingMember: missingMember)
         members = original
-        if let missingMember { members[missingMember] = members[missingMember].map { _ in 0xDD } }
+        if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
         failingMembers = []
         finished = []
         misdirected = 0
@@ -168,10 +169,13 @@ final class SimulatedArray {
             }
         case .write:
             writes += 1
-            let data = UnsafeRawBufferPointer(start: io.memory, count: range.count)
-            members[Int(io.member)].replaceSubrange(range, with: data)
+            members[Int(io.member)].withUnsafeMutableBytes {
+                _ = memcpy($0.baseAddress! + range.lowerBound, io.memory!, range.count)
+            }
         case .punch, .zero:
-            members[Int(io.member)].replaceSubrange(range, with: repeatElement(0, count: range.count))
+            members[Int(io.member)].withUnsafeMutableBytes {
+                _ = memset($0.baseAddress! + range.lowerBound, 0, range.count)
+            }
         case .flush: break
         }
     }
