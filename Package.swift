@@ -76,6 +76,7 @@ let package = Package(
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "SCSI", "Platform"]),
         tests("SCSI"),
+        tests("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
         tests("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),

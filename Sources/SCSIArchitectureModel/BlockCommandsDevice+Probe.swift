@@ -7,12 +7,15 @@ import SCSI
 package struct ProbeError: Error, CustomStringConvertible {
     /// What was sent, and what came back.
     package let description: String
+    /// The command that failed, if one did.
+    package var command: CommandDescriptorBlock?
+    /// What the target said of it.
+    package var sense: SenseData?
 }
 
 /// The start-up sequence of a target: what it is, whether it is ready, and how large.
 extension BlockCommandsDevice {
-    private static let timeout: UInt32 = 10_000
-    /// A disk may say "becoming ready" for that long.
+    /// A disk may say "becoming ready" for 45 s.
     private static let readyAttempts = 225
     private static let readyPauseMicroseconds: UInt32 = 200_000
 
@@ -36,7 +39,8 @@ extension BlockCommandsDevice {
     }
 
     private func identify(_ prober: Prober) throws -> InquiryData {
-        _ = try prober.execute(.testUnitReady)
+        // Any answer means that there is a target.
+        _ = try prober.answer(to: .testUnitReady)
         let header = InquiryData(try prober.read(.inquiry(allocationLength: 6), 6))
         let length = UInt16(header.additionalLength) + 5
         let inquiry = InquiryData(try prober.read(.inquiry(allocationLength: length), Int(length)))
@@ -54,34 +58,43 @@ extension BlockCommandsDevice {
         for _ in 0..<Self.readyAttempts {
             switch try prober.execute(.testUnitReady) {
             case .good: return
-            case .sense(let sense) where sense == .becomingReady: usleep(Self.readyPauseMicroseconds)
             case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
             case .sense(let sense) where sense.key == SenseData.keyNotReady:
-                _ = try prober.execute(.startStopUnit(start: true))
+                if sense != .becomingReady { _ = try prober.execute(.startStopUnit(start: true)) }
             case .sense(let sense):
-                throw ProbeError(description: "target \(targetID) is not ready: sense \(sense)")
+                throw ProbeError(
+                    description: "target \(targetID) is not ready: sense \(sense)", command: .testUnitReady,
+                    sense: sense)
+            case .noAnswer: break
             }
+            usleep(Self.readyPauseMicroseconds)
         }
-        throw ProbeError(description: "target \(targetID) did not become ready in 45 s")
+        throw ProbeError(description: "target \(targetID) did not become ready in 45 s", command: .testUnitReady)
     }
 
+    /// Vital product data pages that the target lists. A target without any has no limits that are known.
     private func readPages(_ prober: Prober, _ medium: inout MediumData) throws {
-        let list = try prober.page(0x00)
+        guard let list = try prober.page(0x00) else { return }
         let pages = Set((0..<Int(list.load(2, as: UInt16.self))).map { list[4 + $0] })
-        if pages.contains(0x80) { medium.unitSerialNumber(try prober.page(0x80)) }
+        if pages.contains(0x80), let page = try prober.page(0x80) { medium.unitSerialNumber(page) }
         if pages.contains(0x83) { _ = try prober.page(0x83) }
-        if pages.contains(0xB0) { medium.blockLimits(try prober.page(0xB0)) }
-        if pages.contains(0xB2) { medium.provisioning(try prober.page(0xB2)) }
+        if pages.contains(0xB0), let page = try prober.page(0xB0) { medium.blockLimits(page) }
+        if pages.contains(0xB2), let page = try prober.page(0xB2) { medium.provisioning(page) }
     }
 
+    /// A target without mode pages counts as writable and, as for IOKit, as one without a write cache.
     private func readModes(_ prober: Prober, _ medium: inout MediumData) throws {
-        medium.modeHeader6(try prober.read(.modeSense6(page: 0x3F, allocationLength: 4), 4))
-        medium.cachingPage6(try prober.read(.modeSense6(page: 0x08, allocationLength: 64), 64))
+        if let header = try prober.readOptional(.modeSense6(page: 0x3F, allocationLength: 4), 4) {
+            medium.modeHeader6(header)
+        }
+        if let page = try prober.readOptional(.modeSense6(page: 0x08, allocationLength: 64), 64) {
+            medium.cachingPage6(page)
+        }
     }
 
     private func readCapacity(_ prober: Prober, _ medium: inout MediumData) throws {
         let fits = medium.readCapacity10(try prober.read(.readCapacity10, 8))
-        if !fits || medium.supportsUnmap {
+        if !fits || medium.supportsUnmap || medium.supportsUnmappingWriteSame {
             medium.readCapacity16(try prober.read(.readCapacity16(allocationLength: 32), 32))
         }
         guard medium.blockByteCount == 512, medium.blockCount > 0 else {
@@ -93,57 +106,117 @@ extension BlockCommandsDevice {
 
 /// Sends commands one at a time and waits for each.
 private struct Prober {
+    /// How often a command is sent that is not answered, or that meets a unit attention.
+    static let attemptCountMax = 8
+    static let timeoutMilliseconds: UInt32 = 10_000
+    /// Where in the memory sense data goes.
+    static let senseOffset = 2048
+
     enum Outcome {
         case good
         case sense(SenseData)
+        /// It was not delivered, or the target was busy.
+        case noAnswer
     }
 
     let device: BlockCommandsDevice
     let lane: Int
     let memory: UnsafeMutableRawBufferPointer
 
+    /// Sends a command once. A CHECK CONDITION that came without sense data is followed by a REQUEST SENSE.
+    /// - Throws: when there is no such target.
     func execute(_ cdb: CommandDescriptorBlock, readCount: Int = 0) throws -> Outcome {
+        let task = send(cdb, memory.baseAddress, readCount)
+        guard task.serviceResponse == TaskVerdict.taskComplete else {
+            if task.taskStatus == TaskVerdict.deviceNotPresent || task.taskStatus == TaskVerdict.deviceNotResponding {
+                throw noAnswer(to: cdb)
+            }
+            return .noAnswer
+        }
+        switch task.taskStatus {
+        case TaskVerdict.good: return .good
+        case TaskVerdict.checkCondition:
+            if let sense = SenseData(parsing: task.sense, byteCount: Int(task.senseByteCount)) { return .sense(sense) }
+            return requestSense().map { .sense($0) } ?? .noAnswer
+        default: return .noAnswer
+        }
+    }
+
+    private func requestSense() -> SenseData? {
+        let target = UnsafeMutableRawBufferPointer(rebasing: memory[Self.senseOffset..<Self.senseOffset + 18])
+        let task = send(.requestSense(allocationLength: 18), target.baseAddress, 18)
+        guard case .done(let byteCount) = withUnsafePointer(to: task, { TaskVerdict($0) }) else { return nil }
+        var bytes = InlineArray<32, UInt8>(repeating: 0)
+        for index in 0..<min(Int(byteCount), 18) { bytes[index] = target[index] }
+        return SenseData(parsing: bytes, byteCount: Int(byteCount))
+    }
+
+    /// Sends a command and waits until it is back.
+    private func send(
+        _ cdb: CommandDescriptorBlock, _ buffer: UnsafeMutableRawPointer?, _ readCount: Int
+    ) -> SCSITask {
         let transport = device.transport
         let row = UInt32(lane * transport.rowsPerLane)
         device.setTask(
-            row, cdb, readCount > 0 ? .targetToInitiator : .none, memory.baseAddress, UInt64(readCount),
-            timeout: 10_000)
+            row, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
+            timeout: Self.timeoutMilliseconds)
         device.probeAnswered = Event()
         device.probeRow = row
         withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
         device.probeAnswered.wait()
         device.probeRow = .max
-        let task = transport.tasks[Int(row)]
-        guard task.serviceResponse == 2 else {
-            throw ProbeError(
-                description: "target \(device.targetID) did not answer \(name(of: cdb)): "
-                    + "task status \(task.taskStatus)")
+        return transport.tasks[Int(row)]
+    }
+
+    /// Sends a command until the target answers it.
+    func answer(to cdb: CommandDescriptorBlock, readCount: Int = 0) throws -> Outcome {
+        for _ in 0..<Self.attemptCountMax {
+            let outcome = try execute(cdb, readCount: readCount)
+            if case .noAnswer = outcome { continue }
+            return outcome
         }
-        if task.taskStatus == 0 { return .good }
-        return .sense(SenseData(parsing: task.sense, byteCount: Int(task.senseByteCount)) ?? .none)
+        throw noAnswer(to: cdb)
     }
 
     /// Executes a command that every disk must answer, and gives what it sent.
     func read(_ cdb: CommandDescriptorBlock, _ count: Int) throws -> DeviceData {
         memory.initializeMemory(as: UInt8.self, repeating: 0)
-        // A unit attention is reported once.
-        for _ in 0..<3 {
-            switch try execute(cdb, readCount: count) {
-            case .good: return DeviceData(UnsafeRawBufferPointer(rebasing: memory[..<count]))
+        for _ in 0..<Self.attemptCountMax {
+            switch try answer(to: cdb, readCount: count) {
             case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
             case .sense(let sense):
                 throw ProbeError(
                     description:
-                        "target \(device.targetID) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)")
+                        "target \(device.targetID) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)",
+                    command: cdb, sense: sense)
+            case .good, .noAnswer: return DeviceData(UnsafeRawBufferPointer(rebasing: memory[..<count]))
             }
         }
-        throw ProbeError(description: "target \(device.targetID) keeps reporting unit attentions")
+        throw ProbeError(
+            description: "target \(device.targetID) keeps reporting unit attentions", command: cdb)
     }
 
-    /// A vital product data page.
-    func page(_ page: UInt8) throws -> DeviceData {
-        try read(.inquiry(page: page, allocationLength: 252), 252)
+    /// Executes a command that a disk may refuse; nil then.
+    func readOptional(_ cdb: CommandDescriptorBlock, _ count: Int) throws -> DeviceData? {
+        do { return try read(cdb, count) } catch let error as ProbeError
+            where error.sense?.key == SenseData.keyIllegalRequest
+        {
+            return nil
+        }
+    }
+
+    /// A vital product data page, or nil when the target has none.
+    func page(_ page: UInt8) throws -> DeviceData? {
+        try readOptional(.inquiry(page: page, allocationLength: 252), 252)
+    }
+
+    private func noAnswer(to cdb: CommandDescriptorBlock) -> ProbeError {
+        let task = device.transport.tasks[lane * device.transport.rowsPerLane]
+        return ProbeError(
+            description: "target \(device.targetID) did not answer \(name(of: cdb)): "
+                + "service response \(task.serviceResponse), task status \(task.taskStatus)",
+            command: cdb)
     }
 
     private func name(of cdb: CommandDescriptorBlock) -> String {

@@ -20,9 +20,13 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     private static let parameterByteCount = 32
 
     struct RowState: BitwiseCopyable {
+        /// What the row carries: a REQUEST SENSE overwrites the task, which may have to be sent again.
+        var piece = BlockPiece(row: 0, operation: .flush)
         var attempts: UInt8 = 0
         /// The row's task is a REQUEST SENSE.
         var isFetchingSense = false
+        /// The command that the sense data is about moved all its bytes.
+        var movedAllBytes = false
     }
 
     let transport: any SCSITaskTransport
@@ -61,6 +65,11 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
         self.inquiry = inquiry
         self.medium = medium
+        // UNMAP needs logical block provisioning and a limit that is not 0 (SBC-3, 6.5.3); a WRITE SAME limit of 0 is
+        // not a limit.
+        self.medium.supportsUnmap = medium.supportsUnmap && medium.isProvisioned && medium.maximumUnmapBlocks > 0
+        self.medium.supportsUnmappingWriteSame = medium.supportsUnmappingWriteSame && medium.isProvisioned
+        if medium.maximumWriteSameBlocks == 0 { self.medium.maximumWriteSameBlocks = UInt64(UInt32.max) }
     }
 
     // MARK: Pieces
@@ -76,6 +85,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
                         idle[idleCount] = PieceCompletion(row: piece.row, error: .none, byteCount: 0)
                         idleCount += 1
                     } else {
+                        rows[Int(piece.row)] = RowState(piece: piece)
                         fill(piece)
                         sent[sentCount] = piece.row
                         sentCount += 1
@@ -91,7 +101,6 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
 
     /// Writes a piece's command into its row.
     private func fill(_ piece: BlockPiece) {
-        rows[Int(piece.row)] = RowState()
         let byteCount = UInt64(piece.blockCount) * UInt64(medium.blockByteCount)
         switch piece.operation {
         case .read:
@@ -113,7 +122,9 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         case .zero:
             setTask(
                 piece.row,
-                .writeZeroes16(lba: piece.lba, blockCount: piece.blockCount, unmap: piece.mayUnmap), .none, nil, 0)
+                .writeZeroes16(
+                    lba: piece.lba, blockCount: piece.blockCount,
+                    unmap: piece.mayUnmap && medium.supportsUnmappingWriteSame), .none, nil, 0)
         }
     }
 
@@ -176,40 +187,42 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
 
     /// The completion of a row's piece, or nil when the row's task has to be sent (again).
     private func judge(_ row: UInt32) -> PieceCompletion? {
-        let task = transport.tasks + Int(row)
-        if rows[Int(row)].isFetchingSense { return judgeSense(row) }
-        switch TaskVerdict(task) {
+        switch verdict(row) {
         case .done(let byteCount): return PieceCompletion(row: row, error: .none, byteCount: byteCount)
         case .failed(let error): return PieceCompletion(row: row, error: error, byteCount: 0)
         case .retry:
             rows[Int(row)].attempts += 1
-            if rows[Int(row)].attempts < Self.attemptCountMax { return nil }
-            return PieceCompletion(row: row, error: .inputOutput, byteCount: 0)
+            guard rows[Int(row)].attempts < Self.attemptCountMax else {
+                return PieceCompletion(row: row, error: .inputOutput, byteCount: 0)
+            }
+            if rows[Int(row)].isFetchingSense {
+                rows[Int(row)].isFetchingSense = false
+                fill(rows[Int(row)].piece)
+            }
+            return nil
         case .fetchSense:
+            let task = transport.tasks + Int(row)
             rows[Int(row)].isFetchingSense = true
+            rows[Int(row)].movedAllBytes = task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
             setTask(
                 row, .requestSense(allocationLength: 18), .targetToInitiator, parameterMemory(of: row), 18)
             return nil
         }
     }
 
-    /// The sense data of a failed command came with a REQUEST SENSE. The command itself is gone, so it cannot be sent
-    /// again; what might have been a passing failure is reported.
-    private func judgeSense(_ row: UInt32) -> PieceCompletion {
-        let task = transport.tasks + Int(row)
-        var error = BlockError.inputOutput
-        if case .done(let byteCount) = TaskVerdict(task) {
-            var bytes = InlineArray<32, UInt8>(repeating: 0)
-            let memory = parameterMemory(of: row)
-            for index in 0..<min(Int(byteCount), 18) {
-                bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self)
-            }
-            if let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)),
-                case .failed(let precise) = TaskVerdict.verdict(on: sense)
-            {
-                error = precise
-            }
+    /// What becomes of a row: its task's outcome decides, or the sense data that a REQUEST SENSE brought.
+    private func verdict(_ row: UInt32) -> TaskVerdict {
+        let verdict = TaskVerdict(transport.tasks + Int(row))
+        let state = rows[Int(row)]
+        guard state.isFetchingSense else { return verdict }
+        guard case .done(let byteCount) = verdict else { return .retry }
+        var bytes = InlineArray<32, UInt8>(repeating: 0)
+        let memory = parameterMemory(of: row)
+        for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
+        guard let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)) else { return .retry }
+        if sense.key == SenseData.keyRecoveredError && state.movedAllBytes {
+            return .done(byteCount: UInt64(state.piece.blockCount) * UInt64(medium.blockByteCount))
         }
-        return PieceCompletion(row: row, error: error, byteCount: 0)
+        return TaskVerdict.verdict(on: sense)
     }
 }

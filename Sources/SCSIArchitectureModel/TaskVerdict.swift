@@ -10,20 +10,29 @@ enum TaskVerdict: Equatable {
     /// The device has sense data that did not come with the status.
     case fetchSense
 
-    private static let taskComplete: UInt8 = 2
+    /// SCSIServiceResponse: the device answered.
+    static let taskComplete: UInt8 = 2
+    /// SCSITaskStatus of a task that was not delivered.
+    static let deviceNotResponding: UInt8 = 3
+    static let deviceNotPresent: UInt8 = 4
+    /// SCSITaskStatus of a task that the device answered.
+    static let good: UInt8 = 0x00
+    static let checkCondition: UInt8 = 0x02
+    static let reservationConflict: UInt8 = 0x18
 
     /// Judges the outcome. Service response and status are decoded as a pair, since their numbers overlap.
     init(_ task: UnsafePointer<SCSITask>) {
         guard task.pointee.serviceResponse == Self.taskComplete else {
-            // The HBA or its driver failed; another try may go through.
-            self = .retry
+            // The HBA or its driver failed; another try may go through, unless the device is gone.
+            self = task.pointee.taskStatus == Self.deviceNotPresent ? .failed(.inputOutput) : .retry
             return
         }
         switch task.pointee.taskStatus {
-        case 0x00: self = .done(byteCount: task.pointee.realizedTransferCount)
-        case 0x02: self = Self.judge(task)
-        case 0x08, 0x28: self = .retry
-        default: self = .failed(.inputOutput)
+        case Self.good: self = .done(byteCount: task.pointee.realizedTransferCount)
+        case Self.checkCondition: self = Self.judge(task)
+        case Self.reservationConflict: self = .failed(.inputOutput)
+        // BUSY, TASK SET FULL, TASK ABORTED: none of them says that the command is wrong.
+        default: self = .retry
         }
     }
 
@@ -39,8 +48,8 @@ enum TaskVerdict: Equatable {
         return verdict(on: sense)
     }
 
-    /// What sense data means. Refusals are not tried again: asking twice does not make a wrong request right. (IOKit
-    /// does try again whatever the sense.)
+    /// What sense data means. Refusals and bad blocks are not tried again: asking twice does not make a wrong request
+    /// right, and the device tried itself before it gave a block up. (IOKit does try again whatever the sense.)
     static func verdict(on sense: SenseData) -> TaskVerdict {
         switch sense {
         case .spaceAllocationFailed: return .failed(.noSpace)
@@ -50,7 +59,8 @@ enum TaskVerdict: Equatable {
         default: break
         }
         switch sense.key {
-        case SenseData.keyIllegalRequest, SenseData.keyMediumError, 0xE: return .failed(.inputOutput)
+        case SenseData.keyIllegalRequest, SenseData.keyMediumError, SenseData.miscompare.key:
+            return .failed(.inputOutput)
         case SenseData.keyDataProtect: return .failed(.readOnly)
         default: return .retry
         }
