@@ -6,16 +6,23 @@ extension BlockStorageDevice {
     /// Starts what can be started: the next unaligned request, or the writes that waited for the last one.
     func startUnaligned(lane: Int) {
         while unaligned.takeNews() {
-            if let row = unaligned.takeNext(close: { gate.close() }) {
-                if case .piece(let piece) = beginStep(row) { submitOne(piece, lane: lane) }
+            // A read writes nothing back, so other writes may go on.
+            if let row = unaligned.takeNext(mayRun: { !rows[Int($0)].request.operation.isWrite || gate.close() }) {
+                start(row, beginStep(row), lane: lane)
             } else {
-                for row in unaligned.takeHeld(open: { gate.open() }) { restart(row, lane: lane) }
+                for row in unaligned.takeHeld(open: { gate.open() }) { start(row, begin(row), lane: lane) }
             }
         }
     }
 
-    private func restart(_ row: UInt32, lane: Int) {
-        if case .piece(let piece) = begin(row) { submitOne(piece, lane: lane) }
+    private func start(_ row: UInt32, _ step: Step, lane: Int) {
+        switch step {
+        case .piece(let piece): submitOne(piece, lane: lane)
+        case .ended(let error):
+            var ended = PieceCompletion(row: row, error: error, byteCount: 0)
+            withUnsafeMutablePointer(to: &ended) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1)) }
+        case .waiting: break
+        }
     }
 
     private func submitOne(_ piece: BlockPiece, lane: Int) {
@@ -37,8 +44,7 @@ extension BlockStorageDevice {
             let wholeEnd = end / blockByteCount * blockByteCount
             if start % blockByteCount == 0 && start < wholeEnd {
                 unaligned.phase = .zeroing
-                let limit = max(disk.medium.maximumWriteSameBlocks, 1) * blockByteCount
-                unaligned.stepEnd = min(wholeEnd, start + limit)
+                unaligned.stepEnd = min(wholeEnd, start + zeroByteCountMax)
                 return span(row, .zero, from: start, to: unaligned.stepEnd)
             }
             // Up to the next block boundary.

@@ -20,6 +20,11 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     let readLimits: BreakUpLimits
     let writeLimits: BreakUpLimits
     let blockByteCount: UInt64
+    /// The disk does what WRITE's FUA bit says.
+    let supportsForceUnitAccess: Bool
+    /// The most that one unmap, and one zero piece covers, bytes.
+    let unmapByteCountMax: UInt64
+    let zeroByteCountMax: UInt64
     let gate = WriteGate()
     let unaligned: UnalignedRequests
     private let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
@@ -37,6 +42,9 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         blockByteCount = UInt64(medium.blockByteCount)
         readLimits = BreakUpLimits(transport.constraints, isWrite: false, blockByteCount: blockByteCount)
         writeLimits = BreakUpLimits(transport.constraints, isWrite: true, blockByteCount: blockByteCount)
+        supportsForceUnitAccess = medium.supportsForceUnitAccess
+        unmapByteCountMax = UInt64(medium.maximumUnmapBlocks) * blockByteCount
+        zeroByteCountMax = min(medium.maximumWriteSameBlocks, UInt64(UInt32.max)) * blockByteCount
         unaligned = try UnalignedRequests(arena: transport.arena)
         info = BlockServiceInfo(
             name: name, description: description, byteCount: medium.blockCount * blockByteCount,
@@ -76,6 +84,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
                 var pieceCount = 0
                 var refusedCount = 0
                 for request in requests {
+                    precondition(Int(request.tag) < transport.rowsPerLane, "a tag is below the lane's capacity")
                     let row = UInt32(lane * transport.rowsPerLane + Int(request.tag))
                     rows[Int(row)] = RequestRow(request: request)
                     switch begin(row) {
@@ -138,6 +147,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         let start = (request.byteOffset + blockByteCount - 1) / blockByteCount * blockByteCount
         let end = (request.byteOffset + UInt64(request.byteCount)) / blockByteCount * blockByteCount
         guard start < end else { return false }
+        rows[Int(row)].droppedByteCount = request.byteCount - UInt32(end - start)
         rows[Int(row)].request.byteOffset = start
         rows[Int(row)].request.byteCount = UInt32(end - start)
         return true
@@ -156,10 +166,10 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
                 address: UInt64(UInt(bitPattern: request.buffer!)) + state.pointee.doneByteCount, byteCount: left)
             operation = request.operation == .read ? .read : .write
             length = (operation == .read ? readLimits : writeLimits).pieceByteCount(contiguous: run)
-        case .trim: length = min(left, UInt64(max(disk.medium.maximumUnmapBlocks, 1)) * blockByteCount)
+        case .trim: length = min(left, unmapByteCountMax)
         case .writeZeroes:
             operation = .zero
-            length = min(left, max(disk.medium.maximumWriteSameBlocks, 1) * blockByteCount)
+            length = min(left, zeroByteCountMax)
         case .flush: preconditionFailure("a flush has no stages")
         }
         // No block obeys the limits: IOBlockStorageDriver reports a DMA error.
@@ -169,7 +179,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
             row: row, operation: operation, lba: (request.byteOffset + state.pointee.doneByteCount) / blockByteCount,
             blockCount: UInt32(length / blockByteCount),
             buffer: request.buffer.map { $0 + Int(state.pointee.doneByteCount) })
-        piece.forceUnitAccess = request.flags.contains(.forceUnitAccess) && disk.medium.supportsForceUnitAccess
+        piece.forceUnitAccess = request.flags.contains(.forceUnitAccess) && supportsForceUnitAccess
         piece.mayUnmap = !request.flags.contains(.noHole)
         return .piece(piece)
     }
@@ -220,7 +230,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     func endOrFlush(_ row: UInt32) -> Step {
         let request = rows[Int(row)].request
         let carriedFlag =
-            request.operation == .write && disk.medium.supportsForceUnitAccess && !rows[Int(row)].isUnaligned
+            request.operation == .write && supportsForceUnitAccess && !rows[Int(row)].isUnaligned
         guard request.flags.contains(.forceUnitAccess), request.operation.isWrite, !carriedFlag else {
             return .ended(.none)
         }
@@ -229,7 +239,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     }
 
     /// Hands ended requests to their lanes' receivers, one call a lane.
-    private func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>) {
+    func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>) {
         withUnsafeTemporaryAllocation(of: BlockCompletion.self, capacity: ended.count) { batch in
             var start = 0
             while start < ended.count {
@@ -253,7 +263,8 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         let request = state.pointee.request
         return BlockCompletion(
             tag: request.tag, error: ended.error,
-            byteCount: ended.error == .none ? request.byteCount : UInt32(clamping: ended.byteCount))
+            byteCount: ended.error == .none
+                ? request.byteCount + state.pointee.droppedByteCount : UInt32(clamping: ended.byteCount))
     }
 
     // MARK: Lanes

@@ -94,7 +94,15 @@ package struct BreakUpLimits: Sendable, Equatable {
 
     /// The size of the next piece of a request whose memory is one run.
     package func pieceByteCount(contiguous run: Run) -> UInt64 {
-        if fitsInOneSegment(run) { return run.byteCount / blockByteCount * blockByteCount }
+        if cutsBySizeOnly(run) {
+            var size = run.byteCount
+            if maximumSegmentCount > 0 && maximumSegmentByteCount > 0 {
+                size = min(size, Self.product(maximumSegmentCount, maximumSegmentByteCount))
+            }
+            let limit = byteLimit
+            if limit > 0 { size = min(size, limit) }
+            return size / blockByteCount * blockByteCount
+        }
         var given = false
         return pieceByteCount(of: run.byteCount) {
             precondition(!given, "one run covers the request")
@@ -103,17 +111,27 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
     }
 
-    /// Whether a whole run obeys every limit: then nothing needs to be simulated.
-    private func fitsInOneSegment(_ run: Run) -> Bool {
-        (byteLimit == 0 || run.byteCount <= byteLimit)
-            && (maximumSegmentByteCount == 0 || run.byteCount <= maximumSegmentByteCount) && excess(of: run) == 0
+    /// Whether every segment of a run ends where its size says: none is cut for its alignment or its address. Then
+    /// nothing needs to be simulated.
+    private func cutsBySizeOnly(_ run: Run) -> Bool {
+        let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
+        guard segmentAlignment & mask == 0, (run.address | run.byteCount | maximumSegmentByteCount) & mask == 0 else {
+            return false
+        }
+        return addressBits == 0 || addressBits >= 64 || run.address + run.byteCount <= 1 << addressBits
     }
 
     /// The byte limit, with the block limit in bytes.
     private var byteLimit: UInt64 {
         if maximumBlockCount == 0 { return maximumByteCount }
-        let blocks = maximumBlockCount * blockByteCount
+        let blocks = Self.product(maximumBlockCount, blockByteCount)
         return maximumByteCount == 0 ? blocks : min(maximumByteCount, blocks)
+    }
+
+    /// A product of limits that a driver chose freely; without bound when it does not fit.
+    private static func product(_ left: UInt64, _ right: UInt64) -> UInt64 {
+        let (product, overflow) = left.multipliedReportingOverflow(by: right)
+        return overflow ? .max : product
     }
 
     /// The bytes at a segment's end that some limit forbids.

@@ -34,6 +34,9 @@ final class UnalignedRequests: @unchecked Sendable {
     private var queue: [UInt32] = []
     private var held: [UInt32] = []
     private var running: UInt32?
+    /// Set when an unaligned request ends while writes are kept back: a client that sends nothing but unaligned
+    /// requests must not keep the others' writes back for ever.
+    private var heldComeFirst = false
     /// Something has to be started or released; set by whoever cannot do it at once.
     private let hasNews = Atomic<Bool>(false)
 
@@ -50,7 +53,7 @@ final class UnalignedRequests: @unchecked Sendable {
     /// Queues an unaligned request.
     func append(_ row: UInt32) {
         lock.withLock { queue.append(row) }
-        hasNews.store(true, ordering: .releasing)
+        notice()
     }
 
     /// Keeps an ordinary write back until the gate opens.
@@ -67,10 +70,11 @@ final class UnalignedRequests: @unchecked Sendable {
         return hasNews.exchange(false, ordering: .acquiringAndReleasing)
     }
 
-    /// The request to run now: if none runs, one waits, and `close` finds the gate empty.
-    func takeNext(close: () -> Bool) -> UInt32? {
+    /// The request to run now: if none runs, the first that waits, if it may run. Writes that were kept back while the
+    /// last one ran come first.
+    func takeNext(mayRun: (UInt32) -> Bool) -> UInt32? {
         lock.withLock {
-            guard running == nil, let next = queue.first, close() else { return nil }
+            guard running == nil, !heldComeFirst, let next = queue.first, mayRun(next) else { return nil }
             queue.removeFirst()
             running = next
             phase = .start
@@ -78,11 +82,13 @@ final class UnalignedRequests: @unchecked Sendable {
         }
     }
 
-    /// If nothing runs or waits: opens the gate and takes the writes that were kept back.
+    /// If nothing runs, and nothing waits or it is their turn: opens the gate and takes the writes that were kept back.
     func takeHeld(open: () -> Void) -> [UInt32] {
         lock.withLock {
-            guard running == nil, queue.isEmpty else { return [] }
+            guard running == nil, queue.isEmpty || heldComeFirst else { return [] }
+            heldComeFirst = false
             open()
+            if !queue.isEmpty { notice() }
             let taken = held
             held = []
             return taken
@@ -91,7 +97,10 @@ final class UnalignedRequests: @unchecked Sendable {
 
     /// Ends the running request.
     func finish() {
-        lock.withLock { running = nil }
-        hasNews.store(true, ordering: .releasing)
+        lock.withLock {
+            running = nil
+            heldComeFirst = !held.isEmpty
+        }
+        notice()
     }
 }

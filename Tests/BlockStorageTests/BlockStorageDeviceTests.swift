@@ -78,8 +78,9 @@ struct BlockStorageDeviceTests {
         fixture.submit(
             BlockRequest(operation: .read, tag: 0, byteOffset: size - 512, byteCount: 1024, buffer: buffer),
             BlockRequest(operation: .read, tag: 1, byteOffset: .max, byteCount: 1, buffer: buffer),
-            BlockRequest(operation: .write, tag: 2, byteCount: 512, buffer: buffer))
-        #expect(fixture.recorder.completions.map(\.error) == [.invalid, .invalid, .readOnly])
+            BlockRequest(operation: .write, tag: 2, byteCount: 512, buffer: buffer),
+            BlockRequest(operation: .read, tag: 3, buffer: buffer))
+        #expect(fixture.recorder.completions.map(\.error) == [.invalid, .invalid, .readOnly, .invalid])
         #expect(fixture.transport.commands.isEmpty)
     }
 
@@ -95,6 +96,67 @@ struct BlockStorageDeviceTests {
         #expect(operations(fixture) == ["SYNCHRONIZE CACHE(10)", "UNMAP", "WRITE SAME(16)", "WRITE(10)"])
         #expect(fixture.transport.commands[3].bytes[1] == 0x08)
         #expect(fixture.recorder.completions.allSatisfy { $0.error == .none })
+    }
+
+    @Test("a trim leaves partial blocks alone, and counts them as done")
+    func trimEdges() throws {
+        let fixture = try BlockFixture()
+        fixture.submit(
+            BlockRequest(operation: .trim, tag: 0, byteOffset: 100, byteCount: 2000),
+            BlockRequest(operation: .trim, tag: 1, byteOffset: 100, byteCount: 800))
+        #expect(operations(fixture) == ["UNMAP"])
+        // The one within two blocks covers none whole, so it needs no command and is answered first.
+        #expect(fixture.recorder.completions.map(\.tag) == [1, 0])
+        #expect(fixture.recorder.completions.map(\.byteCount) == [800, 2000])
+    }
+
+    @Test("trims and zeroes are cut by the limits of the disk")
+    func diskLimits() throws {
+        let fixture = try BlockFixture {
+            $0.maximumUnmapBlocks = 3
+            $0.maximumWriteSameBlocks = 2
+        }
+        fixture.transport.bytes = Array(repeating: 1, count: fixture.transport.bytes.count)
+        fixture.submit(BlockRequest(operation: .trim, tag: 0, byteCount: 7 * 512))
+        fixture.submit(BlockRequest(operation: .writeZeroes, tag: 0, byteOffset: 7 * 512 + 1, byteCount: 5 * 512))
+        #expect(operations(fixture).filter { $0 == "UNMAP" }.count == 3)
+        #expect(operations(fixture).filter { $0 == "WRITE SAME(16)" }.count == 2)
+        let zeroes = 0..<12 * 512 + 1
+        #expect(
+            fixture.transport.bytes.indices.allSatisfy {
+                fixture.transport.bytes[$0] == (zeroes.contains($0) && $0 != 7 * 512 ? 0 : 1)
+            })
+    }
+
+    @Test("zeroes that must keep their space do not allow the disk to give it back")
+    func noHole() throws {
+        let fixture = try BlockFixture()
+        fixture.submit(BlockRequest(operation: .writeZeroes, flags: .noHole, tag: 0, byteCount: 512))
+        fixture.submit(BlockRequest(operation: .writeZeroes, tag: 0, byteCount: 512))
+        #expect(fixture.transport.commands.map { $0.bytes[1] } == [0x01, 0x09])
+    }
+
+    @Test("operations without a FUA bit are made durable by a flush")
+    func durableZeroes() throws {
+        let fixture = try BlockFixture()
+        fixture.submit(BlockRequest(operation: .writeZeroes, flags: .forceUnitAccess, tag: 0, byteCount: 512))
+        #expect(operations(fixture) == ["WRITE SAME(16)", "SYNCHRONIZE CACHE(10)"])
+        #expect(fixture.recorder.completions.map(\.error) == [.none])
+    }
+
+    @Test("a stage that fails reports the bytes of the stages before it")
+    func failedLaterStage() throws {
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountRead = 4096
+        let fixture = try BlockFixture(constraints: constraints)
+        fixture.transport.holdsTasks = true
+        fixture.submit(BlockRequest(operation: .read, tag: 0, byteCount: 16384, buffer: fixture.transport.arena.base))
+        fixture.transport.answerHeld(at: 0)
+        fixture.transport.failures = [(2, 2, .unrecoveredReadError)]
+        fixture.transport.answerHeld(at: 0)
+        #expect(fixture.transport.commands.count == 2)
+        #expect(fixture.recorder.completions.map(\.byteCount) == [4096])
+        #expect(fixture.recorder.completions.map(\.error) == [.inputOutput])
     }
 
     @Test("without a write cache a flush needs no command")

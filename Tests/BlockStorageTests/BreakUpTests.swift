@@ -185,10 +185,22 @@ struct BreakUpTests {
         limits.maximumSegmentByteCount = pick(0, 1000, 4096, 65536)
         limits.segmentAlignment = pick(0, 4, 65536)
         limits.addressBits = pick(0, 21, 64)
+        limits.hasMapper = Bool.random(using: &generator)
         let run = BreakUpLimits.Run(
-            address: UInt64.random(in: 0...4096, using: &generator) * 512,
-            byteCount: UInt64.random(in: 1...4096, using: &generator) * 512)
+            address: UInt64.random(in: 0...32, using: &generator) * pick(512, 65536),
+            byteCount: UInt64.random(in: 1...64, using: &generator) * pick(512, 32768))
         let exact = limits.pieceByteCount(of: run.byteCount) { run }
         #expect(limits.pieceByteCount(contiguous: run) == exact, "seed \(seed)")
+    }
+
+    @Test("limits without measure, as a driver may publish them, are no limits")
+    func hugeLimits() {
+        var limits = BreakUpLimits()
+        limits.maximumBlockCount = .max
+        limits.maximumSegmentCount = .max
+        limits.maximumSegmentByteCount = .max
+        let run = BreakUpLimits.Run(address: 0, byteCount: 1 << 30)
+        #expect(limits.pieceByteCount(contiguous: run) == 1 << 30)
+        #expect(limits.pieceByteCount(of: run.byteCount) { run } == 1 << 30)
     }
 }

@@ -6,7 +6,7 @@ import SCSIArchitectureModel
 
 /// An HBA with one disk in memory behind it, that answers CDBs inline or when told to.
 final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: tests drive it from one thread.
+    // SAFETY: what a command touches, under `lock`; the settings belong to the test's thread.
     let tasks: UnsafeMutablePointer<SCSITask>
     let laneCount = 2
     let rowsPerLane = 16
@@ -23,6 +23,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     var failures: [(UInt8, UInt8, SenseData?)] = []
     private var owner: (any SCSITaskOwner)?
     private var nextLane = 0
+    private let lock = Lock()
 
     init(blockCount: Int, change: (inout DiskTraits) -> Void = { _ in }) throws {
         var traits = DiskTraits()
@@ -40,8 +41,10 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     func attach(_ owner: any SCSITaskOwner, targetID: UInt8) { self.owner = owner }
 
     func makeLane() throws -> Int {
-        defer { nextLane += 1 }
-        return nextLane % laneCount
+        lock.withLock {
+            defer { nextLane += 1 }
+            return nextLane % laneCount
+        }
     }
 
     func releaseLane(_ lane: Int) {}
@@ -50,8 +53,8 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
 
     func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         for row in rows {
-            commands.append(
-                CommandDescriptorBlock(bytes: tasks[Int(row)].cdb, byteCount: tasks[Int(row)].cdbSize))
+            let cdb = CommandDescriptorBlock(bytes: tasks[Int(row)].cdb, byteCount: tasks[Int(row)].cdbSize)
+            lock.withLock { commands.append(cdb) }
             if holdsTasks { held.append(row) } else { answer(row) }
         }
     }
@@ -63,11 +66,13 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
         let task = tasks + Int(row)
         task.pointee.senseByteCount = 0
         task.pointee.realizedTransferCount = 0
-        if !failures.isEmpty {
-            let (response, status, sense) = failures.removeFirst()
-            set(task, response, status, sense)
-        } else {
-            execute(task)
+        lock.withLock {
+            if !failures.isEmpty {
+                let (response, status, sense) = failures.removeFirst()
+                set(task, response, status, sense)
+            } else {
+                execute(task)
+            }
         }
         withUnsafePointer(to: row) {
             owner?.tasksCompleted(UnsafeBufferPointer(start: $0, count: 1), lane: Int(row) / rowsPerLane)
