@@ -43,6 +43,7 @@ let package = Package(
         // From the bottom up.
         layer("Platform", ["CLinux"]),
         layer("MemberIO"),
+        layer("Diagnostics", ["Platform"]),
         layer("SCSI"),
         layer("NBDProtocol"),
         layer("HardwareBus", ["Platform"]),
@@ -56,28 +57,41 @@ let package = Package(
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
                 "MemberIO", "Platform", "CISAL",
             ]),
-        layer("SCSIControllerDriverKit", ["CParallelTasks", "HardwareBus", "Platform"]),
+        layer("SCSIControllerDriverKit", ["CParallelTasks", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
         layer("RAIDDriver", ["SCSIControllerDriverKit", "RAIDControllerInterface"]),
-        layer("DriverHost", ["SCSIControllerDriverKit", "HardwareBus", "Platform"]),
-        layer("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
+        layer("DriverHost", ["SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
+        layer(
+            "ParallelInterface",
+            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
-        layer("BlockStorage", ["SCSIArchitectureModel", "Platform"]),
+        layer("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Platform"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
+        .target(
+            name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
+            resources: [.embedInCode("Profiles")], swiftSettings: strict),
+        layer(
+            "EmulatedMachine",
+            [
+                "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
+                "SCSIControllerDriverKit", "RAIDDriver", "RAIDController", "RAID", "ArrayStore", "Members",
+                "HardwareBus", "Diagnostics", "Platform",
+            ]),
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "NBDServer", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
-                "RAIDDriver", "RAIDController", "ArrayStore", "Members", "HardwareBus", "Platform", argumentParser,
+                "EmulatedMachine", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost", "ArrayStore",
+                "Members", "Diagnostics", "Platform", argumentParser,
             ],
             swiftSettings: strict),
 
         tests("Platform"),
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "SCSI", "Platform"]),
+        tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests("SCSI"),
-        tests("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
-        tests("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
+        tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
+        tests(
+            "ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),

@@ -63,7 +63,7 @@ extension BlockStorageDevice {
         let run = BreakUpLimits.Run(
             address: UInt64(UInt(bitPattern: unaligned.bounce.baseAddress!)),
             byteCount: UnalignedRequests.stepByteCount)
-        return max(limits.pieceByteCount(contiguous: run), blockByteCount)
+        return max(limits.pieceByteCount(ofMemory: run), blockByteCount)
     }
 
     private func readTail(_ row: UInt32) -> Step {

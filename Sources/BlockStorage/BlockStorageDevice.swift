@@ -40,8 +40,12 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         self.transport = transport
         let medium = disk.medium
         blockByteCount = UInt64(medium.blockByteCount)
-        readLimits = BreakUpLimits(transport.constraints, isWrite: false, blockByteCount: blockByteCount)
-        writeLimits = BreakUpLimits(transport.constraints, isWrite: true, blockByteCount: blockByteCount)
+        readLimits = BreakUpLimits(
+            transport.constraints, isWrite: false, blockByteCount: blockByteCount, hasMapper: transport.hasMapper,
+            pageByteCount: transport.pageByteCount)
+        writeLimits = BreakUpLimits(
+            transport.constraints, isWrite: true, blockByteCount: blockByteCount, hasMapper: transport.hasMapper,
+            pageByteCount: transport.pageByteCount)
         supportsForceUnitAccess = medium.supportsForceUnitAccess
         unmapByteCountMax = UInt64(medium.maximumUnmapBlocks) * blockByteCount
         zeroByteCountMax = min(medium.maximumWriteSameBlocks, UInt64(UInt32.max)) * blockByteCount
@@ -165,7 +169,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
             let run = BreakUpLimits.Run(
                 address: UInt64(UInt(bitPattern: request.buffer!)) + state.pointee.doneByteCount, byteCount: left)
             operation = request.operation == .read ? .read : .write
-            length = (operation == .read ? readLimits : writeLimits).pieceByteCount(contiguous: run)
+            length = (operation == .read ? readLimits : writeLimits).pieceByteCount(ofMemory: run)
         case .trim: length = min(left, unmapByteCountMax)
         case .writeZeroes:
             operation = .zero
@@ -173,7 +177,13 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         case .flush: preconditionFailure("a flush has no stages")
         }
         // No block obeys the limits: IOBlockStorageDriver reports a DMA error.
-        guard length > 0 else { return .ended(.inputOutput) }
+        guard length > 0 else {
+            transport.log.report(
+                .pieceSizeIsZero,
+                "a request of \(request.byteCount) bytes at \(request.byteOffset) has a stage of 0 bytes at offset "
+                    + "\(state.pointee.doneByteCount): the memory there has a run shorter than a block")
+            return .ended(.inputOutput)
+        }
         state.pointee.stageByteCount = length
         var piece = BlockPiece(
             row: row, operation: operation, lba: (request.byteOffset + state.pointee.doneByteCount) / blockByteCount,

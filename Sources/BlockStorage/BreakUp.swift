@@ -20,8 +20,13 @@ package struct BreakUpLimits: Sendable, Equatable {
     package init() {}
 
     /// The limits of one direction that an HBA published.
-    package init(_ constraints: HBAConstraints, isWrite: Bool, blockByteCount: UInt64) {
+    package init(
+        _ constraints: HBAConstraints, isWrite: Bool, blockByteCount: UInt64, hasMapper: Bool = true,
+        pageByteCount: UInt64 = 16384
+    ) {
         self.blockByteCount = blockByteCount
+        self.hasMapper = hasMapper
+        self.pageByteCount = pageByteCount
         maximumBlockCount = isWrite ? constraints.maximumBlockCountWrite : constraints.maximumBlockCountRead
         maximumByteCount = isWrite ? constraints.maximumByteCountWrite : constraints.maximumByteCountRead
         maximumSegmentCount = isWrite ? constraints.maximumSegmentCountWrite : constraints.maximumSegmentCountRead
@@ -90,6 +95,19 @@ package struct BreakUpLimits: Sendable, Equatable {
             }
         }
         return min(size, byteCount) / blockByteCount * blockByteCount
+    }
+
+    /// The size of the next piece of a request whose memory is contiguous for the processor. For the device it is one
+    /// run behind a mapper; without one, no two pages are neighbours.
+    package func pieceByteCount(ofMemory run: Run) -> UInt64 {
+        if hasMapper { return pieceByteCount(contiguous: run) }
+        var address = run.address
+        return pieceByteCount(of: run.byteCount) {
+            let inPage = address % pageByteCount
+            let length = min(pageByteCount - inPage, run.address + run.byteCount - address)
+            defer { address += length }
+            return Run(address: (address - inPage) * 2 + inPage, byteCount: length)
+        }
     }
 
     /// The size of the next piece of a request whose memory is one run.

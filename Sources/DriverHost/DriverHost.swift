@@ -30,10 +30,18 @@ package struct DriverProperties: Sendable {
     package var taskCount = 0
     package var initiatorID: UInt64 = 0
     package var highestDeviceID: UInt64 = 0
+    package var highestLogicalUnit: UInt64 = 0
     package var dma = DMASpecification()
-    package var managesDevices = false
+    package var performsAutoSense = false
 
     package init() {}
+}
+
+/// A task management function (SAM-5, clause 7), as the kernel asks a driver for it.
+package enum TaskManagementFunction: Sendable {
+    case abortTask(targetID: UInt64, logicalUnit: UInt64, tag: UInt64)
+    case logicalUnitReset(targetID: UInt64, logicalUnit: UInt64)
+    case targetReset(targetID: UInt64)
 }
 
 /// The driver's end of the boundary: runs its calls on the right queues and carries tasks to it.
@@ -41,8 +49,10 @@ package struct DriverProperties: Sendable {
 /// Threads: the start and `stop` on one control thread; `send` on any.
 package protocol DriverHost: AnyObject, Sendable {
     var mode: DriverMode { get }
+    /// The driver's queues and its log of faults.
+    var context: DriverContext { get }
 
-    /// First: the driver initialises itself and reports its limits.
+    /// First: the driver initialises itself, reports its limits and answers questions.
     func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties
 
     /// Second: task IDs are assigned and slots are mapped.
@@ -50,14 +60,19 @@ package protocol DriverHost: AnyObject, Sendable {
     func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64]
 
     /// Third: services start. The driver may create targets before this returns, and after.
-    func startServices() throws(DriverStartError)
+    /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
+    func startServices() throws(DriverStartError) -> Bool
 
     /// Carries all waiting submissions to the driver, on this thread unless another one is doing it.
     func send()
 
-    /// Asks the driver whether it accepts a target.
+    /// Asks the driver whether it accepts a target, and what the target can do.
     func initializeTarget(_ targetID: UInt64) -> kern_return_t
 
-    /// Ends the driver. No task is outstanding.
+    /// Asks the driver for a task management function, and waits for the answer.
+    /// - Returns: whether it was done.
+    func perform(_ function: TaskManagementFunction) -> Bool
+
+    /// Ends the driver.
     func stop()
 }

@@ -1,12 +1,26 @@
 import SCSIControllerDriverKit
 
+/// By which route a task goes to the driver, and has to come back.
+package enum TaskRoute: UInt8, BitwiseCopyable, Sendable {
+    /// UserProcessParallelTask and ParallelTaskCompletion, or a KEXT's calls.
+    case single
+    /// UserProcessBundledParallelTasks and BundledParallelTaskCompletion.
+    case bundled
+}
+
 /// The kernel side of the driver boundary: what a host takes from it and brings back to it.
 package protocol KernelHalf: DriverKernelPort {
     /// Takes the slots whose tasks wait to be sent, oldest first. Called inside the driver's submission queue.
-    /// - Parameter indices: room for kMaxBundledParallelTasks slots.
+    /// - Parameters:
+    ///   - indices: room for `limit` slots.
+    ///   - limit: at most this many.
+    ///   - route: how they will be sent.
     /// - Returns: how many were taken; 0 when none wait.
-    func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>) -> Int
+    func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute) -> Int
 
     /// The driver refused a task of the legacy route: its immediate response was not Request_In_Process.
-    func submissionRefused(slot: UInt16)
+    func submissionRefused(slot: UInt16, response: UInt32)
+
+    /// Whether the driver still owns a slot.
+    func isWithDriver(slot: UInt16) -> Bool
 }

@@ -1,3 +1,4 @@
+import Diagnostics
 import HardwareBus
 import SCSIControllerDriverKit
 
@@ -5,26 +6,34 @@ import SCSIControllerDriverKit
 package final class KextHost: DriverHost, @unchecked Sendable {
     // SAFETY: everything is set by `initialize` and `map`, before the first `send`.
     package var mode: DriverMode { .kext }
+    package let context: DriverContext
     private let driver: IOSCSIParallelInterfaceController
     private let provider: IOPCIDevice
     private var submissionMask: UInt32 = 0
     private unowned var kernel: (any KernelHalf)!
 
-    package init(driverClass: IOSCSIParallelInterfaceController.Type, function: PCIFunction) {
-        driver = driverClass.init()
+    package init(
+        driverClass: IOSCSIParallelInterfaceController.Type, function: PCIFunction, personality: OSDictionary = [:],
+        log: DiagnosisLog
+    ) {
+        let context = DriverContext(log: log)
+        self.context = context
+        driver = context.run("init") { driverClass.init() }
+        driver.personality = personality
         provider = IOPCIDevice(function: function)
     }
 
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
         self.kernel = kernel
         driver.kernel = kernel
-        guard driver.InitializeController(provider) else {
+        guard context.run("InitializeController", { driver.InitializeController(provider) }) else {
             throw DriverStartError(call: "InitializeController", reason: "returned false")
         }
         var properties = DriverProperties()
         properties.initiatorID = driver.ReportInitiatorIdentifier()
         properties.highestDeviceID = driver.ReportHighestSupportedDeviceID()
         properties.taskCount = Int(driver.ReportMaximumTaskCount())
+        properties.performsAutoSense = driver.DoesHBAPerformAutoSense()
         properties.dma = driver.GetDMASpecification()
         guard properties.taskCount > 0, properties.taskCount <= 4096 else {
             throw DriverStartError(
@@ -34,32 +43,48 @@ package final class KextHost: DriverHost, @unchecked Sendable {
     }
 
     package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
-        submissionMask = driver.workLoop.addSource { [unowned self] in process() }
+        submissionMask = driver.workLoop.addSource("ProcessParallelTask") { [unowned self] in process() }
         return Array(1...UInt64(slots.taskCount))
     }
 
-    package func startServices() throws(DriverStartError) {
-        guard driver.StartController() else {
+    package func startServices() throws(DriverStartError) -> Bool {
+        guard context.run("StartController", { driver.StartController() }) else {
             throw DriverStartError(call: "StartController", reason: "returned false")
         }
+        return true
     }
 
     package func send() { driver.workLoop.signal(mask: submissionMask) }
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { kIOReturnSuccess }
 
-    package func stop() { driver.StopController() }
+    package func perform(_ function: TaskManagementFunction) -> Bool {
+        var response = kSCSIServiceResponse_FUNCTION_REJECTED
+        _ = driver.workLoop.runSync(
+            "a task management request", purpose: "a task management request", limitMilliseconds: 1000
+        ) {
+            response =
+                switch function {
+                case .abortTask(let target, let unit, let tag): driver.AbortTaskRequest(target, unit, tag)
+                case .logicalUnitReset(let target, let unit): driver.LogicalUnitResetRequest(target, unit)
+                case .targetReset(let target): driver.TargetResetRequest(target)
+                }
+        }
+        return response == kSCSIServiceResponse_FUNCTION_COMPLETE
+    }
+
+    package func stop() { context.run("StopController") { driver.StopController() } }
 
     private func process() {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices)
+                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single)
                 if count == 0 { return }
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))
                     if response != kSCSIServiceResponse_Request_In_Process {
-                        kernel.submissionRefused(slot: indices[index])
+                        kernel.submissionRefused(slot: indices[index], response: response)
                     }
                 }
                 driver.SubmissionsEnded()

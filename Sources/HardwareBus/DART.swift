@@ -21,7 +21,7 @@ public final class DART: Sendable {
     static let windowShift: UInt64 = 32
     // SAFETY: each window has one owner at a time; see "Threads".
     private nonisolated(unsafe) let windows: UnsafeMutablePointer<Window>
-    private nonisolated(unsafe) let pins: UnsafeMutablePointer<Atomic<Bool>>
+    private nonisolated(unsafe) let pins: UnsafeMutablePointer<Atomic<UInt32>>
     public let windowCount: Int
     /// Windows below this belong to the task slots; the rest are claimed one by one.
     private let nextWindow: Atomic<Int>
@@ -35,7 +35,7 @@ public final class DART: Sendable {
         windows = .allocate(capacity: windowCount)
         windows.initialize(repeating: Window(), count: windowCount)
         pins = .allocate(capacity: windowCount)
-        for window in 0..<windowCount { (pins + window).initialize(to: Atomic(false)) }
+        for window in 0..<windowCount { (pins + window).initialize(to: Atomic(0)) }
     }
 
     deinit {
@@ -66,19 +66,40 @@ public final class DART: Sendable {
     }
 
     /// Says that the card works on the memory behind an address, so that it must not be taken away. The card pins
-    /// a command's address when it takes the command and unpins it before it posts the completion.
-    public func pin(_ address: BusAddress) { setPinned(address, true) }
+    /// a command's address when its doorbell rings and unpins it before it posts the completion.
+    public func pin(_ address: BusAddress) {
+        if let window = window(of: address) {
+            pins[window].add(Self.pinIncrement + 1, ordering: .acquiringAndReleasing)
+        }
+    }
 
-    /// Ends what `pin` began.
-    public func unpin(_ address: BusAddress) { setPinned(address, false) }
+    /// Ends what one `pin` began.
+    public func unpin(_ address: BusAddress) {
+        if let window = window(of: address) { pins[window].subtract(1, ordering: .releasing) }
+    }
 
     /// Whether the card works on a window's memory.
-    public func isPinned(window: Int) -> Bool { pins[window].load(ordering: .acquiring) }
+    public func isPinned(window: Int) -> Bool {
+        pins[window].load(ordering: .acquiring) & (Self.pinIncrement - 1) != 0
+    }
 
-    private func setPinned(_ address: BusAddress, _ isPinned: Bool) {
+    /// How often the window was pinned, in 16 bits: whether the card has seen a command for it since somebody looked.
+    public func pinCount(window: Int) -> UInt16 {
+        UInt16(truncatingIfNeeded: pins[window].load(ordering: .acquiring) >> 16)
+    }
+
+    /// Above it the pins so far, below it the pins that are held.
+    private static let pinIncrement: UInt32 = 1 << 16
+
+    /// The window of a bus address, or nil when there is none.
+    public func window(of address: BusAddress) -> Int? {
         let index = Int(truncatingIfNeeded: address >> Self.windowShift) - 1
-        guard index >= 0, index < windowCount else { return }
-        pins[index].store(isPinned, ordering: .releasing)
+        return index >= 0 && index < windowCount ? index : nil
+    }
+
+    /// The bus addresses that windows can have.
+    public var addressRange: Range<BusAddress> {
+        1 << Self.windowShift..<UInt64(windowCount + 1) << Self.windowShift
     }
 
     /// The memory behind a bus address range, or nil when the range is not mapped in full or the card would
@@ -86,8 +107,7 @@ public final class DART: Sendable {
     public func translate(
         _ address: BusAddress, byteCount: Int, deviceWrites: Bool
     ) -> UnsafeMutableRawPointer? {
-        let index = Int(truncatingIfNeeded: address >> Self.windowShift) - 1
-        guard index >= 0, index < windowCount, byteCount >= 0 else { return nil }
+        guard byteCount >= 0, let index = window(of: address) else { return nil }
         let window = windows[index]
         let offset = address & (1 << Self.windowShift - 1)
         guard offset <= window.byteCount, UInt64(byteCount) <= window.byteCount - offset,

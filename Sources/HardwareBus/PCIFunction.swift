@@ -13,6 +13,15 @@ open class PCIFunction: @unchecked Sendable {
     /// Called when the card asserts its interrupt line, on the thread that runs the card, with no lock held.
     public final var interruptHandler: (@Sendable () -> Void)?
 
+    /// Called when the card was given an address that the DART does not let it use: address, bytes, whether it wanted
+    /// to write there. On the thread that runs the card.
+    public final var dartFaultHandler: (@Sendable (DART.BusAddress, Int, Bool) -> Void)?
+    /// Whether the card pins the memory of every command that it takes, so that others can tell what it has seen.
+    open var pinsCommands: Bool { false }
+
+    /// Bytes of a target's data in the card's volatile cache.
+    open func dirtyByteCount(target: Int) -> UInt64 { 0 }
+
     public init(dart: DART) { self.dart = dart }
 
     /// Reads the register at a byte offset of BAR 0. A register that does not exist reads as all ones.

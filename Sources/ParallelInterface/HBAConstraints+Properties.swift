@@ -6,7 +6,7 @@ extension HBAConstraints {
     /// - Parameters:
     ///   - properties: keys as in SCSIParallelConstants; a missing key means "unlimited", as in the block driver.
     ///   - allowsByteAndBlockCounts: only a KEXT can set the byte and block counts; a DEXT's are ignored.
-    init(properties: OSDictionary, allowsByteAndBlockCounts: Bool) {
+    package init(properties: OSDictionary, allowsByteAndBlockCounts: Bool) {
         self.init()
         func read(_ key: String, _ field: WritableKeyPath<HBAConstraints, UInt64>) {
             if let value = properties[key]?.numberValue { self[keyPath: field] = value }

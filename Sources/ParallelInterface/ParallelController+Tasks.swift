@@ -6,7 +6,7 @@ import SCSIControllerDriverKit
 /// From a row to a slot, and back.
 extension ParallelController: KernelHalf {
     /// Fills the slots that were claimed for rows, maps their memory for the card, and queues them for the driver.
-    /// A task above maxTransferSize fails here: the driver never sees it.
+    /// A task that the driver does not take fails here: the driver never sees it.
     func prepare(_ claimed: UnsafeBufferPointer<UInt16>, lane: Int) {
         guard !claimed.isEmpty else { return }
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * claimed.count) { buffer in
@@ -24,23 +24,24 @@ extension ParallelController: KernelHalf {
             if accepted > 0 {
                 let now = monotonicMilliseconds()
                 pool.enqueue(UnsafeBufferPointer(rebasing: buffer[..<accepted])) { row in
-                    let timeout = tasks[Int(row)].timeoutMilliseconds
+                    let timeout = min(tasks[Int(row)].timeoutMilliseconds, options.taskTimeoutMilliseconds ?? .max)
                     return timeout == 0 ? 0 : now + UInt64(timeout)
                 }
                 noteSubmissions(lane: lane)
             }
             if refused > 0 {
                 let slots = UnsafeBufferPointer(rebasing: buffer[claimed.count..<claimed.count + refused])
-                for slot in slots { fail(row: pool.row(of: slot), status: kSCSITaskStatus_DeliveryFailure) }
                 finish(slots, lane: lane)
             }
         }
     }
 
-    /// Writes a row's task into a command slot. Returns false when the task is larger than the driver takes.
+    /// Writes a row's task into a command slot. Returns false when the task cannot be sent; its outcome is set then.
     private func fill(_ slot: UInt16) -> Bool {
-        let task = tasks + Int(pool.row(of: slot))
-        guard task.pointee.requestedTransferCount <= properties.dma.maxTransferSize else { return false }
+        let row = pool.row(of: slot)
+        let task = tasks + Int(row)
+        guard passesGates(task, row: row) else { return false }
+        if Detectors.areEnabled { beginRecord(slot) }
         let command = slots.commands + Int(slot)
         command.pointee.version = kScsiUserParallelTaskCurrentVersion1
         command.pointee.fTargetID = UInt64(task.pointee.targetID)
@@ -64,43 +65,104 @@ extension ParallelController: KernelHalf {
         return true
     }
 
-    // MARK: Calls from the driver, inside its queues
-
-    package func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>) -> Int {
-        pool.takeQueued(into: indices, limit: kMaxBundledParallelTasks)
+    /// Looks whether a task may be sent at all.
+    private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
+        guard acceptsTasks.load(ordering: .relaxed) else {
+            fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
+            return false
+        }
+        guard task.pointee.requestedTransferCount <= properties.dma.maxTransferSize else {
+            log.report(
+                .maxTransferSizeTooSmall,
+                "a task of \(task.pointee.requestedTransferCount) bytes is within what the block layer may send and "
+                    + "above maxTransferSize (\(properties.dma.maxTransferSize)): it fails, and the driver never sees it"
+            )
+            fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+            return false
+        }
+        if !options.hasMapper, host.mode != .kext, segmentCount(of: task) > 1 {
+            log.report(
+                .severalSegments,
+                "a task of \(task.pointee.requestedTransferCount) bytes has \(segmentCount(of: task)) segments without "
+                    + "a mapper: it fails, and the driver never sees it")
+            fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+            return false
+        }
+        return true
     }
 
-    package func submissionRefused(slot: UInt16) {
+    /// The segments that a task's memory has for the device. Without a mapper no two pages are neighbours.
+    func segmentCount(of task: UnsafePointer<SCSITask>) -> UInt64 {
+        guard task.pointee.requestedTransferCount > 0, let buffer = task.pointee.buffer else { return 0 }
+        if options.hasMapper { return 1 }
+        let first = UInt64(UInt(bitPattern: buffer)) / options.pageByteCount
+        let last = (UInt64(UInt(bitPattern: buffer)) + task.pointee.requestedTransferCount - 1) / options.pageByteCount
+        return last - first + 1
+    }
+
+    // MARK: Calls from the driver, inside its queues
+
+    package func takeSubmissions(
+        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute
+    ) -> Int {
+        let count = pool.takeQueued(into: indices, limit: limit, route: route)
+        if let trace {
+            for index in 0..<count {
+                let slot = indices[index]
+                trace.submitted(
+                    slots.commands + Int(slot), slot: slot, route: route, isKext: host.mode == .kext,
+                    segmentCount: segmentCount(of: tasks + Int(pool.row(of: slot))))
+            }
+        }
+        return count
+    }
+
+    package func submissionRefused(slot: UInt16, response: UInt32) {
+        log.report(
+            .immediateResponse,
+            "UserProcessParallelTask returned the response \(response) for task \(taskIDs[Int(slot)])")
         slots.responses[Int(slot)] = SCSIUserParallelResponse()
         slots.responses[Int(slot)].version = kScsiUserParallelTaskResponseCurrentVersion1
         slots.responses[Int(slot)].fTargetID = slots.commands[Int(slot)].fTargetID
         slots.responses[Int(slot)].fControllerTaskIdentifier = taskIDs[Int(slot)]
         slots.responses[Int(slot)].fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
         slots.responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_No_Status
-        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1) }
+        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
     }
 
+    package func isWithDriver(slot: UInt16) -> Bool { pool.isWithDriver(slot) }
+
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
-        let accepted = pool.complete(indices, count: count)
-        if accepted != count { report("the driver completed \(count - accepted) slots that it does not own") }
+        if Detectors.areEnabled, deviceWorks(on: indices, count: count) {
+            return completeThoseThatDeviceLeft(indices, count: count)
+        }
+        let completion = pool.complete(indices, count: count, route: .bundled)
+        if completion.refused != nil { report(completion, route: .bundled) }
     }
 
     package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
         guard let slot = slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
-            report("the driver completed task \(response.pointee.fControllerTaskIdentifier), which does not exist")
+            return log.report(
+                .responseNamesAnotherTask,
+                "task \(response.pointee.fControllerTaskIdentifier) was completed, which does not exist")
+        }
+        if Detectors.areEnabled, withUnsafePointer(to: slot, { deviceWorks(on: $0, count: 1) }) { return }
+        guard pool.isWithDriver(slot) else {
+            var completion = TaskSlots.Completion()
+            withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .single) }
+            if completion.refused != nil { report(completion, route: .single) }
             return
         }
         slots.responses[Int(slot)] = response.pointee
-        if withUnsafePointer(to: slot, { pool.complete($0, count: 1) }) != 1 {
-            report("the driver completed task \(response.pointee.fControllerTaskIdentifier) that it does not own")
-        }
+        let completion = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
+        if completion.refused != nil { report(completion, route: .single) }
     }
 
     package func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask> {
         UnsafePointer(slots.commands + Int(slot))
     }
 
-    private func slot(ofTaskID id: UInt64) -> UInt16? {
+    func slot(ofTaskID id: UInt64) -> UInt16? {
         let guess = Int(truncatingIfNeeded: id &- 1)
         if guess >= 0, guess < taskIDs.count, taskIDs[guess] == id { return UInt16(guess) }
         return taskIDs.firstIndex(of: id).map { UInt16($0) }
@@ -125,11 +187,9 @@ extension ParallelController: KernelHalf {
         let response = slots.responses + Int(slot)
         let row = pool.row(of: slot)
         if row == TaskSlots.noRow { return }
-        guard response.pointee.version == kScsiUserParallelTaskResponseCurrentVersion1,
-            response.pointee.fControllerTaskIdentifier == taskIDs[Int(slot)],
-            response.pointee.fTargetID == UInt64(tasks[Int(row)].targetID)
-        else {
-            report("the response in slot \(slot) names another task or has a version other than 1")
+        if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: host.mode == .kext) }
+        defer { response.pointee.version = 0 }
+        guard isAnswer(response, to: slot, row: row) else {
             return fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
         }
         let task = tasks + Int(row)
@@ -143,6 +203,31 @@ extension ParallelController: KernelHalf {
                 for index in 0..<Int(task.pointee.senseByteCount) { task.pointee.sense[index] = sense[index] }
             }
         }
+        if Detectors.areEnabled { judge(response, of: slot, task) }
+    }
+
+    /// Whether a response can be believed to be that of its slot.
+    private func isAnswer(
+        _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: UInt16, row: UInt32
+    ) -> Bool {
+        guard response.pointee.version == kScsiUserParallelTaskResponseCurrentVersion1 else {
+            log.report(
+                .responseVersion,
+                "slot \(slot) was passed back with a response of version \(response.pointee.version); the version must "
+                    + "be 1. The kernel would drop it")
+            return false
+        }
+        guard response.pointee.fControllerTaskIdentifier == taskIDs[Int(slot)],
+            response.pointee.fTargetID == UInt64(tasks[Int(row)].targetID)
+        else {
+            log.report(
+                .responseNamesAnotherTask,
+                "the response in slot \(slot) names task \(response.pointee.fControllerTaskIdentifier) of target "
+                    + "\(response.pointee.fTargetID); the slot holds task \(taskIDs[Int(slot)]) of target "
+                    + "\(tasks[Int(row)].targetID)")
+            return false
+        }
+        return true
     }
 
     /// Gives a row the outcome of a task that did not reach the device, or did not come back.
@@ -187,7 +272,4 @@ extension ParallelController: KernelHalf {
             start = end
         }
     }
-
-    /// Says on standard error what a driver did wrong.
-    func report(_ message: String) { writeDiagnostic("nbdext: driver error: \(message)\n") }
 }

@@ -1,7 +1,9 @@
+import Diagnostics
 import DriverHost
 import HardwareBus
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 
 /// The kernel half of the HBA (Apple: IOUserSCSIParallelInterfaceController over IOSCSIParallelInterfaceController):
 /// the target table, the pool of task slots, DMA addresses, the transfer size gate, dispatch to the driver, and
@@ -22,19 +24,32 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package let arena: DataArena
     package private(set) var constraints = HBAConstraints()
 
+    package let options: KernelOptions
+    package var hasMapper: Bool { options.hasMapper }
+    package var pageByteCount: UInt64 { options.pageByteCount }
+    package var log: DiagnosisLog { host.context.log }
+
     let host: any DriverHost
     let card: PCIFunction
+    let trace: TaskTrace?
+    /// What is kept of each slot's task to judge the driver by. By slot.
+    var records: UnsafeMutablePointer<SlotRecord>!
+    /// False once the controller stops: then tasks fail instead of being sent.
+    let acceptsTasks = Atomic<Bool>(true)
     var properties = DriverProperties()
     var taskIDs: [UInt64] = []
     var slots: SharedSlots!
     var pool: TaskSlots!
     var watchdog: Watchdog?
-    /// Builds the storage stack above a new target; set before `start`.
-    private let publishTarget: @Sendable (UInt64) -> Bool
+    /// Builds the storage stack above a new target, or hears why there is none.
+    let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
-    private let targetLock = Lock()
-    private var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
-    private var createdTargets: Set<UInt64> = []
+    let targetLock = Lock()
+    var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
+    var createdTargets: Set<UInt64> = []
+    var scannedTargets: Set<UInt64> = []
+    /// What the driver reported; nil until then.
+    private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
     /// For each lane, whether a frame below on its thread's stack is pumping, and whether it has to send.
     private let pumps: UnsafeMutablePointer<LanePump>
@@ -48,15 +63,20 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     ///   - host: runs the driver.
     ///   - card: the function that the driver's personality matched.
     ///   - arena: the memory of request payloads.
-    ///   - publishTarget: called when the driver created a target, on the thread of its AuxiliaryQueue; probes the
-    ///     target and builds what is above. Returns whether the target is usable.
+    ///   - options: how faults are met.
+    ///   - trace: gets every task; nil for none.
+    ///   - targetCreated: called when the driver created a target, on the thread of its AuxiliaryQueue, with how that
+    ///     went so far. Probes the target and builds what is above; returns whether the target is usable.
     package init(
-        host: any DriverHost, card: PCIFunction, arena: DataArena, publishTarget: @escaping @Sendable (UInt64) -> Bool
+        host: any DriverHost, card: PCIFunction, arena: DataArena, options: KernelOptions = KernelOptions(),
+        trace: TaskTrace? = nil, targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool
     ) {
         self.host = host
         self.card = card
         self.arena = arena
-        self.publishTarget = publishTarget
+        self.options = options
+        self.trace = trace
+        self.targetCreated = targetCreated
         tasks = .allocate(capacity: laneCount * rowsPerLane)
         tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
         pumps = .allocate(capacity: laneCount)
@@ -65,66 +85,89 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     deinit {
         tasks.deallocate()
+        records?.deallocate()
         pumps.deallocate()
     }
 
     // MARK: Life cycle
 
     /// Starts the driver in the order of the base class's start: initialise, ask, allocate tasks, map slots, start
-    /// services. Targets are created by the driver, meanwhile or afterwards.
+    /// services. Targets are created by the driver, meanwhile or afterwards, or by a scan of all IDs.
+    /// - Throws: `DriverStartError` when a call fails or, under the strict policy, when what the driver reported is
+    ///   wrong.
     package func start() throws {
-        properties = try host.initialize(kernel: self)
+        do { properties = try host.initialize(kernel: self) } catch {
+            if reportedConstraints == nil && error.call == "UserInitializeController" { reportMissingConstraints() }
+            throw error
+        }
         acceptsConstraints = false
-        try checkDMA(properties.dma)
+        try checkConfiguration()
         slots = SharedSlots(taskCount: properties.taskCount)
         pool = TaskSlots(count: properties.taskCount, rowCount: laneCount * rowsPerLane)
+        records = .allocate(capacity: properties.taskCount)
+        records.initialize(repeating: SlotRecord(), count: properties.taskCount)
+        card.dartFaultHandler = { [weak self] address, byteCount, writes in
+            self?.reportDARTFault(address, byteCount: byteCount, deviceWrites: writes)
+        }
         taskIDs = try host.map(slots: slots)
-        guard Set(taskIDs).count == taskIDs.count, !taskIDs.contains(0) else {
+        try checkTaskIDs()
+        watchdog = try Watchdog(controller: self)
+        let managesDevices = try host.startServices()
+        if !managesDevices { scanTargets() }
+    }
+
+    /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
+    package func stop() {
+        acceptsTasks.store(false, ordering: .releasing)
+        host.stop()
+        watchdog?.stop()
+        watchdog = nil
+        if pool != nil { endTasksOfStoppedDriver() }
+    }
+
+    private func reportMissingConstraints() {
+        log.report(.constraintsNotReported, "UserInitializeController failed before it reported constraints")
+    }
+
+    /// Reports what is wrong with the driver's limits, and refuses them if the policy says so.
+    private func checkConfiguration() throws(DriverStartError) {
+        let check = ConfigurationCheck(
+            reported: reportedConstraints, dma: properties.dma, isKext: host.mode == .kext, options: options)
+        let found = check.diagnoses()
+        for diagnosis in found { log.report(diagnosis) }
+        let errors = found.filter { $0.fault.severity == .error }
+        if options.policy == .strict, !errors.isEmpty {
+            let list = errors.map { "\n  \($0.summary)\n       fix: \($0.fault.entry.fix)" }.joined()
+            throw DriverStartError(
+                call: "UserReportHBAConstraints",
+                reason:
+                    "and UserGetDMASpecification do not fit together (--constraints macos starts all the same):\(list)")
+        }
+        if reportedConstraints == nil {
+            throw DriverStartError(call: "UserReportHBAConstraints", reason: "was not called; macOS fails Start")
+        }
+        if host.mode != .kext, reportedConstraints?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
+            throw DriverStartError(
+                call: "UserReportHBAConstraints",
+                reason: "left \(kIOMinimumHBADataAlignmentMaskKey) out: macOS panics here (a null dereference)")
+        }
+    }
+
+    private func checkTaskIDs() throws(DriverStartError) {
+        var seen: Set<UInt64> = [0]
+        for id in taskIDs where !seen.insert(id).inserted {
+            log.report(.taskIDNotUnique, id == 0 ? "UserMapHBAData gave 0" : "UserMapHBAData gave \(id) twice")
             throw DriverStartError(
                 call: "UserMapHBAData", reason: "gave the same task ID twice or 0; give each task a unique one")
         }
-        watchdog = try Watchdog(controller: self)
-        try host.startServices()
-    }
-
-    /// Stops the driver. No request may be outstanding.
-    package func stop() {
-        watchdog?.stop()
-        watchdog = nil
-        host.stop()
-    }
-
-    private func checkDMA(_ dma: DMASpecification) throws(DriverStartError) {
-        guard dma.maxTransferSize > 0 else {
-            throw DriverStartError(
-                call: "UserGetDMASpecification", reason: "left maxTransferSize 0; set the largest task in bytes")
-        }
-    }
-
-    // MARK: Targets
-
-    package func attach(_ owner: any SCSITaskOwner, targetID: UInt8) {
-        targetLock.withLock { owners[Int(targetID)] = owner }
-    }
-
-    func owner(of targetID: UInt8) -> (any SCSITaskOwner)? {
-        targetLock.withLock { owners[Int(targetID)] }
-    }
-
-    package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
-        guard targetID != self.properties.initiatorID, targetID <= self.properties.highestDeviceID, targetID < 256
-        else {
-            return kIOReturnBadArgument
-        }
-        let isNew = targetLock.withLock { createdTargets.insert(targetID).inserted }
-        guard isNew else { return kIOReturnExclusiveAccess }
-        let status = host.initializeTarget(targetID)
-        guard status == kIOReturnSuccess else { return status }
-        return publishTarget(targetID) ? kIOReturnSuccess : kIOReturnError
     }
 
     package func reportHBAConstraints(_ dictionary: OSDictionary) -> kern_return_t {
-        guard acceptsConstraints else { return kIOReturnNotReady }
+        guard acceptsConstraints else {
+            log.report(.constraintsNotReported, "UserReportHBAConstraints was called after UserInitializeController")
+            return kIOReturnNotReady
+        }
+        reportedConstraints = dictionary
         constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.mode == .kext)
         return kIOReturnSuccess
     }
@@ -146,6 +189,11 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
         }
         pump(lane: lane)
+    }
+
+    package func wait(forAnswer event: Event, to command: String) -> Bool {
+        host.context.waits.wait(
+            for: event, of: .completion, purpose: "the completion of \(command)", createsTarget: true) == .done
     }
 
     package func hasOutstandingWork(lane: Int) -> Bool { card.hasOutstandingWork(lane: lane) }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Platform
 
 /// What the SCSI architecture model needs of the HBA below it: a table of tasks, and lanes to send them on.
@@ -13,6 +14,11 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
     var arena: DataArena { get }
     /// The limits by which the block layer breaks requests up.
     var constraints: HBAConstraints { get }
+    /// Whether an IOMMU joins pages for the device, and the page size of the emulated machine.
+    var hasMapper: Bool { get }
+    var pageByteCount: UInt64 { get }
+    /// Gets what goes wrong on the way of a request.
+    var log: DiagnosisLog { get }
 
     /// Names the model's side of a target. Called before the target's first task.
     func attach(_ owner: any SCSITaskOwner, targetID: UInt8)
@@ -27,6 +33,10 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
 
     /// Whether I/O started on this lane is outstanding; then the thread must block in `wait` and nowhere else.
     func hasOutstandingWork(lane: Int) -> Bool
+
+    /// Blocks until somebody sets `event`, which the completion of a probe command does.
+    /// - Returns: false when that can never happen, as the driver blocks its own completions.
+    func wait(forAnswer event: Event, to command: String) -> Bool
 
     /// Blocks until I/O of this lane made progress or `descriptor` (unless negative) is readable, and does the
     /// work that followed.

@@ -1,3 +1,4 @@
+import DriverHost
 import Platform
 
 /// The bookkeeping of the task pool: which slots are free, which rows wait for one, which slots wait to be sent
@@ -8,7 +9,7 @@ import Platform
 ///
 /// Threads: any.
 package final class TaskSlots: Sendable {
-    enum State: UInt8, BitwiseCopyable {
+    package enum State: UInt8, BitwiseCopyable {
         case free
         /// Being filled, or waiting to be sent.
         case claimed
@@ -25,6 +26,24 @@ package final class TaskSlots: Sendable {
         var row: UInt32 = 0
         /// Monotonic milliseconds; 0 for no limit.
         var deadline: UInt64 = 0
+        var route = TaskRoute.single
+        /// How far the recovery of a task has gone whose time is up.
+        var recovery = RecoveryStage.none
+        /// Grows with each slot that is sent.
+        var sequence: UInt64 = 0
+    }
+
+    /// What has been done about a task whose time is up.
+    enum RecoveryStage: UInt8, BitwiseCopyable {
+        case none, aborted, unitReset, targetReset
+    }
+
+    /// What became of slots that a driver passed back.
+    struct Completion {
+        /// How many it owned.
+        var accepted = 0
+        /// The first one that it did not own, and what that slot was instead.
+        var refused: (slot: UInt16, state: State?, route: TaskRoute)?
     }
 
     /// The row of a slot that came back after its task had timed out.
@@ -38,6 +57,8 @@ package final class TaskSlots: Sendable {
     private nonisolated(unsafe) var waiting: Ring<UInt32>
     private nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
+    private nonisolated(unsafe) var lastSequence: UInt64 = 0
+    private nonisolated(unsafe) var withDriverCount = 0
 
     /// - Parameters:
     ///   - count: the size of the pool.
@@ -97,41 +118,69 @@ package final class TaskSlots: Sendable {
     }
 
     /// Takes up to `limit` queued slots; they belong to the driver now.
-    package func takeQueued(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
+    package func takeQueued(
+        into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute
+    ) -> Int {
         lock.withLock {
             var taken = 0
             while taken < limit, let slot = queued.popFirst() {
+                lastSequence += 1
                 slots[Int(slot)].state = .withDriver
+                slots[Int(slot)].route = route
+                slots[Int(slot)].recovery = .none
+                slots[Int(slot)].sequence = lastSequence
                 indices[taken] = slot
                 taken += 1
             }
+            withDriverCount += taken
             return taken
         }
     }
 
-    /// Takes back slots that the driver passes. Slots that it does not own are left alone.
-    /// - Returns: how many were its own.
-    package func complete(_ indices: UnsafePointer<UInt16>, count: Int) -> Int {
+    /// Takes back slots that the driver passes. Slots that it does not own, or has by another route, are left alone.
+    func complete(_ indices: UnsafePointer<UInt16>, count: Int, route: TaskRoute) -> Completion {
         lock.withLock {
-            var accepted = 0
+            var result = Completion()
             for index in 0..<count {
                 let slot = indices[index]
-                guard Int(slot) < self.count else { continue }
-                switch slots[Int(slot)].state {
-                case .withDriver:
-                    slots[Int(slot)].state = .completed
-                    completed.append(slot)
-                    accepted += 1
-                case .abandoned:
-                    slots[Int(slot)].state = .completed
-                    slots[Int(slot)].row = Self.noRow
-                    completed.append(slot)
-                    accepted += 1
-                case .free, .claimed, .completed:
+                guard Int(slot) < self.count else {
+                    if result.refused == nil { result.refused = (slot, nil, route) }
                     continue
                 }
+                let state = slots[Int(slot)].state
+                guard state == .withDriver || state == .abandoned, slots[Int(slot)].route == route else {
+                    if result.refused == nil { result.refused = (slot, state, slots[Int(slot)].route) }
+                    continue
+                }
+                if state == .abandoned { slots[Int(slot)].row = Self.noRow } else { withDriverCount -= 1 }
+                slots[Int(slot)].state = .completed
+                completed.append(slot)
+                result.accepted += 1
             }
-            return accepted
+            return result
+        }
+    }
+
+    /// Whether the driver owns a slot.
+    package func isWithDriver(_ slot: UInt16) -> Bool { lock.withLock { slots[Int(slot)].state == .withDriver } }
+
+    /// The slots that the driver owns, oldest first.
+    func ownedByDriver() -> [UInt16] {
+        lock.withLock {
+            (0..<count).filter { slots[$0].state == .withDriver }
+                .sorted { slots[$0].sequence < slots[$1].sequence }.map { UInt16($0) }
+        }
+    }
+
+    func route(of slot: UInt16) -> TaskRoute { slots[Int(slot)].route }
+
+    /// Calls `body` with each slot that the driver has had for longer than `slot`.
+    func forEachOlder(than slot: UInt16, _ body: (UInt16) -> Void) {
+        lock.withLock {
+            if withDriverCount == 0 { return }
+            let sequence = slots[Int(slot)].sequence
+            for other in 0..<count
+            where slots[other].state == .withDriver && slots[other].sequence < sequence { body(UInt16(other)) }
         }
     }
 
@@ -147,21 +196,45 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Finds tasks whose time is up and which `mayAbandon` allows to end; their slots stay with the driver.
-    /// - Returns: how many were found, their slots in `expired` (room for `count`).
-    package func abandonExpired(
-        now: UInt64, into expired: UnsafeMutablePointer<UInt16>, mayAbandon: (UInt16) -> Bool
-    ) -> Int {
+    /// A slot whose task's time is up, with how far its recovery has gone; nil when there is none.
+    func nextExpired(now: UInt64) -> (slot: UInt16, recovery: RecoveryStage)? {
         lock.withLock {
-            var found = 0
             for slot in 0..<count
             where slots[slot].state == .withDriver && slots[slot].deadline != 0 && slots[slot].deadline < now {
-                guard mayAbandon(UInt16(slot)) else { continue }
-                slots[slot].state = .abandoned
-                expired[found] = UInt16(slot)
-                found += 1
+                return (UInt16(slot), slots[slot].recovery)
             }
-            return found
+            return nil
+        }
+    }
+
+    /// Notes the next step of a task's recovery, and when to look again.
+    func setRecovery(_ slot: UInt16, _ stage: RecoveryStage, deadline: UInt64) {
+        lock.withLock {
+            slots[Int(slot)].recovery = stage
+            slots[Int(slot)].deadline = deadline
+        }
+    }
+
+    /// Ends a task that the driver owns; its slot stays with the driver. Returns whether it still owned it.
+    func abandon(_ slot: UInt16, mayAbandon: () -> Bool) -> Bool {
+        lock.withLock {
+            guard slots[Int(slot)].state == .withDriver, mayAbandon() else { return false }
+            slots[Int(slot)].state = .abandoned
+            withDriverCount -= 1
+            return true
+        }
+    }
+
+    /// Takes rows that wait although no slot will ever come back: the driver has kept them all.
+    func takeStarved(into rows: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
+        lock.withLock {
+            guard (0..<count).allSatisfy({ slots[$0].state == .abandoned }) else { return 0 }
+            var taken = 0
+            while taken < limit, let row = waiting.popFirst() {
+                rows[taken] = row
+                taken += 1
+            }
+            return taken
         }
     }
 

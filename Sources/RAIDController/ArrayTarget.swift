@@ -28,14 +28,17 @@ package final class ArrayTarget: @unchecked Sendable {
     /// - Parameters:
     ///   - array: open and locked; it stays so while the card exists.
     ///   - commandCapacity: commands in the card at most.
-    package init(array: OpenedArray, commandCapacity: Int = RAIDController.commandCapacity) {
+    ///   - isRemovable: the disk says that its medium can be taken out.
+    package init(
+        array: OpenedArray, commandCapacity: Int = RAIDController.commandCapacity, isRemovable: Bool = false
+    ) {
         self.array = array
         geometry = array.geometry
         files = array.members.map { $0?.descriptor ?? -1 }
         spaces = array.members.map { member in
             member.map { MemberSpace(file: $0.descriptor, byteCount: $0.byteCount) }
         }
-        disk = DirectAccessTarget(traits: Self.traits(of: array))
+        disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         isHealthy = Atomic(array.missingRole == nil)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
         let zeroByteCount = 64 << 10
@@ -66,7 +69,7 @@ package final class ArrayTarget: @unchecked Sendable {
         isHealthy.store(false, ordering: .releasing)
     }
 
-    private static func traits(of array: OpenedArray) -> DiskTraits {
+    private static func traits(of array: OpenedArray, isRemovable: Bool) -> DiskTraits {
         let geometry = array.geometry
         var traits = DiskTraits()
         traits.product = "RAID \(geometry.level.rawValue)"
@@ -78,6 +81,7 @@ package final class ArrayTarget: @unchecked Sendable {
         traits.optimalTransferGranularity = UInt16(granularity / UInt64(traits.blockByteCount))
         traits.optimalTransferBlocks = UInt32(clamping: geometry.stripeByteCount / UInt64(traits.blockByteCount))
         traits.isReadOnly = array.isReadOnly
+        traits.isRemovable = isRemovable
         return traits
     }
 }

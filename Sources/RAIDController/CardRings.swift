@@ -27,12 +27,39 @@ final class CardRings: Sendable {
 
     func write(_ register: Int, _ value: UInt32) {
         switch register {
-        case RAIDControllerRegister.submissionTail: submissionTail.store(value, ordering: .releasing)
+        case RAIDControllerRegister.submissionTail:
+            pinSubmissions(until: value)
+            submissionTail.store(value, ordering: .releasing)
         case RAIDControllerRegister.completionHead: break
         case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
         case RAIDControllerRegister.control: disable()
         default: submissionLock.withLock { registers[register] = value }
         }
+    }
+
+    /// The card has a command, and its memory, from the moment the doorbell rings.
+    private func pinSubmissions(until tail: UInt32) {
+        guard let submissions else { return }
+        var index = submissionTail.load(ordering: .relaxed)
+        guard tail &- index <= submissionCapacity else { return }
+        while index != tail {
+            let offset = Int(index & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
+            dart.pin((submissions + offset).load(as: RAIDCommandDescriptor.self).dataAddress)
+            index &+= 1
+        }
+    }
+
+    /// Lets go of the memory of commands that nobody will take.
+    private func forgetSubmissions() {
+        guard let submissions else { return }
+        let tail = submissionTail.load(ordering: .relaxed)
+        var index = submissionHead.load(ordering: .relaxed)
+        while index != tail {
+            let offset = Int(index & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
+            dart.unpin((submissions + offset).load(as: RAIDCommandDescriptor.self).dataAddress)
+            index &+= 1
+        }
+        submissionHead.store(tail, ordering: .relaxed)
     }
 
     /// Whether commands wait. A hint: another lane may take them first.
@@ -100,6 +127,7 @@ final class CardRings: Sendable {
     private func disable() {
         submissionLock.lock()
         completionLock.lock()
+        forgetSubmissions()
         submissions = nil
         completions = nil
         completionLock.unlock()

@@ -35,7 +35,6 @@ extension RAIDController {
         command.pointee.tag = descriptor.pointee.tag
         command.pointee.targetID = descriptor.pointee.targetID
         command.pointee.dataAddress = descriptor.pointee.dataAddress
-        dart.pin(descriptor.pointee.dataAddress)
         guard let target else { return finishUnreachable(number, lane) }
 
         let byteCount = descriptor.pointee.direction == 0 ? 0 : Int(descriptor.pointee.dataByteCount)
@@ -44,7 +43,10 @@ extension RAIDController {
                 let memory = dart.translate(
                     descriptor.pointee.dataAddress, byteCount: byteCount,
                     deviceWrites: descriptor.pointee.direction == 2)
-            else { return finishUnreachable(number, lane) }
+            else {
+                dartFaultHandler?(descriptor.pointee.dataAddress, byteCount, descriptor.pointee.direction == 2)
+                return finishUnreachable(number, lane)
+            }
             command.pointee.memory = memory
         }
         let cdb = CommandDescriptorBlock(bytes: descriptor.pointee.cdb, byteCount: descriptor.pointee.cdbSize)

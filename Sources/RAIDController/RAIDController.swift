@@ -51,6 +51,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         lanes.deallocate()
     }
 
+    public override var pinsCommands: Bool { true }
+
     public override func readRegister(_ offset: Int) -> UInt32 {
         switch offset {
         case RAIDControllerRegister.identification: RAIDControllerRegister.identity
@@ -59,7 +61,9 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         }
     }
 
-    public override func writeRegister(_ offset: Int, _ value: UInt32) { rings.write(offset, value) }
+    public override func writeRegister(_ offset: Int, _ value: UInt32) {
+        if offset == RAIDControllerRegister.interruptTest { interruptHandler?() } else { rings.write(offset, value) }
+    }
 
     // MARK: Lanes
 

@@ -23,6 +23,8 @@ public enum RAIDControllerRegister {
     public static let completionCapacity = 0x28
     /// Doorbell: the free-running index one past the last completion taken.
     public static let completionHead = 0x2C
+    /// Write only: asserts the interrupt line, so that a driver can test its wiring.
+    public static let interruptTest = 0x30
 
     public static let identity: UInt32 = 0x5241_4944  // "RAID"
     public static let controlEnable: UInt32 = 1

@@ -5,30 +5,24 @@ import SCSIControllerDriverKit
 
 /// The same driver as a KEXT: what the DEXT was ported from.
 ///
-/// Requests are broken up by a byte count of 512 KiB, a property that only a KEXT can set.
+/// Requests are broken up by byte counts, which only a KEXT can set.
 public final class RAIDKext: IOSCSIParallelInterfaceController, @unchecked Sendable {
     // SAFETY: set up before the first task; afterwards everything runs on the work loop.
     private var cards: CardQueues!
+    private var settings: PersonalitySettings!
     private var interruptSource: IOInterruptDispatchSource?
 
     public override func InitializeController(_ provider: IOPCIDevice) -> Bool {
+        var properties: OSDictionary?
+        _ = CopyProperties(&properties)
+        settings = PersonalitySettings(properties ?? [:])
         guard let cards = CardQueues(device: provider) else { return false }
         self.cards = cards
         guard IOInterruptDispatchSource.Create(provider, 0, workLoop, &interruptSource) == kIOReturnSuccess
         else { return false }
         let occurred = OSAction.Create { [unowned self] _, _ in InterruptOccurred() }
         guard interruptSource!.SetHandler(occurred) == kIOReturnSuccess else { return false }
-        return SetHBAProperties([
-            kIOMaximumBlockCountReadKey: 0x400,
-            kIOMaximumBlockCountWriteKey: 0x400,
-            kIOMaximumByteCountReadKey: 0x80000,
-            kIOMaximumByteCountWriteKey: 0x80000,
-            kIOMaximumSegmentCountReadKey: .number(RAIDDriver.segmentCountMax),
-            kIOMaximumSegmentCountWriteKey: .number(RAIDDriver.segmentCountMax),
-            kIOMinimumSegmentAlignmentByteCountKey: 4,
-            kIOMaximumSegmentAddressableBitCountKey: 64,
-            kIOMinimumHBADataAlignmentMaskKey: .number(.max),
-        ])
+        return SetHBAProperties(settings.constraints)
     }
 
     public override func StartController() -> Bool {
@@ -39,15 +33,9 @@ public final class RAIDKext: IOSCSIParallelInterfaceController, @unchecked Senda
 
     public override func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { RAIDDriver.initiatorID }
     public override func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { RAIDDriver.highestTargetID }
-    public override func ReportMaximumTaskCount() -> UInt32 { UInt32(RAIDDriver.maximumTaskCount) }
+    public override func ReportMaximumTaskCount() -> UInt32 { UInt32(settings.maximumTaskCount) }
 
-    public override func GetDMASpecification() -> DMASpecification {
-        var specification = DMASpecification()
-        specification.maxTransferSize = 1 << 20
-        specification.alignment = 4
-        specification.numAddressBits = 64
-        return specification
-    }
+    public override func GetDMASpecification() -> DMASpecification { settings.dma }
 
     public override func ProcessParallelTask(_ parallelRequest: SCSIParallelTaskIdentifier) -> UInt32 {
         let task = GetTask(parallelRequest)

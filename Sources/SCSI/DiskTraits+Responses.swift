@@ -4,6 +4,7 @@ extension DiskTraits {
     func standardInquiry(isPresent: Bool) -> ResponseData {
         var data = ResponseData()
         data[0] = isPresent ? 0x00 : 0x7F
+        data[1] = isRemovable ? 0x80 : 0
         data[2] = 0x06
         data[3] = 0x12
         data[4] = 96 - 5

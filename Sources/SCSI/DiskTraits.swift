@@ -17,6 +17,8 @@ package struct DiskTraits: Sendable {
     package var optimalTransferGranularity: UInt16 = 8
     package var optimalTransferBlocks: UInt32 = 0
     package var isReadOnly = false
+    /// The medium can be taken out (INQUIRY's RMB bit).
+    package var isRemovable = false
     /// Writes may be complete before they are durable, until SYNCHRONIZE CACHE or FUA.
     package var isWriteCacheEnabled = true
     package var supportsUnmap = true

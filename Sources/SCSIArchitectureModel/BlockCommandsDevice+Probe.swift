@@ -5,19 +5,30 @@ import SCSI
 
 /// Why a target did not become a disk.
 package struct ProbeError: Error, CustomStringConvertible {
+    /// What kind of failure it was.
+    package enum Cause: Sendable {
+        /// The target answered, and not as a disk that can be used does.
+        case answer
+        /// A command was not delivered, or its answer did not come back.
+        case notDelivered
+        /// The target said "becoming ready" until the time was up.
+        case notReady
+        /// The driver blocks its own completions.
+        case waitBroken
+    }
+
     /// What was sent, and what came back.
     package let description: String
     /// The command that failed, if one did.
     package var command: CommandDescriptorBlock?
     /// What the target said of it.
     package var sense: SenseData?
+    package var cause = Cause.answer
 }
 
 /// The start-up sequence of a target: what it is, whether it is ready, and how large.
 extension BlockCommandsDevice {
-    /// A disk may say "becoming ready" for 45 s.
-    private static let readyAttempts = 225
-    private static let readyPauseMicroseconds: UInt32 = 200_000
+    private static let readyPauseMilliseconds = 200
 
     /// Identifies the target and reads its capacity, mode pages and limits, with real commands.
     /// - Throws: when a command fails that every disk must answer.
@@ -55,7 +66,7 @@ extension BlockCommandsDevice {
     }
 
     private func waitUntilReady(_ prober: Prober) throws {
-        for _ in 0..<Self.readyAttempts {
+        for _ in 0..<max(1, readyMilliseconds / Self.readyPauseMilliseconds) {
             switch try prober.execute(.testUnitReady) {
             case .good: return
             case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
@@ -67,9 +78,11 @@ extension BlockCommandsDevice {
                     sense: sense)
             case .noAnswer: break
             }
-            usleep(Self.readyPauseMicroseconds)
+            usleep(UInt32(Self.readyPauseMilliseconds) * 1000)
         }
-        throw ProbeError(description: "target \(targetID) did not become ready in 45 s", command: .testUnitReady)
+        throw ProbeError(
+            description: "target \(targetID) did not become ready in \(readyMilliseconds / 1000) s",
+            command: .testUnitReady, cause: .notReady)
     }
 
     /// Vital product data pages that the target lists. A target without any has no limits that are known.
@@ -126,7 +139,7 @@ private struct Prober {
     /// Sends a command once. A CHECK CONDITION that came without sense data is followed by a REQUEST SENSE.
     /// - Throws: when there is no such target.
     func execute(_ cdb: CommandDescriptorBlock, readCount: Int = 0) throws -> Outcome {
-        let task = send(cdb, memory.baseAddress, readCount)
+        let task = try send(cdb, memory.baseAddress, readCount)
         guard task.serviceResponse == TaskVerdict.taskComplete else {
             if task.taskStatus == TaskVerdict.deviceNotPresent || task.taskStatus == TaskVerdict.deviceNotResponding {
                 throw noAnswer(to: cdb)
@@ -137,14 +150,14 @@ private struct Prober {
         case TaskVerdict.good: return .good
         case TaskVerdict.checkCondition:
             if let sense = SenseData(parsing: task.sense, byteCount: Int(task.senseByteCount)) { return .sense(sense) }
-            return requestSense().map { .sense($0) } ?? .noAnswer
+            return try requestSense().map { .sense($0) } ?? .noAnswer
         default: return .noAnswer
         }
     }
 
-    private func requestSense() -> SenseData? {
+    private func requestSense() throws -> SenseData? {
         let target = UnsafeMutableRawBufferPointer(rebasing: memory[Self.senseOffset..<Self.senseOffset + 18])
-        let task = send(.requestSense(allocationLength: 18), target.baseAddress, 18)
+        let task = try send(.requestSense(allocationLength: 18), target.baseAddress, 18)
         guard case .done(let byteCount) = withUnsafePointer(to: task, { TaskVerdict($0) }) else { return nil }
         var bytes = InlineArray<32, UInt8>(repeating: 0)
         for index in 0..<min(Int(byteCount), 18) { bytes[index] = target[index] }
@@ -154,7 +167,7 @@ private struct Prober {
     /// Sends a command and waits until it is back.
     private func send(
         _ cdb: CommandDescriptorBlock, _ buffer: UnsafeMutableRawPointer?, _ readCount: Int
-    ) -> SCSITask {
+    ) throws -> SCSITask {
         let transport = device.transport
         let row = UInt32(lane * transport.rowsPerLane)
         device.setTask(
@@ -164,7 +177,12 @@ private struct Prober {
         device.probeRow = row
         withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
-        device.probeAnswered.wait()
+        guard transport.wait(forAnswer: device.probeAnswered, to: name(of: cdb)) else {
+            throw ProbeError(
+                description: "target \(device.targetID)'s driver blocks the completion of \(name(of: cdb))",
+                command: cdb,
+                cause: .waitBroken)
+        }
         device.probeRow = .max
         return transport.tasks[Int(row)]
     }
@@ -216,7 +234,7 @@ private struct Prober {
         return ProbeError(
             description: "target \(device.targetID) did not answer \(name(of: cdb)): "
                 + "service response \(task.serviceResponse), task status \(task.taskStatus)",
-            command: cdb)
+            command: cdb, cause: .notDelivered)
     }
 
     private func name(of cdb: CommandDescriptorBlock) -> String {

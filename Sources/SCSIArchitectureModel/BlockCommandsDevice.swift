@@ -39,6 +39,8 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     /// The row of the command that `probe` waits for, and what tells it; no row otherwise.
     var probeRow = UInt32.max
     var probeAnswered = Event()
+    /// How long the target may say "becoming ready". IOKit gives a fixed disk 45 s.
+    package var readyMilliseconds = 45_000
 
     /// - Throws: when the arena has no room for the rows' parameter memory.
     package init(transport: any SCSITaskTransport, targetID: UInt8) throws {
@@ -65,6 +67,13 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
         self.inquiry = inquiry
         self.medium = medium
+        if inquiry.isRemovable && medium.isWriteCacheEnabled {
+            // IOKit does not ask a removable disk for its caching page, and takes it for one without a write cache.
+            self.medium.isWriteCacheEnabled = false
+            transport.log.report(
+                .removableToEvadeReadiness,
+                "target \(targetID) has RMB = 1 and a write cache: no SYNCHRONIZE CACHE will be sent to it")
+        }
         // UNMAP needs logical block provisioning and a limit that is not 0 (SBC-3, 6.5.3); a WRITE SAME limit of 0 is
         // not a limit.
         self.medium.supportsUnmap = medium.supportsUnmap && medium.isProvisioned && medium.maximumUnmapBlocks > 0

@@ -5,6 +5,10 @@ package protocol DriverKernelPort: AnyObject, Sendable {
     /// A driver completed one task of the legacy route, or a KEXT completed one task.
     func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>)
     func reportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t
+    /// Makes a task's data accessible to the driver and takes it away from the device. Nil when there is no such task.
+    func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor?
+    func isTargetPresent(_ targetID: SCSIDeviceIdentifier) -> Bool
+    func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t
     func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t
     /// A command slot's memory, for a KEXT's accessors.
     func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask>

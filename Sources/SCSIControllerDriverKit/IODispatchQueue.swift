@@ -1,5 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import CLinux
+import Diagnostics
 import Platform
 import Synchronization
 
@@ -20,14 +22,41 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// `pthread_self` of the thread that runs the queue, 0 when it is idle.
     private let runner = Atomic<UInt>(0)
+    /// The address of the name of what runs: a static string.
+    private let activityAddress = Atomic<UInt>(0)
+    /// Goes up whenever the queue takes up new work, so that somebody who looks twice sees whether it moves.
+    private let turns = Atomic<UInt32>(0)
     public let name: String
+    /// Whether it is a driver's Default queue, on which the kernel calls.
+    package let isDefault: Bool
+    private let context: DriverContext?
+    private let contextPointer: UnsafeMutableRawPointer?
 
     private let lock = Lock()
     // SAFETY: `blocks` only under `lock`; `sources` is complete before the first signal.
-    private nonisolated(unsafe) var blocks: [@Sendable () -> Void] = []
-    private nonisolated(unsafe) var sources: [@Sendable () -> Void] = []
+    private nonisolated(unsafe) var blocks: [Block] = []
+    private nonisolated(unsafe) var sources: [Source] = []
 
-    package init(name: String) { self.name = name }
+    private struct Block {
+        var activity: StaticString
+        var ticket: Event?
+        var run: @Sendable () -> Void
+    }
+
+    private struct Source {
+        var activity: StaticString
+        var drain: @Sendable () -> Void
+    }
+
+    /// - Parameter context: the driver whose code runs here; nil means that of the calling thread.
+    package init(name: String, context: DriverContext? = nil, isDefault: Bool = false) {
+        self.name = name
+        self.isDefault = isDefault
+        self.context = context ?? DriverContext.current
+        contextPointer = self.context.map { Unmanaged.passUnretained($0).toOpaque() }
+        super.init()
+        self.context?.add(self)
+    }
 
     /// Makes a serial queue. Options and priority are 0.
     public static func Create(
@@ -44,25 +73,63 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Runs a block on the queue and returns when it has run.
     ///
-    /// A block that waits for its own queue would wait for ever; that is a trap with the queue's name.
+    /// A block that could never run, as its queue waits for the caller, is reported and left out.
     public func DispatchSync(_ block: () -> Void) {
-        precondition(!OnQueue(), "queue \(name) waits for itself: DispatchSync was called on the queue it names")
-        let done = Event()
-        withoutActuallyEscaping(block) { block in
-            // SAFETY: this frame outlives the block's only run, as it waits for `done`.
-            nonisolated(unsafe) let block = block
-            append {
-                block()
-                done.set()
-            }
-            signal(mask: Self.blocksPending)
-            done.wait()
-        }
+        _ = runSync("a block of DispatchSync", purpose: "DispatchSync", block)
     }
 
     /// Runs a block on the queue later, never inside the caller's own queue section.
     public func DispatchAsync(_ block: @escaping @Sendable () -> Void) {
-        append(block)
+        runAsync("a block of DispatchAsync", block)
+    }
+
+    // MARK: Blocks with names
+
+    /// Runs a block and waits for it.
+    /// - Parameters:
+    ///   - activity: what the block does, for whoever looks at the queue.
+    ///   - purpose: what the caller waits for.
+    ///   - createsTarget: the wait is a part of UserCreateTargetForID.
+    ///   - limitMilliseconds: how long to wait for the turn at most; nil means for ever.
+    /// - Returns: whether the block ran; false when it never could, or when its turn did not come in time.
+    package func runSync(
+        _ activity: StaticString, purpose: String, createsTarget: Bool = false, limitMilliseconds: Int? = nil,
+        _ block: () -> Void
+    ) -> Bool {
+        if OnQueue() {
+            if let context {
+                context.waits.reportOwnQueue(self, purpose: purpose, createsTarget: createsTarget)
+            } else {
+                preconditionFailure("queue \(name) waits for itself in \(purpose)")
+            }
+            return false
+        }
+        let done = Event()
+        return withoutActuallyEscaping(block) { block in
+            // SAFETY: this frame outlives the block's only run, as it waits for `done` or withdraws the block.
+            nonisolated(unsafe) let block = block
+            append(
+                Block(activity: activity, ticket: done) {
+                    block()
+                    done.set()
+                })
+            signal(mask: Self.blocksPending)
+            guard let context else {
+                done.wait()
+                return true
+            }
+            let outcome = context.waits.wait(
+                for: done, of: .queue(self), purpose: purpose, createsTarget: createsTarget,
+                limitMilliseconds: limitMilliseconds)
+            if outcome != .done && withdraw(done) { return false }
+            done.wait()
+            return true
+        }
+    }
+
+    /// Runs a block later, on a thread of its own if the queue is idle.
+    package func runAsync(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
+        append(Block(activity: activity, ticket: nil, run: block))
         do {
             let thread = try OSThread(name: name) { self.signal(mask: Self.blocksPending) }
             thread.detach()
@@ -73,11 +140,13 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     /// Registers work that is signalled, not carried. Call before the first signal.
-    /// - Parameter drain: does everything that is there to do; runs on the queue.
+    /// - Parameters:
+    ///   - activity: what it does.
+    ///   - drain: does everything that is there to do; runs on the queue.
     /// - Returns: what to pass to `signal`.
-    package func addSource(_ drain: @escaping @Sendable () -> Void) -> UInt32 {
+    package func addSource(_ activity: StaticString, _ drain: @escaping @Sendable () -> Void) -> UInt32 {
         precondition(sources.count < Self.sourceCountMax)
-        sources.append(drain)
+        sources.append(Source(activity: activity, drain: drain))
         return 1 << UInt32(sources.count - 1)
     }
 
@@ -89,8 +158,11 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     private func run() {
         let thread = currentThreadID()
+        let outerContext = nbdext_driver_context()
+        let outerCall = nbdext_driver_call()
         repeat {
             runner.store(thread, ordering: .relaxed)
+            turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
             var pending = state.exchange(Self.running, ordering: .acquiringAndReleasing) & ~Self.running
             if pending & Self.blocksPending != 0 {
                 runBlocks()
@@ -99,24 +171,66 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             while pending != 0 {
                 let index = pending.trailingZeroBitCount
                 pending &= pending - 1
-                sources[index]()
+                enter(sources[index].activity)
+                sources[index].drain()
             }
             runner.store(0, ordering: .relaxed)
         } while !state.compareExchange(
             expected: Self.running, desired: 0, ordering: .acquiringAndReleasing
         ).exchanged
+        nbdext_enter_driver(outerContext, outerCall)
     }
 
-    private func append(_ block: @escaping @Sendable () -> Void) {
+    private func enter(_ activity: StaticString) {
+        activityAddress.store(UInt(bitPattern: activity.utf8Start), ordering: .relaxed)
+        activity.withUTF8Buffer {
+            nbdext_enter_driver(contextPointer, UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self))
+        }
+    }
+
+    private func append(_ block: Block) {
         lock.withLock { blocks.append(block) }
     }
 
-    private func runBlocks() {
-        let taken = lock.withLock {
-            let taken = blocks
-            blocks = []
-            return taken
+    /// Takes a block away that has not begun. Returns whether it was there.
+    private func withdraw(_ ticket: Event) -> Bool {
+        lock.withLock {
+            guard let index = blocks.firstIndex(where: { $0.ticket === ticket }) else { return false }
+            blocks.remove(at: index)
+            return true
         }
-        for block in taken { block() }
+    }
+
+    private func runBlocks() {
+        // One at a time, so that those which wait behind a long one can be withdrawn.
+        while let block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
+            enter(block.activity)
+            block.run()
+        }
+    }
+
+    // MARK: For whoever looks
+
+    /// The thread that runs the queue, or 0.
+    package var runnerThread: UInt { runner.load(ordering: .relaxed) }
+    /// What runs, or ran last.
+    package var activity: String {
+        let address = activityAddress.load(ordering: .relaxed)
+        guard let text = UnsafePointer<CChar>(bitPattern: address) else { return "nothing" }
+        return String(cString: text)
+    }
+    /// Whether a source was signalled that has not run since.
+    package var hasPendingSources: Bool {
+        state.load(ordering: .acquiring) & (Self.blocksPending - 1) != 0
+    }
+    /// Changes whenever the queue takes up work.
+    package var turnCount: UInt32 { turns.load(ordering: .relaxed) }
+
+    /// ", waiting: InterruptOccurred" or nothing.
+    var pendingText: String {
+        let pending = state.load(ordering: .acquiring)
+        var names = sources.indices.filter { pending & 1 << UInt32($0) != 0 }.map { sources[$0].activity.description }
+        names += lock.withLock { blocks.map(\.activity.description) }
+        return names.isEmpty ? "" : "; waiting for their turn: \(names.joined(separator: ", "))"
     }
 }

@@ -1,5 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import Diagnostics
 import HardwareBus
 import Platform
 
@@ -12,12 +13,14 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     package init(borrowing memory: UnsafeMutableRawBufferPointer) {
         self.memory = memory
         ownsMemory = false
+        super.init(ownedByKernel: true)
     }
 
     private init(byteCount: Int, alignment: Int) {
         memory = .allocate(byteCount: byteCount, alignment: alignment)
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         ownsMemory = true
+        super.init()
     }
 
     deinit { if ownsMemory { memory.deallocate() } }
@@ -56,11 +59,19 @@ public final class IOMemoryMap: OSObject, @unchecked Sendable {
         self.descriptor = descriptor
         self.offset = offset
         self.length = length ?? descriptor.memory.count - offset
+        super.init()
     }
 
-    /// The first byte's address; valid while the descriptor and the map live.
+    /// The first byte's address; valid while the descriptor and the map live. 0 when the descriptor is gone: a map
+    /// does not keep it.
     public func GetAddress() -> UInt64 {
-        UInt64(UInt(bitPattern: descriptor.memory.baseAddress! + offset))
+        guard descriptor.retainCount > 0 else {
+            DriverContext.report(
+                .slotAddressIsNull,
+                "GetAddress was called in \(DriverContext.currentCall), after the descriptor was let go; it returned 0")
+            return 0
+        }
+        return UInt64(UInt(bitPattern: descriptor.memory.baseAddress! + offset))
     }
 
     /// Bytes.
@@ -86,6 +97,7 @@ public final class IODMACommand: OSObject, @unchecked Sendable {
     private init(device: IOPCIDevice, window: Int) {
         self.device = device
         self.window = window
+        super.init()
     }
 
     /// Makes a command for a device. Fails with kIOReturnNoResources when the DART has no window left.

@@ -29,6 +29,18 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     open func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { 0 }
     open func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { 0 }
     open func ReportMaximumTaskCount() -> UInt32 { 0 }
+    /// Whether sense data comes with the response.
+    open func DoesHBAPerformAutoSense() -> Bool { true }
+    /// Aborts one task: FUNCTION_COMPLETE or FUNCTION_REJECTED.
+    open func AbortTaskRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ tag: SCSITaggedTaskIdentifier
+    ) -> UInt32 { kSCSIServiceResponse_FUNCTION_REJECTED }
+    /// Resets a logical unit: FUNCTION_COMPLETE or FUNCTION_REJECTED.
+    open func LogicalUnitResetRequest(
+        _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber
+    ) -> UInt32 { kSCSIServiceResponse_FUNCTION_REJECTED }
+    /// Resets a target: FUNCTION_COMPLETE or FUNCTION_REJECTED.
+    open func TargetResetRequest(_ targetID: SCSIDeviceIdentifier) -> UInt32 { kSCSIServiceResponse_FUNCTION_REJECTED }
     open func GetDMASpecification() -> DMASpecification { DMASpecification() }
 
     /// Takes a task. Request_In_Process, or the reason why it cannot be taken.

@@ -1,13 +1,16 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import Diagnostics
 import HardwareBus
 import Platform
 
 /// A node of the registry that a driver matches on or publishes.
 open class IOService: OSObject, @unchecked Sendable {
     private let lock = Lock()
-    // SAFETY: only under `lock`.
+    // SAFETY: only under `lock`; `personality` is set before the driver starts.
     private nonisolated(unsafe) var queues: [String: IODispatchQueue] = [:]
+    /// The matching dictionary with which the system found the driver.
+    package final var personality: OSDictionary = [:]
 
     public override init() { super.init() }
 
@@ -21,6 +24,12 @@ open class IOService: OSObject, @unchecked Sendable {
     public final func CopyDispatchQueue(_ name: String, _ queue: inout IODispatchQueue?) -> kern_return_t {
         queue = dispatchQueue(named: name)
         return queue == nil ? kIOReturnBadArgument : kIOReturnSuccess
+    }
+
+    /// The properties of the service: for a driver, those of its personality.
+    public final func CopyProperties(_ properties: inout OSDictionary?) -> kern_return_t {
+        properties = personality
+        return kIOReturnSuccess
     }
 
     package final func dispatchQueue(named name: String) -> IODispatchQueue? {
@@ -53,6 +62,7 @@ public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
     private init(provider: IOPCIDevice, queue: IODispatchQueue) {
         self.provider = provider
         self.queue = queue
+        super.init()
     }
 
     /// Makes a source for the device's interrupt `index` (only 0 exists) whose handler runs on `queue`.
@@ -68,7 +78,11 @@ public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
     /// there is something to look at, not how much.
     public func SetHandler(_ action: OSAction) -> kern_return_t {
         guard let handler = action.handler else { return kIOReturnBadArgument }
-        let mask = queue.addSource { handler(action, 1) }
+        if queue.isDefault {
+            DriverContext.report(
+                .interruptsOnDefaultQueue, "the handler of interrupt 0 was set to run on the Default queue")
+        }
+        let mask = queue.addSource("the interrupt handler") { handler(action, 1) }
         let queue = queue
         provider.function.interruptHandler = { queue.signal(mask: mask) }
         return kIOReturnSuccess

@@ -1,5 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import Diagnostics
+
 /// The base class of a DEXT for a parallel SCSI HBA; a driver subclasses it and overrides the `User…` methods.
 ///
 /// Methods run on the driver's Default queue unless they say otherwise. The order of calls at start is
@@ -9,6 +11,10 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     package final var kernel: (any DriverKernelPort)!
 
     public required override init() { super.init() }
+
+    /// The queue that a method is bound to, as QUEUENAME in an interface file binds it; nil means Default.
+    /// - Parameter method: "UserProcessParallelTask".
+    open class func QUEUENAME(_ method: String) -> String? { nil }
 
     // MARK: Life cycle
 
@@ -137,7 +143,46 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     public final func UserCreateTargetForID(
         _ targetID: SCSIDeviceIdentifier, _ targetDictionary: OSDictionary
     ) -> kern_return_t {
-        kernel.createTarget(targetID, properties: targetDictionary)
+        guard dispatchQueue(named: "AuxiliaryQueue") != nil else {
+            DriverContext.report(
+                .noAuxiliaryQueue, "UserCreateTargetForID(\(targetID)) cannot run: there is no AuxiliaryQueue")
+            return kIOReturnError
+        }
+        return kernel.createTarget(targetID, properties: targetDictionary)
+    }
+
+    /// Says whether a target was created and not destroyed.
+    public final func UserTargetPresentForID(_ targetID: SCSIDeviceIdentifier, _ result: inout Bool) -> kern_return_t {
+        result = kernel.isTargetPresent(targetID)
+        return kIOReturnSuccess
+    }
+
+    /// Takes a target away: its commands fail from now on. Not from Stop, which does so for all targets.
+    public final func UserDestroyTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        if DriverContext.currentCall == "Stop" {
+            DriverContext.report(
+                .waitInStop,
+                "UserDestroyTargetForID(\(targetID)) was called in Stop; it waits for the termination "
+                    + "that waits for Stop")
+            return kIOReturnError
+        }
+        return kernel.destroyTarget(targetID)
+    }
+
+    /// Gives the driver itself access to a task's data, instead of the device: fBufferIOVMAddr is void afterwards.
+    /// Only inside UserProcessParallelTask, for its own task.
+    public final func UserGetDataBuffer(
+        _ targetID: SCSIDeviceIdentifier, _ controllerTaskIdentifier: UInt64,
+        _ buffer: inout IOBufferMemoryDescriptor?
+    ) -> kern_return_t {
+        guard DriverContext.current?.taskInEntry == controllerTaskIdentifier else {
+            DriverContext.report(
+                .dataBufferOutsideTask,
+                "UserGetDataBuffer(task \(controllerTaskIdentifier)) was called in \(DriverContext.currentCall)")
+            return kIOReturnBadArgument
+        }
+        buffer = kernel.dataBuffer(targetID: targetID, taskID: controllerTaskIdentifier)
+        return buffer == nil ? kIOReturnBadArgument : kIOReturnSuccess
     }
 
     /// Makes the action that `AsyncEventHandler` invokes.
@@ -153,19 +198,18 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// Invokes the action on AuxiliaryQueue and returns at once.
     public final func AsyncEventHandler(_ action: OSAction, _ status: kern_return_t) {
         guard let queue = dispatchQueue(named: "AuxiliaryQueue"), let handler = action.handler else {
-            preconditionFailure(
-                "no queue is registered as AuxiliaryQueue: create one and call SetDispatchQueue in "
-                    + "UserInitializeController")
+            return DriverContext.report(.noAuxiliaryQueue, "AsyncEventHandler has no queue to run its action on")
         }
-        queue.DispatchAsync { handler(action, UInt64(bitPattern: Int64(status))) }
+        queue.runAsync("HandleAsyncEvent") { handler(action, UInt64(bitPattern: Int64(status))) }
     }
 
     /// Completes a task of the legacy route. The action must be the one that came with it.
     public final func ParallelTaskCompletion(_ action: OSAction, _ response: SCSIUserParallelResponse) {
         guard case .parallelTask = action.route else {
-            preconditionFailure(
-                "ParallelTaskCompletion was given an action of another route; complete a bundled task "
-                    + "with BundledParallelTaskCompletion")
+            return DriverContext.report(
+                .bundledActionCompletedAsLegacy,
+                "task \(response.fControllerTaskIdentifier) arrived in a bundled call and was completed with "
+                    + "ParallelTaskCompletion")
         }
         withUnsafePointer(to: response) { kernel.completeParallelTask($0) }
     }
@@ -175,13 +219,14 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         _ action: OSAction, _ indices: UnsafePointer<UInt16>, _ count: UInt16
     ) {
         guard case .bundledParallelTasks = action.route else {
-            preconditionFailure(
-                "BundledParallelTaskCompletion was given an action of another route; complete a legacy "
-                    + "task with ParallelTaskCompletion")
+            return DriverContext.report(
+                .legacyTaskCompletedAsBundled,
+                "BundledParallelTaskCompletion was given the action of a task that arrived by UserProcessParallelTask")
         }
-        precondition(
-            count >= 1 && count <= UInt16(kMaxBundledParallelTasks),
-            "BundledParallelTaskCompletion takes 1 to 32 slots")
+        guard count >= 1 && count <= UInt16(kMaxBundledParallelTasks) else {
+            return DriverContext.report(
+                .slotMisuse, "BundledParallelTaskCompletion was called with \(count) slots; a call takes 1 to 32")
+        }
         kernel.completeBundledParallelTasks(indices, count: Int(count))
     }
 }

@@ -21,6 +21,7 @@ public final class OSAction: OSObject, @unchecked Sendable {
     package init(route: Route, handler: (@Sendable (OSAction, UInt64) -> Void)? = nil) {
         self.route = route
         self.handler = handler
+        if case .callback = route { super.init() } else { super.init(ownedByKernel: true) }
     }
 
     /// Makes an action that calls `handler` with the action and a count or status.

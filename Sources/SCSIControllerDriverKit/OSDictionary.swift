@@ -3,6 +3,12 @@ public enum OSPropertyValue: Sendable, Equatable {
     case number(UInt64)
     case boolean(Bool)
     case string(String)
+    case dictionary([String: OSPropertyValue])
+
+    /// The dictionary, or nil for another type.
+    public var dictionaryValue: [String: OSPropertyValue]? {
+        if case .dictionary(let value) = self { value } else { nil }
+    }
 
     /// The number, or nil for another type.
     public var numberValue: UInt64? {

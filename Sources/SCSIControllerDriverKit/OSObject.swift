@@ -1,5 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import Diagnostics
 import Synchronization
 
 /// The root of DriverKit objects: an explicit reference count, as OSObject has in C++.
@@ -11,20 +12,35 @@ import Synchronization
 open class OSObject: @unchecked Sendable {
     // SAFETY: the only state here is atomic; subclasses say how they protect theirs.
     private let count = Atomic<Int>(1)
+    /// The references that a driver cannot release: 1 for what the kernel made and still uses.
+    private let kernelCount = Atomic<Int>(0)
 
     public init() {}
+
+    /// An object that the kernel makes and hands to a driver.
+    package init(ownedByKernel: Bool) { kernelCount.store(ownedByKernel ? 1 : 0, ordering: .relaxed) }
 
     /// Adds a reference.
     public final func retain() {
         count.add(1, ordering: .relaxed)
     }
 
-    /// Gives a reference back.
+    /// Gives a reference back. One too many is reported and taken no notice of.
     public final func release() {
         let remaining = count.subtract(1, ordering: .acquiringAndReleasing).newValue
-        precondition(
-            remaining >= 0,
-            "\(type(of: self)): releases exceed retains; each release needs a retain or a creation of its own")
+        let floor = kernelCount.load(ordering: .relaxed)
+        if remaining < floor {
+            count.add(1, ordering: .relaxed)
+            DriverContext.report(
+                .overRelease,
+                "\(type(of: self)): a release without a retain of its own, in \(DriverContext.currentCall)")
+        }
+    }
+
+    /// The kernel gives its reference up; the object is gone unless the driver retained it.
+    package final func kernelReleases() {
+        kernelCount.store(0, ordering: .relaxed)
+        count.subtract(1, ordering: .acquiringAndReleasing)
     }
 
     /// The references now held, for diagnosis.

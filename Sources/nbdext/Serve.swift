@@ -1,11 +1,17 @@
 import ArgumentParser
+import Diagnostics
 import DriverHost
+import EmulatedMachine
 import Glibc
+import HBAProfiles
 import Members
 import NBDServer
+import ParallelInterface
 import Platform
 
 extension DriverMode: ExpressibleByArgument {}
+extension ConstraintPolicy: ExpressibleByArgument {}
+extension TaskTrace.Format: ExpressibleByArgument {}
 
 /// The choice of `--io-engine`.
 enum EngineChoice: String, ExpressibleByArgument, CaseIterable {
@@ -34,8 +40,28 @@ struct Serve: ParsableCommand {
     @Option(help: "Listen on TCP: HOST:PORT, or [IPV6]:PORT. The NBD port is 10809.")
     var listen: String?
 
-    @Option(help: "How tasks reach the driver: bundled (up to 32 a call), legacy (one a call), or kext (directly).")
-    var mode: DriverMode = .bundled
+    @Option(
+        help: """
+            How tasks reach the driver: bundled (up to 32 a call), legacy (one a call), or kext (directly). (default: \
+            bundled, or what the profile says)
+            """)
+    var mode: DriverMode?
+
+    @Option(
+        help: """
+            What the driver reports of its HBA: a shipped profile (default, kext-512k, dext-64k, \
+            dext-512k-incomplete, dext-complete) or a JSON file.
+            """)
+    var profile: String?
+
+    @Option(help: "What to do with limits that do not fit together: strict (refuse to start) or macos (fail later).")
+    var constraints: ConstraintPolicy = .strict
+
+    @Option(help: "Write the driver's log, one line a call, to a file, or to standard output (-).")
+    var trace: String?
+
+    @Option(help: "How the driver's log looks: text or json.")
+    var traceFormat: TaskTrace.Format = .text
 
     @Flag(help: "Let clients read only. Nothing on disk is changed.")
     var readOnly = false
@@ -49,8 +75,7 @@ struct Serve: ParsableCommand {
     func run() throws {
         let addresses = try addresses()
         blockSignals()
-        let stack = try ServerStack(
-            directories: directories, mode: mode, readOnly: readOnly, force: force, engine: engine)
+        let stack = try Machine(try configuration())
         let server = try NBDServer(services: stack.devices)
         do {
             for address in addresses {
@@ -69,6 +94,32 @@ struct Serve: ParsableCommand {
             "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
         server.stop()
         try stack.stop()
+    }
+
+    private func configuration() throws -> MachineConfiguration {
+        let name = profile ?? (mode == .kext ? "kext-512k" : "default")
+        let profile = try HBAProfile(nameOrPath: name)
+        if let mode, (mode == .kext) != (profile.driver == .kext) {
+            throw ValidationError(
+                "the profile \(name) is for a \(profile.driver.rawValue), --mode \(mode.rawValue) is not; leave one of "
+                    + "them out")
+        }
+        var configuration = MachineConfiguration(
+            directories: directories, mode: mode ?? (profile.driver == .kext ? .kext : .bundled), profile: profile,
+            policy: constraints, engine: engine,
+            log: DiagnosisLog { writeDiagnostic($0.report) })
+        configuration.readOnly = readOnly
+        configuration.force = force
+        configuration.trace = try openTrace()
+        return configuration
+    }
+
+    private func openTrace() throws -> TaskTrace? {
+        guard let trace else { return nil }
+        if trace == "-" { return TaskTrace(descriptor: STDOUT_FILENO, format: traceFormat) }
+        let descriptor = open(trace, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw OSError(code: errno, doing: "open the trace file \(trace)") }
+        return TaskTrace(descriptor: descriptor, format: traceFormat)
     }
 
     private var engine: MemberEngineKind {

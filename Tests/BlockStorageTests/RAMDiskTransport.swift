@@ -1,4 +1,5 @@
 import BlockStorage
+import Diagnostics
 import ParallelInterface
 import Platform
 import SCSI
@@ -50,6 +51,13 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
     func wait(lane: Int, orReadable descriptor: Int32) {}
+    func wait(forAnswer event: Event, to command: String) -> Bool {
+        event.wait()
+        return true
+    }
+    let log = DiagnosisLog { _ in }
+    var hasMapper = true
+    let pageByteCount: UInt64 = 16384
 
     func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         for row in rows {

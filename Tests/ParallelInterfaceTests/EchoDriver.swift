@@ -66,7 +66,10 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
         _ = IODispatchQueue.Create("InterruptQueue", 0, 0, &interruptQueue)
         _ = IOInterruptDispatchSource.Create(device, 0, interruptQueue!, &source)
         _ = source!.SetHandler(OSAction.Create { [unowned self] _, _ in answer() })
-        return UserReportHBAConstraints([kIOMaximumSegmentCountReadKey: 7, kIOMaximumByteCountReadKey: 4096])
+        return UserReportHBAConstraints([
+            kIOMaximumSegmentCountReadKey: 7, kIOMaximumByteCountReadKey: 4096,
+            kIOMinimumHBADataAlignmentMaskKey: .number(.max),
+        ])
     }
 
     override func UserStartController() -> kern_return_t {
@@ -87,6 +90,11 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     override func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t {
         calls.append("UserReportMaximumTaskCount")
         count = UInt32(Self.taskCount)
+        return kIOReturnSuccess
+    }
+
+    override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
+        result = true
         return kIOReturnSuccess
     }
 

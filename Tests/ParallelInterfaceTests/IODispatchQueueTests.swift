@@ -17,8 +17,8 @@ struct IODispatchQueueTests {
         let queue = makeQueue()
         let order = Mutex<[String]>([])
         let holder = Mutex<UInt32>(0)
-        let inner = queue.addSource { order.withLock { $0.append("inner") } }
-        let outer = queue.addSource {
+        let inner = queue.addSource("test") { order.withLock { $0.append("inner") } }
+        let outer = queue.addSource("test") {
             let first = order.withLock { events in
                 events.append("outer begins")
                 return events.count == 1
@@ -37,7 +37,7 @@ struct IODispatchQueueTests {
         let pending = Atomic<Int>(0)
         // Not atomic on purpose: the queue is what protects it.
         nonisolated(unsafe) var served = 0
-        let source = queue.addSource { served += pending.exchange(0, ordering: .acquiringAndReleasing) }
+        let source = queue.addSource("test") { served += pending.exchange(0, ordering: .acquiringAndReleasing) }
         let threads = 4
         let perThread = 5000
         let finished = (0..<threads).map { _ in Event() }

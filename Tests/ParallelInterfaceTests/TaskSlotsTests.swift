@@ -1,5 +1,7 @@
-import ParallelInterface
+import DriverHost
 import Testing
+
+@testable import ParallelInterface
 
 @Suite("The task slot pool")
 struct TaskSlotsTests {
@@ -8,7 +10,7 @@ struct TaskSlotsTests {
         var slots = [UInt16](repeating: 0, count: pool.count)
         let claimed = rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }
         slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } }
-        let sent = pool.takeQueued(into: &slots, limit: pool.count)
+        let sent = pool.takeQueued(into: &slots, limit: pool.count, route: .bundled)
         return Array(slots[..<sent])
     }
 
@@ -17,7 +19,7 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 4, rowCount: 16)
         let slots = send([10, 11], through: pool)
         #expect(slots.map { pool.row(of: $0) } == [10, 11])
-        #expect(pool.complete([slots[0], slots[0], 3, 999], count: 4) == 1)
+        #expect(pool.complete([slots[0], slots[0], 3, 999], count: 4, route: .bundled).accepted == 1)
         var completed = [UInt16](repeating: 0, count: 4)
         #expect(pool.takeCompleted(into: &completed, limit: 4) == 1)
         #expect(completed[0] == slots[0])
@@ -28,7 +30,7 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 2, rowCount: 16)
         let slots = send([1, 2, 3, 4], through: pool)
         #expect(slots.count == 2)
-        #expect(pool.complete(slots, count: 2) == 2)
+        #expect(pool.complete(slots, count: 2, route: .bundled).accepted == 2)
         var claimed = [UInt16](repeating: 0, count: 2)
         let count = slots.withUnsafeBufferPointer { pool.release($0, into: &claimed) }
         #expect(claimed[..<count].map { pool.row(of: $0) } == [3, 4])
@@ -38,12 +40,34 @@ struct TaskSlotsTests {
     func expiry() {
         let pool = TaskSlots(count: 2, rowCount: 16)
         let slots = send([1, 2], through: pool, deadline: 100)
-        var expired = [UInt16](repeating: 0, count: 2)
-        #expect(pool.abandonExpired(now: 100, into: &expired) { _ in true } == 0)
-        #expect(pool.abandonExpired(now: 101, into: &expired) { $0 == slots[1] } == 1)
-        #expect(expired[0] == slots[1])
+        #expect(pool.nextExpired(now: 100) == nil)
+        #expect(pool.nextExpired(now: 101)?.slot == slots[0])
+        #expect(!pool.abandon(slots[1]) { false })
+        #expect(pool.abandon(slots[1]) { true })
         #expect(pool.row(of: slots[1]) == 2)
-        #expect(pool.complete([slots[1]], count: 1) == 1)
+        #expect(pool.complete([slots[1]], count: 1, route: .bundled).accepted == 1)
         #expect(pool.row(of: slots[1]) == TaskSlots.noRow)
+    }
+
+    @Test("a slot comes back by the route on which it was sent, and by no other")
+    func routes() {
+        let pool = TaskSlots(count: 2, rowCount: 16)
+        let slots = send([1], through: pool)
+        let wrong = pool.complete(slots, count: 1, route: .single)
+        #expect(wrong.accepted == 0)
+        #expect(wrong.refused?.state == .withDriver)
+        #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
+    }
+
+    @Test("rows that wait are given up only when the driver has kept every slot")
+    func starvation() {
+        let pool = TaskSlots(count: 2, rowCount: 16)
+        let slots = send([1, 2, 3], through: pool)
+        var rows = [UInt32](repeating: 0, count: 4)
+        #expect(pool.abandon(slots[0]) { true })
+        #expect(pool.takeStarved(into: &rows, limit: 4) == 0)
+        #expect(pool.abandon(slots[1]) { true })
+        #expect(pool.takeStarved(into: &rows, limit: 4) == 1)
+        #expect(rows[0] == 3)
     }
 }

@@ -1,3 +1,4 @@
+import Diagnostics
 import ParallelInterface
 import Platform
 import SCSI
@@ -74,6 +75,13 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
     func wait(lane: Int, orReadable descriptor: Int32) {}
+    func wait(forAnswer event: Event, to command: String) -> Bool {
+        event.wait()
+        return true
+    }
+    let log = DiagnosisLog { _ in }
+    var hasMapper = true
+    let pageByteCount: UInt64 = 16384
 
     func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         submissionSizes.append(rows.count)

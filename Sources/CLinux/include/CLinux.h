@@ -53,4 +53,24 @@ void nbdext_set_send_buffer(int socket, int bytes);
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);
 
+/// What the calling thread does for a driver: the driver's context (opaque, NULL outside of driver code) and the name
+/// of the call that it is in (a string that lives for ever, or NULL).
+void *nbdext_driver_context(void);
+const char *nbdext_driver_call(void);
+void nbdext_enter_driver(void *context, const char *call);
+
+/// Texts that are printed when driver code crashes, each of which must live for ever: for an address near 0, for an
+/// address on the device's bus (low ..< high), and for any other crash.
+struct nbdext_crash_reports {
+    const char *null_record;
+    const char *bus_address;
+    const char *other;
+    uint64_t bus_low;
+    uint64_t bus_high;
+};
+
+/// From now on a crash inside a driver call prints a report to standard error before the process ends as it would
+/// anyway. Other crashes are left alone.
+void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports);
+
 #endif

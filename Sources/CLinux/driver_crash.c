@@ -1,0 +1,64 @@
+#include "CLinux.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Thread_local void *driver_context;
+static _Thread_local const char *driver_call;
+static struct nbdext_crash_reports crash_reports;
+
+void *nbdext_driver_context(void) { return driver_context; }
+const char *nbdext_driver_call(void) { return driver_call; }
+
+void nbdext_enter_driver(void *context, const char *call)
+{
+    driver_context = context;
+    driver_call = call;
+}
+
+static void put(const char *text) { (void)!write(STDERR_FILENO, text, strlen(text)); }
+
+static void put_hex(uint64_t value)
+{
+    char digits[19] = "0x";
+    int count = 2;
+    int shift = 60;
+    while (shift > 0 && (value >> shift & 15) == 0) shift -= 4;
+    for (; shift >= 0; shift -= 4) digits[count++] = "0123456789abcdef"[value >> shift & 15];
+    digits[count] = 0;
+    put(digits);
+}
+
+// Runs on the thread that crashed; only async-signal-safe calls.
+static void crashed(int number, siginfo_t *info, void *unused)
+{
+    (void)unused;
+    signal(number, SIG_DFL);
+    if (driver_call != NULL) {
+        uint64_t address = (uint64_t)info->si_addr;
+        int is_access = number == SIGSEGV || number == SIGBUS;
+        if (is_access && address < 65536)
+            put(crash_reports.null_record);
+        else if (is_access && address >= crash_reports.bus_low && address < crash_reports.bus_high)
+            put(crash_reports.bus_address);
+        else
+            put(crash_reports.other);
+        put("  in call     ");
+        put(driver_call);
+        put(is_access ? "\n  address     " : "\n  stopped at  ");
+        put_hex(address);
+        put("\n");
+    }
+    raise(number);
+}
+
+void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
+{
+    crash_reports = *reports;
+    struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, NULL);
+}

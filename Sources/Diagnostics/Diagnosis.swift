@@ -1,0 +1,51 @@
+/// One mistake that was seen, and what was seen of it.
+public struct Diagnosis: Sendable {
+    public let fault: DriverFault
+    /// What happened, with the numbers of this case.
+    public let detail: String
+    /// Lines that show who waits for whom, or nothing.
+    public let picture: [String]
+
+    public init(_ fault: DriverFault, _ detail: String, picture: [String] = []) {
+        self.fault = fault
+        self.detail = detail
+        self.picture = picture
+    }
+
+    /// One line: "B32 ...".
+    public var summary: String { "\(fault.rawValue): \(detail)" }
+
+    /// The report, as it is printed: one labelled paragraph each for what happened, the rule, the symptom on macOS,
+    /// the fix and the source.
+    public var report: String {
+        let entry = fault.entry
+        let word = fault.severity == .error ? "fault" : "\(fault.severity)"
+        var lines = ["driver \(word) \(fault.rawValue): \(entry.title)"]
+        lines += Self.paragraph("happened", detail)
+        lines += picture.map { "              \($0)" }
+        lines += Self.paragraph("rule", entry.rule)
+        lines += Self.paragraph("on macOS", entry.symptom)
+        lines += Self.paragraph("fix", entry.fix)
+        lines += Self.paragraph("source", entry.reference)
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// A label and its text, wrapped at 100 columns.
+    private static func paragraph(_ label: String, _ text: String) -> [String] {
+        let width = 88
+        var lines: [String] = []
+        var line = ""
+        for word in text.split(separator: " ") {
+            if !line.isEmpty && line.count + word.count + 1 > width {
+                lines.append(line)
+                line = ""
+            }
+            line += line.isEmpty ? word : " " + word
+        }
+        lines.append(line)
+        return lines.enumerated().map { index, line in
+            let head = index == 0 ? "  \(label)" : ""
+            return head + String(repeating: " ", count: 12 - head.count) + line
+        }
+    }
+}

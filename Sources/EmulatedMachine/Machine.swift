@@ -1,0 +1,101 @@
+import ArrayStore
+import BlockStorage
+import Diagnostics
+import DriverHost
+import HardwareBus
+import ParallelInterface
+import Platform
+import RAID
+import RAIDController
+import SCSIArchitectureModel
+
+/// The whole emulated machine, from member files to block devices: arrays behind one card, its driver, the kernel
+/// half, and a disk and a block device for each target.
+///
+/// Threads: one control thread.
+package final class Machine {
+    /// Virtual memory for payloads; pages that are never touched cost nothing.
+    private static let arenaByteCount = 4 << 30
+    /// Task slots have the first windows of the DART; the driver's rings claim some of the others.
+    private static let dartWindowCount = 4096 + 64
+    private static let taskWindowCount = 4096
+
+    /// One for each array, in order.
+    package private(set) var devices: [BlockStorageDevice] = []
+    package let controller: ParallelController
+    package let card: RAIDController
+    private let arrays: [OpenedArray]
+    private let targets: TargetPublisher
+
+    /// Opens the arrays and starts everything.
+    package init(_ configuration: MachineConfiguration) throws {
+        let readOnly = configuration.readOnly
+        let force = configuration.force
+        arrays = try configuration.directories.map { directory in
+            try ArrayStore.open(directory: directory, readOnly: readOnly, force: force) { message in
+                writeDiagnostic("nbdext: \(message)\n")
+            }
+        }
+        try Self.checkNames(arrays)
+        if !readOnly { for array in arrays { try array.markDirty() } }
+        let arena = try DataArena(byteCount: Self.arenaByteCount)
+        let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
+        card = RAIDController(
+            arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
+            engine: configuration.engine,
+            laneCount: ParallelController.laneCountMax)
+        let targets = TargetPublisher(
+            count: arrays.count, timeouts: configuration.timeouts, log: configuration.log)
+        self.targets = targets
+        controller = ParallelController(
+            host: configuration.makeHost(card: card), card: card, arena: arena,
+            options: configuration.kernelOptions, trace: configuration.trace
+        ) { targets.publish($0, $1) }
+        targets.controller = controller
+        do {
+            try controller.start()
+            let disks = try targets.wait()
+            for (disk, array) in zip(disks, arrays) {
+                devices.append(
+                    try BlockStorageDevice(
+                        disk: disk, transport: controller, name: array.name, description: Self.describe(array)))
+            }
+        } catch {
+            controller.stop()
+            if !readOnly { for array in arrays { try? array.markClean() } }
+            throw error
+        }
+    }
+
+    /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
+    package func stop() throws {
+        for device in devices { try flush(device) }
+        controller.stop()
+        for array in arrays where !array.isReadOnly { try array.markClean() }
+    }
+
+    private func flush(_ device: BlockStorageDevice) throws {
+        guard BlockingClient.execute(BlockRequest(operation: .flush, tag: 0), on: device) == .none else {
+            throw ArrayStoreError(
+                "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when "
+                    + "it is served again")
+        }
+    }
+
+    private static func checkNames(_ arrays: [OpenedArray]) throws {
+        for (index, array) in arrays.enumerated() {
+            if let other = arrays[..<index].first(where: { $0.name == array.name }) {
+                throw ArrayStoreError(
+                    "\(other.directory) and \(array.directory) are both named \(array.name); exports need "
+                        + "different names: create one of them with another --name")
+            }
+        }
+    }
+
+    private static func describe(_ array: OpenedArray) -> String {
+        let geometry = array.geometry
+        let chunk = geometry.chunkByteCount
+        let size = chunk >= 1 << 20 && chunk % (1 << 20) == 0 ? "\(chunk >> 20) MiB" : "\(chunk >> 10) KiB"
+        return "RAID \(geometry.level.rawValue), \(geometry.memberCount) members, \(size) chunks"
+    }
+}

@@ -1,0 +1,57 @@
+import Diagnostics
+import DriverHost
+import HBAProfiles
+import HardwareBus
+import Members
+import ParallelInterface
+import RAIDDriver
+import SCSIControllerDriverKit
+
+/// How long the machine waits for its disks.
+package struct TargetTimeouts: Sendable {
+    /// For the driver to create all targets.
+    package var creationMilliseconds = 60_000
+    /// For a disk to become ready.
+    package var readyMilliseconds = 45_000
+
+    package init() {}
+}
+
+/// What a machine is made of.
+package struct MachineConfiguration: Sendable {
+    /// The arrays' directories, one target each.
+    package var directories: [String]
+    package var mode: DriverMode
+    package var profile: HBAProfile
+    /// The DEXT's class; not used in KEXT mode.
+    package var driverClass: IOUserSCSIParallelInterfaceController.Type = RAIDDriver.self
+    package var kernelOptions: KernelOptions
+    package var engine: MemberEngineKind
+    package var readOnly = false
+    package var force = false
+    package var trace: TaskTrace?
+    package var timeouts = TargetTimeouts()
+    /// The disks say that their media can be taken out.
+    package var disksAreRemovable = false
+    /// Gets the driver's faults.
+    package var log: DiagnosisLog
+
+    package init(
+        directories: [String], mode: DriverMode, profile: HBAProfile, policy: ConstraintPolicy,
+        engine: MemberEngineKind, log: DiagnosisLog
+    ) {
+        self.directories = directories
+        self.mode = mode
+        self.profile = profile
+        kernelOptions = profile.kernelOptions(policy: policy)
+        self.engine = engine
+        self.log = log
+    }
+
+    func makeHost(card: PCIFunction) -> any DriverHost {
+        mode == .kext
+            ? KextHost(driverClass: RAIDKext.self, function: card, personality: profile.personality, log: log)
+            : InProcessDextHost(
+                mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
+    }
+}

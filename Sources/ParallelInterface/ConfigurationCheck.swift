@@ -1,0 +1,149 @@
+import Diagnostics
+import SCSIControllerDriverKit
+
+/// Looks for what is wrong with what a driver said of its HBA.
+///
+/// macOS compares none of this: each value is read by a layer of its own, and the request that falls between two of
+/// them fails later.
+package struct ConfigurationCheck {
+    /// What the driver reported; nil when it reported nothing in time.
+    package var reported: OSDictionary?
+    package var dma: DMASpecification
+    package var isKext: Bool
+    package var options: KernelOptions
+    private let blockByteCount: UInt64 = 512
+
+    package init(reported: OSDictionary?, dma: DMASpecification, isKext: Bool, options: KernelOptions) {
+        self.reported = reported
+        self.dma = dma
+        self.isKext = isKext
+        self.options = options
+    }
+
+    /// The keys that a DEXT has to report, each with a value that is right for most hardware.
+    package static let requiredKeys: [(key: String, suggestion: String)] = [
+        (kIOMaximumSegmentCountReadKey, "129"), (kIOMaximumSegmentCountWriteKey, "129"),
+        (kIOMaximumSegmentByteCountReadKey, "65536"), (kIOMaximumSegmentByteCountWriteKey, "65536"),
+        (kIOMinimumSegmentAlignmentByteCountKey, "4"), (kIOMaximumSegmentAddressableBitCountKey, "64"),
+        (kIOMinimumHBADataAlignmentMaskKey, "0xFFFFFFFFFFFFFFFF"),
+    ]
+
+    /// The keys that only a KEXT can set.
+    package static let kextKeys = [
+        kIOMaximumByteCountReadKey, kIOMaximumByteCountWriteKey, kIOMaximumBlockCountReadKey,
+        kIOMaximumBlockCountWriteKey,
+    ]
+
+    /// Everything that is wrong, worst first.
+    package func diagnoses() -> [Diagnosis] {
+        guard let reported else {
+            return [Diagnosis(.constraintsNotReported, "UserInitializeController returned without a report")]
+        }
+        let constraints = HBAConstraints(properties: reported, allowsByteAndBlockCounts: isKext)
+        var found: [Diagnosis] = []
+        if !isKext { found += missingKeys(reported) + ignoredKeys(reported) }
+        found += segmentFaults(constraints) + dmaFaults() + transferFaults(constraints)
+        return found.sorted { $0.fault.severity > $1.fault.severity }
+    }
+
+    private func missingKeys(_ reported: OSDictionary) -> [Diagnosis] {
+        let missing = Self.requiredKeys.filter { reported[$0.key]?.numberValue == nil }
+        guard !missing.isEmpty else { return [] }
+        let list = missing.map { "\($0.key) (\($0.suggestion) suits most hardware)" }.joined(separator: ", ")
+        return [Diagnosis(.requiredConstraintMissing, "missing: \(list)")]
+    }
+
+    private func ignoredKeys(_ reported: OSDictionary) -> [Diagnosis] {
+        let ignored = Self.kextKeys.filter { reported[$0] != nil }
+        guard !ignored.isEmpty else { return [] }
+        return [Diagnosis(.constraintNotSettable, "ignored: \(ignored.joined(separator: ", "))")]
+    }
+
+    private func segmentFaults(_ constraints: HBAConstraints) -> [Diagnosis] {
+        var found: [Diagnosis] = []
+        let alignment = constraints.minimumSegmentAlignment
+        if alignment > options.pageByteCount {
+            found.append(
+                Diagnosis(
+                    .alignmentAbovePageSize,
+                    "\(kIOMinimumSegmentAlignmentByteCountKey) is \(alignment), a page is \(options.pageByteCount): "
+                        + "segments are cut to one page each"))
+        } else if alignment & (alignment &- 1) != 0 {
+            found.append(
+                Diagnosis(
+                    .badDMASpecification,
+                    "\(kIOMinimumSegmentAlignmentByteCountKey) is \(alignment), which is not a power of two"))
+        }
+        guard !isKext, !options.hasMapper else { return found }
+        for (isWrite, count) in [
+            (false, constraints.maximumSegmentCountRead), (true, constraints.maximumSegmentCountWrite),
+        ] {
+            let direction = isWrite ? "writes" : "reads"
+            if count == 1 {
+                found.append(
+                    Diagnosis(
+                        .pieceSizeIsZero,
+                        "\(direction) may have 1 segment and there is no mapper: memory that begins in the middle of "
+                            + "a page leaves a run shorter than a block"))
+            } else {
+                found.append(
+                    Diagnosis(
+                        .severalSegments,
+                        "\(direction) may have \(count == 0 ? "any number of" : "\(count)") segments and there is no "
+                            + "mapper: a task above \(options.pageByteCount) bytes has more than the one that a DEXT takes"
+                    ))
+            }
+        }
+        return found
+    }
+
+    private func dmaFaults() -> [Diagnosis] {
+        var found: [Diagnosis] = []
+        switch dma.segmentType {
+        case .kDMAOutputSegmentBig32, .kDMAOutputSegmentBig64:
+            found.append(
+                Diagnosis(.badDMASpecification, "segmentType is \(dma.segmentType) on a little-endian host"))
+        default: break
+        }
+        if dma.numAddressBits == 0 || dma.numAddressBits > 64 {
+            found.append(Diagnosis(.badDMASpecification, "numAddressBits is \(dma.numAddressBits)"))
+        }
+        return found
+    }
+
+    private func transferFaults(_ constraints: HBAConstraints) -> [Diagnosis] {
+        guard dma.maxTransferSize > 0 else {
+            return [Diagnosis(.maxTransferSizeTooSmall, "maxTransferSize is 0: no request can be sent")]
+        }
+        let reads = largestTask(
+            constraints.maximumSegmentCountRead, constraints.maximumSegmentByteCountRead,
+            constraints.maximumByteCountRead, constraints.maximumBlockCountRead)
+        let writes = largestTask(
+            constraints.maximumSegmentCountWrite, constraints.maximumSegmentByteCountWrite,
+            constraints.maximumByteCountWrite, constraints.maximumBlockCountWrite)
+        let largest = max(reads, writes)
+        guard dma.maxTransferSize < largest else { return [] }
+        return [
+            Diagnosis(
+                .maxTransferSizeTooSmall,
+                "maxTransferSize is \(dma.maxTransferSize), and the block layer sends up to \(largest) bytes at once: "
+                    + "raise it to \(largest)")
+        ]
+    }
+
+    /// The largest task that break-up yields: the smallest of the limits that exist.
+    private func largestTask(
+        _ segments: UInt64, _ segmentBytes: UInt64, _ bytes: UInt64, _ blocks: UInt64
+    ) -> UInt64 {
+        var largest = UInt64.max
+        if segments > 0 && segmentBytes > 0 { largest = min(largest, Self.product(segments, segmentBytes)) }
+        if bytes > 0 { largest = min(largest, bytes) }
+        if blocks > 0 { largest = min(largest, Self.product(blocks, blockByteCount)) }
+        return largest / blockByteCount * blockByteCount
+    }
+
+    private static func product(_ left: UInt64, _ right: UInt64) -> UInt64 {
+        let (product, overflow) = left.multipliedReportingOverflow(by: right)
+        return overflow ? .max : product
+    }
+}

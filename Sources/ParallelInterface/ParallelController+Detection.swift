@@ -1,0 +1,218 @@
+import Diagnostics
+import DriverHost
+import HardwareBus
+import SCSI
+import SCSIControllerDriverKit
+
+/// What is noted of a slot's task when it is sent, to judge the driver by when it comes back.
+struct SlotRecord: BitwiseCopyable {
+    /// The pins of the slot's DART window at that time: if they are the same at the end, the device saw nothing.
+    var pinCount: UInt16 = 0
+    /// The driver took the data itself, with UserGetDataBuffer.
+    var dataBufferWasTaken = false
+}
+
+/// Detectors of driver faults. None of them knows what the driver is: they compare what it says with what its device
+/// saw.
+extension ParallelController {
+    /// Notes a slot's state as its task is filled in.
+    func beginRecord(_ slot: UInt16) {
+        records[Int(slot)] = SlotRecord(pinCount: card.dart.pinCount(window: Int(slot)))
+        let response = slots.responses + Int(slot)
+        if response.pointee.version != 0 {
+            log.report(
+                .slotMisuse,
+                "response slot \(slot) was written while the framework owned it, after it was passed back")
+            response.pointee.version = 0
+        }
+    }
+
+    // MARK: Passing back
+
+    /// Whether the device works on the memory of any of these slots.
+    func deviceWorks(on indices: UnsafePointer<UInt16>, count: Int) -> Bool {
+        for index in 0..<count where Int(indices[index]) < pool.count {
+            if card.dart.isPinned(window: Int(indices[index])), pool.isWithDriver(indices[index]) {
+                log.report(
+                    .completedWhileDeviceWorks,
+                    "slot \(indices[index]) (\(describe(indices[index]))) was completed while a command for its memory "
+                        + "was still active in the device")
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Takes back those slots of a call that the device does not work on.
+    func completeThoseThatDeviceLeft(_ indices: UnsafePointer<UInt16>, count: Int) {
+        for index in 0..<count where !deviceWorks(on: indices + index, count: 1) {
+            let completion = pool.complete(indices + index, count: 1, route: .bundled)
+            if completion.refused != nil { report(completion, route: .bundled) }
+        }
+    }
+
+    /// Names what was wrong with slots that were passed back.
+    func report(_ completion: TaskSlots.Completion, route: TaskRoute) {
+        guard let (slot, state, owned) = completion.refused else { return }
+        guard let state else {
+            return log.report(.slotMisuse, "slot \(slot) was passed back; there are \(pool.count) slots")
+        }
+        let isOwned = state == .withDriver || state == .abandoned
+        switch (isOwned, owned, route) {
+        case (true, .single, _):
+            log.report(
+                .legacyTaskCompletedAsBundled,
+                "task \(taskIDs[Int(slot)]) arrived by UserProcessParallelTask and was passed back as slot \(slot)")
+        case (true, .bundled, _):
+            log.report(
+                .bundledActionCompletedAsLegacy,
+                "task \(taskIDs[Int(slot)]) arrived bundled in slot \(slot) and was completed with "
+                    + "ParallelTaskCompletion")
+        default:
+            let text = state == .completed ? "had been passed back already" : "belongs to the framework"
+            log.report(.slotMisuse, "slot \(slot) was completed; it \(text)")
+        }
+    }
+
+    // MARK: Responses
+
+    /// Compares a response with what the device saw of the task.
+    func judge(
+        _ response: UnsafePointer<SCSIUserParallelResponse>, of slot: UInt16, _ task: UnsafePointer<SCSITask>
+    ) {
+        guard task.pointee.serviceResponse == UInt8(kSCSIServiceResponse_TASK_COMPLETE) else { return }
+        switch UInt32(task.pointee.taskStatus) {
+        case kSCSITaskStatus_GOOD:
+            if response.pointee.fBytesTransferred != task.pointee.requestedTransferCount {
+                judgeTransferCount(response, slot, task)
+            }
+            if card.pinsCommands {
+                if card.dart.pinCount(window: Int(slot)) == records[Int(slot)].pinCount { reportUnseen(slot) }
+                if task.pointee.direction == .initiatorToTarget { findOvertakenWrite(slot) }
+            }
+        case kSCSITaskStatus_CHECK_CONDITION: judgeSense(response, slot)
+        default: break
+        }
+    }
+
+    private func judgeTransferCount(
+        _ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: UInt16, _ task: UnsafePointer<SCSITask>
+    ) {
+        let isTooMuch = response.pointee.fBytesTransferred > task.pointee.requestedTransferCount
+        // Others may answer with less than they were offered.
+        guard isTooMuch || range(of: slot) != nil else { return }
+        log.report(
+            .wrongTransferCount,
+            "\(describe(slot)) ended with GOOD and \(response.pointee.fBytesTransferred) of "
+                + "\(task.pointee.requestedTransferCount) bytes")
+    }
+
+    private func judgeSense(_ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: UInt16) {
+        if response.pointee.fSenseLength == 0 && properties.performsAutoSense {
+            log.report(
+                .badSenseData,
+                "\(describe(slot)) ended with CHECK CONDITION and no sense data, while UserDoesHBAPerformAutoSense is true"
+            )
+        } else if response.pointee.fSenseLength > 252 {
+            log.report(
+                .badSenseData, "\(describe(slot)) ended with \(response.pointee.fSenseLength) bytes of sense data")
+        }
+    }
+
+    /// The device never got the command that was reported as done.
+    private func reportUnseen(_ slot: UInt16) {
+        guard !records[Int(slot)].dataBufferWasTaken else { return }
+        let opcode = slots.commands[Int(slot)].fCommandDescriptorBlock.0
+        let isFlush = opcode == OperationCode.synchronizeCache10 || opcode == OperationCode.synchronizeCache16
+        if isFlush {
+            log.report(
+                .flushNotHonoured,
+                "\(describe(slot)) ended with GOOD, and the device has not seen it; it holds "
+                    + "\(card.dirtyByteCount(target: Int(slots.commands[Int(slot)].fTargetID))) bytes in its cache")
+        } else {
+            log.report(.writeNotExecuted, "\(describe(slot)) ended with GOOD, and the device has not seen it")
+        }
+    }
+
+    /// A write has ended: no older write to the same blocks may be waiting for the device in the driver.
+    private func findOvertakenWrite(_ slot: UInt16) {
+        guard let range = range(of: slot) else { return }
+        pool.forEachOlder(than: slot) { older in
+            guard slots.commands[Int(older)].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget,
+                card.dart.pinCount(window: Int(older)) == records[Int(older)].pinCount,
+                slots.commands[Int(older)].fTargetID == slots.commands[Int(slot)].fTargetID,
+                let other = self.range(of: older), other.overlaps(range)
+            else { return }
+            log.report(
+                .overlappingWritesReordered,
+                "\(describe(slot)) ended while the earlier \(describe(older)) to the same blocks has not been begun")
+        }
+    }
+
+    // MARK: The device
+
+    /// The device was given an address that it must not use.
+    func reportDARTFault(_ address: DART.BusAddress, byteCount: Int, deviceWrites: Bool) {
+        let text =
+            "the device tried to \(deviceWrites ? "write" : "read") \(byteCount) bytes at bus address "
+            + "0x\(String(address, radix: 16))"
+        guard let window = card.dart.window(of: address), window < pool.count else {
+            return log.report(.dartFault, "\(text), which no task has")
+        }
+        if records[window].dataBufferWasTaken {
+            return log.report(
+                .dataBufferOutsideTask, "\(text), of task \(taskIDs[window]) whose data went to UserGetDataBuffer")
+        }
+        let command = slots.commands[window]
+        log.report(
+            .dartFault,
+            "\(text); task \(taskIDs[window]) has \(command.fRequestedTransferCount) bytes at "
+                + "0x\(String(command.fBufferIOVMAddr, radix: 16))")
+    }
+
+    package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
+        guard let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
+            slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
+        else { return nil }
+        records[Int(slot)].dataBufferWasTaken = true
+        card.dart.unmap(window: Int(slot))
+        return IOBufferMemoryDescriptor(
+            borrowing: UnsafeMutableRawBufferPointer(
+                start: buffer, count: Int(slots.commands[Int(slot)].fRequestedTransferCount)))
+    }
+
+    // MARK: Words
+
+    /// The blocks that a slot's READ or WRITE names, or nil for another command.
+    func range(of slot: UInt16) -> Range<UInt64>? {
+        let cdb = self.cdb(of: slot)
+        let lba: UInt64
+        let count: UInt64
+        switch cdb.operationCode {
+        case OperationCode.read10, OperationCode.write10:
+            lba = UInt64(cdb.load(2, as: UInt32.self))
+            count = UInt64(cdb.load(7, as: UInt16.self))
+        case OperationCode.read16, OperationCode.write16:
+            lba = cdb.load(2, as: UInt64.self)
+            count = UInt64(cdb.load(10, as: UInt32.self))
+        default: return nil
+        }
+        return lba..<lba &+ count
+    }
+
+    private func cdb(of slot: UInt16) -> CommandDescriptorBlock {
+        let command = slots.commands + Int(slot)
+        // SAFETY: both are 16 bytes without padding.
+        return CommandDescriptorBlock(
+            bytes: unsafeBitCast(command.pointee.fCommandDescriptorBlock, to: InlineArray<16, UInt8>.self),
+            byteCount: command.pointee.fCommandSize)
+    }
+
+    /// "WRITE(10) of 8 blocks at LBA 24 (task 3, target 0)".
+    func describe(_ slot: UInt16) -> String {
+        let cdb = cdb(of: slot)
+        let name = OperationCode.name(of: cdb.operationCode) ?? "operation 0x\(String(cdb.operationCode, radix: 16))"
+        let blocks = range(of: slot).map { " of \($0.count) blocks at LBA \($0.lowerBound)" } ?? ""
+        return "\(name)\(blocks) (task \(taskIDs[Int(slot)]), target \(slots.commands[Int(slot)].fTargetID))"
+    }
+}

@@ -1,0 +1,67 @@
+import DriverHost
+import SCSIControllerDriverKit
+
+/// The target table.
+extension ParallelController {
+    package func attach(_ owner: any SCSITaskOwner, targetID: UInt8) {
+        targetLock.withLock { owners[Int(targetID)] = owner }
+    }
+
+    func owner(of targetID: UInt8) -> (any SCSITaskOwner)? {
+        targetLock.withLock { owners[Int(targetID)] }
+    }
+
+    package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
+        let status = enterTarget(targetID)
+        return targetCreated(targetID, status) ? kIOReturnSuccess : status == kIOReturnSuccess ? kIOReturnError : status
+    }
+
+    /// Everything that precedes the probe.
+    private func enterTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        guard targetID != self.properties.initiatorID else {
+            log.report(.targetIsInitiator, "target \(targetID) has the ID that UserReportInitiatorIdentifier reported")
+            return kIOReturnBadArgument
+        }
+        guard targetID <= self.properties.highestDeviceID, targetID < 256 else {
+            log.report(
+                .targetAboveHighestID,
+                "target \(targetID) is above the reported highest ID \(self.properties.highestDeviceID): its completions "
+                    + "could never be matched")
+            return kIOReturnBadArgument
+        }
+        let isNew = targetLock.withLock { createdTargets.insert(targetID).inserted }
+        guard isNew else {
+            let wasScanned = targetLock.withLock { scannedTargets.contains(targetID) }
+            log.report(
+                .targetCreatedTwice,
+                "target \(targetID) exists already, made by \(wasScanned ? "the kernel's scan" : "an earlier call")")
+            return kIOReturnExclusiveAccess
+        }
+        let status = host.initializeTarget(targetID)
+        guard status == kIOReturnSuccess else {
+            _ = targetLock.withLock { createdTargets.remove(targetID) }
+            return status
+        }
+        return kIOReturnSuccess
+    }
+
+    package func isTargetPresent(_ targetID: SCSIDeviceIdentifier) -> Bool {
+        targetLock.withLock { createdTargets.contains(targetID) }
+    }
+
+    /// Forgets a target: tasks for it fail from now on, those that the driver has come back as they will.
+    package func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        targetLock.withLock {
+            guard createdTargets.remove(targetID) != nil else { return kIOReturnBadArgument }
+            return kIOReturnSuccess
+        }
+    }
+
+    /// What the kernel does for a driver that does not manage its devices: tries every ID.
+    func scanTargets() {
+        for targetID in 0...min(properties.highestDeviceID, 255) where targetID != properties.initiatorID {
+            targetLock.withLock { _ = scannedTargets.insert(targetID) }
+            _ = createTarget(targetID, properties: [:])
+        }
+    }
+}
