@@ -6,6 +6,7 @@ import RAID
 import RAIDController
 import RAIDControllerInterface
 import SCSI
+import Synchronization
 import Testing
 
 /// A card over an array in a temporary directory, driven through its registers as a driver would.
@@ -96,17 +97,29 @@ final class CardFixture {
 
     /// Rings the doorbell and runs the card until so many commands are answered.
     func run(_ count: Int = 1) -> [RAIDCompletionDescriptor] {
-        card.writeRegister(RAIDControllerRegister.submissionTail, tail)
+        ring()
         var answers: [RAIDCompletionDescriptor] = []
         while answers.count < count {
             if !card.run(lane: lane) && card.hasOutstandingWork(lane: lane) {
                 card.wait(lane: lane, orReadable: -1)
             }
-            while completions.load(as: UInt32.self) != head {
-                let entry = completions + 64 + Int(head) % Self.ringCapacity * 64
-                answers.append(entry.load(as: RAIDCompletionDescriptor.self))
-                head += 1
-            }
+            answers += takeAnswers()
+        }
+        return answers
+    }
+
+    /// Rings the doorbell.
+    func ring() { card.writeRegister(RAIDControllerRegister.submissionTail, tail) }
+
+    /// Takes the answers that are in the completion ring.
+    func takeAnswers() -> [RAIDCompletionDescriptor] {
+        var answers: [RAIDCompletionDescriptor] = []
+        let tail = completions.load(as: UInt32.self)
+        atomicMemoryFence(ordering: .acquiring)
+        while tail != head {
+            let entry = completions + 64 + Int(head) % Self.ringCapacity * 64
+            answers.append(entry.load(as: RAIDCompletionDescriptor.self))
+            head += 1
         }
         return answers
     }

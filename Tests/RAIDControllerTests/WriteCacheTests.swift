@@ -4,6 +4,7 @@ import RAID
 import RAIDController
 import RAIDControllerInterface
 import SCSI
+import Synchronization
 import Testing
 
 extension CardFixture {
@@ -197,6 +198,27 @@ struct WriteCacheTests {
             #expect(dropped == 0 || dropped == 8192)
             #expect(fixture.read(lba: 3, blocks: 16) == Array(repeating: dropped == 0 ? value : value - 1, count: 16))
         }
+    }
+
+    @Test("a flush whose data a power cut drops fails")
+    func powerCutDuringFlush() throws {
+        let fixture = try fixture(byteCount: 1 << 20)
+        for index in 0..<100 { #expect(fixture.write(1, lba: UInt64(index * 16), blocks: 8) == nil) }
+        fixture.post(.synchronizeCache10, tag: 1)
+        fixture.post(.testUnitReady, tag: 2)
+        // The second command is answered while the first one waits.
+        let card = fixture.card
+        let dropped = Mutex<UInt64>(0)
+        card.interruptHandler = { dropped.withLock { $0 += card.powerCut() } }
+        let answers = fixture.run(2)
+        card.interruptHandler = nil
+        #expect(answers.map(\.tag) == [2, 1])
+        #expect(fixture.sense(answers[1]) == .writeError)
+        #expect(dropped.withLock { $0 } == 100 * 4096)
+        // What was on its way has arrived.
+        let left = (0..<100).filter { fixture.read(lba: UInt64($0 * 16), blocks: 8) == Array(repeating: 1, count: 8) }
+        #expect(left.count == 16)
+        #expect(fixture.flush() == nil)
     }
 
     @Test("a destage that fails keeps its data, and fails who needs it")
