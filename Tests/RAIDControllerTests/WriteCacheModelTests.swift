@@ -1,4 +1,5 @@
 import Glibc
+import Members
 import Platform
 import RAID
 import SCSI
@@ -11,10 +12,11 @@ struct WriteCacheModelTests {
 
     @Test(
         "two users on two lanes, and power cuts", .timeLimit(.minutes(2)), arguments: [RAIDLevel.raid0, .raid5],
-        [2, 5, 24, 128, 1024])
+        [2, 5, 24, 200])
     func users(level: RAIDLevel, pages: Int) throws {
         print("write cache of \(pages) pages, RAID \(level.rawValue): seed \(Self.seed)")
-        var fixture: CardFixture? = try CardFixture(level: level, members: 3, writeCacheByteCount: pages * 4096)
+        var fixture: CardFixture? = try CardFixture(
+            level: level, members: 3, engine: MemberEngineKind.detect(), writeCacheByteCount: pages * 4096)
         let directory = fixture!.directory
         fixture!.removesDirectory = false
         let users = try use(fixture!)
@@ -34,8 +36,8 @@ struct WriteCacheModelTests {
         let users = [fixture.lane, otherLane].enumerated().map { user, lane in
             CacheModel(driver, user: user, lane: lane, cuts: cuts, seed: Self.seed)
         }
-        let first = try OSThread(name: "first user") { users[0].run(batches: 400) }
-        let second = try OSThread(name: "second user") { users[1].run(batches: 400) }
+        let first = try OSThread(name: "first user") { users[0].run(batches: 250) }
+        let second = try OSThread(name: "second user") { users[1].run(batches: 250) }
         for _ in 0..<20 {
             usleep(10_000)
             cuts.begun.add(1, ordering: .sequentiallyConsistent)
