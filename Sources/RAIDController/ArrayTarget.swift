@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Threads: any; the planner only under `plannerLock`.
 package final class ArrayTarget: @unchecked Sendable {
-    // SAFETY: `planner` is used under `plannerLock`; `index` and `fileBase` are set before the card runs.
+    // SAFETY: `planner` is used under `plannerLock`; `index`, `fileBase` and `cache` are set before the card runs.
     package let array: OpenedArray
     package let geometry: ArrayGeometry
     /// Descriptors by role; -1 for a missing member.
@@ -18,6 +18,8 @@ package final class ArrayTarget: @unchecked Sendable {
     let disk: DirectAccessTarget
     let plannerLock = Lock()
     let planner: RAIDPlanner
+    /// Nil when writes go to the members at once.
+    private(set) var cache: WriteCache?
     /// False once a member is missing: then reads need the planner.
     let isHealthy: Atomic<Bool>
     private(set) var index = 0
@@ -45,15 +47,22 @@ package final class ArrayTarget: @unchecked Sendable {
         memory = .allocate(byteCount: zeroByteCount + scratchByteCount, alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0, count: zeroByteCount)
         planner = RAIDPlanner(
-            geometry: geometry, requestCapacity: commandCapacity, scratch: memory + zeroByteCount,
+            geometry: geometry, requestCapacity: commandCapacity + WriteCache.runCapacity,
+            scratch: memory + zeroByteCount,
             zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil)
     }
 
     deinit { memory.deallocate() }
 
-    func attach(index: Int, fileBase: Int) {
+    /// Puts the array behind a card.
+    /// - Parameter writeCacheByteCount: what the card has for the array's writes; 0 for none.
+    func attach(index: Int, fileBase: Int, writeCacheByteCount: Int) {
         self.index = index
         self.fileBase = fileBase
+        guard !array.isReadOnly else { return }
+        cache = WriteCache(
+            byteCount: writeCacheByteCount, stripeByteCount: geometry.stripeByteCount,
+            commandCapacity: RAIDController.commandCapacity)
     }
 
     /// A member operation failed. RAID 5 goes on without the member, as soon as the others know of it; RAID 0 has

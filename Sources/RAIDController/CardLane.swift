@@ -21,6 +21,12 @@ final class CardLane {
     var jobsDone: [UInt64] = []
     /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
+    /// Destage runs that a cache started and that are to be requested.
+    var destages: [Int] = []
+    /// Commands of one array that waited for its cache and can go on.
+    var resumed: [UInt32] = []
+    /// Whether commands of that array can go on, in `resumed` or starved.
+    var canResume = false
     /// Command completions that go to the ring together, and the table entries that they free.
     var finished: [RAIDCompletionDescriptor] = []
     var finishedNumbers: [UInt32] = []
@@ -32,6 +38,8 @@ final class CardLane {
         requests.reserveCapacity(64)
         jobsDone.reserveCapacity(64)
         staged.reserveCapacity(1024)
+        destages.reserveCapacity(WriteCache.runCapacity)
+        resumed.reserveCapacity(256)
         finished.reserveCapacity(256)
         finishedNumbers.reserveCapacity(256)
     }

@@ -13,7 +13,10 @@ struct CardCommand {
     }
 
     var kind = Kind.direct
-    var isWrite = false
+    /// What it does with the array's bytes.
+    var operation = ArrayRequest.Operation.read
+    var forceUnitAccess = false
+    var mayPunch = false
     /// The driver's name for it.
     var tag: UInt32 = 0
     var targetID: UInt16 = 0
@@ -24,12 +27,16 @@ struct CardCommand {
     /// The array's bytes that it is about.
     var byteOffset: UInt64 = 0
     var byteCount: UInt64 = 0
+    /// When it reached the array's write cache, by the cache's clock; 0 before.
+    var arrival: UInt64 = 0
     var memory: UnsafeMutableRawPointer?
     /// For `.verify` with byte check: what the initiator sent.
     var expected: UnsafeRawPointer?
     /// Outstanding member I/Os of a direct command.
     var remaining: UInt32 = 0
     var status = ArrayStatus.done
+
+    var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
 }
 
 /// The commands in the card, by number. Numbers are what planners and engines carry around.

@@ -67,30 +67,28 @@ extension RAIDController {
         case .read(let lba, let blockCount):
             setRange(command, lba, blockCount, target)
             command.pointee.dataByteCount = command.pointee.byteCount
-            read(number, target, lane)
+            begin(number, target, lane)
         case .write(let lba, let blockCount, let forceUnitAccess):
             setRange(command, lba, blockCount, target)
             command.pointee.dataByteCount = command.pointee.byteCount
-            command.pointee.isWrite = true
-            var request = arrayRequest(.write, number)
-            request.forceUnitAccess = forceUnitAccess
-            submit(request, number, target, lane)
+            command.pointee.operation = .write
+            command.pointee.forceUnitAccess = forceUnitAccess
+            begin(number, target, lane)
         case .synchronizeCache:
             if target.array.isReadOnly { return finish(number, lane, sense: nil) }
-            command.pointee.isWrite = true
-            submit(ArrayRequest(.flush, tag: number), number, target, lane)
+            command.pointee.operation = .flush
+            begin(number, target, lane)
         case .zero(let lba, let blockCount, let mayUnmap):
             setRange(command, lba, blockCount, target)
-            command.pointee.isWrite = true
-            var request = arrayRequest(.zero, number)
-            request.mayPunch = mayUnmap
-            submit(request, number, target, lane)
+            command.pointee.operation = .zero
+            command.pointee.mayPunch = mayUnmap
+            begin(number, target, lane)
         case .verify(let lba, let blockCount, let comparesData):
             setRange(command, lba, blockCount, target)
             command.pointee.expected = comparesData ? command.pointee.memory.map { UnsafeRawPointer($0) } : nil
             command.pointee.memory = .allocate(byteCount: Int(command.pointee.byteCount), alignment: 4096)
             command.pointee.kind = .verify
-            submit(arrayRequest(.read, number), number, target, lane)
+            begin(number, target, lane)
         }
     }
 
@@ -102,19 +100,22 @@ extension RAIDController {
         command.pointee.byteCount = blockCount * blockByteCount
     }
 
-    private func arrayRequest(_ operation: ArrayRequest.Operation, _ number: UInt32) -> ArrayRequest {
-        let command = commands[number]
-        return ArrayRequest(
-            operation, byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount,
-            memory: command.pointee.memory, tag: number)
+    /// Starts a command that is about the array's bytes, past the write cache if there is one.
+    private func begin(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+        if let cache = target.cache {
+            _ = admit(number, isStarved: false, cache, target, lane)
+        } else {
+            start(number, target, lane)
+        }
     }
 
-    /// Reads of a sound array need no planner and no lock: each extent goes to its member.
-    private func read(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+    /// Starts what a command does with the members. Plain reads of a sound array need no planner and no lock: each
+    /// extent goes to its member.
+    func start(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
         let command = commands[number]
-        guard target.isHealthy.load(ordering: .acquiring) else {
-            return submit(arrayRequest(.read, number), number, target, lane)
-        }
+        guard command.pointee.operation == .read, command.pointee.kind == .direct,
+            target.isHealthy.load(ordering: .acquiring)
+        else { return submit(number, lane) }
         let memory = command.pointee.memory!
         let token = Token.direct(array: target.index, command: number)
         target.geometry.forEachExtent(
@@ -128,15 +129,21 @@ extension RAIDController {
         }
     }
 
-    private func submit(_ request: ArrayRequest, _ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
-        if commands[number].pointee.kind == .direct { commands[number].pointee.kind = .planned }
+    private func submit(_ number: UInt32, _ lane: CardLane) {
+        let command = commands[number]
+        if command.pointee.kind == .direct { command.pointee.kind = .planned }
+        var request = ArrayRequest(
+            command.pointee.operation, byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount,
+            memory: command.pointee.memory, tag: number)
+        request.forceUnitAccess = command.pointee.forceUnitAccess
+        request.mayPunch = command.pointee.mayPunch
         lane.requests.append(request)
     }
 
     /// Submits again, through the planner, a direct read that met a failed member.
-    func reread(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+    func reread(_ number: UInt32, _ lane: CardLane) {
         commands[number].pointee.status = .done
-        submit(arrayRequest(.read, number), number, target, lane)
+        submit(number, lane)
     }
 
     // MARK: Answers
@@ -176,7 +183,7 @@ extension RAIDController {
             switch status {
             case .done: nil
             case .noSpace: .spaceAllocationFailed
-            case .failed: command.pointee.isWrite ? .writeError : .unrecoveredReadError
+            case .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
             }
         if command.pointee.kind == .verify {
             let memory = command.pointee.memory!

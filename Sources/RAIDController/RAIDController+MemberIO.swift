@@ -21,12 +21,14 @@ enum Token {
 extension RAIDController {
     /// Gives the gathered requests to the array's planner and starts the gathered member I/Os, all in one submission.
     func flushStaged(_ lane: CardLane, _ target: ArrayTarget) {
-        if !lane.requests.isEmpty {
+        if lane.canResume { resumeCommands(lane, target) }
+        while !lane.requests.isEmpty {
             target.plannerLock.withLock {
                 for request in lane.requests { target.planner.submit(request, into: &lane.output) }
             }
             lane.requests.removeAll(keepingCapacity: true)
             execute(lane, target)
+            if lane.canResume { resumeCommands(lane, target) }
         }
         start(lane, target)
     }
@@ -80,7 +82,7 @@ extension RAIDController {
         if completion.status != .done { command.pointee.status = .failed }
         guard command.pointee.remaining == 0 else { return }
         if command.pointee.status == .failed && target.geometry.level == .raid5 {
-            reread(number, target, lane)
+            reread(number, lane)
         } else {
             finish(number, lane, status: command.pointee.status)
         }
@@ -96,7 +98,13 @@ extension RAIDController {
                 io.token = Token.planned(array: target.index, io.token)
                 lane.staged.append(io)
             }
-            for finished in lane.output.finished { finish(finished.tag, lane, status: finished.status) }
+            for finished in lane.output.finished {
+                if finished.tag < Self.commandCapacity {
+                    finish(finished.tag, lane, status: finished.status)
+                } else {
+                    endDestage(finished, lane, target)
+                }
+            }
             swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
             if rejected.isEmpty && lane.jobsDone.isEmpty { return }

@@ -30,7 +30,11 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     ///   - dart: the IOMMU between the card and memory.
     ///   - engine: how lanes execute member I/O.
     ///   - laneCount: lanes at most.
-    package init(arrays: [ArrayTarget], dart: DART, engine: MemberEngineKind, laneCount: Int) {
+    ///   - writeCacheByteCount: the volatile write-back cache, bytes, in equal shares for the arrays; 0 (or shares below
+    ///     two pages of 4 KiB) for none. As much again, at most, is taken to gather what goes to the members.
+    package init(
+        arrays: [ArrayTarget], dart: DART, engine: MemberEngineKind, laneCount: Int, writeCacheByteCount: Int = 0
+    ) {
         precondition(arrays.count <= 62, "the card has room for 62 targets")
         self.arrays = arrays
         self.engine = engine
@@ -41,7 +45,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         super.init(dart: dart)
         var fileBase = 0
         for (index, array) in arrays.enumerated() {
-            array.attach(index: index, fileBase: fileBase)
+            array.attach(
+                index: index, fileBase: fileBase, writeCacheByteCount: writeCacheByteCount / arrays.count)
             fileBase += array.files.count
         }
     }

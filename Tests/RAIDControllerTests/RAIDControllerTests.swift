@@ -6,12 +6,14 @@ import RAID
 import RAIDController
 import RAIDControllerInterface
 import SCSI
+import Synchronization
 import Testing
 
 /// A card over an array in a temporary directory, driven through its registers as a driver would.
 final class CardFixture {
     static let ringCapacity = 64
     let directory: String
+    var removesDirectory = true
     let array: OpenedArray
     let card: RAIDController
     let lane: Int
@@ -23,17 +25,27 @@ final class CardFixture {
     private var head: UInt32 = 0
     static let dataByteCount = 4 << 20
 
-    init(level: RAIDLevel, members: Int, engine: MemberEngineKind = .threads) throws {
+    convenience init(
+        level: RAIDLevel, members: Int, engine: MemberEngineKind = .threads, writeCacheByteCount: Int = 0
+    ) throws {
         var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-        directory = String(cString: mkdtemp(&template)!)
+        let directory = String(cString: mkdtemp(&template)!)
         _ = try ArrayStore.create(
             directory: directory,
             plan: ArrayStore.Plan(
                 level: level, memberCount: members, byteCount: 8 << 20, chunkByteCount: 65536, name: "card"),
             force: false)
+        try self.init(opening: directory, engine: engine, writeCacheByteCount: writeCacheByteCount)
+    }
+
+    /// A card over an array that is there.
+    init(opening directory: String, engine: MemberEngineKind = .threads, writeCacheByteCount: Int = 0) throws {
+        self.directory = directory
         array = try ArrayStore.open(directory: directory, readOnly: false)
         let dart = DART(windowCount: 8, reservedCount: 1)
-        card = RAIDController(arrays: [ArrayTarget(array: array)], dart: dart, engine: engine, laneCount: 4)
+        card = RAIDController(
+            arrays: [ArrayTarget(array: array)], dart: dart, engine: engine, laneCount: 4,
+            writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
         data.initializeMemory(as: UInt8.self, repeating: 0, count: Self.dataByteCount)
@@ -50,8 +62,10 @@ final class CardFixture {
 
     deinit {
         card.releaseLane(lane)
-        for role in 0..<array.geometry.memberCount { unlink("\(directory)/member-\(role).img") }
-        rmdir(directory)
+        if removesDirectory {
+            for role in 0..<array.geometry.memberCount { unlink("\(directory)/member-\(role).img") }
+            rmdir(directory)
+        }
         data.deallocate()
         submissions.deallocate()
         completions.deallocate()
@@ -83,17 +97,29 @@ final class CardFixture {
 
     /// Rings the doorbell and runs the card until so many commands are answered.
     func run(_ count: Int = 1) -> [RAIDCompletionDescriptor] {
-        card.writeRegister(RAIDControllerRegister.submissionTail, tail)
+        ring()
         var answers: [RAIDCompletionDescriptor] = []
         while answers.count < count {
             if !card.run(lane: lane) && card.hasOutstandingWork(lane: lane) {
                 card.wait(lane: lane, orReadable: -1)
             }
-            while completions.load(as: UInt32.self) != head {
-                let entry = completions + 64 + Int(head) % Self.ringCapacity * 64
-                answers.append(entry.load(as: RAIDCompletionDescriptor.self))
-                head += 1
-            }
+            answers += takeAnswers()
+        }
+        return answers
+    }
+
+    /// Rings the doorbell.
+    func ring() { card.writeRegister(RAIDControllerRegister.submissionTail, tail) }
+
+    /// Takes the answers that are in the completion ring.
+    func takeAnswers() -> [RAIDCompletionDescriptor] {
+        var answers: [RAIDCompletionDescriptor] = []
+        let tail = completions.load(as: UInt32.self)
+        atomicMemoryFence(ordering: .acquiring)
+        while tail != head {
+            let entry = completions + 64 + Int(head) % Self.ringCapacity * 64
+            answers.append(entry.load(as: RAIDCompletionDescriptor.self))
+            head += 1
         }
         return answers
     }

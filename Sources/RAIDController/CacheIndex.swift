@@ -1,0 +1,49 @@
+/// Finds a cache's pages by their numbers: chained hashing of fixed size.
+struct CacheIndex {
+    private let pages: UnsafeMutablePointer<CachePage>
+    private let heads: UnsafeMutablePointer<Int32>
+    private let shift: UInt64
+
+    init(pages: UnsafeMutablePointer<CachePage>, pageCount: Int) {
+        self.pages = pages
+        var bits = 1
+        while 1 << bits < pageCount * 2 { bits += 1 }
+        heads = .allocate(capacity: 1 << bits)
+        heads.initialize(repeating: CachePage.none, count: 1 << bits)
+        shift = UInt64(64 - bits)
+    }
+
+    func deallocate() { heads.deallocate() }
+
+    /// Fibonacci hashing: neighbouring pages land far apart.
+    private func head(_ number: UInt64) -> UnsafeMutablePointer<Int32> {
+        heads + Int((number &* 0x9E37_79B9_7F4A_7C15) >> shift)
+    }
+
+    /// The page's index, or none.
+    func find(_ number: UInt64) -> Int32 {
+        var index = head(number).pointee
+        while index != CachePage.none && pages[Int(index)].number != number {
+            index = pages[Int(index)].nextInIndex
+        }
+        return index
+    }
+
+    func insert(_ index: Int32) {
+        let head = head(pages[Int(index)].number)
+        pages[Int(index)].nextInIndex = head.pointee
+        head.pointee = index
+    }
+
+    func remove(_ index: Int32) {
+        let head = head(pages[Int(index)].number)
+        let next = pages[Int(index)].nextInIndex
+        if head.pointee == index {
+            head.pointee = next
+        } else {
+            var previous = head.pointee
+            while pages[Int(previous)].nextInIndex != index { previous = pages[Int(previous)].nextInIndex }
+            pages[Int(previous)].nextInIndex = next
+        }
+    }
+}

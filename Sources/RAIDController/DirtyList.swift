@@ -1,0 +1,37 @@
+/// A cache's dirty pages that are not being destaged, in the order in which they became dirty.
+struct DirtyList {
+    private let pages: UnsafeMutablePointer<CachePage>
+    private(set) var first = CachePage.none
+    private var last = CachePage.none
+
+    init(pages: UnsafeMutablePointer<CachePage>) { self.pages = pages }
+
+    /// Takes a page in at its place. New pages come last; one whose destage failed is older, and mostly among the
+    /// first.
+    mutating func insert(_ index: Int32) {
+        let dirtyAt = pages[Int(index)].dirtyAt
+        if last == CachePage.none || pages[Int(last)].dirtyAt <= dirtyAt {
+            link(index, after: last, before: CachePage.none)
+        } else {
+            var next = first
+            while pages[Int(next)].dirtyAt <= dirtyAt { next = pages[Int(next)].next }
+            link(index, after: pages[Int(next)].previous, before: next)
+        }
+        pages[Int(index)].isListed = true
+    }
+
+    mutating func remove(_ index: Int32) {
+        join(pages[Int(index)].previous, pages[Int(index)].next)
+        pages[Int(index)].isListed = false
+    }
+
+    private mutating func link(_ index: Int32, after previous: Int32, before next: Int32) {
+        join(previous, index)
+        join(index, next)
+    }
+
+    private mutating func join(_ left: Int32, _ right: Int32) {
+        if left == CachePage.none { first = right } else { pages[Int(left)].next = right }
+        if right == CachePage.none { last = left } else { pages[Int(right)].previous = left }
+    }
+}

@@ -1,0 +1,65 @@
+import RAID
+
+/// The volatile write-back cache, as the card's commands meet it.
+extension RAIDController {
+    /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
+    package func dirtyByteCount(target: Int) -> UInt64 { arrays[target].cache?.dirtyByteCount ?? 0 }
+
+    /// Drops what the write caches of all arrays hold, as a loss of power does, so that what survives one can be
+    /// examined. What is on its way to the members at that moment may arrive there; a SYNCHRONIZE CACHE that waits for
+    /// dropped data fails. Afterwards the caches are empty and go on working. Any thread, also while commands run.
+    /// - Returns: bytes dropped.
+    package func powerCut() -> UInt64 { arrays.reduce(0) { $0 + ($1.cache?.powerCut() ?? 0) } }
+
+    /// Lets the cache decide what becomes of a command, and starts the destages that this takes.
+    /// - Returns: false when the command waits for room or for a destage run.
+    func admit(
+        _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ target: ArrayTarget, _ lane: CardLane
+    ) -> Bool {
+        // A command that waits belongs to the lane that resumes it, perhaps before this call returns.
+        let verdict = cache.admit(number, commands[number], isStarved: isStarved, started: &lane.destages)
+        for run in lane.destages {
+            lane.requests.append(cache.request(ofRun: run, tag: UInt32(Self.commandCapacity + run)))
+        }
+        lane.destages.removeAll(keepingCapacity: true)
+        switch verdict {
+        case .run: start(number, target, lane)
+        case .copyIn(let first): copy(number, first, isWrite: true, cache, lane)
+        case .copyOut(let first): copy(number, first, isWrite: false, cache, lane)
+        case .waits: break
+        case .starves: return false
+        case .failed(let status): finish(number, lane, status: status)
+        }
+        return true
+    }
+
+    private func copy(_ number: UInt32, _ first: Int32, isWrite: Bool, _ cache: WriteCache, _ lane: CardLane) {
+        let command = commands[number]
+        let sectors = command.pointee.sectors
+        cache.copy(sectors, command.pointee.memory!, first: first, isWrite: isWrite)
+        if cache.endCopy(sectors, first: first, isWrite: isWrite, resuming: &lane.resumed) { lane.canResume = true }
+        finish(number, lane, sense: nil)
+    }
+
+    /// A destage ended: an array request whose tag is above those of the commands.
+    func endDestage(_ finished: FinishedRequest, _ lane: CardLane, _ target: ArrayTarget) {
+        let run = Int(finished.tag) - Self.commandCapacity
+        if target.cache!.endRun(run, finished.status, resuming: &lane.resumed) { lane.canResume = true }
+    }
+
+    /// Goes on with commands that waited for pages which this lane gave up, then with starved ones, oldest first,
+    /// until one still finds no room.
+    func resumeCommands(_ lane: CardLane, _ target: ArrayTarget) {
+        guard let cache = target.cache else { return }
+        while lane.canResume {
+            lane.canResume = false
+            var next = 0
+            while next < lane.resumed.count {
+                _ = admit(lane.resumed[next], isStarved: false, cache, target, lane)
+                next += 1
+            }
+            lane.resumed.removeAll(keepingCapacity: true)
+            while let number = cache.nextStarved(), admit(number, isStarved: true, cache, target, lane) {}
+        }
+    }
+}

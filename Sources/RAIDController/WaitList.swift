@@ -1,0 +1,28 @@
+/// A queue of waiting commands, linked through one array that all queues of a cache share: a command waits in one
+/// queue at a time.
+struct WaitList: BitwiseCopyable {
+    private static let none = UInt32.max
+    private var first = WaitList.none
+    private var last = WaitList.none
+
+    var isEmpty: Bool { first == Self.none }
+
+    mutating func append(_ number: UInt32, links: UnsafeMutablePointer<UInt32>) {
+        links[Int(number)] = Self.none
+        if isEmpty { first = number } else { links[Int(last)] = number }
+        last = number
+    }
+
+    mutating func prepend(_ number: UInt32, links: UnsafeMutablePointer<UInt32>) {
+        links[Int(number)] = first
+        if isEmpty { last = number }
+        first = number
+    }
+
+    mutating func popFirst(links: UnsafeMutablePointer<UInt32>) -> UInt32? {
+        guard !isEmpty else { return nil }
+        let number = first
+        first = links[Int(number)]
+        return number
+    }
+}

@@ -1,0 +1,170 @@
+import RAID
+
+/// What a command has to do with the cache before it can run, or instead.
+extension WriteCache {
+    /// Looks at a command that arrived, or one that waited.
+    /// - Parameters:
+    ///   - number: the command's.
+    ///   - isStarved: it comes from the front of the starved, and goes back there if need be.
+    ///   - started: takes destage runs that are to be requested, whatever becomes of the command.
+    func admit(
+        _ number: UInt32, _ command: UnsafeMutablePointer<CardCommand>, isStarved: Bool, started: inout [Int]
+    ) -> Verdict {
+        lock.withLock {
+            if command.pointee.arrival == 0 { command.pointee.arrival = clock }
+            let mark = command.pointee.arrival
+            var verdict: Verdict
+            switch command.pointee.operation {
+            case .flush where mark < cutAt:
+                // What it was to make durable may be gone.
+                verdict = .failed(.failed)
+            case .flush: verdict = settle(.everything, number, mark, &started)
+            case .write where isCacheable(command):
+                verdict = take(command.pointee.sectors, number, isStarved, mark, &started)
+            case .read where command.pointee.kind != .verify:
+                verdict = serve(command.pointee.sectors) ?? settle(command.pointee.sectors, number, mark, &started)
+            case .read, .write, .zero: verdict = settle(command.pointee.sectors, number, mark, &started)
+            }
+            guard case .starves = verdict else { return verdict }
+            if isStarved { starved.prepend(number, links: links) } else { starved.append(number, links: links) }
+            return verdict
+        }
+    }
+
+    /// The first of those that wait for room or for a run, if any.
+    func nextStarved() -> UInt32? { lock.withLock { starved.popFirst(links: links) } }
+
+    private func isCacheable(_ command: UnsafeMutablePointer<CardCommand>) -> Bool {
+        !command.pointee.forceUnitAccess && command.pointee.byteCount <= writeByteCountMax
+    }
+
+    // MARK: Writes
+
+    /// Gives a write its pages, or makes room for them.
+    private func take(
+        _ sectors: SectorRange, _ number: UInt32, _ isStarved: Bool, _ mark: UInt64, _ started: inout [Int]
+    ) -> Verdict {
+        var missing = 0
+        for pageNumber in sectors.firstPage...sectors.lastPage {
+            let page = index.find(pageNumber)
+            if page == CachePage.none {
+                missing += 1
+            } else if pages[Int(page)].use != .resting {
+                return wait(number, for: page)
+            }
+        }
+        // Room belongs to those who waited longest for it.
+        if missing > 0 && !isStarved && !starved.isEmpty { return .starves }
+        if missing > freeCount { return makeRoom(missing - freeCount, mark, &started) }
+        return .copyIn(first: chain(sectors))
+    }
+
+    /// Destages the oldest pages, at least so many that a write finds room and some more for the next ones.
+    private func makeRoom(_ count: Int, _ mark: UInt64, _ started: inout [Int]) -> Verdict {
+        let goal = max(count, pageCount / 8)
+        var failure = ArrayStatus.done
+        var page = dirtyList.first
+        while destagingCount < goal, page != CachePage.none {
+            let isResting = pages[Int(page)].use == .resting
+            if isResting && pages[Int(page)].failedAt <= mark {
+                guard destage(page, mark: mark, started: &started) else { break }
+                page = dirtyList.first
+            } else {
+                if isResting { failure = failure.combined(with: pages[Int(page)].failure) }
+                page = pages[Int(page)].next
+            }
+        }
+        // Nothing under way: all that there is could not be destaged.
+        return busyCount == 0 ? .failed(failure) : .starves
+    }
+
+    // MARK: Reads
+
+    /// Gives a read the pages that it copies from, if they cover it and nobody works on them.
+    private func serve(_ sectors: SectorRange) -> Verdict? {
+        guard sectors.pageCount <= UInt64(pageCount - freeCount) else { return nil }
+        for number in sectors.firstPage...sectors.lastPage {
+            let page = index.find(number)
+            let mask = sectors.mask(inPage: number)
+            guard page != CachePage.none, pages[Int(page)].use == .resting, pages[Int(page)].dirty & mask == mask else {
+                return nil
+            }
+        }
+        return .copyOut(first: chain(sectors))
+    }
+
+    /// Makes all pages of a range `copying`, missing ones included, and links them.
+    private func chain(_ sectors: SectorRange) -> Int32 {
+        var first = CachePage.none
+        for number in (sectors.firstPage...sectors.lastPage).reversed() {
+            var page = index.find(number)
+            if page == CachePage.none { page = claimPage(number) }
+            pages[Int(page)].use = .copying
+            pages[Int(page)].link = first
+            busyCount += 1
+            first = page
+        }
+        return first
+    }
+
+    // MARK: Everything else
+
+    /// Destages what a command overlaps that is older than it. It may run when there is nothing left.
+    private func settle(
+        _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
+    ) -> Verdict {
+        let usedCount = UInt64(pageCount - freeCount)
+        if usedCount == 0 { return .run }
+        return sectors.pageCount <= usedCount
+            ? settleByNumber(sectors, number, mark, &started) : settleByAge(sectors, number, mark, &started)
+    }
+
+    /// For ranges of few pages: looks each up.
+    private func settleByNumber(
+        _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
+    ) -> Verdict {
+        var awaited = CachePage.none
+        for pageNumber in sectors.firstPage...sectors.lastPage {
+            let page = index.find(pageNumber)
+            guard page != CachePage.none, pages[Int(page)].dirtyAt <= mark else { continue }
+            if let verdict = settle(page, mark, &started) { return verdict }
+            awaited = page
+        }
+        return awaited == CachePage.none ? .run : wait(number, for: awaited)
+    }
+
+    /// For ranges of more pages than the cache holds: looks through the dirty ones, then through the destages.
+    private func settleByAge(
+        _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
+    ) -> Verdict {
+        var awaited = CachePage.none
+        var page = dirtyList.first
+        while page != CachePage.none, pages[Int(page)].dirtyAt <= mark {
+            if sectors.contains(page: pages[Int(page)].number) {
+                if let verdict = settle(page, mark, &started) { return verdict }
+                awaited = page
+            }
+            // The page's neighbours may have left the list with it.
+            page = pages[Int(page)].isListed ? pages[Int(page)].next : dirtyList.first
+        }
+        if awaited != CachePage.none { return wait(number, for: awaited) }
+        for run in 0..<Self.runCapacity
+        where runs[run].isInUse && runs[run].dirtyAt <= mark && runs[run].sectors.sharesPage(with: sectors) {
+            return wait(number, for: runPages[run * runPageCount])
+        }
+        return .run
+    }
+
+    /// Sees to it that a page is worked on, so that it can be waited for.
+    /// - Returns: what becomes of the command if that is not possible.
+    private func settle(_ page: Int32, _ mark: UInt64, _ started: inout [Int]) -> Verdict? {
+        if pages[Int(page)].use != .resting { return nil }
+        if pages[Int(page)].failedAt > mark { return .failed(pages[Int(page)].failure) }
+        return destage(page, mark: mark, started: &started) ? nil : .starves
+    }
+
+    private func wait(_ number: UInt32, for page: Int32) -> Verdict {
+        pages[Int(page)].waiters.append(number, links: links)
+        return .waits
+    }
+}
