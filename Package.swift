@@ -74,12 +74,20 @@ let package = Package(
             [
                 "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDController", "RAID", "ArrayStore", "Members",
-                "HardwareBus", "Diagnostics", "Platform",
+                "HardwareBus", "Diagnostics", "Platform", "CLinux",
+            ]),
+        layer(
+            "Scenarios",
+            [
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
+                "Diagnostics", "Platform",
             ]),
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "EmulatedMachine", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost", "ArrayStore",
+                "Scenarios", "EmulatedMachine", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost",
+                "ArrayStore",
                 "Members", "Diagnostics", "Platform", argumentParser,
             ],
             swiftSettings: strict),

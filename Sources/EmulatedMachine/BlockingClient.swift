@@ -1,27 +1,50 @@
 import BlockStorage
 import Platform
 
-/// Executes one request and waits for it: for the control plane, and for programs that drive the stack themselves.
+/// Executes requests and waits for them: for the control plane, and for programs that drive the stack themselves.
 package enum BlockingClient {
-    /// - Returns: how the request ended. A device without a lane to spare counts as an I/O error.
+    /// Executes one request.
+    /// - Returns: how it ended. A device without a lane to spare counts as an I/O error.
     package static func execute(_ request: BlockRequest, on device: any BlockService) -> BlockError {
-        let receiver = Receiver()
-        guard let lane = try? device.makeLane(receiver: receiver) else { return .inputOutput }
-        withUnsafePointer(to: request) { lane.submit(UnsafeBufferPointer(start: $0, count: 1)) }
+        execute([request], on: device)[0]
+    }
+
+    /// Starts all requests at once.
+    /// - Parameter requests: their tags are numbered here; at most as many as a lane takes.
+    /// - Returns: how each ended, in the same order.
+    package static func execute(_ requests: [BlockRequest], on device: any BlockService) -> [BlockError] {
+        let receiver = Receiver(count: requests.count)
+        guard let lane = try? device.makeLane(receiver: receiver) else {
+            return requests.map { _ in .inputOutput }
+        }
+        var tagged = requests
+        for index in tagged.indices { tagged[index].tag = UInt16(index) }
+        tagged.withUnsafeBufferPointer { lane.submit($0) }
         while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
         receiver.done.wait()
         lane.close()
-        return receiver.error
+        return receiver.errors
     }
 
     private final class Receiver: BlockCompletionReceiver, @unchecked Sendable {
-        // SAFETY: written before `done` is set, read after.
-        private(set) var error = BlockError.none
+        // SAFETY: written under `lock` before `done` is set, read after.
+        private(set) var errors: [BlockError]
+        private var left: Int
+        private let lock = Lock()
         let done = Event()
 
+        init(count: Int) {
+            errors = Array(repeating: .none, count: count)
+            left = count
+        }
+
         func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
-            error = completions[0].error
-            done.set()
+            let isLast = lock.withLock {
+                for completion in completions { errors[Int(completion.tag)] = completion.error }
+                left -= completions.count
+                return left == 0
+            }
+            if isLast { done.set() }
         }
     }
 }

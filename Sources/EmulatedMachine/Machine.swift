@@ -43,7 +43,7 @@ package final class Machine {
         card = RAIDController(
             arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
             engine: configuration.engine,
-            laneCount: ParallelController.laneCountMax)
+            laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
         let targets = TargetPublisher(
             count: arrays.count, timeouts: configuration.timeouts, log: configuration.log)
         self.targets = targets

@@ -31,6 +31,8 @@ package struct MachineConfiguration: Sendable {
     package var force = false
     package var trace: TaskTrace?
     package var timeouts = TargetTimeouts()
+    /// The card's volatile write cache; 0 for none.
+    package var writeCacheByteCount = 0
     /// The disks say that their media can be taken out.
     package var disksAreRemovable = false
     /// Gets the driver's faults.

@@ -69,13 +69,13 @@ public final class DART: Sendable {
     /// a command's address when its doorbell rings and unpins it before it posts the completion.
     public func pin(_ address: BusAddress) {
         if let window = window(of: address) {
-            pins[window].add(Self.pinIncrement + 1, ordering: .acquiringAndReleasing)
+            pins[window].wrappingAdd(Self.pinIncrement + 1, ordering: .acquiringAndReleasing)
         }
     }
 
     /// Ends what one `pin` began.
     public func unpin(_ address: BusAddress) {
-        if let window = window(of: address) { pins[window].subtract(1, ordering: .releasing) }
+        if let window = window(of: address) { pins[window].wrappingSubtract(1, ordering: .releasing) }
     }
 
     /// Whether the card works on a window's memory.

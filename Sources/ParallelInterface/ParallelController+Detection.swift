@@ -88,7 +88,6 @@ extension ParallelController {
             }
             if card.pinsCommands {
                 if card.dart.pinCount(window: Int(slot)) == records[Int(slot)].pinCount { reportUnseen(slot) }
-                if task.pointee.direction == .initiatorToTarget { findOvertakenWrite(slot) }
             }
         case kSCSITaskStatus_CHECK_CONDITION: judgeSense(response, slot)
         default: break
@@ -134,19 +133,31 @@ extension ParallelController {
         }
     }
 
-    /// A write has ended: no older write to the same blocks may be waiting for the device in the driver.
-    private func findOvertakenWrite(_ slot: UInt16) {
-        guard let range = range(of: slot) else { return }
-        pool.forEachOlder(than: slot) { older in
-            guard slots.commands[Int(older)].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget,
-                card.dart.pinCount(window: Int(older)) == records[Int(older)].pinCount,
-                slots.commands[Int(older)].fTargetID == slots.commands[Int(slot)].fTargetID,
-                let other = self.range(of: older), other.overlaps(range)
+    /// Writes end: no older write to the same blocks may be waiting in the driver.
+    func findOvertakenWrites(_ indices: UnsafePointer<UInt16>, count: Int) {
+        guard card.pinsCommands,
+            (0..<count).contains(where: { Int(indices[$0]) < pool.count && isWrite(indices[$0]) })
+        else { return }
+        pool.forEachWithDriver { held, sequence in
+            // Whatever the device has is in the right order; that is nearly always all.
+            guard card.dart.pinCount(window: Int(held)) == records[Int(held)].pinCount, isWrite(held),
+                let range = range(of: held)
             else { return }
-            log.report(
-                .overlappingWritesReordered,
-                "\(describe(slot)) ended while the earlier \(describe(older)) to the same blocks has not been begun")
+            for index in 0..<count {
+                let slot = indices[index]
+                guard Int(slot) < pool.count, slot != held, isWrite(slot), pool.sequence(of: slot) > sequence,
+                    slots.commands[Int(held)].fTargetID == slots.commands[Int(slot)].fTargetID,
+                    let other = self.range(of: slot), other.overlaps(range)
+                else { continue }
+                log.report(
+                    .overlappingWritesReordered,
+                    "\(describe(slot)) ended while the earlier \(describe(held)) to the same blocks has not been begun")
+            }
         }
+    }
+
+    private func isWrite(_ slot: UInt16) -> Bool {
+        slots.commands[Int(slot)].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget
     }
 
     // MARK: The device

@@ -133,8 +133,11 @@ extension ParallelController: KernelHalf {
     package func isWithDriver(slot: UInt16) -> Bool { pool.isWithDriver(slot) }
 
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
-        if Detectors.areEnabled, deviceWorks(on: indices, count: count) {
-            return completeThoseThatDeviceLeft(indices, count: count)
+        if Detectors.areEnabled {
+            if deviceWorks(on: indices, count: count) {
+                return completeThoseThatDeviceLeft(indices, count: count)
+            }
+            findOvertakenWrites(indices, count: count)
         }
         let completion = pool.complete(indices, count: count, route: .bundled)
         if completion.refused != nil { report(completion, route: .bundled) }
@@ -147,6 +150,7 @@ extension ParallelController: KernelHalf {
                 "task \(response.pointee.fControllerTaskIdentifier) was completed, which does not exist")
         }
         if Detectors.areEnabled, withUnsafePointer(to: slot, { deviceWorks(on: $0, count: 1) }) { return }
+        if Detectors.areEnabled { withUnsafePointer(to: slot) { findOvertakenWrites($0, count: 1) } }
         guard pool.isWithDriver(slot) else {
             var completion = TaskSlots.Completion()
             withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .single) }

@@ -9,6 +9,7 @@ import Platform
 ///
 /// Threads: any.
 package final class TaskSlots: Sendable {
+    /// Who has a slot, and what for.
     package enum State: UInt8, BitwiseCopyable {
         case free
         /// Being filled, or waiting to be sent.
@@ -58,7 +59,6 @@ package final class TaskSlots: Sendable {
     private nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
-    private nonisolated(unsafe) var withDriverCount = 0
 
     /// - Parameters:
     ///   - count: the size of the pool.
@@ -132,7 +132,6 @@ package final class TaskSlots: Sendable {
                 indices[taken] = slot
                 taken += 1
             }
-            withDriverCount += taken
             return taken
         }
     }
@@ -152,7 +151,7 @@ package final class TaskSlots: Sendable {
                     if result.refused == nil { result.refused = (slot, state, slots[Int(slot)].route) }
                     continue
                 }
-                if state == .abandoned { slots[Int(slot)].row = Self.noRow } else { withDriverCount -= 1 }
+                if state == .abandoned { slots[Int(slot)].row = Self.noRow }
                 slots[Int(slot)].state = .completed
                 completed.append(slot)
                 result.accepted += 1
@@ -174,13 +173,13 @@ package final class TaskSlots: Sendable {
 
     func route(of slot: UInt16) -> TaskRoute { slots[Int(slot)].route }
 
-    /// Calls `body` with each slot that the driver has had for longer than `slot`.
-    func forEachOlder(than slot: UInt16, _ body: (UInt16) -> Void) {
+    /// When a slot was sent, as a number that grows.
+    func sequence(of slot: UInt16) -> UInt64 { slots[Int(slot)].sequence }
+
+    /// Calls `body` with each slot that the driver owns, and when it was sent.
+    func forEachWithDriver(_ body: (UInt16, UInt64) -> Void) {
         lock.withLock {
-            if withDriverCount == 0 { return }
-            let sequence = slots[Int(slot)].sequence
-            for other in 0..<count
-            where slots[other].state == .withDriver && slots[other].sequence < sequence { body(UInt16(other)) }
+            for slot in 0..<count where slots[slot].state == .withDriver { body(UInt16(slot), slots[slot].sequence) }
         }
     }
 
@@ -220,7 +219,6 @@ package final class TaskSlots: Sendable {
         lock.withLock {
             guard slots[Int(slot)].state == .withDriver, mayAbandon() else { return false }
             slots[Int(slot)].state = .abandoned
-            withDriverCount -= 1
             return true
         }
     }

@@ -2,9 +2,6 @@ import RAID
 
 /// The volatile write-back cache, as the card's commands meet it.
 extension RAIDController {
-    /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
-    package func dirtyByteCount(target: Int) -> UInt64 { arrays[target].cache?.dirtyByteCount ?? 0 }
-
     /// Drops what the write caches of all arrays hold, as a loss of power does, so that what survives one can be
     /// examined. What is on its way to the members at that moment may arrive there; a SYNCHRONIZE CACHE that waits for
     /// dropped data fails. Afterwards the caches are empty and go on working. Any thread, also while commands run.

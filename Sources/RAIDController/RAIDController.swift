@@ -58,6 +58,11 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     public override var pinsCommands: Bool { true }
 
+    /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
+    public override func dirtyByteCount(target: Int) -> UInt64 {
+        arrays.indices.contains(target) ? arrays[target].cache?.dirtyByteCount ?? 0 : 0
+    }
+
     public override func readRegister(_ offset: Int) -> UInt32 {
         switch offset {
         case RAIDControllerRegister.identification: RAIDControllerRegister.identity

@@ -26,8 +26,8 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
     private var lastTaskID: UInt64 = 0
     private var commandMap: IOMemoryMap?
     private var responseMap: IOMemoryMap?
-    private var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
-    private var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
+    public private(set) var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
+    public private(set) var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
     public private(set) var bundledAction: OSAction?
 
     /// What is kept of a legacy task until the card answers; indexed by task ID - 1.

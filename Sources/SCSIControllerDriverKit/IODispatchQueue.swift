@@ -108,11 +108,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         return withoutActuallyEscaping(block) { block in
             // SAFETY: this frame outlives the block's only run, as it waits for `done` or withdraws the block.
             nonisolated(unsafe) let block = block
-            append(
-                Block(activity: activity, ticket: done) {
-                    block()
-                    done.set()
-                })
+            append(Block(activity: activity, ticket: done) { block() })
             signal(mask: Self.blocksPending)
             guard let context else {
                 done.wait()
@@ -203,9 +199,12 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     private func runBlocks() {
         // One at a time, so that those which wait behind a long one can be withdrawn.
-        while let block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
+        while var block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
             enter(block.activity)
             block.run()
+            // Let go of what the block holds before whoever waits for it goes on.
+            block.run = {}
+            block.ticket?.set()
         }
     }
 

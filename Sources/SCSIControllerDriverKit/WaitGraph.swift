@@ -142,7 +142,7 @@ package final class WaitGraph: @unchecked Sendable {
                 picture.append("  └─ waits for \(purpose) ─▶ a turn on")
             }
         }
-        picture.append("\(cycle.last!.queue.name)")
+        picture.append("\(cycle.first!.queue.name)")
         let names = cycle.map { "\($0.queue.name) (in \($0.activity))" }.joined(separator: ", ")
         let fault = fault(of: cycle, waits.compactMap { $0 })
         return Diagnosis(fault, "this wait can never end; it goes through \(names):", picture: picture)

@@ -75,6 +75,7 @@ struct Serve: ParsableCommand {
     func run() throws {
         let addresses = try addresses()
         blockSignals()
+        CrashReports.install()
         let stack = try Machine(try configuration())
         let server = try NBDServer(services: stack.devices)
         do {

@@ -12,6 +12,7 @@ struct StyleTests {
         "Platform", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID", "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
         "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "HBAProfiles", "EmulatedMachine",
+        "Scenarios",
         "NBDServer", "nbdext",
     ]
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.

@@ -1,0 +1,248 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import RAIDControllerInterface
+import RAIDDriver
+import SCSIControllerDriverKit
+
+// Drivers with one mistake each in how they complete tasks: the reference driver, changed in one place.
+
+/// B18.
+final class CompletesBundledAsLegacy: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        for index in 0..<Int(count) { ParallelTaskCompletion(bundledAction!, responses[Int(indices[index])]) }
+    }
+}
+
+/// B19.
+final class CompletesLegacyAsBundled: RAIDDriver, @unchecked Sendable {
+    override func complete(_ action: OSAction, _ response: SCSIUserParallelResponse) {
+        var slot = UInt16(response.fControllerTaskIdentifier - 1)
+        BundledParallelTaskCompletion(action, &slot, 1)
+    }
+}
+
+/// B19, by slot: early commands are passed back in the shared slots.
+final class PassesLegacyTaskBackAsSlot: RAIDDriver, @unchecked Sendable {
+    private var early: [SCSIUserParallelResponse] = []
+
+    override func complete(_ action: OSAction, _ response: SCSIUserParallelResponse) {
+        guard let bundledAction else {
+            // There is no bundled action yet: the very first commands are answered as they should be.
+            return super.complete(action, response)
+        }
+        var slot = UInt16(response.fControllerTaskIdentifier - 1)
+        responses[Int(slot)] = response
+        BundledParallelTaskCompletion(bundledAction, &slot, 1)
+    }
+}
+
+/// B20.
+final class ReleasesBundledAction: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        super.complete(indices, count)
+        bundledAction!.release()
+    }
+}
+
+/// B22.
+final class ForgetsRetain: RAIDDriver, @unchecked Sendable {
+    override func UserProcessParallelTask(
+        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        let status = super.UserProcessParallelTask(parallelRequest, &response, completion)
+        completion.release()
+        return status
+    }
+}
+
+/// B24.
+final class LeavesVersionOut: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        response.pointee.version = 0
+    }
+}
+
+/// B25.
+final class NamesAnotherTask: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        response.pointee.fControllerTaskIdentifier += 1000
+    }
+}
+
+/// B25, by target.
+final class NamesAnotherTarget: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        response.pointee.fTargetID += 1
+    }
+}
+
+/// B26, with nothing.
+final class ForgetsTransferCount: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget {
+            response.pointee.fBytesTransferred = 0
+        }
+    }
+}
+
+/// B26, with too much.
+final class ReportsTooManyBytes: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        response.pointee.fBytesTransferred += 4096
+    }
+}
+
+/// B27, without sense data: every MODE SENSE fails.
+final class LeavesSenseOut: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        guard task.pointee.fCommandDescriptorBlock.0 == 0x1A else { return }
+        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.pointee.fSenseLength = 0
+    }
+}
+
+/// B27, with too much.
+final class SendsTooMuchSense: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        guard task.pointee.fCommandDescriptorBlock.0 == 0x1A else { return }
+        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.pointee.fSenseLength = 255
+        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
+            sense[0] = 0x70
+            sense[2] = 0x05
+            sense[7] = 247
+            sense[12] = 0x24
+        }
+    }
+}
+
+/// B28.
+final class AsksForAddressLate: RAIDDriver, @unchecked Sendable {
+    private var commandMap: IOMemoryMap?
+    private var responseMap: IOMemoryMap?
+
+    override func UserMapBundledParallelTaskCommandAndResponseBuffers(
+        _ parallelCommandIOMemoryDescriptor: IOBufferMemoryDescriptor,
+        _ parallelResponseIOMemoryDescriptor: IOBufferMemoryDescriptor
+    ) -> kern_return_t {
+        _ = parallelCommandIOMemoryDescriptor.CreateMapping(0, 0, 0, 0, 0, &commandMap)
+        return parallelResponseIOMemoryDescriptor.CreateMapping(0, 0, 0, 0, 0, &responseMap)
+    }
+
+    override func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {
+        guard commandMap?.GetAddress() != 0, responseMap?.GetAddress() != 0 else { return }
+        super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
+    }
+}
+
+/// B29.
+final class DeclinesSlots: RAIDDriver, @unchecked Sendable {
+    override func UserMapBundledParallelTaskCommandAndResponseBuffers(
+        _ parallelCommandIOMemoryDescriptor: IOBufferMemoryDescriptor,
+        _ parallelResponseIOMemoryDescriptor: IOBufferMemoryDescriptor
+    ) -> kern_return_t { kIOReturnNotReady }
+}
+
+/// B30, by completing twice.
+final class CompletesTwice: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        super.complete(indices, count)
+        super.complete(indices, count)
+    }
+}
+
+/// B30, with a slot that does not exist.
+final class CompletesUnknownSlot: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        super.complete(indices, count)
+        var slot: UInt16 = 999
+        BundledParallelTaskCompletion(bundledAction!, &slot, 1)
+    }
+}
+
+/// B30, with more than 32 slots in a call.
+final class CompletesTooMany: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        var many = [UInt16](repeating: indices[0], count: 40)
+        BundledParallelTaskCompletion(bundledAction!, &many, 40)
+        super.complete(indices, count)
+    }
+}
+
+/// B30, with none.
+final class CompletesNothing: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        BundledParallelTaskCompletion(bundledAction!, indices, 0)
+        super.complete(indices, count)
+    }
+}
+
+/// B30, by writing a response that is no longer its own: each completion rewrites the one before.
+final class TouchesSlotAfterCompletion: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        super.complete(indices, count)
+        for slot in 0..<32 { responses[slot].version = kScsiUserParallelTaskResponseCurrentVersion1 }
+    }
+}
+
+/// B45.
+final class AnswersAtOnce: RAIDDriver, @unchecked Sendable {
+    override func UserProcessParallelTask(
+        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        response = kSCSIServiceResponse_TASK_COMPLETE
+        return kIOReturnSuccess
+    }
+}
+
+/// B46: the first write's completion is lost.
+final class LosesCompletion: RAIDDriver, @unchecked Sendable {
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        for index in 0..<Int(count) {
+            let isWrite =
+                commands[Int(indices[index])].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget
+            if !isWrite { super.complete(indices + index, 1) }
+        }
+    }
+}
+
+/// B47: a write is neither given to the card nor answered.
+final class ReturnsEarly: RAIDDriver, @unchecked Sendable {
+    override func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {
+        let first = commands[Int(parallelRequestIndices[0])]
+        if first.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget { return }
+        super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
+    }
+}

@@ -1,0 +1,147 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import RAIDControllerInterface
+import RAIDDriver
+import SCSIControllerDriverKit
+
+// Drivers with one mistake each in what they tell the system or in how they move data: the reference driver, changed
+// in one place.
+
+/// B34, by never reporting.
+final class ReportsNoConstraints: RAIDDriver, @unchecked Sendable {
+    override func reportConstraints() -> kern_return_t { kIOReturnSuccess }
+}
+
+/// B34, by reporting when it is too late.
+final class ReportsConstraintsLate: RAIDDriver, @unchecked Sendable {
+    override func UserStartController() -> kern_return_t {
+        _ = reportConstraints()
+        return super.UserStartController()
+    }
+}
+
+/// B39.
+final class DereferencesBusAddress: RAIDDriver, @unchecked Sendable {
+    override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
+        if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget,
+            let memory = UnsafePointer<UInt8>(bitPattern: UInt(task.pointee.fBufferIOVMAddr))
+        {
+            lastByte = memory.pointee
+        }
+        super.post(task, tag: tag)
+    }
+
+    private var lastByte: UInt8 = 0
+}
+
+/// B40, by asking for the buffer in a bundled call.
+final class AsksForBufferInBundledCall: RAIDDriver, @unchecked Sendable {
+    override func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {
+        let task = commands[Int(parallelRequestIndices[0])]
+        var buffer: IOBufferMemoryDescriptor?
+        _ = UserGetDataBuffer(task.fTargetID, task.fControllerTaskIdentifier, &buffer)
+        super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
+    }
+}
+
+/// B40, by using the bus address after it has taken the buffer.
+final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
+    override func UserProcessParallelTask(
+        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        if parallelRequest.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget {
+            var buffer: IOBufferMemoryDescriptor?
+            _ = UserGetDataBuffer(parallelRequest.fTargetID, parallelRequest.fControllerTaskIdentifier, &buffer)
+        }
+        return super.UserProcessParallelTask(parallelRequest, &response, completion)
+    }
+}
+
+/// B41: a write goes to the card in two commands, and is complete with the first.
+final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
+    private var hasSplit = false
+
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasSplit else { return }
+        hasSplit = true
+        super.post(task, tag: completion.pointee.tag)
+        ringDoorbell()
+    }
+}
+
+/// B42: the first write is held back until another one has ended.
+final class ReordersWrites: RAIDDriver, @unchecked Sendable {
+    private var held: (task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32)?
+    private var hasHeld = false
+
+    override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
+        if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasHeld {
+            hasHeld = true
+            held = (task, tag)
+        } else {
+            super.post(task, tag: tag)
+        }
+    }
+
+    override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        super.complete(indices, count)
+        if let held {
+            self.held = nil
+            super.post(held.task, tag: held.tag)
+            ringDoorbell()
+        }
+    }
+}
+
+/// B43 and B44: some commands are answered with GOOD without the card.
+class AnswersWithoutCard: RAIDDriver, @unchecked Sendable {
+    /// The operation code that is answered so.
+    class var operationCode: UInt8 { 0x35 }
+
+    override func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {
+        for index in 0..<Int(parallelRequestIndicesCount) {
+            let task = commands + Int(parallelRequestIndices[index])
+            guard task.pointee.fCommandDescriptorBlock.0 == Self.operationCode else {
+                super.UserProcessBundledParallelTasks(parallelRequestIndices + index, 1, completion)
+                continue
+            }
+            let response = responses + Int(parallelRequestIndices[index])
+            response.pointee.version = kScsiUserParallelTaskResponseCurrentVersion1
+            response.pointee.fTargetID = task.pointee.fTargetID
+            response.pointee.fControllerTaskIdentifier = task.pointee.fControllerTaskIdentifier
+            response.pointee.fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE
+            response.pointee.fCompletionStatus = kSCSITaskStatus_GOOD
+            response.pointee.fBytesTransferred = task.pointee.fRequestedTransferCount
+            response.pointee.fSenseLength = 0
+            complete(parallelRequestIndices + index, 1)
+        }
+    }
+}
+
+/// B43.
+final class IgnoresSynchronizeCache: AnswersWithoutCard, @unchecked Sendable {}
+
+/// B44.
+final class AcknowledgesWritesItself: AnswersWithoutCard, @unchecked Sendable {
+    override class var operationCode: UInt8 { 0x2A }
+}
+
+/// B49: the card is given twice the length.
+final class ProgramsBeyondRange: RAIDDriver, @unchecked Sendable {
+    override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
+        guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget else {
+            return super.post(task, tag: tag)
+        }
+        var longer = task.pointee
+        longer.fRequestedTransferCount *= 2
+        withUnsafePointer(to: longer) { super.post($0, tag: tag) }
+    }
+}

@@ -1,0 +1,261 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import RAIDControllerInterface
+import RAIDDriver
+import SCSIControllerDriverKit
+import Synchronization
+
+// Drivers with one mistake each in their life cycle or in their use of queues: the reference driver, changed in one
+// place.
+
+/// B01.
+final class NamesQueueOnTaskEntry: RAIDDriver, @unchecked Sendable {
+    override class func QUEUENAME(_ method: String) -> String? {
+        method == "UserProcessParallelTask" ? "MyParallelIOQueue" : nil
+    }
+}
+
+/// B02.
+final class CreatesOnDefaultQueue: RAIDDriver, @unchecked Sendable {
+    override func UserStartController() -> kern_return_t { UserCreateTargetForID(0, [:]) }
+}
+
+/// B03.
+final class RegistersNoAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
+    override func makeAuxiliaryQueue() -> IODispatchQueue? {
+        var queue: IODispatchQueue?
+        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
+        return queue
+    }
+}
+
+/// B04.
+final class TakesInterruptsOnAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
+    override func makeInterruptQueue() -> IODispatchQueue? {
+        var queue: IODispatchQueue?
+        _ = CopyDispatchQueue("AuxiliaryQueue", &queue)
+        return queue
+    }
+}
+
+/// B05.
+final class TakesInterruptsOnDefaultQueue: RAIDDriver, @unchecked Sendable {
+    override func makeInterruptQueue() -> IODispatchQueue? {
+        var queue: IODispatchQueue?
+        _ = CopyDispatchQueue("Default", &queue)
+        return queue
+    }
+}
+
+/// B06, by waiting for the queue that creates the targets.
+final class WaitsInStartController: RAIDDriver, @unchecked Sendable {
+    private let isCreating = Atomic<Bool>(false)
+
+    override func UserStartController() -> kern_return_t {
+        let status = super.UserStartController()
+        while !isCreating.load(ordering: .acquiring) { IOSleep(1) }
+        auxiliaryQueue?.DispatchSync {}
+        return status
+    }
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        isCreating.store(true, ordering: .releasing)
+        super.HandleAsyncEvent(action, status)
+    }
+}
+
+/// B06, by sleeping.
+final class SleepsInStartController: RAIDDriver, @unchecked Sendable {
+    override func UserStartController() -> kern_return_t {
+        IOSleep(1500)
+        return super.UserStartController()
+    }
+}
+
+/// B07.
+final class GuardsUntilRegistered: RAIDDriver, @unchecked Sendable {
+    private let isRegistered = Atomic<Bool>(false)
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        super.HandleAsyncEvent(action, status)
+        isRegistered.store(true, ordering: .releasing)
+    }
+
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        guard !isRegistered.load(ordering: .acquiring) else { return }
+        response.pointee.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
+        response.pointee.fCompletionStatus = kSCSITaskStatus_DeviceNotResponding
+    }
+}
+
+/// B08: the card interrupts before there is anything to look at.
+final class InterruptsBeforeInitialization: RAIDDriver, @unchecked Sendable {
+    /// A tracking record as a C driver has it: a token, then the action.
+    private var record: UInt = 0
+
+    override func UserInitializeController() -> kern_return_t {
+        let status = super.UserInitializeController()
+        provider.MemoryWrite32(0, UInt64(RAIDControllerRegister.interruptTest), 1)
+        return status
+    }
+
+    override func InterruptOccurred(_ action: OSAction, _ count: UInt64) {
+        let actionField = UnsafePointer<UInt>(bitPattern: record + 8)!
+        if actionField.pointee != 0 { super.InterruptOccurred(action, count) }
+    }
+}
+
+/// B09.
+final class CreatesTargetAboveHighestID: RAIDDriver, @unchecked Sendable {
+    override func UserReportHighestSupportedDeviceID(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        identifier = 3
+        return kIOReturnSuccess
+    }
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        super.HandleAsyncEvent(action, status)
+        _ = UserCreateTargetForID(5, [:])
+    }
+}
+
+/// B10.
+final class HasInitiatorIDOfTarget: RAIDDriver, @unchecked Sendable {
+    override func UserReportInitiatorIdentifier(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        identifier = 0
+        return kIOReturnSuccess
+    }
+}
+
+/// B11, by calling twice.
+final class CreatesTwice: RAIDDriver, @unchecked Sendable {
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        super.HandleAsyncEvent(action, status)
+        _ = UserCreateTargetForID(0, [:])
+    }
+}
+
+/// B11, by letting the kernel scan as well.
+final class CreatesAndIsScanned: RAIDDriver, @unchecked Sendable {
+    override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
+        result = false
+        return kIOReturnSuccess
+    }
+}
+
+/// B12, by destroying targets.
+final class DestroysInStop: RAIDDriver, @unchecked Sendable {
+    override func Stop(_ provider: IOService) -> kern_return_t {
+        _ = UserDestroyTargetForID(0)
+        return super.Stop(provider)
+    }
+}
+
+/// B12, by waiting for a queue that creates a target.
+final class WaitsInStop: RAIDDriver, @unchecked Sendable {
+    private let isStopping = Atomic<Bool>(false)
+    private let isCreating = Atomic<Bool>(false)
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        super.HandleAsyncEvent(action, status)
+        // A disk arrives in the moment of the shutdown.
+        while !isStopping.load(ordering: .acquiring) { IOSleep(1) }
+        isCreating.store(true, ordering: .releasing)
+        _ = UserCreateTargetForID(1, [:])
+    }
+
+    override func Stop(_ provider: IOService) -> kern_return_t {
+        isStopping.store(true, ordering: .releasing)
+        while !isCreating.load(ordering: .acquiring) { IOSleep(1) }
+        auxiliaryQueue?.DispatchSync {}
+        return super.Stop(provider)
+    }
+}
+
+/// B13.
+final class HasNoTasks: RAIDDriver, @unchecked Sendable {
+    override func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t {
+        count = 0
+        return kIOReturnSuccess
+    }
+}
+
+/// B14, with an ID that is never set.
+final class LeavesTaskIDZero: RAIDDriver, @unchecked Sendable {
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnSuccess }
+}
+
+/// B14, with the same ID for all.
+final class RepeatsTaskID: RAIDDriver, @unchecked Sendable {
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+        uniqueTaskID = 1
+        return kIOReturnSuccess
+    }
+}
+
+/// B15: writes are never answered.
+final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
+    override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
+        if task.pointee.fTransferDirection != kSCSIDataTransfer_FromInitiatorToTarget { super.post(task, tag: tag) }
+    }
+}
+
+/// B16: TEST UNIT READY is answered with 02/04/01 for ever.
+final class BecomesReadyForEver: RAIDDriver, @unchecked Sendable {
+    override func fill(
+        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
+        from completion: UnsafePointer<RAIDCompletionDescriptor>
+    ) {
+        super.fill(response, for: task, from: completion)
+        guard task.pointee.fCommandDescriptorBlock.0 == 0x00 else { return }
+        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.pointee.fSenseLength = 18
+        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
+            sense[0] = 0x70
+            sense[2] = 0x02
+            sense[7] = 10
+            sense[12] = 0x04
+            sense[13] = 0x01
+        }
+    }
+}
+
+/// B50: two queues of the driver's own wait for each other.
+final class CrossesQueues: RAIDDriver, @unchecked Sendable {
+    private let isSecondTaken = Atomic<Bool>(false)
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        crossQueues()
+        super.HandleAsyncEvent(action, status)
+    }
+
+    private func crossQueues() {
+        var first: IODispatchQueue?
+        var second: IODispatchQueue?
+        _ = IODispatchQueue.Create("FirstQueue", 0, 0, &first)
+        _ = IODispatchQueue.Create("SecondQueue", 0, 0, &second)
+        guard let first, let second else { return }
+        first.DispatchAsync { [self] in
+            while !isSecondTaken.load(ordering: .acquiring) { IOSleep(1) }
+            second.DispatchSync {}
+        }
+        second.DispatchSync { [self] in
+            isSecondTaken.store(true, ordering: .releasing)
+            IOSleep(20)
+            first.DispatchSync {}
+        }
+    }
+}
+
+/// B51.
+final class Crashes: RAIDDriver, @unchecked Sendable {
+    private let ring: [UInt32] = []
+
+    override func UserStartController() -> kern_return_t {
+        let status = super.UserStartController()
+        return ring[Int(status)] == 0 ? status : kIOReturnError
+    }
+}

@@ -1,0 +1,156 @@
+import ArrayStore
+import BlockStorage
+import Diagnostics
+import EmulatedMachine
+import Glibc
+import HBAProfiles
+import Members
+import ParallelInterface
+import Platform
+import RAID
+
+/// What a scenario brought to light.
+package struct ScenarioOutcome: Sendable {
+    /// Why the machine did not start, if it did not.
+    package var startError: String?
+    /// The client's requests and how each ended, as text.
+    package var requests: [String] = []
+    package var diagnoses: [Diagnosis] = []
+}
+
+/// Runs a scenario on a small array in a directory for temporary files.
+package struct ScenarioRun {
+    private let scenario: Scenario
+    private let log: DiagnosisLog
+    private static let arrayByteCount: UInt64 = 32 << 20
+
+    /// - Parameter report: gets the first diagnosis of each fault as it is made.
+    package init(_ scenario: Scenario, report: @escaping @Sendable (Diagnosis) -> Void = { _ in }) {
+        self.scenario = scenario
+        log = DiagnosisLog(handler: report)
+    }
+
+    /// Runs the scenario. Takes a few seconds at most.
+    /// - Throws: when there is no room for the array.
+    package func run() throws -> ScenarioOutcome {
+        var template = Array("/tmp/nbdext-scenario-XXXXXX".utf8CString)
+        guard let path = mkdtemp(&template) else { throw OSError(code: errno, doing: "make a directory in /tmp") }
+        let directory = String(cString: path)
+        defer { remove(directory) }
+        let plan = ArrayStore.Plan(
+            level: .raid5, memberCount: 3, byteCount: Self.arrayByteCount, chunkByteCount: 64 << 10, name: "scenario")
+        _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
+
+        var outcome = ScenarioOutcome()
+        do {
+            let machine = try Machine(try configuration(directory))
+            outcome.requests = work(machine)
+            machine.controller.stop()
+        } catch let error as ProfileError {
+            throw error
+        } catch {
+            outcome.startError = "\(error)"
+        }
+        outcome.diagnoses = log.diagnoses
+        return outcome
+    }
+
+    private func configuration(_ directory: String) throws -> MachineConfiguration {
+        var profile = try HBAProfile(nameOrPath: scenario.profile)
+        scenario.change(&profile)
+        var configuration = MachineConfiguration(
+            directories: [directory], mode: scenario.mode, profile: profile, policy: scenario.policy,
+            engine: MemberEngineKind.detect(), log: log)
+        configuration.driverClass = scenario.driverClass
+        configuration.disksAreRemovable = scenario.disksAreRemovable
+        // What takes macOS a minute is over in a moment.
+        configuration.kernelOptions.taskTimeoutMilliseconds = 300
+        configuration.kernelOptions.recoveryGraceMilliseconds = 100
+        configuration.kernelOptions.slowCallMilliseconds = 600
+        configuration.kernelOptions.watchdogMilliseconds = 100
+        configuration.timeouts.creationMilliseconds = 2000
+        configuration.timeouts.readyMilliseconds = 600
+        return configuration
+    }
+
+    // MARK: Clients
+
+    private func work(_ machine: Machine) -> [String] {
+        let device = machine.devices[0]
+        let memory = device.arena.allocate(byteCount: 1 << 20)!
+        defer { device.arena.free(memory) }
+        let pageByteCount = 16384
+        let toPage = (pageByteCount - Int(UInt(bitPattern: memory.baseAddress!) % UInt(pageByteCount))) % pageByteCount
+        let page = memory.baseAddress! + toPage
+        switch scenario.workload {
+        case .basic:
+            return inTurn(
+                device,
+                [
+                    request(.write, 0, 64 << 10, page), request(.read, 0, 64 << 10, page), request(.flush, 0, 0, nil),
+                    request(.write, 8 << 20, 4096, page), request(.read, 8 << 20, 4096, page),
+                ])
+        case .write(let byteCount, let memoryOffset):
+            return inTurn(device, [request(.write, 0, byteCount, page + memoryOffset)])
+        case .overlappingWrites:
+            let requests = [
+                request(.write, 4096, 8192, page), request(.write, 8192, 8192, page + 65536),
+                request(.write, 4 << 20, 4096, page),
+            ]
+            // The first two commands of a driver's life come by the legacy route; they were the probe's.
+            let errors = BlockingClient.execute(requests, on: device)
+            return zip(requests, errors).map { Self.text($0, $1) }
+        case .stopWithTaskOutstanding:
+            return startAndLeave(device, request(.write, 0, 4096, page))
+        case .stop: return []
+        }
+    }
+
+    private func request(
+        _ operation: BlockRequest.Operation, _ byteOffset: UInt64, _ byteCount: Int, _ buffer: UnsafeMutableRawPointer?
+    ) -> BlockRequest {
+        BlockRequest(
+            operation: operation, tag: 0, byteOffset: byteOffset, byteCount: UInt32(byteCount), buffer: buffer)
+    }
+
+    /// One after another, up to the first that fails.
+    private func inTurn(_ device: BlockStorageDevice, _ requests: [BlockRequest]) -> [String] {
+        var lines: [String] = []
+        for request in requests {
+            let error = BlockingClient.execute(request, on: device)
+            lines.append(Self.text(request, error))
+            if error != .none { break }
+        }
+        return lines
+    }
+
+    private func startAndLeave(_ device: BlockStorageDevice, _ request: BlockRequest) -> [String] {
+        final class Nobody: BlockCompletionReceiver {
+            func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {}
+        }
+        guard let lane = try? device.makeLane(receiver: Nobody()) else { return [] }
+        withUnsafePointer(to: request) { lane.submit(UnsafeBufferPointer(start: $0, count: 1)) }
+        while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
+        return ["write of \(request.byteCount) bytes at \(request.byteOffset): left outstanding"]
+    }
+
+    private static func text(_ request: BlockRequest, _ error: BlockError) -> String {
+        let what =
+            request.operation == .flush
+            ? "flush" : "\(request.operation) of \(request.byteCount) bytes at \(request.byteOffset)"
+        return "\(what): \(error == .none ? "done" : "failed (\(error))")"
+    }
+
+    private func remove(_ directory: String) {
+        if let list = opendir(directory) {
+            while let entry = readdir(list) {
+                let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                if name != "." && name != ".." { unlink("\(directory)/\(name)") }
+            }
+            closedir(list)
+        }
+        rmdir(directory)
+    }
+}
