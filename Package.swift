@@ -62,6 +62,7 @@ let package = Package(
         layer("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
         layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
         layer("BlockStorage", ["SCSIArchitectureModel", "Platform"]),
+        layer("BufferCache", ["BlockStorage", "Platform"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .executableTarget(
             name: "nbdext",
@@ -75,6 +76,7 @@ let package = Package(
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "SCSI", "Platform"]),
+        tests("BufferCache", ["BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
         tests("ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "HardwareBus", "Platform"]),
