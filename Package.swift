@@ -65,6 +65,7 @@ let package = Package(
             ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
         layer("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Platform"]),
+        layer("BufferCache", ["BlockStorage", "Platform"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .target(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
@@ -72,7 +73,8 @@ let package = Package(
         layer(
             "EmulatedMachine",
             [
-                "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
+                "HBAProfiles", "BufferCache", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
+                "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDController", "RAID", "ArrayStore", "Members",
                 "HardwareBus", "Diagnostics", "Platform", "CLinux",
             ]),
@@ -86,9 +88,10 @@ let package = Package(
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "Scenarios", "EmulatedMachine", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost",
+                "Scenarios", "EmulatedMachine", "HBAProfiles", "NBDServer", "BlockStorage", "ParallelInterface",
+                "DriverHost",
                 "ArrayStore",
-                "Members", "Diagnostics", "Platform", argumentParser,
+                "Members", "Diagnostics", "Platform", "CLinux", argumentParser,
             ],
             swiftSettings: strict),
 
@@ -96,6 +99,7 @@ let package = Package(
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
+        tests("BufferCache", ["BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(

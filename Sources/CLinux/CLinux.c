@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -77,6 +78,15 @@ ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t o
 }
 
 int nbdext_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int nbdext_epoll(void) { return result(epoll_create1(EPOLL_CLOEXEC)); }
+
+int nbdext_epoll_add(int epoll, int fd) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+
+int nbdext_epoll_remove(int epoll, int fd) { return result(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)); }
 
 void nbdext_name_thread(const char *name) {
     char truncated[16] = {0};

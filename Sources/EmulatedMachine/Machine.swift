@@ -1,5 +1,6 @@
 import ArrayStore
 import BlockStorage
+import BufferCache
 import Diagnostics
 import DriverHost
 import HardwareBus
@@ -13,15 +14,19 @@ import SCSIArchitectureModel
 /// half, and a disk and a block device for each target.
 ///
 /// Threads: one control thread.
-package final class Machine {
+package final class Machine: @unchecked Sendable {
+    // SAFETY: what `init` sets does not change; `powerCut` touches nothing else.
+
     /// Virtual memory for payloads; pages that are never touched cost nothing.
     private static let arenaByteCount = 4 << 30
     /// Task slots have the first windows of the DART; the driver's rings claim some of the others.
     private static let dartWindowCount = 4096 + 64
     private static let taskWindowCount = 4096
 
-    /// One for each array, in order.
+    /// The raw device of each array, in order: /dev/rdiskN on macOS.
     package private(set) var devices: [BlockStorageDevice] = []
+    /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
+    package private(set) var bufferedDevices: [BufferedBlockDevice] = []
     package let controller: ParallelController
     package let card: RAIDController
     private let arrays: [OpenedArray]
@@ -60,6 +65,12 @@ package final class Machine {
                     try BlockStorageDevice(
                         disk: disk, transport: controller, name: array.name, description: Self.describe(array)))
             }
+            if configuration.bufferCacheByteCount > 0 {
+                bufferedDevices = try devices.map {
+                    try BufferedBlockDevice(
+                        over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
+                }
+            }
         } catch {
             controller.stop()
             if !readOnly { for array in arrays { try? array.markClean() } }
@@ -69,12 +80,22 @@ package final class Machine {
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     package func stop() throws {
+        for device in bufferedDevices { try flush(device) }
         for device in devices { try flush(device) }
         controller.stop()
         for array in arrays where !array.isReadOnly { try array.markClean() }
     }
 
-    private func flush(_ device: BlockStorageDevice) throws {
+    /// What a loss of power of the emulated machine would destroy is destroyed: the caches of the buffered devices and
+    /// the card's write cache. Any thread, also while clients are served.
+    /// - Returns: what was lost, for people.
+    package func powerCut() -> String {
+        let buffered = bufferedDevices.reduce(0) { $0 + $1.powerCut() }
+        let cached = card.powerCut()
+        return "power cut: \(buffered) bytes were lost in buffer caches, \(cached) in the card's write cache"
+    }
+
+    private func flush(_ device: any BlockService) throws {
         guard BlockingClient.execute(BlockRequest(operation: .flush, tag: 0), on: device) == .none else {
             throw ArrayStoreError(
                 "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when "

@@ -33,6 +33,8 @@ package struct MachineConfiguration: Sendable {
     package var timeouts = TargetTimeouts()
     /// The card's volatile write cache; 0 for none.
     package var writeCacheByteCount = 0
+    /// The kernel-side cache of each buffered device; 0 for no buffered devices.
+    package var bufferCacheByteCount = 0
     /// The disks say that their media can be taken out.
     package var disksAreRemovable = false
     /// Gets the driver's faults.

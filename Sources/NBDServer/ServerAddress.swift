@@ -20,8 +20,9 @@ package enum ServerAddress: Sendable, Equatable {
 }
 
 /// A listening socket.
-struct Listener: Sendable {
-    let descriptor: Int32
+package struct Listener: Sendable {
+    /// For accept(2).
+    package let descriptor: Int32
     /// The address for people and clients, without the export: "nbd://localhost:10809", "nbd+unix://".
     let uri: @Sendable (String) -> String
     /// The socket file to remove at the end.
@@ -29,7 +30,7 @@ struct Listener: Sendable {
 
     /// Binds and listens.
     /// - Throws: one sentence with the address and what to do.
-    init(_ address: ServerAddress) throws(ServerError) {
+    package init(_ address: ServerAddress) throws(ServerError) {
         switch address {
         case .unix(let path): self = try Self.listen(path: path)
         case .tcp(let host, let port): self = try Self.listen(host: host, port: port)
@@ -42,7 +43,8 @@ struct Listener: Sendable {
         self.uri = uri
     }
 
-    func close() {
+    /// Ends it, and removes the socket's file.
+    package func close() {
         Glibc.close(descriptor)
         if let path { unlink(path) }
     }
@@ -66,7 +68,7 @@ struct Listener: Sendable {
             // A file that nobody listens on was left behind by a server that died.
             if attempt({ connect($0, $1, $2) }) == 0 || errno != ECONNREFUSED {
                 Glibc.close(descriptor)
-                throw ServerError("\(path) is in use; choose another --socket, or stop the server that has it")
+                throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
             }
             unlink(path)
             Glibc.close(descriptor)
@@ -74,7 +76,7 @@ struct Listener: Sendable {
         } else if Glibc.listen(descriptor, 128) != 0 {
             let code = errno
             Glibc.close(descriptor)
-            throw ServerError("cannot listen on \(path): \(reason(code)); choose another --socket")
+            throw ServerError("cannot listen on \(path): \(reason(code)); choose another path")
         }
         return Listener(descriptor: descriptor, path: path) { "nbd+unix:///\($0)?socket=\(path)" }
     }

@@ -18,5 +18,5 @@ struct Nbdext: ParsableCommand {
               nbd-client -unix /run/a.sock /dev/nbd0
             """,
         version: "0.1.0",
-        subcommands: [Create.self, Serve.self, Status.self, ScenarioCommand.self])
+        subcommands: [Create.self, Serve.self, Status.self, ScenarioCommand.self, PowerCut.self])
 }

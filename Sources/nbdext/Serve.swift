@@ -18,6 +18,11 @@ enum EngineChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, uring, threads
 }
 
+/// The choice of `--write-cache`.
+enum Switch: String, ExpressibleByArgument, CaseIterable {
+    case on, off
+}
+
 /// `nbdext serve`.
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -29,6 +34,9 @@ struct Serve: ParsableCommand {
             EXAMPLES
               nbdext serve /srv/disks/a --socket /run/a.sock
               nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
+              nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
+
+            SIGUSR1 prints what the driver's queues do and which tasks it has.
             """)
 
     @Argument(help: "The arrays' directories.")
@@ -57,6 +65,19 @@ struct Serve: ParsableCommand {
     @Option(help: "What to do with limits that do not fit together: strict (refuse to start) or macos (fail later).")
     var constraints: ConstraintPolicy = .strict
 
+    @Option(help: "Whether the card has a volatile write cache (64 MiB): on or off.")
+    var writeCache: Switch = .off
+
+    @Flag(
+        help: """
+            Export each array a second time, as NAME.buffered, behind a kernel-side cache: what /dev/diskN is to \
+            /dev/rdiskN.
+            """)
+    var buffered = false
+
+    @Option(help: "The path of the control socket. (default: nbdext.control in the first array's directory)")
+    var control: String?
+
     @Option(help: "Write the driver's log, one line a call, to a file, or to standard output (-).")
     var trace: String?
 
@@ -76,8 +97,9 @@ struct Serve: ParsableCommand {
         let addresses = try addresses()
         blockSignals()
         CrashReports.install()
-        let stack = try Machine(try configuration())
-        let server = try NBDServer(services: stack.devices)
+        let machine = try Machine(try configuration())
+        let server = try NBDServer(services: machine.devices + machine.bufferedDevices)
+        let control = openControlSocket(machine)
         do {
             for address in addresses {
                 let uri = try server.listen(at: address)
@@ -85,16 +107,30 @@ struct Serve: ParsableCommand {
             }
             fflush(nil)
         } catch {
+            control?.stop()
             server.stop()
-            try stack.stop()
+            try machine.stop()
             throw error
         }
-        let signal = waitForSignal()
+        let signal = waitForEnd(machine)
         exitAtOnceOnNextSignal()
         writeDiagnostic(
             "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
+        control?.stop()
         server.stop()
-        try stack.stop()
+        try machine.stop()
+    }
+
+    /// A server without one serves all the same: the directory may be one that cannot be written to.
+    private func openControlSocket(_ machine: Machine) -> ControlSocket? {
+        do {
+            return try ControlSocket(
+                path: control ?? ControlSocket.defaultPath(directory: directories[0]),
+                commands: ["power-cut": { machine.powerCut() }])
+        } catch {
+            writeDiagnostic("nbdext: there is no control socket, so power-cut will not work: \(error)\n")
+            return nil
+        }
     }
 
     private func configuration() throws -> MachineConfiguration {
@@ -112,6 +148,8 @@ struct Serve: ParsableCommand {
         configuration.readOnly = readOnly
         configuration.force = force
         configuration.trace = try openTrace()
+        configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0
+        configuration.bufferCacheByteCount = buffered ? 256 << 20 : 0
         return configuration
     }
 
@@ -154,14 +192,20 @@ struct Serve: ParsableCommand {
         // A member that may grow no further reports an error instead.
         signal(SIGXFSZ, SIG_IGN)
         var set = Self.endSignals
+        sigaddset(&set, SIGUSR1)
         pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
-    private func waitForSignal() -> Int32 {
+    /// Waits for a signal that ends the server. SIGUSR1 shows what the driver does.
+    private func waitForEnd(_ machine: Machine) -> Int32 {
         var set = Self.endSignals
-        var number: Int32 = 0
-        sigwait(&set, &number)
-        return number
+        sigaddset(&set, SIGUSR1)
+        while true {
+            var number: Int32 = 0
+            sigwait(&set, &number)
+            if number != SIGUSR1 { return number }
+            writeDiagnostic(machine.controller.dump())
+        }
     }
 
     private func exitAtOnceOnNextSignal() {

@@ -40,6 +40,12 @@ ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t o
 /// An eventfd(2), non-blocking, close-on-exec.
 int nbdext_eventfd(void);
 
+/// An epoll instance, close-on-exec. epoll_create1(2).
+int nbdext_epoll(void);
+/// Adds a descriptor to an epoll instance, to be readable when it is, or takes it out. epoll_ctl(2).
+int nbdext_epoll_add(int epoll, int fd);
+int nbdext_epoll_remove(int epoll, int fd);
+
 /// Names the calling thread (at most 15 bytes), for ps and perf. pthread_setname_np(3).
 void nbdext_name_thread(const char *name);
 

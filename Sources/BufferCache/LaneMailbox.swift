@@ -1,0 +1,69 @@
+import BlockStorage
+import Platform
+
+/// News for a lane of the cache: outcomes of its raw requests, and rows that need wait no longer.
+///
+/// They come on any thread, but a row is advanced, and the raw lane used, only by the lane's own thread: it takes the
+/// news whenever it is in the lane, and is woken when it sleeps there.
+///
+/// Threads: `completed` and `resume` on any; the rest on the lane's.
+final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
+    // SAFETY: all variables are touched under `lock`.
+    let bell: WaitBell
+    private let lock = Lock()
+    private var outcomes: [BlockCompletion] = []
+    private var resumed: [UInt16] = []
+    /// The thread that sleeps in the lane, or 0. It needs no ring for what it does itself when it is woken.
+    private var sleeper: UInt = 0
+    private var hasRung = false
+
+    /// - Throws: when the system is out of descriptors.
+    init() throws(OSError) { bell = try WaitBell() }
+
+    func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
+        deliver { outcomes.append(contentsOf: completions) }
+    }
+
+    /// Tells that what the row of a tag waited for has changed.
+    func resume(_ tag: UInt16) {
+        deliver { resumed.append(tag) }
+    }
+
+    private func deliver(_ add: () -> Void) {
+        lock.withLock {
+            add()
+            guard sleeper != 0, !hasRung, sleeper != currentThreadID() else { return }
+            hasRung = true
+            // Under the lock, so that the ring cannot come after the sleeper has silenced the bell.
+            bell.ring()
+        }
+    }
+
+    /// Exchanges the news for empty arrays. Returns whether there was any.
+    func take(outcomes: inout [BlockCompletion], resumed: inout [UInt16]) -> Bool {
+        lock.withLock {
+            swap(&self.outcomes, &outcomes)
+            swap(&self.resumed, &resumed)
+            return !outcomes.isEmpty || !resumed.isEmpty
+        }
+    }
+
+    /// Announces that the calling thread is about to sleep, unless there is news. Returns whether it may.
+    func fallAsleep() -> Bool {
+        lock.withLock {
+            guard outcomes.isEmpty, resumed.isEmpty else { return false }
+            sleeper = currentThreadID()
+            return true
+        }
+    }
+
+    /// The calling thread is awake again.
+    func wakeUp() {
+        lock.withLock {
+            sleeper = 0
+            guard hasRung else { return }
+            bell.silence()
+            hasRung = false
+        }
+    }
+}

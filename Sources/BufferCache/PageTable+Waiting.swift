@@ -1,0 +1,48 @@
+/// A range of pages that the raw device is changing by itself: no other row may use them meanwhile.
+struct PageBarrier {
+    let pages: PageRange
+    /// Who set it up.
+    let owner: Waiter
+    var waiters: [Waiter] = []
+}
+
+/// Waiting: a row that cannot go on registers, under the same hold of the lock in which it saw why, and is resumed
+/// once. It keeps nothing that another row waits for, but its barrier; and it waits in its barrier only for raw I/O
+/// that is under way already.
+extension PageTable {
+    /// Makes a row wait until something is released.
+    func waitForRoom(_ waiter: Waiter) { roomWaiters.append(waiter) }
+
+    /// Makes a row wait until I/O for a page has ended.
+    func wait(forPage number: UInt64, _ waiter: Waiter) { pageWaiters[number, default: []].append(waiter) }
+
+    /// Makes a row wait if a range meets a barrier. Returns whether it does.
+    func waitForBarrier(_ pages: PageRange, _ waiter: Waiter) -> Bool {
+        guard let index = barriers.firstIndex(where: { $0.pages.overlaps(pages) }) else { return false }
+        barriers[index].waiters.append(waiter)
+        return true
+    }
+
+    /// Takes down a row's barrier.
+    func removeBarrier(_ owner: Waiter, waking woken: inout [Waiter]) {
+        let index = barriers.firstIndex { $0.owner.mailbox === owner.mailbox && $0.owner.tag == owner.tag }!
+        woken += barriers.remove(at: index).waiters
+        wakeRoom(&woken)
+    }
+
+    /// Gives a staging buffer back.
+    func release(_ buffer: StagingBuffer, waking woken: inout [Waiter]) {
+        staging.giveBack(buffer)
+        wakeRoom(&woken)
+    }
+
+    func wake(page number: UInt64, _ woken: inout [Waiter]) {
+        if let waiters = pageWaiters.removeValue(forKey: number) { woken += waiters }
+        wakeRoom(&woken)
+    }
+
+    func wakeRoom(_ woken: inout [Waiter]) {
+        woken += roomWaiters
+        roomWaiters.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,25 @@
+import ArgumentParser
+
+/// `nbdext power-cut`.
+struct PowerCut: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "power-cut",
+        abstract: "Destroys what a loss of power would destroy, in a running server.",
+        discussion: """
+            What was written and not flushed is dropped from the caches of buffered exports (--buffered) and from the \
+            card's write cache (--write-cache on). The server goes on, so that what survived can be read.
+            """)
+
+    @Argument(help: "The directory of the server's first array.")
+    var directory: String?
+
+    @Option(help: "The server's control socket, if it is not in that directory.")
+    var control: String?
+
+    func run() throws {
+        guard let path = control ?? directory.map({ ControlSocket.defaultPath(directory: $0) }) else {
+            throw ValidationError("say which server: the directory of its first array, or --control PATH")
+        }
+        print(try ControlSocket.send("power-cut", to: path))
+    }
+}
