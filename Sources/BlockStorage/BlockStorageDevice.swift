@@ -1,6 +1,7 @@
 import ParallelInterface
 import Platform
 import SCSIArchitectureModel
+import Synchronization
 
 /// A disk as a block device: byte ranges become blocks, large requests become stages, unaligned edges are read and
 /// written back.
@@ -25,6 +26,11 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     /// The most that one unmap, and one zero piece covers, bytes.
     let unmapByteCountMax: UInt64
     let zeroByteCountMax: UInt64
+    /// Bytes at whose multiples stages of writes should end; 0 for anywhere.
+    private let stageAlignment: UInt64
+    private let movedCuts = Atomic<UInt64>(0)
+    /// Cuts between stages of writes that were moved to the end of a stripe: each spares the stripe an update in parts.
+    package var movedCutCount: UInt64 { movedCuts.load(ordering: .relaxed) }
     let gate = WriteGate()
     let unaligned: UnalignedRequests
     private let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
@@ -32,9 +38,12 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     /// - Parameters:
     ///   - disk: probed.
     ///   - name, description: for people.
+    ///   - alignsStages: end stages where stripes end, if they have to end somewhere. IOBlockStorageDriver cuts where the
+    ///     limits say, and no property of macOS changes that.
     /// - Throws: when the arena has no room for the bounce buffer.
     package init(
-        disk: BlockCommandsDevice, transport: any SCSITaskTransport, name: String, description: String
+        disk: BlockCommandsDevice, transport: any SCSITaskTransport, name: String, description: String,
+        alignsStages: Bool = false
     ) throws {
         self.disk = disk
         self.transport = transport
@@ -50,10 +59,15 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         unmapByteCountMax = UInt64(medium.maximumUnmapBlocks) * blockByteCount
         zeroByteCountMax = min(medium.maximumWriteSameBlocks, UInt64(UInt32.max)) * blockByteCount
         unaligned = try UnalignedRequests(arena: transport.arena)
+        let stripe = UInt64(medium.optimalTransferBlocks) * blockByteCount
+        stageAlignment = alignsStages ? stripe : 0
+        // NBD allows a preferred size that is a power of two only.
+        let prefersStripe = alignsStages && stripe.nonzeroBitCount == 1 && stripe <= 32 << 20
         info = BlockServiceInfo(
             name: name, description: description, byteCount: medium.blockCount * blockByteCount,
             blockByteCount: Int(blockByteCount),
-            preferredByteCount: Int(medium.optimalTransferGranularity) * Int(blockByteCount),
+            preferredByteCount: prefersStripe
+                ? Int(stripe) : Int(medium.optimalTransferGranularity) * Int(blockByteCount),
             isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
         rows = .allocate(capacity: transport.laneCount * transport.rowsPerLane)
         rows.initialize(repeating: RequestRow(), count: transport.laneCount * transport.rowsPerLane)
@@ -162,7 +176,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         let state = rows + Int(row)
         let request = state.pointee.request
         let left = UInt64(request.byteCount) - state.pointee.doneByteCount
-        let length: UInt64
+        var length: UInt64
         var operation = BlockPiece.Operation.unmap
         switch request.operation {
         case .read, .write:
@@ -170,6 +184,9 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
                 address: UInt64(UInt(bitPattern: request.buffer!)) + state.pointee.doneByteCount, byteCount: left)
             operation = request.operation == .read ? .read : .write
             length = (operation == .read ? readLimits : writeLimits).pieceByteCount(ofMemory: run)
+            if operation == .write && stageAlignment > 0 && length < left {
+                length = alignedStage(request.byteOffset + state.pointee.doneByteCount, length)
+            }
         case .trim: length = min(left, unmapByteCountMax)
         case .writeZeroes:
             operation = .zero
@@ -192,6 +209,14 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         piece.forceUnitAccess = request.flags.contains(.forceUnitAccess) && supportsForceUnitAccess
         piece.mayUnmap = !request.flags.contains(.noHole)
         return .piece(piece)
+    }
+
+    /// The length of a stage of a write that has to end before its request: up to the last end of a stripe in it.
+    private func alignedStage(_ byteOffset: UInt64, _ length: UInt64) -> UInt64 {
+        let end = (byteOffset + length) / stageAlignment * stageAlignment
+        guard end > byteOffset, end != byteOffset + length else { return length }
+        movedCuts.add(1, ordering: .relaxed)
+        return end - byteOffset
     }
 
     // MARK: Completions

@@ -63,7 +63,8 @@ package final class Machine: @unchecked Sendable {
             for (disk, array) in zip(disks, arrays) {
                 devices.append(
                     try BlockStorageDevice(
-                        disk: disk, transport: controller, name: array.name, description: Self.describe(array)))
+                        disk: disk, transport: controller, name: array.name, description: Self.describe(array),
+                        alignsStages: configuration.alignsStages))
             }
             if configuration.bufferCacheByteCount > 0 {
                 bufferedDevices = try devices.map {
@@ -93,6 +94,18 @@ package final class Machine: @unchecked Sendable {
         let buffered = bufferedDevices.reduce(0) { $0 + $1.powerCut() }
         let cached = card.powerCut()
         return "power cut: \(buffered) bytes were lost in buffer caches, \(cached) in the card's write cache"
+    }
+
+    /// What the driver's queues do, which tasks it has, and what writes cost so far. Any thread.
+    package func dump() -> String {
+        var text = controller.dump()
+        for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
+            let writes = card.writeStatistics(target: target)
+            text += "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
+                + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "
+                + "\(devices[target].movedCutCount) cuts moved to the end of a stripe\n"
+        }
+        return text
     }
 
     private func flush(_ device: any BlockService) throws {

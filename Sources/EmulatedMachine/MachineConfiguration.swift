@@ -31,6 +31,8 @@ package struct MachineConfiguration: Sendable {
     package var force = false
     package var trace: TaskTrace?
     package var timeouts = TargetTimeouts()
+    /// Stages of large writes end where stripes end.
+    package var alignsStages = false
     /// The card's volatile write cache; 0 for none.
     package var writeCacheByteCount = 0
     /// The kernel-side cache of each buffered device; 0 for no buffered devices.

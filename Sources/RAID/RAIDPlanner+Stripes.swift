@@ -116,6 +116,13 @@ extension RAIDPlanner {
         } else {
             operation.pointee.readsOldData = written.count + 1 < geometry.columnCount - written.count
         }
+        if written.count == geometry.columnCount {
+            statistics.fullStripeWrites += 1
+        } else if operation.pointee.readsOldData {
+            statistics.readModifyWrites += 1
+        } else {
+            statistics.reconstructWrites += 1
+        }
         for column in 0..<geometry.columnCount
         where written.contains(column) == operation.pointee.readsOldData {
             emitScratchRead(slot, member: geometry.member(stripe: stripe, column: column), into: &output)

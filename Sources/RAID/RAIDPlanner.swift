@@ -31,6 +31,8 @@ package final class RAIDPlanner {
 
     package let geometry: ArrayGeometry
     package private(set) var state: ArrayState
+    /// What writes had to read so far.
+    package internal(set) var statistics = WriteStatistics()
 
     let requests: UnsafeMutablePointer<Request>
     let operations: UnsafeMutablePointer<StripeOperation>

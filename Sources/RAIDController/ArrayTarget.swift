@@ -78,6 +78,9 @@ package final class ArrayTarget: @unchecked Sendable {
         isHealthy.store(false, ordering: .releasing)
     }
 
+    /// What RAID 5 writes had to read so far.
+    package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
+
     private static func traits(of array: OpenedArray, isRemovable: Bool) -> DiskTraits {
         let geometry = array.geometry
         var traits = DiskTraits()

@@ -58,6 +58,9 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     public override var pinsCommands: Bool { true }
 
+    /// What RAID 5 writes to a target had to read so far. Any thread.
+    package func writeStatistics(target: Int) -> WriteStatistics { arrays[target].writeStatistics }
+
     /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
     public override func dirtyByteCount(target: Int) -> UInt64 {
         arrays.indices.contains(target) ? arrays[target].cache?.dirtyByteCount ?? 0 : 0

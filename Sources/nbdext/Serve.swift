@@ -36,7 +36,7 @@ struct Serve: ParsableCommand {
               nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
               nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
 
-            SIGUSR1 prints what the driver's queues do and which tasks it has.
+            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read.
             """)
 
     @Argument(help: "The arrays' directories.")
@@ -64,6 +64,13 @@ struct Serve: ParsableCommand {
 
     @Option(help: "What to do with limits that do not fit together: strict (refuse to start) or macos (fail later).")
     var constraints: ConstraintPolicy = .strict
+
+    @Flag(
+        help: """
+            End the stages of large writes where stripes end, and tell clients the stripe's size if NBD can say it. \
+            macOS does neither.
+            """)
+    var alignStages = false
 
     @Option(help: "Whether the card has a volatile write cache (64 MiB): on or off.")
     var writeCache: Switch = .off
@@ -118,6 +125,7 @@ struct Serve: ParsableCommand {
             "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
         control?.stop()
         server.stop()
+        if alignStages { writeDiagnostic(machine.dump()) }
         try machine.stop()
     }
 
@@ -148,6 +156,7 @@ struct Serve: ParsableCommand {
         configuration.readOnly = readOnly
         configuration.force = force
         configuration.trace = try openTrace()
+        configuration.alignsStages = alignStages
         configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0
         configuration.bufferCacheByteCount = buffered ? 256 << 20 : 0
         return configuration
@@ -204,7 +213,7 @@ struct Serve: ParsableCommand {
             var number: Int32 = 0
             sigwait(&set, &number)
             if number != SIGUSR1 { return number }
-            writeDiagnostic(machine.controller.dump())
+            writeDiagnostic(machine.dump())
         }
     }
 
