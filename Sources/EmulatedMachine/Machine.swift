@@ -101,7 +101,8 @@ package final class Machine: @unchecked Sendable {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
             let writes = card.writeStatistics(target: target)
-            text += "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
+            text +=
+                "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
                 + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "
                 + "\(devices[target].movedCutCount) cuts moved to the end of a stripe\n"
         }

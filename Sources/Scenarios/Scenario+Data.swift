@@ -30,7 +30,8 @@ extension Scenario {
                 .overlappingWritesReordered, "writes-reordered", "holds a write back until a later one has ended",
                 ReordersWrites.self, .overlappingWrites),
             Scenario(
-                .flushNotHonoured, "flush-ignored", "answers SYNCHRONIZE CACHE itself", IgnoresSynchronizeCache.self),
+                .flushNotHonoured, "flush-ignored", "answers SYNCHRONIZE CACHE itself; then the power fails",
+                IgnoresSynchronizeCache.self, .powerCut),
             Scenario(
                 .writeNotExecuted, "write-not-executed", "answers writes with GOOD and does nothing",
                 AcknowledgesWritesItself.self),

@@ -18,6 +18,8 @@ package struct Scenario: Sendable {
         case write(byteCount: Int, memoryOffset: Int)
         /// Two writes to the same blocks, and one elsewhere, at once.
         case overlappingWrites
+        /// A write and a flush with the card's write cache on; then the power fails, and the write is read.
+        case powerCut
         /// A write that nobody waits for; then the driver is stopped.
         case stopWithTaskOutstanding
         /// The driver is stopped.
@@ -61,6 +63,11 @@ package struct Scenario: Sendable {
         var copy = self
         copy.mode = mode
         return copy
+    }
+
+    /// Whether the card has its write cache.
+    var usesWriteCache: Bool {
+        if case .powerCut = workload { true } else { false }
     }
 
     /// The same, ending with a crash.

@@ -63,6 +63,7 @@ package struct ScenarioRun {
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverClass = scenario.driverClass
         configuration.disksAreRemovable = scenario.disksAreRemovable
+        configuration.writeCacheByteCount = scenario.usesWriteCache ? 8 << 20 : 0
         // What takes macOS a minute is over in a moment.
         configuration.kernelOptions.taskTimeoutMilliseconds = 300
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
@@ -100,6 +101,7 @@ package struct ScenarioRun {
             // The first two commands of a driver's life come by the legacy route; they were the probe's.
             let errors = BlockingClient.execute(requests, on: device)
             return zip(requests, errors).map { Self.text($0, $1) }
+        case .powerCut: return cutPower(machine, page)
         case .stopWithTaskOutstanding:
             return startAndLeave(device, request(.write, 0, 4096, page))
         case .stop: return []
@@ -121,6 +123,20 @@ package struct ScenarioRun {
             lines.append(Self.text(request, error))
             if error != .none { break }
         }
+        return lines
+    }
+
+    /// Writes, flushes, cuts the power, and looks whether the data is still there.
+    private func cutPower(_ machine: Machine, _ memory: UnsafeMutableRawPointer) -> [String] {
+        let device = machine.devices[0]
+        memset(memory, 0x5A, 64 << 10)
+        var lines = inTurn(device, [request(.write, 0, 64 << 10, memory), request(.flush, 0, 0, nil)])
+        lines.append(machine.powerCut())
+        memset(memory, 0, 64 << 10)
+        lines += inTurn(device, [request(.read, 0, 64 << 10, memory)])
+        let first = memory.load(as: UInt8.self)
+        lines.append(
+            "the first byte is 0x\(String(first, radix: 16)): \(first == 0x5A ? "kept" : "LOST, though flushed")")
         return lines
     }
 
