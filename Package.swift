@@ -70,6 +70,12 @@ let package = Package(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
             resources: [.embedInCode("Profiles")], swiftSettings: strict),
         layer(
+            "StackModel",
+            [
+                "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
+                "SCSIControllerDriverKit", "SCSI", "Diagnostics",
+            ]),
+        layer(
             "EmulatedMachine",
             [
                 "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface", "DriverHost",
@@ -79,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "EmulatedMachine", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost", "ArrayStore",
+                "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "ParallelInterface", "DriverHost",
+                "ArrayStore",
                 "Members", "Diagnostics", "Platform", argumentParser,
             ],
             swiftSettings: strict),
@@ -92,6 +99,7 @@ let package = Package(
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
             "ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
+        tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),

@@ -11,7 +11,7 @@ struct StyleTests {
     private static let layers = [
         "Platform", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID", "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
-        "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "HBAProfiles", "EmulatedMachine",
+        "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "HBAProfiles", "StackModel", "EmulatedMachine",
         "NBDServer", "nbdext",
     ]
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.
