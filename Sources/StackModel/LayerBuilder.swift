@@ -14,6 +14,8 @@ struct LayerBuilder {
     let profile: HBAProfile
     let plan: StagePlan
     let request: RequestExplanation.Request
+    /// Whether the driver comes up.
+    let hasDisk: Bool
 
     private var isKext: Bool { profile.driver == .kext }
 
@@ -43,6 +45,10 @@ struct LayerBuilder {
                 "The request does not begin and end at a block of 512 bytes. On macOS a raw node refuses it: EINVAL "
                     + "(kIOReturnNotAligned). nbdext's NBD export takes it and deblocks it, as below."
             ]
+        if !hasDisk {
+            statements.insert(
+                "There is no such disk, see the outcome. The layers are shown as if there were one.", at: 0)
+        }
         if request.byteCount > Self.wiringByteCount {
             statements.append(
                 "More than about 2 GiB cannot be wired for one request on macOS; that limit is not part of this model.")

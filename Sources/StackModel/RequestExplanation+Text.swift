@@ -33,6 +33,9 @@ extension RequestExplanation {
             page.add("\(finding.severity): \(finding.detail)", label: finding.fault, indent: 2, labelWidth: 5)
             page.add(finding.fix, label: "fix:", indent: 7, labelWidth: 5)
         }
+        if outcome.kind != .noDisk, findings.contains(where: { $0.severity == "error" }) {
+            page.add("nbdext serve starts with this profile only if --constraints macos is given.", indent: 2)
+        }
     }
 
     private func addLimits(_ limits: [Layer.Limit], to page: inout TextPage) {

@@ -81,8 +81,11 @@ package struct RequestExplanation: Codable, Equatable, Sendable {
         }
         let plan = StagePlan(profile: profile, byteOffset: byteOffset, byteCount: byteCount, isWrite: isWrite)
         stages = plan.stages
-        layers = LayerBuilder(profile: profile, plan: plan, request: request).layers
         outcome = OutcomeBuilder(profile: profile, plan: plan, request: request).outcome
+        layers =
+            LayerBuilder(
+                profile: profile, plan: plan, request: request, hasDisk: outcome.kind != .noDisk
+            ).layers
         if !request.isAligned { rawNodeOutcome = Outcome.rawNodeRefusal }
     }
 }
