@@ -71,6 +71,12 @@ let package = Package(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
             resources: [.embedInCode("Profiles")], swiftSettings: strict),
         layer(
+            "StackModel",
+            [
+                "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
+                "SCSIControllerDriverKit", "SCSI", "Diagnostics",
+            ]),
+        layer(
             "EmulatedMachine",
             [
                 "HBAProfiles", "BufferCache", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
@@ -88,10 +94,9 @@ let package = Package(
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "Scenarios", "EmulatedMachine", "HBAProfiles", "NBDServer", "BlockStorage", "ParallelInterface",
-                "DriverHost",
-                "ArrayStore",
-                "Members", "Diagnostics", "Platform", "CLinux", argumentParser,
+                "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
+                "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Platform", "CLinux",
+                argumentParser,
             ],
             swiftSettings: strict),
 
@@ -104,6 +109,7 @@ let package = Package(
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
             "ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
+        tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),

@@ -60,10 +60,7 @@ extension BlockStorageDevice {
     /// Bytes of a step: within the bounce buffer and one stage of the HBA.
     private func stepByteCount(_ request: BlockRequest) -> UInt64 {
         let limits = request.operation == .read ? readLimits : writeLimits
-        let run = BreakUpLimits.Run(
-            address: UInt64(UInt(bitPattern: unaligned.bounce.baseAddress!)),
-            byteCount: UnalignedRequests.stepByteCount)
-        return max(limits.pieceByteCount(ofMemory: run), blockByteCount)
+        return limits.unalignedStepByteCount(bounceAddress: UInt64(UInt(bitPattern: unaligned.bounce.baseAddress!)))
     }
 
     private func readTail(_ row: UInt32) -> Step {

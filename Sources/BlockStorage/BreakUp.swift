@@ -129,6 +129,28 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
     }
 
+    /// How many pieces of the same size follow each other, where that is plain: 1 if it would have to be tried.
+    ///
+    /// - Parameters:
+    ///   - run: the memory of a request's rest, as for `pieceByteCount(ofMemory:)`.
+    ///   - byteCount: the size of its first piece; not 0.
+    package func equalPieceCount(ofMemory run: Run, byteCount: UInt64) -> UInt64 {
+        let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
+        // What is left after each piece is cut by size only as well, up to the rest that is smaller.
+        guard hasMapper, cutsBySizeOnly(run), byteCount & mask == 0 else { return 1 }
+        return run.byteCount / byteCount
+    }
+
+    /// Bytes of the bounce buffer that one step of an unaligned request uses at most: blocks that cover it fit in the
+    /// buffer.
+    package static let unalignedStepByteCountMax: UInt64 = 128 << 10
+
+    /// The size of one step of an unaligned request, bytes: within the bounce buffer and one stage of the HBA.
+    package func unalignedStepByteCount(bounceAddress: UInt64) -> UInt64 {
+        let run = Run(address: bounceAddress, byteCount: Self.unalignedStepByteCountMax)
+        return max(pieceByteCount(ofMemory: run), blockByteCount)
+    }
+
     /// Whether every segment of a run ends where its size says: none is cut for its alignment or its address. Then
     /// nothing needs to be simulated.
     private func cutsBySizeOnly(_ run: Run) -> Bool {

@@ -7,9 +7,6 @@ import Synchronization
 final class UnalignedRequests: @unchecked Sendable {
     // SAFETY: the queues are touched under `lock`; `running`'s fields belong to whoever advances it.
 
-    /// Bytes of the bounce buffer that a step uses at most: blocks that cover it fit in the buffer.
-    static let stepByteCount: UInt64 = 128 << 10
-
     /// What the running request is doing.
     enum Phase {
         case start
@@ -41,7 +38,7 @@ final class UnalignedRequests: @unchecked Sendable {
     private let hasNews = Atomic<Bool>(false)
 
     init(arena: DataArena) throws {
-        guard let bounce = arena.allocate(byteCount: Int(Self.stepByteCount) + 8192) else {
+        guard let bounce = arena.allocate(byteCount: Int(BreakUpLimits.unalignedStepByteCountMax) + 8192) else {
             throw OSError(code: 12, doing: "find a bounce buffer in the data arena")
         }
         self.arena = arena

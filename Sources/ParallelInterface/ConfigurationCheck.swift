@@ -11,7 +11,7 @@ package struct ConfigurationCheck {
     package var dma: DMASpecification
     package var isKext: Bool
     package var options: KernelOptions
-    private let blockByteCount: UInt64 = 512
+    private static let blockByteCount: UInt64 = 512
 
     package init(reported: OSDictionary?, dma: DMASpecification, isKext: Bool, options: KernelOptions) {
         self.reported = reported
@@ -115,13 +115,7 @@ package struct ConfigurationCheck {
         guard dma.maxTransferSize > 0 else {
             return [Diagnosis(.maxTransferSizeTooSmall, "maxTransferSize is 0: no request can be sent")]
         }
-        let reads = largestTask(
-            constraints.maximumSegmentCountRead, constraints.maximumSegmentByteCountRead,
-            constraints.maximumByteCountRead, constraints.maximumBlockCountRead)
-        let writes = largestTask(
-            constraints.maximumSegmentCountWrite, constraints.maximumSegmentByteCountWrite,
-            constraints.maximumByteCountWrite, constraints.maximumBlockCountWrite)
-        let largest = max(reads, writes)
+        let largest = Self.largestTaskByteCount(constraints)
         guard dma.maxTransferSize < largest else { return [] }
         return [
             Diagnosis(
@@ -131,14 +125,26 @@ package struct ConfigurationCheck {
         ]
     }
 
-    /// The largest task that break-up yields: the smallest of the limits that exist.
-    private func largestTask(
+    /// The largest task that break-up yields for a read or a write, bytes; what maxTransferSize has to be at least.
+    /// Above 2^63 when nothing limits a task.
+    package static func largestTaskByteCount(_ constraints: HBAConstraints) -> UInt64 {
+        max(
+            largestTask(
+                constraints.maximumSegmentCountRead, constraints.maximumSegmentByteCountRead,
+                constraints.maximumByteCountRead, constraints.maximumBlockCountRead),
+            largestTask(
+                constraints.maximumSegmentCountWrite, constraints.maximumSegmentByteCountWrite,
+                constraints.maximumByteCountWrite, constraints.maximumBlockCountWrite))
+    }
+
+    /// The smallest of the limits that exist.
+    private static func largestTask(
         _ segments: UInt64, _ segmentBytes: UInt64, _ bytes: UInt64, _ blocks: UInt64
     ) -> UInt64 {
         var largest = UInt64.max
-        if segments > 0 && segmentBytes > 0 { largest = min(largest, Self.product(segments, segmentBytes)) }
+        if segments > 0 && segmentBytes > 0 { largest = min(largest, product(segments, segmentBytes)) }
         if bytes > 0 { largest = min(largest, bytes) }
-        if blocks > 0 { largest = min(largest, Self.product(blocks, blockByteCount)) }
+        if blocks > 0 { largest = min(largest, product(blocks, blockByteCount)) }
         return largest / blockByteCount * blockByteCount
     }
 

@@ -71,33 +71,32 @@ extension ParallelController: KernelHalf {
             fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
             return false
         }
-        guard task.pointee.requestedTransferCount <= properties.dma.maxTransferSize else {
+        switch TaskGate.refusing(
+            byteCount: task.pointee.requestedTransferCount, segmentCount: segmentCount(of: task),
+            maxTransferSize: properties.dma.maxTransferSize, isKext: host.mode == .kext)
+        {
+        case nil: return true
+        case .maxTransferSize:
             log.report(
                 .maxTransferSizeTooSmall,
                 "a task of \(task.pointee.requestedTransferCount) bytes is within what the block layer may send and "
                     + "above maxTransferSize (\(properties.dma.maxTransferSize)): it fails, and the driver never sees it"
             )
-            fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
-            return false
-        }
-        if !options.hasMapper, host.mode != .kext, segmentCount(of: task) > 1 {
+        case .singleSegment:
             log.report(
                 .severalSegments,
                 "a task of \(task.pointee.requestedTransferCount) bytes has \(segmentCount(of: task)) segments without "
                     + "a mapper: it fails, and the driver never sees it")
-            fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
-            return false
         }
-        return true
+        fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+        return false
     }
 
-    /// The segments that a task's memory has for the device. Without a mapper no two pages are neighbours.
+    /// The segments that a task's memory has for the device.
     func segmentCount(of task: UnsafePointer<SCSITask>) -> UInt64 {
         guard task.pointee.requestedTransferCount > 0, let buffer = task.pointee.buffer else { return 0 }
-        if options.hasMapper { return 1 }
-        let first = UInt64(UInt(bitPattern: buffer)) / options.pageByteCount
-        let last = (UInt64(UInt(bitPattern: buffer)) + task.pointee.requestedTransferCount - 1) / options.pageByteCount
-        return last - first + 1
+        return options.segmentCount(
+            address: UInt64(UInt(bitPattern: buffer)), byteCount: task.pointee.requestedTransferCount)
     }
 
     // MARK: Calls from the driver, inside its queues

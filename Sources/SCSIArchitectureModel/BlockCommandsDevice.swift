@@ -13,7 +13,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     // the row.
 
     /// Times that a task is sent at most: once, and four more.
-    static let attemptCountMax: UInt8 = 5
+    package static let attemptCountMax: UInt8 = 5
     /// The standard time limit of reads, writes and flushes.
     static let timeoutMilliseconds: UInt32 = 30_000
     /// Bytes of parameter memory that each row has: an UNMAP list is 24, fixed sense data 18.

@@ -15,8 +15,11 @@ struct Nbdext: ParsableCommand {
               nbdext create /srv/disks/a --level 5 --members 4 --size 10G
               nbdext serve /srv/disks/a --socket /run/a.sock --listen localhost:10809
               nbdext status /srv/disks/a
+              nbdext explain --profile dext-64k --size 128K
               nbd-client -unix /run/a.sock /dev/nbd0
             """,
         version: "0.1.0",
-        subcommands: [Create.self, Serve.self, Status.self, ScenarioCommand.self, PowerCut.self])
+        subcommands: [
+            Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, PowerCut.self,
+        ])
 }

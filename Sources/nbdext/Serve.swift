@@ -55,11 +55,7 @@ struct Serve: ParsableCommand {
             """)
     var mode: DriverMode?
 
-    @Option(
-        help: """
-            What the driver reports of its HBA: a shipped profile (default, kext-512k, dext-64k, \
-            dext-512k-incomplete, dext-complete) or a JSON file.
-            """)
+    @Option(help: ProfileHelp.text)
     var profile: String?
 
     @Option(help: "What to do with limits that do not fit together: strict (refuse to start) or macos (fail later).")

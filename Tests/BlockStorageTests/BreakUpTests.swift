@@ -193,6 +193,30 @@ struct BreakUpTests {
         #expect(limits.pieceByteCount(contiguous: run) == exact, "seed \(seed)")
     }
 
+    @Test("pieces that are said to be equal are", arguments: 1...400)
+    func equalPieces(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        func pick(_ values: UInt64...) -> UInt64 { values.randomElement(using: &generator)! }
+        var limits = BreakUpLimits()
+        limits.maximumBlockCount = pick(0, 7, 1025)
+        limits.maximumSegmentCount = pick(0, 1, 17)
+        limits.maximumSegmentByteCount = pick(0, 4096, 65536)
+        limits.segmentAlignment = pick(0, 4, 65536)
+        limits.addressBits = pick(0, 21, 64)
+        limits.hasMapper = pick(0, 1, 1, 1) == 1
+        var run = BreakUpLimits.Run(
+            address: UInt64.random(in: 0...32, using: &generator) * 65536,
+            byteCount: UInt64.random(in: 1...40, using: &generator) * pick(512, 65536))
+        let size = limits.pieceByteCount(ofMemory: run)
+        let count = limits.equalPieceCount(ofMemory: run, byteCount: size)
+        #expect(count >= 1)
+        for _ in 0..<count {
+            #expect(limits.pieceByteCount(ofMemory: run) == size, "seed \(seed)")
+            run.address += size
+            run.byteCount -= size
+        }
+    }
+
     @Test("limits without measure, as a driver may publish them, are no limits")
     func hugeLimits() {
         var limits = BreakUpLimits()

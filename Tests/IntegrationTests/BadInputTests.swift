@@ -138,7 +138,7 @@ struct BadInputTests {
         let readme = try String(
             contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
                 .deletingLastPathComponent().appendingPathComponent("README.md"), encoding: .utf8)
-        for command in ["create", "serve", "status"] {
+        for command in ["create", "serve", "status", "explain", "ioreg"] {
             let help = try Shell.run(nbdext, [command, "--help"]).output
             for option in help.matches(of: /--[a-z-]+/).map({ String($0.output) })
             where !["--version", "--help", "--no"].contains(option) {

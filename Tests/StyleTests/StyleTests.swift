@@ -11,8 +11,8 @@ struct StyleTests {
     private static let layers = [
         "Platform", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID", "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
-        "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "EmulatedMachine",
-        "Scenarios", "NBDServer", "nbdext",
+        "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "StackModel",
+        "EmulatedMachine", "Scenarios", "NBDServer", "nbdext",
     ]
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.
     private static let pure: Set = ["MemberIO", "SCSI", "NBDProtocol", "RAID", "RAIDControllerInterface"]

@@ -1,0 +1,64 @@
+import HBAProfiles
+import SCSIControllerDriverKit
+
+/// The properties of the stack above one driver and one disk, as a developer reads them in IORegistryExplorer.
+///
+/// Names and places are those of IOSCSIParallelFamily-352, IOSCSIArchitectureModelFamily-139.0.2 and
+/// IOStorageFamily-337.100.1. What a profile does not know (sizes, paths, statistics) is left out.
+package struct RegistryTree: Codable, Equatable, Sendable {
+    /// Something that the driver reports and that no object publishes.
+    package struct Unpublished: Codable, Equatable, Sendable {
+        package var key: String
+        package var value: RegistryValue
+        package var reason: String
+    }
+
+    /// The profile's name.
+    package var profile: String
+    /// The controller; everything else hangs below it.
+    package var root: RegistryNode
+    package var unpublished: [Unpublished]
+    /// What keeps macOS from building this tree, or nil.
+    package var obstacle: String?
+
+    package init(profile: HBAProfile) {
+        self.profile = profile.name
+        let builder = RegistryBuilder(profile: profile)
+        root = builder.chain
+        unpublished = builder.unpublished
+        if profile.driver == .dext, profile.constraints[kIOMinimumHBADataAlignmentMaskKey] == nil {
+            obstacle = "\(kIOMinimumHBADataAlignmentMaskKey) is missing: macOS panics before there is such a tree"
+        }
+    }
+
+    /// The tree for programs.
+    package func json() throws -> String { try prettyJSON(self) }
+
+    /// The tree in the style of `ioreg -l`.
+    package var text: String {
+        var page = TextPage()
+        if let obstacle { page.add("note: \(obstacle)", indent: 0) }
+        Self.add(root, indent: "", to: &page)
+        if !unpublished.isEmpty {
+            page.add(line: "")
+            page.add(line: "Reported by the driver, and not in the registry:")
+            for item in unpublished {
+                page.add(line: "  \"\(item.key)\" = \(item.value.text)")
+                page.add(item.reason, indent: 4)
+            }
+        }
+        return page.text
+    }
+
+    private static func add(_ node: RegistryNode, indent: String, to page: inout TextPage) {
+        let bar = indent + (node.children.isEmpty ? "   " : "  |")
+        page.add(line: "\(indent)+-o \(node.title)")
+        page.add(line: "\(bar) {")
+        for key in node.properties.keys.sorted() {
+            page.add(line: "\(bar)   \"\(key)\" = \(node.properties[key]!.text)")
+        }
+        page.add(line: "\(bar) }")
+        if !node.children.isEmpty { page.add(line: bar) }
+        for child in node.children { add(child, indent: indent + "  ", to: &page) }
+    }
+}

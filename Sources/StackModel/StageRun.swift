@@ -1,0 +1,112 @@
+/// Equal stages that follow each other on the medium: each is one command for the disk.
+package struct StageRun: Codable, Equatable, Sendable {
+    /// What a command is there for. All but `data` come from deblocking.
+    package enum Purpose: String, Codable, Sendable {
+        case data
+        /// A read of all blocks that a step touches, into the bounce buffer.
+        case readSpan = "read span"
+        /// A read of the block that a write begins, or ends, in the middle of.
+        case readFirst = "read first block"
+        case readLast = "read last block"
+        /// A write of whole blocks out of the bounce buffer.
+        case writeSpan = "write span"
+    }
+
+    package var purpose: Purpose
+    /// How many stages there are in a row.
+    package var count: UInt64
+    /// Where the first begins on the medium, bytes; each of the others where the one before it ends.
+    package var byteOffset: UInt64
+    /// The size of each, bytes.
+    package var byteCount: UInt64
+    /// The command's name with its length in parentheses: "WRITE(10)".
+    package var command: String
+    /// The first block of the first stage.
+    package var lba: UInt64
+    package var blockCount: UInt64
+    /// The command descriptor blocks of the first and of the last stage, in hexadecimal.
+    package var firstCDB: String
+    package var lastCDB: String
+    /// The limits that ended the first of them; empty when it reaches the request's end.
+    package var limits: [LimitCause]
+}
+
+/// The stages of a request in order, as far as it gets.
+package struct StageList: Codable, Equatable, Sendable {
+    /// The first runs, and the last one.
+    package var runs: [StageRun]
+    /// Stages between the last two runs, of changing sizes, that are not listed.
+    package var unlistedStageCount: UInt64
+    /// All stages that are sent, listed or not.
+    package var stageCount: UInt64
+}
+
+extension StageList {
+    /// Collects stages one by one, and keeps the list short.
+    struct Builder {
+        /// As many runs as a person reads.
+        static let runCountMax = 12
+
+        private(set) var list = StageList(runs: [], unlistedStageCount: 0, stageCount: 0)
+        private var open: StageRun?
+
+        /// Adds equal stages.
+        ///
+        /// - Parameters:
+        ///   - transfer: the first of them.
+        ///   - limits: what ended it; asked when it begins a run.
+        mutating func append(_ transfer: StageTransfer, count: UInt64, limits: () -> [LimitCause]) {
+            var first = transfer
+            var rest = count
+            while rest > 0 {
+                let length = min(rest, first.countOfSameCommand)
+                add(first, count: length, limits: limits)
+                first.byteOffset += length * first.byteCount
+                rest -= length
+            }
+        }
+
+        private mutating func add(_ transfer: StageTransfer, count: UInt64, limits: () -> [LimitCause]) {
+            list.stageCount += count
+            if let run = open {
+                let end = run.byteOffset + run.count * run.byteCount
+                if run.purpose == transfer.purpose, run.byteCount == transfer.byteCount, end == transfer.byteOffset,
+                    run.command == transfer.command
+                {
+                    open!.count += count
+                    return
+                }
+                close()
+            }
+            let cdb = transfer.cdb.description
+            open = StageRun(
+                purpose: transfer.purpose, count: count, byteOffset: transfer.byteOffset,
+                byteCount: transfer.byteCount, command: transfer.command, lba: transfer.lba,
+                blockCount: transfer.blockCount, firstCDB: cdb, lastCDB: cdb, limits: limits())
+        }
+
+        /// The list, once all stages are in it.
+        mutating func finish() -> StageList {
+            if let run = open { list.runs.append(Self.withLastCDB(run)) }
+            open = nil
+            return list
+        }
+
+        private mutating func close() {
+            if list.runs.count < Self.runCountMax - 1 {
+                list.runs.append(Self.withLastCDB(open!))
+            } else {
+                list.unlistedStageCount += open!.count
+            }
+        }
+
+        private static func withLastCDB(_ run: StageRun) -> StageRun {
+            var run = run
+            let last = StageTransfer(
+                purpose: run.purpose, isWrite: run.command.hasPrefix("WRITE"),
+                byteOffset: run.byteOffset + (run.count - 1) * run.byteCount, byteCount: run.byteCount, address: 0)
+            run.lastCDB = last.cdb.description
+            return run
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import HBAProfiles
+import StackModel
+
+/// `nbdext explain`.
+struct Explain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tells what each layer of the stack does with one request on the raw device.",
+        discussion: """
+            Nothing is read or written: the answer is computed from the profile, by the same rules that serve requests. \
+            It names the stages that the request becomes, their commands, the checks before the driver, and, when the \
+            request fails, what to change.
+
+            EXAMPLES
+              nbdext explain --profile dext-512k-incomplete --size 768K --write
+              nbdext explain --profile ./mine.json --size 10M --offset 1G
+            """)
+
+    @Option(help: ProfileHelp.text)
+    var profile = "default"
+
+    @Option(help: "The size of the request: 512, 768K, 10M; at most 4G.")
+    var size: ByteSize
+
+    @Option(help: "Where the request begins.")
+    var offset = ByteSize(byteCount: 0)
+
+    @Flag(help: "Explain a write instead of a read.")
+    var write = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        let explanation: RequestExplanation
+        do {
+            explanation = try RequestExplanation(
+                profile: HBAProfile(nameOrPath: profile), byteOffset: offset.byteCount, byteCount: size.byteCount,
+                isWrite: write)
+        } catch let error as ExplanationError { throw ValidationError(error.description) }
+        print(json ? try explanation.json() : explanation.text, terminator: "")
+    }
+}
+
+/// What an option says that takes a profile.
+enum ProfileHelp {
+    static let text: ArgumentHelp = """
+        What the driver reports of its HBA: a shipped profile (default, kext-512k, dext-64k, dext-512k-incomplete, \
+        dext-complete) or a JSON file.
+        """
+}

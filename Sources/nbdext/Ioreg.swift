@@ -1,0 +1,36 @@
+import ArgumentParser
+import HBAProfiles
+import StackModel
+
+/// `nbdext ioreg`.
+struct Ioreg: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Shows the registry of the stack that a profile makes, or what differs between two.",
+        discussion: """
+            The tree is what IORegistryExplorer shows on macOS: which limits took effect, and which object has them. \
+            Limits that the driver reports and macOS ignores are listed below it.
+
+            EXAMPLES
+              nbdext ioreg --profile dext-complete
+              nbdext ioreg --profile kext-512k --diff dext-complete
+            """)
+
+    @Option(help: ProfileHelp.text)
+    var profile = "default"
+
+    @Option(help: "Show what differs in this profile's tree.")
+    var diff: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        let tree = RegistryTree(profile: try HBAProfile(nameOrPath: profile))
+        if let diff {
+            let difference = tree.diff(RegistryTree(profile: try HBAProfile(nameOrPath: diff)))
+            print(json ? try difference.json() : difference.text, terminator: "")
+        } else {
+            print(json ? try tree.json() : tree.text, terminator: "")
+        }
+    }
+}
