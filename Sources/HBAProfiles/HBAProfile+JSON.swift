@@ -54,7 +54,7 @@ extension HBAProfile {
         }
         guard maximumTaskCount <= 1024 else { throw fail("maximumTaskCount is \(maximumTaskCount); 1024 is the most") }
         guard pageSize >= 512, pageSize & (pageSize - 1) == 0, pageSize <= 1 << 20 else {
-            throw fail("pageSize is \(pageSize); say a power of two, 4096 or 16384 for instance")
+            throw fail("pageSize is \(pageSize); say a power of two from 512 to 1048576, 4096 or 16384 for instance")
         }
         let known = Set(ConfigurationCheck.requiredKeys.map(\.key) + ConfigurationCheck.kextKeys)
         if let unknown = constraints.keys.sorted().first(where: { !known.contains($0) }) {
@@ -98,7 +98,10 @@ extension HBAProfile: Decodable {
                 return
             }
             let text = (try? container.decode(String.self)) ?? ""
-            guard text.hasPrefix("0x"), let number = UInt64(text.dropFirst(2), radix: 16) else {
+            // The digits alone: the initialiser would take a sign.
+            guard text.hasPrefix("0x"), text.dropFirst(2).allSatisfy(\.isHexDigit),
+                let number = UInt64(text.dropFirst(2), radix: 16)
+            else {
                 throw DecodingError.dataCorruptedError(
                     in: container, debugDescription: "write a number from 0 to 2^64-1, or \"0x...\"")
             }
@@ -114,7 +117,12 @@ extension HBAProfile: Decodable {
         try Self.refuseUnknown(values, known)
         name = try values.decode(String.self, forKey: Key("name"))
         description = try values.decodeIfPresent(String.self, forKey: Key("description")) ?? ""
-        driver = try values.decode(DriverKind.self, forKey: Key("driver"))
+        let kind = try values.decode(String.self, forKey: Key("driver"))
+        guard let driver = DriverKind(rawValue: kind) else {
+            throw DecodingError.dataCorruptedError(
+                forKey: Key("driver"), in: values, debugDescription: "\(kind) is not a driver; say dext or kext")
+        }
+        self.driver = driver
         constraints = try values.decode([String: Number].self, forKey: Key("constraints")).mapValues(\.value)
         let dma = try values.nestedContainer(keyedBy: Key.self, forKey: Key("dma"))
         try Self.refuseUnknown(dma, ["maxTransferSize", "alignment", "numAddressBits", "segmentType"])

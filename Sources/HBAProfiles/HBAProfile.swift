@@ -7,7 +7,7 @@ import SCSIControllerDriverKit
 /// The driver finds it in its personality and reports it by the calls that DriverKit has for it.
 package struct HBAProfile: Sendable {
     /// What the driver is.
-    package enum DriverKind: String, Codable, Sendable {
+    package enum DriverKind: String, Sendable {
         case dext, kext
     }
 
