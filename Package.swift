@@ -110,6 +110,7 @@ let package = Package(
         tests(
             "ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
+        tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
