@@ -148,32 +148,6 @@ struct BreakUpTests {
         #expect(stages(example.limits, example.request, example.memory) == example.stages)
     }
 
-    @Test("stages cover a request once, and obey every limit", arguments: 1...200)
-    func properties(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
-        func pick(_ values: UInt64...) -> UInt64 { values.randomElement(using: &generator)! }
-        var limits = BreakUpLimits()
-        limits.maximumBlockCount = pick(0, 1, 7, 1024, 65535)
-        limits.maximumByteCount = pick(0, 4096, 65536, 524_288)
-        limits.maximumSegmentCount = pick(0, 2, 17, 129)
-        limits.maximumSegmentByteCount = pick(0, 512, 4096, 65536)
-        limits.segmentAlignment = pick(0, 1, 4, 512)
-        limits.addressBits = pick(0, 32, 64)
-        limits.hasMapper = Bool.random(using: &generator)
-        let memory = [Memory.scattered, .scatteredHigh, .contiguous].randomElement(using: &generator)!
-        let request = UInt64.random(in: 1...8192, using: &generator) * 512
-        let sizes = stages(limits, request, memory)
-        #expect(sizes.reduce(0, +) == request, "seed \(seed): \(sizes)")
-        for size in sizes {
-            #expect(size > 0 && size % 512 == 0, "seed \(seed)")
-            if limits.maximumByteCount > 0 { #expect(size <= limits.maximumByteCount, "seed \(seed)") }
-            if limits.maximumBlockCount > 0 { #expect(size <= limits.maximumBlockCount * 512, "seed \(seed)") }
-            if limits.maximumSegmentCount > 0 && limits.maximumSegmentByteCount > 0 {
-                #expect(size <= limits.maximumSegmentCount * limits.maximumSegmentByteCount, "seed \(seed)")
-            }
-        }
-    }
-
     @Test("the short cut for contiguous memory gives what the algorithm gives", arguments: 1...300)
     func shortCut(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)

@@ -57,7 +57,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     }
     let log = DiagnosisLog { _ in }
     var hasMapper = true
-    let pageByteCount: UInt64 = 16384
+    var pageByteCount: UInt64 = 16384
 
     func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         for row in rows {
@@ -137,10 +137,11 @@ struct BlockFixture {
 
     init(
         blockCount: Int = 4096, change: (inout DiskTraits) -> Void = { _ in },
-        constraints: HBAConstraints = HBAConstraints()
+        constraints: HBAConstraints = HBAConstraints(), machine: (RAMDiskTransport) -> Void = { _ in }
     ) throws {
         transport = try RAMDiskTransport(blockCount: blockCount, change: change)
         transport.constraints = constraints
+        machine(transport)
         disk = try BlockCommandsDevice(transport: transport, targetID: 0)
         try disk.probe()
         device = try BlockStorageDevice(disk: disk, transport: transport, name: "test", description: "a RAM disk")
