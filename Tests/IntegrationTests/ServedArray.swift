@@ -5,12 +5,16 @@ final class ServedArray {
     let directory = TemporaryDirectory()
     let arrayPath: String
     private let options: [String]
+    private let keepsErrors: Bool
     private var server: Process?
 
     /// Creates an array.
-    init(level: Int, members: Int, size: String = "96M", options: [String] = []) throws {
+    ///
+    /// - Parameter keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
+    init(level: Int, members: Int, size: String = "96M", options: [String] = [], keepsErrors: Bool = false) throws {
         arrayPath = directory.path + "/array"
         self.options = options
+        self.keepsErrors = keepsErrors
         let result = try Shell.run(
             nbdext, ["create", arrayPath, "--level", "\(level)", "--members", "\(members)", "--size", size])
         guard result.status == 0 else { throw Failure(text: result.errors) }
@@ -20,6 +24,10 @@ final class ServedArray {
 
     var socket: String { directory.path + "/socket" }
     var uri: String { "nbd+unix:///?socket=\(socket)" }
+    var tracePath: String { directory.path + "/trace" }
+    private var errorsPath: String { directory.path + "/errors" }
+    /// What the server has written to standard error, if that is kept.
+    var errors: String { (try? String(contentsOfFile: errorsPath, encoding: .utf8)) ?? "" }
     var identifier: Int32 { server?.processIdentifier ?? 0 }
 
     struct Failure: Error {
@@ -34,11 +42,15 @@ final class ServedArray {
         let output = Pipe()
         process.standardOutput = output
         process.standardInput = FileHandle.nullDevice
+        if keepsErrors {
+            _ = FileManager.default.createFile(atPath: errorsPath, contents: nil)
+            process.standardError = FileHandle(forWritingAtPath: errorsPath)
+        }
         try process.run()
         server = process
         // The line comes, or the pipe ends with the process.
         let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        guard line.hasPrefix("ready: ") else { throw Failure(text: "no ready line: \(line)") }
+        guard line.hasPrefix("ready: ") else { throw Failure(text: "no ready line: \(line)\(errors)") }
     }
 
     /// Stops the server with SIGTERM.
