@@ -44,4 +44,12 @@ struct KernelTests {
         let result = try boot("full-disk.sh")
         #expect(result.output.contains("RESULT passed"), "\(result.output.suffix(3000))")
     }
+
+    @Test(
+        "dd with direct I/O meets the limits that a profile sets, and EIO where they do not fit",
+        .enabled(if: isAvailable, "user-mode-linux, nbd-client, e2fsprogs, kmod or qemu-utils is missing"))
+    func transferLimits() throws {
+        let result = try boot("transfer-limits.sh")
+        #expect(result.output.contains("RESULT passed"), "\(result.output.suffix(3000))")
+    }
 }

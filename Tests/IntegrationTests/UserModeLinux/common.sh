@@ -33,9 +33,9 @@ step() {
     "$@" || finish "failed: $*"
 }
 
-# start ARRAY: serves an array on /run/test/socket.
+# start ARRAY [OPTION...]: serves an array on /run/test/socket.
 start() {
-    "$nbdext" serve "$1" --socket /run/test/socket >server.log 2>&1 &
+    "$nbdext" serve "$@" --socket /run/test/socket >server.log 2>&1 &
     server=$!
     for _ in $(seq 100); do
         grep -q '^ready:' server.log && return 0
