@@ -138,12 +138,20 @@ struct BadInputTests {
         let readme = try String(
             contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
                 .deletingLastPathComponent().appendingPathComponent("README.md"), encoding: .utf8)
-        for command in ["create", "serve", "status", "explain", "ioreg"] {
-            let help = try Shell.run(nbdext, [command, "--help"]).output
-            for option in help.matches(of: /--[a-z-]+/).map({ String($0.output) })
-            where !["--version", "--help", "--no"].contains(option) {
-                #expect(readme.contains(option), "README does not name \(option) of \(command)")
-            }
+        let section = try #require(readme.firstMatch(of: /\n## Commands\n(?s:.*?)\n## /)).output
+        let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
+        let commands = [
+            ["create"], ["serve"], ["status"], ["explain"], ["ioreg"], ["scenario", "list"], ["scenario", "run"],
+            ["power-cut"],
+        ]
+        var offered: Set<String> = []
+        for command in commands {
+            #expect(section.contains("nbdext \(command.joined(separator: " "))"), "README does not show \(command)")
+            let help = try Shell.run(nbdext, command + ["--help"]).output
+            offered.formUnion(help.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         }
+        offered.subtract(["--version", "--help"])
+        #expect(documented.subtracting(offered).isEmpty, "README names options that there are not")
+        #expect(offered.subtracting(documented).isEmpty, "README does not name options that there are")
     }
 }
