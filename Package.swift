@@ -115,7 +115,7 @@ let package = Package(
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
-        .testTarget(name: "StyleTests", swiftSettings: strict),
+        .testTarget(name: "StyleTests", dependencies: ["Diagnostics", "Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "IntegrationTests", dependencies: ["nbdext"], exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

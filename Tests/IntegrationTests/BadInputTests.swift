@@ -116,7 +116,7 @@ struct BadInputTests {
         let path = try create("a")
         let busy = try Shell.run(nbdext, ["serve", path, "--socket", array.socket])
         #expect(busy.status != 0)
-        #expect(busy.errors.contains("is in use; choose another --socket"), "\(busy.errors)")
+        #expect(busy.errors.contains("is in use; choose another path"), "\(busy.errors)")
         // It had the array for a moment, and left it clean.
         #expect(try Shell.run(nbdext, ["status", path]).output.contains("state    clean"))
         #expect(array.stop() == 0)
@@ -138,12 +138,20 @@ struct BadInputTests {
         let readme = try String(
             contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
                 .deletingLastPathComponent().appendingPathComponent("README.md"), encoding: .utf8)
-        for command in ["create", "serve", "status", "explain", "ioreg"] {
-            let help = try Shell.run(nbdext, [command, "--help"]).output
-            for option in help.matches(of: /--[a-z-]+/).map({ String($0.output) })
-            where !["--version", "--help", "--no"].contains(option) {
-                #expect(readme.contains(option), "README does not name \(option) of \(command)")
-            }
+        let section = try #require(readme.components(separatedBy: "\n## ").first { $0.hasPrefix("Commands\n") })
+        let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
+        let commands = [
+            ["create"], ["serve"], ["status"], ["explain"], ["ioreg"], ["scenario", "list"], ["scenario", "run"],
+            ["power-cut"],
+        ]
+        var offered: Set<String> = []
+        for command in commands {
+            #expect(section.contains("nbdext \(command.joined(separator: " "))"), "README does not show \(command)")
+            let help = try Shell.run(nbdext, command + ["--help"]).output
+            offered.formUnion(help.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         }
+        offered.subtract(["--version", "--help"])
+        #expect(documented.subtracting(offered).isEmpty, "README names options that there are not")
+        #expect(offered.subtracting(documented).isEmpty, "README does not name options that there are")
     }
 }
