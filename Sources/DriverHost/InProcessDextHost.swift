@@ -182,6 +182,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
                 if count == 0 { return }
+                defaultQueue.noteCall()
                 driver.UserProcessBundledParallelTasks(indices, UInt16(count), bundledAction)
             }
         }
@@ -197,6 +198,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1 else { return false }
         let action = taskActions[Int(slot)]
+        defaultQueue.noteCall()
         var response = kSCSIServiceResponse_Request_In_Process
         context.taskInEntry = slots.commands[Int(slot)].fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(slots.commands[Int(slot)], &response, action)

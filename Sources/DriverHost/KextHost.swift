@@ -81,6 +81,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single)
                 if count == 0 { return }
+                driver.workLoop.noteCall()
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))
                     if response != kSCSIServiceResponse_Request_In_Process {
