@@ -143,8 +143,8 @@ extension ParallelController: KernelHalf {
         if completion.refused != nil { report(completion, route: .bundled) }
     }
 
-    package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
-        guard let slot = slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
+    package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
+        guard let slot = slot ?? self.slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
             return log.report(
                 .responseNamesAnotherTask,
                 "task \(response.pointee.fControllerTaskIdentifier) was completed, which does not exist")

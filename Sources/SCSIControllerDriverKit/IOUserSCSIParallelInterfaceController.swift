@@ -205,13 +205,13 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
 
     /// Completes a task of the legacy route. The action must be the one that came with it.
     public final func ParallelTaskCompletion(_ action: OSAction, _ response: SCSIUserParallelResponse) {
-        guard case .parallelTask = action.route else {
+        guard case .parallelTask(let slot) = action.route else {
             return DriverContext.report(
                 .bundledActionCompletedAsLegacy,
                 "task \(response.fControllerTaskIdentifier) arrived in a bundled call and was completed with "
                     + "ParallelTaskCompletion")
         }
-        withUnsafePointer(to: response) { kernel.completeParallelTask($0) }
+        withUnsafePointer(to: response) { kernel.completeParallelTask($0, slot: slot) }
     }
 
     /// Passes slots back: any subset, in any order, at most 32 a call. The driver must not touch them afterwards.
