@@ -67,7 +67,7 @@ extension ParallelController: KernelHalf {
 
     /// Looks whether a task may be sent at all.
     private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
-        guard acceptsTasks.load(ordering: .relaxed) else {
+        guard acceptsTasks.load(ordering: .relaxed), !isDestroyed(task.pointee.targetID) else {
             fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
             return false
         }

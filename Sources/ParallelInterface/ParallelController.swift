@@ -13,7 +13,8 @@ import Synchronization
 /// from the driver come on any thread, inside its queues, so they only take note; the work that follows runs on
 /// the lane that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: what `start` sets is set before the first lane is made; `owners` under `targetLock`; `pumps[lane]`
+    // SAFETY: what `start` sets is set before the first lane is made; `owners` and the sets of
+    // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
     /// Lanes at most, and with them connections at a time.
@@ -48,6 +49,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
     var createdTargets: Set<UInt64> = []
     var scannedTargets: Set<UInt64> = []
+    var destroyedTargets: Set<UInt64> = []
+    let hasDestroyedTargets = Atomic<Bool>(false)
     /// What the driver reported; nil until then.
     private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
