@@ -143,7 +143,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    package func perform(_ function: TaskManagementFunction) -> Bool {
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         // A driver that needs help may be one whose Default queue is stuck.
         let limit = 1000
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
@@ -162,7 +162,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
                     driver.UserTargetResetRequest(target, &response)
                 }
             }
-        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE
+        guard let status else { return .unreachable }
+        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
     }
 
     package func stop() {

@@ -58,9 +58,9 @@ package final class KextHost: DriverHost, @unchecked Sendable {
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { kIOReturnSuccess }
 
-    package func perform(_ function: TaskManagementFunction) -> Bool {
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
-        _ = driver.workLoop.runSync(
+        let wasTaken = driver.workLoop.runSync(
             "a task management request", purpose: "a task management request", limitMilliseconds: 1000
         ) {
             response =
@@ -70,7 +70,8 @@ package final class KextHost: DriverHost, @unchecked Sendable {
                 case .targetReset(let target): driver.TargetResetRequest(target)
                 }
         }
-        return response == kSCSIServiceResponse_FUNCTION_COMPLETE
+        guard wasTaken else { return .unreachable }
+        return response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
     }
 
     package func stop() { context.run("StopController") { driver.StopController() } }
