@@ -104,8 +104,16 @@ let package = Package(
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
+        tests(
+            "Scenarios",
+            [
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
+                "Diagnostics", "Platform",
+            ]),
         .testTarget(name: "StyleTests", swiftSettings: strict),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["nbdext"], exclude: ["UserModeLinux"], swiftSettings: strict),
+            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics"], exclude: ["UserModeLinux"],
+            swiftSettings: strict),
     ]
 )
