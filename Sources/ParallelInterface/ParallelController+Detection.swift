@@ -191,9 +191,12 @@ extension ParallelController {
         else { return nil }
         records[Int(slot)].dataBufferWasTaken = true
         card.dart.unmap(window: Int(slot))
-        return IOBufferMemoryDescriptor(
+        let descriptor = IOBufferMemoryDescriptor(
             borrowing: UnsafeMutableRawBufferPointer(
                 start: buffer, count: Int(slots.commands[Int(slot)].fRequestedTransferCount)))
+        // Whether the caller gets a reference to give back is not documented: it may, and need not.
+        descriptor.retain()
+        return descriptor
     }
 
     // MARK: Words

@@ -24,7 +24,8 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The driver has its provider. Overrides call super first.
     open func Start(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
-    /// The driver is going away. All tasks were completed before. Overrides call super last.
+    /// The driver is going away, and completes the tasks that it has; the kernel ends the others when this has returned.
+    /// Overrides call super last.
     open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
     /// The family's first call, once: makes queues, allocates, and calls `UserReportHBAConstraints`.

@@ -231,6 +231,60 @@ struct LifeCycleTests {
         #expect(fixture.driver.seenTasks.count == EchoDriver.taskCount)
     }
 
+    @Test("a stop waits for the device before it ends a task whose memory the device works on")
+    func stopWithBusyDevice() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1])
+        let busy = fixture.driver.held[0].task.fBufferIOVMAddr
+        fixture.card.dart.pin(busy)
+        let isStopped = Event()
+        try OSThread(name: "stop") {
+            fixture.controller.stop()
+            isStopped.set()
+        }.detach()
+        #expect(fixture.recorder.wait(for: 1))
+        #expect(!isStopped.wait(milliseconds: 30))
+        #expect(fixture.recorder.rows == [1])
+        fixture.card.dart.unpin(busy)
+        #expect(isStopped.wait(milliseconds: 5000))
+        #expect(fixture.recorder.rows == [1, 0])
+        #expect(fixture.outcome(0) == [1, 4])
+    }
+
+    @Test("a driver that gives back each reference that it was given is not blamed")
+    func references() throws {
+        final class Thrifty: EchoDriver, @unchecked Sendable {
+            override func UserInitializeController() -> kern_return_t {
+                var queue: IODispatchQueue?
+                _ = IODispatchQueue.Create("Own", 0, 0, &queue)
+                _ = SetDispatchQueue("Own", queue!)
+                queue!.release()
+                for name in ["Own", "Default", "Own", "Default"] {
+                    _ = CopyDispatchQueue(name, &queue)
+                    queue!.release()
+                }
+                return super.UserInitializeController()
+            }
+
+            override func UserProcessParallelTask(
+                _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+            ) -> kern_return_t {
+                var buffer: IOBufferMemoryDescriptor?
+                if UserGetDataBuffer(request.fTargetID, request.fControllerTaskIdentifier, &buffer) == kIOReturnSuccess
+                {
+                    buffer!.release()
+                }
+                return super.UserProcessParallelTask(request, &response, completion)
+            }
+        }
+        let fixture = try Fixture(mode: .legacy, driverClass: Thrifty.self)
+        fixture.submit([0, 1])
+        #expect(fixture.recorder.rows == [0, 1])
+        fixture.controller.stop()
+        #expect(fixture.faults == [])
+    }
+
     @Test("a driver that answers everything in Stop is not blamed")
     func cleanStop() throws {
         final class Tidy: EchoDriver, @unchecked Sendable {
