@@ -116,7 +116,15 @@ let package = Package(
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
         .testTarget(name: "StyleTests", dependencies: ["Diagnostics", "Scenarios"], swiftSettings: strict),
+        tests(
+            "Scenarios",
+            [
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
+                "Diagnostics", "Platform",
+            ]),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["nbdext"], exclude: ["UserModeLinux"], swiftSettings: strict),
+            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics"], exclude: ["UserModeLinux"],
+            swiftSettings: strict),
     ]
 )

@@ -60,7 +60,7 @@ extension DriverFault {
         .badSenseData: FaultEntry(
             "the sense data of a CHECK CONDITION is missing or too long",
             rule: "who claims to perform autosense delivers sense data with every CHECK CONDITION, 252 bytes at most",
-            symptom: "endless REQUEST SENSE, or sense data cut to 18 bytes",
+            symptom: "endless REQUEST SENSE, or sense data that is misread",
             fix: "copy the sense data and its true length, or answer false from UserDoesHBAPerformAutoSense",
             reference: Reference.parallelFamily + "; SPC-4, 4.5"),
         .slotAddressIsNull: FaultEntry(

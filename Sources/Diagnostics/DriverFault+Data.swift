@@ -5,7 +5,8 @@ extension DriverFault {
             "no block of a request obeys the constraints",
             rule: "IOBlockStorageDriver rounds each stage down to whole blocks; a stage of 0 cannot be sent",
             symptom: "EIO, or a request that is never answered, depending on the release",
-            fix: "raise the segment count (2 at least), or run behind an address mapper",
+            fix: "run behind an address mapper; without one raise the segment count (2 at least), and expect requests "
+                + "above a page to fail (B37)",
             reference: Reference.storageFamily),
         .maxTransferSizeTooSmall: FaultEntry(
             "maxTransferSize is smaller than what the block layer sends",
@@ -44,7 +45,8 @@ extension DriverFault {
             "a task's memory has more than one segment",
             rule: "a DEXT gets exactly one segment; without an address mapper each page may be one",
             symptom: "EIO for requests above one page, without a call of the driver",
-            fix: "run behind a mapper, or limit a task to one page (segment count 1, segment byte count = page)",
+            fix: "run behind a mapper; or limit a task to one page (segment count 1, segment byte count = page), which "
+                + "only memory that is aligned to blocks can obey (B31)",
             reference: Reference.field),
         .badDMASpecification: FaultEntry(
             "the DMA specification does not fit the host",
@@ -83,7 +85,7 @@ extension DriverFault {
             fix: "pass SYNCHRONIZE CACHE to the device and complete it when the device has",
             reference: "SBC-3, 5.22; " + Reference.forum),
         .writeNotExecuted: FaultEntry(
-            "a command was completed with GOOD without the device having seen it",
+            "a command on the medium was completed with GOOD without the device having seen it",
             rule: "GOOD means that the device has done it",
             symptom: "lost data",
             fix: "complete commands when the device reports them done",

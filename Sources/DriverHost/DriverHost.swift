@@ -44,6 +44,15 @@ package enum TaskManagementFunction: Sendable {
     case targetReset(targetID: UInt64)
 }
 
+/// What became of a request for task management.
+package enum TaskManagementOutcome: Sendable {
+    case done
+    /// The driver does not do it, or could not.
+    case refused
+    /// The driver did not take the request in time: it is stuck in another call.
+    case unreachable
+}
+
 /// The driver's end of the boundary: runs its calls on the right queues and carries tasks to it.
 ///
 /// Threads: the start and `stop` on one control thread; `send` on any.
@@ -70,8 +79,7 @@ package protocol DriverHost: AnyObject, Sendable {
     func initializeTarget(_ targetID: UInt64) -> kern_return_t
 
     /// Asks the driver for a task management function, and waits for the answer.
-    /// - Returns: whether it was done.
-    func perform(_ function: TaskManagementFunction) -> Bool
+    func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome
 
     /// Ends the driver.
     func stop()

@@ -143,7 +143,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    package func perform(_ function: TaskManagementFunction) -> Bool {
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         // A driver that needs help may be one whose Default queue is stuck.
         let limit = 1000
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
@@ -162,7 +162,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
                     driver.UserTargetResetRequest(target, &response)
                 }
             }
-        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE
+        guard let status else { return .unreachable }
+        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
     }
 
     package func stop() {
@@ -182,6 +183,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
                 if count == 0 { return }
+                defaultQueue.noteCall()
                 driver.UserProcessBundledParallelTasks(indices, UInt16(count), bundledAction)
             }
         }
@@ -197,6 +199,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1 else { return false }
         let action = taskActions[Int(slot)]
+        defaultQueue.noteCall()
         var response = kSCSIServiceResponse_Request_In_Process
         context.taskInEntry = slots.commands[Int(slot)].fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(slots.commands[Int(slot)], &response, action)

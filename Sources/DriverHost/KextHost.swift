@@ -58,9 +58,9 @@ package final class KextHost: DriverHost, @unchecked Sendable {
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { kIOReturnSuccess }
 
-    package func perform(_ function: TaskManagementFunction) -> Bool {
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
-        _ = driver.workLoop.runSync(
+        let wasTaken = driver.workLoop.runSync(
             "a task management request", purpose: "a task management request", limitMilliseconds: 1000
         ) {
             response =
@@ -70,7 +70,8 @@ package final class KextHost: DriverHost, @unchecked Sendable {
                 case .targetReset(let target): driver.TargetResetRequest(target)
                 }
         }
-        return response == kSCSIServiceResponse_FUNCTION_COMPLETE
+        guard wasTaken else { return .unreachable }
+        return response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
     }
 
     package func stop() { context.run("StopController") { driver.StopController() } }
@@ -81,6 +82,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single)
                 if count == 0 { return }
+                driver.workLoop.noteCall()
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))
                     if response != kSCSIServiceResponse_Request_In_Process {

@@ -50,7 +50,7 @@ final class TargetPublisher: @unchecked Sendable {
             if isLast { complete.set() }
             return true
         } catch {
-            if let error = error as? ProbeError { report(error, targetID) }
+            if let error = error as? ProbeError, !controller.isStopping { report(error, targetID) }
             lock.withLock { failure = error }
             complete.set()
             return false

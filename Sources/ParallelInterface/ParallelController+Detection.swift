@@ -123,6 +123,10 @@ extension ParallelController {
         guard !records[Int(slot)].dataBufferWasTaken else { return }
         let opcode = slots.commands[Int(slot)].fCommandDescriptorBlock.0
         let isFlush = opcode == OperationCode.synchronizeCache10 || opcode == OperationCode.synchronizeCache16
+        // A driver may know what a device is and how large; what is on the medium only the device knows.
+        let isAboutMedium =
+            isFlush || range(of: slot) != nil || opcode == OperationCode.unmap || opcode == OperationCode.writeSame16
+        guard isAboutMedium else { return }
         if isFlush {
             log.report(
                 .flushNotHonoured,
@@ -187,9 +191,12 @@ extension ParallelController {
         else { return nil }
         records[Int(slot)].dataBufferWasTaken = true
         card.dart.unmap(window: Int(slot))
-        return IOBufferMemoryDescriptor(
+        let descriptor = IOBufferMemoryDescriptor(
             borrowing: UnsafeMutableRawBufferPointer(
                 start: buffer, count: Int(slots.commands[Int(slot)].fRequestedTransferCount)))
+        // Whether the caller gets a reference to give back is not documented: it may, and need not.
+        descriptor.retain()
+        return descriptor
     }
 
     // MARK: Words

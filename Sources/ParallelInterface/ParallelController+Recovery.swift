@@ -11,98 +11,165 @@ import SCSIControllerDriverKit
 extension ParallelController {
     /// Takes the next step for each task whose time is up. On the watchdog's thread.
     func recoverExpiredTasks(lane: Int) {
-        while acceptsTasks.load(ordering: .relaxed),
-            let (slot, stage) = pool.nextExpired(now: monotonicMilliseconds())
-        {
-            recover(slot, stage, lane: lane)
+        var isReachable = true
+        while acceptsTasks.load(ordering: .relaxed), let task = pool.nextExpired(now: monotonicMilliseconds()) {
+            recover(task, isReachable: &isReachable, lane: lane)
         }
+        failExpiredUnsent(lane: lane)
         failStarvedRows(lane: lane)
         pump(lane: lane)
         while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
     }
 
-    private func recover(_ slot: UInt16, _ stage: TaskSlots.RecoveryStage, lane: Int) {
-        let target = slots.commands[Int(slot)].fTargetID
+    private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
+        // The slot's command is the task's only while the driver has it.
+        guard let command = pool.whileWithDriver(task, { slots.commands[Int(task.slot)] }) else { return }
+        let target = command.fTargetID
         let next: TaskSlots.RecoveryStage
-        let wasDone: Bool
-        switch stage {
-        case .none:
-            reportOverdue(slot)
+        let function: TaskManagementFunction
+        switch task.recovery {
+        case .none where !card.dart.isPinned(window: Int(task.slot)):
+            // The device may have ended it this moment, and the driver be on its way.
+            return pool.setRecovery(task, .overdue, deadline: afterGrace)
+        case .none, .overdue:
+            reportOverdue(task)
             next = .aborted
-            wasDone = host.perform(
-                .abortTask(targetID: target, logicalUnit: 0, tag: slots.commands[Int(slot)].fTaskTagIdentifier))
+            function = .abortTask(targetID: target, logicalUnit: 0, tag: command.fTaskTagIdentifier)
         case .aborted:
             next = .unitReset
-            wasDone = host.perform(.logicalUnitReset(targetID: target, logicalUnit: 0))
+            function = .logicalUnitReset(targetID: target, logicalUnit: 0)
         case .unitReset:
             next = .targetReset
-            wasDone = host.perform(.targetReset(targetID: target))
+            function = .targetReset(targetID: target)
         case .targetReset:
-            return endWithoutDriver(slot, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
+            return endWithoutDriver(task, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
         }
+        switch isReachable ? ask(function) : .unreachable {
+        case .done: pool.setRecovery(task, next, deadline: afterGrace)
         // A request that was refused will change nothing: the next step follows at once.
-        let pause = wasDone ? options.recoveryGraceMilliseconds : 0
-        pool.setRecovery(slot, next, deadline: monotonicMilliseconds() &- 1 &+ pause)
+        case .refused: pool.setRecovery(task, next, deadline: monotonicMilliseconds() &- 1)
+        case .unreachable:
+            // Nor would others be heard; one that waits in vain is enough for this time.
+            isReachable = false
+            pool.setRecovery(task, .targetReset, deadline: monotonicMilliseconds() &- 1)
+        }
+    }
+
+    private var afterGrace: UInt64 { monotonicMilliseconds() + options.recoveryGraceMilliseconds }
+
+    /// Asks the driver, on a thread of its own: a driver that needs help may not return from this call either.
+    private func ask(_ function: TaskManagementFunction) -> TaskManagementOutcome {
+        let answer = Answer()
+        do {
+            try OSThread(name: "recovery") { [host] in answer.set(host.perform(function)) }.detach()
+        } catch { return .unreachable }
+        return answer.wait(milliseconds: 2000) ?? .unreachable
     }
 
     /// Completes a task that the driver keeps. One whose memory the device works on has to wait for the device.
-    private func endWithoutDriver(_ slot: UInt16, status: UInt32, lane: Int) {
-        let wasEnded = pool.abandon(slot) {
-            guard !card.dart.isPinned(window: Int(slot)) else { return false }
-            card.dart.unmap(window: Int(slot))
+    private func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
+        let row = pool.abandon(task) {
+            guard !card.dart.isPinned(window: Int(task.slot)) else { return false }
+            card.dart.unmap(window: Int(task.slot))
             return true
         }
-        guard wasEnded else {
-            return pool.setRecovery(
-                slot, .targetReset, deadline: monotonicMilliseconds() + options.recoveryGraceMilliseconds)
-        }
-        var row = pool.row(of: slot)
+        guard var row else { return pool.setRecovery(task, .targetReset, deadline: afterGrace) }
         fail(row: row, status: status)
         withUnsafeMutablePointer(to: &row) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane) }
     }
 
     /// Says whose fault it is that a task has not come back.
-    private func reportOverdue(_ slot: UInt16) {
-        let isPinned = card.dart.isPinned(window: Int(slot))
-        // The device is at work: it is slow, and the driver is not to blame.
-        if isPinned { return }
-        let wasSeen = card.dart.pinCount(window: Int(slot)) != records[Int(slot)].pinCount
-        let text = "\(describe(slot)) in slot \(slot) was not completed in time"
-        if card.pinsCommands && !wasSeen && pool.route(of: slot) == .bundled {
-            log.report(.bundledSlotDropped, "\(text), and the device has never seen it")
-        } else {
+    private func reportOverdue(_ task: TaskSlots.Sent) {
+        let slot = task.slot
+        let diagnosis: Diagnosis?? = pool.whileWithDriver(task) {
+            // The device is at work: it is slow, and the driver is not to blame.
+            if card.dart.isPinned(window: Int(slot)) { return nil }
+            let wasSeen = card.dart.pinCount(window: Int(slot)) != records[Int(slot)].pinCount
+            let text = "\(describe(slot)) in slot \(slot) was not completed in time"
+            if card.pinsCommands && !wasSeen && pool.route(of: slot) == .bundled {
+                return Diagnosis(.bundledSlotDropped, "\(text), and the device has never seen it")
+            }
             let device =
                 !card.pinsCommands ? "" : wasSeen ? "; the device has done it" : "; the device has never seen it"
-            log.report(.taskNeverCompleted, text + device)
+            return Diagnosis(.taskNeverCompleted, text + device)
+        }
+        if let diagnosis, let diagnosis { log.report(diagnosis) }
+    }
+
+    /// Fails what waits to be sent to a driver that does not come for it.
+    private func failExpiredUnsent(lane: Int) {
+        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
+            let count = pool.takeExpiredUnsent(now: monotonicMilliseconds(), into: unsent.baseAddress!)
+            failUnsent(
+                UnsafeBufferPointer(rebasing: unsent[..<count]), status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane
+            )
         }
     }
 
-    /// Fails what waits for a slot when the driver has kept every slot.
+    private func failUnsent(_ unsent: UnsafeBufferPointer<UInt16>, status: UInt32, lane: Int) {
+        guard !unsent.isEmpty else { return }
+        for slot in unsent { fail(row: pool.row(of: slot), status: status) }
+        finish(unsent, lane: lane)
+    }
+
+    /// Fails what waits for a slot when the driver has kept every slot, or was stopped.
     private func failStarvedRows(lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rowsPerLane) { rows in
-            let count = pool.takeStarved(into: rows.baseAddress!, limit: rowsPerLane)
-            guard count > 0 else { return }
-            for index in 0..<count { fail(row: rows[index], status: kSCSITaskStatus_DeviceNotPresent) }
-            deliver(UnsafeMutableBufferPointer(rebasing: rows[..<count]), lane: lane)
+            repeat {
+                let count = pool.takeStarved(into: rows.baseAddress!, limit: rowsPerLane)
+                guard count > 0 else { return }
+                for index in 0..<count { fail(row: rows[index], status: kSCSITaskStatus_DeviceNotPresent) }
+                deliver(UnsafeMutableBufferPointer(rebasing: rows[..<count]), lane: lane)
+            } while isStopping
         }
     }
 
-    /// Ends what a driver still owned when its Stop returned.
+    /// Ends everything that is left when the driver's Stop has returned: what it owned, what was not sent, what waited.
     func endTasksOfStoppedDriver() {
+        let unsent = UnsafeMutableBufferPointer<UInt16>.allocate(capacity: pool.count)
+        defer { unsent.deallocate() }
+        let unsentCount = pool.takeUnsent(into: unsent.baseAddress!)
         let owned = pool.ownedByDriver()
-        guard !owned.isEmpty, let lane = try? makeLane() else { return }
-        let list = owned.prefix(8).map { describe($0) }.joined(separator: "; ")
-        log.report(.tasksOutstandingAtStop, "\(owned.count) tasks were outstanding when Stop returned: \(list)")
-        for slot in owned { endWithoutDriver(slot, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
+        if !owned.isEmpty {
+            let list = owned.prefix(8).compactMap { task in pool.whileWithDriver(task) { describe(task.slot) } }
+            log.report(
+                .tasksOutstandingAtStop,
+                "\(owned.count) tasks were outstanding when Stop returned: \(list.joined(separator: "; "))")
+        }
+        guard let lane = try? makeLane() else { return }
+        // What came back before Stop returned counts.
+        _ = deliverCompletions(lane: lane)
+        failUnsent(
+            UnsafeBufferPointer(rebasing: UnsafeBufferPointer(unsent)[..<unsentCount]),
+            status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
+        failStarvedRows(lane: lane)
+        endTasksThatDeviceLeaves(lane: lane)
         releaseLane(lane)
     }
+
+    /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.
+    private func endTasksThatDeviceLeaves(lane: Int) {
+        let limit = monotonicMilliseconds() + Self.stopMilliseconds
+        while true {
+            let owned = pool.ownedByDriver()
+            for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
+            pump(lane: lane)
+            while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+            if pool.ownedByDriver().isEmpty || monotonicMilliseconds() >= limit { return }
+            _ = Event().wait(milliseconds: 5)
+        }
+    }
+
+    /// How long a stop waits for the device at most.
+    private static let stopMilliseconds: UInt64 = 10_000
 
     /// What each queue does, and every task that the driver owns: for whoever asks why nothing moves.
     package func dump() -> String {
         var lines = ["queues"] + host.context.waits.picture().map { "  " + $0 }
         let owned = pool.ownedByDriver()
         lines.append("tasks with the driver: \(owned.count) of \(pool.count) slots")
-        for slot in owned {
+        for task in owned {
+            let slot = task.slot
             let seen =
                 card.dart.isPinned(window: Int(slot))
                 ? "in the device"
@@ -111,5 +178,22 @@ extension ParallelController {
             lines.append("  slot \(slot): \(describe(slot)), \(pool.route(of: slot)), \(seen)")
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+/// What a driver said to a request that is made on another thread.
+private final class Answer: @unchecked Sendable {
+    // SAFETY: written before `isGiven` is set, read after.
+    private var outcome = TaskManagementOutcome.unreachable
+    private let isGiven = Event()
+
+    func set(_ outcome: TaskManagementOutcome) {
+        self.outcome = outcome
+        isGiven.set()
+    }
+
+    /// Nil when it takes too long.
+    func wait(milliseconds: Int) -> TaskManagementOutcome? {
+        isGiven.wait(milliseconds: milliseconds) ? outcome : nil
     }
 }

@@ -12,12 +12,16 @@ extension ParallelController {
     }
 
     package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
-        let status = enterTarget(targetID)
+        enter(targetID, isScan: false)
+    }
+
+    private func enter(_ targetID: SCSIDeviceIdentifier, isScan: Bool) -> kern_return_t {
+        let status = enterTarget(targetID, isScan: isScan)
         return targetCreated(targetID, status) ? kIOReturnSuccess : status == kIOReturnSuccess ? kIOReturnError : status
     }
 
     /// Everything that precedes the probe.
-    private func enterTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+    private func enterTarget(_ targetID: SCSIDeviceIdentifier, isScan: Bool) -> kern_return_t {
         guard targetID != self.properties.initiatorID else {
             log.report(.targetIsInitiator, "target \(targetID) has the ID that UserReportInitiatorIdentifier reported")
             return kIOReturnBadArgument
@@ -29,7 +33,12 @@ extension ParallelController {
                     + "could never be matched")
             return kIOReturnBadArgument
         }
-        let isNew = targetLock.withLock { createdTargets.insert(targetID).inserted }
+        let isNew = targetLock.withLock {
+            guard createdTargets.insert(targetID).inserted else { return false }
+            if isScan { scannedTargets.insert(targetID) }
+            destroyedTargets.remove(targetID)
+            return true
+        }
         guard isNew else {
             let wasScanned = targetLock.withLock { scannedTargets.contains(targetID) }
             log.report(
@@ -53,15 +62,23 @@ extension ParallelController {
     package func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
         targetLock.withLock {
             guard createdTargets.remove(targetID) != nil else { return kIOReturnBadArgument }
+            scannedTargets.remove(targetID)
+            destroyedTargets.insert(targetID)
+            hasDestroyedTargets.store(true, ordering: .releasing)
             return kIOReturnSuccess
         }
+    }
+
+    /// Whether a target was destroyed. Hardly any ever is, so that costs a task no lock.
+    func isDestroyed(_ targetID: UInt8) -> Bool {
+        guard hasDestroyedTargets.load(ordering: .acquiring) else { return false }
+        return targetLock.withLock { destroyedTargets.contains(UInt64(targetID)) }
     }
 
     /// What the kernel does for a driver that does not manage its devices: tries every ID.
     func scanTargets() {
         for targetID in 0...min(properties.highestDeviceID, 255) where targetID != properties.initiatorID {
-            targetLock.withLock { _ = scannedTargets.insert(targetID) }
-            _ = createTarget(targetID, properties: [:])
+            _ = enter(targetID, isScan: true)
         }
     }
 }

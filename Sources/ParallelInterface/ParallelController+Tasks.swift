@@ -22,18 +22,28 @@ extension ParallelController: KernelHalf {
                 }
             }
             if accepted > 0 {
+                let slots = UnsafeBufferPointer(rebasing: buffer[..<accepted])
                 let now = monotonicMilliseconds()
-                pool.enqueue(UnsafeBufferPointer(rebasing: buffer[..<accepted])) { row in
-                    let timeout = min(tasks[Int(row)].timeoutMilliseconds, options.taskTimeoutMilliseconds ?? .max)
-                    return timeout == 0 ? 0 : now + UInt64(timeout)
+                if pool.enqueue(slots, deadline: { deadline(ofRow: $0, now: now) }) {
+                    noteSubmissions(lane: lane)
+                } else {
+                    for slot in slots { fail(row: pool.row(of: slot), status: kSCSITaskStatus_DeviceNotPresent) }
+                    finish(slots, lane: lane)
                 }
-                noteSubmissions(lane: lane)
             }
             if refused > 0 {
                 let slots = UnsafeBufferPointer(rebasing: buffer[claimed.count..<claimed.count + refused])
                 finish(slots, lane: lane)
             }
         }
+    }
+
+    /// When a row's task has to be back; 0 for no limit.
+    private func deadline(ofRow row: UInt32, now: UInt64) -> UInt64 {
+        // A task's 0 is "no limit".
+        let own = tasks[Int(row)].timeoutMilliseconds == 0 ? .max : tasks[Int(row)].timeoutMilliseconds
+        let timeout = min(own, options.taskTimeoutMilliseconds ?? .max)
+        return timeout == .max ? 0 : now + UInt64(timeout)
     }
 
     /// Writes a row's task into a command slot. Returns false when the task cannot be sent; its outcome is set then.
@@ -67,7 +77,7 @@ extension ParallelController: KernelHalf {
 
     /// Looks whether a task may be sent at all.
     private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
-        guard acceptsTasks.load(ordering: .relaxed) else {
+        guard acceptsTasks.load(ordering: .relaxed), !isDestroyed(task.pointee.targetID) else {
             fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
             return false
         }
@@ -142,8 +152,8 @@ extension ParallelController: KernelHalf {
         if completion.refused != nil { report(completion, route: .bundled) }
     }
 
-    package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
-        guard let slot = slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
+    package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
+        guard let slot = slot ?? self.slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
             return log.report(
                 .responseNamesAnotherTask,
                 "task \(response.pointee.fControllerTaskIdentifier) was completed, which does not exist")
@@ -189,9 +199,9 @@ extension ParallelController: KernelHalf {
     private func readResponse(_ slot: UInt16) {
         let response = slots.responses + Int(slot)
         let row = pool.row(of: slot)
+        defer { response.pointee.version = 0 }
         if row == TaskSlots.noRow { return }
         if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: host.mode == .kext) }
-        defer { response.pointee.version = 0 }
         guard isAnswer(response, to: slot, row: row) else {
             return fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
         }
@@ -243,7 +253,7 @@ extension ParallelController: KernelHalf {
     }
 
     /// Ends the tasks in these slots: their memory is unmapped, the slots go to waiting rows, the rows go up.
-    private func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) {
+    func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: ended.count) { rows in
             var count = 0
             for slot in ended {

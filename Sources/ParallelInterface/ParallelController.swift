@@ -13,7 +13,8 @@ import Synchronization
 /// from the driver come on any thread, inside its queues, so they only take note; the work that follows runs on
 /// the lane that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: what `start` sets is set before the first lane is made; `owners` under `targetLock`; `pumps[lane]`
+    // SAFETY: what `start` sets is set before the first lane is made; `owners` and the sets of
+    // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
     /// Lanes at most, and with them connections at a time.
@@ -48,6 +49,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
     var createdTargets: Set<UInt64> = []
     var scannedTargets: Set<UInt64> = []
+    var destroyedTargets: Set<UInt64> = []
+    let hasDestroyedTargets = Atomic<Bool>(false)
     /// What the driver reported; nil until then.
     private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
@@ -119,11 +122,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
     package func stop() {
         acceptsTasks.store(false, ordering: .releasing)
+        pool?.close()
         host.stop()
         watchdog?.stop()
         watchdog = nil
         if pool != nil { endTasksOfStoppedDriver() }
     }
+
+    /// The driver is stopped, or about to be: what fails now is not its fault.
+    package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
 
     private func reportMissingConstraints() {
         log.report(.constraintsNotReported, "UserInitializeController failed before it reported constraints")
@@ -185,10 +192,22 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     package func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
-            let count = pool.claim(for: rows, into: claimed.baseAddress!)
+            guard let count = pool.claim(for: rows, into: claimed.baseAddress!) else {
+                return refuse(rows, lane: lane)
+            }
             prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
         }
         pump(lane: lane)
+    }
+
+    /// Fails rows that come after the driver was stopped.
+    private func refuse(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+        guard !rows.isEmpty else { return }
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rows.count) { refused in
+            _ = refused.initialize(from: rows)
+            for row in rows { fail(row: row, status: kSCSITaskStatus_DeviceNotPresent) }
+            deliver(UnsafeMutableBufferPointer(rebasing: refused[...]), lane: lane)
+        }
     }
 
     package func wait(forAnswer event: Event, to command: String) -> Bool {

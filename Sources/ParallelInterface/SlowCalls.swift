@@ -18,7 +18,8 @@ struct SlowCalls {
     mutating func look(at context: DriverContext, now: UInt64) {
         for queue in context.queues {
             let id = ObjectIdentifier(queue)
-            guard queue.runnerThread != 0 else {
+            // A queue that nobody but the driver uses may be busy for as long as the driver likes.
+            guard queue.runnerThread != 0, queue.hasSources else {
                 sights[id] = nil
                 continue
             }

@@ -36,7 +36,10 @@ package final class TaskSlots: Sendable {
 
     /// What has been done about a task whose time is up.
     enum RecoveryStage: UInt8, BitwiseCopyable {
-        case none, aborted, unitReset, targetReset
+        case none
+        /// The device does not work on it; the driver may be about to answer.
+        case overdue
+        case aborted, unitReset, targetReset
     }
 
     /// What became of slots that a driver passed back.
@@ -51,14 +54,16 @@ package final class TaskSlots: Sendable {
     package static let noRow = UInt32.max
 
     package let count: Int
-    private let lock = Lock()
+    let lock = Lock()
     // SAFETY: all of these are touched only under `lock`, but for `row(of:)`; see there.
-    private nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
+    nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
     private nonisolated(unsafe) var free: Ring<UInt16>
-    private nonisolated(unsafe) var waiting: Ring<UInt32>
-    private nonisolated(unsafe) var queued: Ring<UInt16>
+    nonisolated(unsafe) var waiting: Ring<UInt32>
+    nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
+    /// Nothing is sent any more.
+    nonisolated(unsafe) var isClosed = false
 
     /// - Parameters:
     ///   - count: the size of the pool.
@@ -87,9 +92,11 @@ package final class TaskSlots: Sendable {
 
     /// Lets rows wait for slots, behind those that wait already, and claims a slot for as many as possible.
     /// - Parameter claimed: room for `count` slots.
-    /// - Returns: how many slots were claimed, in the order of their rows.
-    package func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
+    /// - Returns: how many slots were claimed, in the order of their rows; nil, and no row waits, when the pool is
+    ///   closed.
+    package func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int? {
         lock.withLock {
+            if isClosed { return nil }
             for row in rows { waiting.append(row) }
             return claimWaiting(into: claimed)
         }
@@ -107,13 +114,15 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Queues filled slots for sending, each with its deadline.
-    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, deadline: (UInt32) -> UInt64) {
+    /// Queues filled slots for sending, each with its deadline. Returns false, and queues none, when the pool is closed.
+    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, deadline: (UInt32) -> UInt64) -> Bool {
         lock.withLock {
+            if isClosed { return false }
             for slot in filled {
                 slots[Int(slot)].deadline = deadline(slots[Int(slot)].row)
                 queued.append(slot)
             }
+            return true
         }
     }
 
@@ -123,7 +132,7 @@ package final class TaskSlots: Sendable {
     ) -> Int {
         lock.withLock {
             var taken = 0
-            while taken < limit, let slot = queued.popFirst() {
+            while taken < limit, !isClosed, let slot = queued.popFirst() {
                 lastSequence += 1
                 slots[Int(slot)].state = .withDriver
                 slots[Int(slot)].route = route
@@ -163,14 +172,6 @@ package final class TaskSlots: Sendable {
     /// Whether the driver owns a slot.
     package func isWithDriver(_ slot: UInt16) -> Bool { lock.withLock { slots[Int(slot)].state == .withDriver } }
 
-    /// The slots that the driver owns, oldest first.
-    func ownedByDriver() -> [UInt16] {
-        lock.withLock {
-            (0..<count).filter { slots[$0].state == .withDriver }
-                .sorted { slots[$0].sequence < slots[$1].sequence }.map { UInt16($0) }
-        }
-    }
-
     func route(of slot: UInt16) -> TaskRoute { slots[Int(slot)].route }
 
     /// When a slot was sent, as a number that grows.
@@ -189,47 +190,6 @@ package final class TaskSlots: Sendable {
             var taken = 0
             while taken < limit, let slot = completed.popFirst() {
                 indices[taken] = slot
-                taken += 1
-            }
-            return taken
-        }
-    }
-
-    /// A slot whose task's time is up, with how far its recovery has gone; nil when there is none.
-    func nextExpired(now: UInt64) -> (slot: UInt16, recovery: RecoveryStage)? {
-        lock.withLock {
-            for slot in 0..<count
-            where slots[slot].state == .withDriver && slots[slot].deadline != 0 && slots[slot].deadline < now {
-                return (UInt16(slot), slots[slot].recovery)
-            }
-            return nil
-        }
-    }
-
-    /// Notes the next step of a task's recovery, and when to look again.
-    func setRecovery(_ slot: UInt16, _ stage: RecoveryStage, deadline: UInt64) {
-        lock.withLock {
-            slots[Int(slot)].recovery = stage
-            slots[Int(slot)].deadline = deadline
-        }
-    }
-
-    /// Ends a task that the driver owns; its slot stays with the driver. Returns whether it still owned it.
-    func abandon(_ slot: UInt16, mayAbandon: () -> Bool) -> Bool {
-        lock.withLock {
-            guard slots[Int(slot)].state == .withDriver, mayAbandon() else { return false }
-            slots[Int(slot)].state = .abandoned
-            return true
-        }
-    }
-
-    /// Takes rows that wait although no slot will ever come back: the driver has kept them all.
-    func takeStarved(into rows: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
-        lock.withLock {
-            guard (0..<count).allSatisfy({ slots[$0].state == .abandoned }) else { return 0 }
-            var taken = 0
-            while taken < limit, let row = waiting.popFirst() {
-                rows[taken] = row
                 taken += 1
             }
             return taken

@@ -9,12 +9,22 @@ final class Watchdog: Sendable {
 
     init(controller: ParallelController) throws {
         let lane = try controller.makeLane()
-        let period = controller.options.watchdogMilliseconds
+        let period = UInt64(controller.options.watchdogMilliseconds)
         let thread = try OSThread(name: "watchdog") { [stopped, finished, unowned controller] in
             var calls = SlowCalls(limitMilliseconds: controller.options.slowCallMilliseconds)
-            while !stopped.wait(milliseconds: period) {
+            // The time that the process did not have: stopped, or on a machine with no processor to spare. Nobody could
+            // have done anything in it, the driver included.
+            var lost: UInt64 = 0
+            var looked = monotonicMilliseconds()
+            while !stopped.wait(milliseconds: Int(period)) {
+                let late = monotonicMilliseconds() - looked
+                if late > 2 * period {
+                    lost += late - period
+                    controller.pool.extendDeadlines(byMilliseconds: late - period)
+                }
+                calls.look(at: controller.host.context, now: monotonicMilliseconds() - lost)
                 controller.recoverExpiredTasks(lane: lane)
-                calls.look(at: controller.host.context, now: monotonicMilliseconds())
+                looked = monotonicMilliseconds()
             }
             controller.releaseLane(lane)
             finished.set()

@@ -29,7 +29,7 @@ public final class RAIDKext: IOSCSIParallelInterfaceController, @unchecked Senda
         (0..<UInt64(cards.targetCount)).allSatisfy { CreateTargetForID($0, [:]) }
     }
 
-    public override func StopController() { cards.disable() }
+    public override func StopController() { cards?.disable() }
 
     public override func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { RAIDDriver.initiatorID }
     public override func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { RAIDDriver.highestTargetID }

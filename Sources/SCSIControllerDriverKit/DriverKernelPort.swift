@@ -3,7 +3,8 @@ package protocol DriverKernelPort: AnyObject, Sendable {
     /// A driver passed back the slots named by `indices`.
     func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int)
     /// A driver completed one task of the legacy route, or a KEXT completed one task.
-    func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>)
+    /// - Parameter slot: that of the action with which the task was completed; nil for a KEXT, which names the task alone.
+    func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?)
     func reportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t
     /// Makes a task's data accessible to the driver and takes it away from the device. Nil when there is no such task.
     func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor?

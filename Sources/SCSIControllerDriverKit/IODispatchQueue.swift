@@ -26,6 +26,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let activityAddress = Atomic<UInt>(0)
     /// Goes up whenever the queue takes up new work, so that somebody who looks twice sees whether it moves.
     private let turns = Atomic<UInt32>(0)
+    private let sourceCount = Atomic<Int>(0)
     public let name: String
     /// Whether it is a driver's Default queue, on which the kernel calls.
     package let isDefault: Bool
@@ -33,7 +34,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let contextPointer: UnsafeMutableRawPointer?
 
     private let lock = Lock()
-    // SAFETY: `blocks` only under `lock`; `sources` is complete before the first signal.
+    // SAFETY: `blocks` only under `lock`; `sources` too while they are added, and complete before the first signal.
     private nonisolated(unsafe) var blocks: [Block] = []
     private nonisolated(unsafe) var sources: [Source] = []
 
@@ -141,9 +142,13 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     ///   - drain: does everything that is there to do; runs on the queue.
     /// - Returns: what to pass to `signal`.
     package func addSource(_ activity: StaticString, _ drain: @escaping @Sendable () -> Void) -> UInt32 {
-        precondition(sources.count < Self.sourceCountMax)
-        sources.append(Source(activity: activity, drain: drain))
-        return 1 << UInt32(sources.count - 1)
+        let index = lock.withLock {
+            precondition(sources.count < Self.sourceCountMax)
+            sources.append(Source(activity: activity, drain: drain))
+            return sources.count - 1
+        }
+        sourceCount.store(index + 1, ordering: .relaxed)
+        return 1 << UInt32(index)
     }
 
     /// Says that a source has work, and runs the queue unless another thread does.
@@ -158,7 +163,6 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         let outerCall = nbdext_driver_call()
         repeat {
             runner.store(thread, ordering: .relaxed)
-            turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
             var pending = state.exchange(Self.running, ordering: .acquiringAndReleasing) & ~Self.running
             if pending & Self.blocksPending != 0 {
                 runBlocks()
@@ -177,7 +181,11 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         nbdext_enter_driver(outerContext, outerCall)
     }
 
+    /// The queue's runner begins another call. It says so itself where one piece of work is made of many calls.
+    package func noteCall() { turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
+
     private func enter(_ activity: StaticString) {
+        noteCall()
         activityAddress.store(UInt(bitPattern: activity.utf8Start), ordering: .relaxed)
         activity.withUTF8Buffer {
             nbdext_enter_driver(contextPointer, UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self))
@@ -222,14 +230,18 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     package var hasPendingSources: Bool {
         state.load(ordering: .acquiring) & (Self.blocksPending - 1) != 0
     }
+    /// Whether the kernel or a device signals the queue.
+    package var hasSources: Bool { sourceCount.load(ordering: .relaxed) > 0 }
     /// Changes whenever the queue takes up work.
     package var turnCount: UInt32 { turns.load(ordering: .relaxed) }
 
     /// ", waiting: InterruptOccurred" or nothing.
     var pendingText: String {
         let pending = state.load(ordering: .acquiring)
-        var names = sources.indices.filter { pending & 1 << UInt32($0) != 0 }.map { sources[$0].activity.description }
-        names += lock.withLock { blocks.map(\.activity.description) }
+        let names = lock.withLock {
+            sources.indices.filter { pending & 1 << UInt32($0) != 0 }.map { sources[$0].activity.description }
+                + blocks.map(\.activity.description)
+        }
         return names.isEmpty ? "" : "; waiting for their turn: \(names.joined(separator: ", "))"
     }
 }

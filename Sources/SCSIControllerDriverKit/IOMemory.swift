@@ -43,7 +43,9 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         _ options: UInt64, _ address: UInt64, _ offset: UInt64, _ length: UInt64, _ alignment: UInt64,
         _ map: inout IOMemoryMap?
     ) -> kern_return_t {
-        guard offset + length <= UInt64(memory.count) else { return kIOReturnBadArgument }
+        guard offset <= UInt64(memory.count), length <= UInt64(memory.count) - offset else {
+            return kIOReturnBadArgument
+        }
         map = IOMemoryMap(descriptor: self, offset: Int(offset), length: length == 0 ? nil : Int(length))
         return kIOReturnSuccess
     }

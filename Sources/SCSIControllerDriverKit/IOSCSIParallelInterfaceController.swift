@@ -74,6 +74,6 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
 
     /// Ends a task. The response is read before this returns.
     public final func CompleteParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
-        kernel.completeParallelTask(response)
+        kernel.completeParallelTask(response, slot: nil)
     }
 }

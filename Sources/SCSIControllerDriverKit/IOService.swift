@@ -16,13 +16,15 @@ open class IOService: OSObject, @unchecked Sendable {
 
     /// Registers a queue under the name by which methods are bound to it ("AuxiliaryQueue").
     public final func SetDispatchQueue(_ name: String, _ queue: IODispatchQueue) -> kern_return_t {
-        lock.withLock { queues[name] = queue }
+        queue.retain()
+        lock.withLock { queues.updateValue(queue, forKey: name) }?.release()
         return kIOReturnSuccess
     }
 
-    /// The queue of that name. Every service has "Default".
+    /// The queue of that name, with a reference for the caller. Every service has "Default".
     public final func CopyDispatchQueue(_ name: String, _ queue: inout IODispatchQueue?) -> kern_return_t {
         queue = dispatchQueue(named: name)
+        queue?.retain()
         return queue == nil ? kIOReturnBadArgument : kIOReturnSuccess
     }
 

@@ -24,7 +24,8 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The driver has its provider. Overrides call super first.
     open func Start(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
-    /// The driver is going away. All tasks were completed before. Overrides call super last.
+    /// The driver is going away, and completes the tasks that it has; the kernel ends the others when this has returned.
+    /// Overrides call super last.
     open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
     /// The family's first call, once: makes queues, allocates, and calls `UserReportHBAConstraints`.
@@ -205,13 +206,13 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
 
     /// Completes a task of the legacy route. The action must be the one that came with it.
     public final func ParallelTaskCompletion(_ action: OSAction, _ response: SCSIUserParallelResponse) {
-        guard case .parallelTask = action.route else {
+        guard case .parallelTask(let slot) = action.route else {
             return DriverContext.report(
                 .bundledActionCompletedAsLegacy,
                 "task \(response.fControllerTaskIdentifier) arrived in a bundled call and was completed with "
                     + "ParallelTaskCompletion")
         }
-        withUnsafePointer(to: response) { kernel.completeParallelTask($0) }
+        withUnsafePointer(to: response) { kernel.completeParallelTask($0, slot: slot) }
     }
 
     /// Passes slots back: any subset, in any order, at most 32 a call. The driver must not touch them afterwards.

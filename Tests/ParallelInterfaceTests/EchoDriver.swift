@@ -20,7 +20,7 @@ final class InterruptingCard: PCIFunction, @unchecked Sendable {
 }
 
 /// A driver that holds what it is given and answers on each interrupt in an order of its own choosing.
-final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
+class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     static let taskCount = 8
     struct Held {
         var slot: UInt16
@@ -29,12 +29,14 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
         var isBundled: Bool
     }
 
-    // SAFETY: tests drive it from one thread.
-    nonisolated(unsafe) static var last: EchoDriver!
-    var calls: [String] = []
-    var bundleSizes: [Int] = []
-    var seenTasks: [SCSIUserParallelTask] = []
-    var held: [Held] = []
+    // SAFETY: what the driver notes is under `lock`; tests set it up and read it while nobody else is at it.
+    /// The driver that each thread made last.
+    private static let made = Mutex<[UInt: EchoDriver]>([:])
+    private let lock = Lock()
+    private(set) var calls: [String] = []
+    private(set) var bundleSizes: [Int] = []
+    private(set) var seenTasks: [SCSIUserParallelTask] = []
+    private(set) var held: [Held] = []
     /// How many held tasks to answer at an interrupt; the rest stay.
     var answersPerInterrupt = Int.max
     var answersInReverse = false
@@ -50,30 +52,47 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
 
     required init() {
         super.init()
-        Self.last = self
+        Self.made.withLock { $0[currentThreadID()] = self }
+    }
+
+    /// The driver that this thread has just made.
+    static func takeMade() -> EchoDriver { made.withLock { $0.removeValue(forKey: currentThreadID())! } }
+
+    func note(_ call: String) { lock.withLock { calls.append(call) } }
+
+    private func hold(_ task: SCSIUserParallelTask, _ slot: UInt16, _ action: OSAction, isBundled: Bool) {
+        lock.withLock {
+            seenTasks.append(task)
+            held.append(Held(slot: slot, task: task, action: action, isBundled: isBundled))
+        }
     }
 
     private var card: InterruptingCard { device.function as! InterruptingCard }
 
     override func Start(_ provider: IOService) -> kern_return_t {
-        calls.append("Start")
+        note("Start")
         device = provider as? IOPCIDevice
         return super.Start(provider)
     }
 
     override func UserInitializeController() -> kern_return_t {
-        calls.append("UserInitializeController")
+        note("UserInitializeController")
         _ = IODispatchQueue.Create("InterruptQueue", 0, 0, &interruptQueue)
         _ = IOInterruptDispatchSource.Create(device, 0, interruptQueue!, &source)
         _ = source!.SetHandler(OSAction.Create { [unowned self] _, _ in answer() })
-        return UserReportHBAConstraints([
+        return UserReportHBAConstraints(Self.constraints)
+    }
+
+    /// What the driver reports of its HBA.
+    class var constraints: OSDictionary {
+        [
             kIOMaximumSegmentCountReadKey: 7, kIOMaximumByteCountReadKey: 4096,
             kIOMinimumHBADataAlignmentMaskKey: .number(.max),
-        ])
+        ]
     }
 
     override func UserStartController() -> kern_return_t {
-        calls.append("UserStartController")
+        note("UserStartController")
         return kIOReturnSuccess
     }
 
@@ -88,7 +107,7 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     }
 
     override func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t {
-        calls.append("UserReportMaximumTaskCount")
+        note("UserReportMaximumTaskCount")
         count = UInt32(Self.taskCount)
         return kIOReturnSuccess
     }
@@ -110,14 +129,14 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     }
 
     override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
-        calls.append("UserInitializeTargetForID")
+        note("UserInitializeTargetForID")
         return kIOReturnSuccess
     }
 
     override func UserMapBundledParallelTaskCommandAndResponseBuffers(
         _ commandMemory: IOBufferMemoryDescriptor, _ responseMemory: IOBufferMemoryDescriptor
     ) -> kern_return_t {
-        calls.append("UserMapBundledParallelTaskCommandAndResponseBuffers")
+        note("UserMapBundledParallelTaskCommandAndResponseBuffers")
         var map: IOMemoryMap?
         _ = commandMemory.CreateMapping(0, 0, 0, 0, 0, &map)
         commands = UnsafeMutablePointer(bitPattern: UInt(map!.GetAddress()))
@@ -129,11 +148,9 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     override func UserProcessBundledParallelTasks(
         _ indices: UnsafePointer<UInt16>, _ count: UInt16, _ completion: OSAction
     ) {
-        bundleSizes.append(Int(count))
+        lock.withLock { bundleSizes.append(Int(count)) }
         for index in 0..<Int(count) {
-            let task = commands[Int(indices[index])]
-            seenTasks.append(task)
-            held.append(Held(slot: indices[index], task: task, action: completion, isBundled: true))
+            hold(commands[Int(indices[index])], indices[index], completion, isBundled: true)
         }
         card.hasWork.store(true, ordering: .releasing)
     }
@@ -141,14 +158,13 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     override func UserProcessParallelTask(
         _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
     ) -> kern_return_t {
-        seenTasks.append(request)
         if refusesTasks {
             response = kSCSIServiceResponse_TASK_COMPLETE
             card.hasWork.store(true, ordering: .releasing)
             return kIOReturnSuccess
         }
         completion.retain()
-        held.append(Held(slot: 0, task: request, action: completion, isBundled: false))
+        hold(request, 0, completion, isBundled: false)
         card.hasWork.store(true, ordering: .releasing)
         return kIOReturnSuccess
     }
@@ -156,9 +172,26 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
     private func answer() {
         if answersNothing { return }
         var answered: [Held] = []
-        while !held.isEmpty, answered.count < answersPerInterrupt {
-            answered.append(answersInReverse ? held.removeLast() : held.removeFirst())
+        let isLast = lock.withLock {
+            while !held.isEmpty, answered.count < answersPerInterrupt {
+                answered.append(answersInReverse ? held.removeLast() : held.removeFirst())
+            }
+            return held.isEmpty
         }
+        complete(answered)
+        if !isLast { card.hasWork.store(true, ordering: .releasing) }
+    }
+
+    /// Answers everything that is held, now.
+    func answerAll() {
+        let all = lock.withLock {
+            defer { held = [] }
+            return held
+        }
+        complete(all)
+    }
+
+    private func complete(_ answered: [Held]) {
         for one in answered {
             var response = SCSIUserParallelResponse()
             response.version = kScsiUserParallelTaskResponseCurrentVersion1
@@ -174,6 +207,5 @@ final class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendab
                 one.action.release()
             }
         }
-        if !held.isEmpty { card.hasWork.store(true, ordering: .releasing) }
     }
 }

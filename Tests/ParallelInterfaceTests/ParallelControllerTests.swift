@@ -6,54 +6,6 @@ import Platform
 import SCSIControllerDriverKit
 import Testing
 
-/// Notes which rows came back, in order.
-final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
-    var rows: [UInt32] = []
-    /// Called with each batch, on the lane that delivered it.
-    var whenCompleted: (([UInt32], Int) -> Void)?
-
-    func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
-        self.rows.append(contentsOf: rows)
-        whenCompleted?(Array(rows), lane)
-    }
-}
-
-/// A controller over `EchoDriver`, with one lane and one target.
-struct Fixture {
-    let controller: ParallelController
-    let card: InterruptingCard
-    let recorder = RowRecorder()
-    let lane: Int
-    var driver: EchoDriver { EchoDriver.last }
-
-    let log = DiagnosisLog { _ in }
-
-    init(mode: DriverMode, options: (inout KernelOptions) -> Void = { _ in }) throws {
-        var kernelOptions = KernelOptions()
-        kernelOptions.policy = .macos
-        options(&kernelOptions)
-        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16))
-        controller = ParallelController(
-            host: InProcessDextHost(mode: mode, driverClass: EchoDriver.self, function: card, log: log), card: card,
-            arena: try DataArena(byteCount: 1 << 20), options: kernelOptions,
-            targetCreated: { _, status in status == kIOReturnSuccess })
-        try controller.start()
-        controller.attach(recorder, targetID: 0)
-        lane = try controller.makeLane()
-    }
-
-    func submit(_ rows: [UInt32], byteCount: UInt64 = 512) {
-        for row in rows {
-            controller.tasks[Int(row)] = SCSITask()
-            controller.tasks[Int(row)].cdbSize = 10
-            controller.tasks[Int(row)].direction = .targetToInitiator
-            controller.tasks[Int(row)].requestedTransferCount = byteCount
-            controller.tasks[Int(row)].buffer = controller.arena.base
-        }
-        rows.withUnsafeBufferPointer { controller.submit($0, lane: lane) }
-    }
-}
-
 @Suite("The HBA's kernel half", .serialized)
 struct ParallelControllerTests {
     @Test("starts the driver in the documented order")

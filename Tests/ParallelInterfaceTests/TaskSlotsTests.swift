@@ -8,8 +8,8 @@ struct TaskSlotsTests {
     /// Claims a slot for each row, sends them all, and returns them.
     private func send(_ rows: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {
         var slots = [UInt16](repeating: 0, count: pool.count)
-        let claimed = rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }
-        slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } }
+        let claimed = rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }!
+        #expect(slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } })
         let sent = pool.takeQueued(into: &slots, limit: pool.count, route: .bundled)
         return Array(slots[..<sent])
     }
@@ -37,16 +37,52 @@ struct TaskSlotsTests {
     }
 
     @Test("an expired task leaves its slot with the driver, and a late completion is not delivered")
-    func expiry() {
+    func expiry() throws {
         let pool = TaskSlots(count: 2, rowCount: 16)
         let slots = send([1, 2], through: pool, deadline: 100)
         #expect(pool.nextExpired(now: 100) == nil)
-        #expect(pool.nextExpired(now: 101)?.slot == slots[0])
-        #expect(!pool.abandon(slots[1]) { false })
-        #expect(pool.abandon(slots[1]) { true })
-        #expect(pool.row(of: slots[1]) == 2)
+        let first = try #require(pool.nextExpired(now: 101))
+        #expect(first.slot == slots[0])
+        pool.setRecovery(first, .aborted, deadline: 200)
+        let second = try #require(pool.nextExpired(now: 101))
+        #expect(pool.abandon(second) { false } == nil)
+        #expect(pool.abandon(second) { true } == 2)
         #expect(pool.complete([slots[1]], count: 1, route: .bundled).accepted == 1)
         #expect(pool.row(of: slots[1]) == TaskSlots.noRow)
+    }
+
+    @Test("what is done for a task does not touch the next one in its slot")
+    func reuse() throws {
+        let pool = TaskSlots(count: 1, rowCount: 16)
+        let slots = send([1], through: pool, deadline: 100)
+        let old = try #require(pool.nextExpired(now: 101))
+        #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
+        var room: UInt16 = 0
+        #expect(slots.withUnsafeBufferPointer { pool.release($0, into: &room) } == 0)
+        #expect(send([2], through: pool, deadline: 500) == slots)
+        pool.setRecovery(old, .unitReset, deadline: 1)
+        #expect(pool.nextExpired(now: 400) == nil)
+        #expect(pool.abandon(old) { true } == nil)
+        #expect(pool.whileWithDriver(old) { true } == nil)
+        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStage.none)
+    }
+
+    @Test("a closed pool sends nothing and lets nothing wait")
+    func closing() {
+        let pool = TaskSlots(count: 1, rowCount: 16)
+        var slot: UInt16 = 0
+        let rows: [UInt32] = [1, 2]
+        #expect(rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == 1)
+        let filled = [slot]
+        #expect(filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
+        pool.close()
+        #expect(pool.takeQueued(into: &slot, limit: 1, route: .bundled) == 0)
+        #expect(pool.takeUnsent(into: &slot) == 1)
+        #expect(!filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
+        #expect(rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == nil)
+        var waiting = [UInt32](repeating: 0, count: 4)
+        #expect(pool.takeStarved(into: &waiting, limit: 4) == 1)
+        #expect(waiting[0] == 2)
     }
 
     @Test("a slot comes back by the route on which it was sent, and by no other")
@@ -64,9 +100,11 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 2, rowCount: 16)
         let slots = send([1, 2, 3], through: pool)
         var rows = [UInt32](repeating: 0, count: 4)
-        #expect(pool.abandon(slots[0]) { true })
+        let owned = pool.ownedByDriver()
+        #expect(owned.map(\.slot) == slots)
+        #expect(pool.abandon(owned[0]) { true } == 1)
         #expect(pool.takeStarved(into: &rows, limit: 4) == 0)
-        #expect(pool.abandon(slots[1]) { true })
+        #expect(pool.abandon(owned[1]) { true } == 2)
         #expect(pool.takeStarved(into: &rows, limit: 4) == 1)
         #expect(rows[0] == 3)
     }

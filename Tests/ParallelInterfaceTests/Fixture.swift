@@ -1,0 +1,101 @@
+import Diagnostics
+import DriverHost
+import HardwareBus
+import ParallelInterface
+import Platform
+import SCSIControllerDriverKit
+
+/// Notes which rows came back, in order.
+final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
+    // SAFETY: `list` and `isFull` under `lock`; `whenCompleted` is set while nothing is under way.
+    private let lock = Lock()
+    private var list: [UInt32] = []
+    private var expected = Int.max
+    private let isFull = Event()
+    /// Called with each batch, on the lane that delivered it.
+    var whenCompleted: (([UInt32], Int) -> Void)?
+
+    var rows: [UInt32] { lock.withLock { list } }
+
+    func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+        let isEnough = lock.withLock {
+            list.append(contentsOf: rows)
+            return list.count >= expected
+        }
+        if isEnough { isFull.set() }
+        whenCompleted?(Array(rows), lane)
+    }
+
+    /// Waits until so many rows came back. Once.
+    func wait(for count: Int) -> Bool {
+        let isEnough = lock.withLock {
+            expected = count
+            return list.count >= count
+        }
+        return isEnough || isFull.wait(milliseconds: 20_000)
+    }
+}
+
+/// A controller over a driver of the tests, with one lane and one target.
+struct Fixture {
+    let controller: ParallelController
+    let card: InterruptingCard
+    let recorder = RowRecorder()
+    let lane: Int
+    let driver: EchoDriver
+    let log: DiagnosisLog
+
+    /// - Parameters:
+    ///   - targetCreated: called when the driver or the kernel created a target.
+    init(
+        mode: DriverMode, driverClass: EchoDriver.Type = EchoDriver.self, log: DiagnosisLog = DiagnosisLog { _ in },
+        options: (inout KernelOptions) -> Void = { _ in },
+        targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool = { _, status in status == kIOReturnSuccess }
+    ) throws {
+        var kernelOptions = KernelOptions()
+        kernelOptions.policy = .macos
+        options(&kernelOptions)
+        self.log = log
+        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16))
+        let host = InProcessDextHost(mode: mode, driverClass: driverClass, function: card, log: log)
+        driver = EchoDriver.takeMade()
+        controller = ParallelController(
+            host: host, card: card, arena: try DataArena(byteCount: 1 << 20), options: kernelOptions,
+            targetCreated: targetCreated)
+        do { try controller.start() } catch {
+            controller.stop()
+            throw error
+        }
+        controller.attach(recorder, targetID: 0)
+        lane = try controller.makeLane()
+    }
+
+    func submit(_ rows: [UInt32], byteCount: UInt64 = 512, lane: Int? = nil) {
+        for row in rows { controller.fillTask(row, byteCount: byteCount) }
+        rows.withUnsafeBufferPointer { controller.submit($0, lane: lane ?? self.lane) }
+    }
+
+    /// How a row ended: its service response and task status.
+    func outcome(_ row: UInt32) -> [UInt8] {
+        [controller.tasks[Int(row)].serviceResponse, controller.tasks[Int(row)].taskStatus]
+    }
+
+    /// The faults that were seen, without those of the configuration.
+    var faults: [DriverFault] {
+        let configuration: Set<DriverFault> = [
+            .maxTransferSizeTooSmall, .requiredConstraintMissing, .constraintNotSettable, .badDMASpecification,
+        ]
+        return log.diagnoses.map(\.fault).filter { !configuration.contains($0) }
+    }
+}
+
+extension ParallelController {
+    /// Makes a row a task that reads so many bytes from target 0.
+    func fillTask(_ row: UInt32, byteCount: UInt64) {
+        tasks[Int(row)] = SCSITask()
+        tasks[Int(row)].cdbSize = 10
+        tasks[Int(row)].direction = .targetToInitiator
+        tasks[Int(row)].requestedTransferCount = byteCount
+        tasks[Int(row)].buffer = arena.base
+    }
+}

@@ -1,0 +1,315 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import Diagnostics
+import DriverHost
+import ParallelInterface
+import Platform
+import SCSIControllerDriverKit
+import Testing
+
+/// Notes every call, and creates target 0 from its asynchronous event.
+final class NotingDriver: EchoDriver, @unchecked Sendable {
+    private var asyncEvent: OSAction?
+    let isCreated = Event()
+
+    override func UserInitializeController() -> kern_return_t {
+        var queue: IODispatchQueue?
+        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
+        _ = SetDispatchQueue("AuxiliaryQueue", queue!)
+        _ = CreateActionHandleAsyncEvent(8, &asyncEvent)
+        return super.UserInitializeController()
+    }
+
+    override func UserStartController() -> kern_return_t {
+        defer { AsyncEventHandler(asyncEvent!, kIOReturnSuccess) }
+        return super.UserStartController()
+    }
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        let status = UserCreateTargetForID(0, [:])
+        note("UserCreateTargetForID returned \(status)")
+        isCreated.set()
+    }
+
+    override func UserReportInitiatorIdentifier(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        note("UserReportInitiatorIdentifier")
+        return super.UserReportInitiatorIdentifier(&identifier)
+    }
+
+    override func UserReportHighestSupportedDeviceID(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
+        note("UserReportHighestSupportedDeviceID")
+        return super.UserReportHighestSupportedDeviceID(&identifier)
+    }
+
+    override func UserDoesHBAPerformAutoSense(_ result: inout Bool) -> kern_return_t {
+        note("UserDoesHBAPerformAutoSense")
+        return super.UserDoesHBAPerformAutoSense(&result)
+    }
+
+    override func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t {
+        note("UserReportHBAHighestLogicalUnitNumber")
+        return super.UserReportHBAHighestLogicalUnitNumber(&value)
+    }
+
+    override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
+        note("UserGetDMASpecification")
+        return super.UserGetDMASpecification(&specification)
+    }
+
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+        note("UserMapHBAData")
+        return super.UserMapHBAData(&uniqueTaskID)
+    }
+
+    override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
+        note("UserDoesHBAPerformDeviceManagement")
+        return super.UserDoesHBAPerformDeviceManagement(&result)
+    }
+
+    override func UserDoesHBASupportMultiPathing(_ result: inout Bool) -> kern_return_t {
+        note("UserDoesHBASupportMultiPathing")
+        return super.UserDoesHBASupportMultiPathing(&result)
+    }
+
+    override func UserProcessParallelTask(
+        _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        note("UserProcessParallelTask")
+        return super.UserProcessParallelTask(request, &response, completion)
+    }
+}
+
+/// Lets the kernel look for targets.
+final class ScannedDriver: EchoDriver, @unchecked Sendable {
+    override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
+        result = false
+        return kIOReturnSuccess
+    }
+
+    override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        note("UserInitializeTargetForID(\(targetID))")
+        return targetID < 2 ? kIOReturnSuccess : kIOReturnNoDevice
+    }
+}
+
+/// Says nothing of the alignment mask.
+final class MasklessDriver: EchoDriver, @unchecked Sendable {
+    override class var constraints: OSDictionary { [kIOMaximumSegmentCountReadKey: 7] }
+}
+
+@Suite("The life of a driver", .timeLimit(.minutes(1)))
+struct LifeCycleTests {
+    @Test("starts with the questions in the kernel's order, and a target is probed before its creation returns")
+    func start() throws {
+        let controller = Late()
+        let fixture = try Fixture(
+            mode: .bundled, driverClass: NotingDriver.self,
+            // The probe: one command, whose answer is waited for.
+            targetCreated: { _, status in status == kIOReturnSuccess && controller.probe() })
+        controller.set(fixture.controller)
+        let driver = fixture.driver as! NotingDriver
+        #expect(driver.isCreated.wait(milliseconds: 20_000))
+        let creation = [
+            "UserInitializeTargetForID", "UserDoesHBASupportMultiPathing", "UserProcessParallelTask",
+            "UserCreateTargetForID returned 0",
+        ]
+        // Creation begins while the kernel asks its last question.
+        let calls = driver.calls
+        #expect(calls.filter { creation.contains($0) } == creation)
+        #expect(
+            calls.filter { !creation.contains($0) }
+                == [
+                    "Start", "UserInitializeController", "UserReportInitiatorIdentifier",
+                    "UserReportHighestSupportedDeviceID", "UserReportMaximumTaskCount", "UserDoesHBAPerformAutoSense",
+                    "UserReportHBAHighestLogicalUnitNumber", "UserGetDMASpecification",
+                ] + Array(repeating: "UserMapHBAData", count: EchoDriver.taskCount) + [
+                    "UserMapBundledParallelTaskCommandAndResponseBuffers", "UserStartController",
+                    "UserDoesHBAPerformDeviceManagement",
+                ])
+        let begin = try #require(calls.firstIndex(of: "UserInitializeTargetForID"))
+        #expect(calls.firstIndex(of: "UserStartController")! < begin)
+        fixture.controller.stop()
+        #expect(fixture.faults == [])
+    }
+
+    /// The controller, for a probe that may begin before its owner has it.
+    private final class Late: @unchecked Sendable {
+        // SAFETY: written before `isSet` is set, read after.
+        private var controller: ParallelController!
+        private let isSet = Event()
+
+        func set(_ controller: ParallelController) {
+            self.controller = controller
+            isSet.set()
+        }
+
+        func probe() -> Bool {
+            isSet.wait()
+            guard let lane = try? controller.makeLane() else { return false }
+            defer { controller.releaseLane(lane) }
+            let recorder = RowRecorder()
+            controller.attach(recorder, targetID: 0)
+            let row = UInt32(lane * controller.rowsPerLane)
+            controller.fillTask(row, byteCount: 512)
+            withUnsafePointer(to: row) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
+            return recorder.wait(for: 1)
+        }
+    }
+
+    @Test("sends the first commands by the legacy route, and takes each back by its own")
+    func mixedRoutes() throws {
+        let fixture = try Fixture(mode: .bundled, driverClass: NotingDriver.self, targetCreated: { _, _ in false })
+        #expect((fixture.driver as! NotingDriver).isCreated.wait(milliseconds: 20_000))
+        // Both routes at once.
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1, 2, 3, 4])
+        #expect(fixture.driver.held.map(\.isBundled) == [false, false, true, true, true])
+        fixture.driver.answersNothing = false
+        fixture.driver.answersInReverse = true
+        fixture.card.hasWork.store(true, ordering: .releasing)
+        fixture.submit([5])
+        #expect(fixture.recorder.rows.sorted() == [0, 1, 2, 3, 4, 5])
+        for row in UInt32(0)...5 { #expect(fixture.outcome(row) == [2, 0]) }
+        fixture.controller.stop()
+        #expect(fixture.faults == [])
+    }
+
+    @Test("tries every ID for a driver that does not manage its devices")
+    func scan() throws {
+        let fixture = try Fixture(mode: .bundled, driverClass: ScannedDriver.self)
+        let tried = fixture.driver.calls.filter { $0.hasPrefix("UserInitializeTargetForID") }
+        #expect(tried == (0...6).map { "UserInitializeTargetForID(\($0))" })
+        #expect(
+            (0...8).map { fixture.controller.isTargetPresent($0) } == [true, true] + Array(repeating: false, count: 7))
+        #expect(fixture.faults == [])
+        #expect(fixture.controller.createTarget(1, properties: [:]) == kIOReturnExclusiveAccess)
+        #expect(fixture.log.diagnoses.first { $0.fault == .targetCreatedTwice }!.detail.contains("the kernel's scan"))
+        fixture.controller.stop()
+    }
+
+    @Test("does not say that a scan made what the driver made")
+    func creationBeforeScan() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(fixture.controller.createTarget(1, properties: [:]) == kIOReturnSuccess)
+        #expect(fixture.controller.createTarget(1, properties: [:]) == kIOReturnExclusiveAccess)
+        #expect(fixture.log.diagnoses.first { $0.fault == .targetCreatedTwice }!.detail.contains("an earlier call"))
+        fixture.controller.stop()
+    }
+
+    @Test("fails the tasks of a target that was destroyed, until it is created again")
+    func destroyedTarget() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(fixture.controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
+        #expect(fixture.controller.destroyTarget(0) == kIOReturnSuccess)
+        #expect(fixture.controller.destroyTarget(0) == kIOReturnBadArgument)
+        fixture.submit([0])
+        #expect(fixture.outcome(0) == [1, 4])
+        #expect(fixture.driver.seenTasks.isEmpty)
+        #expect(fixture.controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
+        fixture.submit([1])
+        #expect(fixture.outcome(1) == [2, 0])
+        fixture.controller.stop()
+    }
+
+    @Test(
+        "a stop ends each task once: those that the driver has, and those that wait for a slot",
+        arguments: [DriverMode.bundled, .legacy])
+    func stopWithTasks(mode: DriverMode) throws {
+        let fixture = try Fixture(mode: mode)
+        fixture.driver.answersNothing = true
+        let rows = Array(UInt32(0)..<UInt32(EchoDriver.taskCount + 5))
+        fixture.submit(rows)
+        #expect(fixture.driver.held.count == EchoDriver.taskCount)
+        fixture.controller.stop()
+        #expect(fixture.recorder.rows.sorted() == rows)
+        for row in rows { #expect(fixture.outcome(row) == [1, 4]) }
+        #expect(fixture.faults == [.tasksOutstandingAtStop])
+        #expect(fixture.log.diagnoses[0].detail.hasPrefix("\(EchoDriver.taskCount) tasks were outstanding"))
+        // Whoever comes too late hears the same, and the driver nothing.
+        fixture.submit([100])
+        #expect(fixture.outcome(100) == [1, 4])
+        #expect(fixture.driver.seenTasks.count == EchoDriver.taskCount)
+    }
+
+    @Test("a stop waits for the device before it ends a task whose memory the device works on")
+    func stopWithBusyDevice() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1])
+        let busy = fixture.driver.held[0].task.fBufferIOVMAddr
+        fixture.card.dart.pin(busy)
+        let isStopped = Event()
+        try OSThread(name: "stop") {
+            fixture.controller.stop()
+            isStopped.set()
+        }.detach()
+        #expect(fixture.recorder.wait(for: 1))
+        #expect(!isStopped.wait(milliseconds: 30))
+        #expect(fixture.recorder.rows == [1])
+        fixture.card.dart.unpin(busy)
+        #expect(isStopped.wait(milliseconds: 5000))
+        #expect(fixture.recorder.rows == [1, 0])
+        #expect(fixture.outcome(0) == [1, 4])
+    }
+
+    @Test("a driver that gives back each reference that it was given is not blamed")
+    func references() throws {
+        final class Thrifty: EchoDriver, @unchecked Sendable {
+            override func UserInitializeController() -> kern_return_t {
+                var queue: IODispatchQueue?
+                _ = IODispatchQueue.Create("Own", 0, 0, &queue)
+                _ = SetDispatchQueue("Own", queue!)
+                queue!.release()
+                for name in ["Own", "Default", "Own", "Default"] {
+                    _ = CopyDispatchQueue(name, &queue)
+                    queue!.release()
+                }
+                return super.UserInitializeController()
+            }
+
+            override func UserProcessParallelTask(
+                _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+            ) -> kern_return_t {
+                var buffer: IOBufferMemoryDescriptor?
+                if UserGetDataBuffer(request.fTargetID, request.fControllerTaskIdentifier, &buffer) == kIOReturnSuccess
+                {
+                    buffer!.release()
+                }
+                return super.UserProcessParallelTask(request, &response, completion)
+            }
+        }
+        let fixture = try Fixture(mode: .legacy, driverClass: Thrifty.self)
+        fixture.submit([0, 1])
+        #expect(fixture.recorder.rows == [0, 1])
+        fixture.controller.stop()
+        #expect(fixture.faults == [])
+    }
+
+    @Test("a driver that answers everything in Stop is not blamed")
+    func cleanStop() throws {
+        final class Tidy: EchoDriver, @unchecked Sendable {
+            override func Stop(_ provider: IOService) -> kern_return_t {
+                answerAll()
+                return super.Stop(provider)
+            }
+        }
+        let fixture = try Fixture(mode: .bundled, driverClass: Tidy.self)
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1, 2])
+        fixture.controller.stop()
+        #expect(fixture.recorder.rows.sorted() == [0, 1, 2])
+        for row in UInt32(0)...2 { #expect(fixture.outcome(row) == [2, 0]) }
+        #expect(fixture.faults == [])
+    }
+
+    @Test("the strict policy refuses what macOS starts with, and both what macOS panics with")
+    func policies() throws {
+        #expect(throws: DriverStartError.self) { try Fixture(mode: .bundled, options: { $0.policy = .strict }) }
+        try Fixture(mode: .bundled, options: { $0.policy = .macos }).controller.stop()
+        let log = DiagnosisLog { _ in }
+        #expect(throws: DriverStartError.self) {
+            try Fixture(mode: .bundled, driverClass: MasklessDriver.self, log: log, options: { $0.policy = .macos })
+        }
+        #expect(log.count(of: .requiredConstraintMissing) == 1)
+    }
+}

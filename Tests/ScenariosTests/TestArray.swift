@@ -1,0 +1,56 @@
+import ArrayStore
+import Glibc
+import RAID
+
+/// A small array in a directory of its own, which goes away with its owner.
+final class TestArray {
+    static let byteCount: UInt64 = 32 << 20
+    let directory: String
+
+    init(level: RAIDLevel) throws {
+        var template = Array("/tmp/nbdext-tests-XXXXXX".utf8CString)
+        directory = mkdtemp(&template).map { String(cString: $0) }!
+        let plan = ArrayStore.Plan(
+            level: level, memberCount: 3, byteCount: Self.byteCount, chunkByteCount: 64 << 10, name: "test")
+        _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
+    }
+
+    /// Takes the second member away.
+    func removeMember() { unlink("\(directory)/\(files.sorted()[1])") }
+
+    private var files: [String] {
+        var names: [String] = []
+        guard let list = opendir(directory) else { return [] }
+        defer { closedir(list) }
+        while let entry = readdir(list) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        return names
+    }
+
+    deinit {
+        for name in files { unlink("\(directory)/\(name)") }
+        rmdir(directory)
+    }
+}
+
+/// Random numbers that a seed brings back. (SplitMix64.)
+struct SeededGenerator: RandomNumberGenerator {
+    /// Another one each time, unless NBDEXT_SEED says which.
+    static let seed = getenv("NBDEXT_SEED").flatMap { UInt64(String(cString: $0)) } ?? .random(in: 1...999_999)
+
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+        return value ^ (value >> 31)
+    }
+}
