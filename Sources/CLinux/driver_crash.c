@@ -9,6 +9,11 @@ static _Thread_local void *driver_context;
 static _Thread_local const char *driver_call;
 static struct nbdext_crash_reports crash_reports;
 
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
+enum { crash_signal_count = sizeof crash_signals / sizeof *crash_signals };
+// What was there before: the Swift runtime prints backtraces.
+static struct sigaction former[crash_signal_count];
+
 void *nbdext_driver_context(void) { return driver_context; }
 const char *nbdext_driver_call(void) { return driver_call; }
 
@@ -31,11 +36,13 @@ static void put_hex(uint64_t value)
     put(digits);
 }
 
-// Runs on the thread that crashed; only async-signal-safe calls.
+// Runs on the thread that crashed; only async-signal-safe calls. When it returns, the instruction crashes once more, and
+// the former handler takes over.
 static void crashed(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
-    signal(number, SIG_DFL);
+    for (int i = 0; i < crash_signal_count; i++)
+        if (crash_signals[i] == number) sigaction(number, &former[i], NULL);
     if (driver_call != NULL) {
         uint64_t address = (uint64_t)info->si_addr;
         int is_access = number == SIGSEGV || number == SIGBUS;
@@ -51,7 +58,8 @@ static void crashed(int number, siginfo_t *info, void *unused)
         put_hex(address);
         put("\n");
     }
-    raise(number);
+    // A signal that somebody sent does not come again by itself.
+    if (info->si_code <= 0) raise(number);
 }
 
 void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
@@ -59,6 +67,5 @@ void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
     crash_reports = *reports;
     struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigemptyset(&action.sa_mask);
-    const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
-    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, NULL);
+    for (int i = 0; i < crash_signal_count; i++) sigaction(crash_signals[i], &action, &former[i]);
 }

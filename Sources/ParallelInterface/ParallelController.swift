@@ -188,7 +188,11 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         return lane
     }
 
-    package func releaseLane(_ lane: Int) { card.releaseLane(lane) }
+    package func releaseLane(_ lane: Int) {
+        // The lane may be at work for others: it took what they had left in the card's ring.
+        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+        card.releaseLane(lane)
+    }
 
     package func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in

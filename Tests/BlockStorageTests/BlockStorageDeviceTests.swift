@@ -33,6 +33,34 @@ struct BlockStorageDeviceTests {
         #expect(fixture.recorder.completions[0].byteCount == 1 << 20 + 512)
     }
 
+    /// The blocks at which the stages of a 2 MiB write at 64 KiB end, on a disk with stripes of 192 KiB.
+    private func stageEnds(_ constraints: HBAConstraints, alignsStages: Bool) throws -> [UInt64] {
+        let fixture = try BlockFixture(
+            blockCount: 8192, change: { $0.optimalTransferBlocks = 384 }, constraints: constraints,
+            alignsStages: alignsStages)
+        fixture.submit(
+            BlockRequest(
+                operation: .write, tag: 0, byteOffset: 64 << 10, byteCount: 2 << 20,
+                buffer: fixture.transport.arena.base))
+        #expect(fixture.recorder.completions[0].error == .none)
+        return fixture.transport.commands.map {
+            UInt64($0.load(2, as: UInt32.self)) + UInt64($0.load(7, as: UInt16.self))
+        }
+    }
+
+    @Test("a segment alignment of the stripe's size aligns no stage to stripes; --align-stages does")
+    func alignedStages() throws {
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountWrite = 512 << 10
+        #expect(try stageEnds(constraints, alignsStages: false) == [1152, 2176, 3200, 4224])
+        constraints.minimumSegmentAlignment = 192 << 10
+        constraints.maximumSegmentCountWrite = 32
+        // Chunks shrink to a page of 16 KiB, 32 of them make a stage, and it ends where it ended before.
+        #expect(try stageEnds(constraints, alignsStages: false) == [1152, 2176, 3200, 4224])
+        constraints.minimumSegmentAlignment = 4
+        #expect(try stageEnds(constraints, alignsStages: true) == [1152, 1920, 2688, 3456, 4224])
+    }
+
     @Test("a stage that fails ends the request; a stage that was refused by the HBA is tried five times")
     func failedStage() throws {
         var constraints = HBAConstraints()

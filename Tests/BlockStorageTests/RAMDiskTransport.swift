@@ -137,14 +137,17 @@ struct BlockFixture {
 
     init(
         blockCount: Int = 4096, change: (inout DiskTraits) -> Void = { _ in },
-        constraints: HBAConstraints = HBAConstraints(), machine: (RAMDiskTransport) -> Void = { _ in }
+        constraints: HBAConstraints = HBAConstraints(), alignsStages: Bool = false,
+        machine: (RAMDiskTransport) -> Void = { _ in }
     ) throws {
         transport = try RAMDiskTransport(blockCount: blockCount, change: change)
         transport.constraints = constraints
         machine(transport)
         disk = try BlockCommandsDevice(transport: transport, targetID: 0)
         try disk.probe()
-        device = try BlockStorageDevice(disk: disk, transport: transport, name: "test", description: "a RAM disk")
+        device = try BlockStorageDevice(
+            disk: disk, transport: transport, name: "test", description: "a RAM disk",
+            alignsStages: alignsStages)
         lane = try device.makeLane(receiver: recorder)
         transport.commands = []
     }

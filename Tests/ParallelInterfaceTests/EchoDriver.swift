@@ -10,7 +10,16 @@ final class InterruptingCard: PCIFunction, @unchecked Sendable {
     /// The driver has something to complete.
     let hasWork = Atomic<Bool>(false)
 
+    /// I/O that lanes have outstanding; one is done in each `wait`.
+    let outstanding = Atomic<Int>(0)
+    let outstandingAtRelease = Atomic<Int>(0)
+
     override func makeLane() throws -> Int { nextLane.add(1, ordering: .relaxed).oldValue }
+    override func hasOutstandingWork(lane: Int) -> Bool { outstanding.load(ordering: .relaxed) > 0 }
+    override func wait(lane: Int, orReadable descriptor: Int32) { outstanding.subtract(1, ordering: .relaxed) }
+    override func releaseLane(_ lane: Int) {
+        outstandingAtRelease.add(outstanding.load(ordering: .relaxed), ordering: .relaxed)
+    }
 
     override func run(lane: Int) -> Bool {
         guard hasWork.exchange(false, ordering: .acquiringAndReleasing) else { return false }

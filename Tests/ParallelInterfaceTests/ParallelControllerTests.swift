@@ -8,6 +8,16 @@ import Testing
 
 @Suite("The HBA's kernel half", .serialized)
 struct ParallelControllerTests {
+    @Test("a lane that works for others is given back when that work is done")
+    func releasedLane() throws {
+        let fixture = try Fixture(mode: .bundled)
+        fixture.card.outstanding.store(3, ordering: .relaxed)
+        fixture.controller.releaseLane(fixture.lane)
+        #expect(fixture.card.outstanding.load(ordering: .relaxed) == 0)
+        #expect(fixture.card.outstandingAtRelease.load(ordering: .relaxed) == 0)
+        fixture.controller.stop()
+    }
+
     @Test("starts the driver in the documented order")
     func startOrder() throws {
         let fixture = try Fixture(mode: .bundled)
