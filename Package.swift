@@ -27,6 +27,7 @@ let package = Package(
     name: "nbdext",
     products: [
         .executable(name: "nbdext", targets: ["nbdext"]),
+        .executable(name: "nbdext-raid-driver", targets: ["nbdext-raid-driver"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
     dependencies: [
@@ -37,6 +38,7 @@ let package = Package(
         // C: what the Swift importer cannot see, layouts that two processes share, system libraries.
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "CParallelTasks"),
+        .target(name: "CDriverChannel", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
 
@@ -57,9 +59,13 @@ let package = Package(
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
                 "MemberIO", "Platform", "CISAL",
             ]),
-        layer("SCSIControllerDriverKit", ["CParallelTasks", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
+        layer(
+            "SCSIControllerDriverKit",
+            ["CParallelTasks", "CDriverChannel", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
         layer("RAIDDriver", ["SCSIControllerDriverKit", "RAIDControllerInterface"]),
-        layer("DriverHost", ["SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
+        layer(
+            "DriverHost",
+            ["SCSIControllerDriverKit", "CDriverChannel", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
         layer(
             "ParallelInterface",
             ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
@@ -98,6 +104,10 @@ let package = Package(
                 "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Platform", "CLinux",
                 argumentParser,
             ],
+            swiftSettings: strict),
+
+        .executableTarget(
+            name: "nbdext-raid-driver", dependencies: ["RAIDDriver", "SCSIControllerDriverKit"],
             swiftSettings: strict),
 
         tests("Platform"),

@@ -81,6 +81,40 @@ package protocol DriverHost: AnyObject, Sendable {
     /// Asks the driver for a task management function, and waits for the answer.
     func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome
 
+    /// The driver does not answer: ends it if it can be ended, so that it can be started again.
+    func endUnreachable()
+
     /// Ends the driver.
     func stop()
+
+    // MARK: For a driver whose calls arrive by messages
+
+    /// Whether calls of the driver have to be fetched with `poll`.
+    var hasReceiver: Bool { get }
+
+    /// The calling thread begins to fetch: until `endPolling`, the driver need not wake anybody.
+    func beginPolling()
+
+    /// Does what the driver's messages say.
+    /// - Returns: whether there were any.
+    func poll() -> Bool
+
+    /// - Returns: whether a message came in the last moment, so that the thread has to go on.
+    func endPolling() -> Bool
+
+    /// Sleeps until a message comes or the time is up; not while polling.
+    func sleep(milliseconds: Int)
+
+    /// What the driver's queues do, a line each.
+    func picture() -> [String]
+}
+
+extension DriverHost {
+    package var hasReceiver: Bool { false }
+    package func endUnreachable() {}
+    package func beginPolling() {}
+    package func poll() -> Bool { false }
+    package func endPolling() -> Bool { false }
+    package func sleep(milliseconds: Int) {}
+    package func picture() -> [String] { context.waits.picture() }
 }

@@ -23,4 +23,19 @@ package protocol KernelHalf: DriverKernelPort {
 
     /// Whether the driver still owns a slot.
     func isWithDriver(slot: UInt16) -> Bool
+
+    // MARK: A driver in a process of its own
+
+    /// The driver is gone and will not touch its slots again: the card is reset, and the tasks that the driver had are
+    /// failed, so that they are tried again. Returns when no task is with the driver.
+    func driverDied()
+
+    /// A driver that was started again has initialised itself.
+    func driverReturned()
+
+    /// The driver will not come back: everything fails from now on.
+    func driverIsLost()
+
+    /// The tasks that the driver owns, in words.
+    func outstandingTasks() -> [String]
 }

@@ -53,7 +53,7 @@ package final class Machine: @unchecked Sendable {
             count: arrays.count, timeouts: configuration.timeouts, log: configuration.log)
         self.targets = targets
         controller = ParallelController(
-            host: configuration.makeHost(card: card), card: card, arena: arena,
+            host: try configuration.makeHost(card: card, arena: arena), card: card, arena: arena,
             options: configuration.kernelOptions, trace: configuration.trace
         ) { targets.publish($0, $1) }
         targets.controller = controller

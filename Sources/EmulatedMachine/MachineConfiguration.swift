@@ -4,6 +4,7 @@ import HBAProfiles
 import HardwareBus
 import Members
 import ParallelInterface
+import Platform
 import RAIDDriver
 import SCSIControllerDriverKit
 
@@ -26,6 +27,8 @@ package struct MachineConfiguration: Sendable {
     /// The DEXT's class; not used in KEXT mode.
     package var driverClass: IOUserSCSIParallelInterfaceController.Type = RAIDDriver.self
     package var kernelOptions: KernelOptions
+    /// The program that runs the DEXT in a process of its own; nil runs it in this process.
+    package var driverExecutable: String?
     package var engine: MemberEngineKind
     package var readOnly = false
     package var force = false
@@ -54,10 +57,16 @@ package struct MachineConfiguration: Sendable {
         self.log = log
     }
 
-    func makeHost(card: PCIFunction) -> any DriverHost {
-        mode == .kext
-            ? KextHost(driverClass: RAIDKext.self, function: card, personality: profile.personality, log: log)
-            : InProcessDextHost(
+    func makeHost(card: PCIFunction, arena: DataArena) throws -> any DriverHost {
+        if mode == .kext {
+            return KextHost(driverClass: RAIDKext.self, function: card, personality: profile.personality, log: log)
+        }
+        guard let driverExecutable else {
+            return InProcessDextHost(
                 mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
+        }
+        return try ProcessDextHost(
+            executable: driverExecutable, mode: mode, function: card, personality: profile.personality, arena: arena,
+            log: log)
     }
 }

@@ -30,6 +30,25 @@ open class PCIFunction: @unchecked Sendable {
     /// Writes the register at a byte offset of BAR 0. Inside a driver's queue section: it must be short.
     open func writeRegister(_ offset: Int, _ value: UInt32) {}
 
+    /// Claims a window for a driver's own memory, or nil when none is left.
+    open func claimDMAWindow() -> Int? { dart.claimWindow() }
+
+    /// Lets the card reach a driver's own memory.
+    /// - Parameters:
+    ///   - window: claimed before.
+    ///   - sharedID: the memory's number where driver and card are in different processes, else 0.
+    /// - Returns: the bus address of the first byte, or nil when the memory cannot be mapped.
+    open func mapDMA(window: Int, memory: UnsafeMutableRawBufferPointer, sharedID: UInt64) -> DART.BusAddress? {
+        dart.map(
+            window: window, memory: memory.baseAddress!, byteCount: memory.count, deviceMayWrite: true)
+    }
+
+    /// Ends the card's access to a window.
+    open func unmapDMA(window: Int) { dart.unmap(window: window) }
+
+    /// Function level reset: the card forgets its driver. Commands that it has begun come to an end, and nobody hears of it.
+    open func reset() {}
+
     /// Makes a lane for the calling thread. At most one thread uses a lane at a time.
     /// - Throws: when the system refuses the resources (descriptors, memory).
     open func makeLane() throws -> Int { 0 }

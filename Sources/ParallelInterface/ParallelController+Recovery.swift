@@ -50,6 +50,7 @@ extension ParallelController {
         case .refused: pool.setRecovery(task, next, deadline: monotonicMilliseconds() &- 1)
         case .unreachable:
             // Nor would others be heard; one that waits in vain is enough for this time.
+            if isReachable { host.endUnreachable() }
             isReachable = false
             pool.setRecovery(task, .targetReset, deadline: monotonicMilliseconds() &- 1)
         }
@@ -165,7 +166,7 @@ extension ParallelController {
 
     /// What each queue does, and every task that the driver owns: for whoever asks why nothing moves.
     package func dump() -> String {
-        var lines = ["queues"] + host.context.waits.picture().map { "  " + $0 }
+        var lines = ["queues"] + host.picture().map { "  " + $0 }
         let owned = pool.ownedByDriver()
         lines.append("tasks with the driver: \(owned.count) of \(pool.count) slots")
         for task in owned {

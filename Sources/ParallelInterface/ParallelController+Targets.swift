@@ -16,8 +16,19 @@ extension ParallelController {
     }
 
     private func enter(_ targetID: SCSIDeviceIdentifier, isScan: Bool) -> kern_return_t {
+        if let status = returnTarget(targetID) { return status }
         let status = enterTarget(targetID, isScan: isScan)
         return targetCreated(targetID, status) ? kIOReturnSuccess : status == kIOReturnSuccess ? kIOReturnError : status
+    }
+
+    /// A driver that was started again creates its targets once more: they exist, and the driver only learns of them.
+    /// - Returns: nil when the target has to be built.
+    private func returnTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t? {
+        let isReturning = targetLock.withLock { () -> Bool in
+            guard createdTargets.contains(targetID), returnedTargets != nil else { return false }
+            return returnedTargets!.insert(targetID).inserted
+        }
+        return isReturning ? host.initializeTarget(targetID) : nil
     }
 
     /// Everything that precedes the probe.

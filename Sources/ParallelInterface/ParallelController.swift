@@ -42,6 +42,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var slots: SharedSlots!
     var pool: TaskSlots!
     var watchdog: Watchdog?
+    private var receiver: Receiver?
     /// Builds the storage stack above a new target, or hears why there is none.
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
@@ -49,11 +50,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
     var createdTargets: Set<UInt64> = []
     var scannedTargets: Set<UInt64> = []
+    /// The targets that a driver which was started again has created anew; nil before its first end.
+    var returnedTargets: Set<UInt64>?
     var destroyedTargets: Set<UInt64> = []
     let hasDestroyedTargets = Atomic<Bool>(false)
     /// What the driver reported; nil until then.
     private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
+    /// The driver is being started again; the targets exist.
+    var isRestarting = false
     /// For each lane, whether a frame below on its thread's stack is pumping, and whether it has to send.
     private let pumps: UnsafeMutablePointer<LanePump>
 
@@ -105,7 +110,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
         acceptsConstraints = false
         try checkConfiguration()
-        slots = SharedSlots(taskCount: properties.taskCount)
+        slots = try SharedSlots(taskCount: properties.taskCount)
         pool = TaskSlots(count: properties.taskCount, rowCount: laneCount * rowsPerLane)
         records = .allocate(capacity: properties.taskCount)
         records.initialize(repeating: SlotRecord(), count: properties.taskCount)
@@ -115,6 +120,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
         watchdog = try Watchdog(controller: self)
+        if host.hasReceiver { receiver = try Receiver(controller: self) }
         let managesDevices = try host.startServices()
         if !managesDevices { scanTargets() }
     }
@@ -126,11 +132,19 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.stop()
         watchdog?.stop()
         watchdog = nil
+        receiver?.stop()
+        receiver = nil
         if pool != nil { endTasksOfStoppedDriver() }
     }
 
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
+
+    func setRestarting(_ isRestarting: Bool) {
+        self.isRestarting = isRestarting
+        acceptsConstraints = isRestarting
+        if isRestarting { targetLock.withLock { returnedTargets = [] } }
+    }
 
     private func reportMissingConstraints() {
         log.report(.constraintsNotReported, "UserInitializeController failed before it reported constraints")
@@ -173,6 +187,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         guard acceptsConstraints else {
             log.report(.constraintsNotReported, "UserReportHBAConstraints was called after UserInitializeController")
             return kIOReturnNotReady
+        }
+        if isRestarting {
+            // The block layer has built on what was reported the first time.
+            return dictionary == reportedConstraints ? kIOReturnSuccess : kIOReturnBadArgument
         }
         reportedConstraints = dictionary
         constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.mode == .kext)
@@ -232,15 +250,20 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     func pump(lane: Int) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
-        var worked: Bool
         repeat {
+            // Not while polling: a call of the legacy route sleeps until the driver has answered.
             if pumps[lane].mustSend {
                 pumps[lane].mustSend = false
                 host.send()
             }
-            worked = card.run(lane: lane)
-            if deliverCompletions(lane: lane) { worked = true }
-        } while worked || pumps[lane].mustSend
+            host.beginPolling()
+            var worked: Bool
+            repeat {
+                worked = host.poll()
+                if card.run(lane: lane) { worked = true }
+                if deliverCompletions(lane: lane) { worked = true }
+            } while worked && !pumps[lane].mustSend
+        } while host.endPolling() || pumps[lane].mustSend
         pumps[lane].isActive = false
     }
 

@@ -174,6 +174,13 @@ package final class TaskSlots: Sendable {
 
     func route(of slot: UInt16) -> TaskRoute { slots[Int(slot)].route }
 
+    /// The slots that the driver has, whether their tasks have ended or not.
+    func ownedOrAbandoned() -> [UInt16] {
+        lock.withLock {
+            (0..<count).filter { slots[$0].state == .withDriver || slots[$0].state == .abandoned }.map { UInt16($0) }
+        }
+    }
+
     /// When a slot was sent, as a number that grows.
     func sequence(of slot: UInt16) -> UInt64 { slots[Int(slot)].sequence }
 

@@ -13,6 +13,8 @@ package final class DataArena: Sendable {
 
     package nonisolated(unsafe) let base: UnsafeMutableRawPointer
     package let byteCount: Int
+    /// The memory file, for a process that is given it. It cannot be resized.
+    package let descriptor: Int32
     private let lock = Lock()
     // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) var isUsed: [Bool]
@@ -27,13 +29,19 @@ package final class DataArena: Sendable {
         guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make the data arena") }
         let mapping = mmap(nil, self.byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
         let code = errno
-        close(descriptor)
-        guard let mapping, mapping != MAP_FAILED else { throw OSError(code: code, doing: "map the data arena") }
+        guard let mapping, mapping != MAP_FAILED else {
+            close(descriptor)
+            throw OSError(code: code, doing: "map the data arena")
+        }
+        self.descriptor = descriptor
         base = mapping
         isUsed = Array(repeating: false, count: pages)
     }
 
-    deinit { munmap(base, byteCount) }
+    deinit {
+        munmap(base, byteCount)
+        close(descriptor)
+    }
 
     /// A contiguous extent of at least `byteCount` bytes, page aligned, or nil when none is free.
     /// Its content is undefined.

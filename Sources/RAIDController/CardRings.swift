@@ -19,17 +19,27 @@ final class CardRings: Sendable {
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
     private nonisolated(unsafe) var completions: UnsafeMutableRawPointer?
     private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
+    /// Copies of the ring's entries, at the same places; made when the doorbell rings.
+    private nonisolated(unsafe) let fetched: UnsafeMutablePointer<RAIDCommandDescriptor>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
 
-    init(dart: DART) { self.dart = dart }
+    init(dart: DART) {
+        self.dart = dart
+        fetched = .allocate(capacity: Self.capacityMax)
+        fetched.initialize(repeating: RAIDCommandDescriptor(), count: Self.capacityMax)
+    }
+
+    deinit { fetched.deallocate() }
+
+    /// Entries that a ring may have at most.
+    private static let capacityMax = 1024
 
     func write(_ register: Int, _ value: UInt32) {
         switch register {
         case RAIDControllerRegister.submissionTail:
-            pinSubmissions(until: value)
-            submissionTail.store(value, ordering: .releasing)
+            fetchSubmissions(until: value)
         case RAIDControllerRegister.completionHead: break
         case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
         case RAIDControllerRegister.control: disable()
@@ -37,26 +47,28 @@ final class CardRings: Sendable {
         }
     }
 
-    /// The card has a command, and its memory, from the moment the doorbell rings.
-    private func pinSubmissions(until tail: UInt32) {
+    /// The card has commands, and their memory, from the moment the doorbell rings. It copies them, since the driver may
+    /// write to its ring at any time. A tail that is further ahead than the ring is long is not believed.
+    private func fetchSubmissions(until tail: UInt32) {
         guard let submissions else { return }
         var index = submissionTail.load(ordering: .relaxed)
-        guard tail &- index <= submissionCapacity else { return }
+        guard tail &- submissionHead.load(ordering: .acquiring) <= submissionCapacity else { return }
         while index != tail {
-            let offset = Int(index & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
-            dart.pin((submissions + offset).load(as: RAIDCommandDescriptor.self).dataAddress)
+            let offset = Int(index & (submissionCapacity - 1))
+            fetched[offset] = (submissions + offset * RAIDCommandDescriptor.stride)
+                .load(as: RAIDCommandDescriptor.self)
+            dart.pin(fetched[offset].dataAddress)
             index &+= 1
         }
+        submissionTail.store(tail, ordering: .releasing)
     }
 
     /// Lets go of the memory of commands that nobody will take.
     private func forgetSubmissions() {
-        guard let submissions else { return }
         let tail = submissionTail.load(ordering: .relaxed)
         var index = submissionHead.load(ordering: .relaxed)
         while index != tail {
-            let offset = Int(index & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
-            dart.unpin((submissions + offset).load(as: RAIDCommandDescriptor.self).dataAddress)
+            dart.unpin(fetched[Int(index & (submissionCapacity - 1))].dataAddress)
             index &+= 1
         }
         submissionHead.store(tail, ordering: .relaxed)
@@ -70,17 +82,15 @@ final class CardRings: Sendable {
     /// Takes up to `limit` commands, oldest first.
     func take(into commands: UnsafeMutablePointer<RAIDCommandDescriptor>, limit: Int) -> Int {
         submissionLock.withLock {
-            guard let submissions else { return 0 }
             let tail = submissionTail.load(ordering: .acquiring)
             var head = submissionHead.load(ordering: .relaxed)
             var taken = 0
             while head != tail && taken < limit {
-                let offset = Int(head & (submissionCapacity - 1)) * RAIDCommandDescriptor.stride
-                commands[taken] = (submissions + offset).load(as: RAIDCommandDescriptor.self)
+                commands[taken] = fetched[Int(head & (submissionCapacity - 1))]
                 head &+= 1
                 taken += 1
             }
-            submissionHead.store(head, ordering: .relaxed)
+            submissionHead.store(head, ordering: .releasing)
             return taken
         }
     }
@@ -111,7 +121,9 @@ final class CardRings: Sendable {
         }
         submissionCapacity = registers[RAIDControllerRegister.submissionCapacity] ?? 0
         completionCapacity = registers[RAIDControllerRegister.completionCapacity] ?? 0
-        guard submissionCapacity.nonzeroBitCount == 1, completionCapacity.nonzeroBitCount == 1 else { return }
+        guard submissionCapacity.nonzeroBitCount == 1, completionCapacity.nonzeroBitCount == 1,
+            submissionCapacity <= Self.capacityMax, completionCapacity <= Self.capacityMax
+        else { return }
         submissions = dart.translate(
             address(RAIDControllerRegister.submissionBaseLow),
             byteCount: Int(submissionCapacity) * RAIDCommandDescriptor.stride, deviceWrites: false)

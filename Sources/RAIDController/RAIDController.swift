@@ -78,6 +78,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         if offset == RAIDControllerRegister.interruptTest { interruptHandler?() } else { rings.write(offset, value) }
     }
 
+    public override func reset() { rings.write(RAIDControllerRegister.control, 0) }
+
     // MARK: Lanes
 
     public override func makeLane() throws -> Int {

@@ -8,11 +8,14 @@ import Platform
 ///
 /// Threads: any.
 package final class DriverContext: @unchecked Sendable {
-    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue.
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` is
+    // set before the driver starts.
     package let log: DiagnosisLog
     package let waits = WaitGraph()
     /// The ID of the task whose UserProcessParallelTask is running, 0 for none.
     package var taskInEntry: UInt64 = 0
+    /// Allocates memory that the kernel's process sees too; nil where there is only one process.
+    package var allocateShared: (@Sendable (Int) -> IOBufferMemoryDescriptor?)?
     private let lock = Lock()
     private var queueList: [WeakQueue] = []
 

@@ -124,6 +124,27 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
+    /// Runs a block at once if the queue is idle, else when its turn comes; for a thread that brings many.
+    package func runInline(_ activity: StaticString, _ block: () -> Void) {
+        guard
+            state.compareExchange(expected: 0, desired: Self.running, ordering: .acquiringAndReleasing).exchanged
+        else {
+            _ = runSync(activity, purpose: activity.description, block)
+            return
+        }
+        let outerContext = nbdext_driver_context()
+        let outerCall = nbdext_driver_call()
+        runner.store(currentThreadID(), ordering: .relaxed)
+        turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        enter(activity)
+        block()
+        runner.store(0, ordering: .relaxed)
+        nbdext_enter_driver(outerContext, outerCall)
+        if !state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
+            run()
+        }
+    }
+
     /// Runs a block later, on a thread of its own if the queue is idle.
     package func runAsync(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
         append(Block(activity: activity, ticket: nil, run: block))

@@ -7,18 +7,30 @@ import Platform
 /// Memory that a driver allocated or was handed by the kernel.
 public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     package let memory: UnsafeMutableRawBufferPointer
+    /// The memory's number where the driver is a process of its own, else 0.
+    package let sharedID: UInt64
     private let ownsMemory: Bool
 
     /// Wraps memory that the kernel half keeps alive.
     package init(borrowing memory: UnsafeMutableRawBufferPointer) {
         self.memory = memory
+        sharedID = 0
         ownsMemory = false
         super.init(ownedByKernel: true)
+    }
+
+    /// Wraps memory that is shared with the kernel's process, for as long as this one lives.
+    init(shared memory: UnsafeMutableRawBufferPointer, id: UInt64) {
+        self.memory = memory
+        sharedID = id
+        ownsMemory = false
+        super.init()
     }
 
     private init(byteCount: Int, alignment: Int) {
         memory = .allocate(byteCount: byteCount, alignment: alignment)
         memory.initializeMemory(as: UInt8.self, repeating: 0)
+        sharedID = 0
         ownsMemory = true
         super.init()
     }
@@ -34,6 +46,10 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         _ options: UInt64, _ capacity: UInt64, _ alignment: UInt64, _ memory: inout IOBufferMemoryDescriptor?
     ) -> kern_return_t {
         guard capacity > 0, capacity <= 1 << 30 else { return kIOReturnBadArgument }
+        if let allocate = DriverContext.current?.allocateShared {
+            memory = allocate(Int(capacity))
+            return memory == nil ? kIOReturnNoMemory : kIOReturnSuccess
+        }
         memory = IOBufferMemoryDescriptor(byteCount: Int(capacity), alignment: max(Int(alignment), 16))
         return kIOReturnSuccess
     }
@@ -106,7 +122,7 @@ public final class IODMACommand: OSObject, @unchecked Sendable {
     public static func Create(
         _ device: IOPCIDevice, _ options: UInt64, _ command: inout IODMACommand?
     ) -> kern_return_t {
-        guard let window = device.function.dart.claimWindow() else { return kIOReturnNoResources }
+        guard let window = device.function.claimDMAWindow() else { return kIOReturnNoResources }
         command = IODMACommand(device: device, window: window)
         return kIOReturnSuccess
     }
@@ -115,15 +131,16 @@ public final class IODMACommand: OSObject, @unchecked Sendable {
     public func PrepareForDMA(
         _ options: UInt64, _ memory: IOBufferMemoryDescriptor, _ segment: inout IOAddressSegment
     ) -> kern_return_t {
-        let address = device.function.dart.map(
-            window: window, memory: memory.memory.baseAddress!, byteCount: memory.memory.count, deviceMayWrite: true)
+        guard
+            let address = device.function.mapDMA(window: window, memory: memory.memory, sharedID: memory.sharedID)
+        else { return kIOReturnNoResources }
         segment = IOAddressSegment(address: address, length: UInt64(memory.memory.count))
         return kIOReturnSuccess
     }
 
     /// Ends the device's access.
     public func CompleteDMA(_ options: UInt64) -> kern_return_t {
-        device.function.dart.unmap(window: window)
+        device.function.unmapDMA(window: window)
         return kIOReturnSuccess
     }
 }

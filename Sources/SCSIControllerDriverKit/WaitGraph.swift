@@ -16,6 +16,9 @@ package final class WaitGraph: @unchecked Sendable {
         case queue(IODispatchQueue)
         /// The completion of a command, which interrupts bring on one of the driver's queues.
         case completion
+        /// An answer of the kernel's process to UserCreateTargetForID: it depends on the calls that the kernel makes
+        /// meanwhile, and on the completion of the probe's commands.
+        case kernelCall
     }
 
     /// How a wait ended.
@@ -113,6 +116,13 @@ package final class WaitGraph: @unchecked Sendable {
                 if holder.thread == start { return [holder] }
                 if let rest = follow(holder.thread) { return [holder] + rest }
             }
+            if case .kernelCall = wait.resource {
+                // The kernel's calls wait on threads of their own.
+                let calls = lock.withLock { waits.filter { $0.value.createsTarget && $0.key != thread }.map(\.key) }
+                for call in calls {
+                    if let rest = follow(call) { return rest }
+                }
+            }
             return nil
         }
         return follow(start)
@@ -122,7 +132,7 @@ package final class WaitGraph: @unchecked Sendable {
         let queues =
             switch resource {
             case .queue(let queue): [queue]
-            case .completion: context.queues.filter(\.hasPendingSources)
+            case .completion, .kernelCall: context.queues.filter(\.hasPendingSources)
             }
         return queues.compactMap { queue in
             let thread = queue.runnerThread

@@ -23,6 +23,12 @@ enum Switch: String, ExpressibleByArgument, CaseIterable {
     case on, off
 }
 
+/// The choice of `--driver-host`.
+enum DriverHostChoice: String, ExpressibleByArgument, CaseIterable {
+    case inProcess = "in-process"
+    case process
+}
+
 /// `nbdext serve`.
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -54,6 +60,12 @@ struct Serve: ParsableCommand {
             bundled, or what the profile says)
             """)
     var mode: DriverMode?
+
+    @Option(help: "Where the driver runs: in-process, or process (a process of its own, as on macOS).")
+    var driverHost: DriverHostChoice = .inProcess
+
+    @Option(help: "The program of another driver than the reference driver; it runs in a process of its own.")
+    var driver: String?
 
     @Option(help: ProfileHelp.text)
     var profile: String?
@@ -150,12 +162,33 @@ struct Serve: ParsableCommand {
             policy: constraints, engine: engine,
             log: DiagnosisLog { writeDiagnostic($0.report) })
         configuration.readOnly = readOnly
+        if driverHost == .process || driver != nil {
+            guard configuration.mode != .kext else {
+                throw ValidationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
+            }
+            configuration.driverExecutable = try driver ?? Self.referenceDriver()
+        }
         configuration.force = force
         configuration.trace = try openTrace()
         configuration.alignsStages = alignStages
         configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0
         configuration.bufferCacheByteCount = buffered ? 256 << 20 : 0
         return configuration
+    }
+
+    /// The reference driver's program, which is installed beside this one.
+    private static func referenceDriver() throws -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        let path = String(decoding: buffer[..<max(count, 0)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let driver =
+            path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
+            + "/nbdext-raid-driver"
+        guard access(driver, X_OK) == 0 else {
+            throw ValidationError(
+                "the reference driver's program is not at \(driver); build it, or name a driver with --driver")
+        }
+        return driver
     }
 
     private func openTrace() throws -> TaskTrace? {

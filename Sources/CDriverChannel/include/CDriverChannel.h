@@ -1,0 +1,80 @@
+// What the kernel half and a driver in a process of its own share, beside the slots: one ring of messages in each
+// direction, and the words by which a side that sleeps is woken.
+//
+// Each ring has one consumer at a time and one producer at a time (each process has a lock of its own for that). The
+// other side may be hostile: indices are masked, a message is copied out before it is looked at, and a side that
+// writes nonsense harms itself only.
+
+#ifndef NBDEXT_CDRIVERCHANNEL_H
+#define NBDEXT_CDRIVERCHANNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// What a message says. Kernel to driver: tasks and interrupts. Driver to kernel: completions and register writes.
+enum nbdext_message_kind {
+    NBDEXT_BUNDLED_TASKS = 1,       ///< count slots in indices
+    NBDEXT_SINGLE_TASK = 2,         ///< slot in value, the task in body; answered by a reply
+    NBDEXT_INTERRUPT = 3,           ///< the device asserts its line
+    NBDEXT_BUNDLED_COMPLETION = 4,  ///< count slots in indices
+    NBDEXT_SINGLE_COMPLETION = 5,   ///< the response in body, its slot + 1 (or 0) in value; the driver waits
+    NBDEXT_REGISTER_WRITE = 6,      ///< offset in count, value in value
+    NBDEXT_SINGLE_REPLY = 7,        ///< slot in value, *response in count; body[0]: action was retained
+};
+
+struct nbdext_message {
+    uint32_t kind;
+    uint32_t count;
+    uint64_t value;
+    uint8_t body[496];
+};
+
+_Static_assert(sizeof(struct nbdext_message) == 512, "a message is 512 bytes");
+
+/// A ring of messages from one process to the other. Its fields are atomics, which only C sees.
+struct nbdext_ring;
+
+/// The bytes of a channel: a memory file of this size, all zero, is an empty one.
+size_t nbdext_channel_size(void);
+/// The two rings of a channel that is mapped at an address.
+struct nbdext_ring *nbdext_channel_to_driver(void *channel);
+struct nbdext_ring *nbdext_channel_to_kernel(void *channel);
+
+/// The next message to fill in, or NULL when the ring is full.
+struct nbdext_message *nbdext_ring_begin(struct nbdext_ring *ring);
+/// Publishes the message of the last `begin`, and wakes the consumer if it sleeps. Returns whether that took a wake-up.
+int nbdext_ring_publish(struct nbdext_ring *ring);
+/// The position of the message that is being filled in, and a wait until the consumer has taken that one.
+uint32_t nbdext_ring_position(const struct nbdext_ring *ring);
+void nbdext_ring_wait_taken(struct nbdext_ring *ring, uint32_t position);
+/// Whether the consumer has taken the message at a position.
+int nbdext_ring_is_taken(const struct nbdext_ring *ring, uint32_t position);
+/// Empties the ring, whose producer or consumer is gone; `forgets_consumer` when it is the consumer.
+void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer);
+/// Copies the oldest message out. Returns 0 when there is none.
+int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message);
+/// Whether there is a message.
+int nbdext_ring_has_messages(const struct nbdext_ring *ring);
+/// How many messages wait.
+uint32_t nbdext_ring_count(const struct nbdext_ring *ring);
+
+/// The consumer begins to look at the ring: it will not be woken meanwhile.
+void nbdext_ring_wake(struct nbdext_ring *ring);
+/// The consumer stops looking. Returns whether messages came in the last moment, so that it has to look again.
+int nbdext_ring_rest(struct nbdext_ring *ring);
+/// Sleeps until a message comes or the time is up. Between `rest` and `wake`.
+void nbdext_ring_sleep(struct nbdext_ring *ring, int milliseconds);
+/// Wakes the consumer although there is no message.
+void nbdext_ring_ring(struct nbdext_ring *ring);
+
+/// Lets a spinning thread be polite.
+void nbdext_pause(void);
+
+/// Ends writing to a memory file through mappings that are made from now on.
+int nbdext_seal_writes(int fd);
+/// Sends bytes, and a descriptor unless it is negative, as one packet of a SOCK_SEQPACKET socket.
+long nbdext_send_packet(int socket, const void *bytes, size_t count, int descriptor);
+/// Receives one packet. `descriptor` is -1 when none came with it.
+long nbdext_receive_packet(int socket, void *bytes, size_t count, int *descriptor);
+
+#endif

@@ -1,0 +1,71 @@
+import Glibc
+import Platform
+import SCSIControllerDriverKit
+import Synchronization
+
+/// One run of a driver's process, from its start to its end.
+///
+/// Threads: any.
+final class DriverInstance: Sendable {
+    let child: DriverChild
+    let link: ControlLink
+    private let alive: Atomic<Bool>
+    private let wasExpected: Atomic<Bool>
+    private let ended: Event
+
+    /// - Throws: when the process or a thread cannot be started.
+    init(
+        executable: String, channel: Int32, arena: DataArena,
+        answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
+        died: @escaping @Sendable (DriverInstance) -> Void
+    ) throws {
+        var ends: [Int32] = [0, 0]
+        guard socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | 0o2000000, 0, &ends) == 0 else {
+            throw OSError(code: errno, doing: "make a pair of sockets")
+        }
+        defer { close(ends[1]) }
+        child = try DriverChild(
+            executable: executable, socket: ends[1], channel: channel, arena: arena.descriptor,
+            arenaByteCount: arena.byteCount)
+        alive = Atomic(true)
+        wasExpected = Atomic(false)
+        ended = Event()
+        let box = Box()
+        link = ControlLink(
+            socket: ends[0], answerer: answerer,
+            closed: {
+                if let died = box.died { box.instance?.closed(died) }
+            })
+        box.died = died
+        box.instance = self
+        try link.start()
+    }
+
+    /// Where the link's thread finds the instance, which is made after it.
+    private final class Box: @unchecked Sendable {
+        // SAFETY: set once, before the link starts.
+        var instance: DriverInstance?
+        var died: (@Sendable (DriverInstance) -> Void)?
+    }
+
+    var isAlive: Bool { alive.load(ordering: .acquiring) }
+
+    /// The end that comes is no accident.
+    func expectEnd() { wasExpected.store(true, ordering: .releasing) }
+
+    private func closed(_ died: (DriverInstance) -> Void) {
+        alive.store(false, ordering: .releasing)
+        ended.set()
+        if !wasExpected.load(ordering: .acquiring) { died(self) }
+    }
+
+    /// Ends the process, if it has not ended, and waits for that.
+    /// - Parameter graceMilliseconds: how long it may take to end by itself.
+    /// - Returns: how it ended.
+    @discardableResult
+    func end(graceMilliseconds: Int = 0) -> String {
+        link.close()
+        if graceMilliseconds > 0 { _ = ended.wait(milliseconds: graceMilliseconds) }
+        return child.end()
+    }
+}

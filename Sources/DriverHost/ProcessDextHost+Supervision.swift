@@ -1,0 +1,69 @@
+import Diagnostics
+import Platform
+import SCSIControllerDriverKit
+
+/// What happens when a driver's process ends by itself: its tasks are taken back, and it is started again.
+extension ProcessDextHost {
+    private static let firstPauseMilliseconds = 20
+    private static let longestPauseMilliseconds = 5000
+    /// Starts in a row that may fail before the driver is given up.
+    private static let failedStartMax = 5
+
+    /// On the control link's thread, which has nothing else to do any more.
+    func died(_ instance: DriverInstance) {
+        guard beginMourning(of: instance) else { return }
+        let outstanding = kernel.outstandingTasks()
+        let ending = instance.end()
+        report(ending, instance, outstanding)
+        kernel.driverDied()
+        var pause = nextPause()
+        for _ in 0..<Self.failedStartMax {
+            _ = Event().wait(milliseconds: pause)
+            guard isStillWanted else { return }
+            do {
+                try restart()
+                return
+            } catch {
+                writeDiagnostic("nbdext: \(error)\n")
+                endFailedStart()
+                kernel.driverDied()
+                pause = min(pause * 2, Self.longestPauseMilliseconds)
+            }
+        }
+        writeDiagnostic("nbdext: the driver is given up; every request fails from now on\n")
+        kernel.driverIsLost()
+    }
+
+    /// Twice as long as last time, unless the driver did some work.
+    private func nextPause() -> Int {
+        if isProductive.load(ordering: .relaxed) { deathsInARow = 0 }
+        deathsInARow += 1
+        return min(Self.firstPauseMilliseconds << min(deathsInARow - 1, 16), Self.longestPauseMilliseconds)
+    }
+
+    /// The corpse report the first time, a line later on.
+    private func report(_ ending: String, _ instance: DriverInstance, _ outstanding: [String]) {
+        deathCount += 1
+        let what = "the driver's process \(instance.child.process) \(ending), with \(outstanding.count) tasks"
+        context.log.report(
+            .driverCrash, "\(what); it is started again:",
+            picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 } + ["tasks that it had:"]
+                + outstanding.prefix(16).map { "  " + $0 } + (outstanding.count > 16 ? ["  ..."] : []))
+        if deathCount > 1 { writeDiagnostic("nbdext: \(what); start \(deathCount + 1)\n") }
+    }
+
+    private func restart() throws(DriverStartError) {
+        try startInstance()
+        let properties = try askProperties()
+        guard properties.taskCount == slots.taskCount else {
+            throw DriverStartError(call: "UserReportMaximumTaskCount", reason: "said something else than before")
+        }
+        guard try mapTasks() == taskIDs else {
+            throw DriverStartError(call: "UserMapHBAData", reason: "gave other task IDs than before")
+        }
+        kernel.driverReturned()
+        earlyTasksLeft = Self.earlyTaskCount
+        _ = try startServices()
+        send()
+    }
+}

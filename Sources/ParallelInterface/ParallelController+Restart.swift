@@ -1,0 +1,51 @@
+import DriverHost
+import Platform
+import SCSIControllerDriverKit
+
+/// What the kernel half does when a driver's process ends and is started again.
+extension ParallelController {
+    package func driverDied() {
+        setRestarting(true)
+        card.reset()
+        guard let lane = try? makeLane() else { return }
+        // What the driver had completed before its end counts.
+        pump(lane: lane)
+        while true {
+            var owned = pool.ownedOrAbandoned()
+            owned.removeAll { card.dart.isPinned(window: Int($0)) }
+            for slot in owned { takeBack(slot) }
+            pump(lane: lane)
+            while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+            if pool.ownedOrAbandoned().isEmpty { break }
+            // The card works on the memory of what is left; its threads see to that.
+            _ = Event().wait(milliseconds: 1)
+        }
+        releaseLane(lane)
+    }
+
+    package func driverReturned() { setRestarting(false) }
+
+    package func driverIsLost() {
+        acceptsTasks.store(false, ordering: .releasing)
+        pool.close()
+        endTasksOfStoppedDriver()
+    }
+
+    package func outstandingTasks() -> [String] {
+        pool.ownedByDriver().compactMap { task in
+            pool.whileWithDriver(task) { "slot \(task.slot): \(describe(task.slot))" }
+        }
+    }
+
+    /// Completes a task for a driver that cannot any more. The upper layers will send it again.
+    private func takeBack(_ slot: UInt16) {
+        let response = slots.responses + Int(slot)
+        response.pointee = SCSIUserParallelResponse()
+        response.pointee.version = kScsiUserParallelTaskResponseCurrentVersion1
+        response.pointee.fTargetID = slots.commands[Int(slot)].fTargetID
+        response.pointee.fControllerTaskIdentifier = taskIDs[Int(slot)]
+        response.pointee.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
+        response.pointee.fCompletionStatus = kSCSITaskStatus_DeliveryFailure
+        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: pool.route(of: slot)) }
+    }
+}

@@ -1,0 +1,85 @@
+/// Writes registry properties as bytes, and reads them: how dictionaries cross the driver boundary.
+///
+/// A value is a letter and its content: `n` 8 bytes, `b` 1 byte, `s` a length and UTF-8, `d` a count and as many pairs of a
+/// string and a value. Lengths and counts are 4 bytes, little-endian.
+package enum PropertyCoder {
+    /// The bytes of a dictionary.
+    package static func encode(_ dictionary: OSDictionary) -> [UInt8] {
+        var bytes: [UInt8] = []
+        append(.dictionary(dictionary), to: &bytes)
+        return bytes
+    }
+
+    /// The dictionary in these bytes, or nil when they are not one.
+    package static func decode(_ bytes: [UInt8]) -> OSDictionary? {
+        var reader = Reader(bytes: bytes[...])
+        guard case .dictionary(let dictionary)? = reader.value(depth: 0), reader.bytes.isEmpty else { return nil }
+        return dictionary
+    }
+
+    private static func append(_ value: OSPropertyValue, to bytes: inout [UInt8]) {
+        switch value {
+        case .number(let number):
+            bytes.append(UInt8(ascii: "n"))
+            append(number, to: &bytes)
+        case .boolean(let flag): bytes += [UInt8(ascii: "b"), flag ? 1 : 0]
+        case .string(let text):
+            bytes.append(UInt8(ascii: "s"))
+            append(text, to: &bytes)
+        case .dictionary(let dictionary):
+            bytes.append(UInt8(ascii: "d"))
+            append(UInt32(dictionary.count), to: &bytes)
+            for (key, value) in dictionary.sorted(by: { $0.key < $1.key }) {
+                append(key, to: &bytes)
+                append(value, to: &bytes)
+            }
+        }
+    }
+
+    private static func append(_ text: String, to bytes: inout [UInt8]) {
+        append(UInt32(text.utf8.count), to: &bytes)
+        bytes += text.utf8
+    }
+
+    private static func append<Integer: FixedWidthInteger>(_ value: Integer, to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
+    }
+
+    private struct Reader {
+        static let depthMax = 8
+        var bytes: ArraySlice<UInt8>
+
+        mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
+            guard count <= bytes.count else { return nil }
+            defer { bytes = bytes.dropFirst(count) }
+            return bytes.prefix(count)
+        }
+
+        mutating func integer<Integer: FixedWidthInteger & UnsignedInteger>(_ type: Integer.Type) -> Integer? {
+            take(MemoryLayout<Integer>.size)?.reversed().reduce(0) { $0 << 8 | Integer($1) }
+        }
+
+        mutating func text() -> String? {
+            guard let count = integer(UInt32.self), let bytes = take(Int(count)) else { return nil }
+            return String(decoding: bytes, as: UTF8.self)
+        }
+
+        mutating func value(depth: Int) -> OSPropertyValue? {
+            guard depth < Self.depthMax, let letter = take(1)?.first else { return nil }
+            switch letter {
+            case UInt8(ascii: "n"): return integer(UInt64.self).map { .number($0) }
+            case UInt8(ascii: "b"): return take(1)?.first.map { .boolean($0 != 0) }
+            case UInt8(ascii: "s"): return text().map { .string($0) }
+            case UInt8(ascii: "d"):
+                guard let count = integer(UInt32.self), count <= 4096 else { return nil }
+                var dictionary: OSDictionary = [:]
+                for _ in 0..<count {
+                    guard let key = text(), let value = value(depth: depth + 1) else { return nil }
+                    dictionary[key] = value
+                }
+                return .dictionary(dictionary)
+            default: return nil
+            }
+        }
+    }
+}

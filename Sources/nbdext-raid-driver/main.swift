@@ -1,0 +1,4 @@
+import RAIDDriver
+import SCSIControllerDriverKit
+
+DriverKitMain(RAIDDriver.self)
