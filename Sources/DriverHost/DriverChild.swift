@@ -1,4 +1,4 @@
-import CDriverChannel
+import CLinux
 import Glibc
 import Platform
 import SCSIControllerDriverKit
@@ -27,6 +27,8 @@ final class DriverChild: Sendable {
             DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
         ]
         for (copy, target) in zip(copies, targets) { posix_spawn_file_actions_adddup2(&actions, copy, target) }
+        // Nor what the server itself was started with.
+        _ = nbdext_spawn_closing_from(&actions, targets.max()! + 1)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

@@ -254,7 +254,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         guard let instance, let answer = instance.link.ask(call, message, limitMilliseconds: 60_000) else {
             throw DriverStartError(
                 call: name,
-                reason: instance?.isAlive == true
+                reason: instance?.link.hasEnded == false
                     ? "has not returned for 60 s" : "was not answered: the driver's process is gone")
         }
         guard answer.status == kIOReturnSuccess else {

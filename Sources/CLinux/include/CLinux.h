@@ -7,6 +7,7 @@
 #define NBDEXT_CLINUX_H
 
 #include <pthread.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,6 +59,9 @@ void nbdext_set_send_buffer(int socket, int bytes);
 
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);
+
+/// The spawned process closes all descriptors from `first` on. posix_spawn_file_actions_addclosefrom_np(3).
+int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first);
 
 /// What the calling thread does for a driver: the driver's context (opaque, NULL outside of driver code) and the name
 /// of the call that it is in (a string that lives for ever, or NULL).

@@ -130,6 +130,9 @@ package final class ControlLink: @unchecked Sendable {
         }
     }
 
+    /// Whether the other side is gone, or `close` was called.
+    package var hasEnded: Bool { lock.withLock { isClosed } }
+
     /// Ends the link: whoever waits for an answer goes on without one.
     package func close() {
         let waiting: [Question] = lock.withLock {
