@@ -17,6 +17,7 @@ struct nbdext_ring {
     _Alignas(64) _Atomic uint32_t head;      ///< written by the consumer
     _Alignas(64) _Atomic uint32_t awake;     ///< threads of the consumer that look at the ring
     _Atomic uint32_t doorbell;               ///< a futex: goes up when the consumer is to be woken
+    _Alignas(64) _Atomic uint32_t advice;    ///< written by the producer: how long it pays to wait for it
     _Alignas(64) struct nbdext_message messages[NBDEXT_RING_CAPACITY];
 };
 
@@ -124,6 +125,25 @@ void nbdext_ring_sleep(struct nbdext_ring *ring, int milliseconds)
     if (nbdext_ring_has_messages(ring)) return;
     struct timespec limit = {milliseconds / 1000, (milliseconds % 1000) * 1000000L};
     syscall(SYS_futex, &ring->doorbell, FUTEX_WAIT, seen, &limit, NULL, 0);
+}
+
+int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns)
+{
+    for (uint32_t turn = 0; turn < turns; turn++) {
+        if (nbdext_ring_has_messages(ring)) return 1;
+        nbdext_pause();
+    }
+    return 0;
+}
+
+uint32_t nbdext_ring_advice(const struct nbdext_ring *ring)
+{
+    return atomic_load_explicit(&((struct nbdext_ring *)ring)->advice, memory_order_relaxed);
+}
+
+void nbdext_ring_advise(struct nbdext_ring *ring, uint32_t turns)
+{
+    if (nbdext_ring_advice(ring) != turns) atomic_store_explicit(&ring->advice, turns, memory_order_relaxed);
 }
 
 void nbdext_ring_ring(struct nbdext_ring *ring)

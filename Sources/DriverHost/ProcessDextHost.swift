@@ -30,6 +30,9 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private let producerLock = Lock()
     private let consumerLock = Lock()
     private let message: UnsafeMutablePointer<nbdext_message>
+    private let lingerLock = Lock()
+    /// Tasks sent and not completed: a hint whether it pays to wait for a message.
+    private let outstandingCount = Atomic<Int>(0)
     private(set) var slots: SharedSlots!
     private(set) unowned var kernel: (any KernelHalf)!
     private var isBundled = false
@@ -109,6 +112,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         resetChannel()
         memory.releaseAll()
         isProductive.store(false, ordering: .relaxed)
+        outstandingCount.store(0, ordering: .relaxed)
         let generation = generation.add(1, ordering: .relaxed).newValue
         do {
             let instance = try DriverInstance(
@@ -297,6 +301,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 if count == 0 { return false }
                 message.pointee.kind = NBDEXT_BUNDLED_TASKS.rawValue
                 message.pointee.count = UInt32(count)
+                outstandingCount.add(count, ordering: .relaxed)
+                nbdext_ring_advise(toDriver, lingerTurns)
                 bundlePosition = nbdext_ring_position(toDriver)
                 history.note(message)
                 _ = nbdext_ring_publish(toDriver)
@@ -322,6 +328,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 $0.baseAddress!.copyMemory(
                     from: slots.commands + Int(slot), byteCount: MemoryLayout<SCSIUserParallelTask>.size)
             }
+            outstandingCount.add(1, ordering: .relaxed)
+            nbdext_ring_advise(toDriver, lingerTurns)
             history.note(message)
             _ = nbdext_ring_publish(toDriver)
             return true
@@ -381,7 +389,20 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     package var hasReceiver: Bool { true }
     package func beginPolling() { nbdext_ring_wake(toKernel) }
-    package func endPolling() -> Bool { nbdext_ring_rest(toKernel) != 0 }
+    package func endPolling() -> Bool {
+        // One thread at a time waits for what the driver is about to say.
+        if outstandingCount.load(ordering: .relaxed) > 0, lingerLock.tryLock() {
+            _ = nbdext_ring_linger(toKernel, lingerTurns)
+            lingerLock.unlock()
+        }
+        return nbdext_ring_rest(toKernel) != 0
+    }
+
+    /// How long a side looks for the other's next message before it sleeps. With a task or two it looks for longer than
+    /// a wake-up takes, some 80 us: each hand-over is waited for. With many, others have the processor, and messages come
+    /// in clusters anyway. Measured: 4 KiB reads one at a time, 5,000 against 17,000 a second; at 4 x 32 long looks cost a
+    /// quarter of the throughput.
+    private var lingerTurns: UInt32 { outstandingCount.load(ordering: .relaxed) <= 2 ? 1900 : 20 }
     package func sleep(milliseconds: Int) { nbdext_ring_sleep(toKernel, Int32(milliseconds)) }
 
     package func poll() -> Bool {
@@ -410,11 +431,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
             guard count >= 1, count <= kMaxBundledParallelTasks else {
                 return context.log.report(.slotMisuse, "a completion message named \(count) slots")
             }
+            outstandingCount.subtract(count, ordering: .relaxed)
             withUnsafeBytes(of: &message.pointee.body) {
                 kernel.completeBundledParallelTasks($0.baseAddress!.assumingMemoryBound(to: UInt16.self), count: count)
             }
         case NBDEXT_SINGLE_COMPLETION:
             isProductive.store(true, ordering: .relaxed)
+            outstandingCount.subtract(1, ordering: .relaxed)
             let slot = message.pointee.value
             withUnsafeBytes(of: &message.pointee.body) {
                 kernel.completeParallelTask(

@@ -64,6 +64,12 @@ void nbdext_ring_wake(struct nbdext_ring *ring);
 int nbdext_ring_rest(struct nbdext_ring *ring);
 /// Sleeps until a message comes or the time is up. Between `rest` and `wake`.
 void nbdext_ring_sleep(struct nbdext_ring *ring, int milliseconds);
+/// Looks at the ring for some turns before the consumer rests. Returns whether there is a message.
+int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns);
+/// How many turns the producer advises its consumer to linger.
+uint32_t nbdext_ring_advice(const struct nbdext_ring *ring);
+void nbdext_ring_advise(struct nbdext_ring *ring, uint32_t turns);
+
 /// Wakes the consumer although there is no message.
 void nbdext_ring_ring(struct nbdext_ring *ring);
 
