@@ -58,6 +58,7 @@ extension BlockStorageDevice: BlockPieceOwner {
     /// Counts ended requests, and hands them to their lanes' receivers, one call a lane.
     /// - Parameter lane: of the calling thread.
     func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>, lane ownLane: Int) {
+        counters.end(ended.count, lane: ownLane)
         let now = monotonicNanoseconds()
         withUnsafeTemporaryAllocation(of: BlockCompletion.self, capacity: ended.count) { batch in
             var start = 0

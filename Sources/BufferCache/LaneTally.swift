@@ -26,6 +26,7 @@ struct LaneTally {
     }
 
     func completed(_ batch: [BlockCompletion]) {
+        counters.end(batch.count, lane: lane)
         let now = monotonicNanoseconds()
         for completion in batch {
             let (operation, start) = requests[Int(completion.tag)]

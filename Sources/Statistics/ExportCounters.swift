@@ -9,6 +9,7 @@ package final class ExportCounters: Sendable {
     package static let kinds = ["read", "write", "flush", "trim", "zero"]
 
     private static let submitted = 0
+    private static let ended = 1
     private static let firstKind = 4
     private static let kindWordCount = 4 + LatencyBuckets.count
     private let counters: LaneCounters
@@ -21,7 +22,10 @@ package final class ExportCounters: Sendable {
     /// Counts a batch in.
     package func submit(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.submitted, lane: lane) }
 
-    /// Counts a request out.
+    /// Counts a batch out; each of its requests goes to `complete` as well.
+    package func end(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.ended, lane: lane) }
+
+    /// Counts what a request that ended has done.
     ///
     /// - Parameters:
     ///   - kind: a position in `kinds`.
@@ -49,10 +53,10 @@ package final class ExportCounters: Sendable {
                 snapshot.kinds[kind].latency.counts[bucket] = counters.total(of: base + 4 + bucket)
             }
         }
-        // Read last, so that nothing was completed that was not submitted.
+        // In this order, so that nothing has ended that was not submitted; and at once, so that little comes between.
+        let ended = counters.total(of: Self.ended)
         let submitted = counters.total(of: Self.submitted)
-        let completed = snapshot.kinds.reduce(0) { $0 + $1.operationCount }
-        snapshot.queueDepth = submitted > completed ? submitted - completed : 0
+        snapshot.queueDepth = submitted > ended ? submitted - ended : 0
         return snapshot
     }
 }

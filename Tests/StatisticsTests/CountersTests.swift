@@ -24,6 +24,7 @@ struct CountersTests {
         #expect(counters.snapshot(name: "a").queueDepth == 3)
         counters.complete(kind: 0, byteCount: 4096, failed: false, nanoseconds: 9000, lane: 1)
         counters.complete(kind: 1, byteCount: 512, failed: true, nanoseconds: 9000, lane: 0)
+        counters.end(2, lane: 1)
         let snapshot = counters.snapshot(name: "a")
         #expect(snapshot.queueDepth == 1)
         #expect(snapshot.kinds.map(\.operationCount) == [1, 1, 0, 0, 0])

@@ -16,6 +16,7 @@ struct WriterTests {
             for (kind, nanoseconds) in [(0, 1), (1, 30_000), (1, 1 << 35), (4, 1 << 20)] as [(Int, UInt64)] {
                 counters.complete(kind: kind, byteCount: 4096, failed: kind == 4, nanoseconds: nanoseconds, lane: 0)
             }
+            counters.end(4, lane: 0)
             snapshot.exports.append(counters.snapshot(name: name))
             var array = ArraySnapshot(name: name, level: 5)
             array.state = .degraded
