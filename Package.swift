@@ -44,12 +44,13 @@ let package = Package(
 
         // From the bottom up.
         layer("Platform", ["CLinux"]),
+        layer("Statistics"),
         layer("MemberIO"),
         layer("Diagnostics", ["Platform"]),
         layer("SCSI"),
         layer("NBDProtocol"),
         layer("HardwareBus", ["Platform"]),
-        layer("Members", ["Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
+        layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
         layer("RAID", ["MemberIO"]),
         layer("ArrayStore", ["RAID", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
@@ -57,7 +58,7 @@ let package = Package(
             "RAIDController",
             [
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
-                "MemberIO", "Platform", "CISAL",
+                "MemberIO", "Statistics", "Platform", "CISAL",
             ]),
         layer(
             "SCSIControllerDriverKit",
@@ -65,13 +66,17 @@ let package = Package(
         layer("RAIDDriver", ["SCSIControllerDriverKit", "RAIDControllerInterface"]),
         layer(
             "DriverHost",
-            ["SCSIControllerDriverKit", "CDriverChannel", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
+            [
+                "SCSIControllerDriverKit", "CDriverChannel", "Diagnostics", "HardwareBus", "Statistics", "Platform",
+                "CLinux",
+            ]),
         layer(
             "ParallelInterface",
-            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
+            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Statistics", "Platform"]),
         layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
-        layer("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Platform"]),
-        layer("BufferCache", ["BlockStorage", "Platform"]),
+        layer(
+            "BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Statistics", "Platform"]),
+        layer("BufferCache", ["BlockStorage", "Statistics", "Platform"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .target(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
@@ -88,7 +93,7 @@ let package = Package(
                 "HBAProfiles", "BufferCache", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
                 "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDController", "RAID", "ArrayStore", "Members",
-                "HardwareBus", "Diagnostics", "Platform", "CLinux",
+                "HardwareBus", "Diagnostics", "Statistics", "Platform", "CLinux",
             ]),
         layer(
             "Scenarios",
@@ -101,7 +106,8 @@ let package = Package(
             name: "nbdext",
             dependencies: [
                 "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
-                "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Platform", "CLinux",
+                "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
+                "CLinux",
                 argumentParser,
             ],
             swiftSettings: strict),
@@ -111,9 +117,12 @@ let package = Package(
             swiftSettings: strict),
 
         tests("Platform"),
+        tests("Statistics"),
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
+        tests(
+            "BlockStorage",
+            ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics", "Platform"]),
         tests("BufferCache", ["BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
@@ -134,7 +143,8 @@ let package = Package(
                 "Diagnostics", "Platform",
             ]),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics"], exclude: ["UserModeLinux"],
+            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics", "Statistics"],
+            exclude: ["UserModeLinux"],
             swiftSettings: strict),
     ]
 )

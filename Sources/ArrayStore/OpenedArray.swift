@@ -4,7 +4,7 @@ import RAID
 
 /// An array whose members are open and locked, and whose superblocks are kept.
 ///
-/// Threads: `recordFailure` on any; the rest on one control thread.
+/// Threads: `recordFailure` and `failedMembers` on any; the rest on one control thread.
 package final class OpenedArray: @unchecked Sendable {
     // SAFETY: `superblock`, `roles` and `isDirty` are touched under `lock`.
     package let directory: String
@@ -31,6 +31,9 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// The role that the array runs without from the start, or nil.
     package var missingRole: Int? { members.firstIndex { $0 == nil } }
+
+    /// The roles of members that the array runs without, from the start or since they failed. Any thread.
+    package var failedMembers: [Int] { lock.withLock { failedRoles.sorted() } }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {

@@ -20,7 +20,9 @@ extension BlockStorageDevice {
         case .piece(let piece): submitOne(piece, lane: lane)
         case .ended(let error):
             var ended = PieceCompletion(row: row, error: error, byteCount: 0)
-            withUnsafeMutablePointer(to: &ended) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1)) }
+            withUnsafeMutablePointer(to: &ended) {
+                deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane)
+            }
         case .waiting: break
         }
     }

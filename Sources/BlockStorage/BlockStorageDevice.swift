@@ -1,6 +1,7 @@
 import ParallelInterface
 import Platform
 import SCSIArchitectureModel
+import Statistics
 import Synchronization
 
 /// A disk as a block device: byte ranges become blocks, large requests become stages, unaligned edges are read and
@@ -9,7 +10,7 @@ import Synchronization
 /// Models IOBlockStorageDriver. A request of tag t on lane l is row l x rowsPerLane + t in every layer below.
 ///
 /// Threads: any lane; rows belong to their lane's thread until they are submitted, and then to whoever completes them.
-package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecked Sendable {
+package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     // SAFETY: rows as above; `receivers[lane]` changes only while the lane has no request; `unaligned` under its lock.
 
     package let info: BlockServiceInfo
@@ -31,9 +32,11 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
     private let movedCuts = Atomic<UInt64>(0)
     /// Cuts between stages of writes that were moved to the end of a stripe: each spares the stripe an update in parts.
     package var movedCutCount: UInt64 { movedCuts.load(ordering: .relaxed) }
+    /// What this device is asked for, and how long it takes.
+    package let counters: ExportCounters
     let gate = WriteGate()
     let unaligned: UnalignedRequests
-    private let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
+    let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
 
     /// - Parameters:
     ///   - disk: probed.
@@ -69,6 +72,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
             preferredByteCount: prefersStripe
                 ? Int(stripe) : Int(medium.optimalTransferGranularity) * Int(blockByteCount),
             isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
+        counters = ExportCounters(laneCount: transport.laneCount)
         rows = .allocate(capacity: transport.laneCount * transport.rowsPerLane)
         rows.initialize(repeating: RequestRow(), count: transport.laneCount * transport.rowsPerLane)
         receivers = .allocate(capacity: transport.laneCount)
@@ -97,6 +101,8 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
 
     /// Starts requests of a lane.
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>, lane: Int) {
+        counters.submit(requests.count, lane: lane)
+        let now = monotonicNanoseconds()
         withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: requests.count) { pieces in
             withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: requests.count) { refused in
                 var pieceCount = 0
@@ -104,7 +110,7 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
                 for request in requests {
                     precondition(Int(request.tag) < transport.rowsPerLane, "a tag is below the lane's capacity")
                     let row = UInt32(lane * transport.rowsPerLane + Int(request.tag))
-                    rows[Int(row)] = RequestRow(request: request)
+                    rows[Int(row)] = RequestRow(request: request, startNanoseconds: now)
                     switch begin(row) {
                     case .piece(let piece):
                         pieces[pieceCount] = piece
@@ -115,7 +121,9 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
                     case .waiting: break
                     }
                 }
-                if refusedCount > 0 { deliver(UnsafeMutableBufferPointer(rebasing: refused[..<refusedCount])) }
+                if refusedCount > 0 {
+                    deliver(UnsafeMutableBufferPointer(rebasing: refused[..<refusedCount]), lane: lane)
+                }
                 if pieceCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: pieces[..<pieceCount]), lane: lane) }
             }
         }
@@ -217,89 +225,6 @@ package final class BlockStorageDevice: BlockService, BlockPieceOwner, @unchecke
         guard end > byteOffset, end != byteOffset + length else { return length }
         movedCuts.add(1, ordering: .relaxed)
         return end - byteOffset
-    }
-
-    // MARK: Completions
-
-    package func piecesCompleted(_ completions: UnsafeBufferPointer<PieceCompletion>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: completions.count) { pieces in
-            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: completions.count) { ended in
-                var pieceCount = 0
-                var endedCount = 0
-                for completion in completions {
-                    switch advance(completion) {
-                    case .piece(let piece):
-                        pieces[pieceCount] = piece
-                        pieceCount += 1
-                    case .ended(let error):
-                        ended[endedCount] = PieceCompletion(
-                            row: completion.row, error: error, byteCount: rows[Int(completion.row)].doneByteCount)
-                        endedCount += 1
-                    case .waiting: break
-                    }
-                }
-                if pieceCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: pieces[..<pieceCount]), lane: lane) }
-                if endedCount > 0 { deliver(UnsafeMutableBufferPointer(rebasing: ended[..<endedCount])) }
-            }
-        }
-        startUnaligned(lane: lane)
-    }
-
-    /// Takes a stage's outcome: the next stage, or the end. A stage that fails or is short ends the request.
-    private func advance(_ completion: PieceCompletion) -> Step {
-        let state = rows + Int(completion.row)
-        if state.pointee.isUnaligned { return advanceUnaligned(completion) }
-        if completion.error != .none { return .ended(completion.error) }
-        if state.pointee.isFlushing || state.pointee.request.operation == .flush { return .ended(.none) }
-        let movesData = state.pointee.request.operation == .read || state.pointee.request.operation == .write
-        if movesData && completion.byteCount < state.pointee.stageByteCount {
-            state.pointee.doneByteCount += completion.byteCount
-            return .ended(.inputOutput)
-        }
-        state.pointee.doneByteCount += state.pointee.stageByteCount
-        if state.pointee.doneByteCount < UInt64(state.pointee.request.byteCount) { return nextStage(completion.row) }
-        return endOrFlush(completion.row)
-    }
-
-    /// A write that must be durable ends with a flush, unless its commands carried FUA.
-    func endOrFlush(_ row: UInt32) -> Step {
-        let request = rows[Int(row)].request
-        let carriedFlag =
-            request.operation == .write && supportsForceUnitAccess && !rows[Int(row)].isUnaligned
-        guard request.flags.contains(.forceUnitAccess), request.operation.isWrite, !carriedFlag else {
-            return .ended(.none)
-        }
-        rows[Int(row)].isFlushing = true
-        return .piece(BlockPiece(row: row, operation: .flush))
-    }
-
-    /// Hands ended requests to their lanes' receivers, one call a lane.
-    func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>) {
-        withUnsafeTemporaryAllocation(of: BlockCompletion.self, capacity: ended.count) { batch in
-            var start = 0
-            while start < ended.count {
-                let lane = Int(ended[start].row) / transport.rowsPerLane
-                var end = start
-                for index in start..<ended.count where Int(ended[index].row) / transport.rowsPerLane == lane {
-                    ended.swapAt(index, end)
-                    batch[end] = completion(of: ended[end])
-                    end += 1
-                }
-                receivers[lane]?.completed(UnsafeBufferPointer(rebasing: batch[start..<end]))
-                start = end
-            }
-        }
-    }
-
-    /// Lets go of what a request held, and says how it ended.
-    private func completion(of ended: PieceCompletion) -> BlockCompletion {
-        let state = rows + Int(ended.row)
-        if state.pointee.isGated && gate.leave() { unaligned.notice() }
-        let request = state.pointee.request
-        return BlockCompletion(
-            tag: request.tag, error: ended.error,
-            byteCount: ended.error == .none
-                ? request.byteCount + state.pointee.droppedByteCount : UInt32(clamping: ended.byteCount))
     }
 
     // MARK: Lanes

@@ -1,6 +1,8 @@
 /// What the block layer keeps of a request while it is under way; indexed like the HBA's tasks.
 struct RequestRow: BitwiseCopyable {
     var request = BlockRequest(operation: .flush, tag: 0)
+    /// When the request was submitted, by the monotonic clock.
+    var startNanoseconds: UInt64 = 0
     /// Bytes of the stages that are complete.
     var doneByteCount: UInt64 = 0
     /// Bytes of the stage that is under way.

@@ -1,5 +1,6 @@
 import BlockStorage
 import Platform
+import Statistics
 
 /// A block device with a write-back page cache over another one, as /dev/diskN is over /dev/rdiskN on macOS.
 ///
@@ -21,6 +22,9 @@ package final class BufferedBlockDevice: BlockService {
     package let info: BlockServiceInfo
     package var arena: DataArena { raw.arena }
 
+    /// What this device is asked for, and how long it takes. What reaches the raw device is counted there too.
+    package let counters = ExportCounters(laneCount: LaneNumbers.capacity)
+    private let laneNumbers = LaneNumbers()
     private let raw: any BlockService
     private let table: PageTable
 
@@ -44,8 +48,16 @@ package final class BufferedBlockDevice: BlockService {
     /// - Throws: what the raw device throws, and when the system is out of descriptors: a lane uses two.
     package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
         let mailbox = try LaneMailbox()
-        let lane = try raw.makeLane(receiver: mailbox)
-        return BufferedLane(table: table, info: info, raw: lane, mailbox: mailbox, receiver: receiver)
+        let number = try laneNumbers.claim()
+        let lane: any BlockLane
+        do { lane = try raw.makeLane(receiver: mailbox) } catch {
+            laneNumbers.release(number)
+            throw error
+        }
+        return BufferedLane(
+            table: table, info: info, raw: lane, mailbox: mailbox, receiver: receiver,
+            tally: LaneTally(counters: counters, lane: number, capacity: lane.requestCapacity)
+        ) { [laneNumbers] in laneNumbers.release(number) }
     }
 
     /// Bytes that were written to this device and not yet to the raw one, as far as is known: those that are being

@@ -14,6 +14,8 @@ final class BufferedLane: BlockLane {
     private let mailbox: LaneMailbox
     private let receiver: any BlockCompletionReceiver
     private let rows: [CacheRow]
+    private var tally: LaneTally
+    private let closed: () -> Void
     private var activeCount = 0
     /// A frame below on the stack is in `work`, and goes on with what is added here.
     private var isWorking = false
@@ -28,13 +30,15 @@ final class BufferedLane: BlockLane {
 
     init(
         table: PageTable, info: BlockServiceInfo, raw: any BlockLane, mailbox: LaneMailbox,
-        receiver: any BlockCompletionReceiver
+        receiver: any BlockCompletionReceiver, tally: LaneTally, closed: @escaping () -> Void
     ) {
         self.table = table
         self.info = info
         self.raw = raw
         self.mailbox = mailbox
         self.receiver = receiver
+        self.tally = tally
+        self.closed = closed
         rows = (0..<raw.requestCapacity).map { CacheRow(waiter: Waiter(mailbox: mailbox, tag: UInt16($0))) }
     }
 
@@ -43,6 +47,7 @@ final class BufferedLane: BlockLane {
     var hasOutstandingWork: Bool { activeCount > 0 || raw.hasOutstandingWork }
 
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>) {
+        tally.submitted(requests)
         for request in requests {
             precondition(Int(request.tag) < rows.count, "a tag is below the lane's capacity")
             let row = rows[Int(request.tag)]
@@ -70,6 +75,7 @@ final class BufferedLane: BlockLane {
     func close() {
         precondition(activeCount == 0, "a lane is closed with no request outstanding")
         raw.close()
+        closed()
     }
 
     private func take(_ step: CacheRow.Step, _ row: CacheRow) {
@@ -91,6 +97,7 @@ final class BufferedLane: BlockLane {
             woken.removeAll(keepingCapacity: true)
             if !ended.isEmpty {
                 swap(&ended, &told)
+                tally.completed(told)
                 told.withUnsafeBufferPointer { receiver.completed($0) }
                 told.removeAll(keepingCapacity: true)
             }

@@ -1,4 +1,5 @@
 import SCSIControllerDriverKit
+import Statistics
 
 /// How tasks reach the driver.
 package enum DriverMode: String, Sendable, CaseIterable {
@@ -8,6 +9,14 @@ package enum DriverMode: String, Sendable, CaseIterable {
     case legacy
     /// A KEXT: the kernel calls the driver directly.
     case kext
+}
+
+/// Where a driver runs.
+package enum DriverPlace: String, Sendable {
+    case inProcess = "in-process"
+    case process
+    /// A KEXT.
+    case kernel
 }
 
 /// Why a driver did not start.
@@ -58,6 +67,11 @@ package enum TaskManagementOutcome: Sendable {
 /// Threads: the start and `stop` on one control thread; `send` on any.
 package protocol DriverHost: AnyObject, Sendable {
     var mode: DriverMode { get }
+    var place: DriverPlace { get }
+    /// How many tasks each call of the driver carried.
+    var bundles: BundleCounters { get }
+    /// How often the driver was started again. Any thread.
+    var restartCount: Int { get }
     /// The driver's queues and its log of faults.
     var context: DriverContext { get }
 
@@ -110,6 +124,7 @@ package protocol DriverHost: AnyObject, Sendable {
 }
 
 extension DriverHost {
+    package var restartCount: Int { 0 }
     package var hasReceiver: Bool { false }
     package func endUnreachable() {}
     package func beginPolling() {}

@@ -1,12 +1,15 @@
 import Diagnostics
 import HardwareBus
 import SCSIControllerDriverKit
+import Statistics
 
 /// Runs a DEXT in this process, over the same memory that two processes would share.
 package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     // SAFETY: everything is set by `initialize` and `map`, before the first `send`; `earlyTasksLeft` belongs to the
     // Default queue.
     package let mode: DriverMode
+    package var place: DriverPlace { .inProcess }
+    package let bundles = BundleCounters()
     package let context: DriverContext
     private let driver: IOUserSCSIParallelInterfaceController
     private let driverClass: IOUserSCSIParallelInterfaceController.Type
@@ -183,6 +186,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
                 if count == 0 { return }
+                bundles.note(taskCount: count)
                 defaultQueue.noteCall()
                 driver.UserProcessBundledParallelTasks(indices, UInt16(count), bundledAction)
             }
@@ -198,6 +202,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     private func sendOne() -> Bool {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1 else { return false }
+        bundles.note(taskCount: 1)
         let action = taskActions[Int(slot)]
         defaultQueue.noteCall()
         var response = kSCSIServiceResponse_Request_In_Process

@@ -1,11 +1,14 @@
 import Diagnostics
 import HardwareBus
 import SCSIControllerDriverKit
+import Statistics
 
 /// Runs a KEXT: the kernel half calls the driver directly, under its command gate.
 package final class KextHost: DriverHost, @unchecked Sendable {
     // SAFETY: everything is set by `initialize` and `map`, before the first `send`.
     package var mode: DriverMode { .kext }
+    package var place: DriverPlace { .kernel }
+    package let bundles = BundleCounters()
     package let context: DriverContext
     private let driver: IOSCSIParallelInterfaceController
     private let provider: IOPCIDevice
@@ -82,6 +85,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
             while true {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single)
                 if count == 0 { return }
+                bundles.note(taskCount: 1, callCount: count)
                 driver.workLoop.noteCall()
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))

@@ -22,6 +22,7 @@ extension ProcessDextHost {
             guard isStillWanted else { return }
             do {
                 try restart()
+                restarts.add(1, ordering: .relaxed)
                 return
             } catch {
                 writeDiagnostic("nbdext: \(error)\n")

@@ -4,6 +4,7 @@ import Glibc
 import HardwareBus
 import Platform
 import SCSIControllerDriverKit
+import Statistics
 import Synchronization
 
 /// Runs a DEXT in a process of its own, as macOS does: tasks and completions go through rings in shared memory, calls of
@@ -17,6 +18,10 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     // SAFETY: `instance` under `lock`; rings: producer side under `producerLock`, consumer side (and `message`) under
     // `consumerLock`; the rest is set before the first `send`.
     package let mode: DriverMode
+    package var place: DriverPlace { .process }
+    package let bundles = BundleCounters()
+    let restarts = Atomic<Int>(0)
+    package var restartCount: Int { restarts.load(ordering: .relaxed) }
     package let context: DriverContext
     let function: PCIFunction
     private let executable: String
@@ -299,6 +304,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                         route: .bundled)
                 }
                 if count == 0 { return false }
+                bundles.note(taskCount: count)
                 message.pointee.kind = NBDEXT_BUNDLED_TASKS.rawValue
                 message.pointee.count = UInt32(count)
                 outstandingCount.add(count, ordering: .relaxed)
@@ -322,6 +328,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
             guard let message = nbdext_ring_begin(toDriver),
                 kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1
             else { return false }
+            bundles.note(taskCount: 1)
             message.pointee.kind = NBDEXT_SINGLE_TASK.rawValue
             message.pointee.value = UInt64(slot)
             withUnsafeMutableBytes(of: &message.pointee.body) {

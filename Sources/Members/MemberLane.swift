@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import MemberIO
 import Platform
+import Statistics
 
 /// Executes batches of member I/O for one thread.
 ///
@@ -27,6 +28,8 @@ package final class MemberLane {
     private var readyHead = 0
     /// Operations that found the table full.
     private var backlog: [(io: MemberIO, fileBase: Int)] = []
+    /// Where operations are counted, and by which number; nil for nowhere.
+    private var counters: (to: MemberCounters, lane: Int)?
 
     /// - Parameters:
     ///   - engine: how to execute.
@@ -44,6 +47,13 @@ package final class MemberLane {
             writesThroughRing = files.map { _ in false }
         }
     }
+
+    /// Counts every operation from now on.
+    ///
+    /// - Parameters:
+    ///   - counters: of the files that this lane has.
+    ///   - lane: a number that no other lane counts by at the same time.
+    package func count(in counters: MemberCounters, lane: Int) { self.counters = (counters, lane) }
 
     /// Operations that were started and not reaped.
     package var outstanding: Int { table.usedCount + backlog.count + (ready.count - readyHead) }
@@ -105,6 +115,10 @@ package final class MemberLane {
         let index = table.claim(ios, file: files[position])
         let transfer = table.transfers[index]
         guard transfer.file >= 0 else { return end(index, .failed) }
+        if let counters {
+            counters.to.note(
+                file: position, kind: Int(transfer.kind.rawValue), byteCount: transfer.byteCount, lane: counters.lane)
+        }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
         case (.read, .uring(let ring)), (.flush, .uring(let ring)): ring.queue(index, table)

@@ -3,6 +3,7 @@ import Members
 import Platform
 import RAID
 import SCSI
+import Statistics
 import Synchronization
 
 /// One array behind the card: its planner, its members' descriptors and space, and its SCSI face.
@@ -80,6 +81,23 @@ package final class ArrayTarget: @unchecked Sendable {
 
     /// What RAID 5 writes had to read so far.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
+
+    /// The array's state, without its members.
+    func snapshot() -> ArraySnapshot {
+        var snapshot = ArraySnapshot(name: array.name, level: Int(geometry.level.rawValue))
+        snapshot.missingMembers = array.failedMembers
+        let survivable = geometry.level == .raid5 ? 1 : 0
+        if !snapshot.missingMembers.isEmpty {
+            snapshot.state = snapshot.missingMembers.count > survivable ? .failed : .degraded
+        }
+        if geometry.level == .raid5 {
+            let writes = writeStatistics
+            snapshot.writes = WriteSnapshot(
+                fullStripe: writes.fullStripeWrites, readModify: writes.readModifyWrites,
+                reconstruct: writes.reconstructWrites)
+        }
+        return snapshot
+    }
 
     private static func traits(of array: OpenedArray, isRemovable: Bool) -> DiskTraits {
         let geometry = array.geometry

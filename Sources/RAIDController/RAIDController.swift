@@ -4,6 +4,7 @@ import Platform
 import RAID
 import RAIDControllerInterface
 import SCSI
+import Statistics
 
 /// The RAID controller card: firmware over arrays, behind a register window (RAIDControllerInterface).
 ///
@@ -24,6 +25,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     private let laneLock = Lock()
     private let lanes: UnsafeMutablePointer<CardLane?>
     private let laneCount: Int
+    private let memberCounters: MemberCounters
 
     /// - Parameters:
     ///   - arrays: what is behind the card; array i is target i, logical unit 0.
@@ -40,6 +42,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         self.engine = engine
         rings = CardRings(dart: dart)
         self.laneCount = laneCount
+        memberCounters = MemberCounters(laneCount: laneCount, fileCount: arrays.reduce(0) { $0 + $1.files.count })
         lanes = .allocate(capacity: laneCount)
         lanes.initialize(repeating: nil, count: laneCount)
         super.init(dart: dart)
@@ -60,6 +63,16 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     /// What RAID 5 writes to a target had to read so far. Any thread.
     package func writeStatistics(target: Int) -> WriteStatistics { arrays[target].writeStatistics }
+
+    /// A target's state, and what went to its members so far. Any thread.
+    package func snapshot(target: Int) -> ArraySnapshot {
+        let array = arrays[target]
+        var snapshot = array.snapshot()
+        snapshot.members = array.files.indices.map {
+            memberCounters.snapshot(file: array.fileBase + $0, role: $0)
+        }
+        return snapshot
+    }
 
     /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
     public override func dirtyByteCount(target: Int) -> UInt64 {
@@ -89,6 +102,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
             guard let index = (0..<laneCount).first(where: { lanes[$0] == nil }) else {
                 throw OSError(code: 12, doing: "make another lane: all \(laneCount) are in use")
             }
+            members.count(in: memberCounters, lane: index)
             lanes[index] = lane
             return index
         }

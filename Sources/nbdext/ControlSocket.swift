@@ -38,16 +38,25 @@ final class ControlSocket: Sendable {
     }
 
     private static func serve(_ descriptor: Int32, _ commands: [String: @Sendable () -> String]) {
-        // A client that says nothing does not keep the next one waiting for ever.
+        // A client that says or takes nothing does not keep the next one waiting for ever.
         var limit = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var bytes = [UInt8](repeating: 0, count: lineByteCountMax)
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else { return }
         let word = String(decoding: bytes[..<count], as: UTF8.self).filter { $0 != "\n" }
         var reply = commands[word].map { "ok\n" + $0() } ?? "error\nthis server does not know the command \(word)"
         reply += "\n"
-        reply.withUTF8 { _ = Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        reply.withUTF8 { bytes in
+            var sent = 0
+            while sent < bytes.count {
+                let count = Glibc.send(
+                    descriptor, bytes.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+                if count <= 0 { return }
+                sent += count
+            }
+        }
     }
 
     /// Sends a command to the server that listens on a path.

@@ -8,6 +8,7 @@ import Members
 import NBDServer
 import ParallelInterface
 import Platform
+import Statistics
 
 extension DriverMode: ExpressibleByArgument {}
 extension ConstraintPolicy: ExpressibleByArgument {}
@@ -142,9 +143,13 @@ struct Serve: ParsableCommand {
         do {
             return try ControlSocket(
                 path: control ?? ControlSocket.defaultPath(directory: directories[0]),
-                commands: ["power-cut": { machine.powerCut() }])
+                commands: [
+                    "power-cut": { machine.powerCut() },
+                    "statistics": { machine.statistics().json.text },
+                    "prometheus": { machine.statistics().prometheus },
+                ])
         } catch {
-            writeDiagnostic("nbdext: there is no control socket, so power-cut will not work: \(error)\n")
+            writeDiagnostic("nbdext: there is no control socket, so power-cut and top will not work: \(error)\n")
             return nil
         }
     }

@@ -9,7 +9,8 @@ struct StyleTests {
 
     /// The layers from the bottom up. A target may import those before it.
     private static let layers = [
-        "Platform", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID", "ArrayStore",
+        "Platform", "Statistics", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID",
+        "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
         "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "StackModel",
         "EmulatedMachine", "Scenarios", "NBDServer", "nbdext", "nbdext-raid-driver",

@@ -1,0 +1,21 @@
+import Platform
+
+/// Numbers for the lanes of a buffered device, by which they have counters of their own.
+///
+/// Threads: any.
+final class LaneNumbers: Sendable {
+    /// More than any raw device has lanes.
+    static let capacity = 128
+    private let lock = Lock()
+    // SAFETY: only under `lock`.
+    private nonisolated(unsafe) var free = Array((0..<LaneNumbers.capacity).reversed())
+
+    func claim() throws(OSError) -> Int {
+        guard let number = lock.withLock({ free.popLast() }) else {
+            throw OSError(code: 12, doing: "make another lane: all \(Self.capacity) are in use")
+        }
+        return number
+    }
+
+    func release(_ number: Int) { lock.withLock { free.append(number) } }
+}

@@ -1,0 +1,38 @@
+import BlockStorage
+import Platform
+import Statistics
+
+/// Counts what a lane of a buffered device is asked for. The lane's thread alone.
+struct LaneTally {
+    private let counters: ExportCounters
+    private let lane: Int
+    /// By tag.
+    private var requests: [(operation: BlockRequest.Operation, startNanoseconds: UInt64)]
+
+    /// - Parameters:
+    ///   - counters: of the device.
+    ///   - lane: the lane's number.
+    ///   - capacity: tags are below it.
+    init(counters: ExportCounters, lane: Int, capacity: Int) {
+        self.counters = counters
+        self.lane = lane
+        requests = Array(repeating: (.flush, 0), count: capacity)
+    }
+
+    mutating func submitted(_ batch: UnsafeBufferPointer<BlockRequest>) {
+        counters.submit(batch.count, lane: lane)
+        let now = monotonicNanoseconds()
+        for request in batch { requests[Int(request.tag)] = (request.operation, now) }
+    }
+
+    func completed(_ batch: [BlockCompletion]) {
+        counters.end(batch.count, lane: lane)
+        let now = monotonicNanoseconds()
+        for completion in batch {
+            let (operation, start) = requests[Int(completion.tag)]
+            counters.complete(
+                kind: Int(operation.rawValue), byteCount: completion.byteCount, failed: completion.error != .none,
+                nanoseconds: now &- start, lane: lane)
+        }
+    }
+}

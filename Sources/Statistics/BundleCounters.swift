@@ -1,0 +1,33 @@
+/// How many tasks each call of the driver carried.
+///
+/// Threads: counted under the queue that sends; read on any.
+package final class BundleCounters: Sendable {
+    /// The first and last count of tasks of each bucket.
+    package static let ranges = [1...1, 2...2, 3...4, 5...8, 9...16, 17...32]
+    /// "1", "2", "3-4", ...
+    package static let names = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+
+    private let counters = LaneCounters(laneCount: 1, wordCount: BundleCounters.ranges.count + 1)
+
+    package init() {}
+
+    /// Counts calls.
+    ///
+    /// - Parameters:
+    ///   - taskCount: tasks in each call, from 1 to 32.
+    ///   - callCount: calls.
+    package func note(taskCount: Int, callCount: Int = 1) {
+        guard taskCount > 0 else { return }
+        let bucket = Int.bitWidth - (taskCount - 1).leadingZeroBitCount
+        counters.add(UInt64(callCount), to: min(bucket, Self.ranges.count - 1), lane: 0)
+        counters.add(UInt64(taskCount * callCount), to: Self.ranges.count, lane: 0)
+    }
+
+    /// The totals. Any thread.
+    package func snapshot() -> BundleSnapshot {
+        var snapshot = BundleSnapshot()
+        snapshot.taskCount = counters.total(of: Self.ranges.count)
+        for bucket in Self.ranges.indices { snapshot.callCounts[bucket] = counters.total(of: bucket) }
+        return snapshot
+    }
+}

@@ -1,0 +1,62 @@
+/// What a block device counts of its requests.
+///
+/// A request is counted in on the lane that submits it, and out on the lane whose thread ends it, which may be another
+/// one; so only totals mean something.
+///
+/// Threads: as `LaneCounters`.
+package final class ExportCounters: Sendable {
+    /// The kinds of requests, in the order of `BlockRequest.Operation`.
+    package static let kinds = ["read", "write", "flush", "trim", "zero"]
+
+    private static let submitted = 0
+    private static let ended = 1
+    private static let firstKind = 4
+    private static let kindWordCount = 4 + LatencyBuckets.count
+    private let counters: LaneCounters
+
+    package init(laneCount: Int) {
+        counters = LaneCounters(
+            laneCount: laneCount, wordCount: Self.firstKind + Self.kinds.count * Self.kindWordCount)
+    }
+
+    /// Counts a batch in.
+    package func submit(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.submitted, lane: lane) }
+
+    /// Counts a batch out; each of its requests goes to `complete` as well.
+    package func end(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.ended, lane: lane) }
+
+    /// Counts what a request that ended has done.
+    ///
+    /// - Parameters:
+    ///   - kind: a position in `kinds`.
+    ///   - byteCount: what it moved.
+    ///   - failed: whether it ended with an error.
+    ///   - nanoseconds: since it was submitted.
+    ///   - lane: of the calling thread.
+    package func complete(kind: Int, byteCount: UInt32, failed: Bool, nanoseconds: UInt64, lane: Int) {
+        let base = Self.firstKind &+ kind &* Self.kindWordCount
+        counters.add(UInt64(byteCount), to: base, lane: lane)
+        if failed { counters.add(1, to: base &+ 1, lane: lane) }
+        counters.add(nanoseconds, to: base &+ 2, lane: lane)
+        counters.add(1, to: base &+ 4 &+ LatencyBuckets.index(nanoseconds: nanoseconds), lane: lane)
+    }
+
+    /// The totals. Any thread.
+    package func snapshot(name: String) -> ExportSnapshot {
+        var snapshot = ExportSnapshot(name: name)
+        for kind in Self.kinds.indices {
+            let base = Self.firstKind + kind * Self.kindWordCount
+            snapshot.kinds[kind].byteCount = counters.total(of: base)
+            snapshot.kinds[kind].errorCount = counters.total(of: base + 1)
+            snapshot.kinds[kind].latency.sumNanoseconds = counters.total(of: base + 2)
+            for bucket in 0..<LatencyBuckets.count {
+                snapshot.kinds[kind].latency.counts[bucket] = counters.total(of: base + 4 + bucket)
+            }
+        }
+        // In this order, so that nothing has ended that was not submitted; and at once, so that little comes between.
+        let ended = counters.total(of: Self.ended)
+        let submitted = counters.total(of: Self.submitted)
+        snapshot.queueDepth = submitted > ended ? submitted - ended : 0
+        return snapshot
+    }
+}

@@ -1,0 +1,37 @@
+/// What goes to member files: operations and bytes, by file and kind. Operations that were joined are one.
+///
+/// Threads: as `LaneCounters`.
+package final class MemberCounters: Sendable {
+    /// The kinds of operations, in the order of `MemberIO.Kind`.
+    package static let kinds = ["read", "write", "punch", "zero", "flush"]
+
+    private let counters: LaneCounters
+
+    package init(laneCount: Int, fileCount: Int) {
+        counters = LaneCounters(laneCount: laneCount, wordCount: fileCount * Self.kinds.count * 2)
+    }
+
+    /// Counts an operation.
+    ///
+    /// - Parameters:
+    ///   - file: its position among the files of all arrays.
+    ///   - kind: a position in `kinds`.
+    ///   - byteCount: what it covers.
+    ///   - lane: of the calling thread.
+    package func note(file: Int, kind: Int, byteCount: Int, lane: Int) {
+        let base = (file &* Self.kinds.count &+ kind) &* 2
+        counters.add(1, to: base, lane: lane)
+        counters.add(UInt64(byteCount), to: base &+ 1, lane: lane)
+    }
+
+    /// The totals of a file. Any thread.
+    package func snapshot(file: Int, role: Int) -> MemberSnapshot {
+        var snapshot = MemberSnapshot(role: role)
+        for kind in Self.kinds.indices {
+            let base = (file * Self.kinds.count + kind) * 2
+            snapshot.kinds[kind].operationCount = counters.total(of: base)
+            snapshot.kinds[kind].byteCount = counters.total(of: base + 1)
+        }
+        return snapshot
+    }
+}

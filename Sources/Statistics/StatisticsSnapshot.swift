@@ -1,0 +1,98 @@
+/// Everything that a server counts, at one moment.
+package struct StatisticsSnapshot: Sendable, Equatable {
+    /// When, by the server's monotonic clock.
+    package var nanoseconds: UInt64 = 0
+    package var exports: [ExportSnapshot] = []
+    package var bundles = BundleSnapshot()
+    package var arrays: [ArraySnapshot] = []
+    package var driver = DriverSnapshot()
+
+    package init() {}
+
+    /// What came since an earlier snapshot; states, the depth of queues and tasks are those of now.
+    package func since(_ earlier: StatisticsSnapshot) -> StatisticsSnapshot {
+        var difference = self
+        difference.nanoseconds = nanoseconds.since(earlier.nanoseconds)
+        for index in exports.indices {
+            guard let before = earlier.exports.first(where: { $0.name == exports[index].name }) else { continue }
+            for kind in exports[index].kinds.indices {
+                difference.exports[index].kinds[kind] = exports[index].kinds[kind].since(before.kinds[kind])
+            }
+        }
+        for index in bundles.callCounts.indices {
+            difference.bundles.callCounts[index] = bundles.callCounts[index].since(earlier.bundles.callCounts[index])
+        }
+        difference.bundles.taskCount = bundles.taskCount.since(earlier.bundles.taskCount)
+        for index in arrays.indices {
+            guard let before = earlier.arrays.first(where: { $0.name == arrays[index].name }) else { continue }
+            difference.arrays[index] = arrays[index].since(before)
+        }
+        return difference
+    }
+}
+
+/// The requests of an export.
+package struct ExportSnapshot: Sendable, Equatable {
+    package var name: String
+    /// By `ExportCounters.kinds`.
+    package var kinds = [RequestKindSnapshot](repeating: RequestKindSnapshot(), count: ExportCounters.kinds.count)
+    /// Requests under way.
+    package var queueDepth: UInt64 = 0
+
+    package init(name: String) { self.name = name }
+
+    /// All kinds as one.
+    package var total: RequestKindSnapshot {
+        kinds.reduce(into: RequestKindSnapshot()) { total, kind in
+            total.byteCount += kind.byteCount
+            total.errorCount += kind.errorCount
+            total.latency += kind.latency
+        }
+    }
+}
+
+/// The requests of one kind.
+package struct RequestKindSnapshot: Sendable, Equatable {
+    /// Bytes that were moved.
+    package var byteCount: UInt64 = 0
+    /// Requests that failed; they are among `operationCount`.
+    package var errorCount: UInt64 = 0
+    package var latency = LatencyHistogram()
+    /// Requests that ended.
+    package var operationCount: UInt64 { latency.count }
+
+    package init() {}
+
+    func since(_ earlier: RequestKindSnapshot) -> RequestKindSnapshot {
+        var difference = RequestKindSnapshot()
+        difference.byteCount = byteCount.since(earlier.byteCount)
+        difference.errorCount = errorCount.since(earlier.errorCount)
+        difference.latency = latency.since(earlier.latency)
+        return difference
+    }
+}
+
+/// The calls of the driver, by how many tasks they carried.
+package struct BundleSnapshot: Sendable, Equatable {
+    /// By `BundleCounters.ranges`.
+    package var callCounts = [UInt64](repeating: 0, count: BundleCounters.ranges.count)
+    /// Tasks in all calls.
+    package var taskCount: UInt64 = 0
+    package var callCount: UInt64 { callCounts.reduce(0, +) }
+
+    package init() {}
+}
+
+/// The driver.
+package struct DriverSnapshot: Sendable, Equatable {
+    /// "bundled", "legacy" or "kext".
+    package var mode = ""
+    /// "in-process", "process", or "kernel" for a KEXT.
+    package var host = ""
+    /// How often it was started again.
+    package var restartCount: UInt64 = 0
+    /// Tasks that it has.
+    package var taskCount: UInt64 = 0
+
+    package init() {}
+}

@@ -1,0 +1,154 @@
+import Statistics
+
+/// What `nbdext top` says of an interval.
+enum TopReport {
+    private static let percentiles = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1)]
+
+    // MARK: For people
+
+    /// At most 80 columns, unless names are long.
+    static func lines(of interval: StatisticsSnapshot) -> [String] {
+        let seconds = max(Double(interval.nanoseconds) / 1e9, 1e-9)
+        let driver = interval.driver
+        var lines = [
+            "driver \(driver.mode), \(driver.host), \(driver.restartCount) restarts, has \(driver.taskCount) tasks; "
+                + "interval \(decimal(seconds, places: 1)) s"
+        ]
+        for export in interval.exports { lines += [""] + Self.lines(of: export, seconds) }
+        let calls = interval.bundles.callCount
+        lines += [
+            "",
+            "driver calls \(rate(calls, seconds))/s"
+                + (calls == 0
+                    ? "" : ", \(decimal(Double(interval.bundles.taskCount) / Double(calls), places: 1)) tasks each"),
+            row("tasks in a call", BundleCounters.names.map { ($0, 8) }),
+            row("% of calls", interval.bundles.callCounts.map { (calls == 0 ? "-" : percent($0, of: calls), 8) }),
+        ]
+        for array in interval.arrays { lines += [""] + Self.lines(of: array, seconds) }
+        return lines
+    }
+
+    private static func lines(of export: ExportSnapshot, _ seconds: Double) -> [String] {
+        var lines = [
+            "export \(export.name): queue depth \(export.queueDepth)",
+            row("", [("IOPS", 9), ("MB/s", 9)] + percentiles.map { ($0.0, 9) } + [("errors", 8)]),
+        ]
+        let kinds = zip(ExportCounters.kinds, export.kinds).filter { name, kind in
+            kind.operationCount > 0 || name == "read" || name == "write"
+        }
+        for (name, kind) in kinds + [("all", export.total)] {
+            lines.append(
+                row(
+                    name,
+                    [(rate(kind.operationCount, seconds), 9), (megabytes(kind.byteCount, seconds), 9)]
+                        + percentiles.map { (kind.latency.percentile($0.1).map(duration) ?? "-", 9) }
+                        + [("\(kind.errorCount)", 8)]))
+        }
+        return lines
+    }
+
+    private static func lines(of array: ArraySnapshot, _ seconds: Double) -> [String] {
+        var title = "array \(array.name): RAID \(array.level), \(array.state.rawValue)"
+        if !array.missingMembers.isEmpty {
+            title += ", without member \(array.missingMembers.map(String.init).joined(separator: ", "))"
+        }
+        var lines = [title]
+        if let writes = array.writes {
+            lines.append(
+                "  writes/s: full stripe \(rate(writes.fullStripe, seconds)), read-modify "
+                    + "\(rate(writes.readModify, seconds)), reconstruct \(rate(writes.reconstruct, seconds))")
+        }
+        lines.append(
+            row("member", [("reads/s", 10), ("MB/s", 10), ("writes/s", 10), ("MB/s", 10), ("flushes/s", 10)]))
+        for member in array.members {
+            let (read, write, flush) = (member.kinds[0], member.kinds[1], member.kinds[4])
+            lines.append(
+                row(
+                    "\(member.role)",
+                    [
+                        (rate(read.operationCount, seconds), 10), (megabytes(read.byteCount, seconds), 10),
+                        (rate(write.operationCount, seconds), 10), (megabytes(write.byteCount, seconds), 10),
+                        (rate(flush.operationCount, seconds), 10),
+                    ]))
+        }
+        return lines
+    }
+
+    /// A name and columns that are aligned at the right.
+    private static func row(_ name: String, _ columns: [(text: String, width: Int)]) -> String {
+        let isBundle = columns.first?.width == 8
+        var line = "  " + name + String(repeating: " ", count: max((isBundle ? 16 : 7) - name.count, 0))
+        for (text, width) in columns {
+            line += String(repeating: " ", count: max(width - text.count, 1)) + text
+        }
+        return line
+    }
+
+    private static func rate(_ count: UInt64, _ seconds: Double) -> String {
+        let rate = Double(count) / seconds
+        return rate > 0 && rate < 10 ? decimal(rate, places: 1) : "\(UInt64(rate.rounded()))"
+    }
+
+    private static func megabytes(_ bytes: UInt64, _ seconds: Double) -> String {
+        decimal(Double(bytes) / seconds / 1e6, places: 1)
+    }
+
+    private static func percent(_ part: UInt64, of whole: UInt64) -> String {
+        decimal(100 * Double(part) / Double(whole), places: 1)
+    }
+
+    /// Three digits or so: "85 us", "1.2 ms".
+    static func duration(nanoseconds: UInt64) -> String {
+        let units = [("us", 1e3), ("ms", 1e6), ("s", 1e9)]
+        let value = Double(nanoseconds)
+        let (unit, size) = units.last { value >= $0.1 } ?? units[0]
+        let amount = value / size
+        return (amount < 10 ? decimal(amount, places: 1) : "\(UInt64(amount.rounded()))") + " " + unit
+    }
+
+    private static func decimal(_ value: Double, places: Int) -> String {
+        var scale = 1.0
+        for _ in 0..<places { scale *= 10 }
+        let scaled = UInt64((value * scale).rounded())
+        let digits = String(scaled % UInt64(scale))
+        return "\(scaled / UInt64(scale))." + String(repeating: "0", count: places - digits.count) + digits
+    }
+
+    // MARK: For programs
+
+    /// The interval's rates and percentiles, and all that was counted.
+    static func json(of interval: StatisticsSnapshot, total: StatisticsSnapshot) -> JSONValue {
+        let seconds = max(Double(interval.nanoseconds) / 1e9, 1e-9)
+        let exports = interval.exports.map { export in
+            JSONValue.object(
+                [("name", .string(export.name)), ("queue_depth", .count(export.queueDepth))]
+                    + (zip(ExportCounters.kinds, export.kinds) + [("all", export.total)]).map {
+                        ($0, json(of: $1, seconds))
+                    })
+        }
+        return .object([
+            ("interval_seconds", .number(seconds)),
+            (
+                "interval",
+                .object([
+                    ("exports", .array(exports)), ("bundles", interval.json["bundles"] ?? .null),
+                    ("arrays", interval.json["arrays"] ?? .null),
+                ])
+            ),
+            ("total", total.json),
+        ])
+    }
+
+    private static func json(of kind: RequestKindSnapshot, _ seconds: Double) -> JSONValue {
+        .object(
+            [
+                ("operations", .count(kind.operationCount)), ("bytes", .count(kind.byteCount)),
+                ("errors", .count(kind.errorCount)),
+                ("operations_per_second", .number(Double(kind.operationCount) / seconds)),
+                ("bytes_per_second", .number(Double(kind.byteCount) / seconds)),
+            ]
+                + percentiles.map { name, fraction in
+                    ("\(name)_nanoseconds", kind.latency.percentile(fraction).map { .count($0) } ?? .null)
+                })
+    }
+}
