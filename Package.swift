@@ -72,6 +72,8 @@ let package = Package(
         layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
         layer("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Platform"]),
         layer("BufferCache", ["BlockStorage", "Platform"]),
+        layer("LoadGenerator", ["NBDProtocol", "Platform", "CLinux"]),
+        layer("BenchReport", ["LoadGenerator", "ParallelInterface"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .target(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
@@ -101,8 +103,8 @@ let package = Package(
             name: "nbdext",
             dependencies: [
                 "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
-                "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Platform", "CLinux",
-                argumentParser,
+                "ParallelInterface", "DriverHost", "ArrayStore", "RAID", "Members", "LoadGenerator", "BenchReport",
+                "Diagnostics", "Platform", "CLinux", argumentParser,
             ],
             swiftSettings: strict),
 
@@ -113,6 +115,8 @@ let package = Package(
         tests("Platform"),
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("LoadGenerator", ["NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("BenchReport", ["LoadGenerator", "ParallelInterface"]),
         tests("BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests("BufferCache", ["BlockStorage", "Platform"]),
         tests("SCSI"),

@@ -115,6 +115,7 @@ extension ParallelController: KernelHalf {
         _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute
     ) -> Int {
         let count = pool.takeQueued(into: indices, limit: limit, route: route)
+        bundles.note(count, route: route)
         if let trace {
             for index in 0..<count {
                 let slot = indices[index]

@@ -33,6 +33,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let host: any DriverHost
     let card: PCIFunction
     let trace: TaskTrace?
+    /// How many tasks went with each call to the driver.
+    package let bundles = BundleCounts()
     /// What is kept of each slot's task to judge the driver by. By slot.
     var records: UnsafeMutablePointer<SlotRecord>!
     /// False once the controller stops: then tasks fail instead of being sent.

@@ -142,9 +142,12 @@ struct Serve: ParsableCommand {
         do {
             return try ControlSocket(
                 path: control ?? ControlSocket.defaultPath(directory: directories[0]),
-                commands: ["power-cut": { machine.powerCut() }])
+                commands: [
+                    "power-cut": { machine.powerCut() },
+                    "statistics": { "{\"bundles\": \(machine.controller.bundles.json)}" },
+                ])
         } catch {
-            writeDiagnostic("nbdext: there is no control socket, so power-cut will not work: \(error)\n")
+            writeDiagnostic("nbdext: there is no control socket, so power-cut and statistics will not work: \(error)\n")
             return nil
         }
     }
