@@ -77,6 +77,8 @@ let package = Package(
         layer(
             "BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Statistics", "Platform"]),
         layer("BufferCache", ["BlockStorage", "Statistics", "Platform"]),
+        layer("LoadGenerator", ["NBDProtocol", "Platform", "CLinux"]),
+        layer("BenchReport", ["LoadGenerator", "Statistics"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .target(
             name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
@@ -106,9 +108,8 @@ let package = Package(
             name: "nbdext",
             dependencies: [
                 "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
-                "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
-                "CLinux",
-                argumentParser,
+                "ParallelInterface", "DriverHost", "ArrayStore", "RAID", "Members", "LoadGenerator", "BenchReport",
+                "Diagnostics", "Statistics", "Platform", "CLinux", argumentParser,
             ],
             swiftSettings: strict),
 
@@ -120,6 +121,8 @@ let package = Package(
         tests("Statistics"),
         tests("NBDProtocol"),
         tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("LoadGenerator", ["NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("BenchReport", ["LoadGenerator", "Statistics"]),
         tests(
             "BlockStorage",
             ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics", "Platform"]),

@@ -13,7 +13,7 @@ struct StyleTests {
         "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
         "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "StackModel",
-        "EmulatedMachine", "Scenarios", "NBDServer", "nbdext", "nbdext-raid-driver",
+        "EmulatedMachine", "Scenarios", "NBDServer", "LoadGenerator", "BenchReport", "nbdext", "nbdext-raid-driver",
     ]
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.
     private static let pure: Set = ["MemberIO", "SCSI", "NBDProtocol", "RAID", "RAIDControllerInterface"]

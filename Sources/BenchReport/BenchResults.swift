@@ -1,0 +1,159 @@
+import LoadGenerator
+
+/// What one configuration did under one load, over all rounds.
+package struct BenchCell: Sendable {
+    private var rounds: [LoadResult] = []
+    /// All rounds together.
+    package private(set) var reads = LatencyHistogram()
+    package private(set) var writes = LatencyHistogram()
+    package private(set) var bundles = BundleHistogram()
+
+    package init() {}
+
+    package mutating func add(_ result: LoadResult, bundles: BundleHistogram) {
+        rounds.append(result)
+        reads.merge(result.reads.latency)
+        writes.merge(result.writes.latency)
+        self.bundles.merge(bundles)
+    }
+
+    package var readBytesPerSecond: Double { median { $0.reads.bytesPerSecond } }
+    package var writeBytesPerSecond: Double { median { $0.writes.bytesPerSecond } }
+    package var bytesPerSecond: Double { median { $0.reads.bytesPerSecond + $0.writes.bytesPerSecond } }
+    package var operationsPerSecond: Double { median(\.operationsPerSecond) }
+    package var clientNanosecondsPerRequest: Double { median(\.clientNanosecondsPerRequest) }
+    package var errorCount: UInt64 { rounds.reduce(0) { $0 + $1.errorCount } }
+
+    /// Reads and writes.
+    package var latency: LatencyHistogram {
+        var all = reads
+        all.merge(writes)
+        return all
+    }
+
+    /// How far the rounds are apart: the difference of the best and the worst as a share of the median.
+    package var spread: Double {
+        let values = rounds.map(\.operationsPerSecond)
+        let middle = operationsPerSecond
+        guard middle > 0, let best = values.max(), let worst = values.min() else { return 0 }
+        return (best - worst) / middle
+    }
+
+    private func median(_ value: (LoadResult) -> Double) -> Double {
+        let values = rounds.map(value).sorted()
+        guard !values.isEmpty else { return 0 }
+        let middle = values.count / 2
+        return values.count % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2
+    }
+}
+
+/// One load, and what each configuration did under it.
+package struct BenchRow: Sendable {
+    package var workload: Workload
+    package var load: LoadDepth
+    /// In the order of the configurations.
+    package var cells: [BenchCell]
+
+    package init(workload: Workload, load: LoadDepth, cells: [BenchCell]) {
+        self.workload = workload
+        self.load = load
+        self.cells = cells
+    }
+
+    package var name: String { "\(workload.name), \(load.name)" }
+    package var isMixed: Bool { workload.readPercent > 0 && workload.readPercent < 100 }
+}
+
+/// One load that another program has run as well.
+package struct ReferenceCheck: Sendable {
+    /// The other program: "fio 3.33".
+    package var program: String
+    package var row: String
+    package var configuration: String
+    package var operationsPerSecond: Double
+    package var otherOperationsPerSecond: Double
+    /// What a request costs either client, in nanoseconds.
+    package var clientNanoseconds: Double
+    package var otherClientNanoseconds: Double
+
+    package init(
+        program: String, row: String, configuration: String, operationsPerSecond: Double,
+        otherOperationsPerSecond: Double, clientNanoseconds: Double, otherClientNanoseconds: Double
+    ) {
+        self.program = program
+        self.row = row
+        self.configuration = configuration
+        self.operationsPerSecond = operationsPerSecond
+        self.otherOperationsPerSecond = otherOperationsPerSecond
+        self.clientNanoseconds = clientNanoseconds
+        self.otherClientNanoseconds = otherClientNanoseconds
+    }
+}
+
+/// All that a comparison has measured, and under what conditions.
+package struct BenchResults: Sendable {
+    package var configurations: [BenchConfiguration]
+    package var rows: [BenchRow] = []
+    package var check: ReferenceCheck?
+    /// The processor, how many there are, and the system.
+    package var machine: String
+    /// The load average of the last minute when the comparison began.
+    package var loadAverage: String
+    package var seconds: Double
+    package var rounds: Int
+    package var byteCount: UInt64
+    /// Each request was sent by itself.
+    package var sendsSingly: Bool
+
+    package init(
+        configurations: [BenchConfiguration], machine: String, loadAverage: String, seconds: Double, rounds: Int,
+        byteCount: UInt64, sendsSingly: Bool
+    ) {
+        self.sendsSingly = sendsSingly
+        self.configurations = configurations
+        self.machine = machine
+        self.loadAverage = loadAverage
+        self.seconds = seconds
+        self.rounds = rounds
+        self.byteCount = byteCount
+    }
+
+    /// The largest spread between the rounds of any cell.
+    var largestSpread: Double { rows.flatMap(\.cells).map(\.spread).max() ?? 0 }
+
+    var errorCount: UInt64 { rows.flatMap(\.cells).reduce(0) { $0 + $1.errorCount } }
+
+    /// A configuration's place in each row.
+    func index(_ mode: String, hasDriverProcess: Bool) -> Int? {
+        configurations.firstIndex(of: BenchConfiguration(mode: mode, hasDriverProcess: hasDriverProcess))
+    }
+
+    func row(_ workload: String, _ load: LoadDepth) -> BenchRow? {
+        rows.first { $0.workload.name == workload && $0.load == load }
+    }
+
+    /// How many times as fast as legacy bundled is in a row; nil where one of them was not measured.
+    func gain(_ row: BenchRow, hasDriverProcess: Bool) -> Double? {
+        guard let bundled = index("bundled", hasDriverProcess: hasDriverProcess),
+            let legacy = index("legacy", hasDriverProcess: hasDriverProcess),
+            row.cells[legacy].operationsPerSecond > 0
+        else { return nil }
+        return row.cells[bundled].operationsPerSecond / row.cells[legacy].operationsPerSecond
+    }
+
+    /// In one sentence.
+    package var conditions: String {
+        let size = byteCount >> 20
+        let steadiness =
+            rounds > 1
+            ? "the rounds of a cell differ by up to \(Format.percent(largestSpread))"
+            : "one round says nothing of how steady they are"
+        return
+            "\(machine); load average \(loadAverage) at the start. RAID 5 of 4 members, \(size) MiB, all of it in the "
+            + "page cache; medians of \(rounds) x \(Format.number(seconds)) s, interleaved; \(steadiness). "
+            + (sendsSingly
+                ? "The client sends each request by itself."
+                : "The client sends all requests that are due in one call, so the server finds many at once; clients "
+                    + "that send them one by one make smaller bundles (--one-by-one).")
+    }
+}

@@ -1,0 +1,139 @@
+import LoadGenerator
+
+/// A comparison as a page that needs nothing else: charts are drawn in it, and it has no scripts.
+package struct HTMLReport {
+    private let results: BenchResults
+
+    package init(_ results: BenchResults) { self.results = results }
+
+    package var text: String {
+        """
+        <!DOCTYPE html>
+        <html lang="en" xmlns="http://www.w3.org/1999/xhtml">
+        <head>
+        <meta charset="utf-8"/>
+        <meta name="viewport" content="width=device-width, initial-scale=1"/>
+        <title>nbdext bench: bundled and legacy calls</title>
+        <style>
+        \(HTML.style)
+        </style>
+        </head>
+        <body>
+        <h1>Bundled and legacy calls to a storage driver</h1>
+        <p class="quiet">\(HTML.escaped(results.conditions))</p>
+        \(failures)\(key)
+        <h2>Throughput</h2>
+        <p class="quiet">MiB/s, longer is better. “process” is a driver in a process of its own, paler. Mixes show reads \
+        and writes together; rest the pointer on a bar for both.</p>
+        <div class="grid">
+        \(throughput)
+        </div>
+        <h2>Latency</h2>
+        <p class="quiet">How long the slower requests took: at 99 %, one request in a hundred took longer. Lower is \
+        better. Lines: grey kext, orange legacy, blue bundled; dashed with a driver in a process of its own.</p>
+        <div class="grid">
+        \(latency { $0.workload.blockByteCount == 4096 })
+        </div>
+        <details><summary>Latency of 16 KiB and 1 MiB requests</summary>
+        <div class="grid">
+        \(latency { $0.workload.blockByteCount != 4096 })
+        </div>
+        </details>
+        <h2>Slots in a call</h2>
+        <p class="quiet">How many tasks went with each call of UserProcessBundledParallelTasks, under 4 KiB random reads, \
+        beside the published count. Nothing is held back to make a bundle larger: it grows when tasks gather while the \
+        driver is busy. The published count’s last class is 5 and more.</p>
+        \(HTML.figure("Share of calls by number of slots", BundleChart(results: results).image))
+        <h2>Beside published figures</h2>
+        <p>\(HTML.escaped(PublishedFigures.explanation))</p>
+        \(published)
+        <h2>All figures</h2>
+        <p class="quiet">MiB/s (mixes: read + write), median and 99th percentile of the latency, and how many times as \
+        fast as legacy bundled is.</p>
+        \(table)
+        \(check)
+        </body>
+        </html>
+
+        """
+    }
+
+    private var failures: String {
+        results.errorCount == 0 ? "" : "<p><b>\(results.errorCount) requests failed; the figures mean little.</b></p>\n"
+    }
+
+    /// The answer in three numbers.
+    private var key: String {
+        var items: [String] = []
+        for hasDriverProcess in [false, true] {
+            for workload in ["4 KiB random read", "4 KiB random write"] {
+                guard let row = results.row(workload, PublishedFigures.load),
+                    let gain = results.gain(row, hasDriverProcess: hasDriverProcess)
+                else { continue }
+                let place = hasDriverProcess ? "driver in a process" : "driver in the server"
+                items.append(
+                    "<li><b>\(Format.fixed(gain, 2)) ×</b>\(workload)<br/><span>bundled to legacy, \(row.load.name), "
+                        + "\(place)</span></li>")
+            }
+        }
+        return items.isEmpty ? "" : "<ul class=\"key\">\n\(items.joined(separator: "\n"))\n</ul>"
+    }
+
+    private var throughput: String {
+        var names: [String] = []
+        for row in results.rows where !names.contains(row.workload.name) { names.append(row.workload.name) }
+        return names.map { name in
+            let rows = results.rows.filter { $0.workload.name == name }
+            return HTML.figure(name, ThroughputChart(results: results, rows: rows).image)
+        }.joined(separator: "\n")
+    }
+
+    private func latency(_ isWanted: (BenchRow) -> Bool) -> String {
+        results.rows.filter(isWanted).map { HTML.figure($0.name, LatencyChart(results: results, row: $0).image) }
+            .joined(separator: "\n")
+    }
+
+    private var published: String {
+        let names = [("", 1)] + (0..<3).flatMap { _ in [("bundled", 1), ("legacy", 1), ("ratio", 1)] }
+        return HTML.table(
+            head: [
+                [
+                    ("MiB/s", 1), ("published", 3), ("here, \(PublishedFigures.load.name)", 3),
+                    ("here, driver in a process", 3),
+                ], names,
+            ], rows: PublishedFigures.lines.map { [$0.name] + PublishedFigures.texts($0, results) })
+    }
+
+    private var table: String {
+        HTML.table(
+            head: [
+                [("", 1)] + results.configurations.map { ($0.name, 3) } + [("gain", 1), ("gain, process", 1)],
+                [("", 1)] + results.configurations.flatMap { _ in [("MiB/s", 1), ("p50", 1), ("p99", 1)] }
+                    + [("", 1), ("", 1)],
+            ],
+            rows: results.rows.map { row in
+                [row.name]
+                    + row.cells.flatMap { cell in
+                        [TextReport.rate(cell, row)]
+                            + cell.latency.percentiles([0.5, 0.99]).map { Format.duration(Double($0)) }
+                    } + [false, true].map { Format.ratio(results.gain(row, hasDriverProcess: $0)) }
+            })
+    }
+
+    private var check: String {
+        guard let check = results.check else { return "" }
+        return "<h2>Checked with \(HTML.escaped(check.program))</h2>\n"
+            + HTML.table(
+                head: [[("\(check.row), \(check.configuration)", 1), ("IOPS", 1), ("client CPU a request", 1)]],
+                rows: [
+                    [
+                        "this load generator", Format.amount(check.operationsPerSecond),
+                        Format.duration(check.clientNanoseconds),
+                    ],
+                    [
+                        check.program, Format.amount(check.otherOperationsPerSecond),
+                        Format.duration(check.otherClientNanoseconds),
+                    ],
+                ])
+    }
+}

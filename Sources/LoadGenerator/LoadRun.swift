@@ -1,0 +1,91 @@
+import Platform
+
+/// Runs a load against a server on a Unix socket and measures it.
+///
+/// This is a client of its own and not one over libnbd because the client must not be what is measured: here one call
+/// sends all requests that are due and one call takes all replies that are there, and data that was read is dropped
+/// where it lies. COST_SENTENCE
+///
+/// Threads: one for each connection, while `execute` runs.
+package struct LoadRun: Sendable {
+    package var path: String
+    package var workload: Workload
+    package var load: LoadDepth
+    package var end: LoadEnd
+    /// Compare what is read with what loads write. The export must have been written by them.
+    package var isChecked = false
+    /// Send each request in a call of its own, as most clients do. A server then finds fewer of them at a time.
+    package var sendsSingly = false
+    package var seed: UInt64 = 1
+
+    package init(path: String, workload: Workload, load: LoadDepth, end: LoadEnd) {
+        self.path = path
+        self.workload = workload
+        self.load = load
+        self.end = end
+    }
+
+    /// Connects, runs to the end, and waits for every answer.
+    /// - Throws: when a connection could not be made or broke. A request that fails is counted only.
+    package func execute() throws -> LoadResult {
+        let pattern = LoadPattern(blockByteCountMax: workload.blockByteCount)
+        var pending: [Pending] = []
+        for index in 0..<load.connectionCount {
+            let link = try NBDLink(path: path)
+            pending.append(Pending(link: link, region: try region(index, of: link.byteCount)))
+        }
+        // A thread that could not be started leaves its event set.
+        for (index, one) in pending.enumerated() { start(one, index, pattern) }
+        var total = LoadResult()
+        var failure: (any Error)?
+        for one in pending {
+            one.done.wait()
+            switch one.outcome {
+            case .success(let result): total.merge(result)
+            case .failure(let error): failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+        return total
+    }
+
+    private func start(_ one: Pending, _ index: Int, _ pattern: LoadPattern) {
+        do {
+            let thread = try OSThread(name: "load \(index)") { [self] in
+                let connection = LoadConnection(
+                    link: one.link, workload: workload, depth: load.depth, region: one.region, end: end,
+                    pattern: pattern, isChecked: isChecked, sendsSingly: sendsSingly,
+                    seed: seed &* 1_000_003 &+ UInt64(index))
+                one.outcome = Result { try connection.run() }
+                one.done.set()
+            }
+            thread.detach()
+        } catch {
+            one.outcome = .failure(error)
+            one.done.set()
+        }
+    }
+
+    /// The part of the export that a connection uses.
+    private func region(_ index: Int, of byteCount: UInt64) throws -> Range<UInt64> {
+        let block = UInt64(workload.blockByteCount)
+        let parts = workload.order == .sequential ? UInt64(load.connectionCount) : 1
+        let share = byteCount / parts / block * block
+        guard share > 0 else { throw LoadError("the export is too small for \(workload.name), \(load.name)") }
+        return workload.order == .sequential ? UInt64(index) * share..<UInt64(index + 1) * share : 0..<share
+    }
+
+    /// A connection whose thread runs.
+    private final class Pending: @unchecked Sendable {
+        // SAFETY: `outcome` is written before `done` is set, and read after.
+        let link: NBDLink
+        let region: Range<UInt64>
+        var outcome: Result<LoadResult, any Error> = .failure(LoadError("the load did not run"))
+        let done = Event()
+
+        init(link: NBDLink, region: Range<UInt64>) {
+            self.link = link
+            self.region = region
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import CLinux
+import Glibc
+import NBDProtocol
+import Platform
+
+/// A connection to a server's default export, negotiated with simple replies and ready for requests.
+package final class NBDLink: Sendable {
+    private static let optionReplyByteCountMax: UInt32 = 1 << 16
+    let descriptor: Int32
+    /// The export's size.
+    package let byteCount: UInt64
+
+    /// Connects to a Unix socket.
+    package init(path: String) throws {
+        descriptor = try Self.connect(path)
+        do {
+            byteCount = try Self.negotiate(descriptor)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        // As much as the system allows: a batch of writes goes in few pieces.
+        nbdext_set_send_buffer(descriptor, 4 << 20)
+    }
+
+    /// Says good-bye.
+    deinit {
+        _ = try? Self.send(
+            Self.bytes(NBD.requestMagic) + Self.bytes(UInt16(0)) + Self.bytes(NBD.commandDisconnect)
+                + [UInt8](repeating: 0, count: 20), descriptor)
+        close(descriptor)
+    }
+
+    private static func connect(_ path: String) throws -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw LoadError("the socket path \(path) is too long (at most 107 bytes)")
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }
+        let status = withUnsafePointer(to: address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard status == 0 else {
+            let code = errno
+            close(descriptor)
+            throw OSError(code: code, doing: "connect to \(path)")
+        }
+        return descriptor
+    }
+
+    /// NBD_OPT_GO for the default export.
+    /// - Returns: its size.
+    private static func negotiate(_ descriptor: Int32) throws -> UInt64 {
+        let greeting = try receive(18, descriptor)
+        guard load(greeting[0..<8]) == NBD.magic, load(greeting[8..<16]) == NBD.optionMagic else {
+            throw LoadError("what listens there does not speak NBD")
+        }
+        try send(
+            bytes(UInt32(NBD.flagFixedNewstyle | NBD.flagNoZeroes)) + bytes(NBD.optionMagic) + bytes(NBD.optionGo)
+                + bytes(UInt32(6)) + [UInt8](repeating: 0, count: 6), descriptor)
+        var byteCount: UInt64?
+        while true {
+            let header = try receive(20, descriptor)
+            let type = UInt32(load(header[12..<16]))
+            let length = UInt32(load(header[16..<20]))
+            guard load(header[0..<8]) == NBD.optionReplyMagic, length <= optionReplyByteCountMax else {
+                throw LoadError("the server's answer to NBD_OPT_GO cannot be understood")
+            }
+            let data = try receive(Int(length), descriptor)
+            if type == NBD.replyAck { break }
+            guard type == NBD.replyInfo else { throw LoadError("the server refuses its default export") }
+            if data.count >= 10, load(data[0..<2]) == UInt64(NBD.infoExport) { byteCount = load(data[2..<10]) }
+        }
+        guard let byteCount else { throw LoadError("the server does not say how large its export is") }
+        return byteCount
+    }
+
+    private static func send(_ bytes: [UInt8], _ descriptor: Int32) throws {
+        // What is sent here fits into an empty socket.
+        guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw LoadError("the server ended the connection")
+        }
+    }
+
+    private static func receive(_ count: Int, _ descriptor: Int32) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        guard count == 0 || recv(descriptor, &bytes, count, Int32(MSG_WAITALL)) == count else {
+            throw LoadError("the server ended the connection")
+        }
+        return bytes
+    }
+
+    private static func load(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+
+    private static func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
+        withUnsafeBytes(of: value.bigEndian) { Array($0) }
+    }
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import BenchReport
+import Glibc
+import LoadGenerator
+import NBDServer
+import Platform
+
+/// `nbdext bench`.
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measures how fast tasks reach the driver by each route, on this machine.",
+        discussion: """
+            Five servers run on temporary RAID 5 arrays of 4 members: kext, legacy and bundled, and the latter two \
+            with a driver in a process of its own. Each is measured in turn under each load, in rounds, and medians are \
+            printed beside figures that were published of a physical array. All data is in the page cache.
+
+            EXAMPLES
+              nbdext bench --quick
+              nbdext bench --rounds 5 --html report.html
+              nbdext bench --only "4 KiB" --json
+            """)
+
+    @Option(
+        help:
+            "Where the temporary arrays go. (default: the system's temporary directory; /dev/shm leaves disks out of it)"
+    )
+    var directory: String?
+
+    @Option(help: "The size of each of the five arrays, which all have room in memory; at least 64M.")
+    var size = ByteSize(byteCount: 512 << 20)
+
+    @Option(help: "How long each measurement takes.")
+    var seconds = 1.0
+
+    @Option(help: "How often each measurement is made.")
+    var rounds = 3
+
+    @Flag(help: "One round of a fifth of a second.")
+    var quick = false
+
+    @Option(help: "Only workloads whose name contains this: \"random read\", \"1 MiB\".")
+    var only: String?
+
+    @Flag(
+        help: """
+            Let the load generator send each request by itself, as most clients do, instead of all that are due at \
+            once. Bundles get smaller.
+            """)
+    var oneByOne = false
+
+    @Flag(help: "Run one load with fio's nbd engine too, as a check.")
+    var fio = false
+
+    @Flag(help: "Print JSON instead of tables.")
+    var json = false
+
+    @Option(help: "Write a report with charts to a file.")
+    var html: String?
+
+    func validate() throws {
+        guard seconds >= 0.01, seconds <= 600 else { throw ValidationError("--seconds is from 0.01 to 600") }
+        guard (1...99).contains(rounds) else { throw ValidationError("--rounds is from 1 to 99") }
+        guard size.byteCount >= 64 << 20, size.byteCount <= 1 << 40 else {
+            throw ValidationError("--size is from 64M to 1T, and should leave room in memory for five arrays")
+        }
+        guard !workloads.isEmpty else {
+            let names = BenchPlan.workloads.map(\.name).joined(separator: ", ")
+            throw ValidationError("no workload's name contains \(only ?? ""); there are: \(names)")
+        }
+    }
+
+    func run() throws {
+        // What cannot work is said before anything is measured.
+        let check = fio ? try FioCheck() : nil
+        if let html { try ProcessFile.write("", to: html) }
+        let seconds = quick ? 0.2 : seconds
+        let rounds = quick ? 1 : rounds
+        var results = BenchResults(
+            configurations: BenchConfiguration.all, machine: Self.machine(), loadAverage: Self.loadAverage(),
+            seconds: seconds, rounds: rounds, byteCount: size.byteCount, sendsSingly: oneByOne)
+        let runner = try BenchRunner(
+            parent: directory ?? Self.temporaryDirectory(), byteCount: size.byteCount, seconds: seconds,
+            rounds: rounds, sendsSingly: oneByOne)
+        defer { runner.stop() }
+        try runner.measure(&results, workloads: workloads)
+        if let check { results.check = try runner.check(check) }
+        print(json ? JSONReport(results).text : TextReport(results).text, terminator: "")
+        if let html { try ProcessFile.write(HTMLReport(results).text, to: html) }
+    }
+
+    private var workloads: [Workload] {
+        guard let only else { return BenchPlan.workloads }
+        return BenchPlan.workloads.filter { $0.name.contains(only) }
+    }
+
+    private static func temporaryDirectory() -> String {
+        getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    }
+
+    /// The processor, how many there are, and the system.
+    private static func machine() -> String {
+        let model = ProcessFile.text("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
+        let processor = model?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown processor"
+        let release = ProcessFile.text("/proc/sys/kernel/osrelease").filter { $0 != "\n" }
+        return "\(processor), \(sysconf(Int32(_SC_NPROCESSORS_ONLN))) processors, Linux \(release)"
+    }
+
+    private static func loadAverage() -> String {
+        ProcessFile.text("/proc/loadavg").split(separator: " ").first.map(String.init) ?? "unknown"
+    }
+}

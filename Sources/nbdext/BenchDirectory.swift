@@ -1,0 +1,49 @@
+import Glibc
+import NBDServer
+import Platform
+
+/// A directory for the arrays of a comparison, which goes away with all that is in it.
+struct BenchDirectory: Sendable {
+    let path: String
+
+    /// - Parameters:
+    ///   - parent: where to make it.
+    ///   - byteCount: what has to have room in it.
+    init(in parent: String, byteCount: UInt64) throws {
+        var status = statvfs()
+        guard statvfs(parent, &status) == 0 else {
+            throw OSError(code: errno, doing: "open the directory \(parent)")
+        }
+        let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+        guard free > byteCount else {
+            throw ServerError(
+                "\(parent) has \(ByteSize(byteCount: free)) to spare and \(ByteSize(byteCount: byteCount)) are needed; "
+                    + "say a smaller --size or another --directory")
+        }
+        var template = Array("\(parent)/nbdext-bench-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw OSError(code: errno, doing: "make a directory in \(parent)") }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// - Returns: whether it is gone.
+    @discardableResult
+    func remove() -> Bool {
+        Self.remove(path)
+        return access(path, F_OK) != 0
+    }
+
+    private static func remove(_ path: String) {
+        if let directory = opendir(path) {
+            while let entry = readdir(directory) {
+                let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                if name == "." || name == ".." { continue }
+                let inner = "\(path)/\(name)"
+                if entry.pointee.d_type == UInt8(DT_DIR) { remove(inner) } else { unlink(inner) }
+            }
+            closedir(directory)
+        }
+        rmdir(path)
+    }
+}

@@ -1,0 +1,65 @@
+import Foundation
+import Testing
+
+@Suite("nbdext bench", .serialized, .timeLimit(.minutes(3)))
+struct BenchTests {
+    @Test("options that make no sense are refused at once")
+    func refusals() throws {
+        func refuse(_ arguments: [String], saying text: String) throws {
+            let result = try Shell.run(nbdext, ["bench"] + arguments)
+            #expect(result.status != 0 && result.errors.contains(text), "\(arguments): \(result.errors)")
+        }
+        try refuse(["--size", "1M"], saying: "--size is from 64M")
+        try refuse(["--rounds", "0"], saying: "--rounds is from 1")
+        try refuse(["--seconds", "0"], saying: "--seconds is from")
+        try refuse(["--only", "8 KiB"], saying: "4 KiB random read")
+        try refuse(["--directory", "/nonexistent"], saying: "cannot open the directory /nonexistent")
+        try refuse(["--html", "/nonexistent/a.html"], saying: "cannot open /nonexistent/a.html")
+        try refuse(["--size", "1T"], saying: "say a smaller --size")
+    }
+
+    @Test("all configurations are measured, bundles are counted, and nothing is left behind")
+    func measures() throws {
+        let directory = TemporaryDirectory()
+        let page = directory.path + "/report.html"
+        let arrays = directory.path + "/arrays"
+        try FileManager.default.createDirectory(atPath: arrays, withIntermediateDirectories: true)
+        let result = try Shell.run(
+            nbdext,
+            [
+                "bench", "--size", "64M", "--seconds", "0.05", "--rounds", "1", "--only", "4 KiB random read", "--json",
+                "--html", page, "--directory", arrays,
+            ])
+        #expect(result.status == 0, "\(result.errors)")
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+        let cells = try #require(object["results"] as? [[String: Any]])
+        #expect(cells.count == 15)
+        #expect(object["errors"] as? Int == 0)
+        for cell in cells {
+            let bundles = try #require(cell["bundles"] as? [String: Int])
+            #expect(bundles.values.reduce(0, +) > 0)
+            if cell["mode"] as? String != "bundled" { #expect(bundles["1"] == bundles.values.reduce(0, +)) }
+            #expect((cell["iops"] as? Double ?? 0) > 0)
+        }
+        #expect(try String(contentsOfFile: page, encoding: .utf8).contains("</html>"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: arrays).isEmpty)
+    }
+
+    @Test("SIGTERM ends the servers and removes the arrays")
+    func interrupted() throws {
+        let directory = TemporaryDirectory()
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: nbdext)
+        process.arguments = ["bench", "--size", "64M", "--directory", directory.path]
+        let errors = Pipe()
+        process.standardError = errors
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        _ = errors.fileHandleForReading.availableData
+        process.terminate()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 128 + 15)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+    }
+}

@@ -1,0 +1,85 @@
+import BlockStorage
+import Glibc
+import Platform
+import SCSIArchitectureModel
+
+/// A block service in memory. It completes requests inside `submit`, or when the test says so, from another thread.
+final class RAMService: BlockService, @unchecked Sendable {
+    // SAFETY: `held` is touched under `lock`; the bytes only by requests that do not overlap.
+    let info: BlockServiceInfo
+    let arena: DataArena
+    let bytes: UnsafeMutableRawPointer
+    private let lock = Lock()
+    private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
+    private var holds = false
+
+    init(name: String = "ram", byteCount: Int = 80 << 20) throws {
+        info = BlockServiceInfo(
+            name: name, description: "memory", byteCount: UInt64(byteCount), blockByteCount: 512,
+            preferredByteCount: 4096,
+            isReadOnly: false, supportsTrim: true)
+        arena = try DataArena(byteCount: 256 << 20)
+        bytes = .allocate(byteCount: byteCount, alignment: 4096)
+        bytes.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    }
+
+    deinit { bytes.deallocate() }
+
+    func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
+        Lane(service: self, receiver: receiver)
+    }
+
+    /// Keeps requests until `releaseAll`.
+    func hold() { lock.withLock { holds = true } }
+
+    var heldCount: Int { lock.withLock { held.count } }
+
+    /// Completes what was kept, the last first, on the calling thread.
+    func releaseAll() {
+        let requests = lock.withLock {
+            holds = false
+            let requests = held
+            held = []
+            return requests
+        }
+        for (request, receiver) in requests.reversed() { execute(request, receiver) }
+    }
+
+    fileprivate func submit(_ requests: UnsafeBufferPointer<BlockRequest>, _ receiver: any BlockCompletionReceiver) {
+        for request in requests {
+            let isHeld = lock.withLock {
+                if holds { held.append((request, receiver)) }
+                return holds
+            }
+            if !isHeld { execute(request, receiver) }
+        }
+    }
+
+    private func execute(_ request: BlockRequest, _ receiver: any BlockCompletionReceiver) {
+        let place = bytes + Int(request.byteOffset)
+        switch request.operation {
+        case .read: memcpy(request.buffer!, place, Int(request.byteCount))
+        case .write: memcpy(place, request.buffer!, Int(request.byteCount))
+        case .writeZeroes, .trim: memset(place, 0, Int(request.byteCount))
+        case .flush: break
+        }
+        let completion = BlockCompletion(tag: request.tag, error: .none, byteCount: request.byteCount)
+        withUnsafePointer(to: completion) { receiver.completed(UnsafeBufferPointer(start: $0, count: 1)) }
+    }
+
+    private final class Lane: BlockLane {
+        private let service: RAMService
+        private let receiver: any BlockCompletionReceiver
+
+        init(service: RAMService, receiver: any BlockCompletionReceiver) {
+            self.service = service
+            self.receiver = receiver
+        }
+
+        let requestCapacity = 64
+        let hasOutstandingWork = false
+        func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { service.submit(requests, receiver) }
+        func wait(orReadable descriptor: Int32) {}
+        func close() {}
+    }
+}
