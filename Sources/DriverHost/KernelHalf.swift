@@ -36,6 +36,9 @@ package protocol KernelHalf: DriverKernelPort {
     /// The driver will not come back: everything fails from now on.
     func driverIsLost()
 
+    /// How many lanes clients have: whether others want the processor that a waiting thread uses.
+    var clientLaneCount: Int { get }
+
     /// The tasks that the driver owns, in words.
     func outstandingTasks() -> [String]
 }

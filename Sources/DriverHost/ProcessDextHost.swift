@@ -405,11 +405,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         return nbdext_ring_rest(toKernel) != 0
     }
 
-    /// How long a side looks for the other's next message before it sleeps. With a task or two it looks for longer than
-    /// a wake-up takes, some 80 us: each hand-over is waited for. With many, others have the processor, and messages come
-    /// in clusters anyway. Measured: 4 KiB reads one at a time, 5,000 against 17,000 a second; at 4 x 32 long looks cost a
-    /// quarter of the throughput.
-    private var lingerTurns: UInt32 { outstandingCount.load(ordering: .relaxed) <= 2 ? 1900 : 20 }
+    /// How long a side looks for the other's next message before it sleeps. With one client, or a task or two, it looks
+    /// for longer than a wake-up takes, some 80 us: each hand-over is waited for, and nobody else wants the processor.
+    /// With many, messages come in clusters anyway, and long looks cost a quarter of the throughput (measured, on two
+    /// cores).
+    private var lingerTurns: UInt32 {
+        outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
+    }
     package func sleep(milliseconds: Int) { nbdext_ring_sleep(toKernel, Int32(milliseconds)) }
 
     package func poll() -> Bool {

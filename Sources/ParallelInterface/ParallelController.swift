@@ -35,6 +35,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let trace: TaskTrace?
     /// What is kept of each slot's task to judge the driver by. By slot.
     var records: UnsafeMutablePointer<SlotRecord>!
+    private let laneUseCount = Atomic<Int>(0)
+    /// The lanes without those of the watchdog and the receiver.
+    package var clientLaneCount: Int { laneUseCount.load(ordering: .relaxed) - 2 }
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
     var properties = DriverProperties()
@@ -202,6 +205,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package func makeLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
+        laneUseCount.add(1, ordering: .relaxed)
         pumps[lane] = LanePump()
         return lane
     }
@@ -210,6 +214,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         // The lane may be at work for others: it took what they had left in the card's ring.
         while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
         card.releaseLane(lane)
+        laneUseCount.subtract(1, ordering: .relaxed)
     }
 
     package func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
