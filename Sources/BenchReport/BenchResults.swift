@@ -154,6 +154,6 @@ package struct BenchResults: Sendable {
             + (sendsSingly
                 ? "The client sends each request by itself."
                 : "The client sends all requests that are due in one call, so the server finds many at once; clients "
-                    + "that send them one by one make smaller bundles (--one-by-one).")
+                    + "that send them one by one may make smaller bundles (--one-by-one).")
     }
 }

@@ -74,6 +74,7 @@ enum HTML {
         text.label3, text.label4, text.label5 { fill: var(--on-many); }
         .rule { stroke: var(--rule); stroke-width: 1; }
         .kext { fill: var(--kext); } .legacy { fill: var(--legacy); } .bundled { fill: var(--bundled); }
+        .mode-kext { color: var(--kext); } .mode-legacy { color: var(--legacy); } .mode-bundled { color: var(--bundled); }
         .process { fill-opacity: 0.55; }
         polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
         polyline.kext { fill: none; stroke: var(--kext); } polyline.legacy { fill: none; stroke: var(--legacy); }

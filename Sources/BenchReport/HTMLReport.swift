@@ -30,7 +30,7 @@ package struct HTMLReport {
         </div>
         <h2>Latency</h2>
         <p class="quiet">How long the slower requests took: at 99 %, one request in a hundred took longer. Lower is \
-        better. Lines: grey kext, orange legacy, blue bundled; dashed with a driver in a process of its own.</p>
+        better. \(lineKey); dashed with a driver in a process of its own.</p>
         <div class="grid">
         \(latency { $0.workload.blockByteCount == 4096 })
         </div>
@@ -62,7 +62,12 @@ package struct HTMLReport {
         results.errorCount == 0 ? "" : "<p><b>\(results.errorCount) requests failed; the figures mean little.</b></p>\n"
     }
 
-    /// The answer in three numbers.
+    /// Which colour a route has.
+    private var lineKey: String {
+        ["kext", "legacy", "bundled"].map { "<b class=\"mode-\($0)\">\($0)</b>" }.joined(separator: ", ")
+    }
+
+    /// The answer in few numbers.
     private var key: String {
         var items: [String] = []
         for hasDriverProcess in [false, true] {

@@ -44,7 +44,7 @@ struct Bench: ParsableCommand {
     @Flag(
         help: """
             Let the load generator send each request by itself, as most clients do, instead of all that are due at \
-            once. Bundles get smaller.
+            once. Bundles may get smaller.
             """)
     var oneByOne = false
 
