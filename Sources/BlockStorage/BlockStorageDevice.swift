@@ -66,11 +66,13 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         stageAlignment = alignsStages ? stripe : 0
         // NBD allows a preferred size that is a power of two only.
         let prefersStripe = alignsStages && stripe.nonzeroBitCount == 1 && stripe <= 32 << 20
+        // A granularity of 0 says that the disk has none, and NBD allows powers of two only.
+        let granularity = UInt64(medium.optimalTransferGranularity) * blockByteCount
+        let preferred = prefersStripe ? stripe : granularity.nonzeroBitCount == 1 ? granularity : 4096
         info = BlockServiceInfo(
             name: name, description: description, byteCount: medium.blockCount * blockByteCount,
             blockByteCount: Int(blockByteCount),
-            preferredByteCount: prefersStripe
-                ? Int(stripe) : Int(medium.optimalTransferGranularity) * Int(blockByteCount),
+            preferredByteCount: Int(preferred),
             isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
         counters = ExportCounters(laneCount: transport.laneCount)
         rows = .allocate(capacity: transport.laneCount * transport.rowsPerLane)

@@ -12,10 +12,13 @@ final class DriverChild: Sendable {
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
+    ///   - arguments: what it is started with.
     ///   - socket: its end of the control link.
     ///   - channel, arena: memory files.
     /// - Throws: when the program cannot be started.
-    init(executable: String, socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int) throws(OSError) {
+    init(
+        executable: String, arguments: [String], socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int
+    ) throws(OSError) {
         self.executable = executable
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -39,7 +42,7 @@ final class DriverChild: Sendable {
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setpgroup(&attributes, 0)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
-        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(executable), nil]
+        var arguments: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) } + [nil]
         var environment: [UnsafeMutablePointer<CChar>?] = [
             strdup("\(DriverProcessDescriptor.variable)=\(arenaByteCount)"),
             strdup("PATH=\(getenv("PATH").map { String(cString: $0) } ?? "")"), nil,

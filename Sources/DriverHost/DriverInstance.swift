@@ -15,7 +15,7 @@ final class DriverInstance: Sendable {
 
     /// - Throws: when the process or a thread cannot be started.
     init(
-        executable: String, channel: Int32, arena: DataArena,
+        executable: String, arguments: [String], channel: Int32, arena: DataArena,
         answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
         died: @escaping @Sendable (DriverInstance) -> Void
     ) throws {
@@ -25,7 +25,7 @@ final class DriverInstance: Sendable {
         }
         defer { close(ends[1]) }
         child = try DriverChild(
-            executable: executable, socket: ends[1], channel: channel, arena: arena.descriptor,
+            executable: executable, arguments: arguments, socket: ends[1], channel: channel, arena: arena.descriptor,
             arenaByteCount: arena.byteCount)
         alive = Atomic(true)
         wasExpected = Atomic(false)

@@ -25,6 +25,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     package let context: DriverContext
     let function: PCIFunction
     private let executable: String
+    private let arguments: [String]
     private let personality: OSDictionary
     private let arena: DataArena
     private let submissionQueue: IODispatchQueue
@@ -76,6 +77,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
+    ///   - arguments: what it is started with.
     ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
     ///   - function: the card that the driver's personality matched.
     ///   - personality: the properties that the driver finds at its own node.
@@ -83,11 +85,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     ///   - log: gets the driver's faults.
     /// - Throws: when the system refuses the shared memory.
     package init(
-        executable: String, mode: DriverMode, function: PCIFunction, personality: OSDictionary, arena: DataArena,
+        executable: String, arguments: [String] = [], mode: DriverMode, function: PCIFunction,
+        personality: OSDictionary, arena: DataArena,
         log: DiagnosisLog
     ) throws(OSError) {
         precondition(mode != .kext)
         self.executable = executable
+        self.arguments = arguments
         self.mode = mode
         self.function = function
         self.personality = personality
@@ -106,6 +110,9 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     private var instance: DriverInstance? { lock.withLock { current } }
 
+    /// The driver's process, while there is one.
+    package var process: Int32? { instance.flatMap { $0.isAlive ? $0.child.process : nil } }
+
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
         self.kernel = kernel
         function.interruptHandler = { [unowned self] in interrupt() }
@@ -121,7 +128,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         let generation = generation.add(1, ordering: .relaxed).newValue
         do {
             let instance = try DriverInstance(
-                executable: executable, channel: channelFile, arena: arena,
+                executable: executable, arguments: arguments, channel: channelFile, arena: arena,
                 answerer: { [unowned self] in
                     // Questions of one that is gone may still be on their way.
                     self.generation.load(ordering: .relaxed) == generation

@@ -23,14 +23,19 @@ package final class Machine: @unchecked Sendable {
     private static let dartWindowCount = 4096 + 64
     private static let taskWindowCount = 4096
 
-    /// The raw device of each array, in order: /dev/rdiskN on macOS.
+    /// The raw device of each array, in order, or of each target of a driver that brings its own: /dev/rdiskN on macOS.
     package private(set) var devices: [BlockStorageDevice] = []
     /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
     package let controller: ParallelController
-    package let card: RAIDController
+    /// What the driver drives; nil when it brings its own targets.
+    private let card: RAIDController?
+    private let host: any DriverHost
     private let arrays: [OpenedArray]
     private let targets: TargetPublisher
+
+    /// The process that the driver is at the moment, if it is one.
+    package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
 
     /// Opens the arrays and starts everything.
     package init(_ configuration: MachineConfiguration) throws {
@@ -45,25 +50,31 @@ package final class Machine: @unchecked Sendable {
         if !readOnly { for array in arrays { try array.markDirty() } }
         let arena = try DataArena(byteCount: Self.arenaByteCount)
         let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
-        card = RAIDController(
-            arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
-            engine: configuration.engine,
-            laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
+        card =
+            arrays.isEmpty
+            ? nil
+            : RAIDController(
+                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
+                engine: configuration.engine,
+                laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
+        let function = card ?? SoftwareFunction(dart: dart)
         let targets = TargetPublisher(
-            count: arrays.count, timeouts: configuration.timeouts, log: configuration.log)
+            count: arrays.isEmpty ? nil : arrays.count, timeouts: configuration.timeouts, log: configuration.log)
         self.targets = targets
+        host = try configuration.makeHost(card: function, arena: arena)
         controller = ParallelController(
-            host: try configuration.makeHost(card: card, arena: arena), card: card, arena: arena,
+            host: host, card: function, arena: arena,
             options: configuration.kernelOptions, trace: configuration.trace
         ) { targets.publish($0, $1) }
         targets.controller = controller
         do {
             try controller.start()
-            let disks = try targets.wait()
-            for (disk, array) in zip(disks, arrays) {
+            for (index, disk) in try targets.wait().enumerated() {
+                let array = arrays.isEmpty ? nil : arrays[index]
                 devices.append(
                     try BlockStorageDevice(
-                        disk: disk, transport: controller, name: array.name, description: Self.describe(array),
+                        disk: disk, transport: controller, name: array?.name ?? "target-\(disk.targetID)",
+                        description: array.map { Self.describe($0) } ?? Self.describe(disk),
                         alignsStages: configuration.alignsStages))
             }
             if configuration.bufferCacheByteCount > 0 {
@@ -92,7 +103,7 @@ package final class Machine: @unchecked Sendable {
     /// - Returns: what was lost, for people.
     package func powerCut() -> String {
         let buffered = bufferedDevices.reduce(0) { $0 + $1.powerCut() }
-        let cached = card.powerCut()
+        let cached = card?.powerCut() ?? 0
         return "power cut: \(buffered) bytes were lost in buffer caches, \(cached) in the card's write cache"
     }
 
@@ -100,7 +111,7 @@ package final class Machine: @unchecked Sendable {
     package func dump() -> String {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
-            let writes = card.writeStatistics(target: target)
+            guard let writes = card?.writeStatistics(target: target) else { continue }
             text +=
                 "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
                 + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "
@@ -112,8 +123,10 @@ package final class Machine: @unchecked Sendable {
     private func flush(_ device: any BlockService) throws {
         guard BlockingClient.execute(BlockRequest(operation: .flush, tag: 0), on: device) == .none else {
             throw ArrayStoreError(
-                "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when "
-                    + "it is served again")
+                arrays.isEmpty
+                    ? "\(device.info.name) could not be flushed"
+                    : "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when it is "
+                        + "served again")
         }
     }
 
@@ -125,6 +138,10 @@ package final class Machine: @unchecked Sendable {
                         + "different names: create one of them with another --name")
             }
         }
+    }
+
+    private static func describe(_ disk: BlockCommandsDevice) -> String {
+        disk.inquiry.map { "\($0.vendor) \($0.product)" } ?? "target \(disk.targetID)"
     }
 
     private static func describe(_ array: OpenedArray) -> String {

@@ -14,13 +14,15 @@ package struct TargetTimeouts: Sendable {
     package var creationMilliseconds = 60_000
     /// For a disk to become ready.
     package var readyMilliseconds = 45_000
+    /// After the last target of a driver that brings its own: when none follows within this time, there is none.
+    package var settlingMilliseconds = 300
 
     package init() {}
 }
 
 /// What a machine is made of.
 package struct MachineConfiguration: Sendable {
-    /// The arrays' directories, one target each.
+    /// The arrays' directories, one target each. Without any there is no card, and the driver brings its own targets.
     package var directories: [String]
     package var mode: DriverMode
     package var profile: HBAProfile
@@ -29,6 +31,8 @@ package struct MachineConfiguration: Sendable {
     package var kernelOptions: KernelOptions
     /// The program that runs the DEXT in a process of its own; nil runs it in this process.
     package var driverExecutable: String?
+    /// What that program is started with.
+    package var driverArguments: [String] = []
     package var engine: MemberEngineKind
     package var readOnly = false
     package var force = false
@@ -66,7 +70,8 @@ package struct MachineConfiguration: Sendable {
                 mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
         }
         return try ProcessDextHost(
-            executable: driverExecutable, mode: mode, function: card, personality: profile.personality, arena: arena,
+            executable: driverExecutable, arguments: driverArguments, mode: mode, function: card,
+            personality: profile.personality, arena: arena,
             log: log)
     }
 }

@@ -9,52 +9,71 @@ import SCSIControllerDriverKit
 final class TargetPublisher: @unchecked Sendable {
     // SAFETY: `controller` is set before the driver starts; the rest is touched under `lock`.
     weak var controller: ParallelController!
-    private let count: Int
+    /// One target for each array; nil when the driver alone knows how many there are.
+    private let count: Int?
     private let log: DiagnosisLog
     private let lock = Lock()
-    private var disks: [BlockCommandsDevice?]
+    private var disks: [UInt64: BlockCommandsDevice] = [:]
     private var failure: (any Error)?
+    /// Creations under way, and when the last one began or ended.
+    private var creating = 0
+    private var lastChange: UInt64 = 0
     private let complete = Event()
     private let timeouts: TargetTimeouts
+    private static let pollMilliseconds: UInt32 = 20
 
-    init(count: Int, timeouts: TargetTimeouts, log: DiagnosisLog) {
+    init(count: Int?, timeouts: TargetTimeouts, log: DiagnosisLog) {
         self.count = count
         self.timeouts = timeouts
         self.log = log
-        disks = Array(repeating: nil, count: count)
     }
 
     /// On the driver's AuxiliaryQueue: probes the target.
     func publish(_ targetID: UInt64, _ status: kern_return_t) -> Bool {
-        guard targetID < count else { return false }
+        if let count, targetID >= count { return false }
         guard status == kIOReturnSuccess else {
             // A second creation fails, and leaves the first as it is.
             if status != kIOReturnExclusiveAccess {
-                lock.withLock {
-                    failure = DriverStartError(
+                fail(
+                    DriverStartError(
                         call: "UserCreateTargetForID(\(targetID))",
-                        reason: "failed with 0x\(String(UInt32(bitPattern: status), radix: 16))")
-                }
-                complete.set()
+                        reason: "failed with 0x\(String(UInt32(bitPattern: status), radix: 16))"))
             }
             return false
+        }
+        lock.withLock {
+            creating += 1
+            lastChange = monotonicMilliseconds()
+        }
+        defer {
+            lock.withLock {
+                creating -= 1
+                lastChange = monotonicMilliseconds()
+            }
         }
         do {
             let disk = try BlockCommandsDevice(transport: controller, targetID: UInt8(targetID))
             disk.readyMilliseconds = timeouts.readyMilliseconds
             try disk.probe()
             let isLast = lock.withLock {
-                disks[Int(targetID)] = disk
-                return !disks.contains { $0 == nil }
+                disks[targetID] = disk
+                return disks.count == count
             }
             if isLast { complete.set() }
             return true
         } catch {
             if let error = error as? ProbeError, !controller.isStopping { report(error, targetID) }
-            lock.withLock { failure = error }
-            complete.set()
+            fail(error)
             return false
         }
+    }
+
+    private func fail(_ error: any Error) {
+        lock.withLock {
+            failure = error
+            lastChange = monotonicMilliseconds()
+        }
+        complete.set()
     }
 
     /// A target that its own driver keeps from answering.
@@ -70,15 +89,38 @@ final class TargetPublisher: @unchecked Sendable {
     }
 
     /// Waits until the driver has created all targets.
+    /// - Returns: their disks, by ID.
     func wait() throws -> [BlockCommandsDevice] {
-        guard complete.wait(milliseconds: timeouts.creationMilliseconds) else {
+        let isComplete = count == nil ? waitUntilSettled() : complete.wait(milliseconds: timeouts.creationMilliseconds)
+        guard isComplete else {
             throw DriverStartError(
                 call: "UserCreateTargetForID",
-                reason: "was not called for every array within \(timeouts.creationMilliseconds / 1000) s")
+                reason: "was not called for every \(count == nil ? "target" : "array") within "
+                    + "\(timeouts.creationMilliseconds / 1000) s")
         }
         return try lock.withLock {
-            if let failure { throw failure }
-            return disks.map { $0! }
+            // Where the kernel scans, an ID without a target is no failure.
+            if let failure, count != nil || disks.isEmpty { throw failure }
+            return disks.sorted { $0.key < $1.key }.map(\.value)
+        }
+    }
+
+    /// Nothing tells that a driver has created its last target: no creation for a moment has to do.
+    /// - Returns: false when there was none at all in time.
+    private func waitUntilSettled() -> Bool {
+        let limit = monotonicMilliseconds() + UInt64(timeouts.creationMilliseconds)
+        while true {
+            let now = monotonicMilliseconds()
+            let (hasSettled, isBusy) = lock.withLock {
+                (
+                    creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
+                    creating > 0
+                )
+            }
+            if hasSettled { return true }
+            // A probe under way has limits of its own.
+            if now >= limit && !isBusy { return false }
+            _ = Event().wait(milliseconds: Int(Self.pollMilliseconds))
         }
     }
 }

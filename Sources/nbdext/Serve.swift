@@ -35,19 +35,21 @@ struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serves arrays over NBD.",
         discussion: """
-            Each array is an export of its own name; the first is also the default export. SIGTERM and SIGINT end \
+            Each array is an export of its own name; the first is also the default export. The targets of a driver \
+            that needs no array are exports named target-0, target-1 and so on. SIGTERM and SIGINT end \
             the server after it has finished and flushed what clients have sent; a second one ends it at once.
 
             EXAMPLES
               nbdext serve /srv/disks/a --socket /run/a.sock
               nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
+              nbdext serve --driver .build/debug/MyFirstDext --socket /run/a.sock
               nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
 
             SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read.
             """)
 
-    @Argument(help: "The arrays' directories.")
-    var directories: [String]
+    @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
+    var directories: [String] = []
 
     @Option(help: "Listen on a Unix socket at this path.")
     var socket: String?
@@ -67,6 +69,9 @@ struct Serve: ParsableCommand {
 
     @Option(help: "The program of another driver than the reference driver; it runs in a process of its own.")
     var driver: String?
+
+    @Option(help: "An argument for the driver's program; may be repeated.")
+    var driverArgument: [String] = []
 
     @Option(help: ProfileHelp.text)
     var profile: String?
@@ -140,9 +145,12 @@ struct Serve: ParsableCommand {
 
     /// A server without one serves all the same: the directory may be one that cannot be written to.
     private func openControlSocket(_ machine: Machine) -> ControlSocket? {
+        guard let path = control ?? directories.first.map({ ControlSocket.defaultPath(directory: $0) }) else {
+            return nil
+        }
         do {
             return try ControlSocket(
-                path: control ?? ControlSocket.defaultPath(directory: directories[0]),
+                path: path,
                 commands: [
                     "power-cut": { machine.powerCut() },
                     "statistics": { machine.statistics().json.text },
@@ -155,6 +163,10 @@ struct Serve: ParsableCommand {
     }
 
     private func configuration() throws -> MachineConfiguration {
+        guard !directories.isEmpty || driver != nil else {
+            throw ValidationError(
+                "name an array's directory, or with --driver the program of a driver that brings its own targets")
+        }
         let name = profile ?? (mode == .kext ? "kext-512k" : "default")
         let profile = try HBAProfile(nameOrPath: name)
         if let mode, (mode == .kext) != (profile.driver == .kext) {
@@ -172,6 +184,7 @@ struct Serve: ParsableCommand {
                 throw ValidationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
             }
             configuration.driverExecutable = try driver ?? Self.referenceDriver()
+            configuration.driverArguments = driverArgument
         }
         configuration.force = force
         configuration.trace = try openTrace()
