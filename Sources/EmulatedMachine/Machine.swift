@@ -29,7 +29,7 @@ package final class Machine: @unchecked Sendable {
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
     package let controller: ParallelController
     /// What the driver drives; nil when it brings its own targets.
-    private let card: RAIDController?
+    let card: RAIDController?
     private let host: any DriverHost
     private let arrays: [OpenedArray]
     private let targets: TargetPublisher
