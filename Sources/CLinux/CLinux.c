@@ -23,6 +23,8 @@ int nbdext_memfd(const char *name, int64_t size) {
     return fd;
 }
 
+int nbdext_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL) == 0 ? 0 : -errno; }
+
 static int allocate(int fd, int mode, int64_t offset, int64_t length) {
     int status;
     do {
