@@ -29,6 +29,10 @@ package struct MachineConfiguration: Sendable {
     package var kernelOptions: KernelOptions
     /// The program that runs the DEXT in a process of its own; nil runs it in this process.
     package var driverExecutable: String?
+    /// What that program finds in its personality beside what the profile says.
+    package var driverProperties: OSDictionary = [:]
+    /// How long each call of that program may take while it starts.
+    package var driverCallMilliseconds = 60_000
     package var engine: MemberEngineKind
     package var readOnly = false
     package var force = false
@@ -66,7 +70,8 @@ package struct MachineConfiguration: Sendable {
                 mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
         }
         return try ProcessDextHost(
-            executable: driverExecutable, mode: mode, function: card, personality: profile.personality, arena: arena,
-            log: log)
+            executable: driverExecutable, mode: mode, function: card,
+            personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
+            callMilliseconds: driverCallMilliseconds)
     }
 }
