@@ -117,6 +117,11 @@ let package = Package(
             name: "nbdext-raid-driver", dependencies: ["RAIDDriver", "SCSIControllerDriverKit"],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "nbdext-test-driver",
+            dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
+            path: "Tests/TestDriver", swiftSettings: strict),
+
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
@@ -137,6 +142,12 @@ let package = Package(
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
+        tests(
+            "DriverHost",
+            [
+                "nbdext-test-driver", "EmulatedMachine", "HBAProfiles", "BlockStorage", "SCSIControllerDriverKit",
+                "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
+            ]),
         .testTarget(name: "StyleTests", dependencies: ["Diagnostics", "Scenarios"], swiftSettings: strict),
         tests(
             "Scenarios",

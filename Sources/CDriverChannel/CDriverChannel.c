@@ -15,7 +15,7 @@
 struct nbdext_ring {
     _Alignas(64) _Atomic uint32_t tail;      ///< written by the producer
     _Alignas(64) _Atomic uint32_t head;      ///< written by the consumer
-    _Alignas(64) _Atomic uint32_t awake;     ///< threads of the consumer that look at the ring
+    _Alignas(64) _Atomic uint32_t awake;     ///< whether a thread of the consumer looks at the ring
     _Atomic uint32_t doorbell;               ///< a futex: goes up when the consumer is to be woken
     _Alignas(64) _Atomic uint32_t advice;    ///< written by the producer: how long it pays to wait for it
     _Alignas(64) struct nbdext_message messages[NBDEXT_RING_CAPACITY];
@@ -65,6 +65,12 @@ void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer)
     if (forgets_consumer) atomic_store(&ring->awake, 0);
 }
 
+void nbdext_ring_set_indices(struct nbdext_ring *ring, uint32_t head, uint32_t tail)
+{
+    atomic_store(&ring->head, head);
+    atomic_store(&ring->tail, tail);
+}
+
 void nbdext_ring_wait_taken(struct nbdext_ring *ring, uint32_t position)
 {
     for (int spins = 0;; spins++) {
@@ -82,7 +88,12 @@ void nbdext_ring_wait_taken(struct nbdext_ring *ring, uint32_t position)
 int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message)
 {
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    if (atomic_load_explicit(&ring->tail, memory_order_acquire) == head) return 0;
+    uint32_t count = atomic_load_explicit(&ring->tail, memory_order_acquire) - head;
+    if (count == 0) return 0;
+    if (count > NBDEXT_RING_CAPACITY) {
+        atomic_store(&ring->head, head + count);
+        return -1;
+    }
     const struct nbdext_message *next = &ring->messages[head & (NBDEXT_RING_CAPACITY - 1)];
     memcpy(message, next, offsetof(struct nbdext_message, body));
     switch (message->kind) {
@@ -93,7 +104,8 @@ int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message)
     case NBDEXT_SINGLE_REPLY: message->body[0] = next->body[0]; break;
     default: break;
     }
-    atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+    // Sequentially consistent: a producer that finds the message not taken may rely on the consumer's next look.
+    atomic_store(&ring->head, head + 1);
     // A completion of the legacy route is a call: its caller may sleep until it was taken.
     if (message->kind == NBDEXT_SINGLE_COMPLETION) syscall(SYS_futex, &ring->head, FUTEX_WAKE, 1, NULL, NULL, 0);
     return 1;
@@ -111,20 +123,15 @@ uint32_t nbdext_ring_count(const struct nbdext_ring *ring)
         - atomic_load_explicit(&((struct nbdext_ring *)ring)->head, memory_order_acquire);
 }
 
-void nbdext_ring_wake(struct nbdext_ring *ring) { atomic_fetch_add(&ring->awake, 1); }
+void nbdext_ring_set_awake(struct nbdext_ring *ring, int is_awake) { atomic_store(&ring->awake, is_awake != 0); }
 
-int nbdext_ring_rest(struct nbdext_ring *ring)
-{
-    atomic_fetch_sub(&ring->awake, 1);
-    return nbdext_ring_has_messages(ring);
-}
+uint32_t nbdext_ring_bell(const struct nbdext_ring *ring) { return atomic_load(&((struct nbdext_ring *)ring)->doorbell); }
 
-void nbdext_ring_sleep(struct nbdext_ring *ring, int milliseconds)
+void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t bell, int milliseconds)
 {
-    uint32_t seen = atomic_load(&ring->doorbell);
     if (nbdext_ring_has_messages(ring)) return;
     struct timespec limit = {milliseconds / 1000, (milliseconds % 1000) * 1000000L};
-    syscall(SYS_futex, &ring->doorbell, FUTEX_WAIT, seen, &limit, NULL, 0);
+    syscall(SYS_futex, &ring->doorbell, FUTEX_WAIT, bell, &limit, NULL, 0);
 }
 
 int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns)
@@ -201,7 +208,9 @@ long nbdext_receive_packet(int socket, void *bytes, size_t count, int *descripto
         char space[CMSG_SPACE(sizeof(int))];
     } control;
     struct msghdr message = {
-        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space,
+        // Room for one: the padding would take another, which nobody would close.
+        .msg_controllen = CMSG_LEN(sizeof(int))};
     long received;
     do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);

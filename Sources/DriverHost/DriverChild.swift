@@ -6,9 +6,13 @@ import SCSIControllerDriverKit
 /// A driver's process: started with a control socket, a channel and the data arena, and nothing else that is the server's.
 ///
 /// Threads: any.
-final class DriverChild: Sendable {
+final class DriverChild: @unchecked Sendable {
+    // SAFETY: `ending` under `lock`; the rest does not change.
     let process: pid_t
     let executable: String
+    private let lock = Lock()
+    /// How the process ended; from then on its number may be another's.
+    private var ending: String?
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
@@ -41,12 +45,25 @@ final class DriverChild: Sendable {
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
+        // What the server ignores would be ignored there too.
+        var usual = sigset_t()
+        sigemptyset(&usual)
+        for signal in [SIGPIPE, SIGXFSZ] { sigaddset(&usual, signal) }
+        posix_spawnattr_setsigdefault(&attributes, &usual)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
         var arguments: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) } + [nil]
-        var environment: [UnsafeMutablePointer<CChar>?] = [
-            strdup("\(DriverProcessDescriptor.variable)=\(arenaByteCount)"),
-            strdup("PATH=\(getenv("PATH").map { String(cString: $0) } ?? "")"), nil,
-        ]
+        // Where programs and libraries are, and nothing else of the server's.
+        let inherited: [String] = ["PATH", "LD_LIBRARY_PATH"].compactMap { (name: String) -> String? in
+            getenv(name).map { "\(name)=\(String(cString: $0))" }
+        }
+        // A crash is over at once: requests wait for it, and a backtrace takes seconds. Who wants one says so.
+        let backtrace = getenv("SWIFT_BACKTRACE").map { String(cString: $0) } ?? "enable=no"
+        let values =
+            [
+                "\(DriverProcessDescriptor.variable)=\(arenaByteCount)", "SWIFT_BACKTRACE=\(backtrace)",
+            ] + inherited
+        var environment: [UnsafeMutablePointer<CChar>?] = values.map { strdup($0) } + [nil]
         defer { for pointer in arguments + environment { free(pointer) } }
         var process: pid_t = 0
         let status = posix_spawn(&process, executable, &actions, &attributes, &arguments, &environment)
@@ -54,21 +71,31 @@ final class DriverChild: Sendable {
         self.process = process
     }
 
-    /// Ends it at once.
-    func kill() { Glibc.kill(process, SIGKILL) }
+    /// Ends it at once, if it runs.
+    func kill() { lock.withLock { if ending == nil { Glibc.kill(process, SIGKILL) } } }
 
-    /// Ends the process if it runs, and gives back what the system keeps of it. Once.
-    /// - Returns: how it ended, as a sentence without a subject: "was killed by signal 9".
+    /// Ends the process if it runs, and gives back what the system keeps of it. Whoever comes second hears the same.
+    /// - Returns: how it ended, as a sentence without a subject: "was ended by signal 9".
     func end() -> String {
-        var status: Int32 = 0
         // One that is about to end by itself says more by its own status.
         for _ in 0..<50 {
-            if waitpid(process, &status, WNOHANG) == process { return Self.text(status) }
+            if let ending = reap(WNOHANG) { return ending }
             usleep(2000)
         }
         kill()
-        while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-        return Self.text(status) + " by the server"
+        return reap(0).map { $0 + " by the server" }!
+    }
+
+    private func reap(_ options: Int32) -> String? {
+        lock.withLock {
+            if let ending { return ending }
+            var status: Int32 = 0
+            var result: pid_t
+            repeat { result = waitpid(process, &status, options) } while result < 0 && errno == EINTR
+            // Somebody else may have waited for every child.
+            if result != 0 { ending = result == process ? Self.text(status) : "has ended" }
+            return ending
+        }
     }
 
     private static func text(_ status: Int32) -> String {

@@ -119,6 +119,9 @@ package protocol DriverHost: AnyObject, Sendable {
     /// Sleeps until a message comes or the time is up; not while polling.
     func sleep(milliseconds: Int)
 
+    /// Messages are there that the calling thread leaves: whoever sleeps has to see to them.
+    func wakeReceiver()
+
     /// What the driver's queues do, a line each.
     func picture() -> [String]
 }
@@ -131,5 +134,6 @@ extension DriverHost {
     package func poll() -> Bool { false }
     package func endPolling() -> Bool { false }
     package func sleep(milliseconds: Int) {}
+    package func wakeReceiver() {}
     package func picture() -> [String] { context.waits.picture() }
 }

@@ -24,21 +24,36 @@ final class DriverInstance: Sendable {
             throw OSError(code: errno, doing: "make a pair of sockets")
         }
         defer { close(ends[1]) }
-        child = try DriverChild(
-            executable: executable, arguments: arguments, socket: ends[1], channel: channel, arena: arena.descriptor,
-            arenaByteCount: arena.byteCount)
+        do {
+            child = try DriverChild(
+                executable: executable, arguments: arguments, socket: ends[1], channel: channel,
+                arena: arena.descriptor,
+                arenaByteCount: arena.byteCount)
+        } catch {
+            close(ends[0])
+            throw error
+        }
         alive = Atomic(true)
         wasExpected = Atomic(false)
         ended = Event()
         let box = Box()
         link = ControlLink(
-            socket: ends[0], answerer: answerer,
+            socket: ends[0], takesDescriptors: false, answerer: answerer,
             closed: {
-                if let died = box.died { box.instance?.closed(died) }
+                guard let instance = box.instance, let died = box.died else { return }
+                // The instance holds the link, and the link would hold it.
+                box.instance = nil
+                instance.closed(died)
             })
         box.died = died
         box.instance = self
-        try link.start()
+        do { try link.start() } catch {
+            box.instance = nil
+            close(ends[0])
+            child.kill()
+            _ = child.end()
+            throw error
+        }
     }
 
     /// Where the link's thread finds the instance, which is made after it.

@@ -10,6 +10,7 @@ import SCSIControllerDriverKit
 final class DriverMemory: @unchecked Sendable {
     // SAFETY: only under `lock`.
     private static let byteCountMax = 64 << 20
+    private static let pageByteCount = 4096
     private let function: PCIFunction
     private let lock = Lock()
     private var blocks: [UInt64: UnsafeMutableRawBufferPointer] = [:]
@@ -44,12 +45,15 @@ final class DriverMemory: @unchecked Sendable {
 
     private func allocate(_ size: UInt64) -> ControlMessage {
         lock.withLock {
-            guard size > 0, size <= UInt64(Self.byteCountMax - allocated),
+            guard size > 0, size <= UInt64(Self.byteCountMax) else { return ControlMessage(status: kIOReturnNoMemory) }
+            // Whole pages count: the smallest mapping is one, and the process may not have any number of them.
+            let pages = (Int(size) + Self.pageByteCount - 1) & ~(Self.pageByteCount - 1)
+            guard pages <= Self.byteCountMax - allocated,
                 let (file, memory) = try? SharedMemory.make("nbdext-driver", byteCount: Int(size))
             else { return ControlMessage(status: kIOReturnNoMemory) }
             lastID += 1
             blocks[lastID] = UnsafeMutableRawBufferPointer(start: memory, count: Int(size))
-            allocated += Int(size)
+            allocated += pages
             var answer = ControlMessage([lastID])
             answer.descriptor = file
             return answer

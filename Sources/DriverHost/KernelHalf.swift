@@ -33,6 +33,9 @@ package protocol KernelHalf: DriverKernelPort {
     /// A driver that was started again has initialised itself.
     func driverReturned()
 
+    /// The driver that was started again leaves it to the kernel to ask it about its targets.
+    func initializeTargetsAgain()
+
     /// The driver will not come back: everything fails from now on.
     func driverIsLost()
 

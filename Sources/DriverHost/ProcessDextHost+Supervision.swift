@@ -11,28 +11,57 @@ extension ProcessDextHost {
 
     /// On the control link's thread, which has nothing else to do any more.
     func died(_ instance: DriverInstance) {
-        guard beginMourning(of: instance) else { return }
+        var dead: DriverInstance? = instance
+        while let instance = dead, beginMourning(of: instance) { dead = mourn(instance) }
+    }
+
+    /// Notes that a driver is gone. Returns false when that is as it should be, or somebody else sees to it.
+    private func beginMourning(of instance: DriverInstance) -> Bool {
+        lock.withLock {
+            guard life.isSupervised, life.current === instance else { return false }
+            life.isSupervised = false
+            life.mourning = Event()
+            return true
+        }
+    }
+
+    /// - Returns: the new process, if it has ended already.
+    private func mourn(_ instance: DriverInstance) -> DriverInstance? {
+        disconnect()
         let outstanding = kernel.outstandingTasks()
         let ending = instance.end()
         report(ending, instance, outstanding)
         kernel.driverDied()
         var pause = nextPause()
         for _ in 0..<Self.failedStartMax {
-            _ = Event().wait(milliseconds: pause)
-            guard isStillWanted else { return }
+            if stopRequested.wait(milliseconds: pause) { return endMourning() }
             do {
                 try restart()
                 restarts.add(1, ordering: .relaxed)
-                return
+                let dead = supervise()
+                send()
+                return dead
             } catch {
-                writeDiagnostic("nbdext: \(error)\n")
+                if !stopRequested.wait(milliseconds: 0) { writeDiagnostic("nbdext: \(error)\n") }
                 endFailedStart()
                 kernel.driverDied()
                 pause = min(pause * 2, Self.longestPauseMilliseconds)
             }
         }
-        writeDiagnostic("nbdext: the driver is given up; every request fails from now on\n")
-        kernel.driverIsLost()
+        if !stopRequested.wait(milliseconds: 0) {
+            writeDiagnostic("nbdext: the driver is given up; every request fails from now on\n")
+            kernel.driverIsLost()
+        }
+        return endMourning()
+    }
+
+    /// Nobody tries any more.
+    private func endMourning() -> DriverInstance? {
+        lock.withLock {
+            life.mourning?.set()
+            life.mourning = nil
+        }
+        return nil
     }
 
     /// Twice as long as last time, unless the driver did some work.
@@ -64,7 +93,6 @@ extension ProcessDextHost {
         }
         kernel.driverReturned()
         earlyTasksLeft = Self.earlyTaskCount
-        _ = try startServices()
-        send()
+        if try !startDriverServices() { kernel.initializeTargetsAgain() }
     }
 }

@@ -22,6 +22,7 @@ package final class SharedSlots: Sendable {
         self.taskCount = taskCount
         (commandFile, commands) = try Self.allocate("nbdext-commands", taskCount, of: SCSIUserParallelTask.self)
         (responseFile, responses) = try Self.allocate("nbdext-responses", taskCount, of: SCSIUserParallelResponse.self)
+        _ = nbdext_seal(responseFile)
         // Mappings that exist may go on writing.
         let status = nbdext_seal_writes(commandFile)
         guard status == 0 else { throw OSError(code: -status, doing: "seal the command slots") }

@@ -33,6 +33,10 @@ package struct MachineConfiguration: Sendable {
     package var driverExecutable: String?
     /// What that program is started with.
     package var driverArguments: [String] = []
+    /// What that program finds in its personality beside what the profile says.
+    package var driverProperties: OSDictionary = [:]
+    /// How long each call of that program may take while it starts.
+    package var driverCallMilliseconds = 60_000
     package var engine: MemberEngineKind
     package var readOnly = false
     package var force = false
@@ -71,7 +75,7 @@ package struct MachineConfiguration: Sendable {
         }
         return try ProcessDextHost(
             executable: driverExecutable, arguments: driverArguments, mode: mode, function: card,
-            personality: profile.personality, arena: arena,
-            log: log)
+            personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
+            callMilliseconds: driverCallMilliseconds)
     }
 }

@@ -137,15 +137,15 @@ extension ParallelController {
                 .tasksOutstandingAtStop,
                 "\(owned.count) tasks were outstanding when Stop returned: \(list.joined(separator: "; "))")
         }
-        guard let lane = try? makeLane() else { return }
-        // What came back before Stop returned counts.
-        _ = deliverCompletions(lane: lane)
-        failUnsent(
-            UnsafeBufferPointer(rebasing: UnsafeBufferPointer(unsent)[..<unsentCount]),
-            status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
-        failStarvedRows(lane: lane)
-        endTasksThatDeviceLeaves(lane: lane)
-        releaseLane(lane)
+        withEndingLane { lane in
+            // What came back before Stop returned counts.
+            _ = deliverCompletions(lane: lane)
+            failUnsent(
+                UnsafeBufferPointer(rebasing: UnsafeBufferPointer(unsent)[..<unsentCount]),
+                status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
+            failStarvedRows(lane: lane)
+            endTasksThatDeviceLeaves(lane: lane)
+        }
     }
 
     /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.

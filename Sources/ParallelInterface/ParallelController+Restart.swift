@@ -7,7 +7,10 @@ extension ParallelController {
     package func driverDied() {
         setRestarting(true)
         card.reset()
-        guard let lane = try? makeLane() else { return }
+        withEndingLane { takeAllBack(lane: $0) }
+    }
+
+    private func takeAllBack(lane: Int) {
         // What the driver had completed before its end counts.
         pump(lane: lane)
         while true {
@@ -16,11 +19,10 @@ extension ParallelController {
             for slot in owned { takeBack(slot) }
             pump(lane: lane)
             while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
-            if pool.ownedOrAbandoned().isEmpty { break }
+            if pool.ownedOrAbandoned().isEmpty { return }
             // The card works on the memory of what is left; its threads see to that.
             _ = Event().wait(milliseconds: 1)
         }
-        releaseLane(lane)
     }
 
     package func driverReturned() { setRestarting(false) }

@@ -31,6 +31,10 @@ extension ParallelController {
         return isReturning ? host.initializeTarget(targetID) : nil
     }
 
+    package func initializeTargetsAgain() {
+        for targetID in targetLock.withLock({ createdTargets }).sorted() { _ = returnTarget(targetID) }
+    }
+
     /// Everything that precedes the probe.
     private func enterTarget(_ targetID: SCSIDeviceIdentifier, isScan: Bool) -> kern_return_t {
         guard targetID != self.properties.initiatorID else {

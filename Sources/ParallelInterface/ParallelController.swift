@@ -46,6 +46,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var pool: TaskSlots!
     var watchdog: Watchdog?
     private var receiver: Receiver?
+    /// For the end of a driver's process: then there may be no lane left. Set before the driver may end.
+    private var endingLane: Int?
     /// Builds the storage stack above a new target, or hears why there is none.
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
@@ -68,7 +70,12 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     struct LanePump {
         var isActive = false
         var mustSend = false
+        /// The thread must not wait for the driver.
+        var sendsElsewhere = false
     }
+
+    /// Rounds of one `pump` in which nothing but messages of the driver came.
+    private static let idleRoundMax = 64
 
     /// - Parameters:
     ///   - host: runs the driver.
@@ -123,7 +130,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
         watchdog = try Watchdog(controller: self)
-        if host.hasReceiver { receiver = try Receiver(controller: self) }
+        if host.hasReceiver {
+            receiver = try Receiver(controller: self)
+            endingLane = try makeLane()
+        }
         let managesDevices = try host.startServices()
         if !managesDevices { scanTargets() }
     }
@@ -138,6 +148,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         receiver?.stop()
         receiver = nil
         if pool != nil { endTasksOfStoppedDriver() }
+        if let lane = endingLane { releaseLane(lane) }
+        endingLane = nil
     }
 
     /// The driver is stopped, or about to be: what fails now is not its fault.
@@ -210,6 +222,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         return lane
     }
 
+    /// Calls `body` with a lane for ending tasks; does nothing when there is none.
+    func withEndingLane(_ body: (Int) -> Void) {
+        if let endingLane { return body(endingLane) }
+        guard let lane = try? makeLane() else { return }
+        body(lane)
+        releaseLane(lane)
+    }
+
     package func releaseLane(_ lane: Int) {
         // The lane may be at work for others: it took what they had left in the card's ring.
         while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
@@ -255,21 +275,44 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     func pump(lane: Int) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
+        var rounds = 0
+        var hasMore = false
         repeat {
             // Not while polling: a call of the legacy route sleeps until the driver has answered.
             if pumps[lane].mustSend {
                 pumps[lane].mustSend = false
-                host.send()
+                send(lane: lane)
             }
             host.beginPolling()
             var worked: Bool
             repeat {
                 worked = host.poll()
-                if card.run(lane: lane) { worked = true }
-                if deliverCompletions(lane: lane) { worked = true }
-            } while worked && !pumps[lane].mustSend
-        } while host.endPolling() || pumps[lane].mustSend
+                rounds += 1
+                if card.run(lane: lane) {
+                    worked = true
+                    rounds = 0
+                }
+                if deliverCompletions(lane: lane) {
+                    worked = true
+                    rounds = 0
+                }
+            } while worked && !pumps[lane].mustSend && rounds < Self.idleRoundMax
+            hasMore = host.endPolling()
+        } while hasMore && rounds < Self.idleRoundMax || pumps[lane].mustSend
+        // A driver that talks without end keeps the receiver busy, and nobody else.
+        if hasMore { host.wakeReceiver() }
         pumps[lane].isActive = false
+    }
+
+    /// The lane's thread must not wait for the driver: others depend on it.
+    func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.hasReceiver }
+
+    private func send(lane: Int) {
+        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [host] in host.send() }) {
+            thread.detach()
+        } else {
+            host.send()
+        }
     }
 
     func noteSubmissions(lane: Int) { pumps[lane].mustSend = true }

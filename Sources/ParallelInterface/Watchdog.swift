@@ -9,6 +9,7 @@ final class Watchdog: Sendable {
 
     init(controller: ParallelController) throws {
         let lane = try controller.makeLane()
+        controller.sendElsewhere(lane: lane)
         let period = UInt64(controller.options.watchdogMilliseconds)
         let thread = try OSThread(name: "watchdog") { [stopped, finished, unowned controller] in
             var calls = SlowCalls(limitMilliseconds: controller.options.slowCallMilliseconds)

@@ -27,6 +27,7 @@ package final class DataArena: Sendable {
         self.byteCount = pages * Self.pageByteCount
         let descriptor = nbdext_memfd("nbdext-arena", Int64(self.byteCount))
         guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make the data arena") }
+        _ = nbdext_seal(descriptor)
         let mapping = mmap(nil, self.byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
         let code = errno
         guard let mapping, mapping != MAP_FAILED else {

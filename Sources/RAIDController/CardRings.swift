@@ -22,6 +22,8 @@ final class CardRings: Sendable {
     /// Copies of the ring's entries, at the same places; made when the doorbell rings.
     private nonisolated(unsafe) let fetched: UnsafeMutablePointer<RAIDCommandDescriptor>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
+    /// Commands that were taken and not answered. Grows under `submissionLock`.
+    private let takenCount = Atomic<Int>(0)
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
 
@@ -43,27 +45,33 @@ final class CardRings: Sendable {
         case RAIDControllerRegister.completionHead: break
         case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
         case RAIDControllerRegister.control: disable()
-        default: submissionLock.withLock { registers[register] = value }
+        case RAIDControllerRegister.submissionBaseLow...RAIDControllerRegister.submissionCapacity,
+            RAIDControllerRegister.completionBaseLow...RAIDControllerRegister.completionCapacity:
+            submissionLock.withLock { registers[register] = value }
+        default: break
         }
     }
 
     /// The card has commands, and their memory, from the moment the doorbell rings. It copies them, since the driver may
-    /// write to its ring at any time. A tail that is further ahead than the ring is long is not believed.
+    /// write to its ring at any time. A tail that goes back, or is further ahead than the ring has room, is not believed.
     private func fetchSubmissions(until tail: UInt32) {
-        guard let submissions else { return }
-        var index = submissionTail.load(ordering: .relaxed)
-        guard tail &- submissionHead.load(ordering: .acquiring) <= submissionCapacity else { return }
-        while index != tail {
-            let offset = Int(index & (submissionCapacity - 1))
-            fetched[offset] = (submissions + offset * RAIDCommandDescriptor.stride)
-                .load(as: RAIDCommandDescriptor.self)
-            dart.pin(fetched[offset].dataAddress)
-            index &+= 1
+        submissionLock.withLock {
+            guard let submissions else { return }
+            var index = submissionTail.load(ordering: .relaxed)
+            let waiting = index &- submissionHead.load(ordering: .relaxed)
+            guard tail &- index <= submissionCapacity - waiting else { return }
+            while index != tail {
+                let offset = Int(index & (submissionCapacity - 1))
+                fetched[offset] = (submissions + offset * RAIDCommandDescriptor.stride)
+                    .loadUnaligned(as: RAIDCommandDescriptor.self)
+                dart.pin(fetched[offset].dataAddress)
+                index &+= 1
+            }
+            submissionTail.store(tail, ordering: .releasing)
         }
-        submissionTail.store(tail, ordering: .releasing)
     }
 
-    /// Lets go of the memory of commands that nobody will take.
+    /// Lets go of the memory of commands that nobody will take. Under `submissionLock`.
     private func forgetSubmissions() {
         let tail = submissionTail.load(ordering: .relaxed)
         var index = submissionHead.load(ordering: .relaxed)
@@ -79,24 +87,28 @@ final class CardRings: Sendable {
         submissionTail.load(ordering: .acquiring) != submissionHead.load(ordering: .relaxed)
     }
 
-    /// Takes up to `limit` commands, oldest first.
+    /// Takes up to `limit` commands, oldest first; no more than the card has room for. The rest waits until commands are
+    /// answered.
     func take(into commands: UnsafeMutablePointer<RAIDCommandDescriptor>, limit: Int) -> Int {
         submissionLock.withLock {
             let tail = submissionTail.load(ordering: .acquiring)
             var head = submissionHead.load(ordering: .relaxed)
             var taken = 0
+            let limit = min(limit, RAIDController.commandCapacity - takenCount.load(ordering: .acquiring))
             while head != tail && taken < limit {
                 commands[taken] = fetched[Int(head & (submissionCapacity - 1))]
                 head &+= 1
                 taken += 1
             }
             submissionHead.store(head, ordering: .releasing)
+            takenCount.add(taken, ordering: .relaxed)
             return taken
         }
     }
 
-    /// Writes completions and publishes them with one store.
+    /// Writes completions and publishes them with one store. Their entries in the command table are free again.
     func post(_ batch: UnsafeBufferPointer<RAIDCompletionDescriptor>) {
+        takenCount.subtract(batch.count, ordering: .releasing)
         completionLock.withLock {
             guard let completions else { return }
             for completion in batch {
@@ -119,11 +131,16 @@ final class CardRings: Sendable {
             completionLock.unlock()
             submissionLock.unlock()
         }
-        submissionCapacity = registers[RAIDControllerRegister.submissionCapacity] ?? 0
-        completionCapacity = registers[RAIDControllerRegister.completionCapacity] ?? 0
+        forgetSubmissions()
+        submissions = nil
+        completions = nil
+        let submissionCapacity = registers[RAIDControllerRegister.submissionCapacity] ?? 0
+        let completionCapacity = registers[RAIDControllerRegister.completionCapacity] ?? 0
         guard submissionCapacity.nonzeroBitCount == 1, completionCapacity.nonzeroBitCount == 1,
             submissionCapacity <= Self.capacityMax, completionCapacity <= Self.capacityMax
         else { return }
+        self.submissionCapacity = submissionCapacity
+        self.completionCapacity = completionCapacity
         submissions = dart.translate(
             address(RAIDControllerRegister.submissionBaseLow),
             byteCount: Int(submissionCapacity) * RAIDCommandDescriptor.stride, deviceWrites: false)

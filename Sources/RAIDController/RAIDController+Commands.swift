@@ -37,7 +37,7 @@ extension RAIDController {
         command.pointee.dataAddress = descriptor.pointee.dataAddress
         guard let target else { return finishUnreachable(number, lane) }
 
-        let byteCount = descriptor.pointee.direction == 0 ? 0 : Int(descriptor.pointee.dataByteCount)
+        let byteCount = descriptor.pointee.direction == 0 ? 0 : Int(clamping: descriptor.pointee.dataByteCount)
         if byteCount > 0 {
             guard
                 let memory = dart.translate(

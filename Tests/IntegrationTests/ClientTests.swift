@@ -5,19 +5,22 @@ import Testing
 struct Setup: CustomTestStringConvertible, Sendable {
     var level: Int
     var mode: String
-    var testDescription: String { "RAID \(level), \(mode)" }
+    var isProcess = false
+    var testDescription: String { "RAID \(level), \(mode)\(isProcess ? ", driver in a process" : "")" }
     var members: Int { level == 5 ? 4 : 2 }
 
-    static let all = ["bundled", "legacy", "kext"].flatMap { mode in
-        [0, 5].map { Setup(level: $0, mode: mode) }
-    }
+    static let all =
+        ["bundled", "legacy", "kext"].flatMap { mode in
+            [0, 5].map { Setup(level: $0, mode: mode) }
+        } + ["bundled", "legacy"].map { Setup(level: 5, mode: $0, isProcess: true) }
 }
 
 @Suite("Real clients", .serialized)
 struct ClientTests {
     private func serve(_ setup: Setup, _ options: [String] = []) throws -> ServedArray {
         let array = try ServedArray(
-            level: setup.level, members: setup.members, options: ["--mode", setup.mode] + options)
+            level: setup.level, members: setup.members,
+            options: ["--mode", setup.mode] + (setup.isProcess ? ["--driver-host", "process"] : []) + options)
         try array.start()
         return array
     }

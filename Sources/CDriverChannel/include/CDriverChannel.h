@@ -51,25 +51,29 @@ void nbdext_ring_wait_taken(struct nbdext_ring *ring, uint32_t position);
 int nbdext_ring_is_taken(const struct nbdext_ring *ring, uint32_t position);
 /// Empties the ring, whose producer or consumer is gone; `forgets_consumer` when it is the consumer.
 void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer);
-/// Copies the oldest message out. Returns 0 when there is none.
+/// Copies the oldest message out. Returns 0 when there is none, and -1, with the ring empty again, when the indices make
+/// no sense: the other side wrote to what is not its own.
 int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message);
 /// Whether there is a message.
 int nbdext_ring_has_messages(const struct nbdext_ring *ring);
 /// How many messages wait.
 uint32_t nbdext_ring_count(const struct nbdext_ring *ring);
 
-/// The consumer begins to look at the ring: it will not be woken meanwhile.
-void nbdext_ring_wake(struct nbdext_ring *ring);
-/// The consumer stops looking. Returns whether messages came in the last moment, so that it has to look again.
-int nbdext_ring_rest(struct nbdext_ring *ring);
-/// Sleeps until a message comes or the time is up. Between `rest` and `wake`.
-void nbdext_ring_sleep(struct nbdext_ring *ring, int milliseconds);
+/// Sets both indices: for tests, which do what a hostile process could.
+void nbdext_ring_set_indices(struct nbdext_ring *ring, uint32_t head, uint32_t tail);
+
+/// Says whether the consumer looks at the ring: while it does, it is not woken. One that stops looking has to see whether
+/// messages came in the last moment before it sleeps.
+void nbdext_ring_set_awake(struct nbdext_ring *ring, int is_awake);
+/// What the consumer's bell shows: to be read before the last look, for `sleep`.
+uint32_t nbdext_ring_bell(const struct nbdext_ring *ring);
+/// Sleeps until a message comes, the bell has rung since it showed `bell`, or the time is up. Only when not awake.
+void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t bell, int milliseconds);
 /// Looks at the ring for some turns before the consumer rests. Returns whether there is a message.
 int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns);
 /// How many turns the producer advises its consumer to linger.
 uint32_t nbdext_ring_advice(const struct nbdext_ring *ring);
 void nbdext_ring_advise(struct nbdext_ring *ring, uint32_t turns);
-
 /// Wakes the consumer although there is no message.
 void nbdext_ring_ring(struct nbdext_ring *ring);
 

@@ -6,6 +6,7 @@
 #ifndef NBDEXT_CLINUX_H
 #define NBDEXT_CLINUX_H
 
+#include <spawn.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stddef.h>
@@ -15,6 +16,12 @@
 
 /// Makes an anonymous memory file of `size` bytes that can be shared with another process: memfd_create(2).
 int nbdext_memfd(const char *name, int64_t size);
+
+/// Ends the adding of seals to a memory file: a process that is given it cannot keep others from writing to it.
+int nbdext_seal(int fd);
+
+/// Lets a program that is to be started have no descriptors from this one on.
+int nbdext_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 
 /// Frees the blocks of a byte range; it reads as zeros afterwards. fallocate(2), PUNCH_HOLE | KEEP_SIZE.
 int nbdext_punch_hole(int fd, int64_t offset, int64_t length);

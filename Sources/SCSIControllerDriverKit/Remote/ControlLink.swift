@@ -56,7 +56,7 @@ package struct ControlMessage: Sendable {
 /// Questions and answers between two processes: the calls of the control plane.
 ///
 /// Each side may ask at any time, also while it answers. A question is answered on a thread of its own, so an answer may
-/// take as long as it likes.
+/// take as long as it likes. A side that asks without end, or does not read its answers, ends the link.
 ///
 /// Threads: any.
 package final class ControlLink: @unchecked Sendable {
@@ -77,29 +77,40 @@ package final class ControlLink: @unchecked Sendable {
     }
 
     private static let packetByteCountMax = 1 << 16
+    /// Questions of the other side that are being answered, at most.
+    package static let answerCountMax = 256
+    private static let sendSeconds = 5
     private let socket: Int32
+    private let takesDescriptors: Bool
     private let lock = Lock()
     private var questions: [UInt64: Question] = [:]
     private var lastID: UInt64 = 0
     private var isClosed = false
+    private var answering = 0
     private let answerer: @Sendable (ControlCall, ControlMessage) -> ControlMessage
     private let closed: @Sendable () -> Void
 
     /// - Parameters:
     ///   - socket: one end of a SOCK_SEQPACKET pair; the link owns it.
+    ///   - takesDescriptors: whether the other side may send open files; if not, they are closed at once.
     ///   - answerer: answers the other side's questions, each on a thread of its own.
     ///   - closed: called once, on the link's thread, when the other side is gone.
     package init(
-        socket: Int32, answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
+        socket: Int32, takesDescriptors: Bool,
+        answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
         closed: @escaping @Sendable () -> Void
     ) {
         self.socket = socket
+        self.takesDescriptors = takesDescriptors
         self.answerer = answerer
         self.closed = closed
     }
 
     /// Begins to listen.
     package func start() throws {
+        // Packets are sent under the lock, so nobody may wait for ever for the other side to read.
+        var limit = timeval(tv_sec: Self.sendSeconds, tv_usec: 0)
+        setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let thread = try OSThread(name: "control") { [self] in receive() }
         thread.detach()
     }
@@ -162,13 +173,23 @@ package final class ControlLink: @unchecked Sendable {
         while true {
             var descriptor: Int32 = -1
             let count = nbdext_receive_packet(socket, &bytes, bytes.count, &descriptor)
-            guard count >= MemoryLayout<Header>.size else { break }
+            if descriptor >= 0 && !takesDescriptors {
+                Glibc.close(descriptor)
+                descriptor = -1
+            }
+            guard count >= MemoryLayout<Header>.size else {
+                if descriptor >= 0 { Glibc.close(descriptor) }
+                break
+            }
             let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: Header.self) }
             var message = ControlMessage(
                 (0..<min(Int(header.numberCount), 6)).map { header.numbers[$0] },
                 payload: Array(bytes[MemoryLayout<Header>.size..<count]), status: header.status)
             message.descriptor = descriptor
-            guard let call = ControlCall(rawValue: header.call) else { continue }
+            guard let call = ControlCall(rawValue: header.call) else {
+                if descriptor >= 0 { Glibc.close(descriptor) }
+                continue
+            }
             if header.isAnswer != 0 {
                 answered(header.id, message)
             } else if !answer(call, message, id: header.id) {
@@ -183,20 +204,28 @@ package final class ControlLink: @unchecked Sendable {
 
     private func answered(_ id: UInt64, _ message: ControlMessage) {
         let question = lock.withLock {
-            let question = questions[id]
+            // The first answer counts; one that comes too late is nobody's.
+            let question = questions.removeValue(forKey: id)
             question?.answer = message
             return question
         }
         question?.event.set()
+        if question == nil && message.descriptor >= 0 { Glibc.close(message.descriptor) }
     }
 
     private func answer(_ call: ControlCall, _ message: ControlMessage, id: UInt64) -> Bool {
+        let isTooMuch = lock.withLock { () -> Bool in
+            answering += 1
+            return answering > Self.answerCountMax
+        }
+        if isTooMuch { return false }
         do {
             let thread = try OSThread(name: "answer") { [self] in
                 let answer = answerer(call, message)
-                _ = send(call, answer, id: id, isAnswer: true)
+                if !send(call, answer, id: id, isAnswer: true) { close() }
                 // A file in an answer was made for it.
                 if answer.descriptor >= 0 { Glibc.close(answer.descriptor) }
+                lock.withLock { answering -= 1 }
             }
             thread.detach()
             return true

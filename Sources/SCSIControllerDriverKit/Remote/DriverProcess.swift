@@ -52,6 +52,10 @@ final class DriverProcess: @unchecked Sendable {
                 nil, arenaByteCount, PROT_READ | PROT_WRITE, MAP_SHARED, DriverProcessDescriptor.arena, 0),
             arena != MAP_FAILED
         else { return nil }
+        // A program that the driver starts, its crash reporter among them, must not keep the link open.
+        for descriptor in [
+            DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
+        ] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         let box = LinkBox()
         let context = DriverContext(
             log: DiagnosisLog { diagnosis in
@@ -74,7 +78,8 @@ final class DriverProcess: @unchecked Sendable {
         driver.kernel = kernel
         _ = driver.SetDispatchQueue("Default", defaultQueue)
         let link = ControlLink(
-            socket: DriverProcessDescriptor.control, answerer: { [unowned self] in answer($0, $1) },
+            socket: DriverProcessDescriptor.control, takesDescriptors: true,
+            answerer: { [unowned self] in answer($0, $1) },
             // The server is gone, however it ended; a driver without a kernel has nothing to do.
             closed: { _exit(0) })
         kernel.attach(link)
@@ -112,13 +117,15 @@ final class DriverProcess: @unchecked Sendable {
 
     private func loop() -> Never {
         var message = nbdext_message()
-        nbdext_ring_wake(ring)
+        nbdext_ring_set_awake(ring, 1)
         while true {
             repeat {
-                while nbdext_ring_take(ring, &message) != 0 { take(&message) }
+                while nbdext_ring_take(ring, &message) > 0 { take(&message) }
             } while nbdext_ring_linger(ring, min(nbdext_ring_advice(ring), 10_000)) != 0
-            if nbdext_ring_rest(ring) == 0 { nbdext_ring_sleep(ring, 1000) }
-            nbdext_ring_wake(ring)
+            let bell = nbdext_ring_bell(ring)
+            nbdext_ring_set_awake(ring, 0)
+            nbdext_ring_sleep(ring, bell, 1000)
+            nbdext_ring_set_awake(ring, 1)
         }
     }
 

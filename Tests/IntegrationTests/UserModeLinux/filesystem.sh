@@ -1,6 +1,6 @@
 #!/bin/bash
 # A real kernel's NBD client and file system on a RAID 5 array: a tree is copied in, and is the same after a restart of
-# the server and after the loss of a member.
+# the server and after the loss of a member, which is served by a driver in a process of its own.
 . "$(dirname "$0")/common.sh"
 
 step insmod "$(find /usr/lib/uml/modules -name nbd.ko | head -n 1)"
@@ -28,7 +28,7 @@ step nbd-client -d /dev/nbd0
 step stop
 
 step rm array/member-1.img
-step start array
+step start array --driver-host process
 step attach
 step mount /dev/nbd0 mount
 step diff -r --no-dereference "$tree" mount/tree

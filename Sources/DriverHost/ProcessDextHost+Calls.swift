@@ -1,0 +1,61 @@
+import Platform
+import SCSIControllerDriverKit
+
+/// Calls of the control plane, to the driver.
+extension ProcessDextHost {
+    package func initializeTarget(_ targetID: UInt64) -> kern_return_t {
+        instance?.link.ask(.initializeTarget, ControlMessage([targetID]))?.status ?? kIOReturnAborted
+    }
+
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
+        let limit = 1000
+        let answer: ControlMessage? =
+            switch function {
+            case .abortTask(let target, let unit, let tag):
+                instance?.link.ask(.abortTask, ControlMessage([target, unit, tag]), limitMilliseconds: limit)
+            case .logicalUnitReset(let target, let unit):
+                instance?.link.ask(.logicalUnitReset, ControlMessage([target, unit]), limitMilliseconds: limit)
+            case .targetReset(let target):
+                instance?.link.ask(.targetReset, ControlMessage([target]), limitMilliseconds: limit)
+            }
+        guard let answer else { return .unreachable }
+        let isDone =
+            answer.status == kIOReturnSuccess && answer[0] == UInt64(kSCSIServiceResponse_FUNCTION_COMPLETE)
+        return isDone ? .done : .refused
+    }
+
+    package func endUnreachable() {
+        guard let instance else { return }
+        instance.child.kill()
+        // A process that the driver has started may hold its end open.
+        instance.link.close()
+    }
+
+    func ask(
+        _ call: ControlCall, _ name: String, _ message: ControlMessage = ControlMessage()
+    ) throws(DriverStartError) -> ControlMessage {
+        let answer = try answer(call, name, message)
+        guard answer.status == kIOReturnSuccess else {
+            let inner = String(decoding: answer.payload, as: UTF8.self)
+            throw DriverStartError(call: inner.isEmpty ? name : inner, reason: "returned \(Self.text(answer.status))")
+        }
+        return answer
+    }
+
+    func answer(
+        _ call: ControlCall, _ name: String, _ message: ControlMessage
+    ) throws(DriverStartError) -> ControlMessage {
+        guard let instance, let answer = instance.link.ask(call, message, limitMilliseconds: callMilliseconds) else {
+            throw DriverStartError(
+                call: name,
+                reason: instance?.isAlive == true
+                    ? "has not returned for \(callMilliseconds / 1000) s"
+                    : "was not answered: the driver's process is gone")
+        }
+        return answer
+    }
+
+    static func text(_ status: kern_return_t) -> String {
+        "0x\(String(UInt32(bitPattern: status), radix: 16))"
+    }
+}

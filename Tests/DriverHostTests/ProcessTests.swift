@@ -1,0 +1,97 @@
+import Diagnostics
+import DriverHost
+import Foundation
+import Platform
+import Testing
+
+/// One at a time: the tests look at the processes that they have started.
+@Suite(.serialized)
+struct DriverProcesses {}
+
+extension DriverProcesses {
+    @Suite("A driver in a process of its own", .serialized, .timeLimit(.minutes(1)))
+    struct ProcessTests {}
+}
+
+extension DriverProcesses.ProcessTests {
+    @Test(
+        "gets its files and its variables, and nothing else of the server's", arguments: [DriverMode.bundled, .legacy])
+    func inheritance(mode: DriverMode) throws {
+        let machine = try TestMachine(isOnce: false, mode: mode)
+        #expect(machine.work() == 0)
+        let process = try #require(TestMachine.children().first?.process)
+        let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").compactMap { Int($0) }
+        #expect(Set(files).isSubset(of: Set(0...5)), "\(files.map { linkTarget("/proc/\(process)/fd/\($0)") })")
+        let variables = try Data(contentsOf: URL(fileURLWithPath: "/proc/\(process)/environ")).split(separator: 0)
+            .map { String(decoding: $0.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self) }
+        #expect(
+            Set(variables).isSubset(of: ["NBDEXT_DRIVER_ARENA", "PATH", "LD_LIBRARY_PATH", "SWIFT_BACKTRACE"]),
+            "\(variables)")
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+        #expect(machine.log.diagnoses.isEmpty, "\(machine.log.diagnoses)")
+    }
+
+    @Test("leaves no file behind when it is started again")
+    func nothingIsLeft() throws {
+        let machine = try TestMachine()
+        #expect(machine.work() == 0)
+        let files = ["nbdext-driver", "nbdext-channel"].map { openFileCount(named: $0) }
+        for _ in 0..<10 {
+            let old = try #require(TestMachine.children().first?.process)
+            kill(old, SIGKILL)
+            #expect(machine.work(rounds: 2) == 0)
+            #expect(eventually { TestMachine.children().first.map { $0.process != old } == true })
+        }
+        #expect(machine.work() == 0)
+        #expect(eventually { ["nbdext-driver", "nbdext-channel"].map { openFileCount(named: $0) } == files })
+        #expect(TestMachine.children().count == 1)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("that stands still is ended and started again", arguments: [DriverMode.bundled, .legacy])
+    func standsStill(mode: DriverMode) throws {
+        let machine = try TestMachine(mode: mode)
+        for _ in 0..<2 {
+            let process = try #require(TestMachine.children().first?.process)
+            kill(process, SIGSTOP)
+            #expect(machine.work() == 0)
+            #expect(TestMachine.children().map(\.process) != [process])
+        }
+        #expect(machine.log.count(of: .driverCrash) == 2)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("may die while the server stops, or just before", arguments: 0..<12)
+    func deathAndStop(turn: Int) throws {
+        let machine = try TestMachine(mode: turn % 2 == 0 ? .bundled : .legacy)
+        let process = try #require(TestMachine.children().first?.process)
+        // From the moment of death over the pause and the new start to the time when all is well again.
+        kill(process, SIGKILL)
+        usleep(UInt32(turn) * 8000)
+        machine.machine.controller.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("that dies as soon as it runs is started again each time")
+    func deathsInARow() throws {
+        let machine = try TestMachine()
+        var deaths = 0
+        var last: pid_t = 0
+        #expect(
+            eventually(milliseconds: 20_000) {
+                if let process = TestMachine.children().first?.process, process != last {
+                    last = process
+                    usleep(UInt32.random(in: 0...20_000))
+                    kill(process, SIGKILL)
+                    deaths += 1
+                }
+                return deaths == 4
+            })
+        #expect(machine.work() == 0)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+}

@@ -1,0 +1,36 @@
+import SCSIControllerDriverKit
+import Testing
+
+@Suite("Dictionaries across the driver boundary")
+struct PropertyCoderTests {
+    private static let sample: OSDictionary = [
+        "number": .number(.max), "yes": true, "no": false, "text": "Grüße", "empty": "",
+        "inner": .dictionary(["a": 1, "deeper": .dictionary(["b": "c", "none": .dictionary([:])])]),
+    ]
+
+    @Test("come back as they went")
+    func roundTrip() {
+        #expect(PropertyCoder.decode(PropertyCoder.encode(Self.sample)) == Self.sample)
+        #expect(PropertyCoder.decode(PropertyCoder.encode([:])) == [:])
+    }
+
+    @Test("that were cut, or have something behind them, are none")
+    func cut() {
+        let bytes = PropertyCoder.encode(Self.sample)
+        for count in 0..<bytes.count { #expect(PropertyCoder.decode(Array(bytes[..<count])) == nil) }
+        #expect(PropertyCoder.decode(bytes + [0]) == nil)
+    }
+
+    @Test("random and changed bytes are read without harm")
+    func random() {
+        let bytes = PropertyCoder.encode(Self.sample)
+        for _ in 0..<5000 {
+            var changed = bytes
+            for _ in 0..<3 { changed[.random(in: changed.indices)] = .random(in: 0...255) }
+            _ = PropertyCoder.decode(changed)
+            _ = PropertyCoder.decode((0..<Int.random(in: 0..<64)).map { _ in .random(in: 0...255) })
+        }
+        let deep = (0..<1000).flatMap { _ in [UInt8(ascii: "d"), 1, 0, 0, 0, 0, 0, 0, 0] }
+        #expect(PropertyCoder.decode(deep) == nil)
+    }
+}

@@ -1,0 +1,111 @@
+import ArrayStore
+import BlockStorage
+import Diagnostics
+import DriverHost
+import EmulatedMachine
+import Foundation
+import HBAProfiles
+import Members
+import Platform
+import RAID
+import SCSIControllerDriverKit
+
+/// A machine over a small array, whose driver is a program of the tests in a process of its own.
+final class TestMachine {
+    let directory: String
+    let marker: String
+    let log = DiagnosisLog { _ in }
+    private(set) var machine: Machine!
+    private var memory: UnsafeMutableRawBufferPointer!
+
+    /// - Parameters:
+    ///   - habit: what the driver does wrong; see `MisbehavingDriver`.
+    ///   - isOnce: only the first process does.
+    init(
+        habit: String = "", isOnce: Bool = true, mode: DriverMode = .bundled,
+        change: (inout MachineConfiguration) -> Void = { _ in }
+    ) throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString)").path
+        marker = directory + ".marker"
+        let plan = ArrayStore.Plan(
+            level: .raid5, memberCount: 3, byteCount: 32 << 20, chunkByteCount: 64 << 10, name: "test")
+        _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
+        var configuration = MachineConfiguration(
+            directories: [directory], mode: mode, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
+            engine: MemberEngineKind.detect(), log: log)
+        configuration.driverExecutable = Self.driver
+        configuration.driverProperties = ["Habit": .string(habit)]
+        if isOnce { configuration.driverProperties["Marker"] = .string(marker) }
+        configuration.kernelOptions.taskTimeoutMilliseconds = 500
+        configuration.kernelOptions.recoveryGraceMilliseconds = 100
+        configuration.kernelOptions.watchdogMilliseconds = 50
+        change(&configuration)
+        machine = try Machine(configuration)
+        memory = machine.devices[0].arena.allocate(byteCount: 1 << 20)!
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: directory)
+        try? FileManager.default.removeItem(atPath: marker)
+    }
+
+    /// The program, built beside the tests.
+    static var driver: String {
+        let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+        var directory = tests.deletingLastPathComponent()
+        // An XCTest bundle may be a directory.
+        while directory.path != "/",
+            !FileManager.default.fileExists(atPath: directory.appendingPathComponent("nbdext-test-driver").path)
+        {
+            directory = directory.deletingLastPathComponent()
+        }
+        return directory.appendingPathComponent("nbdext-test-driver").path
+    }
+
+    /// Writes a pattern of its own to each of some places, and reads all of them back.
+    /// - Returns: how many requests failed or brought something else.
+    func work(rounds: Int = 4) -> Int {
+        let device = machine.devices[0]
+        let pieces = 16
+        let byteCount = 32 << 10
+        var failed = 0
+        for round in 0..<rounds {
+            func requests(_ operation: BlockRequest.Operation) -> [BlockRequest] {
+                (0..<pieces).map {
+                    BlockRequest(
+                        operation: operation, tag: 0, byteOffset: UInt64((round * pieces + $0) * byteCount),
+                        byteCount: UInt32(byteCount), buffer: memory.baseAddress! + $0 * byteCount)
+                }
+            }
+            func pattern(_ piece: Int) -> UInt8 { UInt8(truncatingIfNeeded: round * 31 + piece + 1) }
+            for piece in 0..<pieces {
+                memset(memory.baseAddress! + piece * byteCount, Int32(pattern(piece)), byteCount)
+            }
+            failed += BlockingClient.execute(requests(.write), on: device).count { $0 != .none }
+            memset(memory.baseAddress!, 0, memory.count)
+            failed += BlockingClient.execute(requests(.read), on: device).count { $0 != .none }
+            for piece in 0..<pieces
+            where !memory[piece * byteCount..<(piece + 1) * byteCount].allSatisfy({ $0 == pattern(piece) }) {
+                failed += 1
+            }
+        }
+        return failed
+    }
+
+    func stop() throws {
+        machine.devices[0].arena.free(memory)
+        try machine.stop()
+    }
+
+    /// The processes that this one has started and not waited for, by their state: "R", "S", "T", "Z".
+    static func children() -> [(process: pid_t, state: String)] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.compactMap { pid_t($0) }.compactMap { process in
+            guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+                text.contains("(nbdext-test-dri"), let end = text.lastIndex(of: ")")
+            else { return nil }
+            let fields = text[text.index(after: end)...].split(separator: " ")
+            return pid_t(String(fields[1])) == getpid() ? (process, String(fields[0])) : nil
+        }
+    }
+}

@@ -1,0 +1,102 @@
+import Foundation
+import Testing
+
+/// Kills the driver of a server again and again, at random moments.
+@Suite("The driver's process is killed", .serialized)
+struct DriverDeathTests {
+    private static let killCount = 26
+
+    @Test(
+        "and no request fails, nothing is lost, and nothing is left behind",
+        .enabled(if: Shell.has("fio"), "fio is not installed"), arguments: ["bundled", "legacy"])
+    func killed(mode: String) throws {
+        let seed =
+            ProcessInfo.processInfo.environment["NBDEXT_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
+        print("NBDEXT_SEED=\(seed)")
+        let array = try ServedArray(
+            level: 5, members: 4, options: ["--mode", mode, "--driver-host", "process"], keepsErrors: true)
+        try array.start()
+        try fio(array)
+        let files = try count("fd", array)
+        let threads = try count("task", array)
+        let killer = Killer(server: array.identifier, count: Self.killCount, seed: seed)
+        let killing = Thread { killer.run() }
+        killing.start()
+        while !killer.isDone { try fio(array) }
+        try fio(array)
+        #expect(killer.killed == Self.killCount, "seed \(seed)")
+        // The last threads of the last client may be on their way out.
+        for _ in 0..<100 where try count("fd", array) > files || count("task", array) > threads { usleep(20_000) }
+        #expect(try count("fd", array) <= files)
+        #expect(try count("task", array) <= threads)
+        #expect(Killer.children(of: array.identifier).count == 1)
+        let server = array.identifier
+        #expect(array.stop() == 0)
+        #expect(Killer.children(of: server).isEmpty)
+        let status = try Shell.run(nbdext, ["status", array.arrayPath, "--json"])
+        #expect(status.output.contains("\"state\": \"clean\""), "\(status.output)")
+    }
+
+    private func fio(_ array: ServedArray) throws {
+        do {
+            try array.fioVerify(["--rw=randwrite", "--bsrange=4k-64k", "--size=16m", "--iodepth=16"])
+        } catch let error as ServedArray.Failure {
+            Issue.record("\(error.text.suffix(2000)) \(array.errors.suffix(2000))")
+            throw error
+        }
+    }
+
+    private func count(_ what: String, _ array: ServedArray) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(array.identifier)/\(what)").count
+    }
+}
+
+/// Kills the children of a server.
+private final class Killer: @unchecked Sendable {
+    // SAFETY: the counts under `lock`; the generator belongs to the thread that runs it.
+    private let server: Int32
+    private let count: Int
+    private var state: UInt64
+    private let lock = NSLock()
+    private var killedSoFar = 0
+    private var isOver = false
+
+    init(server: Int32, count: Int, seed: UInt64) {
+        self.server = server
+        self.count = count
+        state = seed
+    }
+
+    var isDone: Bool { lock.withLock { isOver } }
+    var killed: Int { lock.withLock { killedSoFar } }
+
+    func run() {
+        var last: Int32 = 0
+        let end = Date().addingTimeInterval(40)
+        while killed < count, Date() < end {
+            guard let child = Self.children(of: server).first, child != last else {
+                usleep(2000)
+                continue
+            }
+            // Now and then before the new process has said a word.
+            usleep(random(below: 8) == 0 ? random(below: 10_000) : 30_000 + random(below: 120_000))
+            guard kill(child, SIGKILL) == 0 else { continue }
+            last = child
+            lock.withLock { killedSoFar += 1 }
+        }
+        lock.withLock { isOver = true }
+    }
+
+    private func random(below limit: UInt32) -> UInt32 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return UInt32(truncatingIfNeeded: state >> 33) % limit
+    }
+
+    static func children(of process: Int32) -> [Int32] {
+        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task")) ?? []
+        return tasks.flatMap { task in
+            let text = try? String(contentsOfFile: "/proc/\(process)/task/\(task)/children", encoding: .utf8)
+            return (text ?? "").split(separator: " ").compactMap { Int32($0) }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import CDriverChannel
+import Glibc
+import RAIDControllerInterface
+import RAIDDriver
+import SCSIControllerDriverKit
+
+/// The reference driver with one bad habit, which its personality names: "Habit". With "Marker", the path of a file, only
+/// the first process that finds no such file has it.
+final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
+    // SAFETY: set in Start; the habit's own thread uses only what does not change.
+    private var habit = ""
+    private var calls = 0
+    private var marker: Int32 = -1
+
+    override func Start(_ provider: IOService) -> kern_return_t {
+        let status = super.Start(provider)
+        var properties: OSDictionary?
+        _ = CopyProperties(&properties)
+        guard case .string(let habit)? = properties?["Habit"] else { return status }
+        if case .string(let marker)? = properties?["Marker"] {
+            let file = open(marker, O_CREAT | O_EXCL | O_WRONLY, 0o600)
+            guard file >= 0 else { return status }
+            self.marker = file
+        }
+        self.habit = habit
+        return status
+    }
+
+    override func UserInitializeController() -> kern_return_t {
+        if habit == "hang" { while true { sleep(1000) } }
+        return super.UserInitializeController()
+    }
+
+    override func UserStartController() -> kern_return_t {
+        if habit == "exit" { exit(3) }
+        return super.UserStartController()
+    }
+
+    override func UserProcessBundledParallelTasks(
+        _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
+    ) {
+        super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
+        calls += 1
+        if calls == 20 { begin() }
+    }
+
+    private func begin() {
+        switch habit {
+        case "trap": fatalError("a habit")
+        case "garbage": repeatedly { $0.writeGarbage() }
+        case "registers": repeatedly { $0.writeRegisters() }
+        case "slots": repeatedly { $0.completeForeignSlots() }
+        case "files": repeatedly { $0.sendFiles() }
+        case "commands": repeatedly { $0.sendCommands() }
+        default: break
+        }
+    }
+
+    private func repeatedly(_ body: @escaping @Sendable (MisbehavingDriver) -> Void) {
+        IODispatchQueue.make("Habit").DispatchAsync { [self] in
+            while true { body(self) }
+        }
+    }
+
+    // MARK: Habits
+
+    /// Into everything that can be written: both rings of the channel with their indices, and response slots.
+    private func writeGarbage() {
+        let byteCount = nbdext_channel_size()
+        guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
+        else { return }
+        for _ in 0..<20_000 {
+            let offset = Int.random(in: 0..<byteCount / 4) * 4
+            channel.storeBytes(of: .random(in: 0...255), toByteOffset: offset, as: UInt32.self)
+            (UnsafeMutableRawPointer(responses!) + Int.random(in: 0..<4096) / 4 * 4).storeBytes(
+                of: .random(in: 0 ... .max), as: UInt32.self)
+        }
+        let ring = nbdext_channel_to_kernel(channel)
+        nbdext_ring_set_indices(ring, .random(in: 0 ... .max), .random(in: 0 ... .max))
+        munmap(channel, byteCount)
+    }
+
+    private func writeRegisters() {
+        // Not the test of the interrupt line, which would be answered with as many interrupts.
+        let registers = (0..<12).map { UInt64($0 * 4) } + [0x34, 0x1000, 0xFFFF_FFFC, .max]
+        let values: [UInt32] = [0, 1, 3, 1 << 10, 1 << 31, .max, .random(in: 0 ... .max)]
+        provider.MemoryWrite32(0, registers.randomElement()!, values.randomElement()!)
+    }
+
+    private func completeForeignSlots() {
+        var indices = (0..<32).map { _ in UInt16.random(in: 0 ... .max) >> UInt16.random(in: 0...12) }
+        BundledParallelTaskCompletion(bundledAction!, &indices, 32)
+    }
+
+    /// Packets that no library sends, with open files that the server never asked for.
+    private func sendFiles() {
+        var packet = (0..<Int.random(in: 72...200)).map { _ in UInt8.random(in: 0...255) }
+        // A call that does not exist, a question that nobody put, or an answer to one.
+        packet[0] = .random(in: 0...40)
+        for index in 1..<8 { packet[index] = index == 4 ? .random(in: 0...1) : 0 }
+        if packet[4] == 0 { packet[0] = 200 }
+        _ = nbdext_send_packet(3, &packet, packet.count, marker)
+    }
+
+    /// Commands that ask for what there is not: 2^63 bytes, other tasks' memory, more than the card can hold.
+    private func sendCommands() {
+        var descriptor: IOBufferMemoryDescriptor?
+        var map: IOMemoryMap?
+        var command: IODMACommand?
+        var segment = IOAddressSegment(address: 0, length: 0)
+        guard
+            IOBufferMemoryDescriptor.Create(0, 1 << 17, 4096, &descriptor) == kIOReturnSuccess,
+            descriptor!.CreateMapping(0, 0, 0, 0, 0, &map) == kIOReturnSuccess,
+            IODMACommand.Create(provider, 0, &command) == kIOReturnSuccess,
+            command!.PrepareForDMA(0, descriptor!, &segment) == kIOReturnSuccess
+        else { return }
+        let base = UnsafeMutableRawPointer(bitPattern: UInt(map!.GetAddress()))!
+        let ring = base.assumingMemoryBound(to: RAIDCommandDescriptor.self)
+        for index in 0..<1024 {
+            var descriptor = RAIDCommandDescriptor()
+            descriptor.targetID = .random(in: 0...2)
+            descriptor.cdbSize = [0, 6, 10, 16, 255].randomElement()!
+            // TEST UNIT READY, INQUIRY, READ(10), MODE SENSE(10), SYNCHRONIZE CACHE(10), VERIFY(10): nothing that writes.
+            descriptor.cdb[0] = [0x00, 0x12, 0x28, 0x5A, 0x35, 0x2F].randomElement()!
+            for byte in 5..<16 { descriptor.cdb[byte] = .random(in: 0...255) }
+            descriptor.dataAddress = [0, segment.address + 65536, segment.address &- 1, .max].randomElement()!
+            descriptor.dataByteCount = [0, 512, 65536, 1 << 40, 1 << 63, .max].randomElement()!
+            descriptor.direction = .random(in: 0...3)
+            (UnsafeMutableRawPointer(ring) + index * RAIDCommandDescriptor.stride)
+                .storeBytes(of: descriptor, as: RAIDCommandDescriptor.self)
+        }
+        func write(_ register: Int, _ value: UInt32) { provider.MemoryWrite32(0, UInt64(register), value) }
+        write(RAIDControllerRegister.submissionBaseLow, UInt32(truncatingIfNeeded: segment.address))
+        write(RAIDControllerRegister.submissionBaseHigh, UInt32(truncatingIfNeeded: segment.address >> 32))
+        write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+        // Forwards, and back.
+        for tail: UInt32 in [1000, 1024, 500, 1024, 2048] { write(RAIDControllerRegister.submissionTail, tail) }
+        for tail in stride(from: UInt32(2048), to: 60_000, by: 100) {
+            write(RAIDControllerRegister.submissionTail, tail)
+        }
+        write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+        _ = command!.CompleteDMA(0)
+    }
+}
+
+extension IODispatchQueue {
+    /// A queue that exists.
+    fileprivate static func make(_ name: String) -> IODispatchQueue {
+        var queue: IODispatchQueue?
+        _ = IODispatchQueue.Create(name, 0, 0, &queue)
+        return queue!
+    }
+}

@@ -1,0 +1,3 @@
+import SCSIControllerDriverKit
+
+DriverKitMain(MisbehavingDriver.self)
