@@ -97,10 +97,16 @@ let package = Package(
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
             ]),
+        layer(
+            "DriverCheck",
+            [
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost", "ArrayStore",
+                "Members", "Diagnostics", "Platform",
+            ]),
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
+                "DriverCheck", "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
                 "ParallelInterface", "DriverHost", "ArrayStore", "Members", "Diagnostics", "Platform", "CLinux",
                 argumentParser,
             ],
@@ -108,6 +114,11 @@ let package = Package(
 
         .executableTarget(
             name: "nbdext-raid-driver", dependencies: ["RAIDDriver", "SCSIControllerDriverKit"],
+            swiftSettings: strict),
+
+        // The scenarios' drivers as a program, for tests of what is checked from outside.
+        .executableTarget(
+            name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
             swiftSettings: strict),
 
         tests("Platform"),

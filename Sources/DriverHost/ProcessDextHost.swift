@@ -263,16 +263,32 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         _ call: ControlCall, _ name: String, _ message: ControlMessage = ControlMessage()
     ) throws(DriverStartError) -> ControlMessage {
         guard let instance, let answer = instance.link.ask(call, message, limitMilliseconds: 60_000) else {
-            throw DriverStartError(
-                call: name,
-                reason: instance?.link.hasEnded == false
-                    ? "has not returned for 60 s" : "was not answered: the driver's process is gone")
+            if self.instance?.link.hasEnded == false {
+                throw DriverStartError(call: name, reason: "has not returned for 60 s")
+            }
+            throw DriverStartError(call: name, reason: "was not answered: the driver's process \(reportEnd(in: name))")
         }
         guard answer.status == kIOReturnSuccess else {
             let inner = String(decoding: answer.payload, as: UTF8.self)
             throw DriverStartError(call: inner.isEmpty ? name : inner, reason: "returned \(Self.text(answer.status))")
         }
         return answer
+    }
+
+    /// The process has ended before it served anything.
+    /// - Returns: how.
+    private func reportEnd(in call: String) -> String {
+        let ended = lock.withLock {
+            defer { current = nil }
+            return current
+        }
+        guard let ended else { return "is gone" }
+        isRunning.store(false, ordering: .releasing)
+        let ending = ended.end()
+        context.log.report(
+            .driverCrash, "the driver's process \(ended.child.process) \(ending) in \(call)",
+            picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
+        return ending
     }
 
     private static func text(_ status: kern_return_t) -> String {

@@ -37,7 +37,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var records: UnsafeMutablePointer<SlotRecord>!
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
-    var properties = DriverProperties()
+    /// What the driver said of itself.
+    package internal(set) var properties = DriverProperties()
     var taskIDs: [UInt64] = []
     var slots: SharedSlots!
     var pool: TaskSlots!

@@ -20,6 +20,7 @@ struct Nbdext: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, PowerCut.self,
+            Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, CheckDriver.self,
+            PowerCut.self,
         ])
 }
