@@ -104,10 +104,16 @@ let package = Package(
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
             ]),
+        layer(
+            "DriverCheck",
+            [
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost", "ArrayStore",
+                "Members", "Diagnostics", "Platform",
+            ]),
         .executableTarget(
             name: "nbdext",
             dependencies: [
-                "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
+                "DriverCheck", "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
                 "ParallelInterface", "DriverHost", "ArrayStore", "RAID", "Members", "LoadGenerator", "BenchReport",
                 "Diagnostics", "Statistics", "Platform", "CLinux", argumentParser,
             ],
@@ -121,6 +127,10 @@ let package = Package(
             name: "nbdext-test-driver",
             dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
             path: "Tests/TestDriver", swiftSettings: strict),
+        // The scenarios' drivers as a program, for tests of what is checked from outside.
+        .executableTarget(
+            name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
+            swiftSettings: strict),
 
         tests("Platform"),
         tests("Statistics"),

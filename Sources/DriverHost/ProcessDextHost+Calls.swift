@@ -46,13 +46,23 @@ extension ProcessDextHost {
         _ call: ControlCall, _ name: String, _ message: ControlMessage
     ) throws(DriverStartError) -> ControlMessage {
         guard let instance, let answer = instance.link.ask(call, message, limitMilliseconds: callMilliseconds) else {
-            throw DriverStartError(
-                call: name,
-                reason: instance?.isAlive == true
-                    ? "has not returned for \(callMilliseconds / 1000) s"
-                    : "was not answered: the driver's process is gone")
+            if instance?.link.hasEnded == false {
+                throw DriverStartError(call: name, reason: "has not returned for \(callMilliseconds / 1000) s")
+            }
+            throw DriverStartError(call: name, reason: "was not answered: the driver's process \(reportEnd(in: name))")
         }
         return answer
+    }
+
+    /// The process has ended before it served anything.
+    /// - Returns: how.
+    private func reportEnd(in call: String) -> String {
+        guard let instance else { return "is gone" }
+        let ending = instance.end()
+        context.log.report(
+            .driverCrash, "the driver's process \(instance.child.process) \(ending) in \(call)",
+            picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
+        return ending
     }
 
     static func text(_ status: kern_return_t) -> String {

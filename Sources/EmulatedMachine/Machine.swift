@@ -27,6 +27,8 @@ package final class Machine: @unchecked Sendable {
     package private(set) var devices: [BlockStorageDevice] = []
     /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
+    /// The target that is behind each device.
+    package private(set) var targetIDs: [UInt8] = []
     package let controller: ParallelController
     /// What the driver drives; nil when it brings its own targets.
     let card: RAIDController?
@@ -36,6 +38,9 @@ package final class Machine: @unchecked Sendable {
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
+
+    /// Asks the driver for a task management function.
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { host.perform(function) }
 
     /// Opens the arrays and starts everything.
     package init(_ configuration: MachineConfiguration) throws {
@@ -71,6 +76,7 @@ package final class Machine: @unchecked Sendable {
             try controller.start()
             for (index, disk) in try targets.wait().enumerated() {
                 let array = arrays.isEmpty ? nil : arrays[index]
+                targetIDs.append(disk.targetID)
                 devices.append(
                     try BlockStorageDevice(
                         disk: disk, transport: controller, name: array?.name ?? "target-\(disk.targetID)",

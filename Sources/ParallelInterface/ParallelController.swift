@@ -40,7 +40,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package var clientLaneCount: Int { laneUseCount.load(ordering: .relaxed) - 2 }
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
-    var properties = DriverProperties()
+    /// What the driver said of itself.
+    package internal(set) var properties = DriverProperties()
     var taskIDs: [UInt64] = []
     var slots: SharedSlots!
     var pool: TaskSlots!

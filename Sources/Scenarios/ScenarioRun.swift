@@ -7,7 +7,6 @@ import HBAProfiles
 import Members
 import ParallelInterface
 import Platform
-import RAID
 
 /// What a scenario brought to light.
 package struct ScenarioOutcome: Sendable {
@@ -33,17 +32,12 @@ package struct ScenarioRun {
     /// Runs the scenario. Takes a few seconds at most.
     /// - Throws: when there is no room for the array.
     package func run() throws -> ScenarioOutcome {
-        var template = Array("/tmp/nbdext-scenario-XXXXXX".utf8CString)
-        guard let path = mkdtemp(&template) else { throw OSError(code: errno, doing: "make a directory in /tmp") }
-        let directory = String(cString: path)
-        defer { remove(directory) }
-        let plan = ArrayStore.Plan(
-            level: .raid5, memberCount: 3, byteCount: Self.arrayByteCount, chunkByteCount: 64 << 10, name: "scenario")
-        _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
+        let array = try TemporaryArray(name: "scenario", byteCount: Self.arrayByteCount)
+        defer { withExtendedLifetime(array) {} }
 
         var outcome = ScenarioOutcome()
         do {
-            let machine = try Machine(try configuration(directory))
+            let machine = try Machine(try configuration(array.directory))
             outcome.requests = work(machine)
             machine.controller.stop()
         } catch let error as ProfileError {
@@ -155,18 +149,5 @@ package struct ScenarioRun {
             request.operation == .flush
             ? "flush" : "\(request.operation) of \(request.byteCount) bytes at \(request.byteOffset)"
         return "\(what): \(error == .none ? "done" : "failed (\(error))")"
-    }
-
-    private func remove(_ directory: String) {
-        if let list = opendir(directory) {
-            while let entry = readdir(list) {
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                if name != "." && name != ".." { unlink("\(directory)/\(name)") }
-            }
-            closedir(list)
-        }
-        rmdir(directory)
     }
 }

@@ -21,6 +21,6 @@ struct Nbdext: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, PowerCut.self,
-            Top.self, Bench.self,
+            Top.self, Bench.self, CheckDriver.self,
         ])
 }

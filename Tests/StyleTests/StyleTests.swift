@@ -13,7 +13,8 @@ struct StyleTests {
         "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
         "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "StackModel",
-        "EmulatedMachine", "Scenarios", "NBDServer", "LoadGenerator", "BenchReport", "nbdext", "nbdext-raid-driver",
+        "EmulatedMachine", "DriverCheck", "Scenarios", "NBDServer", "LoadGenerator", "BenchReport", "nbdext",
+        "nbdext-raid-driver", "nbdext-scenario-driver",
     ]
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.
     private static let pure: Set = ["MemberIO", "SCSI", "NBDProtocol", "RAID", "RAIDControllerInterface"]

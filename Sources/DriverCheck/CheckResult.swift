@@ -1,0 +1,96 @@
+import Diagnostics
+
+/// What one check of a driver showed.
+package struct CheckResult: Sendable {
+    /// How a check ended.
+    package enum Verdict: String, Sendable {
+        case passed, failed
+        /// Worth knowing; the driver is not to blame.
+        case note
+        /// An earlier failure left nothing to check.
+        case skipped
+    }
+
+    /// By which route tasks went to the driver: "bundled".
+    package var mode: String
+    package var name: String
+    package var verdict: Verdict
+    /// Numbers, or what went wrong.
+    package var detail: String
+    /// The faults that the detectors named meanwhile.
+    package var faults: [DriverFault] = []
+
+    /// A line of the table.
+    package var line: String {
+        func pad(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(0, width - text.count))
+        }
+        return "\(pad(mode, 7))  \(pad(name, 18))  \(pad(verdict.rawValue, 7))  \(detail)"
+    }
+}
+
+/// What the whole battery showed.
+package struct CheckReport: Sendable {
+    package var program: String
+    package var results: [CheckResult] = []
+    /// The first diagnosis of each fault.
+    package var diagnoses: [Diagnosis] = []
+
+    /// Nothing failed.
+    package var hasPassed: Bool { !results.contains { $0.verdict == .failed } }
+
+    /// One line: whether the driver has passed.
+    package var summary: String {
+        let failed = results.count { $0.verdict == .failed }
+        return failed == 0
+            ? "the driver has passed" : "the driver has failed \(failed) of \(results.count) checks"
+    }
+
+    /// Everything, as a JSON object.
+    package var json: String {
+        let rows = results.map { result in
+            let faults = result.faults.map { Self.quote($0.rawValue) }.joined(separator: ", ")
+            return "    {\"mode\": \(Self.quote(result.mode)), \"check\": \(Self.quote(result.name)), "
+                + "\"verdict\": \(Self.quote(result.verdict.rawValue)), \"faults\": [\(faults)], "
+                + "\"detail\": \(Self.quote(result.detail))}"
+        }
+        let faults = diagnoses.map {
+            "    {\"fault\": \(Self.quote($0.fault.rawValue)), \"title\": \(Self.quote($0.fault.entry.title)), "
+                + "\"detail\": \(Self.quote($0.detail))}"
+        }
+        return """
+            {
+              "program": \(Self.quote(program)),
+              "passed": \(hasPassed),
+              "checks": [
+            \(rows.joined(separator: ",\n"))
+              ],
+              "faults": [
+            \(faults.joined(separator: ",\n"))
+              ]
+            }
+
+            """
+    }
+
+    private static func quote(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\t": quoted += "\\t"
+            case let other where other.value < 32: quoted += " "
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}
+
+/// Why a check failed.
+struct CheckFailure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}

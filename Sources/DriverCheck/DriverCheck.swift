@@ -1,0 +1,265 @@
+import ArrayStore
+import BlockStorage
+import Diagnostics
+import DriverHost
+import EmulatedMachine
+import Glibc
+import HBAProfiles
+import Members
+import ParallelInterface
+import Platform
+
+/// What is to be checked, and how.
+package struct CheckOptions: Sendable {
+    /// A program whose main function calls `DriverKitMain`.
+    package var program: String
+    package var arguments: [String] = []
+    package var modes: [DriverMode] = [.bundled, .legacy]
+    /// The driver drives the RAID card; without it, it brings its own targets.
+    package var usesCard = false
+    /// How long the stress check takes.
+    package var stressMilliseconds: UInt64 = 3000
+
+    package init(program: String) { self.program = program }
+}
+
+/// The conformance battery: starts a driver as a process, drives it through the whole stack, and says what held.
+///
+/// Whatever the detectors name meanwhile fails the check that was under way.
+///
+/// Threads: one.
+package final class DriverCheck {
+    private static let arrayByteCount: UInt64 = 32 << 20
+    /// How long Stop may take.
+    private static let stopMilliseconds: UInt64 = 3000
+    private let options: CheckOptions
+    private let progress: (CheckResult) -> Void
+    private let hangGuard: HangGuard
+    private var report: CheckReport
+    private var array: TemporaryArray?
+
+    // Of the machine that runs.
+    private var mode = DriverMode.bundled
+    private var log = DiagnosisLog { _ in }
+    private var seen: Set<DriverFault> = []
+    private var isBroken = false
+
+    /// - Parameter progress: gets each result as it is there.
+    package init(_ options: CheckOptions, progress: @escaping (CheckResult) -> Void = { _ in }) throws {
+        self.options = options
+        self.progress = progress
+        hangGuard = try HangGuard()
+        report = CheckReport(program: options.program)
+    }
+
+    /// Runs all checks. Takes a minute at most, unless requests have to time out.
+    package func run() -> CheckReport {
+        for mode in options.modes {
+            self.mode = mode
+            let resultCount = report.results.count
+            battery()
+            stopWithRequest()
+            if !report.results[resultCount...].contains(where: { $0.verdict == .failed }) { restart() }
+        }
+        return report
+    }
+
+    // MARK: Machines
+
+    private func battery() {
+        guard let machine = start(isFirst: true) else { return }
+        let checks = DataChecks(machine: machine)
+        check("data") {
+            try machine.devices.prefix(4).map { try checks.integrity($0) }.joined(separator: "; ")
+        }
+        check("many outstanding") { try checks.manyOutstanding() }
+        check("overlapping writes") { try checks.overlap() }
+        check("flush") { try checks.flush() }
+        if options.usesCard { check("power cut") { try checks.powerCut() } }
+        check("aborts and resets") { try checks.recovery() }
+        check("stress") { try checks.stress(milliseconds: options.stressMilliseconds) }
+        stop(machine, "stop")
+    }
+
+    /// A driver that has just got a request completes it before Stop returns.
+    private func stopWithRequest() {
+        guard let machine = start(isFirst: false) else { return }
+        leaveRequest(on: machine.devices[0])
+        _ = Event().wait(milliseconds: 150)
+        stop(machine, "stop after write", flushes: false)
+    }
+
+    /// The driver's process is killed under load, and the new one serves.
+    private func restart() {
+        guard let machine = start(isFirst: false) else { return }
+        let checks = DataChecks(machine: machine)
+        check("restart after kill") {
+            guard let process = machine.driverProcess else { throw CheckFailure("the driver has no process") }
+            let ended = Event()
+            // What was in a driver's own memory is gone with it, so nothing is compared.
+            try OSThread(name: "load") {
+                _ = try? checks.load(milliseconds: 200, depth: 8, byteCountMax: 32 << 10, seed: 41)
+                ended.set()
+            }.detach()
+            _ = Event().wait(milliseconds: 50)
+            kill(process, SIGKILL)
+            let start = monotonicMilliseconds()
+            ended.wait()
+            while true {
+                do {
+                    _ = try checks.load(milliseconds: 0, depth: 8, byteCountMax: 32 << 10, seed: 43)
+                    break
+                } catch { if monotonicMilliseconds() > start + 15_000 { throw error } }
+                _ = Event().wait(milliseconds: 100)
+            }
+            guard let second = machine.driverProcess, second != process else {
+                throw CheckFailure("the driver was not started again")
+            }
+            // This one was killed; another end would be its own.
+            if log.count(of: .driverCrash) == 1 { seen.insert(.driverCrash) }
+            return "requests are served again after \(monotonicMilliseconds() - start) ms"
+        }
+        stop(machine, nil)
+    }
+
+    private func leaveRequest(on device: BlockStorageDevice) {
+        final class Nobody: BlockCompletionReceiver {
+            func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {}
+        }
+        guard let memory = device.arena.allocate(byteCount: 4096), let lane = try? device.makeLane(receiver: Nobody())
+        else { return }
+        let request = BlockRequest(
+            operation: .write, tag: 0, byteOffset: 0, byteCount: 4096, buffer: memory.baseAddress!)
+        withUnsafePointer(to: request) { lane.submit(UnsafeBufferPointer(start: $0, count: 1)) }
+        while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
+    }
+
+    private func start(isFirst: Bool) -> Machine? {
+        log = DiagnosisLog { _ in }
+        seen = []
+        isBroken = false
+        do {
+            let machine = try hangGuard.watch("start") { try Machine(configuration()) }
+            if isFirst { describe(machine) }
+            return machine
+        } catch {
+            note("start", .failed, "\(error)", newFaults { _ in true })
+            return nil
+        }
+    }
+
+    /// The rows about what the driver said while it started.
+    private func describe(_ machine: Machine) {
+        let properties = machine.controller.properties
+        let constraints = newFaults { $0.entryIsAboutLimits }
+        let others = newFaults { _ in true }
+        note(
+            "start", .passed,
+            "\(properties.taskCount) tasks, IDs up to \(properties.highestDeviceID), "
+                + "initiator \(properties.initiatorID)", others)
+        note(
+            "constraints", .passed,
+            "tasks up to \(properties.dma.maxTransferSize) bytes, \(properties.dma.numAddressBits) address bits",
+            constraints)
+        let targets = zip(machine.targetIDs, machine.devices).map { "\($0): \($1.info.byteCount >> 20) MiB" }
+        note("targets", .passed, targets.joined(separator: ", "), [])
+    }
+
+    private func stop(_ machine: Machine, _ name: String?, flushes: Bool = true) {
+        // A flush would only wait for what has failed already.
+        let flushes = flushes && !isBroken
+        isBroken = false
+        let start = monotonicMilliseconds()
+        var failure: (any Error)?
+        hangGuard.watch(name ?? "stop") {
+            if !flushes {
+                machine.controller.stop()
+            } else {
+                do { try machine.stop() } catch {
+                    failure = error
+                    machine.controller.stop()
+                }
+            }
+        }
+        guard let name else { return }
+        check(name) {
+            if let failure { throw failure }
+            let duration = monotonicMilliseconds() - start
+            guard duration < Self.stopMilliseconds else { throw CheckFailure("Stop took \(duration) ms") }
+            return "nothing outstanding, \(duration) ms"
+        }
+    }
+
+    private func configuration() throws -> MachineConfiguration {
+        // A fresh one each time: the last machine may have left it dirty.
+        array = options.usesCard ? try TemporaryArray(name: "check", byteCount: Self.arrayByteCount) : nil
+        var configuration = MachineConfiguration(
+            directories: array.map { [$0.directory] } ?? [], mode: mode, profile: try HBAProfile(nameOrPath: "default"),
+            policy: .macos, engine: MemberEngineKind.detect(), log: log)
+        configuration.driverExecutable = options.program
+        configuration.driverArguments = options.arguments
+        configuration.writeCacheByteCount = options.usesCard ? 8 << 20 : 0
+        // What takes macOS a minute is over in seconds.
+        configuration.kernelOptions.taskTimeoutMilliseconds = 1500
+        configuration.kernelOptions.recoveryGraceMilliseconds = 200
+        configuration.kernelOptions.slowCallMilliseconds = 1000
+        configuration.kernelOptions.watchdogMilliseconds = 100
+        configuration.timeouts.creationMilliseconds = 5000
+        configuration.timeouts.readyMilliseconds = 3000
+        return configuration
+    }
+
+    // MARK: Results
+
+    private func check(_ name: String, _ body: () throws -> String) {
+        if isBroken { return note(name, .skipped, "after the failure above", []) }
+        do {
+            let detail = try hangGuard.watch(name, body)
+            note(name, .passed, detail, newFaults { _ in true })
+        } catch {
+            // Requests that fail would fail again, each after its time limit.
+            isBroken = true
+            note(name, .failed, "\(error)", newFaults { _ in true })
+        }
+    }
+
+    /// What the detectors have named since somebody asked.
+    private func newFaults(_ isWanted: (DriverFault) -> Bool) -> [Diagnosis] {
+        let new = log.diagnoses.filter { !seen.contains($0.fault) && isWanted($0.fault) }
+        seen.formUnion(new.map(\.fault))
+        return new
+    }
+
+    private func note(_ name: String, _ verdict: CheckResult.Verdict, _ detail: String, _ found: [Diagnosis]) {
+        let known = Set(report.diagnoses.map(\.fault))
+        // A note is said once; a fault fails every check that it is seen in.
+        let found = found.filter { $0.fault.severity > .note || !known.contains($0.fault) }
+        var result = CheckResult(mode: mode.rawValue, name: name, verdict: verdict, detail: detail)
+        result.faults = found.map(\.fault)
+        let worst = found.map(\.fault.severity).max()
+        if let worst, worst >= .warning {
+            result.verdict = .failed
+        } else if worst != nil && verdict == .passed {
+            result.verdict = .note
+        }
+        if !found.isEmpty {
+            let list = found.map { "\($0.fault.rawValue) \($0.fault.entry.title)" }.joined(separator: "; ")
+            result.detail = "\(list) (\(detail))"
+        }
+        report.diagnoses += found.filter { !known.contains($0.fault) }
+        report.results.append(result)
+        progress(result)
+    }
+}
+
+extension DriverFault {
+    /// Whether it is about what a driver reports of its HBA.
+    fileprivate var entryIsAboutLimits: Bool {
+        switch self {
+        case .pieceSizeIsZero, .maxTransferSizeTooSmall, .requiredConstraintMissing, .constraintsNotReported,
+            .constraintNotSettable, .alignmentAbovePageSize, .severalSegments, .badDMASpecification:
+            true
+        default: false
+        }
+    }
+}

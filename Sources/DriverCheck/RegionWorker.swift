@@ -1,0 +1,106 @@
+import BlockStorage
+import EmulatedMachine
+import Glibc
+import Platform
+
+/// Writes batches of requests to a region of a device, reads them back and compares. Several workers with regions of
+/// their own make load on several lanes.
+///
+/// Threads: one.
+struct RegionWorker {
+    let device: BlockStorageDevice
+    /// Bytes of the device that nobody else touches.
+    let region: Range<UInt64>
+    /// Requests that are outstanding at the same time.
+    let depth: Int
+    /// The largest request, bytes.
+    let byteCountMax: Int
+    var generator: SeededGenerator
+
+    init(_ device: BlockStorageDevice, region: Range<UInt64>, depth: Int, byteCountMax: Int, seed: UInt64) {
+        self.device = device
+        self.region = region
+        self.depth = depth
+        self.byteCountMax = min(byteCountMax, Int(region.upperBound - region.lowerBound) / depth)
+        generator = SeededGenerator(state: seed)
+    }
+
+    /// One batch of writes at once, then their reads at once.
+    /// - Returns: the bytes that were verified.
+    mutating func round() throws(CheckFailure) -> Int {
+        guard let memory = device.arena.allocate(byteCount: depth * byteCountMax) else {
+            throw CheckFailure("the data arena is full")
+        }
+        defer { device.arena.free(memory) }
+        let share = UInt64(region.upperBound - region.lowerBound) / UInt64(depth)
+        let seed = generator.next()
+        var writes: [BlockRequest] = []
+        for index in 0..<depth {
+            let isOdd = generator.next() % 5 == 0
+            let grain: UInt64 = isOdd ? 1 : 512
+            let count = max(grain, generator.next() % UInt64(byteCountMax + 1) / grain * grain)
+            let start = region.lowerBound + UInt64(index) * share
+            let offset = start + generator.next() % (share - count + 1) / grain * grain
+            let buffer = memory.baseAddress! + index * byteCountMax
+            Pattern.fill(buffer, byteOffset: offset, byteCount: Int(count), seed: seed)
+            writes.append(
+                BlockRequest(
+                    operation: .write, tag: 0, byteOffset: offset, byteCount: UInt32(count), buffer: buffer))
+        }
+        try Self.run(writes, on: device)
+        memset(memory.baseAddress!, 0xEE, memory.count)
+        // In another order than they were written.
+        let reads = writes.shuffled(using: &generator).map { write in
+            var read = write
+            read.operation = .read
+            return read
+        }
+        try Self.run(reads, on: device)
+        for read in reads { try Pattern.compare(read, seed: seed) }
+        return reads.reduce(0) { $0 + Int($1.byteCount) }
+    }
+
+    /// Starts requests at once; all have to succeed.
+    static func run(_ requests: [BlockRequest], on device: BlockStorageDevice) throws(CheckFailure) {
+        for (request, error) in zip(requests, BlockingClient.execute(requests, on: device)) where error != .none {
+            throw CheckFailure(
+                "\(request.operation) of \(request.byteCount) bytes at \(request.byteOffset) failed (\(error))")
+        }
+    }
+}
+
+/// Numbers that are the same in every run.
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var value = state
+        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
+        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
+        return value ^ value >> 31
+    }
+}
+
+/// Data that says where it belongs.
+enum Pattern {
+    static func byte(_ byteOffset: UInt64, seed: UInt64) -> UInt8 {
+        UInt8(truncatingIfNeeded: ((byteOffset &+ seed) &* 0x9E37_79B1) >> 17)
+    }
+
+    static func fill(_ memory: UnsafeMutableRawPointer, byteOffset: UInt64, byteCount: Int, seed: UInt64) {
+        let bytes = memory.assumingMemoryBound(to: UInt8.self)
+        for index in 0..<byteCount { bytes[index] = byte(byteOffset + UInt64(index), seed: seed) }
+    }
+
+    /// - Throws: when what was read is not what was written.
+    static func compare(_ read: BlockRequest, seed: UInt64) throws(CheckFailure) {
+        let bytes = read.buffer!.assumingMemoryBound(to: UInt8.self)
+        for index in 0..<Int(read.byteCount)
+        where bytes[index] != byte(read.byteOffset + UInt64(index), seed: seed) {
+            throw CheckFailure(
+                "a read of \(read.byteCount) bytes at \(read.byteOffset) differs from what was written, from byte "
+                    + "\(read.byteOffset + UInt64(index)) on")
+        }
+    }
+}
