@@ -145,7 +145,8 @@ let package = Package(
                 "Diagnostics", "Platform",
             ]),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics"], exclude: ["UserModeLinux"],
-            swiftSettings: strict),
+            name: "IntegrationTests",
+            dependencies: ["nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics"],
+            exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )

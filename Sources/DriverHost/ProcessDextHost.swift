@@ -1,4 +1,5 @@
 import CDriverChannel
+import CLinux
 import Diagnostics
 import Glibc
 import HardwareBus
@@ -31,6 +32,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private let producerLock = Lock()
     private let consumerLock = Lock()
     private let message: UnsafeMutablePointer<nbdext_message>
+    /// Written by a driver's process that crashes.
+    private let crashNote: UnsafeMutablePointer<nbdext_crash_note>
     private let lingerLock = Lock()
     /// Tasks sent and not completed: a hint whether it pays to wait for a message.
     private let outstandingCount = Atomic<Int>(0)
@@ -98,6 +101,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         toDriver = nbdext_channel_to_driver(channel)
         toKernel = nbdext_channel_to_kernel(channel)
         message = .allocate(capacity: 1)
+        crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
         memory = DriverMemory(function: function)
     }
 
@@ -124,11 +128,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         do {
             let instance = try DriverInstance(
                 executable: executable, arguments: arguments, channel: channelFile, arena: arena,
-                answerer: { [unowned self] in
+                answerer: { [weak self] in
                     // Questions of one that is gone may still be on their way.
-                    self.generation.load(ordering: .relaxed) == generation
-                        ? answer($0, $1) : ControlMessage(status: kIOReturnAborted)
-                }, died: { [unowned self] in died($0) })
+                    guard let self, self.generation.load(ordering: .relaxed) == generation else {
+                        return ControlMessage(status: kIOReturnAborted)
+                    }
+                    return answer($0, $1)
+                },
+                // The link of one whose start failed may end after everything else has.
+                died: { [weak self] in self?.died($0) })
             lock.withLock { current = instance }
         } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
@@ -142,6 +150,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         nbdext_ring_reset(toKernel, 0)
         bundlePosition = nil
         interruptPosition = nil
+        crashNote.pointee = nbdext_crash_note()
         consumerLock.unlock()
         producerLock.unlock()
     }
@@ -275,6 +284,20 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         return answer
     }
 
+    /// What the process that has ended left behind, if it crashed in a driver's call.
+    /// - Returns: the fault by the address that it used, and where it was, as the end of a sentence.
+    func crash() -> (fault: DriverFault, place: String) {
+        let note = crashNote.pointee
+        guard note.signal != 0 else { return (.driverCrash, "") }
+        // Another process wrote it.
+        let call = withUnsafeBytes(of: note.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let address = "0x\(String(note.address, radix: 16))"
+        guard note.is_access != 0 else { return (.driverCrash, "; it stopped at \(address) in \(call)") }
+        let place = "; it used the address \(address) in \(call)"
+        if note.address < 65536 { return (.interruptBeforeInitialization, place) }
+        return (function.dart.addressRange.contains(note.address) ? .busAddressDereferenced : .driverCrash, place)
+    }
+
     /// The process has ended before it served anything.
     /// - Returns: how.
     private func reportEnd(in call: String) -> String {
@@ -284,9 +307,11 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         }
         guard let ended else { return "is gone" }
         isRunning.store(false, ordering: .releasing)
-        let ending = ended.end()
+        ended.expectEnd()
+        let ending = ended.end(graceMilliseconds: 1000)
+        let (fault, place) = crash()
         context.log.report(
-            .driverCrash, "the driver's process \(ended.child.process) \(ending) in \(call)",
+            fault, "the driver's process \(ended.child.process) \(ending) in \(call)\(place)",
             picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
         return ending
     }

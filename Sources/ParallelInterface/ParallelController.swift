@@ -122,7 +122,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         try checkTaskIDs()
         watchdog = try Watchdog(controller: self)
         if host.hasReceiver { receiver = try Receiver(controller: self) }
+        let begin = monotonicMilliseconds()
         let managesDevices = try host.startServices()
+        // The watchdog does not see the queues of another process.
+        if host.hasReceiver, monotonicMilliseconds() - begin >= options.slowCallMilliseconds {
+            log.report(
+                .waitInStartController,
+                "UserStartController has returned after \(monotonicMilliseconds() - begin) ms")
+        }
         if !managesDevices { scanTargets() }
     }
 

@@ -1,6 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CDriverChannel
+import CLinux
 import Diagnostics
 import Glibc
 import HardwareBus
@@ -52,6 +53,8 @@ final class DriverProcess: @unchecked Sendable {
                 nil, arenaByteCount, PROT_READ | PROT_WRITE, MAP_SHARED, DriverProcessDescriptor.arena, 0),
             arena != MAP_FAILED
         else { return nil }
+        nbdext_note_driver_crashes(
+            nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self))
         let box = LinkBox()
         let context = DriverContext(
             log: DiagnosisLog { diagnosis in
