@@ -167,8 +167,10 @@ let package = Package(
                 "Diagnostics", "Platform",
             ]),
         .testTarget(
-            name: "IntegrationTests", dependencies: ["nbdext", "Scenarios", "Diagnostics", "Statistics"],
-            exclude: ["UserModeLinux"],
-            swiftSettings: strict),
+            name: "IntegrationTests",
+            dependencies: [
+                "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics", "Statistics",
+            ],
+            exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )

@@ -24,8 +24,10 @@ struct nbdext_ring {
 struct nbdext_channel {
     struct nbdext_ring to_driver;
     struct nbdext_ring to_kernel;
+    _Alignas(8) unsigned char last_words[NBDEXT_LAST_WORDS_SIZE];
 };
 
+void *nbdext_channel_last_words(void *channel) { return ((struct nbdext_channel *)channel)->last_words; }
 size_t nbdext_channel_size(void) { return sizeof(struct nbdext_channel); }
 struct nbdext_ring *nbdext_channel_to_driver(void *channel) { return &((struct nbdext_channel *)channel)->to_driver; }
 struct nbdext_ring *nbdext_channel_to_kernel(void *channel) { return &((struct nbdext_channel *)channel)->to_kernel; }

@@ -8,6 +8,7 @@
 static _Thread_local void *driver_context;
 static _Thread_local const char *driver_call;
 static struct nbdext_crash_reports crash_reports;
+static struct nbdext_crash_note *crash_note;
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
 enum { crash_signal_count = sizeof crash_signals / sizeof *crash_signals };
@@ -43,7 +44,13 @@ static void crashed(int number, siginfo_t *info, void *unused)
     (void)unused;
     for (int i = 0; i < crash_signal_count; i++)
         if (crash_signals[i] == number) sigaction(number, &former[i], NULL);
-    if (driver_call != NULL) {
+    if (driver_call != NULL && crash_note != NULL) {
+        crash_note->is_access = number == SIGSEGV || number == SIGBUS;
+        crash_note->address = (uint64_t)info->si_addr;
+        for (size_t i = 0; i < sizeof crash_note->call - 1 && driver_call[i] != 0; i++)
+            crash_note->call[i] = driver_call[i];
+        crash_note->signal = number;
+    } else if (driver_call != NULL) {
         uint64_t address = (uint64_t)info->si_addr;
         int is_access = number == SIGSEGV || number == SIGBUS;
         if (is_access && address < 65536)
@@ -62,10 +69,21 @@ static void crashed(int number, siginfo_t *info, void *unused)
     if (info->si_code <= 0) raise(number);
 }
 
-void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
+static void catch_crashes(void)
 {
-    crash_reports = *reports;
     struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < crash_signal_count; i++) sigaction(crash_signals[i], &action, &former[i]);
+}
+
+void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
+{
+    crash_reports = *reports;
+    catch_crashes();
+}
+
+void nbdext_note_driver_crashes(struct nbdext_crash_note *note)
+{
+    crash_note = note;
+    catch_crashes();
 }

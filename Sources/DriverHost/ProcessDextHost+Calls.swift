@@ -1,3 +1,4 @@
+import Diagnostics
 import Platform
 import SCSIControllerDriverKit
 
@@ -54,13 +55,28 @@ extension ProcessDextHost {
         return answer
     }
 
+    /// What the process that has ended left behind, if it crashed in a driver's call.
+    /// - Returns: the fault by the address that it used, and where it was, as the end of a sentence.
+    func crash() -> (fault: DriverFault, place: String) {
+        let note = crashNote.pointee
+        guard note.signal != 0 else { return (.driverCrash, "") }
+        // Another process wrote it.
+        let call = withUnsafeBytes(of: note.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let address = "0x\(String(note.address, radix: 16))"
+        guard note.is_access != 0 else { return (.driverCrash, "; it stopped at \(address) in \(call)") }
+        let place = "; it used the address \(address) in \(call)"
+        if note.address < 65536 { return (.interruptBeforeInitialization, place) }
+        return (function.dart.addressRange.contains(note.address) ? .busAddressDereferenced : .driverCrash, place)
+    }
+
     /// The process has ended before it served anything.
     /// - Returns: how.
     private func reportEnd(in call: String) -> String {
         guard let instance else { return "is gone" }
-        let ending = instance.end()
+        let ending = instance.end(graceMilliseconds: 1000)
+        let (fault, place) = crash()
         context.log.report(
-            .driverCrash, "the driver's process \(instance.child.process) \(ending) in \(call)",
+            fault, "the driver's process \(instance.child.process) \(ending) in \(call)\(place)",
             picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
         return ending
     }

@@ -74,9 +74,10 @@ extension ProcessDextHost {
     /// The corpse report the first time, a line later on.
     private func report(_ ending: String, _ instance: DriverInstance, _ outstanding: [String]) {
         deathCount += 1
-        let what = "the driver's process \(instance.child.process) \(ending), with \(outstanding.count) tasks"
+        let (fault, place) = crash()
+        let what = "the driver's process \(instance.child.process) \(ending)\(place), with \(outstanding.count) tasks"
         context.log.report(
-            .driverCrash, "\(what); it is started again:",
+            fault, "\(what); it is started again:",
             picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 } + ["tasks that it had:"]
                 + outstanding.prefix(16).map { "  " + $0 } + (outstanding.count > 16 ? ["  ..."] : []))
         if deathCount > 1 { writeDiagnostic("nbdext: \(what); start \(deathCount + 1)\n") }

@@ -1,4 +1,5 @@
 import CDriverChannel
+import CLinux
 import Diagnostics
 import Glibc
 import HardwareBus
@@ -39,6 +40,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     let consumerLock = Lock()
     let message: UnsafeMutablePointer<nbdext_message>
     let lingerLock = Lock()
+    /// Written by a driver's process that crashes.
+    let crashNote: UnsafeMutablePointer<nbdext_crash_note>
     /// Tasks sent and not completed: a hint whether it pays to wait for a message.
     let outstandingCount = Atomic<Int>(0)
     private(set) var slots: SharedSlots!
@@ -120,6 +123,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         toDriver = nbdext_channel_to_driver(channel)
         toKernel = nbdext_channel_to_kernel(channel)
         message = .allocate(capacity: 1)
+        crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
         memory = DriverMemory(function: function)
     }
 
@@ -187,6 +191,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         owesInterrupt.store(false, ordering: .relaxed)
         memory.releaseAll()
         isConnected = true
+        crashNote.pointee = nbdext_crash_note()
         producerLock.unlock()
         consumerLock.unlock()
     }

@@ -135,7 +135,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             receiver = try Receiver(controller: self)
             endingLane = try makeLane()
         }
+        let begin = monotonicMilliseconds()
         let managesDevices = try host.startServices()
+        // The watchdog does not see the queues of another process.
+        if host.hasReceiver, monotonicMilliseconds() - begin >= options.slowCallMilliseconds {
+            log.report(
+                .waitInStartController,
+                "UserStartController has returned after \(monotonicMilliseconds() - begin) ms")
+        }
         if !managesDevices { scanTargets() }
     }
 

@@ -142,7 +142,7 @@ struct BadInputTests {
         let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         let commands = [
             ["create"], ["serve"], ["status"], ["explain"], ["ioreg"], ["scenario", "list"], ["scenario", "run"],
-            ["power-cut"], ["top"], ["bench"],
+            ["power-cut"], ["top"], ["bench"], ["check-driver"],
         ]
         var offered: Set<String> = []
         for command in commands {

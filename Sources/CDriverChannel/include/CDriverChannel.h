@@ -36,6 +36,11 @@ struct nbdext_ring;
 
 /// The bytes of a channel: a memory file of this size, all zero, is an empty one.
 size_t nbdext_channel_size(void);
+
+/// Room for what a driver's process leaves behind when it crashes.
+#define NBDEXT_LAST_WORDS_SIZE 128
+void *nbdext_channel_last_words(void *channel);
+
 /// The two rings of a channel that is mapped at an address.
 struct nbdext_ring *nbdext_channel_to_driver(void *channel);
 struct nbdext_ring *nbdext_channel_to_kernel(void *channel);

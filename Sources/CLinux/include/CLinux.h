@@ -86,6 +86,17 @@ struct nbdext_crash_reports {
     uint64_t bus_high;
 };
 
+/// What a process leaves behind of its crash in a driver call, in memory that outlives it. A signal of 0 is none.
+struct nbdext_crash_note {
+    int32_t signal;
+    int32_t is_access; ///< the address is one that was read or written, else where the program stopped
+    uint64_t address;
+    char call[104];
+};
+
+/// From now on a crash inside a driver call is noted there before the process ends as it would anyway.
+void nbdext_note_driver_crashes(struct nbdext_crash_note *note);
+
 /// From now on a crash inside a driver call prints a report to standard error before the process ends as it would
 /// anyway. Other crashes are left alone.
 void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports);

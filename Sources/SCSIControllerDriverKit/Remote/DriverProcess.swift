@@ -1,6 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CDriverChannel
+import CLinux
 import Diagnostics
 import Glibc
 import HardwareBus
@@ -56,6 +57,8 @@ final class DriverProcess: @unchecked Sendable {
         for descriptor in [
             DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
         ] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        nbdext_note_driver_crashes(
+            nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self))
         let box = LinkBox()
         let context = DriverContext(
             log: DiagnosisLog { diagnosis in
