@@ -15,7 +15,7 @@ extension DriverProcesses.HabitTests {
     func exits() throws {
         let error = #expect(throws: DriverStartError.self) { try TestMachine(habit: "exit", isOnce: false) }
         #expect(error?.call == "UserStartController")
-        #expect(error?.reason.contains("is gone") == true, "\(String(describing: error))")
+        #expect(error?.reason.contains("exited with status 3") == true, "\(String(describing: error))")
         #expect(TestMachine.children().isEmpty)
     }
 
