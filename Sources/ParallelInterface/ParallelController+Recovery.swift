@@ -17,8 +17,7 @@ extension ParallelController {
         }
         failExpiredUnsent(lane: lane)
         failStarvedRows(lane: lane)
-        pump(lane: lane)
-        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+        finishWork(lane: lane)
     }
 
     private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
@@ -154,8 +153,7 @@ extension ParallelController {
         while true {
             let owned = pool.ownedByDriver()
             for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
-            pump(lane: lane)
-            while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+            finishWork(lane: lane)
             if pool.ownedByDriver().isEmpty || monotonicMilliseconds() >= limit { return }
             _ = Event().wait(milliseconds: 5)
         }

@@ -17,8 +17,7 @@ extension ParallelController {
             var owned = pool.ownedOrAbandoned()
             owned.removeAll { card.dart.isPinned(window: Int($0)) }
             for slot in owned { takeBack(slot) }
-            pump(lane: lane)
-            while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+            finishWork(lane: lane)
             if pool.ownedOrAbandoned().isEmpty { return }
             // The card works on the memory of what is left; its threads see to that.
             _ = Event().wait(milliseconds: 1)

@@ -35,9 +35,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let trace: TaskTrace?
     /// What is kept of each slot's task to judge the driver by. By slot.
     var records: UnsafeMutablePointer<SlotRecord>!
-    private let laneUseCount = Atomic<Int>(0)
-    /// The lanes without those of the watchdog and the receiver.
-    package var clientLaneCount: Int { laneUseCount.load(ordering: .relaxed) - 2 }
+    private let clientLanes = Atomic<Int>(0)
+    /// The lanes in use without the controller's own.
+    package var clientLaneCount: Int { clientLanes.load(ordering: .relaxed) }
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
     /// What the driver said of itself.
@@ -45,8 +45,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var taskIDs: [UInt64] = []
     var slots: SharedSlots!
     var pool: TaskSlots!
-    var watchdog: Watchdog?
-    private var receiver: Receiver?
+    private var watchdog: LaneThread?
+    private var receiver: LaneThread?
     /// For the end of a driver's process: then there may be no lane left. Set before the driver may end.
     private var endingLane: Int?
     /// Builds the storage stack above a new target, or hears why there is none.
@@ -130,10 +130,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
-        watchdog = try Watchdog(controller: self)
+        watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
         if host.hasReceiver {
-            receiver = try Receiver(controller: self)
-            endingLane = try makeLane()
+            receiver = try LaneThread(name: "receiver", controller: self) { $0.receive(lane: $1, until: $2) }
+            endingLane = try makeOwnLane()
         }
         let begin = monotonicMilliseconds()
         let managesDevices = try host.startServices()
@@ -156,7 +156,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         receiver?.stop()
         receiver = nil
         if pool != nil { endTasksOfStoppedDriver() }
-        if let lane = endingLane { releaseLane(lane) }
+        if let lane = endingLane { releaseOwnLane(lane) }
         endingLane = nil
     }
 
@@ -223,9 +223,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // MARK: Lanes
 
     package func makeLane() throws -> Int {
+        let lane = try makeOwnLane()
+        clientLanes.add(1, ordering: .relaxed)
+        return lane
+    }
+
+    /// Makes a lane for a thread of the controller's own.
+    func makeOwnLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
-        laneUseCount.add(1, ordering: .relaxed)
         pumps[lane] = LanePump()
         return lane
     }
@@ -233,16 +239,20 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Calls `body` with a lane for ending tasks; does nothing when there is none.
     func withEndingLane(_ body: (Int) -> Void) {
         if let endingLane { return body(endingLane) }
-        guard let lane = try? makeLane() else { return }
+        guard let lane = try? makeOwnLane() else { return }
         body(lane)
-        releaseLane(lane)
+        releaseOwnLane(lane)
     }
 
     package func releaseLane(_ lane: Int) {
+        releaseOwnLane(lane)
+        clientLanes.subtract(1, ordering: .relaxed)
+    }
+
+    func releaseOwnLane(_ lane: Int) {
         // The lane may be at work for others: it took what they had left in the card's ring.
-        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+        waitForOutstandingWork(lane: lane)
         card.releaseLane(lane)
-        laneUseCount.subtract(1, ordering: .relaxed)
     }
 
     package func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
@@ -275,6 +285,16 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package func wait(lane: Int, orReadable descriptor: Int32) {
         card.wait(lane: lane, orReadable: descriptor)
         pump(lane: lane)
+    }
+
+    /// Pumps a lane of the controller's own until all work that it has begun is done.
+    func finishWork(lane: Int) {
+        pump(lane: lane)
+        waitForOutstandingWork(lane: lane)
+    }
+
+    private func waitForOutstandingWork(lane: Int) {
+        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
     }
 
     /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.

@@ -21,21 +21,6 @@ final class CompletesLegacyAsBundled: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B19, by slot: early commands are passed back in the shared slots.
-final class PassesLegacyTaskBackAsSlot: RAIDDriver, @unchecked Sendable {
-    private var early: [SCSIUserParallelResponse] = []
-
-    override func complete(_ action: OSAction, _ response: SCSIUserParallelResponse) {
-        guard let bundledAction else {
-            // There is no bundled action yet: the very first commands are answered as they should be.
-            return super.complete(action, response)
-        }
-        var slot = UInt16(response.fControllerTaskIdentifier - 1)
-        responses[Int(slot)] = response
-        BundledParallelTaskCompletion(bundledAction, &slot, 1)
-    }
-}
-
 /// B20.
 final class ReleasesBundledAction: RAIDDriver, @unchecked Sendable {
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
