@@ -13,7 +13,7 @@ import Synchronization
 /// Locks: `lock` guards chunks, free tags and the reply queue; it is held for a batch's bookkeeping and never across a
 /// system call.
 final class Connection: BlockCompletionReceiver, @unchecked Sendable {
-    // SAFETY: `window`, `lane` and `batch` belong to the connection's thread; what `lock` guards is named above; the
+    // SAFETY: `window`, `lane`, `linger` and `batch` belong to the connection's thread; what `lock` guards is named above; the
     // batch being sent belongs to the thread that set `isSending`.
 
     /// A batch ends at so much data, so that payloads are still in the cache when they are sent.
@@ -46,6 +46,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private let roomBell = Doorbell()
     var window = ReceiveWindow()
     var batch: [BlockRequest] = []
+    private var linger = ReceiveLinger()
+    private let crowd: Crowd
     /// The chunk that read data goes to, and how much of it is used.
     var readChunk = (index: -1, used: 0)
     /// The connection's number, for messages.
@@ -53,8 +55,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
-        stalledWriters: StalledWriters
+        stalledWriters: StalledWriters, crowd: Crowd
     ) {
+        self.crowd = crowd
         self.number = number
         self.descriptor = descriptor
         self.services = services
@@ -196,8 +199,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 continue
             }
             let mustNotBlock = lane.hasOutstandingWork
-            let count = recv(
-                descriptor, memory.baseAddress!, memory.count, mustNotBlock ? Int32(MSG_DONTWAIT) : 0)
+            let count =
+                mustNotBlock
+                ? recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
+                : linger.receive(descriptor, into: memory, mayLinger: mayLinger)
             if count > 0 {
                 window.end += count
                 return true
@@ -209,6 +214,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             lane.wait(orReadable: descriptor)
         }
     }
+
+    /// Whether nobody waits for this thread, and there is a processor for it to waste.
+    private var mayLinger: Bool { crowd.leavesRoom && lock.withLock { freeTags.count == capacity } }
 
     /// Under `lock`: leaves the reply queue to others, unless there is something in it now.
     private func fallAsleep() -> Bool {

@@ -12,6 +12,7 @@ package final class NBDServer: @unchecked Sendable {
     private let services: [any BlockService]
     private let exports: [ExportDescription]
     private let stalledWriters: StalledWriters
+    private let crowd: Crowd
     private var listeners: [Listener] = []
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
@@ -21,8 +22,12 @@ package final class NBDServer: @unchecked Sendable {
     /// Rung when a connection has ended.
     private let ended = Doorbell()
 
-    /// - Parameter services: one for each export, named after it; the first is also the default export.
-    package init(services: [any BlockService]) throws {
+    /// - Parameters:
+    ///   - services: one for each export, named after it; the first is also the default export.
+    ///   - spareProcessorCount: with no more clients than this, each thread looks for its client's next request for
+    ///     some 50 us before it sleeps.
+    package init(services: [any BlockService], spareProcessorCount: Int = 0) throws {
+        crowd = Crowd(limit: spareProcessorCount)
         precondition(!services.isEmpty)
         self.services = services
         exports = services.map { ExportDescription($0.info) }
@@ -75,7 +80,8 @@ package final class NBDServer: @unchecked Sendable {
             if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
-                stalledWriters: stalledWriters)
+                stalledWriters: stalledWriters, crowd: crowd)
+            crowd.enter()
             connections[nextNumber] = connection
             nextNumber += 1
             return connection
@@ -99,6 +105,7 @@ package final class NBDServer: @unchecked Sendable {
     private func remove(_ connection: Connection) {
         lock.withLock {
             connections[connection.number] = nil
+            crowd.leave()
             close(connection.descriptor)
         }
         ended.ring()

@@ -119,7 +119,8 @@ struct Serve: ParsableCommand {
         blockSignals()
         CrashReports.install()
         let machine = try Machine(try configuration())
-        let server = try NBDServer(services: machine.devices + machine.bufferedDevices)
+        let server = try NBDServer(
+            services: machine.devices + machine.bufferedDevices, spareProcessorCount: spareProcessorCount)
         let control = openControlSocket(machine)
         do {
             for address in addresses {
@@ -192,6 +193,11 @@ struct Serve: ParsableCommand {
         configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0
         configuration.bufferCacheByteCount = buffered ? 256 << 20 : 0
         return configuration
+    }
+
+    /// Processors that a client's thread can have for itself beside its client, and the driver's process if there is one.
+    private var spareProcessorCount: Int {
+        sysconf(Int32(_SC_NPROCESSORS_ONLN)) - (driverHost == .process || driver != nil ? 2 : 1)
     }
 
     /// The reference driver's program, which is installed beside this one.
