@@ -23,10 +23,6 @@ int nbdext_memfd(const char *name, int64_t size) {
     return fd;
 }
 
-int nbdext_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
-    return posix_spawn_file_actions_addclosefrom_np(actions, first);
-}
-
 int nbdext_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL) == 0 ? 0 : -errno; }
 
 static int allocate(int fd, int mode, int64_t offset, int64_t length) {

@@ -20,9 +20,6 @@ int nbdext_memfd(const char *name, int64_t size);
 /// Ends the adding of seals to a memory file: a process that is given it cannot keep others from writing to it.
 int nbdext_seal(int fd);
 
-/// Lets a program that is to be started have no descriptors from this one on.
-int nbdext_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
-
 /// Frees the blocks of a byte range; it reads as zeros afterwards. fallocate(2), PUNCH_HOLE | KEEP_SIZE.
 int nbdext_punch_hole(int fd, int64_t offset, int64_t length);
 /// Makes a byte range read as zeros and keeps its blocks allocated. fallocate(2), ZERO_RANGE | KEEP_SIZE.
