@@ -196,6 +196,8 @@ package final class RAIDPlanner {
             // A flush that a failed member missed is made good by the others.
             let isLost = geometry.level == .raid0 || state == .failed
             if isLost { request.pointee.status = .failed }
+            // A member says once that it has lost writes: a later flush would claim that they are durable.
+            if geometry.level == .raid0 && request.pointee.isFlushing { state = .failed }
         }
         finishRequestPart(tag, into: &output)
     }

@@ -57,4 +57,16 @@ struct RAIDPlannerFailureTests {
         #expect(array.finished.map(\.tag) == [1, 0])
         #expect(array.finished.allSatisfy { $0.status == .failed })
     }
+
+    @Test("a RAID 0 array that could not be flushed once accepts no more writes and flushes")
+    func failedFlush() {
+        let array = SimulatedArray(level: .raid0, memberCount: 2, chunkByteCount: 4096, stripes: 2)
+        array.failingMembers = [1]
+        array.submit(ArrayRequest(.flush, tag: 0))
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        array.failingMembers = []
+        array.submit(ArrayRequest(.flush, tag: 1))
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.finished.map(\.status) == [.failed, .failed])
+    }
 }
