@@ -46,6 +46,16 @@ struct KernelTests {
     }
 
     @Test(
+        "a member on a disk that goes bad costs clients nothing, and does not come back with old data",
+        .enabled(
+            if: isAvailable && Shell.has("dmsetup", "losetup"),
+            "user-mode-linux, nbd-client, e2fsprogs, dmsetup, kmod or qemu-utils is missing"))
+    func badDisk() throws {
+        let result = try boot("bad-disk.sh")
+        #expect(result.output.contains("RESULT passed"), "\(result.output.suffix(3000))")
+    }
+
+    @Test(
         "dd with direct I/O meets the limits that a profile sets, and EIO where they do not fit",
         .enabled(if: isAvailable, "user-mode-linux, nbd-client, e2fsprogs, kmod or qemu-utils is missing"))
     func transferLimits() throws {

@@ -2,8 +2,11 @@
 # Members on a file system that fills up: the client sees ENOSPC, what was acknowledged stays, and parity stays right.
 . "$(dirname "$0")/common.sh"
 
+insmod "$(find /usr/lib/uml/modules -name loop.ko | head -n 1)" 2>/dev/null
 mkdir small
-step mount -t tmpfs -o size=24M tmpfs small
+truncate -s 40M small.img
+step mkfs.ext4 -q -O ^has_journal small.img
+step mount -o loop small.img small
 step "$nbdext" create small/array --level 5 --members 4 --size 60M
 step start small/array
 uri='nbd+unix:///?socket=/run/test/socket'
