@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Members
 import RAID
 
 /// An open member file of an array.
@@ -47,6 +48,9 @@ package final class MemberFile: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Where lanes find the member.
+    package var place: MemberPlace { .file(descriptor) }
 
     /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     func lock() throws(ArrayStoreError) {
