@@ -13,7 +13,7 @@ extension RAIDPlanner {
         operation.mayPunch = request.request.mayPunch
         switch request.request.operation {
         case .read:
-            let length = min(remaining, geometry.chunkByteCount - row, UInt64(ScratchPool.largeRowByteCount))
+            let length = min(remaining, unitEnd(row) - row)
             operation.kind = .read
             operation.column0 = UInt8(column)
             operation.column1 = UInt8(column)
@@ -56,7 +56,7 @@ extension RAIDPlanner {
         let first = start <= row ? 0 : geometry.chunkCount(covering: start - row)
         let pastLast = end <= row ? 0 : geometry.chunkCount(covering: end - row)
         // Rows without a column are passed over at once, however many they are.
-        if first < pastLast { rowEnd = min(rowEnd, row + UInt64(ScratchPool.largeRowByteCount)) }
+        if first < pastLast { rowEnd = min(rowEnd, unitEnd(row)) }
         let memory = request.request.memory.map { $0 + Int(request.expanded) }
         request.expandedRows = rowEnd
         if rowEnd == chunk {
@@ -73,9 +73,15 @@ extension RAIDPlanner {
         return operation
     }
 
+    /// Where the unit of a row ends. Operations cover rows of one unit, so that a recovery's boundary cuts none in two.
+    private func unitEnd(_ row: UInt64) -> UInt64 {
+        let unit = geometry.unitByteCount
+        return row / unit * unit + unit
+    }
+
     /// Whether an operation reads a column whose member is missing.
     func isMissing(_ operation: StripeOperation) -> Bool {
-        guard let missing else { return false }
+        guard let missing = missing(for: operation) else { return false }
         return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
     }
 
@@ -87,6 +93,7 @@ extension RAIDPlanner {
         case .read: emitClientRead(slot, into: &output)
         case .write, .writeZeroes: emitWriteReads(slot, into: &output)
         case .zeroStripes: break
+        case .rebuild, .skip, .check, .repair: emitMaintenanceReads(slot, into: &output)
         }
     }
 
@@ -108,6 +115,7 @@ extension RAIDPlanner {
         let operation = operations + Int(slot)
         let stripe = operation.pointee.stripe
         let parity = geometry.parityMember(stripe: stripe)
+        let missing = missing(for: operation.pointee)
         if missing == parity { return }
         let written = Int(operation.pointee.column0)...Int(operation.pointee.column1)
         let missingColumn = missing.map { (($0 - parity - 1) + geometry.memberCount) % geometry.memberCount }
@@ -130,7 +138,7 @@ extension RAIDPlanner {
         if operation.pointee.readsOldData { emitScratchRead(slot, member: parity, into: &output) }
     }
 
-    private func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
+    func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
         let memory = scratch.block(operations[Int(slot)].scratch, member: member)
         emit(slot, .read, member: member, memory: memory, into: &output)
     }
@@ -143,7 +151,8 @@ extension RAIDPlanner {
         case .read:
             if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(slot, into: &output) }
         case .zeroStripes:
-            for member in 0..<geometry.memberCount where member != missing {
+            // Also above a recovery's boundary: zeros are right everywhere.
+            for member in 0..<geometry.memberCount where member != absent {
                 output.memberIOs.append(
                     MemberIO(
                         kind: operation.mayPunch ? .punch : .zero, member: member,
@@ -153,6 +162,7 @@ extension RAIDPlanner {
                 operations[Int(slot)].outstanding += 1
             }
         case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
+        case .rebuild, .skip, .check, .repair: preconditionFailure("maintenance writes what its test says")
         }
     }
 
@@ -174,6 +184,7 @@ extension RAIDPlanner {
     private func emitDataAndParity(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         let parity = geometry.parityMember(stripe: operation.stripe)
+        let missing = missing(for: operation)
         let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
         for column in Int(operation.column0)...Int(operation.column1) {
             let member = geometry.member(stripe: operation.stripe, column: column)
@@ -215,7 +226,7 @@ extension RAIDPlanner {
         return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
     }
 
-    private func emit(
+    func emit(
         _ slot: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
         into output: inout PlannerOutput
     ) {
