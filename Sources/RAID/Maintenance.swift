@@ -41,6 +41,12 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
     package var result: Result
     /// Blocks of 4 KiB whose parity was wrong: bit i for the i-th of the unit.
     package var wrongBlocks: UInt32
+
+    package init(request: MaintenanceRequest, result: Result, wrongBlocks: UInt32) {
+        self.request = request
+        self.result = result
+        self.wrongBlocks = wrongBlocks
+    }
 }
 
 /// A member that is being filled with what it should hold.
