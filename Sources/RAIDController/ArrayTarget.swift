@@ -37,10 +37,9 @@ package final class ArrayTarget: @unchecked Sendable {
     ) {
         self.array = array
         geometry = array.geometry
-        files = array.members.map { $0?.descriptor ?? -1 }
-        spaces = array.members.map { member in
-            member.map { MemberSpace(file: $0.descriptor, byteCount: $0.byteCount) }
-        }
+        let memberFiles = array.members.map { $0?.store as? MemberFile }
+        files = memberFiles.map { $0?.descriptor ?? -1 }
+        spaces = memberFiles.map { $0.map { MemberSpace(file: $0.descriptor, byteCount: $0.byteCount) } }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         isHealthy = Atomic(array.missingRole == nil)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
