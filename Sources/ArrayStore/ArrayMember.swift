@@ -1,9 +1,16 @@
 import MemberIO
+import Members
 import RAID
+
+/// A member that control-plane code and lanes can both work on.
+package protocol PlacedMember: MemberStore {
+    /// Where lanes find the member.
+    var place: MemberPlace { get }
+}
 
 /// A member and the superblock that was found on it.
 package struct ArrayMember: Sendable {
-    package let store: any MemberStore
+    package let store: any PlacedMember
     /// As it was when the array was opened.
     package let superblock: MDSuperblock
 

@@ -1,4 +1,3 @@
-import MemberIO
 import RAID
 
 /// Arrays in directories of member files.
@@ -69,7 +68,7 @@ package enum ArrayStore {
     ///   - members: in any order; nobody else uses them.
     ///   - place: what messages call where they are.
     package static func open(
-        members: [any MemberStore], place: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings
+        members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings
     ) throws(ArrayStoreError) -> OpenedArray {
         let scan = try MemberScan(members, place: place)
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }

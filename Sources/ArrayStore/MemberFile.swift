@@ -1,11 +1,12 @@
 import CLinux
 import Glibc
 import MemberIO
+import Members
 
 /// An open file that is a member of an array.
 ///
 /// Threads: any. Its descriptor is what engines work on.
-package final class MemberFile: MemberStore {
+package final class MemberFile: PlacedMember {
     package let path: String
     package let descriptor: Int32
     package let byteCount: UInt64
@@ -27,6 +28,8 @@ package final class MemberFile: MemberStore {
     }
 
     deinit { close(descriptor) }
+
+    package var place: MemberPlace { .file(descriptor) }
 
     /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     package func lock() throws(ArrayStoreError) {

@@ -16,7 +16,7 @@ struct MemberScan {
 
     /// Reads the superblocks of an array's members, in whatever order they are given.
     /// - Parameter place: what messages call where the members are.
-    init(_ stores: [any MemberStore], place: String) throws(ArrayStoreError) {
+    init(_ stores: [any PlacedMember], place: String) throws(ArrayStoreError) {
         leftOut = []
         var found: [ArrayMember] = []
         for store in stores {

@@ -1,9 +1,10 @@
 import ArrayStore
 import MemberIO
+import Members
 import Synchronization
 
 /// A member in memory, which can be told to fail.
-final class MemoryMember: MemberStore {
+final class MemoryMember: PlacedMember {
     struct State {
         var bytes: [UInt8]
         var failsReads = false
@@ -20,6 +21,8 @@ final class MemoryMember: MemberStore {
         state = Mutex(State(bytes: bytes))
     }
 
+    /// It is not served.
+    var place: MemberPlace { .none }
     var byteCount: UInt64 { state.withLock { UInt64($0.bytes.count) } }
 
     func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
