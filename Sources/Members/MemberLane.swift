@@ -11,6 +11,8 @@ import Statistics
 /// kernel worker, which costs ten times as much, so there they are done on the calling thread. Whether a file is
 /// such a one is found out once.
 ///
+/// Members that are not local files have channels, which do the work; the lane hands over and gathers.
+///
 /// Threads: one at a time.
 package final class MemberLane {
     private enum Engine {
@@ -20,6 +22,10 @@ package final class MemberLane {
 
     private let engine: Engine
     private let files: [Int32]
+    /// Of members that are not local files. Empty when all are.
+    private let channels: [(any MemberChannel)?]
+    /// Operations that channels have under way.
+    private var channelOutstanding = 0
     /// Whether writes to a file can go through the ring.
     private let writesThroughRing: [Bool]
     private let table = TransferTable()
@@ -33,10 +39,12 @@ package final class MemberLane {
 
     /// - Parameters:
     ///   - engine: how to execute.
-    ///   - files: descriptors of all members that I/O may go to; -1 where there is none.
-    /// - Throws: when the system refuses a ring or an eventfd.
-    package init(engine: MemberEngineKind, files: [Int32]) throws(OSError) {
+    ///   - places: of all members that I/O may go to.
+    /// - Throws: when the system refuses a ring or an eventfd, or a member cannot be reached.
+    package init(engine: MemberEngineKind, places: [MemberPlace]) throws(OSError) {
+        let files = places.map(\.descriptor)
         self.files = files
+        channels = try Self.makeChannels(places)
         ready.reserveCapacity(1024)
         switch engine {
         case .uring:
@@ -56,7 +64,9 @@ package final class MemberLane {
     package func count(in counters: MemberCounters, lane: Int) { self.counters = (counters, lane) }
 
     /// Operations that were started and not reaped.
-    package var outstanding: Int { table.usedCount + backlog.count + (ready.count - readyHead) }
+    package var outstanding: Int {
+        table.usedCount + backlog.count + channelOutstanding + (ready.count - readyHead)
+    }
 
     /// Starts a batch. Much of it may be complete when this returns.
     /// - Parameters:
@@ -65,6 +75,10 @@ package final class MemberLane {
     package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
         var first = 0
         while first < ios.count {
+            if !channels.isEmpty, let channel = channels[fileBase + Int(ios[first].member)] {
+                first = hand(ios, from: first, to: channel, fileBase: fileBase)
+                continue
+            }
             var end = first + 1
             while end < ios.count && Self.joins(ios[end - 1], ios[end])
                 && end - first < TransferTable.vectorCountMax
@@ -95,6 +109,7 @@ package final class MemberLane {
     /// Blocks until there is something to reap or `descriptor` (unless negative) is readable.
     package func wait(orReadable descriptor: Int32) {
         guard readyHead == ready.count else { return }
+        guard channelOutstanding == 0 else { return waitForChannels(orReadable: descriptor) }
         switch engine {
         case .uring(let ring): ring.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
         case .threads(let workers): workers.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
@@ -139,6 +154,7 @@ package final class MemberLane {
     }
 
     private func collect() {
+        if channelOutstanding > 0 { collectFromChannels() }
         switch engine {
         case .uring(let ring):
             ring.reap { index, result in
@@ -169,5 +185,63 @@ package final class MemberLane {
         }
         if case .uring(let ring) = engine { ring.submit() }
         collect()
+    }
+}
+
+/// Members that are not local files.
+extension MemberLane {
+    private static func makeChannels(_ places: [MemberPlace]) throws(OSError) -> [(any MemberChannel)?] {
+        var channels: [(any MemberChannel)?] = []
+        var hasSome = false
+        for place in places {
+            if case .endpoint(let endpoint) = place {
+                channels.append(try endpoint.makeChannel())
+                hasSome = true
+            } else {
+                channels.append(nil)
+            }
+        }
+        return hasSome ? channels : []
+    }
+
+    /// Hands a run of operations on one member to its channel.
+    /// - Returns: the position of the first operation that is another member's.
+    private func hand(
+        _ ios: UnsafeBufferPointer<MemberIO>, from first: Int, to channel: any MemberChannel, fileBase: Int
+    ) -> Int {
+        var end = first
+        while end < ios.count && ios[end].member == ios[first].member {
+            if let counters {
+                counters.to.note(
+                    file: fileBase + Int(ios[end].member), kind: Int(ios[end].kind.rawValue),
+                    byteCount: Int(ios[end].byteCount), lane: counters.lane)
+            }
+            end += 1
+        }
+        channelOutstanding += end - first
+        channel.start(UnsafeBufferPointer(rebasing: ios[first..<end]))
+        return end
+    }
+
+    private func collectFromChannels() {
+        let before = ready.count
+        for channel in channels { channel?.reap(into: &ready) }
+        channelOutstanding -= ready.count - before
+    }
+
+    /// Blocks until a channel, the engine or the caller's descriptor is ready.
+    private func waitForChannels(orReadable descriptor: Int32) {
+        var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
+        switch engine {
+        case .uring(let ring): polls.append(pollfd(fd: ring.descriptor, events: Int16(POLLIN), revents: 0))
+        case .threads(let workers): polls.append(pollfd(fd: workers.event, events: Int16(POLLIN), revents: 0))
+        }
+        for channel in channels {
+            guard let readiness = channel?.readiness else { continue }
+            let events = readiness.waitsToSend ? POLLIN | POLLOUT : POLLIN
+            polls.append(pollfd(fd: readiness.descriptor, events: Int16(events), revents: 0))
+        }
+        _ = poll(&polls, nfds_t(polls.count), -1)
+        if case .threads(let workers) = engine { workers.clearEvent() }
     }
 }

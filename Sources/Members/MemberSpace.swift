@@ -3,7 +3,7 @@ import Glibc
 import MemberIO
 import Synchronization
 
-/// Which parts of a sparse member file are known to have space.
+/// Which parts of a sparse member are known to have space.
 ///
 /// A RAID row is written in several pieces; if the file system filled up between two of them, the row's parity would
 /// be wrong. So space is reserved on all members before the first piece is written. What is reserved is remembered,
@@ -14,16 +14,16 @@ package final class MemberSpace: Sendable {
     /// Bytes that one bit stands for, and that are reserved together.
     package static let granuleByteCount: UInt64 = 64 << 10
 
-    private let file: Int32
+    private let place: MemberPlace
     private let byteCount: UInt64
     private nonisolated(unsafe) let bits: UnsafeMutablePointer<Atomic<UInt64>>
     private let wordCount: Int
 
     /// - Parameters:
-    ///   - file: the member's descriptor.
-    ///   - byteCount: the file's size.
-    package init(file: Int32, byteCount: UInt64) {
-        self.file = file
+    ///   - place: where the member is.
+    ///   - byteCount: its size.
+    package init(place: MemberPlace, byteCount: UInt64) {
+        self.place = place
         self.byteCount = byteCount
         wordCount = Int((byteCount / Self.granuleByteCount + 64) / 64)
         bits = .allocate(capacity: wordCount)
@@ -41,12 +41,22 @@ package final class MemberSpace: Sendable {
         for granule in byteOffset / Self.granuleByteCount...last where !isReserved(granule) {
             let start = granule * Self.granuleByteCount
             let length = min(Self.granuleByteCount, self.byteCount - start)
-            let result = nbdext_reserve(file, Int64(start), Int64(length))
-            if result == -ENOSPC || result == -EDQUOT { return .noSpace }
-            // A file system without fallocate cannot promise; a write there may still fail.
+            guard obtain(byteOffset: start, byteCount: length) != .noSpace else { return .noSpace }
             bits[Int(granule / 64)].bitwiseOr(1 << (granule % 64), ordering: .releasing)
         }
         return .done
+    }
+
+    private func obtain(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
+        switch place {
+        case .none: return .done
+        case .file(let descriptor):
+            let result = nbdext_reserve(descriptor, Int64(byteOffset), Int64(byteCount))
+            // A file system without fallocate cannot promise; a write there may still fail.
+            return result == -ENOSPC || result == -EDQUOT ? .noSpace : .done
+        case .endpoint(let endpoint):
+            return endpoint.reserve(byteOffset: byteOffset, byteCount: byteCount)
+        }
     }
 
     /// Forgets what is known of a range whose space was given back.

@@ -26,6 +26,9 @@ final class UringQueue {
         }
     }
 
+    /// Readable while completions can be reaped.
+    var descriptor: Int32 { ring.pointee.ring_fd }
+
     deinit {
         io_uring_queue_exit(ring)
         ring.deallocate()

@@ -8,7 +8,8 @@ final class WorkerQueue: @unchecked Sendable {
     // SAFETY: `done` is touched under `lock`; the rest never changes.
     private let lock = Lock()
     private var done: [(index: Int, status: MemberStatus)] = []
-    private let event: Int32
+    /// Readable since a worker finished something.
+    let event: Int32
 
     init() throws(OSError) {
         event = nbdext_eventfd()
@@ -52,6 +53,11 @@ final class WorkerQueue: @unchecked Sendable {
             pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
         ]
         _ = poll(&polls, 2, -1)
+        clearEvent()
+    }
+
+    /// Makes the event unreadable until a worker finishes something more. What was finished is reaped afterwards.
+    func clearEvent() {
         var count: UInt64 = 0
         _ = read(event, &count, 8)
     }

@@ -6,15 +6,15 @@ import SCSI
 import Statistics
 import Synchronization
 
-/// One array behind the card: its planner, its members' descriptors and space, and its SCSI face.
+/// One array behind the card: its planner, its members' places and space, and its SCSI face.
 ///
 /// Threads: any; the planner only under `plannerLock`.
 package final class ArrayTarget: @unchecked Sendable {
     // SAFETY: `planner` is used under `plannerLock`; `index`, `fileBase` and `cache` are set before the card runs.
     package let array: OpenedArray
     package let geometry: ArrayGeometry
-    /// Descriptors by role; -1 for a missing member.
-    let files: [Int32]
+    /// By role.
+    let places: [MemberPlace]
     let spaces: [MemberSpace?]
     let disk: DirectAccessTarget
     let plannerLock = Lock()
@@ -24,7 +24,7 @@ package final class ArrayTarget: @unchecked Sendable {
     /// False once a member is missing: then reads need the planner.
     let isHealthy: Atomic<Bool>
     private(set) var index = 0
-    /// The position of the array's first member among the files of a lane.
+    /// The position of the array's first member among the places of a lane.
     private(set) var fileBase = 0
     private let memory: UnsafeMutableRawPointer
 
@@ -37,9 +37,9 @@ package final class ArrayTarget: @unchecked Sendable {
     ) {
         self.array = array
         geometry = array.geometry
-        files = array.members.map { $0?.descriptor ?? -1 }
+        places = array.members.map { $0?.store.place ?? .none }
         spaces = array.members.map { member in
-            member.map { MemberSpace(file: $0.descriptor, byteCount: $0.byteCount) }
+            member.map { MemberSpace(place: $0.store.place, byteCount: $0.store.byteCount) }
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         isHealthy = Atomic(array.missingRole == nil)

@@ -42,7 +42,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         self.engine = engine
         rings = CardRings(dart: dart)
         self.laneCount = laneCount
-        memberCounters = MemberCounters(laneCount: laneCount, fileCount: arrays.reduce(0) { $0 + $1.files.count })
+        memberCounters = MemberCounters(laneCount: laneCount, fileCount: arrays.reduce(0) { $0 + $1.places.count })
         lanes = .allocate(capacity: laneCount)
         lanes.initialize(repeating: nil, count: laneCount)
         super.init(dart: dart)
@@ -50,7 +50,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         for (index, array) in arrays.enumerated() {
             array.attach(
                 index: index, fileBase: fileBase, writeCacheByteCount: writeCacheByteCount / arrays.count)
-            fileBase += array.files.count
+            fileBase += array.places.count
         }
     }
 
@@ -68,7 +68,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     package func snapshot(target: Int) -> ArraySnapshot {
         let array = arrays[target]
         var snapshot = array.snapshot()
-        snapshot.members = array.files.indices.map {
+        snapshot.members = array.places.indices.map {
             memberCounters.snapshot(file: array.fileBase + $0, role: $0)
         }
         return snapshot
@@ -96,7 +96,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     // MARK: Lanes
 
     public override func makeLane() throws -> Int {
-        let members = try MemberLane(engine: engine, files: arrays.flatMap(\.files))
+        let members = try MemberLane(engine: engine, places: arrays.flatMap(\.places))
         let lane = CardLane(members: members)
         return try laneLock.withLock { () throws(OSError) in
             guard let index = (0..<laneCount).first(where: { lanes[$0] == nil }) else {

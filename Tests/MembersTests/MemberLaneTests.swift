@@ -6,6 +6,7 @@ import Testing
 /// Temporary files that go away with their owner.
 final class TemporaryFiles {
     private(set) var descriptors: [Int32] = []
+    var places: [MemberPlace] { descriptors.map { .file($0) } }
 
     init(count: Int, byteCount: Int) {
         for _ in 0..<count {
@@ -59,7 +60,7 @@ struct MemberLaneTests {
     func random(engine: MemberEngineKind) throws {
         let byteCount = 1 << 20
         let files = TemporaryFiles(count: 3, byteCount: byteCount)
-        let lane = try MemberLane(engine: engine, files: files.descriptors)
+        let lane = try MemberLane(engine: engine, places: files.places)
         var model = [[UInt8]](repeating: Array(repeating: 0, count: byteCount), count: 3)
         var state: UInt64 = 42
         func next(_ limit: Int) -> Int {
@@ -102,7 +103,7 @@ struct MemberLaneTests {
     @Test("punched and zeroed ranges read as zeros", arguments: engines)
     func zeroing(engine: MemberEngineKind) throws {
         let files = TemporaryFiles(count: 1, byteCount: 65536)
-        let lane = try MemberLane(engine: engine, files: files.descriptors)
+        let lane = try MemberLane(engine: engine, places: files.places)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 65536, alignment: 4096)
         defer { memory.deallocate() }
         memset(memory, 9, 65536)
@@ -133,7 +134,7 @@ struct MemberLaneTests {
             close(readOnly)
             close(full)
         }
-        let lane = try MemberLane(engine: engine, files: files.descriptors + [-1, readOnly, full])
+        let lane = try MemberLane(engine: engine, places: files.places + [.none, .file(readOnly), .file(full)])
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
         defer { memory.deallocate() }
         memset(memory, 0, 8192)
@@ -150,7 +151,7 @@ struct MemberLaneTests {
     @Test("waiting ends when the descriptor is readable", arguments: engines)
     func waiting(engine: MemberEngineKind) throws {
         let files = TemporaryFiles(count: 1, byteCount: 4096)
-        let lane = try MemberLane(engine: engine, files: files.descriptors)
+        let lane = try MemberLane(engine: engine, places: files.places)
         var pipes: [Int32] = [0, 0]
         pipe(&pipes)
         var byte: UInt8 = 1
@@ -167,14 +168,14 @@ struct MemberSpaceTests {
     @Test("reserves whole granules and forgets what was punched")
     func reservation() {
         let files = TemporaryFiles(count: 1, byteCount: 1 << 20)
-        let space = MemberSpace(file: files.descriptors[0], byteCount: 1 << 20)
+        let space = MemberSpace(place: files.places[0], byteCount: 1 << 20)
         var information = stat()
         #expect(space.reserve(byteOffset: 100_000, byteCount: 512) == .done)
         fstat(files.descriptors[0], &information)
         #expect(information.st_size == 1 << 20)
         #expect(information.st_blocks * 512 >= 65536)
         // Reserved once: no system call sees the closed descriptor.
-        let closed = MemberSpace(file: -1, byteCount: 1 << 20)
+        let closed = MemberSpace(place: .file(-1), byteCount: 1 << 20)
         _ = closed.reserve(byteOffset: 0, byteCount: 512)
         space.forget(byteOffset: 100_000, byteCount: 512)
         #expect(space.reserve(byteOffset: 100_000, byteCount: 512) == .done)
