@@ -31,6 +31,16 @@ package enum ArrayStore {
         var members = scan.members.enumerated().map { role, member in
             Description.Member(role: role, path: member?.store.name, state: member == nil ? "missing" : "active")
         }
+        if let recovering = scan.recovering {
+            let role = Int(scan.newest.role(ofDevice: recovering.superblock.deviceNumber))
+            let done = Double(recovering.superblock.recoveryByteOffset ?? 0)
+            let percent = Int(100 * done / Double(scan.geometry.memberDataByteCount))
+            members[role].path = recovering.store.name
+            members[role].state = "rebuilding, \(percent) % done"
+        }
+        for spare in scan.spares {
+            members.append(Description.Member(role: nil, path: spare.store.name, state: "spare"))
+        }
         for (store, reason) in scan.leftOut {
             members.append(Description.Member(role: nil, path: store.name, state: reason))
         }
@@ -73,7 +83,7 @@ package enum ArrayStore {
         let scan = try MemberScan(members, place: place)
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
         try checkIsComplete(scan, place: place, force: force)
-        let array = OpenedArray(scan: scan, place: place, readOnly: readOnly, in: surroundings)
+        let array = try OpenedArray(scan: scan, place: place, readOnly: readOnly, in: surroundings)
         if !scan.newest.isClean && scan.missingRoles.isEmpty && scan.geometry.level == .raid5 && !readOnly {
             surroundings.report("the array in \(place) was not stopped cleanly; checking its parity")
             let repaired = try ParityResync.run(array)

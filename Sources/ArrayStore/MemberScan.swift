@@ -6,6 +6,10 @@ struct MemberScan {
     let geometry: ArrayGeometry
     /// By role: members that are up to date.
     var members: [ArrayMember?]
+    /// A member that has been rebuilt in part. Its role counts as missing.
+    var recovering: ArrayMember?
+    /// Members without a role, which may take one.
+    var spares: [ArrayMember] = []
     /// Members that the array goes on without, and why.
     var leftOut: [(store: any MemberStore, reason: String)]
     /// The superblock that knows best.
@@ -36,10 +40,29 @@ struct MemberScan {
                 "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
                     + "directory of its own")
         }
-        newest = found.map(\.superblock).max { $0.events < $1.events }!
+        // A spare's events are not counted, and a member that is being rebuilt knows no better than the others.
+        guard let best = found.filter({ $0.superblock.role != MDSuperblock.roleSpare }).max(by: Self.isOlder) else {
+            throw ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
+        }
+        newest = best.superblock
         geometry = try Self.geometry(of: newest, name: first.store.name)
         members = Array(repeating: nil, count: geometry.memberCount)
         for member in found { try sort(member) }
+        dropNeedlessRecovery()
+    }
+
+    /// A member that is complete needs no other one to be rebuilt for its role.
+    private mutating func dropNeedlessRecovery() {
+        guard let member = recovering, members[Int(newest.role(ofDevice: member.superblock.deviceNumber))] != nil
+        else { return }
+        leftOut.append((member.store, "rebuilt in part, and there is a complete member with its role"))
+        recovering = nil
+    }
+
+    private static func isOlder(_ one: ArrayMember, _ other: ArrayMember) -> Bool {
+        let (left, right) = (one.superblock, other.superblock)
+        return left.events < right.events
+            || left.events == right.events && left.recoveryByteOffset != nil && right.recoveryByteOffset == nil
     }
 
     var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
@@ -81,6 +104,7 @@ struct MemberScan {
             let reason = "it was cut short: it has \(store.byteCount) bytes, and its superblock says \(needed)"
             return leftOut.append((store, reason))
         }
+        if superblock.role == MDSuperblock.roleSpare { return spares.append(member) }
         let role = newest.role(ofDevice: superblock.deviceNumber)
         if role == MDSuperblock.roleFaulty || role == MDSuperblock.roleSpare {
             return leftOut.append((store, "failed"))
@@ -91,6 +115,11 @@ struct MemberScan {
         guard Int(role) < members.count else {
             throw ArrayStoreError(
                 "\(store.name) has role \(role) in an array of \(members.count) members; move it away")
+        }
+        if superblock.recoveryByteOffset != nil {
+            guard recovering == nil else { return leftOut.append((store, "rebuilt in part, as another one is")) }
+            recovering = member
+            return
         }
         if let other = members[Int(role)] {
             throw ArrayStoreError("\(other.store.name) and \(store.name) are the same member; move the copy away")

@@ -16,6 +16,8 @@ package struct MDSuperblock: Sendable, Equatable {
     package static let roleFaulty: UInt16 = 0xFFFE
     /// Feature bit: the RAID 0 layout field is valid.
     private static let featureRAID0Layout: UInt32 = 4096
+    /// Feature bit: the member has been rebuilt up to `recoveryOffset` only.
+    private static let featureRecoveryOffset: UInt32 = 2
 
     package private(set) var bytes: [UInt8]
 
@@ -80,6 +82,20 @@ package struct MDSuperblock: Sendable, Equatable {
         get { load(144) }
         set { store(newValue, 144) }
     }
+    /// Sectors of the data area, from its start, that a member which is being rebuilt has. Valid with
+    /// `featureRecoveryOffset`.
+    private var recoveryOffset: UInt64 {
+        get { load(152) }
+        set { store(newValue, 152) }
+    }
+    /// The bytes of its data area that a member has been rebuilt to, or nil when it has all.
+    package var recoveryByteOffset: UInt64? {
+        get { featureMap & Self.featureRecoveryOffset == 0 ? nil : recoveryOffset &* 512 }
+        set {
+            featureMap = featureMap & ~Self.featureRecoveryOffset | (newValue == nil ? 0 : Self.featureRecoveryOffset)
+            recoveryOffset = (newValue ?? 0) / 512
+        }
+    }
     /// The member's index in `roles`.
     package var deviceNumber: UInt32 {
         get { load(160) }
@@ -106,7 +122,7 @@ package struct MDSuperblock: Sendable, Equatable {
         get { load(216) }
         set { store(newValue, 216) }
     }
-    private var roleCount: UInt32 {
+    package private(set) var roleCount: UInt32 {
         get { load(220) }
         set { store(newValue, 220) }
     }
@@ -184,7 +200,7 @@ package struct MDSuperblock: Sendable, Equatable {
         guard magic == Self.magic, version == 1 else { throw .noMagic }
         guard roleCount <= 1920, checksum == computedChecksum else { throw .wrongChecksum }
         guard superOffsetSectors == Self.byteOffset / 512 else { throw .unsupported("metadata other than version 1.2") }
-        let known: UInt32 = level == RAIDLevel.raid0.rawValue ? Self.featureRAID0Layout : 0
+        let known: UInt32 = level == RAIDLevel.raid0.rawValue ? Self.featureRAID0Layout : Self.featureRecoveryOffset
         guard featureMap & ~known == 0 else {
             throw .unsupported("features 0x\(String(featureMap & ~known, radix: 16)) of md")
         }
