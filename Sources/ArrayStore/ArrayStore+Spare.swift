@@ -15,6 +15,12 @@ extension ArrayStore {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
         }
         let path = "\(array.place)/\(name)"
+        if let state = array.memberStates.first(where: { $0.path == path }) {
+            throw ArrayStoreError(
+                state.condition == .failed
+                    ? "\(path) is a member that failed; let go of it first: nbdext remove"
+                    : "\(path) is a member of the array already")
+        }
         let geometry = array.geometry
         let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount
         let isNew = access(path, F_OK) != 0

@@ -44,6 +44,25 @@ extension OpenedArray {
     /// The member that is being rebuilt, and how far that is durable; nil when there is none.
     package var recoveringMember: (role: Int, byteCount: UInt64)? { lock.withLock { recovering } }
 
+    /// The first byte of the member files, at or behind `byteOffset`, where a member that is there may have other than
+    /// zeros, or nil when none has. A member that cannot say has data.
+    package func nextData(from byteOffset: UInt64) -> UInt64? {
+        let present = lock.withLock {
+            current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
+        }
+        var next: UInt64?
+        for store in present {
+            do throws(MemberStoreError) {
+                guard let found = try store.nextData(from: byteOffset) else { continue }
+                next = min(next ?? found, found)
+            } catch { return byteOffset }
+        }
+        return next
+    }
+
+    /// Tells people something about the array.
+    package func report(_ message: String) { surroundings.report(message) }
+
     package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
 
     /// Gives the first spare the role of a member that failed. It has nothing of it yet.

@@ -34,8 +34,9 @@ package final class Machine: @unchecked Sendable {
     /// What the driver drives; nil when it brings its own targets.
     let card: RAIDController?
     private let host: any DriverHost
-    private let arrays: [OpenedArray]
+    let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    private var maintenance: [MaintenanceThread] = []
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
@@ -88,7 +89,13 @@ package final class Machine: @unchecked Sendable {
                         over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
                 }
             }
+            if let card, !readOnly {
+                for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 {
+                    maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
+                }
+            }
         } catch {
+            for thread in maintenance { thread.stop() }
             controller.stop()
             if !readOnly { for array in arrays { try? array.markClean() } }
             throw error
@@ -97,6 +104,8 @@ package final class Machine: @unchecked Sendable {
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     package func stop() throws {
+        for thread in maintenance { thread.stop() }
+        maintenance = []
         for device in bufferedDevices { try flush(device) }
         for device in devices { try flush(device) }
         controller.stop()

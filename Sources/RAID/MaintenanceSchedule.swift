@@ -141,7 +141,9 @@ package struct MaintenanceSchedule: Sendable {
     package mutating func cancel() { ending = ending ?? .cancelled }
 
     private mutating func note(_ outcome: MaintenanceOutcome) {
-        guard outcome.wrongBlocks != 0, outcome.request.kind == .check || outcome.request.kind == .repair else { return }
+        guard outcome.wrongBlocks != 0, outcome.request.kind == .check || outcome.request.kind == .repair else {
+            return
+        }
         let block = UInt64(ZeroTest.blockByteCount)
         wrongByteCount += UInt64(outcome.wrongBlocks.nonzeroBitCount) * block
         for bit in 0..<UInt64(32) where outcome.wrongBlocks >> UInt32(bit) & 1 != 0 {

@@ -55,7 +55,9 @@ extension RAIDController {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status == .failed { target.memberFailed(Int(completion.member)) }
+            if completion.status == .failed && !isOutdated(completion, target) {
+                target.memberFailed(Int(completion.member))
+            }
             if Token.isDirect(completion.token) {
                 completeDirect(completion, lane, target)
             } else {
@@ -75,13 +77,23 @@ extension RAIDController {
         flushStaged(lane, target)
     }
 
+    /// Whether an I/O started before a member failed; then it may have met that one, and not the one in its place.
+    private func isOutdated(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
+        if Token.isDirect(completion.token) {
+            let command = commands[Token.command(completion.token)]
+            return command.pointee.soundness != target.soundness.load(ordering: .acquiring)
+        }
+        return target.plannerLock.withLock { target.planner.isOutdated(Token.plannerToken(completion.token)) }
+    }
+
     private func completeDirect(_ completion: MemberCompletion, _ lane: CardLane, _ target: ArrayTarget) {
         let number = Token.command(completion.token)
         let command = commands[number]
         command.pointee.remaining -= 1
         if completion.status != .done { command.pointee.status = .failed }
         guard command.pointee.remaining == 0 else { return }
-        if command.pointee.status == .failed && target.geometry.level == .raid5 {
+        let isCurrent = command.pointee.soundness == target.soundness.load(ordering: .acquiring)
+        if (command.pointee.status == .failed || !isCurrent) && target.geometry.level == .raid5 {
             reread(number, lane)
         } else {
             finish(number, lane, status: command.pointee.status)
@@ -89,9 +101,10 @@ extension RAIDController {
     }
 
     /// Does what the planner asked for: parity, reservations, then stages the member I/Os and answers what finished.
-    private func execute(_ lane: CardLane, _ target: ArrayTarget) {
+    func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
+            runTests(lane, target)
             let rejected = reserve(lane, target)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
                 var io = io
@@ -105,13 +118,18 @@ extension RAIDController {
                     endDestage(finished, lane, target)
                 }
             }
+            target.maintenance.ended(lane.output.maintained)
             swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
-            if rejected.isEmpty && lane.jobsDone.isEmpty { return }
+            if rejected.isEmpty && lane.jobsDone.isEmpty && lane.answers.isEmpty { return }
             target.plannerLock.withLock {
                 for token in rejected { target.planner.reject(token, into: &lane.output) }
                 for token in lane.jobsDone { target.planner.complete(token, .done, into: &lane.output) }
+                for (token, wrong) in lane.answers {
+                    target.planner.tested(token, wrongBlocks: wrong, into: &lane.output)
+                }
             }
+            lane.answers.removeAll(keepingCapacity: true)
             lane.jobsDone.removeAll(keepingCapacity: true)
         }
     }
@@ -125,6 +143,23 @@ extension RAIDController {
         }
     }
 
+    /// Answers what maintenance asks.
+    private func runTests(_ lane: CardLane, _ target: ArrayTarget) {
+        for test in lane.output.zeroTests {
+            let wrong = lane.output.paritySources.withUnsafeBufferPointer { sources in
+                lane.parity.wrongBlocks(
+                    UnsafeBufferPointer(rebasing: sources[test.firstSource..<test.firstSource + test.sourceCount]),
+                    byteCount: test.byteCount)
+            }
+            lane.answers.append((test.token, wrong))
+        }
+        for test in lane.output.holeTests {
+            let end = test.byteOffset + test.byteCount
+            let hasData = target.array.nextData(from: test.byteOffset).map { $0 < end } ?? false
+            lane.answers.append((test.token, hasData ? 1 : 0))
+        }
+    }
+
     /// Makes sure that every write group has space. Groups that have none lose their I/Os, and are returned.
     private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [UInt64] {
         var rejected: [UInt64] = []
@@ -132,8 +167,9 @@ extension RAIDController {
             let range = group.firstIO..<group.firstIO + group.ioCount
             let hasSpace = range.allSatisfy { index in
                 let io = lane.output.memberIOs[index]
-                guard io.kind == .write, let space = target.spaces[Int(io.member)] else { return true }
-                return space.reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount)) == .done
+                guard io.kind == .write else { return true }
+                return target.spaces[Int(io.member)].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+                    == .done
             }
             if hasSpace { continue }
             // An I/O of no bytes is one that is not started.
@@ -147,7 +183,7 @@ extension RAIDController {
     }
 
     /// Starts the staged I/Os with one call to the engine.
-    private func start(_ lane: CardLane, _ target: ArrayTarget) {
+    func start(_ lane: CardLane, _ target: ArrayTarget) {
         guard !lane.staged.isEmpty else { return }
         forgetPunched(lane, target)
         lane.staged.withUnsafeBufferPointer { lane.members.start($0, fileBase: target.fileBase) }
@@ -158,7 +194,7 @@ extension RAIDController {
     /// Punched ranges have no space any more: said before, for those who look meanwhile, and after.
     private func forgetPunched(_ lane: CardLane, _ target: ArrayTarget) {
         for io in lane.staged where io.kind == .punch {
-            target.spaces[Int(io.member)]?.forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+            target.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
         }
     }
 }

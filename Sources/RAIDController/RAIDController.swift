@@ -23,7 +23,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     let commands = CommandTable(capacity: RAIDController.commandCapacity)
     private let engine: MemberEngineKind
     private let laneLock = Lock()
-    private let lanes: UnsafeMutablePointer<CardLane?>
+    let lanes: UnsafeMutablePointer<CardLane?>
     private let laneCount: Int
     private let memberCounters: MemberCounters
 
@@ -113,6 +113,13 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         laneLock.withLock { lanes[lane] = nil }
     }
 
+    /// Commands that all lanes have taken so far, but for those of lanes that are gone. Any thread.
+    var takenCount: UInt64 {
+        laneLock.withLock {
+            (0..<laneCount).reduce(0) { $0 &+ (lanes[$1]?.takenCount.load(ordering: .relaxed) ?? 0) }
+        }
+    }
+
     public override func hasOutstandingWork(lane: Int) -> Bool { lanes[lane]!.members.outstanding > 0 }
 
     public override func wait(lane: Int, orReadable descriptor: Int32) {
@@ -132,7 +139,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     }
 
     /// Publishes the completions that the lane gathered, and interrupts.
-    private func post(_ lane: CardLane) {
+    func post(_ lane: CardLane) {
         guard !lane.finished.isEmpty else { return }
         lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }
         lane.finished.withUnsafeBufferPointer { rings.post($0) }

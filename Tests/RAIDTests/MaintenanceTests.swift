@@ -109,7 +109,9 @@ struct MaintenanceTests {
         #expect(array.pending.map(\.kind) == [.punch])
     }
 
-    @Test("a check finds every wrong block and changes nothing; a repair makes the parity right", arguments: [4096, 65536])
+    @Test(
+        "a check finds every wrong block and changes nothing; a repair makes the parity right",
+        arguments: [4096, 65536])
     func findsWrongParity(chunk: Int) {
         let fixture = MaintainedArray(seed: 3, chunkByteCount: chunk, stripes: 12)
         let array = fixture.array

@@ -118,7 +118,8 @@ final class OverlapRun {
             }
             return
         }
-        guard case .degraded(let missing) = array.planner.state, Int.random(in: 0..<20, using: &generator) == 0 || isEnding
+        guard case .degraded(let missing) = array.planner.state,
+            Int.random(in: 0..<20, using: &generator) == 0 || isEnding
         else { return }
         // At the end, whatever fails has failed.
         if isEnding { array.failingMembers = [] }
