@@ -106,9 +106,8 @@ struct MemberScan {
         }
         if superblock.role == MDSuperblock.roleSpare { return spares.append(member) }
         let role = newest.role(ofDevice: superblock.deviceNumber)
-        if role == MDSuperblock.roleFaulty || role == MDSuperblock.roleSpare {
-            return leftOut.append((store, "failed"))
-        }
+        if role == MDSuperblock.roleFaulty { return leftOut.append((store, "failed")) }
+        if role == MDSuperblock.roleSpare { return leftOut.append((store, "removed from the array")) }
         guard superblock.events + Self.eventsLagMax >= newest.events else {
             return leftOut.append((store, "stale: it missed changes"))
         }

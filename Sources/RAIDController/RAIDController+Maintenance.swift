@@ -23,7 +23,7 @@ package struct MaintenanceError: Error, CustomStringConvertible, Equatable {
 /// Rebuilding, checking and repairing while commands run: the card's firmware does it on a lane of its own.
 extension RAIDController {
     /// How often a rebuild's progress is made durable.
-    private static let checkpointNanoseconds: UInt64 = 5_000_000_000
+    private static let checkpointNanoseconds: UInt64 = 3_000_000_000
     /// When a rebuild is tried again that ended for want of space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
     /// Steps in one call; the caller looks after its lane in between.
