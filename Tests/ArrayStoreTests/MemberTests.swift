@@ -51,7 +51,8 @@ struct MemberTests {
         let messages = Messages()
         _ = try open(members, messages)
         #expect(try members[1].bytes(at: offset, count: 1) == [3])
-        #expect(members.map { $0.state.withLock { $0.writeCount } } == [1, 1, 1])
+        // One block of parity, and then superblocks that say so.
+        #expect(members.map { $0.state.withLock { $0.writeCount } } == [2, 2, 2])
         #expect(messages.last?.contains("4096 bytes were rewritten") == true, "\(messages.all)")
     }
 
