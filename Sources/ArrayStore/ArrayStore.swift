@@ -84,7 +84,9 @@ package enum ArrayStore {
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         let array = OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
-        if !readOnly && outcome.isClean && !scan.newest.isClean { try array.markClean() }
+        guard !readOnly else { return array }
+        try array.bringUpLagging()
+        if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }
 

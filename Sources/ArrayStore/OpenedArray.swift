@@ -50,11 +50,27 @@ package final class OpenedArray: @unchecked Sendable {
         uuid = scan.newest.setUUID
     }
 
+    /// What the array was made with.
+    package var superblockConsistency: ArrayConsistency { lock.withLock { newest.consistency } }
+
     /// The role that the array runs without from the start, or nil.
     package var missingRole: Int? { members.firstIndex { $0 == nil } }
 
     /// The roles of members that the array runs without, from the start or since they failed. Any thread.
     package var failedMembers: [Int] { lock.withLock { failedRoles.sorted() } }
+
+    /// Gives members that a crash kept from hearing of the last change of state what the others say. Without that, a
+    /// crash in the next change could leave one of them two behind, and stale.
+    func bringUpLagging() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in members.indices {
+            guard let member = members[role], var own = superblocks[role], own.events < newest.events else { continue }
+            own.takeState(of: newest)
+            superblocks[role] = own
+            try member.write(own)
+        }
+    }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
