@@ -17,7 +17,9 @@ enum DirectTransfer {
             let done =
                 transfer.kind == .read
                 ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
-                : nbdext_pwritev(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset))
+                : nbdext_pwritev(
+                    transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset),
+                    transfer.kind == .durableWrite ? 1 : 0)
             guard done > 0 else { return status(of: done) }
             table.advance(index, by: done)
         }
@@ -35,6 +37,11 @@ enum DirectTransfer {
             table.advance(index, by: done)
         }
         return .done
+    }
+
+    /// Makes everything written so far durable.
+    static func flush(_ transfer: Transfer) -> MemberStatus {
+        fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno))
     }
 
     /// Makes a range read as zeros: by deallocating, by converting, or by writing, whatever the file system can.
@@ -57,7 +64,7 @@ enum DirectTransfer {
         var done = 0
         while done < transfer.byteCount {
             var vector = iovec(iov_base: block, iov_len: min(blockByteCount, transfer.byteCount - done))
-            let count = nbdext_pwritev(transfer.file, &vector, 1, Int64(transfer.byteOffset) + Int64(done))
+            let count = nbdext_pwritev(transfer.file, &vector, 1, Int64(transfer.byteOffset) + Int64(done), 0)
             guard count > 0 else { return Int32(count) }
             done += count
         }
