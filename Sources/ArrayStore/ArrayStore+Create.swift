@@ -39,7 +39,6 @@ extension ArrayStore {
                 "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
                     + "overwrite it with --force")
         }
-        for file in old { try file.lock() }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
@@ -97,7 +96,7 @@ extension ArrayStore {
         guard information.st_mode & S_IFMT == S_IFDIR else {
             throw ArrayStoreError("\(directory) is not a directory; choose another place")
         }
-        return try MemberScan.openFiles(directory: directory, readOnly: false)
+        return try MemberDirectory.open(directory, for: .write)
     }
 
     /// Writes all members under temporary names, then puts them in place, so that a failure changes nothing.

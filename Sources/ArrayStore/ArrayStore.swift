@@ -1,4 +1,3 @@
-import Glibc
 import RAID
 
 /// Arrays in directories of member files.
@@ -28,12 +27,12 @@ package enum ArrayStore {
 
     /// Looks at an array without locking or changing it.
     package static func examine(directory: String) throws(ArrayStoreError) -> Description {
-        let scan = try MemberScan(directory: directory, readOnly: true)
-        var members = scan.members.enumerated().map { role, file in
-            Description.Member(role: role, path: file?.path, state: file == nil ? "missing" : "active")
+        let scan = try MemberScan(MemberDirectory.open(directory, for: .look), place: directory)
+        var members = scan.members.enumerated().map { role, member in
+            Description.Member(role: role, path: member?.store.name, state: member == nil ? "missing" : "active")
         }
-        for (file, reason) in scan.leftOut {
-            members.append(Description.Member(role: nil, path: file.path, state: reason))
+        for (store, reason) in scan.leftOut {
+            members.append(Description.Member(role: nil, path: store.name, state: reason))
         }
         return Description(
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
@@ -52,36 +51,52 @@ package enum ArrayStore {
         }
     }
 
-    /// Opens an array for serving: its members are locked, and its parity is right.
+    /// Opens the array whose members are the files of a directory; they are locked.
+    package static func open(
+        directory: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings = .system
+    ) throws(ArrayStoreError) -> OpenedArray {
+        let files = try MemberDirectory.open(directory, for: readOnly ? .read : .write)
+        return try open(members: files, place: directory, readOnly: readOnly, force: force, in: surroundings)
+    }
+
+    /// Opens an array for serving: its parity is right.
     ///
     /// A RAID 5 array that was not stopped cleanly is resynchronised first. One that also lacks a member is refused,
-    /// since its parity cannot be checked, unless `force` is set.
+    /// since its parity cannot be checked, unless `force` is set. Until `markDirty` nothing but parity is written.
+    ///
+    /// - Parameters:
+    ///   - members: in any order; nobody else uses them.
+    ///   - place: what messages call where they are.
     package static func open(
-        directory: String, readOnly: Bool, force: Bool = false, progress: (String) -> Void = { _ in }
+        members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings
     ) throws(ArrayStoreError) -> OpenedArray {
-        let scan = try MemberScan(directory: directory, readOnly: readOnly)
+        let scan = try MemberScan(members, place: place)
+        for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
+        try checkIsComplete(scan, place: place, force: force)
+        let array = OpenedArray(scan: scan, place: place, readOnly: readOnly, in: surroundings)
+        if !scan.newest.isClean && scan.missingRoles.isEmpty && scan.geometry.level == .raid5 && !readOnly {
+            surroundings.report("the array in \(place) was not stopped cleanly; checking its parity")
+            let repaired = try ParityResync.run(array)
+            surroundings.report("parity is right again: \(repaired) bytes were rewritten")
+        }
+        return array
+    }
+
+    private static func checkIsComplete(_ scan: MemberScan, place: String, force: Bool) throws(ArrayStoreError) {
         let missing = scan.missingRoles
-        for member in scan.members { try member?.lock() }
-        for (file, reason) in scan.leftOut { progress("\(file.path) is left out: \(reason)") }
         let survivable = scan.geometry.level == .raid5 ? 1 : 0
         guard missing.count <= survivable else {
             let roles = missing.map(String.init).joined(separator: ", ")
             throw ArrayStoreError(
-                "the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
-                    + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back")
+                "the array in \(place) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
+                    + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)
         }
         if !scan.newest.isClean && !missing.isEmpty && !force {
             throw ArrayStoreError(
-                "the array in \(directory) was not stopped cleanly and lacks member \(missing[0]); blocks "
-                    + "that were being written may come back wrong: bring the member back, or accept that with --force")
+                "the array in \(place) was not stopped cleanly and lacks member \(missing[0]); blocks "
+                    + "that were being written may come back wrong: bring the member back, or accept that with --force",
+                .dirtyAndDegraded)
         }
-        let array = OpenedArray(directory: directory, scan: scan, readOnly: readOnly)
-        if !scan.newest.isClean && missing.isEmpty && scan.geometry.level == .raid5 && !readOnly {
-            progress("the array in \(directory) was not stopped cleanly; checking its parity")
-            let repaired = try ParityResync.run(array)
-            progress("parity is right again: \(repaired) bytes were rewritten")
-        }
-        return array
     }
 
     /// The name without the host.

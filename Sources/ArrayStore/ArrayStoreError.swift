@@ -1,6 +1,22 @@
 /// Why an array could not be created or opened: one sentence that says what to do.
 package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
-    package let description: String
+    /// What kind of reason it is, for programs.
+    package enum Kind: Sendable {
+        /// The members, or what was asked for, do not allow it.
+        case refused
+        /// Too many members are missing.
+        case tooManyMissing
+        /// The array was not stopped cleanly and lacks a member: blocks may come back wrong.
+        case dirtyAndDegraded
+        /// A member could not be read or written.
+        case memberIO
+    }
 
-    package init(_ description: String) { self.description = description }
+    package let description: String
+    package let kind: Kind
+
+    package init(_ description: String, _ kind: Kind = .refused) {
+        self.description = description
+        self.kind = kind
+    }
 }

@@ -1,98 +1,110 @@
-import Glibc
+import MemberIO
 import RAID
 
-/// The members that a directory holds, sorted into what they are for its array.
+/// The members of one array, sorted into what they are for it.
 struct MemberScan {
     let geometry: ArrayGeometry
-    /// By role: files that are up to date.
-    var members: [MemberFile?]
-    /// Files of the array that it has gone on without, and why.
-    var leftOut: [(file: MemberFile, reason: String)] = []
+    /// By role: members that are up to date.
+    var members: [ArrayMember?]
+    /// Members that the array goes on without, and why.
+    var leftOut: [(store: any MemberStore, reason: String)]
     /// The superblock that knows best.
     let newest: MDSuperblock
 
     /// Members may lag this far behind: a state change is written to one after another.
     private static let eventsLagMax: UInt64 = 1
 
-    /// Opens every member in a directory, by content and not by name.
-    init(directory: String, readOnly: Bool) throws(ArrayStoreError) {
-        let files = try Self.openFiles(directory: directory, readOnly: readOnly)
-        guard let first = files.first else {
-            throw ArrayStoreError(
-                "\(directory) holds no array; make one with: nbdext create \(directory) --level 5 "
-                    + "--members 4 --size 10G")
+    /// Reads the superblocks of an array's members, in whatever order they are given.
+    /// - Parameter place: what messages call where the members are.
+    init(_ stores: [any PlacedMember], place: String) throws(ArrayStoreError) {
+        leftOut = []
+        var found: [ArrayMember] = []
+        for store in stores {
+            switch try Self.read(store) {
+            case .superblock(let superblock): found.append(ArrayMember(store: store, superblock: superblock))
+            case .unusable(let reason): leftOut.append((store, reason))
+            }
         }
-        for file in files where file.superblock.setUUID != first.superblock.setUUID {
+        guard let first = found.first else {
             throw ArrayStoreError(
-                "\(first.path) and \(file.path) belong to different arrays; keep each array in a "
+                leftOut.isEmpty
+                    ? "\(place) holds no array; make one with: nbdext create \(place) --level 5 --members 4 --size 10G"
+                    : "no member in \(place) can be used: \(leftOut[0].store.name): \(leftOut[0].reason)")
+        }
+        for member in found where member.superblock.setUUID != first.superblock.setUUID {
+            throw ArrayStoreError(
+                "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
                     + "directory of its own")
         }
-        newest = files.map(\.superblock).max { $0.events < $1.events }!
-        geometry = try Self.geometry(of: newest, path: first.path)
+        newest = found.map(\.superblock).max { $0.events < $1.events }!
+        geometry = try Self.geometry(of: newest, name: first.store.name)
         members = Array(repeating: nil, count: geometry.memberCount)
-        for file in files { try place(file) }
+        for member in found { try sort(member) }
     }
 
     var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
 
-    private mutating func place(_ file: MemberFile) throws(ArrayStoreError) {
-        let superblock = file.superblock
+    /// What is found where a superblock should be.
+    private enum Reading {
+        case superblock(MDSuperblock)
+        case unusable(String)
+    }
+
+    private static func read(_ store: any MemberStore) throws(ArrayStoreError) -> Reading {
+        let bytes: [UInt8]
+        do throws(MemberStoreError) {
+            bytes = try store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount)
+        } catch { return .unusable("it cannot be read: \(error)") }
+        do throws(MDSuperblock.Problem) {
+            return .superblock(try MDSuperblock(parsing: bytes))
+        } catch {
+            switch error {
+            case .noMagic: return .unusable("it has no superblock")
+            case .wrongChecksum: return .unusable("its superblock is damaged (wrong checksum)")
+            case .unsupported(let what):
+                throw ArrayStoreError("\(store.name) uses \(what), which is not supported here; use Linux md for it")
+            }
+        }
+    }
+
+    private mutating func sort(_ member: ArrayMember) throws(ArrayStoreError) {
+        let superblock = member.superblock
+        let store = member.store
         guard superblock.level == newest.level, superblock.chunkSectors == newest.chunkSectors,
             superblock.memberCount == newest.memberCount
         else {
-            throw ArrayStoreError("\(file.path) disagrees with the other members about the array's shape; move it away")
+            throw ArrayStoreError(
+                "\(store.name) disagrees with the other members about the array's shape; move it away")
         }
         let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
-        guard file.byteCount >= needed else {
-            throw ArrayStoreError(
-                "\(file.path) is \(file.byteCount) bytes, but its superblock says \(needed): it was cut "
-                    + "short; restore it, or move it away to serve the array without it")
+        guard store.byteCount >= needed else {
+            let reason = "it was cut short: it has \(store.byteCount) bytes, and its superblock says \(needed)"
+            return leftOut.append((store, reason))
         }
         let role = newest.role(ofDevice: superblock.deviceNumber)
         if role == MDSuperblock.roleFaulty || role == MDSuperblock.roleSpare {
-            return leftOut.append((file, "failed"))
+            return leftOut.append((store, "failed"))
         }
         guard superblock.events + Self.eventsLagMax >= newest.events else {
-            return leftOut.append((file, "stale: it missed changes"))
+            return leftOut.append((store, "stale: it missed changes"))
         }
         guard Int(role) < members.count else {
-            throw ArrayStoreError("\(file.path) has role \(role) in an array of \(members.count) members; move it away")
+            throw ArrayStoreError(
+                "\(store.name) has role \(role) in an array of \(members.count) members; move it away")
         }
         if let other = members[Int(role)] {
-            throw ArrayStoreError("\(other.path) and \(file.path) are the same member; move the copy away")
+            throw ArrayStoreError("\(other.store.name) and \(store.name) are the same member; move the copy away")
         }
-        members[Int(role)] = file
+        members[Int(role)] = member
     }
 
-    private static func geometry(of superblock: MDSuperblock, path: String) throws(ArrayStoreError) -> ArrayGeometry {
+    private static func geometry(of superblock: MDSuperblock, name: String) throws(ArrayStoreError) -> ArrayGeometry {
         do {
             return try superblock.geometry()
         } catch .unsupported(let what) {
-            throw ArrayStoreError("the array of \(path) has \(what), which is not supported here")
+            throw ArrayStoreError("the array of \(name) has \(what), which is not supported here")
         } catch {
-            throw ArrayStoreError("the superblock of \(path) cannot be read")
+            throw ArrayStoreError("the superblock of \(name) cannot be read")
         }
-    }
-
-    static func openFiles(directory: String, readOnly: Bool) throws(ArrayStoreError) -> [MemberFile] {
-        guard let stream = opendir(directory) else {
-            throw ArrayStoreError("cannot open the directory \(directory): \(String(cString: strerror(errno)))")
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        var files: [MemberFile] = []
-        for name in names.sorted() {
-            let path = "\(directory)/\(name)"
-            var information = stat()
-            guard stat(path, &information) == 0, information.st_mode & S_IFMT == S_IFREG else { continue }
-            if let file = try MemberFile(path: path, readOnly: readOnly) { files.append(file) }
-        }
-        return files
     }
 }

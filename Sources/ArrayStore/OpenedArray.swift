@@ -1,4 +1,3 @@
-import Glibc
 import Platform
 import RAID
 
@@ -7,19 +6,24 @@ import RAID
 /// Threads: `recordFailure` and `failedMembers` on any; the rest on one control thread.
 package final class OpenedArray: @unchecked Sendable {
     // SAFETY: `superblock`, `roles` and `isDirty` are touched under `lock`.
-    package let directory: String
+    /// What messages call where the members are: their directory.
+    package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
     /// By role; nil for a member that the array runs without.
-    package let members: [MemberFile?]
+    package let members: [ArrayMember?]
     package let name: String
     package let uuid: [UInt8]
+    /// Of the parity while the array is served.
+    package internal(set) var protection = WriteHoleProtection.none
+    private let surroundings: ArrayStore.Surroundings
     private let lock = Lock()
     private var superblock: MDSuperblock
     private var failedRoles: Set<Int>
 
-    init(directory: String, scan: MemberScan, readOnly: Bool) {
-        self.directory = directory
+    init(scan: MemberScan, place: String, readOnly: Bool, in surroundings: ArrayStore.Surroundings) {
+        self.place = place
+        self.surroundings = surroundings
         geometry = scan.geometry
         members = scan.members
         isReadOnly = readOnly
@@ -54,12 +58,12 @@ package final class OpenedArray: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
-        writeDiagnostic("nbdext: member \(role) of \(name) failed; the array goes on without it\n")
-        do {
+        surroundings.report("member \(role) of \(name) failed; the array goes on without it")
+        do throws(ArrayStoreError) {
             try writeMembers { _ in }
             return true
         } catch {
-            writeDiagnostic("nbdext: \(error)\n")
+            surroundings.report(error.description)
             return false
         }
     }
@@ -75,7 +79,7 @@ package final class OpenedArray: @unchecked Sendable {
     private func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         change(&superblock)
         superblock.events += 1
-        superblock.updateTime = UInt64(time(nil)) & 0xFF_FFFF_FFFF
+        superblock.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
         for role in failedRoles {
             if let device = superblock.device(withRole: UInt16(role)) {
                 superblock.setRole(MDSuperblock.roleFaulty, ofDevice: device)

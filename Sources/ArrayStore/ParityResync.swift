@@ -1,61 +1,94 @@
-import CLinux
-import Glibc
+import MemberIO
 import RAID
 
 /// Makes the parity of a RAID 5 array right after it was not stopped cleanly.
 ///
-/// Only stripes in which some member has data are looked at: where all are holes, zeros are their own parity.
-enum ParityResync {
-    /// - Returns: bytes of parity that were wrong and have been rewritten.
-    static func run(_ array: OpenedArray) throws(ArrayStoreError) -> UInt64 {
-        let geometry = array.geometry
-        let chunk = Int(geometry.chunkByteCount)
-        let files = array.members.map { $0! }
-        var blocks = [[UInt64]](repeating: Array(repeating: 0, count: chunk / 8), count: files.count)
-        var repaired: UInt64 = 0
-        var stripe = nextStripe(from: 0, files, geometry)
-        while let current = stripe {
-            let offset = off_t(geometry.memberByteOffset(stripe: current, row: 0))
-            let parity = geometry.parityMember(stripe: current)
-            for (index, file) in files.enumerated() {
-                guard pread(file.descriptor, &blocks[index], chunk, offset) == chunk else {
-                    throw ArrayStoreError(
-                        "cannot read \(file.path) at byte \(offset): \(String(cString: strerror(errno))); "
-                            + "move it away and serve the array without it, with --force")
-                }
-            }
-            var expected = [UInt64](repeating: 0, count: chunk / 8)
-            for index in files.indices where index != parity {
-                for word in expected.indices { expected[word] ^= blocks[index][word] }
-            }
-            if expected != blocks[parity] {
-                guard pwrite(files[parity].descriptor, expected, chunk, offset) == chunk else {
-                    throw ArrayStoreError("cannot write \(files[parity].path): \(String(cString: strerror(errno)))")
-                }
-                repaired += UInt64(chunk)
-            }
-            stripe = nextStripe(from: current + 1, files, geometry)
-        }
-        for file in files where fdatasync(file.descriptor) != 0 {
-            throw ArrayStoreError("cannot flush \(file.path): \(String(cString: strerror(errno)))")
-        }
-        return repaired
+/// Only places at which some member has data are looked at: where all have holes, zeros are their own parity.
+final class ParityResync {
+    /// Rows that are read at a time, at most.
+    private static let stepByteCountMax: UInt64 = 256 << 10
+
+    private let geometry: ArrayGeometry
+    private let members: [any MemberStore]
+    /// A divisor of the chunk, so that a step is in one stripe.
+    private let stepByteCount: UInt64
+    /// A step of each member, and the parity that they should have.
+    private let blocks: [UnsafeMutableBufferPointer<UInt64>]
+    private let expected: UnsafeMutableBufferPointer<UInt64>
+    private var repairedByteCount: UInt64 = 0
+
+    private init(_ array: OpenedArray) {
+        geometry = array.geometry
+        members = array.members.map { $0!.store }
+        stepByteCount = min(geometry.chunkByteCount, Self.stepByteCountMax)
+        let wordCount = Int(stepByteCount / 8)
+        blocks = members.map { _ in .allocate(capacity: wordCount) }
+        expected = .allocate(capacity: wordCount)
     }
 
-    /// The first stripe, from `stripe` on, in which a member has data; nil when there is none.
-    private static func nextStripe(
-        from stripe: UInt64, _ files: [MemberFile], _ geometry: ArrayGeometry
-    ) -> UInt64? {
-        let stripeCount = geometry.memberDataByteCount / geometry.chunkByteCount
-        guard stripe < stripeCount else { return nil }
-        let start = off_t(geometry.memberByteOffset(stripe: stripe, row: 0))
-        var first: UInt64?
-        for file in files {
-            let data = nbdext_seek_data(file.descriptor, Int64(start))
-            guard data >= 0 else { continue }
-            let found = (UInt64(data) - geometry.dataByteOffset) / geometry.chunkByteCount
-            first = min(first ?? found, found)
+    deinit {
+        for block in blocks { block.deallocate() }
+        expected.deallocate()
+    }
+
+    /// Checks the parity of an array all of whose members are there. When it returns, right parity is durable.
+    /// - Returns: bytes of parity that were wrong and have been rewritten.
+    static func run(_ array: OpenedArray) throws(ArrayStoreError) -> UInt64 {
+        let resync = ParityResync(array)
+        try resync.run()
+        return resync.repairedByteCount
+    }
+
+    private func run() throws(ArrayStoreError) {
+        var next = try firstStep(from: 0)
+        while let current = next {
+            try check(current)
+            next = try firstStep(from: current + stepByteCount)
         }
-        return first.flatMap { $0 < stripeCount ? $0 : nil }
+        for member in members {
+            do throws(MemberStoreError) { try member.flush() } catch { throw failure("flush", member, error) }
+        }
+    }
+
+    /// Reads the rows of a step, `offset` being their place in the members' data, and rewrites their parity if it is
+    /// wrong.
+    private func check(_ offset: UInt64) throws(ArrayStoreError) {
+        let byteOffset = geometry.dataByteOffset + offset
+        for (member, block) in zip(members, blocks) {
+            do throws(MemberStoreError) {
+                try member.read(into: UnsafeMutableRawBufferPointer(block), at: byteOffset)
+            } catch { throw failure("read", member, error) }
+        }
+        let parity = geometry.parityMember(stripe: offset / geometry.chunkByteCount)
+        expected.update(repeating: 0)
+        for index in blocks.indices where index != parity {
+            for word in expected.indices { expected[word] ^= blocks[index][word] }
+        }
+        guard !expected.elementsEqual(blocks[parity]) else { return }
+        do throws(MemberStoreError) {
+            try members[parity].write(UnsafeRawBufferPointer(expected), at: byteOffset)
+        } catch { throw failure("write", members[parity], error) }
+        repairedByteCount += stepByteCount
+    }
+
+    /// The first step, from `offset` on, at which a member has data; nil when there is none.
+    private func firstStep(from offset: UInt64) throws(ArrayStoreError) -> UInt64? {
+        guard offset < geometry.memberDataByteCount else { return nil }
+        var first: UInt64?
+        for member in members {
+            do throws(MemberStoreError) {
+                guard let data = try member.nextData(from: geometry.dataByteOffset + offset) else { continue }
+                first = min(first ?? data, data)
+            } catch { throw failure("look for the holes of", member, error) }
+        }
+        guard let first else { return nil }
+        let step = (first - geometry.dataByteOffset) / stepByteCount * stepByteCount
+        return step < geometry.memberDataByteCount ? step : nil
+    }
+
+    private func failure(_ doing: String, _ member: any MemberStore, _ error: MemberStoreError) -> ArrayStoreError {
+        ArrayStoreError(
+            "cannot \(doing) \(member.name): \(error); move it away and serve the array without it, with --force",
+            .memberIO)
     }
 }

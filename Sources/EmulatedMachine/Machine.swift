@@ -9,6 +9,7 @@ import Platform
 import RAID
 import RAIDController
 import SCSIArchitectureModel
+import SCSIControllerDriverKit
 
 /// The whole emulated machine, from member files to block devices: arrays behind one card, its driver, the kernel
 /// half, and a disk and a block device for each target.
@@ -47,9 +48,7 @@ package final class Machine: @unchecked Sendable {
         let readOnly = configuration.readOnly
         let force = configuration.force
         arrays = try configuration.directories.map { directory in
-            try ArrayStore.open(directory: directory, readOnly: readOnly, force: force) { message in
-                writeDiagnostic("nbdext: \(message)\n")
-            }
+            try ArrayStore.open(directory: directory, readOnly: readOnly, force: force)
         }
         try Self.checkNames(arrays)
         if !readOnly { for array in arrays { try array.markDirty() } }
@@ -140,7 +139,7 @@ package final class Machine: @unchecked Sendable {
         for (index, array) in arrays.enumerated() {
             if let other = arrays[..<index].first(where: { $0.name == array.name }) {
                 throw ArrayStoreError(
-                    "\(other.directory) and \(array.directory) are both named \(array.name); exports need "
+                    "\(other.place) and \(array.place) are both named \(array.name); exports need "
                         + "different names: create one of them with another --name")
             }
         }

@@ -4,9 +4,21 @@ import MemberIO
 
 /// Executes a whole transfer with system calls on the calling thread.
 enum DirectTransfer {
-    /// What a call that returned a byte count, or a negative errno, means for the transfer.
-    static func status(of error: Int) -> MemberStatus {
-        error == -Int(ENOSPC) || error == -Int(EDQUOT) ? .noSpace : .failed
+    /// What a negative errno, or no progress, means for an operation. A flush that finds no space has lost what was
+    /// written before: that is no refusal but a failure.
+    static func status(of error: Int, _ kind: MemberIO.Kind) -> MemberStatus {
+        kind != .flush && (error == -Int(ENOSPC) || error == -Int(EDQUOT)) ? .noSpace : .failed
+    }
+
+    /// What an error means for the transfer that met it. A durable write writes and flushes; one that finds no space may
+    /// have been refused, or have lost what was written before. Without the flush it shows which.
+    static func failure(_ error: Int, of index: Int, in table: TransferTable) -> MemberStatus {
+        let transfer = table.transfers[index]
+        let status = status(of: error, transfer.kind)
+        guard transfer.kind == .durableWrite, status == .noSpace else { return status }
+        let again = nbdext_pwritev(
+            transfer.file, table.vectors(of: index), transfer.vectorCount, Int64(transfer.byteOffset), 0)
+        return again < 0 ? self.status(of: again, .write) : .failed
     }
 
     /// Reads or writes all of it; a file that ends early is a failure.
@@ -20,7 +32,7 @@ enum DirectTransfer {
                 : nbdext_pwritev(
                     transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset),
                     transfer.kind == .durableWrite ? 1 : 0)
-            guard done > 0 else { return status(of: done) }
+            guard done > 0 else { return failure(done, of: index, in: table) }
             table.advance(index, by: done)
         }
         return .done
@@ -33,7 +45,7 @@ enum DirectTransfer {
             let done = nbdext_preadv(
                 transfer.file, table.vectors(of: index), transfer.vectorCount, Int64(transfer.byteOffset), 1)
             if done == -Int(EAGAIN) || done == -Int(EOPNOTSUPP) { return nil }
-            guard done > 0 else { return status(of: done) }
+            guard done > 0 else { return status(of: done, transfer.kind) }
             table.advance(index, by: done)
         }
         return .done
@@ -41,7 +53,7 @@ enum DirectTransfer {
 
     /// Makes everything written so far durable.
     static func flush(_ transfer: Transfer) -> MemberStatus {
-        fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno))
+        fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno), .flush)
     }
 
     /// Makes a range read as zeros: by deallocating, by converting, or by writing, whatever the file system can.
@@ -53,7 +65,7 @@ enum DirectTransfer {
             ? nbdext_punch_hole(transfer.file, offset, length)
             : nbdext_zero_range(transfer.file, offset, length)
         if result == -EOPNOTSUPP { result = writeZeroes(transfer) }
-        return result == 0 ? .done : status(of: Int(result))
+        return result == 0 ? .done : status(of: Int(result), transfer.kind)
     }
 
     private static func writeZeroes(_ transfer: Transfer) -> Int32 {

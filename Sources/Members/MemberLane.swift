@@ -169,7 +169,7 @@ package final class MemberLane {
                     ring.queue(index, table)
                     ring.submit()
                 } else if result < 0 || (result == 0 && transfer.kind != .flush) {
-                    end(index, DirectTransfer.status(of: Int(result)))
+                    end(index, DirectTransfer.failure(Int(result), of: index, in: table))
                 } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
                     // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
                     table.advance(index, by: Int(result))

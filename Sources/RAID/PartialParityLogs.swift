@@ -91,15 +91,11 @@ struct PartialParityLogs {
         }
     }
 
-    /// A member's flush ended.
-    /// - Parameter isDone: otherwise it has to be made again.
-    mutating func endFlush(ofMember member: Int, isDone: Bool) {
+    /// A member's flush ended, or the member failed; then nothing has to be durable there any more.
+    mutating func endFlush(ofMember member: Int) {
         let bit: UInt64 = 1 << UInt64(member)
         flushesUnderWay &= ~bit
-        for log in 0..<memberCount where logs[log].flushing & bit != 0 {
-            logs[log].flushing &= ~bit
-            if !isDone { logs[log].unflushed |= bit }
-        }
+        for log in 0..<memberCount { logs[log].flushing &= ~bit }
     }
 
     /// Nothing has to be durable on a member that is missing.

@@ -142,7 +142,7 @@ package final class RAIDPlanner {
         case 0: completeOperationIO(Int32(low), status, into: &output)
         case Self.requestToken: completeRequestIO(low, status, into: &output)
         case Self.logWriteToken: completeLogWrite(Int(low), status, into: &output)
-        case Self.logFlushToken: logs!.endFlush(ofMember: Int(low), isDone: status != .noSpace)
+        case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
         case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
         case Self.bitmapFlushToken: completeBitmapFlush(status)
         default: preconditionFailure("token \(token) is not the planner's")

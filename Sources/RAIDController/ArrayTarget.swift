@@ -37,9 +37,9 @@ package final class ArrayTarget: @unchecked Sendable {
     ) {
         self.array = array
         geometry = array.geometry
-        places = array.members.map { $0?.place ?? .none }
+        places = array.members.map { $0?.store.place ?? .none }
         spaces = array.members.map { member in
-            member.map { MemberSpace(place: $0.place, byteCount: $0.byteCount) }
+            member.map { MemberSpace(place: $0.store.place, byteCount: $0.store.byteCount) }
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         isHealthy = Atomic(array.missingRole == nil)
@@ -50,7 +50,8 @@ package final class ArrayTarget: @unchecked Sendable {
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: commandCapacity + WriteCache.runCapacity,
             scratch: memory + zeroByteCount,
-            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil)
+            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil,
+            protection: array.protection)
     }
 
     deinit { memory.deallocate() }

@@ -106,8 +106,8 @@ struct ArrayStoreTests {
         rename("\(directory.path)/member-0.img", "\(directory.path)/x")
         rename("\(directory.path)/member-3.img", "\(directory.path)/member-0.img")
         let array = try ArrayStore.open(directory: directory.path, readOnly: true)
-        #expect(array.members[0]?.path.hasSuffix("/x") == true)
-        #expect(array.members[3]?.path.hasSuffix("/member-0.img") == true)
+        #expect(array.members[0]?.store.name.hasSuffix("/x") == true)
+        #expect(array.members[3]?.store.name.hasSuffix("/member-0.img") == true)
     }
 
     @Test("a missing member is recorded when the array is written, and cannot come back with old data")
@@ -169,9 +169,9 @@ struct ArrayStoreTests {
         let member = geometry.member(stripe: 9, column: 1)
         let offset = geometry.memberByteOffset(stripe: 9, row: 4096)
         directory.write(Array(repeating: 0x5A, count: 4096), to: "member-\(member).img", at: offset)
-        var messages: [String] = []
-        _ = try ArrayStore.open(directory: directory.path, readOnly: false) { messages.append($0) }
-        #expect(messages.last?.contains("65536 bytes were rewritten") == true, "\(messages)")
+        let messages = Messages()
+        _ = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        #expect(messages.last?.contains("65536 bytes were rewritten") == true)
         let parity = directory.read("member-\(geometry.parityMember(stripe: 9)).img", at: offset, count: 4096)
         #expect(parity.allSatisfy { $0 == 0x5A })
     }

@@ -184,7 +184,7 @@ struct RAIDControllerTests {
         memset(fixture.data, 0, 3 * 65536)
         #expect(fixture.transfer(false, lba: 64, blocks: 384).status == 0)
         #expect(UnsafeRawBufferPointer(start: fixture.data, count: 3 * 65536).allSatisfy { $0 == 0x66 })
-        truncate("\(fixture.directory)/member-1.img", off_t(fixture.array.members[1]!.byteCount))
+        truncate("\(fixture.directory)/member-1.img", off_t(fixture.array.members[1]!.store.byteCount))
         let status = try ArrayStore.examine(directory: fixture.directory)
         #expect(status.members.contains { $0.state == "failed" && $0.path?.hasSuffix("member-1.img") == true })
         // One more is too many.

@@ -36,7 +36,7 @@ extension CardFixture {
 
     /// Lets a member's descriptor name another file while `body` runs.
     func replacing(member: Int, with path: String, _ flags: Int32, _ body: () -> Void) {
-        let descriptor = array.members[member]!.descriptor
+        let descriptor = (array.members[member]!.store as! MemberFile).descriptor
         let saved = dup(descriptor)
         let other = open(path, flags)
         dup2(other, descriptor)

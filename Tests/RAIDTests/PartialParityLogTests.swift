@@ -201,7 +201,7 @@ struct PartialParityLogTests {
 
     @Test(
         "after a crash at any point the log makes every row right, and a member that was not written to can be missing",
-        arguments: UInt64(1)...150)
+        arguments: UInt64(1)...30)
     func crash(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let array = makeArray()
@@ -248,7 +248,7 @@ struct PartialParityLogTests {
     }
 
     @Test(
-        "after a crash without a member every sector is old or new, those of the member too", arguments: UInt64(1)...150
+        "after a crash without a member every sector is old or new, those of the member too", arguments: UInt64(1)...30
     )
     func degradedCrash(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
@@ -277,7 +277,7 @@ struct PartialParityLogTests {
         #expect(isDone && array.misdirected == 0, "seed \(seed)")
     }
 
-    @Test("a member that fails at any point leaves every write done and every row right", arguments: UInt64(1)...100)
+    @Test("a member that fails at any point leaves every write done and every row right", arguments: UInt64(1)...30)
     func failure(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let array = makeArray()

@@ -1,0 +1,28 @@
+import MemberIO
+import Members
+import RAID
+
+/// A member that control-plane code and lanes can both work on.
+package protocol PlacedMember: MemberStore {
+    /// Where lanes find the member.
+    var place: MemberPlace { get }
+}
+
+/// A member and the superblock that was found on it.
+package struct ArrayMember: Sendable {
+    package let store: any PlacedMember
+    /// As it was when the array was opened.
+    package let superblock: MDSuperblock
+
+    /// Writes a superblock to the member and returns when it is durable.
+    func write(_ superblock: MDSuperblock) throws(ArrayStoreError) {
+        var sealed = superblock
+        sealed.seal()
+        do throws(MemberStoreError) {
+            try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
+            try store.flush()
+        } catch {
+            throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", .memberIO)
+        }
+    }
+}

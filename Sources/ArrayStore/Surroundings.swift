@@ -1,0 +1,22 @@
+import Glibc
+import Platform
+
+extension ArrayStore {
+    /// What an array needs from outside while it is open. Nothing here reads a clock or prints by itself, so that a
+    /// simulation can run it.
+    package struct Surroundings: Sendable {
+        /// Seconds since 1970, for superblocks. Any thread.
+        package let clock: @Sendable () -> UInt64
+        /// Takes a message for people: what was found and done. Any thread.
+        package let report: @Sendable (String) -> Void
+
+        package init(clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void) {
+            self.clock = clock
+            self.report = report
+        }
+
+        /// The system's clock, and standard error.
+        package static let system = Surroundings(
+            clock: { UInt64(time(nil)) }, report: { writeDiagnostic("nbdext: \($0)\n") })
+    }
+}

@@ -1,0 +1,120 @@
+import ArrayStore
+import Glibc
+import MemberIO
+import RAID
+import Testing
+
+@Suite("Arrays of members that are not files")
+struct MemberTests {
+    private static let geometry = ArrayGeometry(
+        level: .raid5, memberCount: 3, chunkByteCount: 4096, memberDataByteCount: 64 << 10, dataByteOffset: 16 << 10)
+
+    /// The members of a new array, of zeros but for their superblocks.
+    private func members(dirty: Bool = false) -> [MemoryMember] {
+        (0..<3).map { role in
+            let byteCount = Self.geometry.dataByteOffset + Self.geometry.memberDataByteCount
+            var superblock = MDSuperblock(
+                geometry: Self.geometry, memberByteCount: byteCount, name: "m", setUUID: Array(1...16),
+                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1_600_000_000)
+            if dirty { superblock.resyncOffset = 0 }
+            superblock.seal()
+            var bytes = [UInt8](repeating: 0, count: Int(byteCount))
+            bytes.replaceSubrange(4096..<8192, with: superblock.bytes)
+            return MemoryMember(name: "m\(role)", bytes: bytes)
+        }
+    }
+
+    private func open(_ members: [MemoryMember], _ messages: Messages = Messages()) throws -> OpenedArray {
+        try ArrayStore.open(members: members, place: "here", readOnly: false, in: messages.surroundings)
+    }
+
+    @Test("an array opens from members in any order, and its state goes to all of them with the time that is given")
+    func anyOrder() throws {
+        let members = members()
+        let array = try open(members.reversed())
+        #expect(array.members.map { $0?.store.name } == ["m0", "m1", "m2"])
+        try array.markDirty()
+        for member in members {
+            let superblock = try MDSuperblock(parsing: member.bytes(at: 4096, count: 4096))
+            #expect(superblock.events == 2 && !superblock.isClean && superblock.updateTime == 1_700_000_000)
+            #expect(member.state.withLock { $0.flushCount } == 1)
+        }
+    }
+
+    @Test("a dirty array's parity is rewritten where it is wrong, and nowhere else")
+    func resync() throws {
+        let members = members(dirty: true)
+        // Stripe 4 has its parity on member 1.
+        let offset = Self.geometry.memberByteOffset(stripe: 4, row: 100)
+        try members[0].write(bytes: [7], at: offset)
+        try members[2].write(bytes: [4], at: offset)
+        let messages = Messages()
+        _ = try open(members, messages)
+        #expect(try members[1].bytes(at: offset, count: 1) == [3])
+        #expect(members.map { $0.state.withLock { $0.writeCount } } == [1, 1, 1])
+        #expect(messages.last?.contains("4096 bytes were rewritten") == true, "\(messages.all)")
+    }
+
+    @Test("a member that cannot be read, is damaged or was cut short is left out")
+    func leftOut() throws {
+        let breakages: [(String, (inout MemoryMember.State) -> Void)] = [
+            ("cannot be read", { $0.failsReads = true }), ("damaged", { $0.bytes[4096 + 200] ^= 1 }),
+            ("cut short", { $0.bytes.removeLast(512) }),
+        ]
+        for (reason, damage) in breakages {
+            let members = members()
+            members[1].state.withLock { damage(&$0) }
+            let messages = Messages()
+            #expect(try open(members, messages).missingRole == 1)
+            #expect(messages.all.count == 1 && messages.all[0].contains(reason), "\(messages.all)")
+        }
+    }
+
+    @Test("an array that cannot be opened says what kind of reason there is")
+    func kinds() throws {
+        func kind(_ members: [MemoryMember]) -> ArrayStoreError.Kind? {
+            do {
+                _ = try open(members)
+                return nil
+            } catch { return (error as? ArrayStoreError)?.kind }
+        }
+        #expect(kind(members()) == nil)
+        #expect(kind([members()[0]]) == .tooManyMissing)
+        #expect(kind(Array(members(dirty: true)[0...1])) == .dirtyAndDegraded)
+        #expect(kind([]) == .refused)
+        let failing = members(dirty: true)
+        let offset = Self.geometry.memberByteOffset(stripe: 4, row: 0)
+        failing[0].state.withLock { $0.bytes[Int(offset)] = 1 }
+        failing[1].state.withLock { $0.failsWrites = true }
+        #expect(kind(failing) == .memberIO)
+    }
+
+    @Test("a failure that the others cannot be told of is reported as such")
+    func failureNotRecorded() throws {
+        let members = members()
+        let messages = Messages()
+        let array = try open(members, messages)
+        members[2].state.withLock { $0.failsWrites = true }
+        #expect(!array.recordFailure(role: 0))
+        #expect(messages.last?.contains("m2") == true, "\(messages.all)")
+    }
+}
+
+@Suite("A member file")
+struct MemberFileTests {
+    @Test("knows its holes and its end")
+    func holes() throws {
+        let directory = TemporaryDirectory()
+        let path = "\(directory.path)/m"
+        close(Glibc.open(path, O_RDWR | O_CREAT, 0o600))
+        truncate(path, 1 << 20)
+        let file = try MemberFile(path: path, readOnly: false)
+        #expect(file.byteCount == 1 << 20)
+        #expect(try file.nextData(from: 0) == nil)
+        try file.write(bytes: [1, 2, 3], at: 512 << 10)
+        #expect(try file.nextData(from: 0) == 512 << 10)
+        #expect(try file.nextData(from: 600 << 10) == nil)
+        #expect(try file.bytes(at: 512 << 10, count: 4) == [1, 2, 3, 0])
+        #expect(throws: MemberStoreError.self) { try file.bytes(at: (1 << 20) - 2, count: 4) }
+    }
+}

@@ -1,0 +1,67 @@
+import ArrayStore
+import MemberIO
+import Members
+import Synchronization
+
+/// A member in memory, which can be told to fail.
+final class MemoryMember: PlacedMember {
+    struct State {
+        var bytes: [UInt8]
+        var failsReads = false
+        var failsWrites = false
+        var writeCount = 0
+        var flushCount = 0
+    }
+
+    let name: String
+    let state: Mutex<State>
+
+    init(name: String, bytes: [UInt8]) {
+        self.name = name
+        state = Mutex(State(bytes: bytes))
+    }
+
+    /// It is not served.
+    var place: MemberPlace { .none }
+    var byteCount: UInt64 { state.withLock { UInt64($0.bytes.count) } }
+
+    func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        let isDone = state.withLock { state in
+            let range = Int(byteOffset)..<Int(byteOffset) + memory.count
+            guard !state.failsReads, range.upperBound <= state.bytes.count else { return false }
+            state.bytes.withUnsafeBytes { memory.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[range])) }
+            return true
+        }
+        guard isDone else { throw MemberStoreError(.failed, "no such luck") }
+    }
+
+    func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        let isDone = state.withLock { state in
+            guard !state.failsWrites else { return false }
+            state.writeCount += 1
+            state.bytes.replaceSubrange(Int(byteOffset)..<Int(byteOffset) + memory.count, with: memory)
+            return true
+        }
+        guard isDone else { throw MemberStoreError(.failed, "no such luck") }
+    }
+
+    func flush() throws(MemberStoreError) { state.withLock { $0.flushCount += 1 } }
+
+    func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? {
+        byteOffset < byteCount ? byteOffset : nil
+    }
+}
+
+/// Collects what an array reports.
+final class Messages: Sendable {
+    private let list = Mutex<[String]>([])
+
+    var all: [String] { list.withLock { $0 } }
+    var last: String? { all.last }
+
+    /// A clock that stands still, and this.
+    var surroundings: ArrayStore.Surroundings {
+        ArrayStore.Surroundings(
+            clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } })
+    }
+}
