@@ -14,8 +14,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let members: [ArrayMember?]
     package let name: String
     package let uuid: [UInt8]
-    /// Of the parity while the array is served.
-    package internal(set) var protection = WriteHoleProtection.none
+    /// What keeps the parity right through a crash, while the array is served.
+    package internal(set) var consistency = ConsistencyPolicy.resync
     private let surroundings: ArrayStore.Surroundings
     private let lock = Lock()
     private var superblock: MDSuperblock

@@ -53,7 +53,7 @@ package final class RAIDPlanner {
     private var ended = OperationList()
     private var index: StripeIndex
     var scratch: ScratchPool
-    /// Present when the protection is that.
+    /// Present when the policy is that.
     var logs: PartialParityLogs?
     var bitmap: WriteIntentBitmap?
     let zeroes: UnsafeRawPointer
@@ -68,11 +68,11 @@ package final class RAIDPlanner {
     ///   - scratch: `scratchByteCount` bytes, aligned to 4096.
     ///   - zeroes: at least 64 KiB of zeros, aligned to 64.
     ///   - missingMember: the role that is absent; RAID 5 only.
-    ///   - protection: of the parity; for RAID 0 `.none`.
+    ///   - consistency: what keeps the parity right through a crash; for RAID 0 `.resync`.
     package init(
         geometry: ArrayGeometry, requestCapacity: Int, operationCapacity: Int = 2048,
         scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil,
-        protection: WriteHoleProtection = .none
+        consistency: ConsistencyPolicy = .resync
     ) {
         precondition(missingMember == nil || geometry.level == .raid5)
         self.geometry = geometry
@@ -88,8 +88,8 @@ package final class RAIDPlanner {
         index = StripeIndex(operations: operations)
         self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
         starved = .allocate(capacity: requestCapacity)
-        switch protection {
-        case .none: break
+        switch consistency {
+        case .resync: break
         case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
         case .partialParityLog(let area): logs = PartialParityLogs(area)
         }

@@ -51,7 +51,7 @@ package final class ArrayTarget: @unchecked Sendable {
             geometry: geometry, requestCapacity: commandCapacity + WriteCache.runCapacity,
             scratch: memory + zeroByteCount,
             zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil,
-            protection: array.protection)
+            consistency: array.consistency)
     }
 
     deinit { memory.deallocate() }

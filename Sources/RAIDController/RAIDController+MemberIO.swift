@@ -91,7 +91,7 @@ extension RAIDController {
     }
 
     /// Does what the planner asked for: parity, checksums, reservations, then stages the member I/Os and answers what finished.
-    private func execute(_ lane: CardLane, _ target: ArrayTarget) {
+    func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
             for job in lane.output.checksumJobs { Checksum.run(job) }
@@ -151,7 +151,7 @@ extension RAIDController {
     }
 
     /// Starts the staged I/Os with one call to the engine.
-    private func start(_ lane: CardLane, _ target: ArrayTarget) {
+    func start(_ lane: CardLane, _ target: ArrayTarget) {
         guard !lane.staged.isEmpty else { return }
         forgetPunched(lane, target)
         lane.staged.withUnsafeBufferPointer { lane.members.start($0, fileBase: target.fileBase) }

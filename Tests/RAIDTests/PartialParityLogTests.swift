@@ -15,7 +15,7 @@ struct PartialParityLogTests {
     private func makeArray(missingMember: Int? = nil, stripes: Int = 6) -> SimulatedArray {
         SimulatedArray(
             level: .raid5, memberCount: Self.memberCount, chunkByteCount: Self.chunk, stripes: stripes,
-            missingMember: missingMember, protection: .partialParityLog(Self.area),
+            missingMember: missingMember, consistency: .partialParityLog(Self.area),
             dataByteOffset: 4096 + Self.area.byteCount)
     }
 

@@ -54,7 +54,7 @@ final class SimulatedArray {
 
     init(
         level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
-        operationCapacity: Int = 2048, protection: WriteHoleProtection = .none, dataByteOffset: Int = 4096
+        operationCapacity: Int = 2048, consistency: ConsistencyPolicy = .resync, dataByteOffset: Int = 4096
     ) {
         self.operationCapacity = operationCapacity
         geometry = ArrayGeometry(
@@ -71,7 +71,7 @@ final class SimulatedArray {
             repeating: Array(repeating: 0, count: dataByteOffset + stripes * chunkByteCount), count: memberCount)
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
-            zeroes: zeroes, missingMember: missingMember, protection: protection)
+            zeroes: zeroes, missingMember: missingMember, consistency: consistency)
         if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
         durable = []
         volatileWrites = Array(repeating: [], count: memberCount)
@@ -201,14 +201,21 @@ final class SimulatedArray {
         }
     }
 
-    /// A period of the bitmap passes.
+    /// A period of the bitmap passes; what follows is done at once.
     func tick() {
+        postTick()
+        drain()
+    }
+
+    /// A period of the bitmap passes, and the rest is left for later.
+    func postTick() {
         call { $0.tick(into: &output) }
     }
 
-    /// The array comes to rest.
+    /// The array comes to rest; what follows is done at once.
     func rest() {
         call { $0.rest(into: &output) }
+        drain()
     }
 
     private func execute(_ io: MemberIO) {

@@ -1,7 +1,7 @@
 /// What keeps the parity of a RAID 5 array right through a crash, and where it is on the members.
-package enum WriteHoleProtection: Sendable {
+package enum ConsistencyPolicy: Sendable {
     /// Nothing: after a crash all parity is computed anew.
-    case none
+    case resync
     /// What is about to be written is noted by region: after a crash those regions' parity is computed anew.
     case bitmap(BitmapArea)
     /// Each write's partial parity is logged before: after a crash the logged rows' parity is made right, without
