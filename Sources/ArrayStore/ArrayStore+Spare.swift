@@ -29,7 +29,7 @@ extension ArrayStore {
             let file = try MemberFile(path: path, readOnly: false)
             try file.lock()
             if !isNew { try checkMayBecomeSpare(file, of: array, byteCount: byteCount) }
-            let reserved = nbdext_reserve(file.descriptor, 0, Int64(min(geometry.dataByteOffset, 1 << 20)))
+            let reserved = nbdext_reserve(file.descriptor, 0, Int64(min(geometry.dataByteOffset, 2 << 20)))
             guard reserved == 0 || reserved == -EOPNOTSUPP else {
                 throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(-reserved)))")
             }

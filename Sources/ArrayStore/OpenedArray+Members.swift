@@ -6,6 +6,7 @@ import RAID
 extension OpenedArray {
     /// One member, or what is left of it.
     package struct MemberState: Sendable, Equatable {
+        /// What the member does for the array.
         package enum Condition: Sendable, Equatable {
             case active
             /// Being rebuilt; so many bytes of its data area are durable.
@@ -78,6 +79,7 @@ extension OpenedArray {
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         slot.put(descriptor)
         current[role] = spare
+        superblocks[role] = spare.superblock
         failedRoles.remove(role)
         recovering = (role, 0)
         try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
@@ -118,22 +120,43 @@ extension OpenedArray {
         }
         guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
         let taken = Set((current.compactMap { $0 } + spares + replaced).map(\.superblock.deviceNumber))
-        let number = (UInt32(geometry.memberCount)..<superblock.roleCount).first {
-            superblock.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
+        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
+            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
         }
         guard let number else {
-            throw ArrayStoreError("the array has had \(superblock.roleCount) members, and its superblocks have no room")
+            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
         }
-        var own = superblock
-        own.deviceNumber = number
-        own.deviceUUID = ArrayStore.randomUUID()
-        own.dataOffsetSectors = geometry.dataByteOffset / 512
-        own.dataSectors = (store.byteCount - geometry.dataByteOffset) / 512
+        var generator = SystemRandomNumberGenerator()
+        let own = newest.spare(
+            deviceNumber: number, deviceUUID: ArrayStore.randomUUID(using: &generator),
+            memberByteCount: store.byteCount)
         let spare = ArrayMember(store: store, superblock: own)
+        try writeProtection(to: spare)
         try spare.write(own)
         spares.append(spare)
         surroundings.report("\(store.name) is a spare of \(name)")
     }
+
+    /// Gives a new member a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
+    /// writes the right ones when the member is in sync. Under `lock`.
+    private func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
+        if var bitmap {
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
+            try MemberBitmap.write(bitmap, to: [spare])
+        }
+        guard let range = spare.superblock.partialParityLogRange else { return }
+        let header = MDPartialParityLog().encoded(signature: MDPartialParityLog.signature(setUUID: uuid))
+        do throws(MemberStoreError) {
+            try spare.store.write(bytes: header, at: range.lowerBound)
+            try spare.store.flush()
+        } catch { throw ArrayStoreError("cannot write the log of \(spare.store.name): \(error)", .memberIO) }
+    }
+
+    /// Whether parity is to be repaired before the array may be clean.
+    package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
+
+    /// Parity was repaired everywhere.
+    package func noteRepaired() { lock.withLock { isParityDoubtful = false } }
 
     /// Lets go of a spare, or of a member that failed: its file is not used any more.
     /// - Parameter matches: picks one of `memberStates`.

@@ -12,50 +12,59 @@ package final class OpenedArray: @unchecked Sendable {
     package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
-    /// By role, those that were in sync when the array was opened.
-    package let members: [ArrayMember?]
     /// By role: where lanes find whatever member has it. They stay the same while members come and go.
     package let places: [MemberPlace]
+    /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
+    package let consistency: ConsistencyPolicy
     package let name: String
     package let uuid: [UInt8]
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
     /// By role; nil where a member cannot be replaced.
     let slots: [RoleSlot?]
-    var superblock: MDSuperblock
-    var failedRoles: Set<Int>
     /// By role: who has it, or had it last.
     var current: [ArrayMember?]
+    /// By role, what was written last or found.
+    var superblocks: [MDSuperblock?]
+    var newest: MDSuperblock
+    /// The header of the bitmap; its bits belong to whoever plans writes.
+    private(set) var bitmap: MDBitmap?
+    var failedRoles: Set<Int>
     /// The role whose member is being rebuilt, and how many bytes of its data area it has for sure.
     var recovering: (role: Int, byteCount: UInt64)?
+    /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
     var replaced: [ArrayMember] = []
+    /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
+    /// parity. The array is not clean before that has been repaired.
+    var isParityDoubtful = false
 
     /// - Throws: when the system is out of descriptors.
     init(
-        scan: MemberScan, place: String, readOnly: Bool, in surroundings: ArrayStore.Surroundings
+        scan: MemberScan, place: String, readOnly: Bool, consistency: ConsistencyPolicy,
+        in surroundings: ArrayStore.Surroundings
     ) throws(ArrayStoreError) {
         self.place = place
         self.surroundings = surroundings
         geometry = scan.geometry
-        members = scan.members
-        isReadOnly = readOnly
-        superblock = scan.newest
-        superblock.recoveryByteOffset = nil
-        failedRoles = Set(scan.missingRoles)
         current = scan.members
+        isReadOnly = readOnly
         spares = scan.spares
-        if let member = scan.recovering, !readOnly {
-            let role = Int(scan.newest.role(ofDevice: member.superblock.deviceNumber))
+        self.consistency = consistency
+        if case .bitmap(let area) = consistency { bitmap = area.bitmap }
+        newest = scan.newest
+        failedRoles = Set(scan.missingRoles)
+        if let (role, member) = scan.recovering.first, scan.members[role] == nil, !readOnly {
             current[role] = member
             failedRoles.remove(role)
             recovering = (role, min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount))
+            isParityDoubtful = !scan.newest.isClean
         }
+        superblocks = current.map { $0?.superblock }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
-        let isReplaceable = scan.geometry.level == .raid5 && !readOnly
-        slots = try Self.slots(current, isReplaceable: isReplaceable)
+        slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
         places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
     }
 
@@ -79,24 +88,47 @@ package final class OpenedArray: @unchecked Sendable {
         return slots
     }
 
-    /// The role that was not in sync when the array was opened, or nil.
-    package var missingRole: Int? { members.firstIndex { $0 == nil } }
+    /// By role; nil where there is no member, or one that is being rebuilt. One that failed stays until it is removed or
+    /// replaced. Any thread.
+    package var members: [ArrayMember?] {
+        lock.withLock { current.indices.map { recovering?.role == $0 ? nil : current[$0] } }
+    }
+
+    /// What the array was made with.
+    package var superblockConsistency: ArrayConsistency { lock.withLock { newest.consistency } }
+
+    /// The role that is not in sync, or nil. Any thread.
+    package var missingRole: Int? { failedMembers.first }
 
     /// The roles of members that the array runs without, or that are being rebuilt. Any thread.
     package var failedMembers: [Int] {
-        lock.withLock { failedRoles.union(recovering.map { [$0.role] } ?? []).sorted() }
+        lock.withLock {
+            var roles = failedRoles
+            if let recovering { roles.insert(recovering.role) }
+            return roles.sorted()
+        }
+    }
+
+    /// Gives members that a crash kept from hearing of the last change of state what the others say. Without that, a
+    /// crash in the next change could leave one of them two behind, and stale.
+    func bringUpLagging() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices {
+            guard let own = superblocks[role], own.events < newest.events else { continue }
+            try writeState(to: role)
+        }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
-        try update { superblock in
-            superblock.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean
-        }
+        try update { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
     /// Says durably that all parity is right. Members must have been flushed.
     package func markClean() throws(ArrayStoreError) {
-        try update { $0.resyncOffset = MDSuperblock.clean }
+        // The change runs under the lock.
+        try update { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
     /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
@@ -126,29 +158,34 @@ package final class OpenedArray: @unchecked Sendable {
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
     func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
-        change(&superblock)
-        superblock.events += 1
-        superblock.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
+        change(&newest)
+        newest.events += 1
+        newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
         for role in failedRoles {
-            if let device = superblock.device(withRole: UInt16(role)) {
-                superblock.setRole(MDSuperblock.roleFaulty, ofDevice: device)
+            if let device = newest.device(withRole: UInt16(role)) {
+                newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        for (role, member) in current.enumerated() where !failedRoles.contains(role) {
-            guard let member else { continue }
-            var own = ownSuperblock(of: member)
-            if recovering?.role == role { own.recoveryByteOffset = recovering?.byteCount }
-            try member.write(own)
-        }
+        let present = current.indices.filter { !failedRoles.contains($0) }
+        try writeBitmapHeader(to: present.compactMap { current[$0] })
+        for role in present { try writeState(to: role) }
     }
 
-    /// The array's state, as a member tells it. Under `lock`.
-    func ownSuperblock(of member: ArrayMember) -> MDSuperblock {
-        var own = superblock
-        own.deviceNumber = member.superblock.deviceNumber
-        own.deviceUUID = member.superblock.deviceUUID
-        own.dataOffsetSectors = member.superblock.dataOffsetSectors
-        own.dataSectors = member.superblock.dataSectors
-        return own
+    /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
+    private func writeState(to role: Int) throws(ArrayStoreError) {
+        guard let member = current[role], var own = superblocks[role] else { return }
+        own.takeState(of: newest)
+        own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
+        superblocks[role] = own
+        try member.write(own)
+    }
+
+    /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.
+    private func writeBitmapHeader(to present: [ArrayMember]) throws(ArrayStoreError) {
+        guard bitmap != nil else { return }
+        bitmap?.events = newest.events
+        // What a member has missed is only known from when the last one failed.
+        if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
+        if let bitmap { try MemberBitmap.writeHeader(bitmap, to: present) }
     }
 }

@@ -1,6 +1,7 @@
 /// Work on an array's redundancy, done while clients are served: a *unit* of one stripe's rows, or a run of stripes that
 /// is believed to be empty. Ranges are bytes of a member's data area, the same on every member.
 package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
+    /// What is to be done with the range.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
         /// The recovering member's rows are computed from the others and written. One unit.
         case rebuild
@@ -27,6 +28,7 @@ package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
 
 /// How a piece of maintenance ended.
 package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
+    /// Whether it was done, or why not.
     package enum Result: UInt8, BitwiseCopyable, Sendable {
         case done
         /// What was to be skipped has data, and nothing was done.

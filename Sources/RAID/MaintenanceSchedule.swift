@@ -1,12 +1,14 @@
 /// What a job of maintenance does next. It does nothing itself: whoever runs it submits, looks for data and waits, and
 /// tells it what came of that. So it runs on any thread and from any clock.
 package struct MaintenanceSchedule: Sendable {
+    /// The kinds of jobs; as the commands are called.
     package enum Job: String, Sendable, Equatable {
         case rebuild
         case check
         case repair
     }
 
+    /// What whoever runs the job does.
     package enum Step: Equatable, Sendable {
         /// To be submitted to the planner; `submitted` if it took it.
         case submit(MaintenanceRequest)

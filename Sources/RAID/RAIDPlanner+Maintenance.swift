@@ -20,6 +20,8 @@ extension RAIDPlanner {
         guard let recovery, recovery.boundary == geometry.memberDataByteCount else { return false }
         self.recovery = nil
         state = .healthy
+        // The member's bitmap has all bits set since it came.
+        bitmap?.changeAllPages()
         return true
     }
 

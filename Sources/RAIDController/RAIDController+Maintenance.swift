@@ -39,11 +39,15 @@ extension RAIDController {
         defer { post(lane) }
         for _ in 0..<Self.stepMax {
             let step = target.maintenance.next(now: now, clientOperations: takenCount) { request in
-                target.plannerLock.withLock { target.planner.submit(request, into: &lane.output) }
+                target.plannerLock.withLock {
+                    let isTaken = target.planner.submit(request, into: &lane.output)
+                    target.planner.finishBatch(into: &lane.output)
+                    return isTaken
+                }
             }
             switch step {
             case nil:
-                if let pause = beginRebuild(target, now: now) { return pause }
+                if let pause = beginJob(target, now: now) { return pause }
             case .submit:
                 execute(lane, target)
                 flushStaged(lane, target)
@@ -72,11 +76,17 @@ extension RAIDController {
     /// idle.
     package func suspendMaintenance(target: Int) { arrays[target].maintenance.suspend() }
 
-    /// Begins or resumes a rebuild if the array needs one and has a member for it.
+    /// Begins or resumes a rebuild if the array needs one and has a member for it; or the repair that a crash in a rebuild
+    /// has made necessary.
     /// - Returns: nil when there is something to do now.
-    private func beginRebuild(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
+    private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
         if now < target.retryAt && target.array.recoveringMember != nil { return .until(nanoseconds: target.retryAt) }
-        guard !target.array.isReadOnly, !target.isSound else { return .idle }
+        guard !target.array.isReadOnly else { return .idle }
+        if target.isSound {
+            guard target.array.needsRepair else { return .idle }
+            let schedule = MaintenanceSchedule(.repair, geometry: target.geometry)
+            return target.maintenance.begin(schedule) == nil ? .idle : nil
+        }
         if target.plannerLock.withLock({ target.planner.recovery }) == nil {
             guard activateSpare(target) else { return .idle }
         }
@@ -133,6 +143,7 @@ extension RAIDController {
                 "the rebuild of \(target.array.name) has no space; it goes on when there is some")
             target.retryAt = now + Self.retryNanoseconds
         }
+        if target.maintenance.job == .repair && end == .done { target.array.noteRepaired() }
         target.maintenance.finish(end, geometry: target.geometry)
     }
 

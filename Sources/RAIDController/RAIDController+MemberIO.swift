@@ -25,6 +25,7 @@ extension RAIDController {
         while !lane.requests.isEmpty {
             target.plannerLock.withLock {
                 for request in lane.requests { target.planner.submit(request, into: &lane.output) }
+                target.planner.finishBatch(into: &lane.output)
             }
             lane.requests.removeAll(keepingCapacity: true)
             execute(lane, target)
@@ -71,6 +72,7 @@ extension RAIDController {
                     target.planner.complete(
                         Token.plannerToken(completion.token), completion.status, into: &lane.output)
                 }
+                target.planner.finishBatch(into: &lane.output)
             }
             execute(lane, target)
         }
@@ -83,7 +85,9 @@ extension RAIDController {
             let command = commands[Token.command(completion.token)]
             return command.pointee.soundness != target.soundness.load(ordering: .acquiring)
         }
-        return target.plannerLock.withLock { target.planner.isOutdated(Token.plannerToken(completion.token)) }
+        return target.plannerLock.withLock {
+            target.planner.isOutdated(Token.plannerToken(completion.token), member: Int(completion.member))
+        }
     }
 
     private func completeDirect(_ completion: MemberCompletion, _ lane: CardLane, _ target: ArrayTarget) {
@@ -100,10 +104,12 @@ extension RAIDController {
         }
     }
 
-    /// Does what the planner asked for: parity, reservations, then stages the member I/Os and answers what finished.
+    /// Does what the planner asked for: parity, checksums, tests, reservations, then stages the member I/Os and answers what
+    /// finished.
     func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
+            for job in lane.output.checksumJobs { Checksum.run(job) }
             runTests(lane, target)
             let rejected = reserve(lane, target)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
@@ -128,6 +134,7 @@ extension RAIDController {
                 for (token, wrong) in lane.answers {
                     target.planner.tested(token, wrongBlocks: wrong, into: &lane.output)
                 }
+                target.planner.finishBatch(into: &lane.output)
             }
             lane.answers.removeAll(keepingCapacity: true)
             lane.jobsDone.removeAll(keepingCapacity: true)

@@ -1,5 +1,6 @@
 /// A job of maintenance on an array: the one that runs, or the last one.
 package struct JobSnapshot: Sendable, Equatable {
+    /// Whether it runs, or how it ended.
     package enum State: String, Sendable {
         case running
         case done
