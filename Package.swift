@@ -117,7 +117,7 @@ let package = Package(
             "DriverCheck",
             [
                 "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Platform",
+                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
             ]),
         .executableTarget(
             name: "nbdext",
