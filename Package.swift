@@ -141,16 +141,25 @@ let package = Package(
             name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
             swiftSettings: strict),
 
+        // What several test targets need.
+        .target(
+            name: "TestSupport", dependencies: ["BlockStorage", "SCSIArchitectureModel", "Platform"],
+            path: "Tests/TestSupport", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("LoadGenerator", ["NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests(
+            "LoadGenerator",
+            ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BenchReport", ["LoadGenerator", "Statistics"]),
         tests(
             "BlockStorage",
-            ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics", "Platform"]),
-        tests("BufferCache", ["BlockStorage", "Platform"]),
+            [
+                "TestSupport", "SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics",
+                "Platform",
+            ]),
+        tests("BufferCache", ["TestSupport", "BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
@@ -158,7 +167,9 @@ let package = Package(
             ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
-        tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        tests(
+            "RAIDController",
+            ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
@@ -172,7 +183,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
             ]),
