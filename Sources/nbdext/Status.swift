@@ -30,6 +30,7 @@ extension ArrayStore.Description {
             "state    \(state)",
             "uuid     \(uuid)",
         ]
+        if level == .raid5 { lines.insert("policy   \(consistency.rawValue)", at: 4) }
         for member in members {
             let role = member.role.map(String.init) ?? "-"
             lines.append("member \(role) \(member.state)\(member.path.map { "  \($0)" } ?? "")")
@@ -45,7 +46,8 @@ extension ArrayStore.Description {
         }
         return """
             {"name": \(JSONValue.quoted(name)), "uuid": "\(uuid)", "level": \(level.rawValue), "members": \(memberCount), \
-            "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", "events": \(events), \
+            "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", \
+            "consistency": "\(consistency.rawValue)", "events": \(events), \
             "member_list": [\(list.joined(separator: ", "))]}
             """
     }
