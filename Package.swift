@@ -28,6 +28,7 @@ let package = Package(
     products: [
         .executable(name: "nbdext", targets: ["nbdext"]),
         .executable(name: "nbdext-raid-driver", targets: ["nbdext-raid-driver"]),
+        .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
     dependencies: [
@@ -59,6 +60,12 @@ let package = Package(
             [
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
                 "MemberIO", "Statistics", "Platform", "CISAL",
+            ]),
+        layer(
+            "Simulation",
+            [
+                "RAIDController", "RAIDControllerInterface", "HardwareBus", "SCSI", "ArrayStore", "RAID", "Members",
+                "MemberIO", "Platform",
             ]),
         layer(
             "SCSIControllerDriverKit",
@@ -124,6 +131,9 @@ let package = Package(
             swiftSettings: strict),
 
         .executableTarget(
+            name: "nbdext-sim", dependencies: ["Simulation", "Platform", argumentParser], swiftSettings: strict),
+
+        .executableTarget(
             name: "nbdext-test-driver",
             dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
             path: "Tests/TestDriver", swiftSettings: strict),
@@ -149,6 +159,7 @@ let package = Package(
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        tests("Simulation", ["ArrayStore", "Members", "MemberIO"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),

@@ -5,7 +5,7 @@ import RAID
 ///
 /// Threads: `recordFailure` and `failedMembers` on any; the rest on one control thread.
 package final class OpenedArray: @unchecked Sendable {
-    // SAFETY: `superblock`, `roles` and `isDirty` are touched under `lock`.
+    // SAFETY: `superblock`, `failedRoles` and `writtenEvents` are touched under `lock`.
     /// What messages call where the members are: their directory.
     package let place: String
     package let geometry: ArrayGeometry
@@ -18,6 +18,9 @@ package final class OpenedArray: @unchecked Sendable {
     private let lock = Lock()
     private var superblock: MDSuperblock
     private var failedRoles: Set<Int>
+    /// By role: the events of the superblock that the member has durably, as far as is known. What was found when the array
+    /// was opened may have been written by a process that died before it flushed.
+    private var writtenEvents: [UInt64]
 
     init(scan: MemberScan, place: String, readOnly: Bool, in surroundings: ArrayStore.Surroundings) {
         self.place = place
@@ -27,6 +30,7 @@ package final class OpenedArray: @unchecked Sendable {
         isReadOnly = readOnly
         superblock = scan.newest
         failedRoles = Set(scan.missingRoles)
+        writtenEvents = Array(repeating: 0, count: scan.members.count)
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
     }
@@ -74,7 +78,11 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
+    ///
+    /// A crash on the way leaves members one change behind the others, and two behind is stale. So those that are behind
+    /// already get the present state first.
     private func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+        try writeMembersBehind()
         change(&superblock)
         superblock.events += 1
         superblock.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -83,7 +91,13 @@ package final class OpenedArray: @unchecked Sendable {
                 superblock.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        for (role, member) in members.enumerated() where !failedRoles.contains(role) {
+        try writeMembersBehind()
+    }
+
+    /// Writes the present state to every member that does not have it.
+    private func writeMembersBehind() throws(ArrayStoreError) {
+        for (role, member) in members.enumerated()
+        where !failedRoles.contains(role) && writtenEvents[role] < superblock.events {
             guard let member else { continue }
             var own = superblock
             own.deviceNumber = member.superblock.deviceNumber
@@ -91,6 +105,7 @@ package final class OpenedArray: @unchecked Sendable {
             own.dataOffsetSectors = member.superblock.dataOffsetSectors
             own.dataSectors = member.superblock.dataSectors
             try member.write(own)
+            writtenEvents[role] = superblock.events
         }
     }
 }
