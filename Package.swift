@@ -159,7 +159,9 @@ let package = Package(
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
-        tests("Simulation", ["ArrayStore", "Members", "MemberIO"]),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
+            exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
