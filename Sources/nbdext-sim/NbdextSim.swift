@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Platform
 import Simulation
 
@@ -43,8 +44,10 @@ struct NbdextSim: ParsableCommand {
         print("all promises were kept")
     }
 
+    /// Prints where the run is, also into a file that somebody looks at meanwhile.
     private func report(_ tally: SimulationRun.Tally, nanoseconds: UInt64) {
         let rate = Double(tally.crashes) * 1e9 / Double(max(1, nanoseconds))
         print("\(tally.steps) steps, \(tally.lives) arrays, \(tally.crashes) crashes, \(Int(rate)) crashes/s")
+        fflush(nil)
     }
 }
