@@ -164,7 +164,8 @@ let package = Package(
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
-            "ParallelInterface", ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "Platform"]),
+            "ParallelInterface",
+            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),

@@ -28,8 +28,8 @@ package final class Machine: @unchecked Sendable {
     package private(set) var devices: [BlockStorageDevice] = []
     /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
-    /// The target that is behind each device.
-    package private(set) var targetIDs: [UInt8] = []
+    /// What is behind each device.
+    package private(set) var addresses: [UnitAddress] = []
     package let controller: ParallelController
     /// What the driver drives; nil when it brings its own targets.
     let card: RAIDController?
@@ -58,8 +58,8 @@ package final class Machine: @unchecked Sendable {
             arrays.isEmpty
             ? nil
             : RAIDController(
-                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
-                engine: configuration.engine,
+                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
+                unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart, engine: configuration.engine,
                 laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
         let function = card ?? SoftwareFunction(dart: dart)
         let targets = TargetPublisher(
@@ -75,10 +75,10 @@ package final class Machine: @unchecked Sendable {
             try controller.start()
             for (index, disk) in try targets.wait().enumerated() {
                 let array = arrays.isEmpty ? nil : arrays[index]
-                targetIDs.append(disk.targetID)
+                addresses.append(disk.address)
                 devices.append(
                     try BlockStorageDevice(
-                        disk: disk, transport: controller, name: array?.name ?? "target-\(disk.targetID)",
+                        disk: disk, transport: controller, name: array?.name ?? Self.name(of: disk.address),
                         description: array.map { Self.describe($0) } ?? Self.describe(disk),
                         alignsStages: configuration.alignsStages))
             }
@@ -116,7 +116,7 @@ package final class Machine: @unchecked Sendable {
     package func dump() -> String {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
-            guard let writes = card?.writeStatistics(target: target) else { continue }
+            guard let writes = card?.writeStatistics(array: target) else { continue }
             text +=
                 "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
                 + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "
@@ -145,8 +145,12 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
+    private static func name(of address: UnitAddress) -> String {
+        "target-\(address.targetID)" + (address.logicalUnit == 0 ? "" : "-lun-\(address.logicalUnit)")
+    }
+
     private static func describe(_ disk: BlockCommandsDevice) -> String {
-        disk.inquiry.map { "\($0.vendor) \($0.product)" } ?? "target \(disk.targetID)"
+        disk.inquiry.map { "\($0.vendor) \($0.product)" } ?? disk.address.description
     }
 
     private static func describe(_ array: OpenedArray) -> String {

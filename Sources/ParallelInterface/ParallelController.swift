@@ -53,7 +53,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
     let targetLock = Lock()
-    var owners: [(any SCSITaskOwner)?] = Array(repeating: nil, count: 256)
+    /// By target and logical unit; a target's list is as long as its highest unit needs.
+    var owners: [[(any SCSITaskOwner)?]] = Array(repeating: [], count: 256)
     var createdTargets: Set<UInt64> = []
     var scannedTargets: Set<UInt64> = []
     /// The targets that a driver which was started again has created anew; nil before its first end.

@@ -28,7 +28,10 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     open func StopController() {}
     open func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { 0 }
     open func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { 0 }
+    /// The size of the task pool. 0 fails the start.
     open func ReportMaximumTaskCount() -> UInt32 { 0 }
+    /// The highest logical unit number of any target; those above it are left alone.
+    open func ReportHBAHighestLogicalUnitNumber() -> SCSILogicalUnitNumber { 0 }
     /// Whether sense data comes with the response.
     open func DoesHBAPerformAutoSense() -> Bool { true }
     /// Aborts one task: FUNCTION_COMPLETE or FUNCTION_REJECTED.

@@ -49,7 +49,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The size of the task pool, which is also the number of slots. 0 fails the start.
     open func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t { kIOReturnUnsupported }
 
-    /// The highest logical unit number of any target.
+    /// The highest logical unit number of any target; those above it are left alone.
     open func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
 
     /// Whether sense data comes with the response.
