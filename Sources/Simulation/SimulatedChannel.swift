@@ -83,12 +83,13 @@ final class SimulatedChannel: MemberChannel {
         case .read:
             io.memory!.copyMemory(
                 from: member.image.bytes(ofSector: sectors.lowerBound), byteCount: Int(io.byteCount))
-        case .write, .zero:
+        case .write, .durableWrite, .zero:
             let time = member.world.tick()
             for sector in sectors {
                 guard member.hasRoom(sector: sector) else { return .noSpace }
                 member.put(sector, bytes(io, sector), completedAt: time)
             }
+            if io.kind == .durableWrite { member.image.flush(covering: time, in: sectors) }
         case .punch:
             let time = member.world.tick()
             for sector in sectors { member.image.put(sector, nil, completedAt: time) }

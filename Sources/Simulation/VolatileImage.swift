@@ -104,9 +104,10 @@ final class VolatileImage {
 
     // MARK: Flushing
 
-    /// Makes durable what was over at a time.
-    func flush(covering time: UInt64) {
-        for (index, version) in versions.enumerated() where version.completedAt <= time {
+    /// Makes durable what was over at a time, everywhere or in a range.
+    func flush(covering time: UInt64, in range: Range<Int>? = nil) {
+        for (index, version) in versions.enumerated()
+        where version.completedAt <= time && range?.contains(Int(version.sector)) ?? true {
             lastCovered[Int(version.sector)] = Int32(index)
         }
         var kept = 0
