@@ -37,6 +37,7 @@ let package = Package(
     products: [
         .executable(name: "nbdext", targets: ["nbdext"]),
         .executable(name: "nbdext-raid-driver", targets: ["nbdext-raid-driver"]),
+        .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
     dependencies: [
@@ -68,6 +69,12 @@ let package = Package(
             [
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
                 "MemberIO", "Statistics", "Platform", "CISAL",
+            ]),
+        layer(
+            "Simulation",
+            [
+                "RAIDController", "RAIDControllerInterface", "HardwareBus", "SCSI", "ArrayStore", "RAID", "Members",
+                "MemberIO", "Platform",
             ]),
         libraryLayer(
             "SCSIControllerDriverKit",
@@ -133,6 +140,9 @@ let package = Package(
             swiftSettings: strict),
 
         .executableTarget(
+            name: "nbdext-sim", dependencies: ["Simulation", "Platform", argumentParser], swiftSettings: strict),
+
+        .executableTarget(
             name: "nbdext-test-driver",
             dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
             path: "Tests/TestDriver", swiftSettings: strict),
@@ -170,6 +180,9 @@ let package = Package(
         tests(
             "RAIDController",
             ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
+            exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
