@@ -46,9 +46,11 @@ struct MaintenanceTests {
         return process
     }
 
-    @Test("a member fails under load, another one is rebuilt, and then the array does without a third")
-    func failAndRebuild() throws {
-        let array = try ServedArray(level: 5, members: 4)
+    @Test(
+        "a member fails under load, another one is rebuilt, and then the array does without a third",
+        arguments: ["resync", "bitmap", "ppl"])
+    func failAndRebuild(consistency: String) throws {
+        let array = try ServedArray(level: 5, members: 4, creation: ["--consistency", consistency])
         try array.start()
         let data = try fill(array, mebibytes: 64)
         let fio = try startFio(array, offset: "64M", seconds: 8)

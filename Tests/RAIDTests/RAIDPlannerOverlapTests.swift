@@ -13,6 +13,7 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var runsOutOfSpace = false
     var missingMember: Int?
     var level = RAIDLevel.raid5
+    var protection = ArrayConsistency.resync
     /// Maintenance that goes on meanwhile; with `.rebuild`, whatever has failed is replaced.
     var job: MaintenanceSchedule.Job?
 
@@ -44,7 +45,9 @@ final class OverlapRun {
         let chunk = chunks.randomElement(using: &generator)!
         array = SimulatedArray(
             level: trouble.level, memberCount: memberCount, chunkByteCount: chunk, stripes: chunk > 65536 ? 2 : 12,
-            missingMember: trouble.missingMember, operationCapacity: [2, 5, 2048].randomElement(using: &generator)!)
+            missingMember: trouble.missingMember, operationCapacity: [2, 5, 2048].randomElement(using: &generator)!,
+            consistency: Self.policy(trouble.protection, memberCount: memberCount, stripeChunk: chunk),
+            dataByteOffset: trouble.protection == .resync ? 4096 : 4096 + Self.areaByteCount)
         if let missing = trouble.missingMember {
             // The lost member held zeros, as all others do.
             for member in array.members.indices where member != missing {
@@ -56,6 +59,30 @@ final class OverlapRun {
         let misfortune = Misfortune(seed: seed)
         if trouble.rejects { array.hasSpace = { misfortune.spares(5) } }
         if trouble.runsOutOfSpace { array.runsOutOfSpace = { !misfortune.spares(20) } }
+    }
+
+    /// Room for a log or a bitmap, in front of the data.
+    private static let areaByteCount = 256 << 10
+
+    private static func policy(
+        _ protection: ArrayConsistency, memberCount: Int, stripeChunk: Int
+    ) -> ConsistencyPolicy {
+        let offsets = Array(repeating: UInt64(4096), count: memberCount)
+        switch protection {
+        case .resync: return .resync
+        case .ppl:
+            return .partialParityLog(
+                PartialParityLogArea(
+                    byteOffsets: offsets, byteCount: areaByteCount, signature: 1,
+                    generations: Array(repeating: 1, count: memberCount)))
+        case .bitmap:
+            var bitmap = MDBitmap(
+                setUUID: Array(repeating: 1, count: 16), syncSectors: UInt64(12 * stripeChunk / 512),
+                areaByteCount: 8192, events: 1)
+            bitmap.chunkByteCount = 8192
+            bitmap.bits = Array(repeating: 0, count: (bitmap.bitCount + 7) / 8)
+            return .bitmap(BitmapArea(byteOffsets: offsets, bitmap: bitmap))
+        }
     }
 
     /// Chance that lives apart from the run's own generator, since the array asks for it.
@@ -237,6 +264,10 @@ struct RAIDPlannerOverlapTests {
         Trouble(name: "rebuilds after failures", failures: 3, job: .rebuild),
         Trouble(name: "a rebuild and failures", failures: 2, missingMember: 0, job: .rebuild),
         Trouble(name: "a rebuild and rejected groups", rejects: true, missingMember: 1, job: .rebuild),
+        Trouble(name: "rebuilds with logs", failures: 3, protection: .ppl, job: .rebuild),
+        Trouble(name: "rebuilds with a bitmap", failures: 3, protection: .bitmap, job: .rebuild),
+        Trouble(name: "a rebuild with logs", missingMember: 1, protection: .ppl, job: .rebuild),
+        Trouble(name: "a repair with logs", protection: .ppl, job: .repair),
         Trouble(name: "a check", job: .check),
         Trouble(name: "a repair", job: .repair),
         Trouble(name: "a repair and a failing member", failures: 1, job: .repair),

@@ -142,7 +142,9 @@ final class SimulatedArray {
     /// Puts a new member in the place of a failed one, in sync below the boundary. What it holds above is arbitrary.
     func replace(_ member: Int, content: UInt8, boundary: UInt64 = 0) {
         failingMembers.remove(member)
-        for index in members[member].indices[(4096 + Int(boundary))...] { members[member][index] = content }
+        for index in members[member].indices[(Int(geometry.dataByteOffset + boundary))...] {
+            members[member][index] = content
+        }
         precondition(planner.beginRecovery(Recovery(member: member, boundary: boundary)))
     }
 
