@@ -134,6 +134,36 @@ struct MaintenanceTests {
         #expect(array.members == original)
     }
 
+    @Test("what was asked of a failed member is not believed when another one in its place answers")
+    func outdatedReads() {
+        let fixture = MaintainedArray(seed: 8)
+        let array = fixture.array
+        let original = array.content()
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
+        defer { memory.deallocate() }
+        // A read of member 0's chunk in the first stripe, and a write beside it that reads member 0 for the parity.
+        let column = (0..<3).first { array.geometry.member(stripe: 0, column: $0) == 0 }!
+        let start = UInt64(column) * array.geometry.chunkByteCount
+        let beside = UInt64((column + 1) % 3) * array.geometry.chunkByteCount
+        array.submit(ArrayRequest(.read, byteOffset: start + 8192, byteCount: 4096, memory: memory, tag: 0))
+        (memory + 4096).initializeMemory(as: UInt8.self, repeating: 0x33, count: 4096)
+        array.submit(ArrayRequest(.write, byteOffset: beside, byteCount: 4096, memory: memory + 4096, tag: 1))
+        #expect(array.pending.filter { $0.member == 0 }.count == 2)
+        array.planner.memberFailed(0)
+        array.replace(0, content: 0)
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.finished.map(\.status) == [.done, .done])
+        let read = UnsafeRawBufferPointer(start: memory, count: 4096)
+        #expect(Array(read) == Array(original[Int(start) + 8192..<Int(start) + 12288]))
+        var schedule = MaintenanceSchedule(.rebuild, geometry: array.geometry)
+        #expect(fixture.run(&schedule) == .done)
+        #expect(array.planner.endRecovery())
+        var expected = original
+        for index in 0..<4096 { expected[Int(beside) + index] = 0x33 }
+        #expect(array.content() == expected)
+        #expect(array.hasConsistentParity)
+    }
+
     @Test("a check of a degraded array fails at once")
     func checkOfDegraded() {
         let fixture = MaintainedArray(seed: 4)
