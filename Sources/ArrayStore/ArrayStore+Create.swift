@@ -194,7 +194,7 @@ extension ArrayStore {
     }
 
     /// A version 4 UUID.
-    private static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
+    static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
         var uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         uuid[6] = uuid[6] & 0x0F | 0x40
         uuid[8] = uuid[8] & 0x3F | 0x80

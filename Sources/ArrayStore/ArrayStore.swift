@@ -34,7 +34,7 @@ package enum ArrayStore {
             let rebuilt = member.superblock.recoveryByteOffset ?? 0
             let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
             return Description.Member(
-                role: role, path: member.store.name, state: "rebuilt up to \(Int(min(percent, 100))) %")
+                role: role, path: member.store.name, state: "rebuilding, \(Int(min(percent, 100))) % done")
         }
         for member in scan.spares { members.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
@@ -82,7 +82,7 @@ package enum ArrayStore {
         try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
         let recovery = ArrayRecovery(scan, place: place, in: surroundings)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
-        let array = OpenedArray(
+        let array = try OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
         guard !readOnly else { return array }
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
