@@ -41,6 +41,7 @@ let package = Package(
         .target(name: "CDriverChannel", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
 
         // From the bottom up.
         layer("Platform", ["CLinux"]),
@@ -51,8 +52,9 @@ let package = Package(
         layer("NBDProtocol"),
         layer("HardwareBus", ["Platform"]),
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
+        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CLinux", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
@@ -151,6 +153,7 @@ let package = Package(
         tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
+        tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
         tests(
             "DriverHost",

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import RAID
 
@@ -6,34 +5,45 @@ extension ArrayStore {
     /// What a new array is to be.
     package struct Plan: Sendable {
         package var level: RAIDLevel
-        package var memberCount: Int
+        /// Where the members are to be, by role.
+        package var members: [MemberLocation]
         /// The array's size wanted, bytes; rounded up to whole stripes.
         package var byteCount: UInt64
         package var chunkByteCount: Int
         package var name: String
 
-        package init(level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String) {
+        package init(
+            level: RAIDLevel, members: [MemberLocation], byteCount: UInt64, chunkByteCount: Int, name: String
+        ) {
             self.level = level
-            self.memberCount = memberCount
+            self.members = members
             self.byteCount = byteCount
             self.chunkByteCount = chunkByteCount
             self.name = name
         }
+
+        /// All members are files in the array's directory.
+        package init(level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String) {
+            let members = (0..<max(0, memberCount)).map { MemberLocation.file("member-\($0).img") }
+            self.init(level: level, members: members, byteCount: byteCount, chunkByteCount: chunkByteCount, name: name)
+        }
+
+        var memberCount: Int { members.count }
     }
 
-    /// Makes the member files of an array: sparse, with superblocks, durable. All zeros are consistent parity, so the
-    /// array is clean from the start.
+    /// Makes the members of an array: sparse files, or cleared exports, with superblocks, durable. All zeros are
+    /// consistent parity, so the array is clean from the start.
     ///
     /// - Parameters:
     ///   - directory: made if it does not exist.
-    ///   - force: an array that is there is removed first.
-    /// - Throws: with nothing changed on disk.
+    ///   - force: an array that is there is removed first, and what is in the members' places is overwritten.
+    /// - Throws: with no file changed. Exports are changed only when everything else was found to be possible.
     package static func create(
         directory: String, plan: Plan, force: Bool
     ) throws(ArrayStoreError) -> Description {
         try check(plan)
         let geometry = geometry(of: plan)
-        let old = try existingMembers(directory: directory)
+        let old = try existingFiles(directory: directory)
         if !old.isEmpty && !force {
             throw ArrayStoreError(
                 "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
@@ -42,7 +52,7 @@ extension ArrayStore {
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try writeMembers(directory: directory, geometry: geometry, name: plan.name, replacing: old.map(\.path))
+        try writeMembers(directory: directory, geometry: geometry, plan: plan, replacing: old.map(\.path), force: force)
         return try examine(directory: directory)
     }
 
@@ -90,73 +100,51 @@ extension ArrayStore {
             memberDataByteCount: stripes * chunk, dataByteOffset: offset)
     }
 
-    private static func existingMembers(directory: String) throws(ArrayStoreError) -> [MemberFile] {
+    private static func existingFiles(directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var information = stat()
         guard stat(directory, &information) == 0 else { return [] }
         guard information.st_mode & S_IFMT == S_IFDIR else {
             throw ArrayStoreError("\(directory) is not a directory; choose another place")
         }
-        return try MemberDirectory.open(directory, for: .write)
+        return try MemberDirectory.lockFiles(in: directory)
     }
 
-    /// Writes all members under temporary names, then puts them in place, so that a failure changes nothing.
+    /// Writes all members, files under temporary names, then puts them in place.
     private static func writeMembers(
-        directory: String, geometry: ArrayGeometry, name: String, replacing old: [String]
+        directory: String, geometry: ArrayGeometry, plan: Plan, replacing old: [String], force: Bool
     ) throws(ArrayStoreError) {
         let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
+        var members: [NewMember] = []
+        for (role, location) in plan.members.enumerated() {
+            members.append(try NewMember(location, role: role, directory: directory))
+        }
+        try checkAreDifferent(members)
+        for member in members { try member.check(byteCount: memberByteCount, replaced: old, force: force) }
         let setUUID = randomUUID()
         let now = UInt64(time(nil))
-        var written: [String] = []
-        do {
-            for role in 0..<geometry.memberCount {
-                let path = "\(directory)/.member-\(role).img.new"
-                written.append(path)
+        do throws(ArrayStoreError) {
+            for (role, member) in members.enumerated() {
                 let superblock = MDSuperblock(
-                    geometry: geometry, memberByteCount: memberByteCount, name: name, setUUID: setUUID,
+                    geometry: geometry, memberByteCount: memberByteCount, name: plan.name, setUUID: setUUID,
                     deviceUUID: randomUUID(), role: role, time: now)
-                try writeMember(path, superblock, byteCount: memberByteCount)
+                try member.prepare(superblock, byteCount: memberByteCount)
             }
         } catch {
-            for path in written { unlink(path) }
+            for member in members { member.abandon() }
             throw error
         }
         for path in old { unlink(path) }
-        for role in 0..<geometry.memberCount {
-            rename("\(directory)/.member-\(role).img.new", "\(directory)/member-\(role).img")
-        }
+        for member in members { member.putInPlace() }
         let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
         fsync(descriptor)
         close(descriptor)
     }
 
-    private static func writeMember(
-        _ path: String, _ superblock: MDSuperblock, byteCount: UInt64
-    ) throws(ArrayStoreError) {
-        func failure(_ doing: String) -> ArrayStoreError {
-            let code = errno
-            let advice =
-                code == EFBIG
-                ? "the file system has no files of that size; say a smaller --size, or more --members"
-                : "free some space"
-            return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
+    private static func checkAreDifferent(_ members: [NewMember]) throws(ArrayStoreError) {
+        var seen: Set<String> = []
+        for member in members where !seen.insert(member.identity).inserted {
+            throw ArrayStoreError("\(member.name) is named twice; each member needs a place of its own")
         }
-        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make") }
-        defer { close(descriptor) }
-        guard ftruncate(descriptor, off_t(byteCount)) == 0 else { throw failure("set the size of") }
-        var sealed = superblock
-        sealed.seal()
-        // The room in front of the data exists on disk, so that later metadata writes cannot fail for space.
-        let metadata = Int64(min(superblock.dataOffsetSectors * 512, 1 << 20))
-        let reserved = nbdext_reserve(descriptor, 0, metadata)
-        guard reserved == 0 || reserved == -EOPNOTSUPP else {
-            errno = -reserved
-            throw failure("reserve space in")
-        }
-        guard
-            pwrite(descriptor, sealed.bytes, sealed.bytes.count, off_t(MDSuperblock.byteOffset)) == sealed.bytes.count,
-            fsync(descriptor) == 0
-        else { throw failure("write") }
     }
 
     /// A version 4 UUID.

@@ -2,7 +2,8 @@ import Glibc
 import MemberIO
 import RAID
 
-/// A directory whose files are an array's members, known by their content and not by their names.
+/// A directory whose files are an array's members, known by their content and not by their names; or say where the
+/// members are (`LinkedMember`).
 enum MemberDirectory {
     /// Whether a file is locked when it is opened.
     enum Use {
@@ -14,16 +15,44 @@ enum MemberDirectory {
         case write
     }
 
-    /// Opens every file in a directory that has an md superblock; hidden ones are passed over.
-    static func open(_ directory: String, for use: Use) throws(ArrayStoreError) -> [MemberFile] {
+    /// Opens every file in a directory that has an md superblock, and every member that a file names; hidden files are
+    /// passed over. Members on other servers may still be connecting when this returns.
+    /// - Parameter report: gets what happens to members on other servers.
+    static func open(
+        _ directory: String, for use: Use, report: @escaping @Sendable (String) -> Void
+    ) throws(ArrayStoreError) -> [any PlacedMember] {
+        var members: [any PlacedMember] = []
+        for path in try paths(in: directory) {
+            if path.hasSuffix(LinkedMember.fileExtension) {
+                members.append(try LinkedMember(path: path, for: use, report: report))
+            } else if let file = try openFile(path, for: use) {
+                members.append(file)
+            }
+        }
+        return members
+    }
+
+    /// The files that an array consists of, locked for this process alone. Other servers are not asked anything.
+    static func lockFiles(in directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var files: [MemberFile] = []
         for path in try paths(in: directory) {
-            let file = try MemberFile(path: path, readOnly: use != .write)
-            guard isMember(file) else { continue }
-            if use != .look { try file.lock() }
-            files.append(file)
+            if path.hasSuffix(LinkedMember.fileExtension) {
+                let file = try MemberFile(path: path, readOnly: false)
+                try file.lock()
+                files.append(file)
+            } else if let file = try openFile(path, for: .write) {
+                files.append(file)
+            }
         }
         return files
+    }
+
+    /// Opens a file, unless it has no superblock.
+    private static func openFile(_ path: String, for use: Use) throws(ArrayStoreError) -> MemberFile? {
+        let file = try MemberFile(path: path, readOnly: use != .write)
+        guard isMember(file) else { return nil }
+        if use != .look { try file.lock() }
+        return file
     }
 
     /// The regular files in a directory, sorted by name.
@@ -47,7 +76,7 @@ enum MemberDirectory {
 
     /// Whether a file has an md superblock, of whatever state. One that cannot be read is left to those who read all of
     /// it.
-    private static func isMember(_ file: MemberFile) -> Bool {
+    static func isMember(_ file: any MemberStore) -> Bool {
         guard file.byteCount >= MDSuperblock.byteOffset + UInt64(MDSuperblock.byteCount) else { return false }
         guard let bytes = try? file.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
             return true

@@ -7,7 +7,7 @@ struct MemberScan {
     /// By role: members that are up to date.
     var members: [ArrayMember?]
     /// Members that the array goes on without, and why.
-    var leftOut: [(store: any MemberStore, reason: String)]
+    var leftOut: [(store: any PlacedMember, reason: String)]
     /// The superblock that knows best.
     let newest: MDSuperblock
 
@@ -50,7 +50,8 @@ struct MemberScan {
         case unusable(String)
     }
 
-    private static func read(_ store: any MemberStore) throws(ArrayStoreError) -> Reading {
+    private static func read(_ store: any PlacedMember) throws(ArrayStoreError) -> Reading {
+        if let absence = store.absence { return .unusable(absence) }
         let bytes: [UInt8]
         do throws(MemberStoreError) {
             bytes = try store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount)

@@ -18,12 +18,15 @@ package final class OpenedArray: @unchecked Sendable {
     private let lock = Lock()
     private var superblock: MDSuperblock
     private var failedRoles: Set<Int>
+    /// Members on servers that were not reached. They go on trying, and report when they are.
+    private let absentMembers: [any PlacedMember]
 
     init(scan: MemberScan, place: String, readOnly: Bool, in surroundings: ArrayStore.Surroundings) {
         self.place = place
         self.surroundings = surroundings
         geometry = scan.geometry
         members = scan.members
+        absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
         superblock = scan.newest
         failedRoles = Set(scan.missingRoles)
