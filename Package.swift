@@ -109,8 +109,8 @@ let package = Package(
         layer(
             "DriverCheck",
             [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost", "ArrayStore",
-                "Members", "Diagnostics", "Platform",
+                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Platform",
             ]),
         .executableTarget(
             name: "nbdext",

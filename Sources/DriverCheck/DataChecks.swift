@@ -1,8 +1,8 @@
 import BlockStorage
-import DriverHost
 import EmulatedMachine
 import Glibc
 import Platform
+import SCSIControllerDriverKit
 
 /// What is asked of a driver whose targets are there.
 struct DataChecks {

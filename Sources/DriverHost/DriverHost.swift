@@ -19,49 +19,6 @@ package enum DriverPlace: String, Sendable {
     case kernel
 }
 
-/// Why a driver did not start.
-package struct DriverStartError: Error, CustomStringConvertible {
-    /// The call that failed: "UserInitializeController".
-    package let call: String
-    /// What it returned or left undone, and what to change.
-    package let reason: String
-
-    package init(call: String, reason: String) {
-        self.call = call
-        self.reason = reason
-    }
-
-    package var description: String { "the driver did not start: \(call) \(reason)" }
-}
-
-/// What a driver said of itself while it started.
-package struct DriverProperties: Sendable {
-    package var taskCount = 0
-    package var initiatorID: UInt64 = 0
-    package var highestDeviceID: UInt64 = 0
-    package var highestLogicalUnit: UInt64 = 0
-    package var dma = DMASpecification()
-    package var performsAutoSense = false
-
-    package init() {}
-}
-
-/// A task management function (SAM-5, clause 7), as the kernel asks a driver for it.
-package enum TaskManagementFunction: Sendable {
-    case abortTask(targetID: UInt64, logicalUnit: UInt64, tag: UInt64)
-    case logicalUnitReset(targetID: UInt64, logicalUnit: UInt64)
-    case targetReset(targetID: UInt64)
-}
-
-/// What became of a request for task management.
-package enum TaskManagementOutcome: Sendable {
-    case done
-    /// The driver does not do it, or could not.
-    case refused
-    /// The driver did not take the request in time: it is stuck in another call.
-    case unreachable
-}
-
 /// The driver's end of the boundary: runs its calls on the right queues and carries tasks to it.
 ///
 /// Threads: the start and `stop` on one control thread; `send` on any.
@@ -136,4 +93,16 @@ extension DriverHost {
     package func sleep(milliseconds: Int) {}
     package func wakeReceiver() {}
     package func picture() -> [String] { context.waits.picture() }
+
+    /// The driver has returned from UserProcessParallelTask.
+    func singleTaskReturned(_ reply: DriverCalls.SingleTaskReply, slot: UInt16, to kernel: any KernelHalf) {
+        if reply.response != kSCSIServiceResponse_Request_In_Process {
+            kernel.submissionRefused(slot: slot, response: reply.response)
+        } else if !reply.retainsAction && kernel.isWithDriver(slot: slot) {
+            context.log.report(
+                .missingRetain,
+                "UserProcessParallelTask returned with slot \(slot)'s task in process, and its action has no other "
+                    + "reference than the kernel's")
+        }
+    }
 }

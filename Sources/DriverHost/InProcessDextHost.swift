@@ -10,16 +10,12 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     package let mode: DriverMode
     package var place: DriverPlace { .inProcess }
     package let bundles = BundleCounters()
-    package let context: DriverContext
-    private let driver: IOUserSCSIParallelInterfaceController
-    private let driverClass: IOUserSCSIParallelInterfaceController.Type
-    private let provider: IOPCIDevice
-    private let defaultQueue: IODispatchQueue
+    package var context: DriverContext { calls.context }
+    private let calls: DriverCalls
+    private let personality: OSDictionary
     private var submissionMask: UInt32 = 0
     private var slots: SharedSlots!
     private unowned var kernel: (any KernelHalf)!
-    private var taskActions: [OSAction] = []
-    private let bundledAction = OSAction(route: .bundledParallelTasks)
     private var isBundled = false
     /// Tasks that still go by the legacy route although the driver took the slots. macOS sends a few of the first
     /// commands that way, so a driver has to serve both routes.
@@ -37,68 +33,26 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     ) {
         precondition(mode != .kext)
         self.mode = mode
-        self.driverClass = driverClass
-        let context = DriverContext(log: log)
-        self.context = context
-        defaultQueue = IODispatchQueue(name: "Default", context: context, isDefault: true)
-        driver = context.run("init") { driverClass.init() }
-        driver.personality = personality
-        provider = IOPCIDevice(function: function)
-        _ = driver.SetDispatchQueue("Default", defaultQueue)
+        self.personality = personality
+        calls = DriverCalls(driverClass: driverClass, function: function, context: DriverContext(log: log))
     }
 
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
         self.kernel = kernel
-        driver.kernel = kernel
-        try checkQueueNames()
-        var properties = DriverProperties()
-        guard onDefault("init", { driver.initialize() }) == true else {
-            throw DriverStartError(call: "init", reason: "returned false")
-        }
-        try call("Start") { driver.Start(provider) }
-        try call("UserInitializeController") { driver.UserInitializeController() }
-        try call("UserReportInitiatorIdentifier") { driver.UserReportInitiatorIdentifier(&properties.initiatorID) }
-        try call("UserReportHighestSupportedDeviceID") {
-            driver.UserReportHighestSupportedDeviceID(&properties.highestDeviceID)
-        }
-        var count: UInt32 = 0
-        try call("UserReportMaximumTaskCount") { driver.UserReportMaximumTaskCount(&count) }
-        guard count > 0, count <= 4096 else {
-            if count == 0 { context.log.report(.noTasks, "UserReportMaximumTaskCount left the count at 0") }
-            throw DriverStartError(
-                call: "UserReportMaximumTaskCount", reason: "said \(count); report between 1 and 4096 tasks")
-        }
-        properties.taskCount = Int(count)
-        // A driver that does not know these answers as if it had neither.
-        _ = onDefault("UserDoesHBAPerformAutoSense") {
-            driver.UserDoesHBAPerformAutoSense(&properties.performsAutoSense)
-        }
-        _ = onDefault("UserReportHBAHighestLogicalUnitNumber") {
-            driver.UserReportHBAHighestLogicalUnitNumber(&properties.highestLogicalUnit)
-        }
-        try call("UserGetDMASpecification") { driver.UserGetDMASpecification(&properties.dma) }
+        try calls.start(personality: personality, kernel: kernel)
+        try calls.initializeController()
+        let properties = try calls.askProperties()
+        try properties.checkTaskCount(of: "UserReportMaximumTaskCount", log: context.log)
         return properties
-    }
-
-    private func checkQueueNames() throws(DriverStartError) {
-        for method in ["UserProcessParallelTask", "UserProcessBundledParallelTasks"] {
-            guard let queue = driverClass.QUEUENAME(method) else { continue }
-            context.log.report(.queueNameOnTaskEntry, "\(method) is declared with QUEUENAME(\(queue))")
-            throw DriverStartError(call: method, reason: "names the queue \(queue); remove the name")
-        }
     }
 
     package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
         self.slots = slots
         var taskIDs: [UInt64] = []
-        for slot in 0..<slots.taskCount {
-            var id: UInt64 = 0
-            try call("UserMapHBAData") { driver.UserMapHBAData(&id) }
-            taskIDs.append(id)
-            taskActions.append(OSAction(route: .parallelTask(UInt16(slot))))
-        }
-        if mode == .bundled { try offerSlots(slots) }
-        submissionMask = defaultQueue.addSource(
+        for _ in 0..<slots.taskCount { taskIDs.append(try calls.mapTask()) }
+        isBundled =
+            mode == .bundled && calls.offerSlots(commands: slots.commandMemory, responses: slots.responseMemory)
+        submissionMask = calls.defaultQueue.addSource(
             isBundled ? "UserProcessBundledParallelTasks" : "UserProcessParallelTask"
         ) { [unowned self] in
             if isBundled { sendBundled() } else { sendSingly() }
@@ -106,72 +60,18 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         return taskIDs
     }
 
-    private func offerSlots(_ slots: SharedSlots) throws(DriverStartError) {
-        let commands = IOBufferMemoryDescriptor(borrowing: slots.commandMemory)
-        let responses = IOBufferMemoryDescriptor(borrowing: slots.responseMemory)
-        let status = onDefault("UserMapBundledParallelTaskCommandAndResponseBuffers") {
-            driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
-        }
-        // The arguments of a call end with it, unless the driver retained them.
-        commands.kernelReleases()
-        responses.kernelReleases()
-        isBundled = status == kIOReturnSuccess
-        if !isBundled {
-            context.log.report(
-                .bundledModeDeclined,
-                "UserMapBundledParallelTaskCommandAndResponseBuffers returned \(Self.text(status ?? kIOReturnAborted))")
-        }
-    }
-
     package func startServices() throws(DriverStartError) -> Bool {
-        try call("UserStartController") { driver.UserStartController() }
-        var managesDevices = false
-        _ = onDefault("UserDoesHBAPerformDeviceManagement") {
-            driver.UserDoesHBAPerformDeviceManagement(&managesDevices)
-        }
-        return managesDevices
+        try calls.startController()
+        return calls.managesDevices()
     }
 
-    package func send() { defaultQueue.signal(mask: submissionMask) }
+    package func send() { calls.defaultQueue.signal(mask: submissionMask) }
 
-    package func initializeTarget(_ targetID: UInt64) -> kern_return_t {
-        let status = onDefault("UserInitializeTargetForID", createsTarget: true) {
-            driver.UserInitializeTargetForID(targetID)
-        }
-        guard status == kIOReturnSuccess else { return status ?? kIOReturnAborted }
-        var hasPaths = false
-        _ = onDefault("UserDoesHBASupportMultiPathing", createsTarget: true) {
-            driver.UserDoesHBASupportMultiPathing(&hasPaths)
-        }
-        return kIOReturnSuccess
-    }
+    package func initializeTarget(_ targetID: UInt64) -> kern_return_t { calls.initializeTarget(targetID) }
 
-    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
-        // A driver that needs help may be one whose Default queue is stuck.
-        let limit = 1000
-        var response = kSCSIServiceResponse_FUNCTION_REJECTED
-        let status: kern_return_t? =
-            switch function {
-            case .abortTask(let target, let unit, let tag):
-                onDefault("UserAbortTaskRequest", limitMilliseconds: limit) {
-                    driver.UserAbortTaskRequest(target, unit, tag, &response)
-                }
-            case .logicalUnitReset(let target, let unit):
-                onDefault("UserLogicalUnitResetRequest", limitMilliseconds: limit) {
-                    driver.UserLogicalUnitResetRequest(target, unit, &response)
-                }
-            case .targetReset(let target):
-                onDefault("UserTargetResetRequest", limitMilliseconds: limit) {
-                    driver.UserTargetResetRequest(target, &response)
-                }
-            }
-        guard let status else { return .unreachable }
-        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
-    }
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { calls.perform(function) }
 
-    package func stop() {
-        _ = onDefault("Stop") { driver.Stop(provider) }
-    }
+    package func stop() { calls.stop() }
 
     // MARK: Tasks, on the Default queue
 
@@ -187,8 +87,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
                 let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
                 if count == 0 { return }
                 bundles.note(taskCount: count)
-                defaultQueue.noteCall()
-                driver.UserProcessBundledParallelTasks(indices, UInt16(count), bundledAction)
+                calls.defaultQueue.noteCall()
+                calls.processBundle(indices, count: UInt16(count))
             }
         }
     }
@@ -203,44 +103,9 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1 else { return false }
         bundles.note(taskCount: 1)
-        let action = taskActions[Int(slot)]
-        defaultQueue.noteCall()
-        var response = kSCSIServiceResponse_Request_In_Process
-        context.taskInEntry = slots.commands[Int(slot)].fControllerTaskIdentifier
-        _ = driver.UserProcessParallelTask(slots.commands[Int(slot)], &response, action)
-        context.taskInEntry = 0
-        if response != kSCSIServiceResponse_Request_In_Process {
-            kernel.submissionRefused(slot: slot, response: response)
-        } else if action.retainCount == 1 && kernel.isWithDriver(slot: slot) {
-            context.log.report(
-                .missingRetain,
-                "UserProcessParallelTask returned with slot \(slot)'s task in process, and its action has no other "
-                    + "reference than the kernel's")
-        }
+        calls.defaultQueue.noteCall()
+        let reply = calls.process(slots.commands + Int(slot), slot: Int(slot))
+        singleTaskReturned(reply, slot: slot, to: kernel)
         return true
-    }
-
-    // MARK: Calls
-
-    /// Runs a call on the Default queue. Nil when it could never run; the reason was reported.
-    private func onDefault<Result>(
-        _ name: StaticString, createsTarget: Bool = false, limitMilliseconds: Int? = nil, _ body: () -> Result
-    ) -> Result? {
-        var result: Result?
-        _ = defaultQueue.runSync(
-            name, purpose: name.description, createsTarget: createsTarget, limitMilliseconds: limitMilliseconds
-        ) { result = body() }
-        return result
-    }
-
-    private func call(_ name: StaticString, _ body: () -> kern_return_t) throws(DriverStartError) {
-        let status = onDefault(name, body) ?? kIOReturnAborted
-        guard status == kIOReturnSuccess else {
-            throw DriverStartError(call: name.description, reason: "returned \(Self.text(status))")
-        }
-    }
-
-    private static func text(_ status: kern_return_t) -> String {
-        "0x\(String(UInt32(bitPattern: status), radix: 16))"
     }
 }

@@ -38,10 +38,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         properties.taskCount = Int(driver.ReportMaximumTaskCount())
         properties.performsAutoSense = driver.DoesHBAPerformAutoSense()
         properties.dma = driver.GetDMASpecification()
-        guard properties.taskCount > 0, properties.taskCount <= 4096 else {
-            throw DriverStartError(
-                call: "ReportMaximumTaskCount", reason: "said \(properties.taskCount); report between 1 and 4096 tasks")
-        }
+        try properties.checkTaskCount(of: "ReportMaximumTaskCount", log: context.log)
         return properties
     }
 
@@ -64,7 +61,8 @@ package final class KextHost: DriverHost, @unchecked Sendable {
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
         let wasTaken = driver.workLoop.runSync(
-            "a task management request", purpose: "a task management request", limitMilliseconds: 1000
+            "a task management request", purpose: "a task management request",
+            limitMilliseconds: TaskManagementFunction.limitMilliseconds
         ) {
             response =
                 switch function {

@@ -9,20 +9,10 @@ extension ProcessDextHost {
     }
 
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
-        let limit = 1000
-        let answer: ControlMessage? =
-            switch function {
-            case .abortTask(let target, let unit, let tag):
-                instance?.link.ask(.abortTask, ControlMessage([target, unit, tag]), limitMilliseconds: limit)
-            case .logicalUnitReset(let target, let unit):
-                instance?.link.ask(.logicalUnitReset, ControlMessage([target, unit]), limitMilliseconds: limit)
-            case .targetReset(let target):
-                instance?.link.ask(.targetReset, ControlMessage([target]), limitMilliseconds: limit)
-            }
+        let answer = instance?.link.ask(
+            function.call, function.message, limitMilliseconds: TaskManagementFunction.limitMilliseconds)
         guard let answer else { return .unreachable }
-        let isDone =
-            answer.status == kIOReturnSuccess && answer[0] == UInt64(kSCSIServiceResponse_FUNCTION_COMPLETE)
-        return isDone ? .done : .refused
+        return TaskManagementOutcome(rawValue: answer[0]) ?? .refused
     }
 
     package func endUnreachable() {
@@ -37,8 +27,8 @@ extension ProcessDextHost {
     ) throws(DriverStartError) -> ControlMessage {
         let answer = try answer(call, name, message)
         guard answer.status == kIOReturnSuccess else {
-            let inner = String(decoding: answer.payload, as: UTF8.self)
-            throw DriverStartError(call: inner.isEmpty ? name : inner, reason: "returned \(Self.text(answer.status))")
+            throw DriverStartError(answer)
+                ?? DriverStartError(call: name, status: answer.status)
         }
         return answer
     }
@@ -79,9 +69,5 @@ extension ProcessDextHost {
             fault, "the driver's process \(instance.child.process) \(ending) in \(call)\(place)",
             picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
         return ending
-    }
-
-    static func text(_ status: kern_return_t) -> String {
-        "0x\(String(UInt32(bitPattern: status), radix: 16))"
     }
 }

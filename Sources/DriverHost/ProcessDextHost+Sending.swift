@@ -99,15 +99,10 @@ extension ProcessDextHost {
         _ = endPolling()
         guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
         let reply = reply.load(ordering: .relaxed)
-        let response = UInt32(truncatingIfNeeded: reply)
-        if response != kSCSIServiceResponse_Request_In_Process {
-            kernel.submissionRefused(slot: slot, response: response)
-        } else if reply >> 32 == 0 && kernel.isWithDriver(slot: slot) {
-            context.log.report(
-                .missingRetain,
-                "UserProcessParallelTask returned with slot \(slot)'s task in process, and its action has no other "
-                    + "reference than the kernel's")
-        }
+        singleTaskReturned(
+            DriverCalls.SingleTaskReply(
+                response: UInt32(truncatingIfNeeded: reply), retainsAction: reply >> 32 != 0),
+            slot: slot, to: kernel)
     }
 
     /// The card asserts its interrupt line. One message that was not taken yet is as good as two.

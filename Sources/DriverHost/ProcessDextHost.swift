@@ -209,22 +209,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     func askProperties() throws(DriverStartError) -> DriverProperties {
         _ = try ask(.start, "Start", ControlMessage(payload: PropertyCoder.encode(personality)))
         _ = try ask(.initializeController, "UserInitializeController")
-        let reported = ReportedProperties(try ask(.questions, "UserReport…"))
-        guard reported.taskCount > 0, reported.taskCount <= 4096 else {
-            if reported.taskCount == 0 {
-                context.log.report(.noTasks, "UserReportMaximumTaskCount left the count at 0")
-            }
-            throw DriverStartError(
-                call: "UserReportMaximumTaskCount",
-                reason: "said \(reported.taskCount); report between 1 and 4096 tasks")
-        }
-        var properties = DriverProperties()
-        properties.taskCount = Int(reported.taskCount)
-        properties.initiatorID = reported.initiatorID
-        properties.highestDeviceID = reported.highestDeviceID
-        properties.highestLogicalUnit = reported.highestLogicalUnit
-        properties.performsAutoSense = reported.performsAutoSense
-        properties.dma = reported.dma
+        let properties = DriverProperties(try ask(.questions, "UserReport…"))
+        try properties.checkTaskCount(of: "UserReportMaximumTaskCount", log: context.log)
         return properties
     }
 
@@ -238,21 +224,21 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     func mapTasks() throws(DriverStartError) -> [UInt64] {
-        var ids: [UInt64] = []
-        for _ in 0..<slots.taskCount { ids.append(try ask(.mapTask, "UserMapHBAData")[0]) }
         let count = UInt64(slots.taskCount)
+        let mapped = try ask(.mapTasks, "UserMapHBAData", ControlMessage([count])).payload
+        guard mapped.count == slots.taskCount * MemoryLayout<UInt64>.size else {
+            throw DriverStartError(call: "UserMapHBAData", reason: "was not answered for each of \(count) tasks")
+        }
+        let ids = mapped.withUnsafeBytes { bytes in
+            (0..<slots.taskCount).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self) }
+        }
         var commands = ControlMessage([0, count])
         commands.descriptor = slots.commandFile
         _ = try ask(.mapSlots, "the mapping of command slots", commands)
         var responses = ControlMessage([1, count, mode == .bundled ? 1 : 0])
         responses.descriptor = slots.responseFile
-        let answer = try answer(.mapSlots, "UserMapBundledParallelTaskCommandAndResponseBuffers", responses)
-        isBundled = mode == .bundled && answer.status == kIOReturnSuccess
-        if mode == .bundled && !isBundled {
-            context.log.report(
-                .bundledModeDeclined,
-                "UserMapBundledParallelTaskCommandAndResponseBuffers returned \(Self.text(answer.status))")
-        }
+        let answer = try ask(.mapSlots, "UserMapBundledParallelTaskCommandAndResponseBuffers", responses)
+        isBundled = mode == .bundled && answer[0] == 1
         return ids
     }
 

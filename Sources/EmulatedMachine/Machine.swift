@@ -9,6 +9,7 @@ import Platform
 import RAID
 import RAIDController
 import SCSIArchitectureModel
+import SCSIControllerDriverKit
 
 /// The whole emulated machine, from member files to block devices: arrays behind one card, its driver, the kernel
 /// half, and a disk and a block device for each target.

@@ -37,7 +37,7 @@ final class TargetPublisher: @unchecked Sendable {
                 fail(
                     DriverStartError(
                         call: "UserCreateTargetForID(\(targetID))",
-                        reason: "failed with 0x\(String(UInt32(bitPattern: status), radix: 16))"))
+                        reason: "failed with \(hexText(status))"))
             }
             return false
         }

@@ -4,9 +4,10 @@ import MemberIO
 
 /// Executes a whole transfer with system calls on the calling thread.
 enum DirectTransfer {
-    /// What a call that returned a byte count, or a negative errno, means for the transfer.
-    static func status(of error: Int) -> MemberStatus {
-        error == -Int(ENOSPC) || error == -Int(EDQUOT) ? .noSpace : .failed
+    /// What a negative errno, or no progress, means for an operation. A flush that finds no space has lost what was
+    /// written before: that is no refusal but a failure.
+    static func status(of error: Int, _ kind: MemberIO.Kind) -> MemberStatus {
+        kind != .flush && (error == -Int(ENOSPC) || error == -Int(EDQUOT)) ? .noSpace : .failed
     }
 
     /// Reads or writes all of it; a file that ends early is a failure.
@@ -18,7 +19,7 @@ enum DirectTransfer {
                 transfer.kind == .read
                 ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
                 : nbdext_pwritev(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset))
-            guard done > 0 else { return status(of: done) }
+            guard done > 0 else { return status(of: done, transfer.kind) }
             table.advance(index, by: done)
         }
         return .done
@@ -31,7 +32,7 @@ enum DirectTransfer {
             let done = nbdext_preadv(
                 transfer.file, table.vectors(of: index), transfer.vectorCount, Int64(transfer.byteOffset), 1)
             if done == -Int(EAGAIN) || done == -Int(EOPNOTSUPP) { return nil }
-            guard done > 0 else { return status(of: done) }
+            guard done > 0 else { return status(of: done, transfer.kind) }
             table.advance(index, by: done)
         }
         return .done
@@ -46,7 +47,7 @@ enum DirectTransfer {
             ? nbdext_punch_hole(transfer.file, offset, length)
             : nbdext_zero_range(transfer.file, offset, length)
         if result == -EOPNOTSUPP { result = writeZeroes(transfer) }
-        return result == 0 ? .done : status(of: Int(result))
+        return result == 0 ? .done : status(of: Int(result), transfer.kind)
     }
 
     private static func writeZeroes(_ transfer: Transfer) -> Int32 {

@@ -163,7 +163,7 @@ package final class MemberLane {
                     ring.queue(index, table)
                     ring.submit()
                 } else if result < 0 || (result == 0 && transfer.kind != .flush) {
-                    end(index, DirectTransfer.status(of: Int(result)))
+                    end(index, DirectTransfer.status(of: Int(result), transfer.kind))
                 } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
                     // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
                     table.advance(index, by: Int(result))

@@ -26,7 +26,7 @@ final class WorkerQueue: @unchecked Sendable {
             let transfer = table.transfers[index]
             var status = MemberStatus.done
             if transfer.kind == .flush {
-                if fdatasync(transfer.file) != 0 { status = DirectTransfer.status(of: -Int(errno)) }
+                if fdatasync(transfer.file) != 0 { status = DirectTransfer.status(of: -Int(errno), .flush) }
             } else {
                 status = DirectTransfer.run(index, in: table)
             }

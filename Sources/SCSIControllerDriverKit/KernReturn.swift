@@ -29,3 +29,6 @@ public let kIOReturnNotReady = kern_return_t(bitPattern: 0xE000_02D8)
 public let kIOReturnTimeout = kern_return_t(bitPattern: 0xE000_02D6)
 /// The request was aborted.
 public let kIOReturnAborted = kern_return_t(bitPattern: 0xE000_02EB)
+
+/// A result as the headers write it: "0xe00002c7".
+package func hexText(_ status: kern_return_t) -> String { "0x\(String(UInt32(bitPattern: status), radix: 16))" }

@@ -8,7 +8,7 @@ package enum ControlCall: UInt32, Sendable {
     case start = 1
     case initializeController
     case questions
-    case mapTask
+    case mapTasks
     case mapSlots
     case startController
     case managesDevices

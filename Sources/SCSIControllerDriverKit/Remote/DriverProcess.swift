@@ -32,16 +32,11 @@ package enum DriverProcessDescriptor {
 /// A driver in a process of its own.
 final class DriverProcess: @unchecked Sendable {
     // SAFETY: set up by `init`; slots before the first task; the loop's thread owns the ring's consumer side.
-    private let driver: IOUserSCSIParallelInterfaceController
-    private let driverClass: IOUserSCSIParallelInterfaceController.Type
+    private let calls: DriverCalls
     private let context: DriverContext
     private let kernel: RemoteKernel
     private let function: RemoteFunction
     private let ring: OpaquePointer
-    private let provider: IOPCIDevice
-    private let defaultQueue: IODispatchQueue
-    private let bundledAction = OSAction(route: .bundledParallelTasks)
-    private var taskActions: [OSAction] = []
     private var commandMemory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     init?(driverClass: IOUserSCSIParallelInterfaceController.Type) {
@@ -69,17 +64,12 @@ final class DriverProcess: @unchecked Sendable {
                             + Array(diagnosis.picture.map { "\n\($0)" }.joined().utf8)))
             })
         self.context = context
-        self.driverClass = driverClass
         ring = nbdext_channel_to_driver(channel)
         kernel = RemoteKernel(
             channel: channel, arena: arena,
             arenaByteCount: arenaByteCount, context: context)
         function = RemoteFunction(kernel: kernel)
-        provider = IOPCIDevice(function: function)
-        defaultQueue = IODispatchQueue(name: "Default", context: context, isDefault: true)
-        driver = context.run("init") { driverClass.init() }
-        driver.kernel = kernel
-        _ = driver.SetDispatchQueue("Default", defaultQueue)
+        calls = DriverCalls(driverClass: driverClass, function: function, context: context)
         let link = ControlLink(
             socket: DriverProcessDescriptor.control, takesDescriptors: true,
             answerer: { [unowned self] in answer($0, $1) },
@@ -138,8 +128,8 @@ final class DriverProcess: @unchecked Sendable {
             let count = UInt16(truncatingIfNeeded: message.count)
             withUnsafeBytes(of: &message.body) { body in
                 let indices = body.baseAddress!.assumingMemoryBound(to: UInt16.self)
-                defaultQueue.runInline("UserProcessBundledParallelTasks") {
-                    driver.UserProcessBundledParallelTasks(indices, count, bundledAction)
+                calls.defaultQueue.runInline("UserProcessBundledParallelTasks") {
+                    calls.processBundle(indices, count: count)
                 }
             }
         case NBDEXT_SINGLE_TASK: takeSingle(&message)
@@ -150,20 +140,17 @@ final class DriverProcess: @unchecked Sendable {
 
     private func takeSingle(_ message: inout nbdext_message) {
         let slot = Int(message.value)
-        let task = withUnsafeBytes(of: &message.body) { $0.load(as: SCSIUserParallelTask.self) }
-        let action = taskActions[slot]
-        var response = kSCSIServiceResponse_Request_In_Process
-        defaultQueue.runInline("UserProcessParallelTask") {
-            context.taskInEntry = task.fControllerTaskIdentifier
-            _ = driver.UserProcessParallelTask(task, &response, action)
-            context.taskInEntry = 0
+        var reply = DriverCalls.SingleTaskReply(
+            response: kSCSIServiceResponse_Request_In_Process, retainsAction: false)
+        withUnsafeBytes(of: &message.body) { body in
+            let task = body.baseAddress!.assumingMemoryBound(to: SCSIUserParallelTask.self)
+            calls.defaultQueue.runInline("UserProcessParallelTask") { reply = calls.process(task, slot: slot) }
         }
-        let wasRetained = action.retainCount > 1
-        kernel.send { reply in
-            reply.pointee.kind = NBDEXT_SINGLE_REPLY.rawValue
-            reply.pointee.value = UInt64(slot)
-            reply.pointee.count = response
-            withUnsafeMutableBytes(of: &reply.pointee.body) { $0[0] = wasRetained ? 1 : 0 }
+        kernel.send { message in
+            message.pointee.kind = NBDEXT_SINGLE_REPLY.rawValue
+            message.pointee.value = UInt64(slot)
+            message.pointee.count = reply.response
+            withUnsafeMutableBytes(of: &message.pointee.body) { $0[0] = reply.retainsAction ? 1 : 0 }
         }
     }
 }
@@ -171,92 +158,47 @@ final class DriverProcess: @unchecked Sendable {
 // MARK: Questions of the kernel, each on a thread of its own
 
 extension DriverProcess {
-    private func onDefault(
-        _ name: StaticString, createsTarget: Bool = false, _ body: () -> kern_return_t
-    ) -> kern_return_t {
-        var status = kIOReturnAborted
-        _ = defaultQueue.runSync(name, purpose: name.description, createsTarget: createsTarget) { status = body() }
-        return status
-    }
-
     private func answer(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
+        do throws(DriverStartError) {
+            return try carryOut(call, message)
+        } catch {
+            return error.message
+        }
+    }
+
+    private func carryOut(_ call: ControlCall, _ message: ControlMessage) throws(DriverStartError) -> ControlMessage {
         switch call {
-        case .start: start(message)
-        case .initializeController:
-            ControlMessage(status: onDefault("UserInitializeController") { driver.UserInitializeController() })
-        case .questions: questions()
-        case .mapTask: mapTask()
-        case .mapSlots: mapSlots(message)
-        case .startController:
-            ControlMessage(status: onDefault("UserStartController") { driver.UserStartController() })
-        case .managesDevices: managesDevices()
-        case .initializeTarget: initializeTarget(message[0])
-        case .abortTask, .logicalUnitReset, .targetReset: manage(call, message)
-        case .stop: ControlMessage(status: onDefault("Stop") { driver.Stop(provider) })
-        case .waitPicture: ControlMessage(payload: Array(context.waits.picture().joined(separator: "\n").utf8))
-        default: ControlMessage(status: kIOReturnUnsupported)
-        }
-    }
-
-    private func start(_ message: ControlMessage) -> ControlMessage {
-        for method in ["UserProcessParallelTask", "UserProcessBundledParallelTasks"] {
-            guard let queue = driverClass.QUEUENAME(method) else { continue }
-            context.log.report(.queueNameOnTaskEntry, "\(method) is declared with QUEUENAME(\(queue))")
-            return ControlMessage(payload: Array(method.utf8), status: kIOReturnUnsupported)
-        }
-        driver.personality = PropertyCoder.decode(message.payload) ?? [:]
-        var isInitialized = false
-        _ = onDefault("init") {
-            isInitialized = driver.initialize()
-            return kIOReturnSuccess
-        }
-        guard isInitialized else { return ControlMessage(payload: Array("init".utf8), status: kIOReturnError) }
-        return ControlMessage(
-            payload: Array("Start".utf8), status: onDefault("Start") { driver.Start(provider) })
-    }
-
-    /// Initiator, highest device, task count, autosense, highest unit, and the DMA specification as two numbers.
-    private func questions() -> ControlMessage {
-        var properties = ReportedProperties()
-        var count: UInt32 = 0
-        let asked: [(StaticString, () -> kern_return_t)] = [
-            (
-                "UserReportInitiatorIdentifier",
-                { self.driver.UserReportInitiatorIdentifier(&properties.initiatorID) }
-            ),
-            (
-                "UserReportHighestSupportedDeviceID",
-                { self.driver.UserReportHighestSupportedDeviceID(&properties.highestDeviceID) }
-            ),
-            ("UserReportMaximumTaskCount", { self.driver.UserReportMaximumTaskCount(&count) }),
-            ("UserGetDMASpecification", { self.driver.UserGetDMASpecification(&properties.dma) }),
-        ]
-        for (name, question) in asked {
-            let status = onDefault(name, question)
-            if status != kIOReturnSuccess {
-                return ControlMessage(payload: Array(name.description.utf8), status: status)
+        case .start: try calls.start(personality: PropertyCoder.decode(message.payload) ?? [:], kernel: kernel)
+        case .initializeController: try calls.initializeController()
+        case .questions: return try calls.askProperties().message
+        case .mapTasks: return try mapTasks(count: Int(message[0]))
+        case .mapSlots: return mapSlots(message)
+        case .startController: try calls.startController()
+        case .managesDevices: return ControlMessage([calls.managesDevices() ? 1 : 0])
+        case .initializeTarget: return ControlMessage(status: calls.initializeTarget(message[0]))
+        case .stop: calls.stop()
+        case .waitPicture:
+            return ControlMessage(payload: Array(context.waits.picture().joined(separator: "\n").utf8))
+        default:
+            guard let function = TaskManagementFunction(call, message) else {
+                return ControlMessage(status: kIOReturnUnsupported)
             }
+            return ControlMessage([calls.perform(function).rawValue])
         }
-        properties.taskCount = count
-        // A driver that does not know these answers as if it had neither.
-        _ = onDefault("UserDoesHBAPerformAutoSense") {
-            driver.UserDoesHBAPerformAutoSense(&properties.performsAutoSense)
-        }
-        _ = onDefault("UserReportHBAHighestLogicalUnitNumber") {
-            driver.UserReportHBAHighestLogicalUnitNumber(&properties.highestLogicalUnit)
-        }
-        return properties.message
+        return ControlMessage()
     }
 
-    private func mapTask() -> ControlMessage {
-        var id: UInt64 = 0
-        let status = onDefault("UserMapHBAData") { driver.UserMapHBAData(&id) }
-        taskActions.append(OSAction(route: .parallelTask(UInt16(taskActions.count))))
-        return ControlMessage([id], status: status)
+    /// All task objects in one answer: a driver that is started again has to be back soon.
+    /// - Returns: their IDs, 8 bytes each.
+    private func mapTasks(count: Int) throws(DriverStartError) -> ControlMessage {
+        var answer = ControlMessage()
+        for _ in 0..<count { withUnsafeBytes(of: try calls.mapTask()) { answer.payload += $0 } }
+        return answer
     }
 
-    /// Two packets, one for each memory file: commands (numbers: 0, task count), then responses (1, task count). Commands
-    /// can only be read here.
+    /// Two packets, one for each memory file: commands (numbers: 0, task count), then responses (1, task count, whether
+    /// to offer the slots to the driver). Commands can only be read here.
+    /// - Returns: whether the driver took the slots.
     private func mapSlots(_ message: ControlMessage) -> ControlMessage {
         defer { close(message.descriptor) }
         let isResponses = message[0] == 1
@@ -273,52 +215,7 @@ extension DriverProcess {
             kernel.commands = memory.assumingMemoryBound(to: SCSIUserParallelTask.self)
             return ControlMessage()
         }
-        guard message[2] == 1 else { return ControlMessage(status: kIOReturnSuccess) }
-        let commands = IOBufferMemoryDescriptor(borrowing: commandMemory)
-        let responses = IOBufferMemoryDescriptor(borrowing: mapped)
-        let status = onDefault("UserMapBundledParallelTaskCommandAndResponseBuffers") {
-            driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
-        }
-        commands.kernelReleases()
-        responses.kernelReleases()
-        return ControlMessage(status: status)
-    }
-
-    private func managesDevices() -> ControlMessage {
-        var result = false
-        let status = onDefault("UserDoesHBAPerformDeviceManagement") {
-            driver.UserDoesHBAPerformDeviceManagement(&result)
-        }
-        return ControlMessage([result ? 1 : 0], status: status)
-    }
-
-    private func initializeTarget(_ targetID: UInt64) -> ControlMessage {
-        let status = onDefault("UserInitializeTargetForID", createsTarget: true) {
-            driver.UserInitializeTargetForID(targetID)
-        }
-        guard status == kIOReturnSuccess else { return ControlMessage(status: status) }
-        var hasPaths = false
-        _ = onDefault("UserDoesHBASupportMultiPathing", createsTarget: true) {
-            driver.UserDoesHBASupportMultiPathing(&hasPaths)
-        }
-        return ControlMessage([hasPaths ? 1 : 0])
-    }
-
-    private func manage(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
-        var response = kSCSIServiceResponse_FUNCTION_REJECTED
-        let status: kern_return_t =
-            switch call {
-            case .abortTask:
-                onDefault("UserAbortTaskRequest") {
-                    driver.UserAbortTaskRequest(message[0], message[1], message[2], &response)
-                }
-            case .logicalUnitReset:
-                onDefault("UserLogicalUnitResetRequest") {
-                    driver.UserLogicalUnitResetRequest(message[0], message[1], &response)
-                }
-            default:
-                onDefault("UserTargetResetRequest") { driver.UserTargetResetRequest(message[0], &response) }
-            }
-        return ControlMessage([UInt64(response)], status: status)
+        guard message[2] == 1 else { return ControlMessage() }
+        return ControlMessage([calls.offerSlots(commands: commandMemory, responses: mapped) ? 1 : 0])
     }
 }

@@ -1,0 +1,214 @@
+import Diagnostics
+import HardwareBus
+
+/// The kernel's calls of one DEXT, each on the queue that it belongs to, in whichever process the driver runs.
+///
+/// Threads: the life cycle on one thread at a time; `initializeTarget` and `perform` on any; tasks on the Default queue.
+package final class DriverCalls: @unchecked Sendable {
+    // SAFETY: `taskActions` is complete before the first task; the rest does not change.
+    package let context: DriverContext
+    /// The driver's Default queue.
+    package let defaultQueue: IODispatchQueue
+    private let driver: IOUserSCSIParallelInterfaceController
+    private let driverClass: IOUserSCSIParallelInterfaceController.Type
+    private let provider: IOPCIDevice
+    private let bundledAction = OSAction(route: .bundledParallelTasks)
+    private var taskActions: [OSAction] = []
+
+    /// Makes the driver's object.
+    /// - Parameters:
+    ///   - driverClass: what the personality's IOUserClass names.
+    ///   - function: the card that the driver's personality matched.
+    ///   - context: the driver's.
+    package init(
+        driverClass: IOUserSCSIParallelInterfaceController.Type, function: PCIFunction, context: DriverContext
+    ) {
+        self.driverClass = driverClass
+        self.context = context
+        defaultQueue = IODispatchQueue(name: "Default", context: context, isDefault: true)
+        driver = context.run("init") { driverClass.init() }
+        provider = IOPCIDevice(function: function)
+        _ = driver.SetDispatchQueue("Default", defaultQueue)
+    }
+
+    // MARK: Life cycle, in the order of macOS
+
+    /// init and Start.
+    /// - Parameters:
+    ///   - personality: the properties that the driver finds at its own node.
+    ///   - kernel: what the driver's calls of its base class end in.
+    package func start(personality: OSDictionary, kernel: any DriverKernelPort) throws(DriverStartError) {
+        driver.personality = personality
+        driver.kernel = kernel
+        try checkQueueNames()
+        guard onDefault("init", { driver.initialize() }) == true else {
+            throw DriverStartError(call: "init", reason: "returned false")
+        }
+        try call("Start") { driver.Start(provider) }
+    }
+
+    private func checkQueueNames() throws(DriverStartError) {
+        for method in ["UserProcessParallelTask", "UserProcessBundledParallelTasks"] {
+            guard let queue = driverClass.QUEUENAME(method) else { continue }
+            context.log.report(.queueNameOnTaskEntry, "\(method) is declared with QUEUENAME(\(queue))")
+            throw DriverStartError(call: method, reason: "names the queue \(queue); remove the name")
+        }
+    }
+
+    package func initializeController() throws(DriverStartError) {
+        try call("UserInitializeController") { driver.UserInitializeController() }
+    }
+
+    /// The questions about the controller.
+    package func askProperties() throws(DriverStartError) -> DriverProperties {
+        var properties = DriverProperties()
+        try call("UserReportInitiatorIdentifier") { driver.UserReportInitiatorIdentifier(&properties.initiatorID) }
+        try call("UserReportHighestSupportedDeviceID") {
+            driver.UserReportHighestSupportedDeviceID(&properties.highestDeviceID)
+        }
+        var count: UInt32 = 0
+        try call("UserReportMaximumTaskCount") { driver.UserReportMaximumTaskCount(&count) }
+        properties.taskCount = Int(count)
+        // A driver that does not know these answers as if it had neither.
+        _ = onDefault("UserDoesHBAPerformAutoSense") {
+            driver.UserDoesHBAPerformAutoSense(&properties.performsAutoSense)
+        }
+        _ = onDefault("UserReportHBAHighestLogicalUnitNumber") {
+            driver.UserReportHBAHighestLogicalUnitNumber(&properties.highestLogicalUnit)
+        }
+        try call("UserGetDMASpecification") { driver.UserGetDMASpecification(&properties.dma) }
+        return properties
+    }
+
+    /// Makes the next task object.
+    /// - Returns: the ID that the driver gave to it.
+    package func mapTask() throws(DriverStartError) -> UInt64 {
+        var id: UInt64 = 0
+        try call("UserMapHBAData") { driver.UserMapHBAData(&id) }
+        taskActions.append(OSAction(route: .parallelTask(UInt16(taskActions.count))))
+        return id
+    }
+
+    /// Offers the shared slots.
+    /// - Returns: whether the driver took them; if not, that was reported, and its tasks go one by one.
+    package func offerSlots(
+        commands: UnsafeMutableRawBufferPointer, responses: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        let commands = IOBufferMemoryDescriptor(borrowing: commands)
+        let responses = IOBufferMemoryDescriptor(borrowing: responses)
+        let status =
+            onDefault("UserMapBundledParallelTaskCommandAndResponseBuffers") {
+                driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
+            } ?? kIOReturnAborted
+        // The arguments of a call end with it, unless the driver retained them.
+        commands.kernelReleases()
+        responses.kernelReleases()
+        if status == kIOReturnSuccess { return true }
+        context.log.report(
+            .bundledModeDeclined,
+            "UserMapBundledParallelTaskCommandAndResponseBuffers returned \(hexText(status))")
+        return false
+    }
+
+    package func startController() throws(DriverStartError) {
+        try call("UserStartController") { driver.UserStartController() }
+    }
+
+    /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
+    package func managesDevices() -> Bool {
+        var result = false
+        _ = onDefault("UserDoesHBAPerformDeviceManagement") { driver.UserDoesHBAPerformDeviceManagement(&result) }
+        return result
+    }
+
+    package func stop() {
+        _ = onDefault("Stop") { driver.Stop(provider) }
+    }
+
+    // MARK: Targets
+
+    /// Asks the driver whether it accepts a target, and what the target can do.
+    package func initializeTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        let status = onDefault("UserInitializeTargetForID", createsTarget: true) {
+            driver.UserInitializeTargetForID(targetID)
+        }
+        guard status == kIOReturnSuccess else { return status ?? kIOReturnAborted }
+        // The kernel asks; this emulation has one path to each target, whatever the answer.
+        var hasPaths = false
+        _ = onDefault("UserDoesHBASupportMultiPathing", createsTarget: true) {
+            driver.UserDoesHBASupportMultiPathing(&hasPaths)
+        }
+        return kIOReturnSuccess
+    }
+
+    package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
+        let limit = TaskManagementFunction.limitMilliseconds
+        var response = kSCSIServiceResponse_FUNCTION_REJECTED
+        let status: kern_return_t? =
+            switch function {
+            case .abortTask(let target, let unit, let tag):
+                onDefault("UserAbortTaskRequest", limitMilliseconds: limit) {
+                    driver.UserAbortTaskRequest(target, unit, tag, &response)
+                }
+            case .logicalUnitReset(let target, let unit):
+                onDefault("UserLogicalUnitResetRequest", limitMilliseconds: limit) {
+                    driver.UserLogicalUnitResetRequest(target, unit, &response)
+                }
+            case .targetReset(let target):
+                onDefault("UserTargetResetRequest", limitMilliseconds: limit) {
+                    driver.UserTargetResetRequest(target, &response)
+                }
+            }
+        guard let status else { return .unreachable }
+        return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
+    }
+
+    // MARK: Tasks, on the Default queue
+
+    /// One bundled call.
+    package func processBundle(_ indices: UnsafePointer<UInt16>, count: UInt16) {
+        driver.UserProcessBundledParallelTasks(indices, count, bundledAction)
+    }
+
+    /// What a driver left behind when it returned from UserProcessParallelTask.
+    package struct SingleTaskReply: BitwiseCopyable, Sendable {
+        /// An SCSIServiceResponse.
+        package var response: UInt32
+        /// Whether the driver holds a reference to the task's action.
+        package var retainsAction: Bool
+
+        package init(response: UInt32, retainsAction: Bool) {
+            self.response = response
+            self.retainsAction = retainsAction
+        }
+    }
+
+    /// One call of the legacy route.
+    /// - Parameter slot: that of the task object.
+    package func process(_ task: UnsafePointer<SCSIUserParallelTask>, slot: Int) -> SingleTaskReply {
+        let action = taskActions[slot]
+        var response = kSCSIServiceResponse_Request_In_Process
+        context.taskInEntry = task.pointee.fControllerTaskIdentifier
+        _ = driver.UserProcessParallelTask(task.pointee, &response, action)
+        context.taskInEntry = 0
+        return SingleTaskReply(response: response, retainsAction: action.retainCount > 1)
+    }
+
+    // MARK: Calls
+
+    /// Runs a call on the Default queue. Nil when it could never run; the reason was reported.
+    private func onDefault<Result>(
+        _ name: StaticString, createsTarget: Bool = false, limitMilliseconds: Int? = nil, _ body: () -> Result
+    ) -> Result? {
+        var result: Result?
+        _ = defaultQueue.runSync(
+            name, purpose: name.description, createsTarget: createsTarget, limitMilliseconds: limitMilliseconds
+        ) { result = body() }
+        return result
+    }
+
+    private func call(_ name: StaticString, _ body: () -> kern_return_t) throws(DriverStartError) {
+        let status = onDefault(name, body) ?? kIOReturnAborted
+        guard status == kIOReturnSuccess else { throw DriverStartError(call: name.description, status: status) }
+    }
+}

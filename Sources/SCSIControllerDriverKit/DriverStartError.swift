@@ -1,0 +1,31 @@
+/// Why a driver did not start.
+package struct DriverStartError: Error, Sendable, CustomStringConvertible {
+    /// The call that failed: "UserInitializeController".
+    package let call: String
+    /// What it returned or left undone, and what to change.
+    package let reason: String
+
+    package init(call: String, reason: String) {
+        self.call = call
+        self.reason = reason
+    }
+
+    /// A call whose result was not kIOReturnSuccess.
+    package init(call: String, status: kern_return_t) {
+        self.init(call: call, reason: "returned \(hexText(status))")
+    }
+
+    package var description: String { "the driver did not start: \(call) \(reason)" }
+}
+
+/// As it crosses a control link: the call and the reason, a line each.
+extension DriverStartError {
+    var message: ControlMessage { ControlMessage(payload: Array("\(call)\n\(reason)".utf8), status: kIOReturnError) }
+
+    /// Nil when the message is something else.
+    package init?(_ message: ControlMessage) {
+        let lines = String(decoding: message.payload, as: UTF8.self).split(separator: "\n", maxSplits: 1)
+        guard message.status != kIOReturnSuccess, lines.count == 2 else { return nil }
+        self.init(call: String(lines[0]), reason: String(lines[1]))
+    }
+}

@@ -1,0 +1,17 @@
+import Glibc
+import MemberIO
+import Testing
+
+@testable import Members
+
+@Suite("What errors of the system mean for a member")
+struct DirectTransferTests {
+    @Test("no space refuses a write, and fails a flush, which has lost what was written before")
+    func noSpace() {
+        for error in [ENOSPC, EDQUOT] {
+            #expect(DirectTransfer.status(of: -Int(error), .write) == .noSpace)
+            #expect(DirectTransfer.status(of: -Int(error), .flush) == .failed)
+        }
+        #expect(DirectTransfer.status(of: -Int(EIO), .write) == .failed)
+    }
+}
