@@ -49,11 +49,30 @@ extension ArrayStore {
                 "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
                     + "overwrite it with --force")
         }
+        try make(directory: directory, geometry: geometry, plan: plan, replacing: old.map(\.path), force: force)
+        return try examine(directory: directory)
+    }
+
+    /// The members are closed when this returns: a server may take one client at a time.
+    private static func make(
+        directory: String, geometry: ArrayGeometry, plan: Plan, replacing old: [String], force: Bool
+    ) throws(ArrayStoreError) {
+        var members: [NewMember] = []
+        for (role, location) in plan.members.enumerated() {
+            members.append(try NewMember(location, role: role, directory: directory))
+        }
+        try checkAreDifferent(members)
+        let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
+        for member in members { try member.check(byteCount: memberByteCount, replaced: old, force: force) }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try writeMembers(directory: directory, geometry: geometry, plan: plan, replacing: old.map(\.path), force: force)
-        return try examine(directory: directory)
+        try write(members, geometry: geometry, name: plan.name)
+        for path in old { unlink(path) }
+        for member in members { member.putInPlace() }
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
+        fsync(descriptor)
+        close(descriptor)
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {
@@ -109,23 +128,17 @@ extension ArrayStore {
         return try MemberDirectory.lockFiles(in: directory)
     }
 
-    /// Writes all members, files under temporary names, then puts them in place.
-    private static func writeMembers(
-        directory: String, geometry: ArrayGeometry, plan: Plan, replacing old: [String], force: Bool
+    /// Writes all members, files under temporary names.
+    private static func write(
+        _ members: [NewMember], geometry: ArrayGeometry, name: String
     ) throws(ArrayStoreError) {
         let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
-        var members: [NewMember] = []
-        for (role, location) in plan.members.enumerated() {
-            members.append(try NewMember(location, role: role, directory: directory))
-        }
-        try checkAreDifferent(members)
-        for member in members { try member.check(byteCount: memberByteCount, replaced: old, force: force) }
         let setUUID = randomUUID()
         let now = UInt64(time(nil))
         do throws(ArrayStoreError) {
             for (role, member) in members.enumerated() {
                 let superblock = MDSuperblock(
-                    geometry: geometry, memberByteCount: memberByteCount, name: plan.name, setUUID: setUUID,
+                    geometry: geometry, memberByteCount: memberByteCount, name: name, setUUID: setUUID,
                     deviceUUID: randomUUID(), role: role, time: now)
                 try member.prepare(superblock, byteCount: memberByteCount)
             }
@@ -133,11 +146,6 @@ extension ArrayStore {
             for member in members { member.abandon() }
             throw error
         }
-        for path in old { unlink(path) }
-        for member in members { member.putInPlace() }
-        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
-        fsync(descriptor)
-        close(descriptor)
     }
 
     private static func checkAreDifferent(_ members: [NewMember]) throws(ArrayStoreError) {

@@ -101,7 +101,8 @@ final class NewMember {
                 throw ArrayStoreError("\(path) exists and is not a regular file; choose another place for the member")
             }
             guard force else {
-                throw ArrayStoreError("\(path) exists; choose another place for the member, or overwrite it with --force")
+                throw ArrayStoreError(
+                    "\(path) exists; choose another place for the member, or overwrite it with --force")
             }
         }
     }

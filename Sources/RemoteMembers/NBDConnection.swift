@@ -35,7 +35,8 @@ final class NBDConnection {
             let now = monotonicMilliseconds()
             guard now < deadline else {
                 throw RemoteProblem(
-                    "not reachable: no answer within \(limit) ms; does the server run, and does it take another client?")
+                    "not reachable: no answer within \(limit) ms; does the server run, and does it take another client?"
+                )
             }
             if wait(milliseconds: Int32(deadline - now), bell: interruption) == .rung {
                 throw RemoteProblem("not reachable: the attempt was ended")
@@ -116,7 +117,8 @@ final class NBDConnection {
     /// Sends a request, or queues it. Its end is told to `piece` on this thread, from this call or a later one.
     /// - Parameter zeros: memory that is sent for zeros that go as data.
     /// - Returns: 0, or the errno of what keeps it from being sent; then nothing more comes.
-    func start(_ piece: UnsafeMutablePointer<RemotePiece>, of command: RemoteCommand, zeros: UnsafeRawPointer) -> Int32 {
+    func start(_ piece: UnsafeMutablePointer<RemotePiece>, of command: RemoteCommand, zeros: UnsafeRawPointer) -> Int32
+    {
         let end = nbd_completion_callback(callback: RemotePiece.ended, user_data: piece, free: nil)
         let offset = piece.pointee.byteOffset
         let count = piece.pointee.byteCount

@@ -81,19 +81,20 @@ final class RemoteSession {
     private var hasPiecesUnderway: Bool { freePieces.count < Self.piecesMax }
 
     /// Serves commands until the member is not wanted any more, or the server is lost. All commands have ended then.
-    /// - Returns: why the server is lost; nil when it is not.
-    func run() -> RemoteProblem? {
+    /// - Returns: whether the server is lost.
+    func run() -> Bool {
         while true {
             link.take(into: &waiting)
             sendRequests()
-            takeFinished()
-            ringOutboxes()
+            // Before outcomes are handed back, so that the cause is told before what follows from it.
             if connection!.isEnded { return lose(RemoteProblem("lost: \(connection!.failure)")) }
             if let problem = overdue() { return lose(problem) }
+            takeFinished()
+            ringOutboxes()
             if link.isStopping && !hasPiecesUnderway {
                 connection!.sayGoodbye(limit: 1000)
                 connection = nil
-                return nil
+                return false
             }
             sleep()
         }
@@ -255,14 +256,15 @@ final class RemoteSession {
     }
 
     /// Ends the connection, then all commands: their memory is not touched after the first.
-    private func lose(_ problem: RemoteProblem) -> RemoteProblem {
+    private func lose(_ problem: RemoteProblem) -> Bool {
         link.lose(problem)
+        link.report("\(link.uri) is \(problem)")
         connection = nil
         link.take(into: &waiting)
         let free = Set(freeTasks)
         for task in 0...Self.piecesMax where !free.contains(task) { answer(tasks[task].command, ENOTCONN) }
         for command in waiting[nextWaiting...] { answer(command, ENOTCONN) }
         ringOutboxes()
-        return problem
+        return true
     }
 }

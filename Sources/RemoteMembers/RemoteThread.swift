@@ -9,8 +9,7 @@ struct RemoteThread {
         do throws(RemoteProblem) {
             let connection = try connect()
             link.settle(.success(connection.traits))
-            guard let problem = RemoteSession(link: link, connection: connection).run() else { return }
-            link.report("\(link.uri) is \(problem)")
+            guard RemoteSession(link: link, connection: connection).run() else { return }
         } catch {
             link.settle(.failure(error))
         }

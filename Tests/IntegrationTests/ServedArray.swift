@@ -11,12 +11,20 @@ final class ServedArray {
     /// Creates an array.
     ///
     /// - Parameter keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
-    init(level: Int, members: Int, size: String = "96M", options: [String] = [], keepsErrors: Bool = false) throws {
+    convenience init(
+        level: Int, members: Int, size: String = "96M", options: [String] = [], keepsErrors: Bool = false
+    ) throws {
+        try self.init(
+            level: level, placing: ["--members", "\(members)"], size: size, options: options, keepsErrors: keepsErrors)
+    }
+
+    /// Creates an array whose members are where `placing`, options of `nbdext create`, says.
+    init(level: Int, placing: [String], size: String, options: [String] = [], keepsErrors: Bool = false) throws {
         arrayPath = directory.path + "/array"
         self.options = options
         self.keepsErrors = keepsErrors
         let result = try Shell.run(
-            nbdext, ["create", arrayPath, "--level", "\(level)", "--members", "\(members)", "--size", size])
+            nbdext, ["create", arrayPath, "--level", "\(level)", "--size", size] + placing)
         guard result.status == 0 else { throw Failure(text: result.errors) }
     }
 
