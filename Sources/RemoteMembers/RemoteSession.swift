@@ -84,13 +84,13 @@ final class RemoteSession {
     /// - Returns: whether the server is lost.
     func run() -> Bool {
         while true {
-            link.take(into: &waiting)
-            sendRequests()
             // Before outcomes are handed back, so that the cause is told before what follows from it.
             if connection!.isEnded { return lose(RemoteProblem("lost: \(connection!.failure)")) }
             if let problem = overdue() { return lose(problem) }
             takeFinished()
             ringOutboxes()
+            link.take(into: &waiting)
+            sendRequests()
             if link.isStopping && !hasPiecesUnderway {
                 connection!.sayGoodbye(limit: 1000)
                 connection = nil
@@ -101,7 +101,8 @@ final class RemoteSession {
     }
 
     private func sleep() {
-        let mayBlock = link.prepareToSleep()
+        // What could not be sent has ended already.
+        let mayBlock = finished.pointee.count == 0 && link.prepareToSleep()
         let limit: Int32 = !mayBlock ? 0 : hasPiecesUnderway ? Int32(checkInterval) : -1
         let outcome = connection!.wait(milliseconds: limit, bell: link.bellDescriptor)
         link.wakeUp(bellIsReadable: outcome == .rung)

@@ -31,6 +31,7 @@ final class RemoteExport {
         process.executableURL = URL(fileURLWithPath: Shell.find("nbdkit") ?? "nbdkit")
         process.arguments = ["--foreground", "--exit-with-parent", "--unix", socket] + arguments
         process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
         server = process

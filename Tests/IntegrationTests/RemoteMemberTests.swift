@@ -86,11 +86,11 @@ struct RemoteMemberTests {
         let array = try array(over: exports.map(\.uri))
         try array.start()
         let victim = exports[1]
-        let killer = Thread {
+        let process = victim.identifier
+        Thread {
             usleep(700_000)
-            victim.kill()
-        }
-        killer.start()
+            Foundation.kill(process, SIGKILL)
+        }.start()
         let load = ["--rw=randwrite", "--bs=4k", "--size=32m", "--iodepth=32", "--loops=6"]
         try array.fioVerify(load)
         try wait(for: "is lost", in: array)
@@ -99,6 +99,7 @@ struct RemoteMemberTests {
         #expect(status.contains("degraded, dirty"), "\(status)")
         #expect(status.contains("not reachable: "), "\(status)")
         #expect(status.contains(victim.uri), "\(status)")
+        victim.kill()
         try victim.start()
         try wait(for: "\(victim.uri) answers again", in: array)
         try array.fioVerify(load + ["--verify_only"])
@@ -225,8 +226,14 @@ struct RemoteMemberTests {
         let qemu = Process()
         qemu.executableURL = URL(fileURLWithPath: Shell.find("qemu-nbd")!)
         qemu.arguments = ["--persistent", "--socket", socket, "--format", "raw", image]
+        qemu.standardOutput = FileHandle.nullDevice
+        qemu.standardError = FileHandle.nullDevice
         try qemu.run()
-        defer { qemu.terminate() }
+        defer {
+            // Started from a test it has SIGTERM blocked.
+            Foundation.kill(qemu.processIdentifier, SIGKILL)
+            qemu.waitUntilExit()
+        }
         for _ in 0..<1000 where !FileManager.default.fileExists(atPath: socket) { usleep(10_000) }
         let array = try array(over: [inner.uri, "nbd+unix:///?socket=\(socket)"])
         try array.start()

@@ -85,6 +85,15 @@ final class FakeServer: @unchecked Sendable {
     var uri: String { "nbd+unix:///?socket=\(path)" }
     var requests: [Request] { state.withLock { $0.requests } }
 
+    /// Whether the export holds one byte's value in a range, and another's everywhere else.
+    func holds(_ byte: UInt8, in range: Range<Int>, else other: UInt8) -> Bool {
+        let expected = UnsafeMutableRawPointer.allocate(byteCount: bytes.count, alignment: 16)
+        defer { expected.deallocate() }
+        memset(expected, Int32(other), bytes.count)
+        memset(expected + range.lowerBound, Int32(byte), range.count)
+        return memcmp(expected, bytes.baseAddress!, bytes.count) == 0
+    }
+
     /// Ends the connection and listens no more, from outside of `answer`.
     func stop() {
         state.withLock { state in
@@ -138,13 +147,17 @@ final class FakeServer: @unchecked Sendable {
         let range = Int(request.byteOffset)..<Int(request.byteOffset) + request.byteCount
         switch request.kind {
         case .read: return Array(bytes[range])
-        case .write: bytes[range].indices.forEach { bytes[$0] = data[$0 - range.lowerBound] }
-        case .writeZeroes: range.forEach { bytes[$0] = 0 }
+        case .write: UnsafeMutableRawBufferPointer(rebasing: bytes[range]).copyBytes(from: data)
+        case .writeZeroes: fill(0, range)
         // What TRIM leaves is anything.
-        case .trim: range.forEach { bytes[$0] = 0xA5 }
+        case .trim: fill(0xA5, range)
         case .disconnect, .flush, .cache: break
         }
         return []
+    }
+
+    private func fill(_ byte: UInt8, _ range: Range<Int>) {
+        memset(bytes.baseAddress! + range.lowerBound, Int32(byte), range.count)
     }
 
     private func receive(from client: Int32) -> (Request, cookie: [UInt8])? {
@@ -165,7 +178,7 @@ final class FakeServer: @unchecked Sendable {
         var done = 0
         while done < data.count {
             let count = data.withUnsafeBytes {
-                Glibc.send(client, $0.baseAddress! + done, data.count - done, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(client, $0.baseAddress! + done, data.count - done, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { return false }
             done += count
