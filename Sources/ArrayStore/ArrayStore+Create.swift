@@ -1,4 +1,5 @@
 import Glibc
+import MemberIO
 import RAID
 
 extension ArrayStore {
@@ -11,24 +12,48 @@ extension ArrayStore {
         package var byteCount: UInt64
         package var chunkByteCount: Int
         package var name: String
+        /// RAID 0 has none but `.resync`.
+        package var consistency: ArrayConsistency
 
         package init(
-            level: RAIDLevel, members: [MemberLocation], byteCount: UInt64, chunkByteCount: Int, name: String
+            level: RAIDLevel, members: [MemberLocation], byteCount: UInt64, chunkByteCount: Int, name: String,
+            consistency: ArrayConsistency = .resync
         ) {
             self.level = level
             self.members = members
             self.byteCount = byteCount
             self.chunkByteCount = chunkByteCount
             self.name = name
+            self.consistency = consistency
         }
 
         /// All members are files in the array's directory.
-        package init(level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String) {
+        package init(
+            level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String,
+            consistency: ArrayConsistency = .resync
+        ) {
             let members = (0..<max(0, memberCount)).map { MemberLocation.file("member-\($0).img") }
-            self.init(level: level, members: members, byteCount: byteCount, chunkByteCount: chunkByteCount, name: name)
+            self.init(
+                level: level, members: members, byteCount: byteCount, chunkByteCount: chunkByteCount, name: name,
+                consistency: consistency)
         }
 
-        var memberCount: Int { members.count }
+        package var memberCount: Int { members.count }
+
+        /// The shape of the array: whole stripes that hold the size wanted.
+        package var geometry: ArrayGeometry {
+            let columns = UInt64(memberCount - (level == .raid5 ? 1 : 0))
+            let chunk = UInt64(chunkByteCount)
+            let stripes = (byteCount + chunk * columns - 1) / (chunk * columns)
+            let offset = MDSuperblock.dataByteOffset(
+                memberDataByteCount: stripes * chunk, chunkByteCount: chunkByteCount, consistency: consistency)
+            return ArrayGeometry(
+                level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
+                memberDataByteCount: stripes * chunk, dataByteOffset: offset)
+        }
+
+        /// The size of each member.
+        package var memberByteCount: UInt64 { geometry.dataByteOffset + geometry.memberDataByteCount }
     }
 
     /// Makes the members of an array: sparse files, or cleared exports, with superblocks, durable. All zeros are
@@ -42,32 +67,30 @@ extension ArrayStore {
         directory: String, plan: Plan, force: Bool
     ) throws(ArrayStoreError) -> Description {
         try check(plan)
-        let geometry = geometry(of: plan)
         let old = try existingFiles(directory: directory)
         if !old.isEmpty && !force {
             throw ArrayStoreError(
                 "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
                     + "overwrite it with --force")
         }
-        try make(directory: directory, geometry: geometry, plan: plan, replacing: old.map(\.path), force: force)
+        try make(directory: directory, plan: plan, replacing: old.map(\.path), force: force)
         return try examine(directory: directory)
     }
 
     /// The members are closed when this returns: a server may take one client at a time.
     private static func make(
-        directory: String, geometry: ArrayGeometry, plan: Plan, replacing old: [String], force: Bool
+        directory: String, plan: Plan, replacing old: [String], force: Bool
     ) throws(ArrayStoreError) {
         var members: [NewMember] = []
         for (role, location) in plan.members.enumerated() {
             members.append(try NewMember(location, role: role, directory: directory))
         }
         try checkAreDifferent(members)
-        let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
-        for member in members { try member.check(byteCount: memberByteCount, replaced: old, force: force) }
+        for member in members { try member.check(byteCount: plan.memberByteCount, replaced: old, force: force) }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try write(members, geometry: geometry, name: plan.name)
+        try write(members, plan: plan)
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
         let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
@@ -82,9 +105,13 @@ extension ArrayStore {
                 "RAID \(plan.level.rawValue) needs at least \(smallest) members; say --members "
                     + "\(smallest) or more")
         }
-        guard plan.memberCount <= memberCountMax else {
+        let largest = MDSuperblock.memberCountMax
+        guard plan.memberCount <= largest else {
+            throw ArrayStoreError("an array has at most \(largest) members; say --members \(largest) or less")
+        }
+        guard plan.level == .raid5 || plan.consistency == .resync else {
             throw ArrayStoreError(
-                "an array has at most \(memberCountMax) members; say --members \(memberCountMax) or less")
+                "RAID 0 has no parity that a bitmap or a log could keep right; leave --consistency out")
         }
         guard plan.chunkByteCount >= 4096, plan.chunkByteCount <= 64 << 20, plan.chunkByteCount.nonzeroBitCount == 1
         else {
@@ -108,17 +135,6 @@ extension ArrayStore {
         }
     }
 
-    private static func geometry(of plan: Plan) -> ArrayGeometry {
-        let columns = UInt64(plan.memberCount - (plan.level == .raid5 ? 1 : 0))
-        let chunk = UInt64(plan.chunkByteCount)
-        let stripes = (plan.byteCount + chunk * columns - 1) / (chunk * columns)
-        let offset = MDSuperblock.dataByteOffset(
-            memberDataByteCount: stripes * chunk, chunkByteCount: plan.chunkByteCount)
-        return ArrayGeometry(
-            level: plan.level, memberCount: plan.memberCount, chunkByteCount: plan.chunkByteCount,
-            memberDataByteCount: stripes * chunk, dataByteOffset: offset)
-    }
-
     private static func existingFiles(directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var information = stat()
         guard stat(directory, &information) == 0 else { return [] }
@@ -129,19 +145,12 @@ extension ArrayStore {
     }
 
     /// Writes all members, files under temporary names.
-    private static func write(
-        _ members: [NewMember], geometry: ArrayGeometry, name: String
-    ) throws(ArrayStoreError) {
-        let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
-        let setUUID = randomUUID()
-        let now = UInt64(time(nil))
+    private static func write(_ members: [NewMember], plan: Plan) throws(ArrayStoreError) {
         do throws(ArrayStoreError) {
-            for (role, member) in members.enumerated() {
-                let superblock = MDSuperblock(
-                    geometry: geometry, memberByteCount: memberByteCount, name: name, setUUID: setUUID,
-                    deviceUUID: randomUUID(), role: role, time: now)
-                try member.prepare(superblock, byteCount: memberByteCount)
-            }
+            var stores: [any MemberStore] = []
+            for member in members { stores.append(try member.make(plan)) }
+            var generator = SystemRandomNumberGenerator()
+            try format(stores, plan: plan, time: UInt64(time(nil)), using: &generator)
         } catch {
             for member in members { member.abandon() }
             throw error
@@ -155,9 +164,43 @@ extension ArrayStore {
         }
     }
 
+    /// Makes an array of members of zeros, durably: superblocks, and bitmaps or logs. All zeros are consistent parity,
+    /// so it is clean from the start.
+    /// - Parameters:
+    ///   - members: by role, each of `plan.memberByteCount` bytes.
+    ///   - time: seconds since 1970.
+    ///   - generator: where UUIDs come from.
+    package static func format(
+        _ members: [any MemberStore], plan: Plan, time: UInt64, using generator: inout some RandomNumberGenerator
+    ) throws(ArrayStoreError) {
+        let geometry = plan.geometry
+        let setUUID = randomUUID(using: &generator)
+        for (role, member) in members.enumerated() {
+            var superblock = MDSuperblock(
+                geometry: geometry, memberByteCount: plan.memberByteCount, name: plan.name, setUUID: setUUID,
+                deviceUUID: randomUUID(using: &generator), role: role, time: time, consistency: plan.consistency)
+            superblock.seal()
+            do throws(MemberStoreError) {
+                if let offset = superblock.bitmapByteOffset {
+                    let area = MDSuperblock.bitmapAreaByteCount(memberDataByteCount: geometry.memberDataByteCount)
+                    let bitmap = MDBitmap(
+                        setUUID: setUUID, syncSectors: geometry.memberDataByteCount / 512, areaByteCount: Int(area),
+                        events: superblock.events)
+                    try member.write(bytes: bitmap.encoded, at: offset)
+                }
+                if let range = superblock.partialParityLogRange {
+                    let header = MDPartialParityLog().encoded(signature: MDPartialParityLog.signature(setUUID: setUUID))
+                    try member.write(bytes: header, at: range.lowerBound)
+                }
+                try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
+                try member.flush()
+            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", .memberIO) }
+        }
+    }
+
     /// A version 4 UUID.
-    private static func randomUUID() -> [UInt8] {
-        var uuid = (0..<16).map { _ in UInt8.random(in: 0...255) }
+    private static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
+        var uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         uuid[6] = uuid[6] & 0x0F | 0x40
         uuid[8] = uuid[8] & 0x3F | 0x80
         return uuid

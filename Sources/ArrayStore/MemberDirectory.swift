@@ -15,19 +15,30 @@ enum MemberDirectory {
         case write
     }
 
-    /// Opens every file in a directory that has an md superblock, and every member that a file names; hidden files are
-    /// passed over. Members on other servers may still be connecting when this returns.
+    /// Opens every file in a directory that has an md superblock of version 1.2, and every member that a file names;
+    /// hidden files are passed over. Members on other servers may still be connecting when this returns.
     /// - Parameter report: gets what happens to members on other servers.
+    /// - Throws: also when the only superblocks are of other versions.
     static func open(
         _ directory: String, for use: Use, report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) -> [any PlacedMember] {
         var members: [any PlacedMember] = []
+        var foreign: String?
         for path in try paths(in: directory) {
             if path.hasSuffix(LinkedMember.fileExtension) {
                 members.append(try LinkedMember(path: path, for: use, report: report))
-            } else if let file = try openFile(path, for: use) {
-                members.append(file)
+                continue
             }
+            let file = try MemberFile(path: path, readOnly: use != .write)
+            if isMember(file) {
+                if use != .look { try file.lock() }
+                members.append(file)
+            } else if let version = ForeignMetadata.version(on: file) {
+                foreign = foreign ?? "\(path) has md metadata of version \(version)"
+            }
+        }
+        if let foreign, members.isEmpty {
+            throw ArrayStoreError("\(foreign), and version 1.2 is served; serve the array with Linux md")
         }
         return members
     }
@@ -36,23 +47,15 @@ enum MemberDirectory {
     static func lockFiles(in directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var files: [MemberFile] = []
         for path in try paths(in: directory) {
-            if path.hasSuffix(LinkedMember.fileExtension) {
-                let file = try MemberFile(path: path, readOnly: false)
+            let file = try MemberFile(path: path, readOnly: false)
+            if path.hasSuffix(LinkedMember.fileExtension) || isMember(file) {
                 try file.lock()
                 files.append(file)
-            } else if let file = try openFile(path, for: .write) {
-                files.append(file)
+            } else if let version = ForeignMetadata.version(on: file) {
+                throw ArrayStoreError("\(path) is a member in md's version \(version); move it away")
             }
         }
         return files
-    }
-
-    /// Opens a file, unless it has no superblock.
-    private static func openFile(_ path: String, for use: Use) throws(ArrayStoreError) -> MemberFile? {
-        let file = try MemberFile(path: path, readOnly: use != .write)
-        guard isMember(file) else { return nil }
-        if use != .look { try file.lock() }
-        return file
     }
 
     /// The regular files in a directory, sorted by name.

@@ -17,7 +17,7 @@ package enum MemberLocation: Sendable, Equatable {
     package init(_ text: String) { self = LinkedMember.isURI(text) ? .export(uri: text) : .file(text) }
 }
 
-/// A member of an array that is being made. Nothing that was there before is touched until `prepare`, and no file before
+/// A member of an array that is being made. Nothing that was there before is touched until `make`, and no file before
 /// `putInPlace`.
 ///
 /// Threads: one at a time.
@@ -97,26 +97,31 @@ final class NewMember {
         for path in Set([entry, file!]) where !replaced.contains(path) {
             var information = stat()
             guard lstat(path, &information) == 0 else { continue }
-            guard information.st_mode & S_IFMT == S_IFREG else {
-                throw ArrayStoreError("\(path) exists and is not a regular file; choose another place for the member")
+            let member =
+                information.st_mode & S_IFMT == S_IFREG ? try MemberFile(path: path, readOnly: false) : nil
+            guard let member, MemberDirectory.isMember(member) else {
+                throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
             }
             guard force else {
-                throw ArrayStoreError(
-                    "\(path) exists; choose another place for the member, or overwrite it with --force")
+                throw ArrayStoreError("\(path) already is a member of an array; overwrite it with --force")
             }
+            try member.lock()
         }
     }
 
     // MARK: Making it
 
-    /// Writes the member: a file under a temporary name; an export is cleared first. It is durable then.
-    func prepare(_ superblock: MDSuperblock, byteCount: UInt64) throws(ArrayStoreError) {
-        if let remote {
-            try prepare(remote, superblock, byteCount: byteCount)
-            try Self.write(name + "\n", to: temporary(entry))
-        } else {
-            try Self.writeFile(temporary(file!), superblock, byteCount: byteCount)
+    /// Makes a member of zeros: a file under a temporary name, or an export, which may have held anything.
+    func make(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> any MemberStore {
+        guard let remote else { return try Self.makeFile(temporary(file!), plan) }
+        do throws(MemberStoreError) {
+            try remote.clear(upTo: plan.memberByteCount)
+        } catch {
+            throw ArrayStoreError(
+                "cannot clear \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
         }
+        try Self.write(name + "\n", to: temporary(entry))
+        return remote
     }
 
     /// Gives the files their names.
@@ -132,28 +137,12 @@ final class NewMember {
         }
     }
 
-    /// Removes what `prepare` has made. What an export held is lost all the same.
+    /// Removes the files that `make` has made. What an export held is lost all the same.
     func abandon() { unlink(temporary(file ?? entry)) }
 
     private func temporary(_ path: String) -> String {
         let name = path.split(separator: "/").last!
         return "\(path.dropLast(name.utf8.count)).\(name).new"
-    }
-
-    /// All zeros are consistent parity, on every member; an export may hold anything.
-    private func prepare(
-        _ remote: RemoteMember, _ superblock: MDSuperblock, byteCount: UInt64
-    ) throws(ArrayStoreError) {
-        do throws(MemberStoreError) {
-            try remote.clear(upTo: byteCount)
-            var sealed = superblock
-            sealed.seal()
-            try remote.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
-            try remote.flush()
-        } catch {
-            throw ArrayStoreError(
-                "cannot write \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
-        }
     }
 
     private static func write(_ text: String, to path: String) throws(ArrayStoreError) {
@@ -166,23 +155,20 @@ final class NewMember {
         }
     }
 
-    private static func writeFile(
-        _ path: String, _ superblock: MDSuperblock, byteCount: UInt64
-    ) throws(ArrayStoreError) {
+    /// A sparse file of a member's size, whose room in front of the data exists on disk, so that later writes of
+    /// metadata cannot fail for space.
+    private static func makeFile(_ path: String, _ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure("make", path, errno) }
         defer { close(descriptor) }
-        guard ftruncate(descriptor, off_t(byteCount)) == 0 else { throw failure("set the size of", path, errno) }
-        var sealed = superblock
-        sealed.seal()
-        // The room in front of the data exists on disk, so that later metadata writes cannot fail for space.
-        let metadata = Int64(min(superblock.dataOffsetSectors * 512, 1 << 20))
+        guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else {
+            throw failure("set the size of", path, errno)
+        }
+        let metadata = Int64(min(plan.geometry.dataByteOffset, 2 << 20))
         let reserved = nbdext_reserve(descriptor, 0, metadata)
         guard reserved == 0 || reserved == -EOPNOTSUPP else { throw failure("reserve space in", path, -reserved) }
-        guard
-            pwrite(descriptor, sealed.bytes, sealed.bytes.count, off_t(MDSuperblock.byteOffset)) == sealed.bytes.count,
-            fsync(descriptor) == 0
-        else { throw failure("write", path, errno) }
+        guard fsync(descriptor) == 0 else { throw failure("write", path, errno) }
+        return try MemberFile(path: path, readOnly: false)
     }
 
     private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {

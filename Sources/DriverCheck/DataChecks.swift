@@ -162,7 +162,7 @@ struct DataChecks {
     /// Asks for aborts and resets while requests are under way. A refusal is an answer; silence is not.
     func recovery() throws(CheckFailure) -> String {
         var answers: [String] = []
-        let target = UInt64(machine.targetIDs[0])
+        let target = UInt64(machine.addresses[0].targetID)
         let functions: [(String, TaskManagementFunction)] = [
             ("abort", .abortTask(targetID: target, logicalUnit: 0, tag: 0xFFFF)),
             ("unit reset", .logicalUnitReset(targetID: target, logicalUnit: 0)),

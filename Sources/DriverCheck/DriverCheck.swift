@@ -162,7 +162,10 @@ package final class DriverCheck {
             "constraints", .passed,
             "tasks up to \(properties.dma.maxTransferSize) bytes, \(properties.dma.numAddressBits) address bits",
             constraints)
-        let targets = zip(machine.targetIDs, machine.devices).map { "\($0): \($1.info.byteCount >> 20) MiB" }
+        let targets = zip(machine.addresses, machine.devices).map { address, device in
+            let unit = address.logicalUnit == 0 ? "" : " LUN \(address.logicalUnit)"
+            return "\(address.targetID)\(unit): \(device.info.byteCount >> 20) MiB"
+        }
         note("targets", .passed, targets.joined(separator: ", "), [])
     }
 

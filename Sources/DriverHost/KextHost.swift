@@ -35,6 +35,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         var properties = DriverProperties()
         properties.initiatorID = driver.ReportInitiatorIdentifier()
         properties.highestDeviceID = driver.ReportHighestSupportedDeviceID()
+        properties.highestLogicalUnit = driver.ReportHBAHighestLogicalUnitNumber()
         properties.taskCount = Int(driver.ReportMaximumTaskCount())
         properties.performsAutoSense = driver.DoesHBAPerformAutoSense()
         properties.dma = driver.GetDMASpecification()

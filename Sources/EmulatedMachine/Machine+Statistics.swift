@@ -11,7 +11,7 @@ extension Machine {
             devices.map { $0.counters.snapshot(name: $0.info.name) }
             + bufferedDevices.map { $0.counters.snapshot(name: $0.info.name) }
         snapshot.bundles = controller.bundleSnapshot()
-        if let card { snapshot.arrays = devices.indices.map { card.snapshot(target: $0) } }
+        if let card { snapshot.arrays = devices.indices.map { card.snapshot(array: $0) } }
         snapshot.driver = controller.driverSnapshot()
         return snapshot
     }

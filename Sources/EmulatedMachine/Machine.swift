@@ -28,14 +28,15 @@ package final class Machine: @unchecked Sendable {
     package private(set) var devices: [BlockStorageDevice] = []
     /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
-    /// The target that is behind each device.
-    package private(set) var targetIDs: [UInt8] = []
+    /// What is behind each device.
+    package private(set) var addresses: [UnitAddress] = []
     package let controller: ParallelController
     /// What the driver drives; nil when it brings its own targets.
     let card: RAIDController?
     private let host: any DriverHost
     private let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    private var bitmapThreads: [BitmapThread] = []
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
@@ -58,8 +59,8 @@ package final class Machine: @unchecked Sendable {
             arrays.isEmpty
             ? nil
             : RAIDController(
-                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) }, dart: dart,
-                engine: configuration.engine,
+                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
+                unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart, engine: configuration.engine,
                 laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
         let function = card ?? SoftwareFunction(dart: dart)
         let targets = TargetPublisher(
@@ -75,10 +76,10 @@ package final class Machine: @unchecked Sendable {
             try controller.start()
             for (index, disk) in try targets.wait().enumerated() {
                 let array = arrays.isEmpty ? nil : arrays[index]
-                targetIDs.append(disk.targetID)
+                addresses.append(disk.address)
                 devices.append(
                     try BlockStorageDevice(
-                        disk: disk, transport: controller, name: array?.name ?? "target-\(disk.targetID)",
+                        disk: disk, transport: controller, name: array?.name ?? Self.name(of: disk.address),
                         description: array.map { Self.describe($0) } ?? Self.describe(disk),
                         alignsStages: configuration.alignsStages))
             }
@@ -88,7 +89,13 @@ package final class Machine: @unchecked Sendable {
                         over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
                 }
             }
+            for target in arrays.indices {
+                if let thread = try BitmapThread(card: card!, target: target, controller: controller) {
+                    bitmapThreads.append(thread)
+                }
+            }
         } catch {
+            for thread in bitmapThreads { thread.stop() }
             controller.stop()
             if !readOnly { for array in arrays { try? array.markClean() } }
             throw error
@@ -99,6 +106,8 @@ package final class Machine: @unchecked Sendable {
     package func stop() throws {
         for device in bufferedDevices { try flush(device) }
         for device in devices { try flush(device) }
+        for thread in bitmapThreads { thread.stop() }
+        bitmapThreads = []
         controller.stop()
         for array in arrays where !array.isReadOnly { try array.markClean() }
     }
@@ -116,7 +125,7 @@ package final class Machine: @unchecked Sendable {
     package func dump() -> String {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
-            guard let writes = card?.writeStatistics(target: target) else { continue }
+            guard let writes = card?.writeStatistics(array: target) else { continue }
             text +=
                 "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
                 + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "
@@ -145,8 +154,12 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
+    private static func name(of address: UnitAddress) -> String {
+        "target-\(address.targetID)" + (address.logicalUnit == 0 ? "" : "-lun-\(address.logicalUnit)")
+    }
+
     private static func describe(_ disk: BlockCommandsDevice) -> String {
-        disk.inquiry.map { "\($0.vendor) \($0.product)" } ?? "target \(disk.targetID)"
+        disk.inquiry.map { "\($0.vendor) \($0.product)" } ?? disk.address.description
     }
 
     private static func describe(_ array: OpenedArray) -> String {

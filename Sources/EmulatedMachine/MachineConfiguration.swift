@@ -22,8 +22,10 @@ package struct TargetTimeouts: Sendable {
 
 /// What a machine is made of.
 package struct MachineConfiguration: Sendable {
-    /// The arrays' directories, one target each. Without any there is no card, and the driver brings its own targets.
+    /// The arrays' directories. Without any there is no card, and the driver brings its own targets.
     package var directories: [String]
+    /// The arrays are the logical units of one target, instead of a target each.
+    package var sharesTarget = false
     package var mode: DriverMode
     package var profile: HBAProfile
     /// The DEXT's class; not used in KEXT mode.

@@ -5,15 +5,15 @@ import Platform
 import SCSIArchitectureModel
 import SCSIControllerDriverKit
 
-/// Builds a disk when the driver creates a target, and tells when all are there.
+/// Builds a disk for each logical unit when the driver creates a target, and tells when all are there.
 final class TargetPublisher: @unchecked Sendable {
     // SAFETY: `controller` is set before the driver starts; the rest is touched under `lock`.
     weak var controller: ParallelController!
-    /// One target for each array; nil when the driver alone knows how many there are.
+    /// One disk for each array; nil when the driver alone knows how many there are.
     private let count: Int?
     private let log: DiagnosisLog
     private let lock = Lock()
-    private var disks: [UInt64: BlockCommandsDevice] = [:]
+    private var disks: [UnitAddress: BlockCommandsDevice] = [:]
     private var failure: (any Error)?
     /// Creations under way, and when the last one began or ended.
     private var creating = 0
@@ -28,7 +28,7 @@ final class TargetPublisher: @unchecked Sendable {
         self.log = log
     }
 
-    /// On the driver's AuxiliaryQueue: probes the target.
+    /// On the driver's AuxiliaryQueue: probes the target and its logical units.
     func publish(_ targetID: UInt64, _ status: kern_return_t) -> Bool {
         if let count, targetID >= count { return false }
         guard status == kIOReturnSuccess else {
@@ -52,20 +52,35 @@ final class TargetPublisher: @unchecked Sendable {
             }
         }
         do {
-            let disk = try BlockCommandsDevice(transport: controller, targetID: UInt8(targetID))
-            disk.readyMilliseconds = timeouts.readyMilliseconds
-            try disk.probe()
-            let isLast = lock.withLock {
-                disks[targetID] = disk
-                return disks.count == count
+            let first = try publish(UnitAddress(targetID: UInt8(targetID)))
+            for unit in first.reportedUnits where unit != 0 {
+                guard unit <= controller.highestLogicalUnit else {
+                    if count == nil { continue }
+                    throw DriverStartError(
+                        call: "UserReportHBAHighestLogicalUnitNumber",
+                        reason: "said \(controller.highestLogicalUnit), so logical unit \(unit) of target \(targetID) "
+                            + "would not be found; report the highest number that a target may have")
+                }
+                _ = try publish(UnitAddress(targetID: UInt8(targetID), logicalUnit: unit))
             }
-            if isLast { complete.set() }
             return true
         } catch {
             if let error = error as? ProbeError, !controller.isStopping { report(error, targetID) }
             fail(error)
             return false
         }
+    }
+
+    private func publish(_ address: UnitAddress) throws -> BlockCommandsDevice {
+        let disk = try BlockCommandsDevice(transport: controller, address: address)
+        disk.readyMilliseconds = timeouts.readyMilliseconds
+        try disk.probe()
+        let isLast = lock.withLock {
+            disks[address] = disk
+            return disks.count == count
+        }
+        if isLast { complete.set() }
+        return disk
     }
 
     private func fail(_ error: any Error) {
@@ -89,7 +104,7 @@ final class TargetPublisher: @unchecked Sendable {
     }
 
     /// Waits until the driver has created all targets.
-    /// - Returns: their disks, by ID.
+    /// - Returns: their disks, by target and logical unit.
     func wait() throws -> [BlockCommandsDevice] {
         let isComplete = count == nil ? waitUntilSettled() : complete.wait(milliseconds: timeouts.creationMilliseconds)
         guard isComplete else {

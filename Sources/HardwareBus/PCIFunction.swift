@@ -19,8 +19,8 @@ open class PCIFunction: @unchecked Sendable {
     /// Whether the card pins the memory of every command that it takes, so that others can tell what it has seen.
     open var pinsCommands: Bool { false }
 
-    /// Bytes of a target's data in the card's volatile cache.
-    open func dirtyByteCount(target: Int) -> UInt64 { 0 }
+    /// Bytes of a logical unit's data in the card's volatile cache.
+    open func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 { 0 }
 
     public init(dart: DART) { self.dart = dart }
 

@@ -51,7 +51,7 @@ struct ReplyBatch {
         firstVector = 0
         while batchCount < Self.batchMax, let tag = queued.popFirst() {
             let request = requests[Int(tag)]
-            let dataByteCount = request.error == .none ? request.dataByteCount : 0
+            let dataByteCount = if case .none = request.error { request.dataByteCount } else { 0 }
             let header = headers + Int(tag) * ReplyHeader.byteCountMax
             let length = ReplyHeader.write(
                 to: header, cookie: request.cookie, error: request.error, byteOffset: request.byteOffset,

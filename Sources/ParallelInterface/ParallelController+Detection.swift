@@ -128,10 +128,12 @@ extension ParallelController {
             isFlush || range(of: slot) != nil || opcode == OperationCode.unmap || opcode == OperationCode.writeSame16
         guard isAboutMedium else { return }
         if isFlush {
+            let address = address(of: slot)
+            let held = card.dirtyByteCount(target: UInt16(address.targetID), logicalUnit: address.logicalUnit)
             log.report(
                 .flushNotHonoured,
-                "\(describe(slot)) ended with GOOD, and the device has not seen it; it holds "
-                    + "\(card.dirtyByteCount(target: Int(slots.commands[Int(slot)].fTargetID))) bytes in its cache")
+                "\(describe(slot)) ended with GOOD, and the device has not seen it; it holds \(held) bytes in its cache"
+            )
         } else {
             log.report(.writeNotExecuted, "\(describe(slot)) ended with GOOD, and the device has not seen it")
         }
@@ -150,8 +152,7 @@ extension ParallelController {
             for index in 0..<count {
                 let slot = indices[index]
                 guard Int(slot) < pool.count, slot != held, isWrite(slot), pool.sequence(of: slot) > sequence,
-                    slots.commands[Int(held)].fTargetID == slots.commands[Int(slot)].fTargetID,
-                    let other = self.range(of: slot), other.overlaps(range)
+                    address(of: held) == address(of: slot), let other = self.range(of: slot), other.overlaps(range)
                 else { continue }
                 log.report(
                     .overlappingWritesReordered,
@@ -226,11 +227,19 @@ extension ParallelController {
             byteCount: command.pointee.fCommandSize)
     }
 
+    /// Whom a slot's command is for.
+    func address(of slot: UInt16) -> UnitAddress {
+        let command = slots.commands + Int(slot)
+        return UnitAddress(
+            targetID: UInt8(truncatingIfNeeded: command.pointee.fTargetID),
+            logicalUnit: command.pointee.fLogicalUnitBytes.1)
+    }
+
     /// "WRITE(10) of 8 blocks at LBA 24 (task 3, target 0)".
     func describe(_ slot: UInt16) -> String {
         let cdb = cdb(of: slot)
         let name = OperationCode.name(of: cdb.operationCode) ?? "operation 0x\(String(cdb.operationCode, radix: 16))"
         let blocks = range(of: slot).map { " of \($0.count) blocks at LBA \($0.lowerBound)" } ?? ""
-        return "\(name)\(blocks) (task \(taskIDs[Int(slot)]), target \(slots.commands[Int(slot)].fTargetID))"
+        return "\(name)\(blocks) (task \(taskIDs[Int(slot)]), \(address(of: slot)))"
     }
 }

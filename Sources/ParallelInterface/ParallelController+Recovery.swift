@@ -22,8 +22,12 @@ extension ParallelController {
 
     private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
         // The slot's command is the task's only while the driver has it.
-        guard let command = pool.whileWithDriver(task, { slots.commands[Int(task.slot)] }) else { return }
-        let target = command.fTargetID
+        guard
+            let (address, tag) = pool.whileWithDriver(
+                task, { (self.address(of: task.slot), slots.commands[Int(task.slot)].fTaskTagIdentifier) })
+        else { return }
+        let target = UInt64(address.targetID)
+        let unit = UInt64(address.logicalUnit)
         let next: TaskSlots.RecoveryStage
         let function: TaskManagementFunction
         switch task.recovery {
@@ -33,10 +37,10 @@ extension ParallelController {
         case .none, .overdue:
             reportOverdue(task)
             next = .aborted
-            function = .abortTask(targetID: target, logicalUnit: 0, tag: command.fTaskTagIdentifier)
+            function = .abortTask(targetID: target, logicalUnit: unit, tag: tag)
         case .aborted:
             next = .unitReset
-            function = .logicalUnitReset(targetID: target, logicalUnit: 0)
+            function = .logicalUnitReset(targetID: target, logicalUnit: unit)
         case .unitReset:
             next = .targetReset
             function = .targetReset(targetID: target)
@@ -44,7 +48,9 @@ extension ParallelController {
             return endWithoutDriver(task, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
         }
         switch isReachable ? ask(function) : .unreachable {
-        case .done: pool.setRecovery(task, next, deadline: afterGrace)
+        case .done:
+            pool.setRecovery(task, next, deadline: afterGrace)
+            noteReset(of: address, next)
         // A request that was refused will change nothing: the next step follows at once.
         case .refused: pool.setRecovery(task, next, deadline: monotonicMilliseconds() &- 1)
         case .unreachable:
@@ -52,6 +58,16 @@ extension ParallelController {
             if isReachable { host.endUnreachable() }
             isReachable = false
             pool.setRecovery(task, .targetReset, deadline: monotonicMilliseconds() &- 1)
+        }
+    }
+
+    /// A reset ends the tasks of others too: a unit's those of the unit, a target's those of all its units. Those that are
+    /// in trouble already have the grace to come back, and need not ask for it again.
+    private func noteReset(of address: UnitAddress, _ stage: TaskSlots.RecoveryStage) {
+        guard stage == .unitReset || stage == .targetReset else { return }
+        pool.setRecoveryOfOverdue(stage, deadline: afterGrace) { slot in
+            let other = self.address(of: slot)
+            return stage == .targetReset ? other.targetID == address.targetID : other == address
         }
     }
 

@@ -3,13 +3,21 @@ import SCSIControllerDriverKit
 
 /// The target table.
 extension ParallelController {
-    package func attach(_ owner: any SCSITaskOwner, targetID: UInt8) {
-        targetLock.withLock { owners[Int(targetID)] = owner }
+    package func attach(_ owner: any SCSITaskOwner, at address: UnitAddress) {
+        let (target, unit) = (Int(address.targetID), Int(address.logicalUnit))
+        targetLock.withLock {
+            while owners[target].count <= unit { owners[target].append(nil) }
+            owners[target][unit] = owner
+        }
     }
 
-    func owner(of targetID: UInt8) -> (any SCSITaskOwner)? {
-        targetLock.withLock { owners[Int(targetID)] }
+    func owner(at address: UnitAddress) -> (any SCSITaskOwner)? {
+        let (target, unit) = (Int(address.targetID), Int(address.logicalUnit))
+        return targetLock.withLock { unit < owners[target].count ? owners[target][unit] : nil }
     }
+
+    /// The highest logical unit that may be looked for; the driver says so.
+    package var highestLogicalUnit: UInt8 { UInt8(clamping: properties.highestLogicalUnit) }
 
     package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
         enter(targetID, isScan: false)

@@ -271,17 +271,17 @@ extension ParallelController: KernelHalf {
         }
     }
 
-    /// Hands finished rows to their targets' owners, one call a target.
+    /// Hands finished rows to their logical units' owners, one call a unit.
     func deliver(_ rows: UnsafeMutableBufferPointer<UInt32>, lane: Int) {
         var start = 0
         while start < rows.count {
-            let targetID = tasks[Int(rows[start])].targetID
+            let address = tasks[Int(rows[start])].address
             var end = start + 1
-            for index in end..<rows.count where tasks[Int(rows[index])].targetID == targetID {
+            for index in end..<rows.count where tasks[Int(rows[index])].address == address {
                 rows.swapAt(index, end)
                 end += 1
             }
-            owner(of: targetID)?.tasksCompleted(UnsafeBufferPointer(rebasing: rows[start..<end]), lane: lane)
+            owner(at: address)?.tasksCompleted(UnsafeBufferPointer(rebasing: rows[start..<end]), lane: lane)
             start = end
         }
     }

@@ -34,11 +34,14 @@ package struct SCSITask: BitwiseCopyable {
     package var sense: InlineArray<32, UInt8> = .init(repeating: 0)
 
     package init() {}
+
+    /// Whom the task is for.
+    package var address: UnitAddress { UnitAddress(targetID: targetID, logicalUnit: logicalUnit) }
 }
 
-/// The architecture model's side of one target, called by the HBA's kernel half.
+/// The architecture model's side of one logical unit, called by the HBA's kernel half.
 package protocol SCSITaskOwner: AnyObject, Sendable {
     /// The rows' outcomes are filled in. Called on any thread, outside every dispatch queue, with rows of this
-    /// target only. It may submit further tasks on the same lane.
+    /// logical unit only. It may submit further tasks on the same lane.
     func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int)
 }

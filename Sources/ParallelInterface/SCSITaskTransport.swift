@@ -20,8 +20,8 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
     /// Gets what goes wrong on the way of a request.
     var log: DiagnosisLog { get }
 
-    /// Names the model's side of a target. Called before the target's first task.
-    func attach(_ owner: any SCSITaskOwner, targetID: UInt8)
+    /// Names the model's side of a logical unit. Called before the unit's first task.
+    func attach(_ owner: any SCSITaskOwner, at address: UnitAddress)
 
     /// Makes a lane for the calling thread.
     func makeLane() throws -> Int

@@ -41,6 +41,20 @@ extension TaskSlots {
         }
     }
 
+    /// Notes a step for all tasks that a step before it was taken for.
+    /// - Parameter covers: whether a slot's task is among them; its command stays as it is meanwhile.
+    func setRecoveryOfOverdue(_ stage: RecoveryStage, deadline: UInt64, where covers: (UInt16) -> Bool) {
+        lock.withLock {
+            for slot in 0..<count
+            where slots[slot].state == .withDriver && slots[slot].recovery != .none
+                && slots[slot].recovery.rawValue < stage.rawValue && covers(UInt16(slot))
+            {
+                slots[slot].recovery = stage
+                slots[slot].deadline = deadline
+            }
+        }
+    }
+
     /// Ends a task that the driver has; the slot stays with the driver.
     /// - Returns: the task's row, or nil when the driver has passed the slot back or `mayAbandon` says no.
     func abandon(_ task: Sent, mayAbandon: () -> Bool) -> UInt32? {

@@ -39,15 +39,17 @@ package final class TaskTrace: Sendable {
         let call = Self.entry(route, isKext)
         let task = command.pointee.fControllerTaskIdentifier
         let bytes = command.pointee.fRequestedTransferCount
+        let target = command.pointee.fTargetID
+        let unit = command.pointee.fLogicalUnitBytes.1
         switch format {
         case .text:
             write(
-                "\(call): slot \(slot) task \(task) target \(command.pointee.fTargetID) CDB \(cdb.description) "
+                "\(call): slot \(slot) task \(task) target \(target)\(unit == 0 ? "" : " LUN \(unit)") CDB \(cdb.description) "
                     + "[\(name)] DataLength 0x\(String(bytes, radix: 16)) SG count \(segmentCount)\n")
         case .json:
             write(
                 "{\"event\": \"submit\", \"call\": \"\(call)\", \"slot\": \(slot), \"task\": \(task), "
-                    + "\"target\": \(command.pointee.fTargetID), \"cdb\": \"\(cdb.description)\", "
+                    + "\"target\": \(target), \"lun\": \(unit), \"cdb\": \"\(cdb.description)\", "
                     + "\"opcode\": \"\(name)\", \"bytes\": \(bytes), \"segments\": \(segmentCount)}\n")
         }
     }

@@ -10,13 +10,13 @@ import Synchronization
 ///
 /// Threads: any; the planner only under `plannerLock`.
 package final class ArrayTarget: @unchecked Sendable {
-    // SAFETY: `planner` is used under `plannerLock`; `index`, `fileBase` and `cache` are set before the card runs.
+    // SAFETY: `planner` is used under `plannerLock`; `index`, `disk`, `fileBase` and `cache` are set before the card runs.
     package let array: OpenedArray
     package let geometry: ArrayGeometry
     /// By role.
     let places: [MemberPlace]
     let spaces: [MemberSpace?]
-    let disk: DirectAccessTarget
+    private(set) var disk: DirectAccessTarget
     let plannerLock = Lock()
     let planner: RAIDPlanner
     /// Nil when writes go to the members at once.
@@ -50,15 +50,23 @@ package final class ArrayTarget: @unchecked Sendable {
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: commandCapacity + WriteCache.runCapacity,
             scratch: memory + zeroByteCount,
-            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil)
+            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil,
+            consistency: array.consistency)
     }
 
     deinit { memory.deallocate() }
 
     /// Puts the array behind a card.
-    /// - Parameter writeCacheByteCount: what the card has for the array's writes; 0 for none.
-    func attach(index: Int, fileBase: Int, writeCacheByteCount: Int) {
+    /// - Parameters:
+    ///   - index: its place among the card's arrays.
+    ///   - unitCount: the logical units of its target.
+    ///   - fileBase: the position of its first member among the files of a lane.
+    ///   - writeCacheByteCount: what the card has for the array's writes; 0 for none.
+    func attach(index: Int, unitCount: UInt8, fileBase: Int, writeCacheByteCount: Int) {
         self.index = index
+        var traits = disk.traits
+        traits.unitCount = unitCount
+        disk = DirectAccessTarget(traits: traits)
         self.fileBase = fileBase
         guard !array.isReadOnly else { return }
         cache = WriteCache(

@@ -19,7 +19,6 @@ struct CardCommand {
     var mayPunch = false
     /// The driver's name for it.
     var tag: UInt32 = 0
-    var targetID: UInt16 = 0
     /// The bus address, which is pinned until the command is answered.
     var dataAddress: UInt64 = 0
     /// Bytes to report when it went well.

@@ -16,7 +16,8 @@ extension RAIDController {
             var array: ArrayTarget?
             for index in 0..<count {
                 let descriptor = lane.commands + index
-                let target = descriptor.pointee.targetID < arrays.count ? arrays[Int(descriptor.pointee.targetID)] : nil
+                let target = self.array(
+                    target: descriptor.pointee.targetID, logicalUnit: descriptor.pointee.logicalUnit)
                 if let array, array !== target { flushStaged(lane, array) }
                 array = target
                 begin(descriptor, numbers[index], target, lane)
@@ -33,7 +34,6 @@ extension RAIDController {
         let command = commands[number]
         command.pointee = CardCommand()
         command.pointee.tag = descriptor.pointee.tag
-        command.pointee.targetID = descriptor.pointee.targetID
         command.pointee.dataAddress = descriptor.pointee.dataAddress
         guard let target else { return finishUnreachable(number, lane) }
 

@@ -19,26 +19,31 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     package static let commandCapacity = 1024
 
     let arrays: [ArrayTarget]
+    private let unitsPerTarget: Int
     let rings: CardRings
     let commands = CommandTable(capacity: RAIDController.commandCapacity)
     private let engine: MemberEngineKind
     private let laneLock = Lock()
-    private let lanes: UnsafeMutablePointer<CardLane?>
+    let lanes: UnsafeMutablePointer<CardLane?>
     private let laneCount: Int
     private let memberCounters: MemberCounters
 
     /// - Parameters:
-    ///   - arrays: what is behind the card; array i is target i, logical unit 0.
+    ///   - arrays: what is behind the card, by target and then by logical unit.
+    ///   - unitsPerTarget: the logical units of each target.
     ///   - dart: the IOMMU between the card and memory.
     ///   - engine: how lanes execute member I/O.
     ///   - laneCount: lanes at most.
     ///   - writeCacheByteCount: the volatile write-back cache, bytes, in equal shares for the arrays; 0 (or shares below
     ///     two pages of 4 KiB) for none. As much again, at most, is taken to gather what goes to the members.
     package init(
-        arrays: [ArrayTarget], dart: DART, engine: MemberEngineKind, laneCount: Int, writeCacheByteCount: Int = 0
+        arrays: [ArrayTarget], unitsPerTarget: Int = 1, dart: DART, engine: MemberEngineKind, laneCount: Int,
+        writeCacheByteCount: Int = 0
     ) {
-        precondition(arrays.count <= 62, "the card has room for 62 targets")
+        precondition(arrays.count <= 62, "the card has room for 62 arrays")
+        precondition(arrays.count.isMultiple(of: unitsPerTarget), "each target has the same number of logical units")
         self.arrays = arrays
+        self.unitsPerTarget = unitsPerTarget
         self.engine = engine
         rings = CardRings(dart: dart)
         self.laneCount = laneCount
@@ -49,7 +54,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         var fileBase = 0
         for (index, array) in arrays.enumerated() {
             array.attach(
-                index: index, fileBase: fileBase, writeCacheByteCount: writeCacheByteCount / arrays.count)
+                index: index, unitCount: UInt8(unitsPerTarget), fileBase: fileBase,
+                writeCacheByteCount: writeCacheByteCount / arrays.count)
             fileBase += array.places.count
         }
     }
@@ -61,28 +67,38 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     public override var pinsCommands: Bool { true }
 
-    /// What RAID 5 writes to a target had to read so far. Any thread.
-    package func writeStatistics(target: Int) -> WriteStatistics { arrays[target].writeStatistics }
+    /// The array that answers commands to a logical unit: where the target has no such unit, its first one says so.
+    func array(target: UInt16, logicalUnit: UInt8) -> ArrayTarget? {
+        let first = Int(target) * unitsPerTarget
+        guard first < arrays.count else { return nil }
+        return arrays[Int(logicalUnit) < unitsPerTarget ? first + Int(logicalUnit) : first]
+    }
 
-    /// A target's state, and what went to its members so far. Any thread.
-    package func snapshot(target: Int) -> ArraySnapshot {
-        let array = arrays[target]
+    /// What RAID 5 writes to an array had to read so far. Any thread.
+    package func writeStatistics(array: Int) -> WriteStatistics { arrays[array].writeStatistics }
+
+    /// An array's state, and what went to its members so far. Any thread.
+    package func snapshot(array index: Int) -> ArraySnapshot {
+        let array = arrays[index]
         var snapshot = array.snapshot()
+        snapshot.target = index / unitsPerTarget
+        snapshot.logicalUnit = index % unitsPerTarget
         snapshot.members = array.places.indices.map {
             memberCounters.snapshot(file: array.fileBase + $0, role: $0)
         }
         return snapshot
     }
 
-    /// Bytes of a target's write cache that are not on its members yet; 0 without a cache. Any thread.
-    public override func dirtyByteCount(target: Int) -> UInt64 {
-        arrays.indices.contains(target) ? arrays[target].cache?.dirtyByteCount ?? 0 : 0
+    /// Bytes of a logical unit's write cache that are not on its members yet; 0 without a cache. Any thread.
+    public override func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 {
+        array(target: target, logicalUnit: logicalUnit)?.cache?.dirtyByteCount ?? 0
     }
 
     public override func readRegister(_ offset: Int) -> UInt32 {
         switch offset {
         case RAIDControllerRegister.identification: RAIDControllerRegister.identity
-        case RAIDControllerRegister.targetCount: UInt32(arrays.count)
+        case RAIDControllerRegister.targetCount: UInt32(arrays.count / unitsPerTarget)
+        case RAIDControllerRegister.logicalUnitCount: UInt32(unitsPerTarget)
         default: .max
         }
     }
@@ -132,7 +148,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     }
 
     /// Publishes the completions that the lane gathered, and interrupts.
-    private func post(_ lane: CardLane) {
+    func post(_ lane: CardLane) {
         guard !lane.finished.isEmpty else { return }
         lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }
         lane.finished.withUnsafeBufferPointer { rings.post($0) }

@@ -9,8 +9,10 @@ public enum RAIDControllerRegister {
     public static let identification = 0x00
     /// Write `controlEnable` after the rings are programmed; write 0 to reset.
     public static let control = 0x04
-    /// Read only: the number of targets (arrays) behind the card; their IDs are 0 ..< count.
+    /// Read only: the number of targets behind the card; their IDs are 0 ..< count.
     public static let targetCount = 0x08
+    /// Read only: the number of logical units (arrays) that each target has; they are 0 ..< count.
+    public static let logicalUnitCount = 0x0C
     /// Bus address of the submission ring, low and high word, and its capacity in entries.
     public static let submissionBaseLow = 0x10
     public static let submissionBaseHigh = 0x14

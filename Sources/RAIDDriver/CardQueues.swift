@@ -50,6 +50,13 @@ final class CardQueues {
         return count
     }
 
+    /// The logical units that each target has.
+    var logicalUnitCount: UInt32 {
+        var count: UInt32 = 0
+        device.MemoryRead32(0, UInt64(RAIDControllerRegister.logicalUnitCount), &count)
+        return count
+    }
+
     /// Writes a task as the next command. The card sees it after `ringDoorbell`.
     func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
         let offset = Int(submissionTail) & (Self.capacity - 1)

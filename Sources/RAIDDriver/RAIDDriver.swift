@@ -134,7 +134,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
     }
 
     open override func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t {
-        value = 0
+        value = UInt64(cards.logicalUnitCount) - 1
         return kIOReturnSuccess
     }
 

@@ -33,6 +33,9 @@ public final class RAIDKext: IOSCSIParallelInterfaceController, @unchecked Senda
 
     public override func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { RAIDDriver.initiatorID }
     public override func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { RAIDDriver.highestTargetID }
+    public override func ReportHBAHighestLogicalUnitNumber() -> SCSILogicalUnitNumber {
+        UInt64(cards.logicalUnitCount) - 1
+    }
     public override func ReportMaximumTaskCount() -> UInt32 { UInt32(settings.maximumTaskCount) }
 
     public override func GetDMASpecification() -> DMASpecification { settings.dma }

@@ -4,6 +4,8 @@ package struct ExportTraits: Sendable, Equatable {
     package var isReadOnly = false
     /// Whether the server makes writes durable when it is told to.
     package var canFlush = false
+    /// FUA.
+    package var canWriteThrough = false
     /// WRITE_ZEROES.
     package var canZero = false
     /// The metadata context base:allocation.

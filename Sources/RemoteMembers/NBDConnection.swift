@@ -55,6 +55,7 @@ final class NBDConnection {
         traits.byteCount = UInt64(max(0, nbd_get_size(handle)))
         traits.isReadOnly = nbd_is_read_only(handle) == 1
         traits.canFlush = nbd_can_flush(handle) == 1
+        traits.canWriteThrough = nbd_can_fua(handle) == 1
         traits.canZero = nbd_can_zero(handle) == 1
         traits.knowsHoles = nbd_can_meta_context(handle, Self.allocationContext) == 1
         // 0 and -1: the server does not say.
@@ -127,6 +128,9 @@ final class NBDConnection {
         switch command.kind {
         case .read: cookie = nbd_aio_pread(handle, memory!, count, offset, end, 0)
         case .write: cookie = nbd_aio_pwrite(handle, memory!, count, offset, end, 0)
+        case .durableWrite:
+            let flags = traits.canWriteThrough ? UInt32(LIBNBD_CMD_FLAG_FUA) : 0
+            cookie = nbd_aio_pwrite(handle, memory!, count, offset, end, flags)
         case .punch where command.sendsZeros, .zero where command.sendsZeros:
             cookie = nbd_aio_pwrite(handle, zeros, count, offset, end, 0)
         case .punch: cookie = nbd_aio_zero(handle, UInt64(count), offset, end, 0)

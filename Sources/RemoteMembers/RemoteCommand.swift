@@ -5,6 +5,8 @@ import Platform
 struct RemoteCommand: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable {
         case read, write, flush
+        /// A write that is durable when it ends: with FUA, or followed by a flush.
+        case durableWrite
         /// WRITE_ZEROES; the server may deallocate.
         case punch
         /// WRITE_ZEROES; the server keeps the space.
@@ -47,6 +49,7 @@ struct RemoteCommand: BitwiseCopyable {
             case .punch: .punch
             case .zero: .zero
             case .flush: .flush
+            case .durableWrite: .durableWrite
             }
         self.init(
             kind, byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount), memory: io.memory,

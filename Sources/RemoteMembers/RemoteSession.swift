@@ -171,7 +171,7 @@ final class RemoteSession {
 
     private func pieceByteCountMax(of command: RemoteCommand) -> Int {
         switch command.kind {
-        case .read, .write: requestByteCountMax
+        case .read, .write, .durableWrite: requestByteCountMax
         case .punch where command.sendsZeros, .zero where command.sendsZeros:
             min(requestByteCountMax, Self.sentZeroByteCountMax)
         case .punch, .zero: Self.zeroByteCountMax
@@ -203,6 +203,13 @@ final class RemoteSession {
             // A server that offers it and then does not: zeros as data do the same.
             canZero = false
             waiting.append(command)
+            return
+        }
+        if command.kind == .durableWrite && error == 0 && !traits.canWriteThrough {
+            var flush = command
+            flush.kind = .flush
+            flush.byteCount = 0
+            waiting.append(flush)
             return
         }
         if error != 0 { reportError(error, of: command) }

@@ -14,11 +14,11 @@ package enum TargetAction: BitwiseCopyable, Sendable {
     case verify(lba: UInt64, blockCount: UInt64, comparesData: Bool)
 }
 
-/// The command set of a direct-access device (SBC-3) at logical unit 0: a CDB in, what to do out.
+/// The command set of a logical unit that is a direct-access device (SBC-3): a CDB in, what to do out.
 ///
 /// It keeps no state and does no I/O; anything a CDB can hold gets an answer, a refusal with the sense data that the
-/// standards ask for included.
-package struct DirectAccessTarget: Sendable {
+/// standards ask for included. A class, so that a command does not copy its traits' strings.
+package final class DirectAccessTarget: Sendable {
     package let traits: DiskTraits
 
     package init(traits: DiskTraits) { self.traits = traits }
@@ -27,12 +27,12 @@ package struct DirectAccessTarget: Sendable {
     ///
     /// - Parameters:
     ///   - cdb: as it came.
-    ///   - logicalUnit: only 0 exists.
+    ///   - logicalUnit: the one that the command names; this one, or one that the target does not have.
     ///   - data: the command's memory: data-in is written there, an UNMAP parameter list is read from there.
     package func action(
         for cdb: CommandDescriptorBlock, logicalUnit: UInt8, data: UnsafeMutableRawBufferPointer
     ) -> TargetAction {
-        if logicalUnit != 0 { return actionForAbsentUnit(cdb, data) }
+        if logicalUnit >= traits.unitCount { return actionForAbsentUnit(cdb, data) }
         switch cdb.operationCode {
         case OperationCode.read10, OperationCode.read16, OperationCode.read6, OperationCode.read12:
             return transfer(cdb, isWrite: false, data)

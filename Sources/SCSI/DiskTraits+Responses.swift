@@ -140,11 +140,14 @@ extension DiskTraits {
         return data
     }
 
-    /// REPORT LUNS data (SPC-4, 6.33): logical unit 0.
+    /// REPORT LUNS data (SPC-4, 6.33): all logical units of the target, by peripheral device addressing (SAM-5, 4.7.7.2).
     func reportLUNs() -> ResponseData {
         var data = ResponseData()
-        data.store(UInt32(8), at: 0)
-        data[15] = 0
+        data.store(UInt32(unitCount) * 8, at: 0)
+        for unit in 0..<Int(unitCount) {
+            data[9 + 8 * unit] = UInt8(unit)
+            data[15 + 8 * unit] = 0
+        }
         return data
     }
 }

@@ -26,5 +26,8 @@ package struct DiskTraits: Sendable {
     package var maximumUnmapBlocks: UInt32 = .max
     package var maximumWriteSameBlocks: UInt64 = UInt64(UInt32.max)
 
+    /// The logical units of the target that this one belongs to: 0 ..< count, 62 at most.
+    package var unitCount: UInt8 = 1
+
     package init() {}
 }

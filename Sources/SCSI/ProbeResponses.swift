@@ -110,3 +110,21 @@ package struct MediumData: Sendable, Equatable {
         serialNumber = data.text(4..<4 + Int(data.load(2, as: UInt16.self) & 0xFF))
     }
 }
+
+/// REPORT LUNS data, as an initiator reads it (SPC-4, 6.33).
+package struct LogicalUnitList: Sendable {
+    /// Bytes of the whole list with its header, which may be more than were read.
+    package let byteCount: Int
+    /// The logical units that were read, in the target's order. Those that are not addressed in the simplest way (SAM-5,
+    /// 4.7.7.2: peripheral device addressing on bus 0) are left out.
+    package let units: [UInt8]
+
+    package init(_ data: DeviceData) {
+        byteCount = Int(data.load(0, as: UInt32.self)) + Self.headerByteCount
+        let entries = stride(from: Self.headerByteCount, to: min(byteCount, data.byteCount) - 7, by: 8)
+        units = entries.filter { data[$0] == 0 }.map { data[$0 + 1] }
+    }
+
+    /// Bytes before the first logical unit.
+    package static let headerByteCount = 8
+}

@@ -1,8 +1,8 @@
 /// Builds a data-in buffer: big-endian fields at fixed offsets, in a buffer that was zeroed.
 struct ResponseData: ~Copyable {
-    /// The largest response that is built.
-    static let capacity = 256
-    private(set) var bytes = InlineArray<256, UInt8>(repeating: 0)
+    /// The largest response that is built: REPORT LUNS data of 62 logical units has 504 bytes.
+    static let capacity = 512
+    private(set) var bytes = InlineArray<512, UInt8>(repeating: 0)
     /// How many bytes the response has before the allocation length cuts it.
     var byteCount = 0
 

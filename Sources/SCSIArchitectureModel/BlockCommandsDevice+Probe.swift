@@ -36,7 +36,7 @@ extension BlockCommandsDevice {
         let lane = try transport.makeLane()
         defer { transport.releaseLane(lane) }
         guard let memory = transport.arena.allocate(byteCount: 4096) else {
-            throw ProbeError(description: "the data arena has no room for the probe of target \(targetID)")
+            throw ProbeError(description: "the data arena has no room for the probe of \(address)")
         }
         defer { transport.arena.free(memory) }
         let prober = Prober(device: self, lane: lane, memory: memory)
@@ -56,13 +56,25 @@ extension BlockCommandsDevice {
         let length = UInt16(header.additionalLength) + 5
         let inquiry = InquiryData(try prober.read(.inquiry(allocationLength: length), Int(length)))
         guard inquiry.isConnected, inquiry.deviceType == 0 else {
-            throw ProbeError(description: "target \(targetID) is not a disk")
+            throw ProbeError(description: "\(address) is not a disk")
         }
-        let units = try prober.read(.reportLUNs(allocationLength: 16), 16)
-        guard units.load(0, as: UInt32.self) >= 8 else {
-            throw ProbeError(description: "target \(targetID) has no logical unit")
-        }
+        if address.logicalUnit == 0 { reportedUnits = try readUnits(prober) }
         return inquiry
+    }
+
+    /// Asks for one logical unit, and for all when there are more.
+    private func readUnits(_ prober: Prober) throws -> [UInt8] {
+        func read(_ byteCount: Int) throws -> LogicalUnitList {
+            LogicalUnitList(try prober.read(.reportLUNs(allocationLength: UInt32(byteCount)), byteCount))
+        }
+        var list = try read(LogicalUnitList.headerByteCount + 8)
+        guard list.byteCount >= LogicalUnitList.headerByteCount + 8 else {
+            throw ProbeError(description: "\(address) has no logical unit")
+        }
+        if list.byteCount > LogicalUnitList.headerByteCount + 8 {
+            list = try read(min(list.byteCount, Prober.senseOffset))
+        }
+        return list.units
     }
 
     private func waitUntilReady(_ prober: Prober) throws {
@@ -74,14 +86,14 @@ extension BlockCommandsDevice {
                 if sense != .becomingReady { _ = try prober.execute(.startStopUnit(start: true)) }
             case .sense(let sense):
                 throw ProbeError(
-                    description: "target \(targetID) is not ready: sense \(sense)", command: .testUnitReady,
+                    description: "\(address) is not ready: sense \(sense)", command: .testUnitReady,
                     sense: sense)
             case .noAnswer: break
             }
             usleep(UInt32(Self.readyPauseMilliseconds) * 1000)
         }
         throw ProbeError(
-            description: "target \(targetID) did not become ready in \(readyMilliseconds / 1000) s",
+            description: "\(address) did not become ready in \(readyMilliseconds / 1000) s",
             command: .testUnitReady, cause: .notReady)
     }
 
@@ -112,7 +124,7 @@ extension BlockCommandsDevice {
         }
         guard medium.blockByteCount == 512, medium.blockCount > 0 else {
             throw ProbeError(
-                description: "target \(targetID) has blocks of \(medium.blockByteCount) bytes; only 512 are supported")
+                description: "\(address) has blocks of \(medium.blockByteCount) bytes; only 512 are supported")
         }
     }
 }
@@ -179,7 +191,7 @@ private struct Prober {
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
         guard transport.wait(forAnswer: device.probeAnswered, to: name(of: cdb)) else {
             throw ProbeError(
-                description: "target \(device.targetID)'s driver blocks the completion of \(name(of: cdb))",
+                description: "\(device.address)'s driver blocks the completion of \(name(of: cdb))",
                 command: cdb,
                 cause: .waitBroken)
         }
@@ -206,13 +218,13 @@ private struct Prober {
             case .sense(let sense):
                 throw ProbeError(
                     description:
-                        "target \(device.targetID) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)",
+                        "\(device.address) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)",
                     command: cdb, sense: sense)
             case .good, .noAnswer: return DeviceData(UnsafeRawBufferPointer(rebasing: memory[..<count]))
             }
         }
         throw ProbeError(
-            description: "target \(device.targetID) keeps reporting unit attentions", command: cdb)
+            description: "\(device.address) keeps reporting unit attentions", command: cdb)
     }
 
     /// Executes a command that a disk may refuse; nil then.
@@ -232,7 +244,7 @@ private struct Prober {
     private func noAnswer(to cdb: CommandDescriptorBlock) -> ProbeError {
         let task = device.transport.tasks[lane * device.transport.rowsPerLane]
         return ProbeError(
-            description: "target \(device.targetID) did not answer \(name(of: cdb)): "
+            description: "\(device.address) did not answer \(name(of: cdb)): "
                 + "service response \(task.serviceResponse), task status \(task.taskStatus)",
             command: cdb, cause: .notDelivered)
     }

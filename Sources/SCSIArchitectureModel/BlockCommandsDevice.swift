@@ -2,7 +2,7 @@ import ParallelInterface
 import Platform
 import SCSI
 
-/// One disk: turns block pieces into SCSI tasks, and their outcomes into errors and byte counts.
+/// One disk, a logical unit of a target: turns block pieces into SCSI tasks, and their outcomes into errors and byte counts.
 ///
 /// Models IOSCSIPeripheralDeviceType00 over IOSCSIBlockCommandsDevice. A row of the HBA's task table carries one piece
 /// at a time.
@@ -30,9 +30,11 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     }
 
     let transport: any SCSITaskTransport
-    package let targetID: UInt8
+    package let address: UnitAddress
     package private(set) var inquiry: InquiryData?
     package private(set) var medium = MediumData()
+    /// The logical units of the target, as its first one reports them.
+    package internal(set) var reportedUnits: [UInt8] = []
     private weak var owner: (any BlockPieceOwner)?
     private let rows: UnsafeMutablePointer<RowState>
     private let parameters: UnsafeMutableRawBufferPointer
@@ -43,17 +45,17 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package var readyMilliseconds = 45_000
 
     /// - Throws: when the arena has no room for the rows' parameter memory.
-    package init(transport: any SCSITaskTransport, targetID: UInt8) throws {
+    package init(transport: any SCSITaskTransport, address: UnitAddress) throws {
         self.transport = transport
-        self.targetID = targetID
+        self.address = address
         let rowCount = transport.laneCount * transport.rowsPerLane
         guard let parameters = transport.arena.allocate(byteCount: rowCount * Self.parameterByteCount) else {
-            throw OSError(code: 12, doing: "find parameter memory for target \(targetID) in the data arena")
+            throw OSError(code: 12, doing: "find parameter memory for \(address) in the data arena")
         }
         self.parameters = parameters
         rows = .allocate(capacity: rowCount)
         rows.initialize(repeating: RowState(), count: rowCount)
-        transport.attach(self, targetID: targetID)
+        transport.attach(self, at: address)
     }
 
     deinit {
@@ -72,7 +74,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
             self.medium.isWriteCacheEnabled = false
             transport.log.report(
                 .removableToEvadeReadiness,
-                "target \(targetID) has RMB = 1 and a write cache: no SYNCHRONIZE CACHE will be sent to it")
+                "\(address) has RMB = 1 and a write cache: no SYNCHRONIZE CACHE will be sent to it")
         }
         // UNMAP needs logical block provisioning and a limit that is not 0 (SBC-3, 6.5.3); a WRITE SAME limit of 0 is
         // not a limit.
@@ -145,8 +147,8 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         task.pointee.cdb = cdb.bytes
         task.pointee.cdbSize = cdb.byteCount
         task.pointee.direction = direction
-        task.pointee.targetID = targetID
-        task.pointee.logicalUnit = 0
+        task.pointee.targetID = address.targetID
+        task.pointee.logicalUnit = address.logicalUnit
         task.pointee.timeoutMilliseconds = timeout
         task.pointee.requestedTransferCount = byteCount
         task.pointee.buffer = buffer

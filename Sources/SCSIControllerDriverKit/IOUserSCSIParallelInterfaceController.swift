@@ -10,6 +10,7 @@ import Diagnostics
 open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     package final var kernel: (any DriverKernelPort)!
 
+    /// Made by the kernel, once for each device that the personality matches. `initialize` follows.
     public required override init() { super.init() }
 
     /// The queue that a method is bound to, as QUEUENAME in an interface file binds it; nil means Default.
@@ -49,7 +50,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The size of the task pool, which is also the number of slots. 0 fails the start.
     open func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t { kIOReturnUnsupported }
 
-    /// The highest logical unit number of any target.
+    /// The highest logical unit number of any target; those above it are left alone.
     open func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
 
     /// Whether sense data comes with the response.

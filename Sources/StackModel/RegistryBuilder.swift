@@ -12,15 +12,23 @@ struct RegistryBuilder {
 
     private var isKext: Bool { profile.driver == .kext }
 
-    /// The controller, and below it everything else, each object below the one before it.
-    var chain: RegistryNode {
-        let nodes = [
-            controller, device, target, logicalUnit, peripheral, services,
-            RegistryNode(
-                name: "IOBlockStorageDriver", className: "IOBlockStorageDriver",
-                properties: ["IOClass": .string("IOBlockStorageDriver")]),
-            media,
-        ]
+    /// The controller and the target; below them a disk for each logical unit.
+    func root(logicalUnitCount: Int) -> RegistryNode {
+        var target = target
+        target.children = (0..<logicalUnitCount).map { number in
+            Self.chain([
+                logicalUnit(number), peripheral, services,
+                RegistryNode(
+                    name: "IOBlockStorageDriver", className: "IOBlockStorageDriver",
+                    properties: ["IOClass": .string("IOBlockStorageDriver")]),
+                media,
+            ])
+        }
+        return Self.chain([controller, device, target])
+    }
+
+    /// Each object below the one before it.
+    private static func chain(_ nodes: [RegistryNode]) -> RegistryNode {
         var below: RegistryNode?
         for var node in nodes.reversed() {
             if let child = below { node.children = [child] }
@@ -105,10 +113,10 @@ struct RegistryBuilder {
         RegistryNode(name: "IOSCSITargetDevice", className: "IOSCSITargetDevice", properties: identification)
     }
 
-    private var logicalUnit: RegistryNode {
+    private func logicalUnit(_ number: Int) -> RegistryNode {
         RegistryNode(
-            name: "IOSCSILogicalUnitNub@0", className: "IOSCSILogicalUnitNub",
-            properties: identification.merging(["SCSI Logical Unit Number": .number(0)]) { $1 })
+            name: "IOSCSILogicalUnitNub@\(number)", className: "IOSCSILogicalUnitNub",
+            properties: identification.merging(["SCSI Logical Unit Number": .number(UInt64(number))]) { $1 })
     }
 
     /// Publishes the block counts: 65535 is the most that READ(10) and WRITE(10) can say. Byte limits that a KEXT gives

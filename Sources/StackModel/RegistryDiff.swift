@@ -61,7 +61,7 @@ extension RegistryTree {
         return RegistryDiff(left: profile, right: other.profile, nodes: nodes)
     }
 
-    /// The objects from the controller up the stack: each has one below it at most.
+    /// The objects from the controller up the stack, by way of the first logical unit; the others are like it.
     package static func chain(from root: RegistryNode) -> [RegistryNode] {
         [root] + (root.children.first.map(chain) ?? [])
     }

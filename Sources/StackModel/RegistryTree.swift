@@ -21,10 +21,13 @@ package struct RegistryTree: Codable, Equatable, Sendable {
     /// What keeps macOS from building this tree, or nil.
     package var obstacle: String?
 
-    package init(profile: HBAProfile) {
+    /// - Parameters:
+    ///   - profile: what the driver reports.
+    ///   - logicalUnitCount: the logical units of the target; each is a disk of its own.
+    package init(profile: HBAProfile, logicalUnitCount: Int = 1) {
         self.profile = profile.name
         let builder = RegistryBuilder(profile: profile)
-        root = builder.chain
+        root = builder.root(logicalUnitCount: logicalUnitCount)
         unpublished = builder.unpublished
         if profile.driver == .dext, profile.constraints[kIOMinimumHBADataAlignmentMaskKey] == nil {
             obstacle = "\(kIOMinimumHBADataAlignmentMaskKey) is missing: macOS panics before there is such a tree"

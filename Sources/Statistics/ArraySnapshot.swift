@@ -12,6 +12,9 @@ package struct ArraySnapshot: Sendable, Equatable {
 
     package var name: String
     package var level: Int
+    /// Where the array is on the HBA.
+    package var target = 0
+    package var logicalUnit = 0
     package var state = State.clean
     /// The roles of members that are gone.
     package var missingMembers: [Int] = []

@@ -91,7 +91,8 @@ extension RequestKindSnapshot {
 extension ArraySnapshot {
     fileprivate var json: JSONValue {
         var values: [(String, JSONValue)] = [
-            ("name", .string(name)), ("level", .count(UInt64(level))), ("state", .string(state.rawValue)),
+            ("name", .string(name)), ("level", .count(UInt64(level))), ("target", .count(UInt64(target))),
+            ("lun", .count(UInt64(logicalUnit))), ("state", .string(state.rawValue)),
             ("missing", .array(missingMembers.map { .count(UInt64($0)) })),
         ]
         if let writes {
@@ -115,6 +116,8 @@ extension ArraySnapshot {
         else { return nil }
         self.init(name: name, level: Int(clamping: level))
         self.state = state
+        target = Int(clamping: json["target"]?.countValue ?? 0)
+        logicalUnit = Int(clamping: json["lun"]?.countValue ?? 0)
         missingMembers = (json["missing"]?.arrayValue ?? []).compactMap { $0.countValue.map { Int(clamping: $0) } }
         if let writes = json["writes"] {
             self.writes = WriteSnapshot(

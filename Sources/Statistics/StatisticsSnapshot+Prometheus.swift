@@ -74,6 +74,16 @@ extension StatisticsSnapshot {
                     array.missingMembers.contains(member.role) ? 1 : 0)
             }
         }
+        let info = "nbdext_array_info"
+        text.begin(info, type: "gauge", help: "Where the array is on the HBA, and its RAID level.")
+        for array in arrays {
+            text.sample(
+                info,
+                [
+                    ("export", array.name), ("target", "\(array.target)"), ("lun", "\(array.logicalUnit)"),
+                    ("level", "\(array.level)"),
+                ], 1)
+        }
         let state = "nbdext_array_state"
         text.begin(state, type: "gauge", help: "1 for the state that the array is in.")
         for array in arrays {

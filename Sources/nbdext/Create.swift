@@ -41,7 +41,14 @@ struct Create: ParsableCommand {
     @Option(help: "The array's and the export's name (default: the directory's).")
     var name: String?
 
-    @Flag(help: "Overwrite an array that is there, and what is in the places of members.")
+    @Option(
+        help: """
+            How a RAID 5 array's parity is made right after a crash: resync (all of it is checked), bitmap (only what \
+            was written lately), ppl (from logs, also when a member is lost in the crash).
+            """)
+    var consistency = ArrayConsistency.resync
+
+    @Flag(help: "Overwrite an array that is there, and members of other arrays that are named.")
     var force = false
 
     func run() throws {
@@ -53,7 +60,8 @@ struct Create: ParsableCommand {
         }
         var plan = ArrayStore.Plan(
             level: level, memberCount: members ?? 0, byteCount: size.byteCount,
-            chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory))
+            chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory),
+            consistency: consistency)
         if !member.isEmpty { plan.members = member.map { MemberLocation($0) } }
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
         print(array.text(directory: directory))
@@ -65,3 +73,5 @@ struct Create: ParsableCommand {
         return last.isEmpty || last.allSatisfy({ $0 == "." }) ? "array" : last
     }
 }
+
+extension ArrayConsistency: ExpressibleByArgument {}

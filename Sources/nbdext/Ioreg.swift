@@ -21,13 +21,21 @@ struct Ioreg: ParsableCommand {
     @Option(help: "Show what differs in this profile's tree.")
     var diff: String?
 
+    @Option(help: "How many logical units the target has, as with serve --luns: 1 to 62.")
+    var luns = 1
+
     @Flag(help: "Print JSON.")
     var json = false
 
+    func validate() throws {
+        guard (1...62).contains(luns) else { throw ValidationError("a target has 1 to 62 logical units, not \(luns)") }
+    }
+
     func run() throws {
-        let tree = RegistryTree(profile: try HBAProfile(nameOrPath: profile))
+        let tree = RegistryTree(profile: try HBAProfile(nameOrPath: profile), logicalUnitCount: luns)
         if let diff {
-            let difference = tree.diff(RegistryTree(profile: try HBAProfile(nameOrPath: diff)))
+            let difference = tree.diff(
+                RegistryTree(profile: try HBAProfile(nameOrPath: diff), logicalUnitCount: luns))
             print(json ? try difference.json() : difference.text, terminator: "")
         } else {
             print(json ? try tree.json() : tree.text, terminator: "")

@@ -42,6 +42,7 @@ struct Serve: ParsableCommand {
             EXAMPLES
               nbdext serve /srv/disks/a --socket /run/a.sock
               nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
+              nbdext serve /srv/disks/a /srv/disks/b --luns --socket /run/ab.sock
               nbdext serve --driver .build/debug/MyFirstDext --socket /run/a.sock
               nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
 
@@ -104,6 +105,9 @@ struct Serve: ParsableCommand {
 
     @Option(help: "How the driver's log looks: text or json.")
     var traceFormat: TaskTrace.Format = .text
+
+    @Flag(help: "Make the arrays logical units 0, 1, ... of one target, instead of a target each.")
+    var luns = false
 
     @Flag(help: "Let clients read only. Nothing on disk is changed.")
     var readOnly = false
@@ -180,6 +184,7 @@ struct Serve: ParsableCommand {
             policy: constraints, engine: engine,
             log: DiagnosisLog { writeDiagnostic($0.report) })
         configuration.readOnly = readOnly
+        configuration.sharesTarget = luns && !directories.isEmpty
         if driverHost == .process || driver != nil {
             guard configuration.mode != .kext else {
                 throw ValidationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")

@@ -48,7 +48,9 @@ enum TopReport {
     }
 
     private static func lines(of array: ArraySnapshot, _ seconds: Double) -> [String] {
-        var title = "array \(array.name): RAID \(array.level), \(array.state.rawValue)"
+        var title =
+            "array \(array.name) (target \(array.target) LUN \(array.logicalUnit)): RAID \(array.level), "
+            + array.state.rawValue
         if !array.missingMembers.isEmpty {
             title += ", without member \(array.missingMembers.map(String.init).joined(separator: ", "))"
         }

@@ -39,7 +39,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
 
     deinit { tasks.deallocate() }
 
-    func attach(_ owner: any SCSITaskOwner, targetID: UInt8) { self.owner = owner }
+    func attach(_ owner: any SCSITaskOwner, at address: UnitAddress) { self.owner = owner }
 
     func makeLane() throws -> Int {
         lock.withLock {
@@ -143,7 +143,7 @@ struct BlockFixture {
         transport = try RAMDiskTransport(blockCount: blockCount, change: change)
         transport.constraints = constraints
         machine(transport)
-        disk = try BlockCommandsDevice(transport: transport, targetID: 0)
+        disk = try BlockCommandsDevice(transport: transport, address: UnitAddress(targetID: 0))
         try disk.probe()
         device = try BlockStorageDevice(
             disk: disk, transport: transport, name: "test", description: "a RAM disk",

@@ -10,12 +10,17 @@ final class ServedArray {
 
     /// Creates an array.
     ///
-    /// - Parameter keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
+    /// - Parameters:
+    ///   - creation: more options of `nbdext create`.
+    ///   - options: of `nbdext serve`.
+    ///   - keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
     convenience init(
-        level: Int, members: Int, size: String = "96M", options: [String] = [], keepsErrors: Bool = false
+        level: Int, members: Int, size: String = "96M", creation: [String] = [], options: [String] = [],
+        keepsErrors: Bool = false
     ) throws {
         try self.init(
-            level: level, placing: ["--members", "\(members)"], size: size, options: options, keepsErrors: keepsErrors)
+            level: level, placing: ["--members", "\(members)"] + creation, size: size, options: options,
+            keepsErrors: keepsErrors)
     }
 
     /// Creates an array whose members are where `placing`, options of `nbdext create`, says.
@@ -26,6 +31,13 @@ final class ServedArray {
         let result = try Shell.run(
             nbdext, ["create", arrayPath, "--level", "\(level)", "--size", size] + placing)
         guard result.status == 0 else { throw Failure(text: result.errors) }
+    }
+
+    /// An array that is there; its server's messages are kept.
+    init(existing path: String) {
+        arrayPath = path
+        options = []
+        keepsErrors = true
     }
 
     deinit { server?.terminate() }

@@ -13,6 +13,15 @@ final class InterruptingCard: PCIFunction, @unchecked Sendable {
     /// I/O that lanes have outstanding; one is done in each `wait`.
     let outstanding = Atomic<Int>(0)
     let outstandingAtRelease = Atomic<Int>(0)
+    private let pins: Bool
+
+    /// - Parameter pinsCommands: claims to pin what it works on, and works on nothing.
+    init(dart: DART, pinsCommands: Bool = false) {
+        pins = pinsCommands
+        super.init(dart: dart)
+    }
+
+    override var pinsCommands: Bool { pins }
 
     override func makeLane() throws -> Int { nextLane.add(1, ordering: .relaxed).oldValue }
     override func hasOutstandingWork(lane: Int) -> Bool { outstanding.load(ordering: .relaxed) > 0 }

@@ -49,6 +49,7 @@ struct Fixture {
     ///   - targetCreated: called when the driver or the kernel created a target.
     init(
         mode: DriverMode, driverClass: EchoDriver.Type = EchoDriver.self, log: DiagnosisLog = DiagnosisLog { _ in },
+        pinsCommands: Bool = false,
         options: (inout KernelOptions) -> Void = { _ in },
         targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool = { _, status in status == kIOReturnSuccess }
     ) throws {
@@ -56,7 +57,7 @@ struct Fixture {
         kernelOptions.policy = .macos
         options(&kernelOptions)
         self.log = log
-        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16))
+        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16), pinsCommands: pinsCommands)
         let host = InProcessDextHost(mode: mode, driverClass: driverClass, function: card, log: log)
         driver = EchoDriver.takeMade()
         controller = ParallelController(
@@ -66,12 +67,15 @@ struct Fixture {
             controller.stop()
             throw error
         }
-        controller.attach(recorder, targetID: 0)
+        controller.attach(recorder, at: UnitAddress(targetID: 0))
         lane = try controller.makeLane()
     }
 
-    func submit(_ rows: [UInt32], byteCount: UInt64 = 512, lane: Int? = nil) {
-        for row in rows { controller.fillTask(row, byteCount: byteCount) }
+    func submit(_ rows: [UInt32], byteCount: UInt64 = 512, logicalUnit: UInt8 = 0, lane: Int? = nil) {
+        for row in rows {
+            controller.fillTask(row, byteCount: byteCount)
+            controller.tasks[Int(row)].logicalUnit = logicalUnit
+        }
         rows.withUnsafeBufferPointer { controller.submit($0, lane: lane ?? self.lane) }
     }
 

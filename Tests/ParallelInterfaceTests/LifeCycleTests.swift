@@ -148,7 +148,7 @@ struct LifeCycleTests {
             guard let lane = try? controller.makeLane() else { return false }
             defer { controller.releaseLane(lane) }
             let recorder = RowRecorder()
-            controller.attach(recorder, targetID: 0)
+            controller.attach(recorder, at: UnitAddress(targetID: 0))
             let row = UInt32(lane * controller.rowsPerLane)
             controller.fillTask(row, byteCount: 512)
             withUnsafePointer(to: row) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }

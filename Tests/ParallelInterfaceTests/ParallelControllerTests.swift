@@ -3,6 +3,7 @@ import DriverHost
 import HardwareBus
 import ParallelInterface
 import Platform
+import SCSI
 import SCSIControllerDriverKit
 import Testing
 
@@ -135,5 +136,26 @@ struct ParallelControllerTests {
         #expect(fixture.controller.createTarget(7, properties: [:]) == kIOReturnBadArgument)
         #expect(fixture.controller.createTarget(8, properties: [:]) == kIOReturnBadArgument)
         fixture.controller.stop()
+    }
+
+    /// A driver that ends the younger of two writes while its device has seen neither.
+    @Test("a write overtakes another only at the same logical unit", arguments: [0, 1])
+    func overtaking(secondUnit: UInt8) throws {
+        let fixture = try Fixture(mode: .bundled, pinsCommands: true)
+        let controller = fixture.controller
+        controller.attach(fixture.recorder, at: UnitAddress(targetID: 0, logicalUnit: 1))
+        fixture.driver.answersInReverse = true
+        for (row, unit) in [(UInt32(0), UInt8(0)), (1, secondUnit)] {
+            controller.fillTask(row, byteCount: 512)
+            let cdb = CommandDescriptorBlock.transfer(isWrite: true, lba: 5, blockCount: 1, forceUnitAccess: false)
+            controller.tasks[Int(row)].cdb = cdb.bytes
+            controller.tasks[Int(row)].direction = .initiatorToTarget
+            controller.tasks[Int(row)].logicalUnit = unit
+        }
+        [UInt32(0), 1].withUnsafeBufferPointer { controller.submit($0, lane: fixture.lane) }
+        #expect(fixture.recorder.wait(for: 2))
+        #expect(fixture.faults.contains(.overlappingWritesReordered) == (secondUnit == 0))
+        #expect(fixture.faults.contains(.writeNotExecuted))
+        controller.stop()
     }
 }

@@ -26,14 +26,24 @@ class ObedientDriver: EchoDriver, @unchecked Sendable {
         _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ response: inout UInt32
     ) -> kern_return_t {
         note("unit reset")
+        noteReset(target: targetID, unit: logicalUnit)
         response = self.response
         return kIOReturnSuccess
     }
 
     override func UserTargetResetRequest(_ targetID: SCSIDeviceIdentifier, _ response: inout UInt32) -> kern_return_t {
         note("target reset")
+        noteReset(target: targetID, unit: nil)
         response = self.response
         return kIOReturnSuccess
+    }
+
+    /// "0:1" for a reset of a logical unit, "0" for that of a target.
+    private(set) var resets: [String] = []
+
+    // On the Default queue; read when all is over.
+    private func noteReset(target: UInt64, unit: UInt64?) {
+        resets.append("\(target)" + (unit.map { ":\($0)" } ?? ""))
     }
 
     var requests: [String] { calls.filter { $0 == "abort" || $0.hasSuffix(" reset") } }
@@ -94,6 +104,21 @@ struct RecoveryTests {
         #expect(fixture.faults == [.taskNeverCompleted])
         fixture.controller.stop()
         #expect(fixture.recorder.rows == [3])
+    }
+
+    @Test("a unit's reset is asked for once for each unit, and the target's once for all of them")
+    func logicalUnits() throws {
+        let fixture = try makeFixture(ObedientDriver.self)
+        fixture.controller.attach(fixture.recorder, at: UnitAddress(targetID: 0, logicalUnit: 1))
+        fixture.driver.answersNothing = true
+        fixture.submit([0, 1])
+        fixture.submit([2, 3], logicalUnit: 1)
+        #expect(fixture.recorder.wait(for: 4))
+        let driver = fixture.driver as! ObedientDriver
+        #expect(driver.requests.filter { $0 == "abort" }.count == 4)
+        #expect(driver.resets.sorted() == ["0", "0:0", "0:1"])
+        for row in UInt32(0)...3 { #expect(fixture.outcome(row) == Self.timedOut) }
+        fixture.controller.stop()
     }
 
     @Test("a driver that rejects the requests is asked for each all the same")

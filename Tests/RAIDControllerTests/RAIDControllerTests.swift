@@ -15,6 +15,8 @@ final class CardFixture {
     let directory: String
     var removesDirectory = true
     let array: OpenedArray
+    private let second: OpenedArray?
+    private let secondDirectory: String?
     let card: RAIDController
     let lane: Int
     let data: UnsafeMutableRawPointer
@@ -25,26 +27,39 @@ final class CardFixture {
     private var head: UInt32 = 0
     static let dataByteCount = 4 << 20
 
+    /// - Parameter second: the level of a second array, if there is to be one.
     convenience init(
-        level: RAIDLevel, members: Int, engine: MemberEngineKind = .threads, writeCacheByteCount: Int = 0
+        level: RAIDLevel, members: Int, engine: MemberEngineKind = .threads, writeCacheByteCount: Int = 0,
+        second: RAIDLevel? = nil, unitsPerTarget: Int = 1
     ) throws {
-        var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-        let directory = String(cString: mkdtemp(&template)!)
-        _ = try ArrayStore.create(
-            directory: directory,
-            plan: ArrayStore.Plan(
-                level: level, memberCount: members, byteCount: 8 << 20, chunkByteCount: 65536, name: "card"),
-            force: false)
-        try self.init(opening: directory, engine: engine, writeCacheByteCount: writeCacheByteCount)
+        let directories = try ([level] + (second.map { [$0] } ?? [])).map { level in
+            var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
+            let directory = String(cString: mkdtemp(&template)!)
+            _ = try ArrayStore.create(
+                directory: directory,
+                plan: ArrayStore.Plan(
+                    level: level, memberCount: members, byteCount: 8 << 20, chunkByteCount: 65536, name: "card"),
+                force: false)
+            return directory
+        }
+        try self.init(
+            opening: directories[0], second: directories.count > 1 ? directories[1] : nil,
+            unitsPerTarget: unitsPerTarget, engine: engine, writeCacheByteCount: writeCacheByteCount)
     }
 
-    /// A card over an array that is there.
-    init(opening directory: String, engine: MemberEngineKind = .threads, writeCacheByteCount: Int = 0) throws {
+    /// A card over an array that is there, or two.
+    init(
+        opening directory: String, second: String? = nil, unitsPerTarget: Int = 1, engine: MemberEngineKind = .threads,
+        writeCacheByteCount: Int = 0
+    ) throws {
         self.directory = directory
         array = try ArrayStore.open(directory: directory, readOnly: false)
+        secondDirectory = second
+        self.second = try second.map { try ArrayStore.open(directory: $0, readOnly: false) }
         let dart = DART(windowCount: 8, reservedCount: 1)
         card = RAIDController(
-            arrays: [ArrayTarget(array: array)], dart: dart, engine: engine, laneCount: 4,
+            arrays: [ArrayTarget(array: array)] + (self.second.map { [ArrayTarget(array: $0)] } ?? []),
+            unitsPerTarget: unitsPerTarget, dart: dart, engine: engine, laneCount: 4,
             writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
@@ -66,6 +81,10 @@ final class CardFixture {
             for role in 0..<array.geometry.memberCount { unlink("\(directory)/member-\(role).img") }
             rmdir(directory)
         }
+        if let second, let secondDirectory {
+            for role in 0..<second.geometry.memberCount { unlink("\(secondDirectory)/member-\(role).img") }
+            rmdir(secondDirectory)
+        }
         data.deallocate()
         submissions.deallocate()
         completions.deallocate()
@@ -81,11 +100,12 @@ final class CardFixture {
     /// Posts a command; its data is in the data area at an offset.
     func post(
         _ cdb: CommandDescriptorBlock, tag: UInt32 = 1, byteCount: Int = 0, at offset: Int = 0, isWrite: Bool = false,
-        target: UInt16 = 0, address: UInt64? = nil
+        target: UInt16 = 0, logicalUnit: UInt8 = 0, address: UInt64? = nil
     ) {
         var command = RAIDCommandDescriptor()
         command.tag = tag
         command.targetID = target
+        command.logicalUnit = logicalUnit
         command.cdb = cdb.bytes
         command.cdbSize = cdb.byteCount
         command.dataAddress = address ?? dataAddress + UInt64(offset)

@@ -59,7 +59,7 @@ struct WriteCacheTests {
     func off() throws {
         let fixture = try fixture(byteCount: 0)
         #expect(fixture.write(1, lba: 0, blocks: 8) == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.card.powerCut() == 0)
         #expect(fixture.read(lba: 0, blocks: 8) == Array(repeating: 1, count: 8))
     }
@@ -69,16 +69,18 @@ struct WriteCacheTests {
         let fixture = try fixture(level)
         #expect(fixture.write(1, lba: 0, blocks: 64) == nil)
         #expect(fixture.flush() == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.write(2, lba: 5, blocks: 13) == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 13 * 512)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 13 * 512)
         #expect(fixture.read(lba: 5, blocks: 13) == Array(repeating: 2, count: 13))
         #expect(fixture.read(lba: 7, blocks: 2) == [2, 2])
         #expect(fixture.read(lba: 24, blocks: 2) == [1, 1])
-        #expect(fixture.card.dirtyByteCount(target: 0) == 13 * 512, "reads that hit or miss leave the cache alone")
+        #expect(
+            fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 13 * 512,
+            "reads that hit or miss leave the cache alone")
         let expected = [UInt8](repeating: 1, count: 5) + Array(repeating: 2, count: 13) + Array(repeating: 1, count: 6)
         #expect(fixture.read(lba: 0, blocks: 24) == expected)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.read(lba: 0, blocks: 24) == expected)
     }
 
@@ -91,7 +93,7 @@ struct WriteCacheTests {
         #expect(fixture.write(2, lba: 100, blocks: 10) == nil)
         #expect(fixture.write(2, lba: 105, blocks: 10) == nil)
         #expect(fixture.card.powerCut() == 15 * 512)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.read(lba: 3, blocks: 200) == Array(repeating: 1, count: 200))
         #expect(fixture.write(3, lba: 100, blocks: 2) == nil)
         #expect(fixture.read(lba: 99, blocks: 4) == [1, 3, 3, 1])
@@ -118,7 +120,7 @@ struct WriteCacheTests {
         let fixture = try fixture()
         #expect(fixture.write(1, lba: 0, blocks: 16) == nil)
         #expect(fixture.write(2, lba: 4, blocks: 8, forced: true) == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.write(3, lba: 64, blocks: 1) == nil)
         #expect(fixture.card.powerCut() == 512)
         let expected = [UInt8](repeating: 1, count: 4) + Array(repeating: 2, count: 8) + Array(repeating: 1, count: 4)
@@ -157,7 +159,7 @@ struct WriteCacheTests {
                     byteCount: Int(blocks) * 512, at: index * 8192, isWrite: true)
             }
             #expect(fixture.run(48).allSatisfy { $0.status == 0 })
-            #expect(fixture.card.dirtyByteCount(target: 0) <= UInt64(pages * 4096))
+            #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) <= UInt64(pages * 4096))
             for index in 0..<48 {
                 let blocks = UInt32(1 + (index * 7 + round) % 16)
                 let value = UInt8(round * 48 + index)
@@ -168,9 +170,9 @@ struct WriteCacheTests {
         }
         #expect(fixture.flush() == nil)
         #expect(fixture.write(200, lba: 0, blocks: UInt32(pages * 4 + 1)) == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == 0)
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == 0)
         #expect(fixture.write(201, lba: 1, blocks: UInt32(pages * 4)) == nil)
-        #expect(fixture.card.dirtyByteCount(target: 0) == UInt64(pages * 2048))
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) == UInt64(pages * 2048))
     }
 
     @Test("writes, flushes and reads of the same blocks in one batch")
@@ -235,7 +237,7 @@ struct WriteCacheTests {
                 #expect(fixture.write(3, lba: 130, blocks: 1, forced: true) == error)
                 #expect(fixture.read(lba: 120, blocks: 16) == nil)
                 #expect(fixture.read(lba: 128, blocks: 10) == Array(repeating: 1, count: 10))
-                #expect(fixture.card.dirtyByteCount(target: 0) >= 10 * 512)
+                #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) >= 10 * 512)
                 // Everything else goes on, through the room that is left.
                 for index in 0..<200 {
                     #expect(fixture.write(UInt8(index), lba: UInt64(index * 384 % 7680), blocks: 100) == nil)

@@ -1,3 +1,4 @@
+import ParallelInterface
 import SCSI
 import SCSIArchitectureModel
 import Testing
@@ -6,7 +7,7 @@ import Testing
 struct ProbeTests {
     /// Probes a disk; returns what was thrown, if anything was.
     private func probe(_ transport: ScriptedTransport) throws -> (disk: BlockCommandsDevice, error: ProbeError?) {
-        let disk = try BlockCommandsDevice(transport: transport, targetID: 3)
+        let disk = try BlockCommandsDevice(transport: transport, address: UnitAddress(targetID: 3))
         do {
             try disk.probe()
             return (disk, nil)
@@ -27,6 +28,25 @@ struct ProbeTests {
                 "25 00 00 00 00 00 00 00 00 00", "9e 10 00 00 00 00 00 00 00 00 00 00 00 20 00 00",
             ])
         #expect(transport.sent.allSatisfy { $0.timeoutMilliseconds == 10_000 && $0.targetID == 3 })
+    }
+
+    @Test("the first logical unit is asked for the others, and none of the others is")
+    func logicalUnits() throws {
+        let transport = try ScriptedTransport { $0.unitCount = 3 }
+        #expect(try probe(transport).disk.reportedUnits == [0, 1, 2])
+        let lists = transport.sent.indices.map(transport.command).filter { $0.hasPrefix("a0") }
+        #expect(lists == ["a0 00 00 00 00 00 00 00 00 10 00 00", "a0 00 00 00 00 00 00 00 00 20 00 00"])
+        transport.forget()
+        let second = try BlockCommandsDevice(
+            transport: transport, address: UnitAddress(targetID: 3, logicalUnit: 2))
+        try second.probe()
+        #expect(second.reportedUnits == [] && second.medium.blockCount == 1 << 20)
+        #expect(!transport.names.contains("REPORT LUNS"))
+        #expect(transport.sent.allSatisfy { $0.logicalUnit == 2 && $0.targetID == 3 })
+        let absent = try BlockCommandsDevice(
+            transport: transport, address: UnitAddress(targetID: 3, logicalUnit: 3))
+        let error = #expect(throws: ProbeError.self) { try absent.probe() }
+        #expect(error?.description == "target 3 LUN 3 is not a disk")
     }
 
     @Test("what the disk says of itself is kept")

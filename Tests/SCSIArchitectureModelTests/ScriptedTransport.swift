@@ -70,7 +70,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
         submissionSizes = []
     }
 
-    func attach(_ owner: any SCSITaskOwner, targetID: UInt8) { self.owner = owner }
+    func attach(_ owner: any SCSITaskOwner, at address: UnitAddress) { self.owner = owner }
     func makeLane() throws -> Int { 0 }
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
@@ -141,7 +141,7 @@ struct DiskFixture {
 
     init(change: (inout DiskTraits) -> Void = { _ in }) throws {
         transport = try ScriptedTransport(change: change)
-        disk = try BlockCommandsDevice(transport: transport, targetID: 3)
+        disk = try BlockCommandsDevice(transport: transport, address: UnitAddress(targetID: 3))
         try disk.probe()
         disk.setOwner(recorder)
         transport.forget()

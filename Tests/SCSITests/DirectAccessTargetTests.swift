@@ -176,6 +176,36 @@ struct DirectAccessTargetTests {
         #expect(Int(identification[3]) == 66)
     }
 
+    @Test("a target lists its logical units, and one that it does not have says so", arguments: [1, 2, 3, 62])
+    func logicalUnits(count: UInt8) throws {
+        var traits = target.traits
+        traits.unitCount = count
+        let unit = DirectAccessTarget(traits: traits)
+        let (action, data) = send(.reportLUNs(allocationLength: 2048), to: unit, room: 2048, logicalUnit: count - 1)
+        let byteCount = try #require(respondedCount(action))
+        let list = data.withUnsafeBytes {
+            LogicalUnitList(DeviceData(UnsafeRawBufferPointer(rebasing: $0[..<byteCount])))
+        }
+        #expect(byteCount == 8 + 8 * Int(count) && list.byteCount == byteCount)
+        #expect(list.units == Array(0..<count))
+        let cut = data.withUnsafeBytes { LogicalUnitList(DeviceData(UnsafeRawBufferPointer(rebasing: $0[..<16]))) }
+        #expect(cut.byteCount == byteCount && cut.units == [0])
+        #expect(respondedCount(send(.readCapacity10, to: unit, room: 8, logicalUnit: count - 1).0) == 8)
+        for cdb in [CommandDescriptorBlock.readCapacity10, .testUnitReady, .synchronizeCache10] {
+            #expect(sense(send(cdb, to: unit, room: 8, logicalUnit: count).0) == .logicalUnitNotSupported)
+        }
+        #expect(send(.inquiry(allocationLength: 96), to: unit, room: 96, logicalUnit: count).1[0] == 0x7F)
+        let (_, present) = send(.inquiry(allocationLength: 96), to: unit, room: 96, logicalUnit: count - 1)
+        #expect(present[0] == 0)
+    }
+
+    @Test("logical units that are addressed in other ways are left out")
+    func otherAddressing() {
+        let bytes: [UInt8] = [0, 0, 0, 24, 0, 0, 0, 0] + [0, 1, 0, 0, 0, 0, 0, 0] + [0x40, 2, 0, 0, 0, 0, 0, 0]
+        let list = (bytes + [0, 3, 0, 0, 0, 0, 0, 0]).withUnsafeBytes { LogicalUnitList(DeviceData($0)) }
+        #expect(list.units == [1, 3])
+    }
+
     @Test("capacity, limits and mode pages are read back as they were meant")
     func medium() {
         var medium = MediumData()

@@ -30,27 +30,33 @@ struct CleanDriverTests {
         try run(mode, TestArray(level: level), milliseconds: 500) { $0.writeCacheByteCount = 256 << 10 }
     }
 
+    @Test("with two logical units on one target", arguments: DriverMode.allCases)
+    func logicalUnits(mode: DriverMode) throws {
+        let arrays = [try TestArray(level: .raid5, name: "a"), try TestArray(level: .raid0, name: "b")]
+        try run(mode, arrays[0], and: arrays[1], milliseconds: 1000) { $0.sharesTarget = true }
+    }
+
     /// Lets several clients work for a while, and looks whether anybody complained.
     private func run(
-        _ mode: DriverMode, _ array: TestArray, milliseconds: UInt64,
+        _ mode: DriverMode, _ array: TestArray, and other: TestArray? = nil, milliseconds: UInt64,
         change: (inout MachineConfiguration) -> Void = { _ in }
     ) throws {
         let seed = SeededGenerator.seed
         let log = DiagnosisLog { _ in }
         var configuration = MachineConfiguration(
-            directories: [array.directory], mode: mode,
+            directories: [array.directory] + (other.map { [$0.directory] } ?? []), mode: mode,
             profile: try HBAProfile(nameOrPath: mode == .kext ? "kext-512k" : "default"), policy: .strict,
             engine: MemberEngineKind.detect(), log: log)
         // Let it look often; the limits themselves are those of a server.
         configuration.kernelOptions.watchdogMilliseconds = 10
         change(&configuration)
         let machine = try Machine(configuration)
-        let device = machine.devices[0]
         let failures = Atomic<Int>(0)
         let batches = Atomic<Int>(0)
         let end = monotonicMilliseconds() + milliseconds
         let threads = try (0..<Self.clientCount).map { index in
-            let client = try RandomClient(device: device, seed: seed &+ UInt64(index) &* 1000)
+            let client = try RandomClient(
+                device: machine.devices[index % machine.devices.count], seed: seed &+ UInt64(index) &* 1000)
             let done = Event()
             try OSThread(name: "client \(index)") {
                 var client = client

@@ -7,11 +7,11 @@ final class TestArray {
     static let byteCount: UInt64 = 32 << 20
     let directory: String
 
-    init(level: RAIDLevel) throws {
+    init(level: RAIDLevel, name: String = "test") throws {
         var template = Array("/tmp/nbdext-tests-XXXXXX".utf8CString)
         directory = mkdtemp(&template).map { String(cString: $0) }!
         let plan = ArrayStore.Plan(
-            level: level, memberCount: 3, byteCount: Self.byteCount, chunkByteCount: 64 << 10, name: "test")
+            level: level, memberCount: 3, byteCount: Self.byteCount, chunkByteCount: 64 << 10, name: name)
         _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
     }
 

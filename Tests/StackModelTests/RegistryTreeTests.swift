@@ -32,6 +32,15 @@ struct RegistryTreeTests {
         #expect(media.properties["Preferred Block Size"] == .number(512))
     }
 
+    @Test("each logical unit is a disk of its own below the target")
+    func logicalUnits() throws {
+        let tree = RegistryTree(profile: try HBAProfile(nameOrPath: "default"), logicalUnitCount: 3)
+        let units = try node("IOSCSITargetDevice", of: tree).children
+        #expect(units.map(\.name) == (0..<3).map { "IOSCSILogicalUnitNub@\($0)" })
+        #expect(units.map { $0.properties["SCSI Logical Unit Number"] } == (0..<3).map { .number($0) })
+        for unit in units { #expect(RegistryTree.chain(from: unit).last?.className == "IOMedia") }
+    }
+
     @Test("a block count that a DEXT tries to set is not published, and stays 65535")
     func blockCount() throws {
         let tree = try tree("dext-complete") {

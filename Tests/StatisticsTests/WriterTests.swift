@@ -19,6 +19,7 @@ struct WriterTests {
             counters.end(4, lane: 0)
             snapshot.exports.append(counters.snapshot(name: name))
             var array = ArraySnapshot(name: name, level: 5)
+            (array.target, array.logicalUnit) = (3, 1)
             array.state = .degraded
             array.missingMembers = [1]
             array.writes = WriteSnapshot(fullStripe: 1, readModify: 2, reconstruct: 3)
