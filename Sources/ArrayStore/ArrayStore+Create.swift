@@ -86,7 +86,8 @@ extension ArrayStore {
             members.append(try NewMember(location, role: role, directory: directory))
         }
         try checkAreDifferent(members)
-        for member in members { try member.check(byteCount: plan.memberByteCount, replaced: old, force: force) }
+        let replaced = Set(old).union(old.compactMap { NewMember.resolve($0) })
+        for member in members { try member.check(byteCount: plan.memberByteCount, replaced: replaced, force: force) }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }

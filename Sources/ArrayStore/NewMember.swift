@@ -63,11 +63,17 @@ final class NewMember {
     private static func absolute(_ path: String) throws(ArrayStoreError) -> String {
         let name = path.split(separator: "/").last.map(String.init) ?? ""
         let folder = String(path.dropLast(name.utf8.count))
-        guard !name.isEmpty, path.hasSuffix(name), let resolved = realpath(folder, nil) else {
+        guard !name.isEmpty, path.hasSuffix(name), let resolved = resolve(folder) else {
             throw ArrayStoreError("there is no directory for the member \(path); make it first")
         }
+        return "\(resolved)/\(name)"
+    }
+
+    /// A path without symbolic links; nil when nothing is there.
+    static func resolve(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
-        return "\(String(cString: resolved))/\(name)"
+        return String(cString: resolved)
     }
 
     // MARK: Before anything is written
@@ -78,9 +84,9 @@ final class NewMember {
     /// Looks whether the member can be made. Blocks until an export was reached, or not.
     /// - Parameters:
     ///   - byteCount: what it must have room for.
-    ///   - replaced: files that go away.
+    ///   - replaced: files that go away, by all of their names.
     ///   - force: what is there may be overwritten.
-    func check(byteCount: UInt64, replaced: [String], force: Bool) throws(ArrayStoreError) {
+    func check(byteCount: UInt64, replaced: Set<String>, force: Bool) throws(ArrayStoreError) {
         guard let remote else { return try checkFiles(replaced: replaced, force: force) }
         if let absence = remote.absence { throw ArrayStoreError("\(name) is \(absence)") }
         guard remote.byteCount >= byteCount else {
@@ -93,7 +99,7 @@ final class NewMember {
         }
     }
 
-    private func checkFiles(replaced: [String], force: Bool) throws(ArrayStoreError) {
+    private func checkFiles(replaced: Set<String>, force: Bool) throws(ArrayStoreError) {
         for path in Set([entry, file!]) where !replaced.contains(path) {
             var information = stat()
             guard lstat(path, &information) == 0 else { continue }

@@ -30,6 +30,7 @@ final class FakeServer: @unchecked Sendable {
         static let hasFlags = Flags(rawValue: 1)
         static let readOnly = Flags(rawValue: 2)
         static let flush = Flags(rawValue: 4)
+        static let fua = Flags(rawValue: 8)
         static let trim = Flags(rawValue: 32)
         static let writeZeroes = Flags(rawValue: 64)
         static let usual: Flags = [.hasFlags, .flush, .trim, .writeZeroes]

@@ -88,6 +88,21 @@ struct RemoteMemberTests {
         #expect(server.requests.map(\.kind) == (isOffered ? [.writeZeroes] : []) + expected)
     }
 
+    @Test("a durable write has FUA, or is followed by a flush", arguments: [false, true])
+    func durableWrite(hasFUA: Bool) throws {
+        let server = try FakeServer(byteCount: 8 << 20, flags: hasFUA ? [.usual, .fua] : .usual)
+        defer { server.stop() }
+        let fixture = try Fixture(server.uri)
+        var data = [UInt8](repeating: 5, count: 6 << 20)
+        let status = data.withUnsafeMutableBytes {
+            fixture.run(.durableWrite, at: 4096, count: $0.count, memory: $0.baseAddress)
+        }
+        #expect(status == .done)
+        #expect(server.requests.map(\.kind) == (hasFUA ? [.write, .write] : [.write, .write, .flush]))
+        #expect(server.requests.map(\.flags) == (hasFUA ? [1, 1] : [0, 0, 0]))
+        #expect(server.holds(5, in: 4096..<4096 + (6 << 20), else: 0))
+    }
+
     @Test("errors of the server fail an operation, and the connection stays", arguments: [5, 28, 108] as [UInt32])
     func errors(code: UInt32) throws {
         let server = try FakeServer { $0.byteOffset == 8192 ? .error(code) : .done }
