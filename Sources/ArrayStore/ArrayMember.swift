@@ -6,6 +6,12 @@ import RAID
 package protocol PlacedMember: MemberStore {
     /// Where lanes find the member.
     var place: MemberPlace { get }
+    /// Why the member is not there at all, in words that fit after "it is"; nil when it is.
+    var absence: String? { get }
+}
+
+extension PlacedMember {
+    package var absence: String? { nil }
 }
 
 /// A member and the superblock that was found on it.

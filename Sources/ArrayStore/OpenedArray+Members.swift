@@ -80,7 +80,8 @@ extension OpenedArray {
         slot.put(descriptor)
         current[role] = spare
         superblocks[role] = spare.superblock
-        writtenEvents[role] = 0
+        // It is a spare durably, and hears of the next change with the others.
+        writtenEvents[role] = newest.events
         failedRoles.remove(role)
         recovering = (role, 0)
         try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }

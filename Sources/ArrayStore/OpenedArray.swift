@@ -42,6 +42,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// By role: the events of the superblock that the member has durably, as far as is known. What was found when the array
     /// was opened may have been written by a process that died before it flushed.
     var writtenEvents: [UInt64]
+    /// Members on servers that were not reached. They go on trying, and report when they are.
+    private let absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(
@@ -52,6 +54,7 @@ package final class OpenedArray: @unchecked Sendable {
         self.surroundings = surroundings
         geometry = scan.geometry
         current = scan.members
+        absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
         spares = scan.spares
         self.consistency = consistency
