@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MemberIO
 import RAID
 
 extension ArrayStore {
@@ -11,14 +12,35 @@ extension ArrayStore {
         package var byteCount: UInt64
         package var chunkByteCount: Int
         package var name: String
+        /// RAID 0 has none but `.resync`.
+        package var consistency: ArrayConsistency
 
-        package init(level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String) {
+        package init(
+            level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String,
+            consistency: ArrayConsistency = .resync
+        ) {
             self.level = level
             self.memberCount = memberCount
             self.byteCount = byteCount
             self.chunkByteCount = chunkByteCount
             self.name = name
+            self.consistency = consistency
         }
+
+        /// The shape of the array: whole stripes that hold the size wanted.
+        package var geometry: ArrayGeometry {
+            let columns = UInt64(memberCount - (level == .raid5 ? 1 : 0))
+            let chunk = UInt64(chunkByteCount)
+            let stripes = (byteCount + chunk * columns - 1) / (chunk * columns)
+            let offset = MDSuperblock.dataByteOffset(
+                memberDataByteCount: stripes * chunk, chunkByteCount: chunkByteCount, consistency: consistency)
+            return ArrayGeometry(
+                level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
+                memberDataByteCount: stripes * chunk, dataByteOffset: offset)
+        }
+
+        /// The size of each member.
+        package var memberByteCount: UInt64 { geometry.dataByteOffset + geometry.memberDataByteCount }
     }
 
     /// Makes the member files of an array: sparse, with superblocks, durable. All zeros are consistent parity, so the
@@ -32,7 +54,6 @@ extension ArrayStore {
         directory: String, plan: Plan, force: Bool
     ) throws(ArrayStoreError) -> Description {
         try check(plan)
-        let geometry = geometry(of: plan)
         let old = try existingMembers(directory: directory)
         if !old.isEmpty && !force {
             throw ArrayStoreError(
@@ -42,7 +63,7 @@ extension ArrayStore {
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try writeMembers(directory: directory, geometry: geometry, name: plan.name, replacing: old.map(\.path))
+        try writeMembers(directory: directory, plan: plan, replacing: old.map(\.path))
         return try examine(directory: directory)
     }
 
@@ -53,9 +74,13 @@ extension ArrayStore {
                 "RAID \(plan.level.rawValue) needs at least \(smallest) members; say --members "
                     + "\(smallest) or more")
         }
-        guard plan.memberCount <= memberCountMax else {
+        let largest = MDSuperblock.memberCountMax
+        guard plan.memberCount <= largest else {
+            throw ArrayStoreError("an array has at most \(largest) members; say --members \(largest) or less")
+        }
+        guard plan.level == .raid5 || plan.consistency == .resync else {
             throw ArrayStoreError(
-                "an array has at most \(memberCountMax) members; say --members \(memberCountMax) or less")
+                "RAID 0 has no parity that a bitmap or a log could keep right; leave --consistency out")
         }
         guard plan.chunkByteCount >= 4096, plan.chunkByteCount <= 64 << 20, plan.chunkByteCount.nonzeroBitCount == 1
         else {
@@ -79,17 +104,6 @@ extension ArrayStore {
         }
     }
 
-    private static func geometry(of plan: Plan) -> ArrayGeometry {
-        let columns = UInt64(plan.memberCount - (plan.level == .raid5 ? 1 : 0))
-        let chunk = UInt64(plan.chunkByteCount)
-        let stripes = (plan.byteCount + chunk * columns - 1) / (chunk * columns)
-        let offset = MDSuperblock.dataByteOffset(
-            memberDataByteCount: stripes * chunk, chunkByteCount: plan.chunkByteCount)
-        return ArrayGeometry(
-            level: plan.level, memberCount: plan.memberCount, chunkByteCount: plan.chunkByteCount,
-            memberDataByteCount: stripes * chunk, dataByteOffset: offset)
-    }
-
     private static func existingMembers(directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var information = stat()
         guard stat(directory, &information) == 0 else { return [] }
@@ -99,41 +113,35 @@ extension ArrayStore {
         return try MemberDirectory.open(directory, for: .write)
     }
 
-    /// Writes all members under temporary names, then puts them in place, so that a failure changes nothing.
-    private static func writeMembers(
-        directory: String, geometry: ArrayGeometry, name: String, replacing old: [String]
-    ) throws(ArrayStoreError) {
-        let memberByteCount = geometry.dataByteOffset + geometry.memberDataByteCount
-        let setUUID = randomUUID()
-        let now = UInt64(time(nil))
-        var written: [String] = []
-        do {
-            for role in 0..<geometry.memberCount {
-                let path = "\(directory)/.member-\(role).img.new"
-                written.append(path)
-                let superblock = MDSuperblock(
-                    geometry: geometry, memberByteCount: memberByteCount, name: name, setUUID: setUUID,
-                    deviceUUID: randomUUID(), role: role, time: now)
-                try writeMember(path, superblock, byteCount: memberByteCount)
-            }
+    /// Makes all members under temporary names, then puts them in place, so that a failure changes nothing.
+    private static func writeMembers(directory: String, plan: Plan, replacing old: [String]) throws(ArrayStoreError) {
+        let roles = 0..<plan.memberCount
+        let names = roles.map { "member-\($0).img" }
+        let final = names.map { "\(directory)/\($0)" }
+        let temporary = names.map { "\(directory)/.\($0).new" }
+        for path in final where !old.contains(path) && access(path, F_OK) == 0 {
+            throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
+        }
+        do throws(ArrayStoreError) {
+            var members: [MemberFile] = []
+            for path in temporary { members.append(try makeFile(path, plan)) }
+            var generator = SystemRandomNumberGenerator()
+            try format(members, plan: plan, time: UInt64(time(nil)), using: &generator)
         } catch {
-            for path in written { unlink(path) }
+            for path in temporary { unlink(path) }
             throw error
         }
         for path in old { unlink(path) }
-        for role in 0..<geometry.memberCount {
-            rename("\(directory)/.member-\(role).img.new", "\(directory)/member-\(role).img")
-        }
+        for role in roles { rename(temporary[role], final[role]) }
         let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
         fsync(descriptor)
         close(descriptor)
     }
 
-    private static func writeMember(
-        _ path: String, _ superblock: MDSuperblock, byteCount: UInt64
-    ) throws(ArrayStoreError) {
-        func failure(_ doing: String) -> ArrayStoreError {
-            let code = errno
+    /// A sparse file of a member's size, whose room in front of the data exists on disk, so that later writes of
+    /// metadata cannot fail for space.
+    private static func makeFile(_ path: String, _ plan: Plan) throws(ArrayStoreError) -> MemberFile {
+        func failure(_ doing: String, _ code: Int32) -> ArrayStoreError {
             let advice =
                 code == EFBIG
                 ? "the file system has no files of that size; say a smaller --size, or more --members"
@@ -141,27 +149,53 @@ extension ArrayStore {
             return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
         }
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make") }
+        guard descriptor >= 0 else { throw failure("make", errno) }
         defer { close(descriptor) }
-        guard ftruncate(descriptor, off_t(byteCount)) == 0 else { throw failure("set the size of") }
-        var sealed = superblock
-        sealed.seal()
-        // The room in front of the data exists on disk, so that later metadata writes cannot fail for space.
-        let metadata = Int64(min(superblock.dataOffsetSectors * 512, 1 << 20))
+        guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else { throw failure("set the size of", errno) }
+        let metadata = Int64(min(plan.geometry.dataByteOffset, 2 << 20))
         let reserved = nbdext_reserve(descriptor, 0, metadata)
-        guard reserved == 0 || reserved == -EOPNOTSUPP else {
-            errno = -reserved
-            throw failure("reserve space in")
+        guard reserved == 0 || reserved == -EOPNOTSUPP else { throw failure("reserve space in", -reserved) }
+        guard fsync(descriptor) == 0 else { throw failure("write", errno) }
+        return try MemberFile(path: path, readOnly: false)
+    }
+
+    /// Makes an array of members of zeros, durably: superblocks, and bitmaps or logs. All zeros are consistent parity,
+    /// so it is clean from the start.
+    /// - Parameters:
+    ///   - members: by role, each of `plan.memberByteCount` bytes.
+    ///   - time: seconds since 1970.
+    ///   - generator: where UUIDs come from.
+    package static func format(
+        _ members: [any MemberStore], plan: Plan, time: UInt64, using generator: inout some RandomNumberGenerator
+    ) throws(ArrayStoreError) {
+        let geometry = plan.geometry
+        let setUUID = randomUUID(using: &generator)
+        for (role, member) in members.enumerated() {
+            var superblock = MDSuperblock(
+                geometry: geometry, memberByteCount: plan.memberByteCount, name: plan.name, setUUID: setUUID,
+                deviceUUID: randomUUID(using: &generator), role: role, time: time, consistency: plan.consistency)
+            superblock.seal()
+            do throws(MemberStoreError) {
+                if let offset = superblock.bitmapByteOffset {
+                    let area = MDSuperblock.bitmapAreaByteCount(memberDataByteCount: geometry.memberDataByteCount)
+                    let bitmap = MDBitmap(
+                        setUUID: setUUID, syncSectors: geometry.memberDataByteCount / 512, areaByteCount: Int(area),
+                        events: superblock.events)
+                    try member.write(bytes: bitmap.encoded, at: offset)
+                }
+                if let range = superblock.partialParityLogRange {
+                    let header = MDPartialParityLog().encoded(signature: MDPartialParityLog.signature(setUUID: setUUID))
+                    try member.write(bytes: header, at: range.lowerBound)
+                }
+                try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
+                try member.flush()
+            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", .memberIO) }
         }
-        guard
-            pwrite(descriptor, sealed.bytes, sealed.bytes.count, off_t(MDSuperblock.byteOffset)) == sealed.bytes.count,
-            fsync(descriptor) == 0
-        else { throw failure("write") }
     }
 
     /// A version 4 UUID.
-    private static func randomUUID() -> [UInt8] {
-        var uuid = (0..<16).map { _ in UInt8.random(in: 0...255) }
+    private static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
+        var uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         uuid[6] = uuid[6] & 0x0F | 0x40
         uuid[8] = uuid[8] & 0x3F | 0x80
         return uuid

@@ -2,8 +2,6 @@ import RAID
 
 /// Arrays in directories of member files.
 package enum ArrayStore {
-    package static let memberCountMax = 32
-
     /// What `nbdext status` tells.
     package struct Description: Sendable {
         /// One member, present or not.
@@ -20,6 +18,8 @@ package enum ArrayStore {
         package var chunkByteCount: UInt64
         package var byteCount: UInt64
         package var events: UInt64
+        /// How parity is made right after a crash; `.resync` for RAID 0, which has none.
+        package var consistency: ArrayConsistency
         /// "clean", "dirty" (not stopped cleanly, or being served), "degraded", "degraded, dirty" or "failed".
         package var state: String
         package var members: [Member]
@@ -29,15 +29,21 @@ package enum ArrayStore {
     package static func examine(directory: String) throws(ArrayStoreError) -> Description {
         let scan = try MemberScan(MemberDirectory.open(directory, for: .look), place: directory)
         var members = scan.members.enumerated().map { role, member in
-            Description.Member(role: role, path: member?.store.name, state: member == nil ? "missing" : "active")
+            if let member { return Description.Member(role: role, path: member.store.name, state: "active") }
+            guard let member = scan.recovering[role] else { return Description.Member(role: role, state: "missing") }
+            let rebuilt = member.superblock.recoveryByteOffset ?? 0
+            let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
+            return Description.Member(
+                role: role, path: member.store.name, state: "rebuilt up to \(Int(min(percent, 100))) %")
         }
+        for member in scan.spares { members.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
-            members.append(Description.Member(role: nil, path: store.name, state: reason))
+            members.append(Description.Member(path: store.name, state: reason))
         }
         return Description(
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
             chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
-            events: scan.newest.events, state: state(of: scan), members: members)
+            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: members)
     }
 
     private static func state(of scan: MemberScan) -> String {
@@ -61,8 +67,9 @@ package enum ArrayStore {
 
     /// Opens an array for serving: its parity is right.
     ///
-    /// A RAID 5 array that was not stopped cleanly is resynchronised first. One that also lacks a member is refused,
-    /// since its parity cannot be checked, unless `force` is set. Until `markDirty` nothing but parity is written.
+    /// A RAID 5 array that was not stopped cleanly gets its parity right first, and is clean then. One that also lacks a
+    /// member is refused, as md refuses it, unless it has partial parity logs or `force` is set. Nothing is written to
+    /// an array that was stopped cleanly until `markDirty`, unless its bitmap or its logs are not as they should be.
     ///
     /// - Parameters:
     ///   - members: in any order; nobody else uses them.
@@ -72,17 +79,20 @@ package enum ArrayStore {
     ) throws(ArrayStoreError) -> OpenedArray {
         let scan = try MemberScan(members, place: place)
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
-        try checkIsComplete(scan, place: place, force: force)
-        let array = OpenedArray(scan: scan, place: place, readOnly: readOnly, in: surroundings)
-        if !scan.newest.isClean && scan.missingRoles.isEmpty && scan.geometry.level == .raid5 && !readOnly {
-            surroundings.report("the array in \(place) was not stopped cleanly; checking its parity")
-            let repaired = try ParityResync.run(array)
-            surroundings.report("parity is right again: \(repaired) bytes were rewritten")
-        }
+        try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
+        let recovery = ArrayRecovery(scan, place: place, in: surroundings)
+        let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
+        let array = OpenedArray(
+            scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
+        guard !readOnly else { return array }
+        try array.bringUpLagging()
+        if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }
 
-    private static func checkIsComplete(_ scan: MemberScan, place: String, force: Bool) throws(ArrayStoreError) {
+    private static func checkIsComplete(
+        _ scan: MemberScan, place: String, readOnly: Bool, force: Bool, in surroundings: Surroundings
+    ) throws(ArrayStoreError) {
         let missing = scan.missingRoles
         let survivable = scan.geometry.level == .raid5 ? 1 : 0
         guard missing.count <= survivable else {
@@ -91,12 +101,38 @@ package enum ArrayStore {
                 "the array in \(place) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
                     + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)
         }
-        if !scan.newest.isClean && !missing.isEmpty && !force {
+        guard !scan.newest.isClean, let role = missing.first else { return }
+        let isLogged = scan.newest.consistency == .ppl
+        if isLogged && !readOnly { return }
+        guard force else {
             throw ArrayStoreError(
-                "the array in \(place) was not stopped cleanly and lacks member \(missing[0]); blocks "
-                    + "that were being written may come back wrong: bring the member back, or accept that with --force",
+                isLogged
+                    ? "the array in \(place) was not stopped cleanly and lacks member \(role), and what its partial "
+                        + "parity logs know must be written first: serve it once for writing, or accept wrong blocks "
+                        + "with --force"
+                    : "the array in \(place) was not stopped cleanly and lacks member \(role); blocks that were being "
+                        + "written may come back wrong: bring the member back, or accept that with --force",
                 .dirtyAndDegraded)
         }
+        surroundings.report(
+            "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: what "
+                + "that member held of \(try doubtfulPlaces(scan)) may come back wrong")
+    }
+
+    /// The places of the array that may have been in the middle of a write, for people.
+    private static func doubtfulPlaces(_ scan: MemberScan) throws(ArrayStoreError) -> String {
+        guard scan.newest.consistency == .bitmap, case .valid(let bitmap) = try MemberBitmap.read(scan) else {
+            return "stripes that were being written"
+        }
+        let geometry = scan.geometry
+        let regions = bitmap.setRegions(within: 0..<geometry.memberDataByteCount).map { region in
+            let first = region.lowerBound / geometry.chunkByteCount * geometry.stripeByteCount
+            let end = (region.upperBound + geometry.chunkByteCount - 1) / geometry.chunkByteCount
+            return "\(first)..<\(min(end * geometry.stripeByteCount, geometry.capacityByteCount))"
+        }
+        if regions.isEmpty { return "no region at all, by its bitmap," }
+        let more = regions.count > 8 ? " and \(regions.count - 8) more places" : ""
+        return "the array's bytes \(regions.prefix(8).joined(separator: ", "))\(more)"
     }
 
     /// The name without the host.

@@ -14,14 +14,22 @@ enum MemberDirectory {
         case write
     }
 
-    /// Opens every file in a directory that has an md superblock; hidden ones are passed over.
+    /// Opens every file in a directory that has an md superblock of version 1.2; hidden ones are passed over.
+    /// - Throws: also when the only superblocks are of other versions.
     static func open(_ directory: String, for use: Use) throws(ArrayStoreError) -> [MemberFile] {
         var files: [MemberFile] = []
+        var foreign: String?
         for path in try paths(in: directory) {
             let file = try MemberFile(path: path, readOnly: use != .write)
-            guard isMember(file) else { continue }
-            if use != .look { try file.lock() }
-            files.append(file)
+            if isMember(file) {
+                if use != .look { try file.lock() }
+                files.append(file)
+            } else if let version = ForeignMetadata.version(on: file) {
+                foreign = foreign ?? "\(path) has md metadata of version \(version)"
+            }
+        }
+        if let foreign, files.isEmpty {
+            throw ArrayStoreError("\(foreign), and version 1.2 is served; serve the array with Linux md")
         }
         return files
     }

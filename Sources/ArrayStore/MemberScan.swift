@@ -1,13 +1,17 @@
 import MemberIO
 import RAID
 
-/// The members of one array, sorted into what they are for it.
+/// The members of one array, sorted into what they are for it. The verdicts are md's.
 struct MemberScan {
     let geometry: ArrayGeometry
     /// By role: members that are up to date.
-    var members: [ArrayMember?]
+    private(set) var members: [ArrayMember?]
+    /// By role: members that have been rebuilt in part.
+    private(set) var recovering: [Int: ArrayMember] = [:]
+    /// Members without a role, which may take one.
+    private(set) var spares: [ArrayMember] = []
     /// Members that the array goes on without, and why.
-    var leftOut: [(store: any MemberStore, reason: String)]
+    private(set) var leftOut: [(store: any PlacedMember, reason: String)]
     /// The superblock that knows best.
     let newest: MDSuperblock
 
@@ -20,7 +24,7 @@ struct MemberScan {
         leftOut = []
         var found: [ArrayMember] = []
         for store in stores {
-            switch try Self.read(store) {
+            switch Self.read(store) {
             case .superblock(let superblock): found.append(ArrayMember(store: store, superblock: superblock))
             case .unusable(let reason): leftOut.append((store, reason))
             }
@@ -36,8 +40,11 @@ struct MemberScan {
                 "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
                     + "directory of its own")
         }
-        newest = found.map(\.superblock).max { $0.events < $1.events }!
-        geometry = try Self.geometry(of: newest, name: first.store.name)
+        guard let best = Self.newest(of: found) else {
+            throw ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
+        }
+        newest = best.superblock
+        geometry = try Self.geometry(of: best)
         members = Array(repeating: nil, count: geometry.memberCount)
         for member in found { try sort(member) }
     }
@@ -50,7 +57,7 @@ struct MemberScan {
         case unusable(String)
     }
 
-    private static func read(_ store: any MemberStore) throws(ArrayStoreError) -> Reading {
+    private static func read(_ store: any PlacedMember) -> Reading {
         let bytes: [UInt8]
         do throws(MemberStoreError) {
             bytes = try store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount)
@@ -58,53 +65,82 @@ struct MemberScan {
         do throws(MDSuperblock.Problem) {
             return .superblock(try MDSuperblock(parsing: bytes))
         } catch {
-            switch error {
-            case .noMagic: return .unusable("it has no superblock")
-            case .wrongChecksum: return .unusable("its superblock is damaged (wrong checksum)")
-            case .unsupported(let what):
-                throw ArrayStoreError("\(store.name) uses \(what), which is not supported here; use Linux md for it")
+            return .unusable(
+                error == .wrongChecksum ? "its superblock is damaged (wrong checksum)" : "it has no superblock")
+        }
+    }
+
+    /// The member whose superblock was written last, among those with a role; one that is complete rather than one
+    /// that is being rebuilt.
+    private static func newest(of found: [ArrayMember]) -> ArrayMember? {
+        found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }.max { one, other in
+            let lag = one.superblock.events < other.superblock.events
+            let isSame = one.superblock.events == other.superblock.events
+            return lag
+                || isSame && one.superblock.recoveryByteOffset != nil && other.superblock.recoveryByteOffset == nil
+        }
+    }
+
+    private static func geometry(of member: ArrayMember) throws(ArrayStoreError) -> ArrayGeometry {
+        do throws(MDSuperblock.Problem) {
+            return try member.superblock.geometry()
+        } catch {
+            guard case .unsupported(let reason) = error else {
+                throw ArrayStoreError("the superblock of \(member.store.name) cannot be used; move it away")
             }
+            throw ArrayStoreError("\(member.store.name) \(reason)")
         }
     }
 
     private mutating func sort(_ member: ArrayMember) throws(ArrayStoreError) {
         let superblock = member.superblock
-        let store = member.store
-        guard superblock.level == newest.level, superblock.chunkSectors == newest.chunkSectors,
-            superblock.memberCount == newest.memberCount
-        else {
+        let name = member.store.name
+        // Also of members that will be left out: the array is served in full knowledge or not at all.
+        let ownGeometry = try Self.geometry(of: member)
+        guard superblock.hasSameShape(as: newest) else {
+            throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
+        }
+        if let reason = reasonToLeaveOut(member) { return leftOut.append((member.store, reason)) }
+        if superblock.role == MDSuperblock.roleSpare { return spares.append(member) }
+        let role = Int(newest.role(ofDevice: superblock.deviceNumber))
+        guard role < members.count else {
+            throw ArrayStoreError("\(name) has role \(role) in an array of \(members.count) members; move it away")
+        }
+        if let other = members[role] ?? recovering[role] {
+            throw ArrayStoreError("\(other.store.name) and \(name) are the same member; move the copy away")
+        }
+        guard ownGeometry.memberDataByteCount == geometry.memberDataByteCount else {
             throw ArrayStoreError(
-                "\(store.name) disagrees with the other members about the array's shape; move it away")
+                "\(name) has another size than the other members; a RAID 0 array of unequal members is for Linux md")
         }
-        let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
-        guard store.byteCount >= needed else {
-            let reason = "it was cut short: it has \(store.byteCount) bytes, and its superblock says \(needed)"
-            return leftOut.append((store, reason))
-        }
-        let role = newest.role(ofDevice: superblock.deviceNumber)
-        if role == MDSuperblock.roleFaulty || role == MDSuperblock.roleSpare {
-            return leftOut.append((store, "failed"))
-        }
-        guard superblock.events + Self.eventsLagMax >= newest.events else {
-            return leftOut.append((store, "stale: it missed changes"))
-        }
-        guard Int(role) < members.count else {
+        guard ownGeometry.dataByteOffset == geometry.dataByteOffset else {
             throw ArrayStoreError(
-                "\(store.name) has role \(role) in an array of \(members.count) members; move it away")
+                "data begins at byte \(ownGeometry.dataByteOffset) of \(name) and at byte "
+                    + "\(geometry.dataByteOffset) of other members; replace it with Linux md by a member that is like "
+                    + "the others")
         }
-        if let other = members[Int(role)] {
-            throw ArrayStoreError("\(other.store.name) and \(store.name) are the same member; move the copy away")
-        }
-        members[Int(role)] = member
+        if superblock.recoveryByteOffset == nil { members[role] = member } else { recovering[role] = member }
     }
 
-    private static func geometry(of superblock: MDSuperblock, name: String) throws(ArrayStoreError) -> ArrayGeometry {
-        do {
-            return try superblock.geometry()
-        } catch .unsupported(let what) {
-            throw ArrayStoreError("the array of \(name) has \(what), which is not supported here")
-        } catch {
-            throw ArrayStoreError("the superblock of \(name) cannot be read")
+    /// Why the array goes on without a member, or nil.
+    private func reasonToLeaveOut(_ member: ArrayMember) -> String? {
+        let superblock = member.superblock
+        let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
+        guard member.store.byteCount >= needed else {
+            return "it was cut short: it has \(member.store.byteCount) bytes, and its superblock says \(needed)"
         }
+        // Nobody counts events for a spare.
+        if superblock.role == MDSuperblock.roleSpare { return nil }
+        switch newest.role(ofDevice: superblock.deviceNumber) {
+        case MDSuperblock.roleFaulty: return "failed"
+        case MDSuperblock.roleSpare: return "removed from the array"
+        default: break
+        }
+        guard superblock.role < MDSuperblock.firstSpecialRole else { return "failed" }
+        guard superblock.events + Self.eventsLagMax >= newest.events else { return "stale: it missed changes" }
+        guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
+            return "it went on without the others, which are newer"
+        }
+        return nil
     }
 }

@@ -1,7 +1,7 @@
 import MemberIO
 import RAID
 
-/// Makes the parity of a RAID 5 array right after it was not stopped cleanly.
+/// Makes the parity of a RAID 5 array right after it was not stopped cleanly. All its members are there.
 ///
 /// Only places at which some member has data are looked at: where all have holes, zeros are their own parity.
 final class ParityResync {
@@ -17,9 +17,9 @@ final class ParityResync {
     private let expected: UnsafeMutableBufferPointer<UInt64>
     private var repairedByteCount: UInt64 = 0
 
-    private init(_ array: OpenedArray) {
-        geometry = array.geometry
-        members = array.members.map { $0!.store }
+    private init(_ geometry: ArrayGeometry, _ members: [any MemberStore]) {
+        self.geometry = geometry
+        self.members = members
         stepByteCount = min(geometry.chunkByteCount, Self.stepByteCountMax)
         let wordCount = Int(stepByteCount / 8)
         blocks = members.map { _ in .allocate(capacity: wordCount) }
@@ -31,22 +31,28 @@ final class ParityResync {
         expected.deallocate()
     }
 
-    /// Checks the parity of an array all of whose members are there. When it returns, right parity is durable.
+    /// Checks parity. When it returns, right parity is durable.
+    /// - Parameters:
+    ///   - members: all, by role.
+    ///   - ranges: where to look, in bytes of the members' data; each is rounded out to whole steps.
     /// - Returns: bytes of parity that were wrong and have been rewritten.
-    static func run(_ array: OpenedArray) throws(ArrayStoreError) -> UInt64 {
-        let resync = ParityResync(array)
-        try resync.run()
+    static func run(
+        _ geometry: ArrayGeometry, _ members: [any MemberStore], ranges: [Range<UInt64>]
+    ) throws(ArrayStoreError) -> UInt64 {
+        let resync = ParityResync(geometry, members)
+        for range in ranges { try resync.run(range) }
+        for member in members {
+            do throws(MemberStoreError) { try member.flush() } catch { throw resync.failure("flush", member, error) }
+        }
         return resync.repairedByteCount
     }
 
-    private func run() throws(ArrayStoreError) {
-        var next = try firstStep(from: 0)
+    private func run(_ range: Range<UInt64>) throws(ArrayStoreError) {
+        let end = min(range.upperBound, geometry.memberDataByteCount)
+        var next = try firstStep(in: range.lowerBound / stepByteCount * stepByteCount, end)
         while let current = next {
             try check(current)
-            next = try firstStep(from: current + stepByteCount)
-        }
-        for member in members {
-            do throws(MemberStoreError) { try member.flush() } catch { throw failure("flush", member, error) }
+            next = try firstStep(in: current + stepByteCount, end)
         }
     }
 
@@ -71,9 +77,9 @@ final class ParityResync {
         repairedByteCount += stepByteCount
     }
 
-    /// The first step, from `offset` on, at which a member has data; nil when there is none.
-    private func firstStep(from offset: UInt64) throws(ArrayStoreError) -> UInt64? {
-        guard offset < geometry.memberDataByteCount else { return nil }
+    /// The first step, from `offset` up to `end`, at which a member has data; nil when there is none.
+    private func firstStep(in offset: UInt64, _ end: UInt64) throws(ArrayStoreError) -> UInt64? {
+        guard offset < end else { return nil }
         var first: UInt64?
         for member in members {
             do throws(MemberStoreError) {
@@ -83,7 +89,7 @@ final class ParityResync {
         }
         guard let first else { return nil }
         let step = (first - geometry.dataByteOffset) / stepByteCount * stepByteCount
-        return step < geometry.memberDataByteCount ? step : nil
+        return step < end ? step : nil
     }
 
     private func failure(_ doing: String, _ member: any MemberStore, _ error: MemberStoreError) -> ArrayStoreError {

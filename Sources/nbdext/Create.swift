@@ -32,6 +32,13 @@ struct Create: ParsableCommand {
     @Option(help: "The array's and the export's name (default: the directory's).")
     var name: String?
 
+    @Option(
+        help: """
+            How a RAID 5 array's parity is made right after a crash: resync (all of it is checked), bitmap (only what \
+            was written lately), ppl (from logs, also when a member is lost in the crash).
+            """)
+    var consistency = ArrayConsistency.resync
+
     @Flag(help: "Overwrite an array that is there.")
     var force = false
 
@@ -41,7 +48,8 @@ struct Create: ParsableCommand {
         }
         let plan = ArrayStore.Plan(
             level: level, memberCount: members, byteCount: size.byteCount,
-            chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory))
+            chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory),
+            consistency: consistency)
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
         print(array.text(directory: directory))
     }
@@ -52,3 +60,5 @@ struct Create: ParsableCommand {
         return last.isEmpty || last.allSatisfy({ $0 == "." }) ? "array" : last
     }
 }
+
+extension ArrayConsistency: ExpressibleByArgument {}

@@ -29,6 +29,7 @@ extension ArrayStore.Description {
             "state    \(state)",
             "uuid     \(uuid)",
         ]
+        if level == .raid5 { lines.insert("policy   \(consistency.rawValue)", at: 4) }
         for member in members {
             let role = member.role.map(String.init) ?? "-"
             lines.append("member \(role) \(member.state)\(member.path.map { "  \($0)" } ?? "")")
@@ -44,7 +45,8 @@ extension ArrayStore.Description {
         }
         return """
             {"name": \(Self.quote(name)), "uuid": "\(uuid)", "level": \(level.rawValue), "members": \(memberCount), \
-            "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", "events": \(events), \
+            "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", \
+            "consistency": "\(consistency.rawValue)", "events": \(events), \
             "member_list": [\(list.joined(separator: ", "))]}
             """
     }

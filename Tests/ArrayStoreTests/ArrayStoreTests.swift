@@ -209,16 +209,6 @@ struct SuperblockTests {
         #expect(throws: MDSuperblock.Problem.noMagic) { try MDSuperblock(parsing: []) }
     }
 
-    @Test("features that are not known are refused")
-    func features() {
-        var superblock = superblock(.raid5)
-        superblock.featureMap = 4
-        superblock.seal()
-        #expect(throws: MDSuperblock.Problem.unsupported("features 0x4 of md")) {
-            try MDSuperblock(parsing: superblock.bytes)
-        }
-    }
-
     @Test(
         "data begins where mdadm puts it",
         arguments: [

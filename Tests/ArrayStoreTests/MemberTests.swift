@@ -52,8 +52,23 @@ struct MemberTests {
         let messages = Messages()
         _ = try open(members, messages)
         #expect(try members[1].bytes(at: offset, count: 1) == [3])
-        #expect(members.map { $0.state.withLock { $0.writeCount } } == [1, 1, 1])
+        // One block of parity, and then superblocks that say so.
+        #expect(members.map { $0.state.withLock { $0.writeCount } } == [2, 2, 2])
         #expect(messages.last?.contains("4096 bytes were rewritten") == true, "\(messages.all)")
+    }
+
+    @Test("a member that lags by one change, after a crash, is brought up before the next change")
+    func lagging() throws {
+        let members = members()
+        for role in [0, 2] {
+            var superblock = try MDSuperblock(parsing: members[role].bytes(at: 4096, count: 4096))
+            superblock.events += 1
+            superblock.seal()
+            try members[role].write(bytes: superblock.bytes, at: 4096)
+        }
+        _ = try open(members)
+        let superblock = try MDSuperblock(parsing: members[1].bytes(at: 4096, count: 4096))
+        #expect(superblock.events == 2 && superblock.deviceNumber == 1)
     }
 
     @Test("a member that cannot be read, is damaged or was cut short is left out")

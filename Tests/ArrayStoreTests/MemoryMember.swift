@@ -11,6 +11,8 @@ final class MemoryMember: PlacedMember {
         var failsWrites = false
         var writeCount = 0
         var flushCount = 0
+        /// Shared with other members: when it is used up, every write fails, as in a crash.
+        var budget: Budget?
     }
 
     let name: String
@@ -37,7 +39,7 @@ final class MemoryMember: PlacedMember {
 
     func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         let isDone = state.withLock { state in
-            guard !state.failsWrites else { return false }
+            guard !state.failsWrites, state.budget?.take() != false else { return false }
             state.writeCount += 1
             state.bytes.replaceSubrange(Int(byteOffset)..<Int(byteOffset) + memory.count, with: memory)
             return true
@@ -63,5 +65,19 @@ final class Messages: Sendable {
     var surroundings: ArrayStore.Surroundings {
         ArrayStore.Surroundings(
             clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } })
+    }
+}
+
+/// A number of writes.
+final class Budget: Sendable {
+    private let rest: Mutex<Int>
+
+    init(_ count: Int) { rest = Mutex(count) }
+
+    func take() -> Bool {
+        rest.withLock { rest in
+            rest -= 1
+            return rest >= 0
+        }
     }
 }

@@ -10,14 +10,27 @@ final class ServedArray {
 
     /// Creates an array.
     ///
-    /// - Parameter keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
-    init(level: Int, members: Int, size: String = "96M", options: [String] = [], keepsErrors: Bool = false) throws {
+    /// - Parameters:
+    ///   - creation: more options of `nbdext create`.
+    ///   - options: of `nbdext serve`.
+    ///   - keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
+    init(
+        level: Int, members: Int, size: String = "96M", creation: [String] = [], options: [String] = [],
+        keepsErrors: Bool = false
+    ) throws {
         arrayPath = directory.path + "/array"
         self.options = options
         self.keepsErrors = keepsErrors
         let result = try Shell.run(
-            nbdext, ["create", arrayPath, "--level", "\(level)", "--members", "\(members)", "--size", size])
+            nbdext, ["create", arrayPath, "--level", "\(level)", "--members", "\(members)", "--size", size] + creation)
         guard result.status == 0 else { throw Failure(text: result.errors) }
+    }
+
+    /// An array that is there; its server's messages are kept.
+    init(existing path: String) {
+        arrayPath = path
+        options = []
+        keepsErrors = true
     }
 
     deinit { server?.terminate() }

@@ -6,16 +6,45 @@ package struct MDSuperblock: Sendable, Equatable {
     package static let byteOffset: UInt64 = 4096
     package static let byteCount = 4096
     /// Entries in the role table of a superblock that is made here.
-    private static let roleCapacity = 128
-    private static let magic: UInt32 = 0xA92B_4EFC
+    static let roleCapacity = 128
+    static let magic: UInt32 = 0xA92B_4EFC
 
     /// `resyncOffset` of an array whose parity is right everywhere.
     package static let clean = UInt64.max
     /// Values of `roles` that are not a role.
     package static let roleSpare: UInt16 = 0xFFFF
     package static let roleFaulty: UInt16 = 0xFFFE
-    /// Feature bit: the RAID 0 layout field is valid.
-    private static let featureRAID0Layout: UInt32 = 4096
+    /// Roles from here on are no place in the array: a journal, a faulty member, a spare.
+    package static let firstSpecialRole: UInt16 = 0xFFFD
+
+    /// What a superblock has besides its fixed fields: MD_FEATURE_* in md_p.h.
+    package struct Features: OptionSet, Sendable {
+        package let rawValue: UInt32
+
+        package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        package static let bitmap = Features(rawValue: 1)
+        /// The member is being rebuilt, and `recoveryOffset` says how far.
+        package static let recoveryOffset = Features(rawValue: 2)
+        package static let reshape = Features(rawValue: 4)
+        /// The bad block log has entries.
+        package static let badBlocks = Features(rawValue: 8)
+        /// The member takes the place of one that is still there.
+        package static let replacement = Features(rawValue: 16)
+        package static let reshapeBackwards = Features(rawValue: 32)
+        package static let newOffset = Features(rawValue: 64)
+        /// The member is being rebuilt where the bitmap says so.
+        package static let recoveryBitmap = Features(rawValue: 128)
+        package static let clustered = Features(rawValue: 256)
+        package static let journal = Features(rawValue: 512)
+        package static let partialParityLog = Features(rawValue: 1024)
+        /// The area of the partial parity log holds several, one after the other.
+        package static let multiplePartialParityLogs = Features(rawValue: 2048)
+        /// The RAID 0 layout is valid.
+        package static let raid0Layout = Features(rawValue: 4096)
+        /// Either kind of partial parity log.
+        package static let anyPartialParityLog: Features = [.partialParityLog, .multiplePartialParityLogs]
+    }
 
     package private(set) var bytes: [UInt8]
 
@@ -23,6 +52,7 @@ package struct MDSuperblock: Sendable, Equatable {
     package enum Problem: Error, Equatable {
         case noMagic
         case wrongChecksum
+        /// The rest of a sentence that begins with the member's name: what it has, and what to do.
         case unsupported(String)
     }
 
@@ -39,9 +69,9 @@ package struct MDSuperblock: Sendable, Equatable {
         set { bytes.replaceSubrange(32..<64, with: (Array(newValue.utf8) + Array(repeating: 0, count: 32)).prefix(32)) }
     }
 
-    package var featureMap: UInt32 {
-        get { load(8) }
-        set { store(newValue, 8) }
+    package var features: Features {
+        get { Features(rawValue: load(8)) }
+        set { store(newValue.rawValue, 8) }
     }
     package var creationTime: UInt64 {
         get { load(64) }
@@ -68,6 +98,20 @@ package struct MDSuperblock: Sendable, Equatable {
         get { load(92) }
         set { store(newValue, 92) }
     }
+    /// Where the bitmap begins, in sectors from the superblock. With `.bitmap`.
+    package var bitmapOffsetSectors: Int32 {
+        get { Int32(bitPattern: load(96)) }
+        set { store(UInt32(bitPattern: newValue), 96) }
+    }
+    /// Where the partial parity log begins, in sectors from the superblock. With `.anyPartialParityLog`.
+    package var partialParityLogOffsetSectors: Int16 {
+        get { Int16(bitPattern: load(96)) }
+        set { store(UInt16(bitPattern: newValue), 96) }
+    }
+    package var partialParityLogSectors: UInt16 {
+        get { load(98) }
+        set { store(newValue, 98) }
+    }
     package var dataOffsetSectors: UInt64 {
         get { load(128) }
         set { store(newValue, 128) }
@@ -79,6 +123,11 @@ package struct MDSuperblock: Sendable, Equatable {
     package var superOffsetSectors: UInt64 {
         get { load(144) }
         set { store(newValue, 144) }
+    }
+    /// The member's data up to here has been rebuilt, in sectors from where data begins. With `.recoveryOffset`.
+    package var recoveryOffsetSectors: UInt64 {
+        get { load(152) }
+        set { store(newValue, 152) }
     }
     /// The member's index in `roles`.
     package var deviceNumber: UInt32 {
@@ -98,6 +147,7 @@ package struct MDSuperblock: Sendable, Equatable {
         get { load(200) }
         set { store(newValue, 200) }
     }
+    /// Parity is right below this sector of the members' data.
     package var resyncOffset: UInt64 {
         get { load(208) }
         set { store(newValue, 208) }
@@ -106,7 +156,8 @@ package struct MDSuperblock: Sendable, Equatable {
         get { load(216) }
         set { store(newValue, 216) }
     }
-    private var roleCount: UInt32 {
+    /// Entries in the role table.
+    package internal(set) var roleCount: UInt32 {
         get { load(220) }
         set { store(newValue, 220) }
     }
@@ -127,99 +178,39 @@ package struct MDSuperblock: Sendable, Equatable {
         (0..<roleCount).first { self.role(ofDevice: $0) == role }
     }
 
+    /// Takes over what another member's superblock says of the array's state. All else is this member's own, also what
+    /// is not interpreted here.
+    package mutating func takeState(of other: MDSuperblock) {
+        events = other.events
+        updateTime = other.updateTime
+        resyncOffset = other.resyncOffset
+        roleCount = other.roleCount
+        bytes.replaceSubrange(256..., with: other.bytes[256...])
+    }
+
     /// This member's own role.
     package var role: UInt16 { role(ofDevice: deviceNumber) }
 
-    package var isClean: Bool { resyncOffset == Self.clean }
+    /// Whether the array was stopped with its parity right everywhere. RAID 0 has none.
+    package var isClean: Bool { level == RAIDLevel.raid0.rawValue || resyncOffset == Self.clean }
 
     // MARK: Making and reading
 
-    /// A superblock of a new, clean array; `seal` it before it is written.
-    /// - Parameters:
-    ///   - geometry: the array's.
-    ///   - memberByteCount: the size of each member file.
-    ///   - role: this member's role, which is also its device number.
-    ///   - time: seconds since 1970.
-    package init(
-        geometry: ArrayGeometry, memberByteCount: UInt64, name: String, setUUID: [UInt8], deviceUUID: [UInt8],
-        role: Int, time: UInt64
-    ) {
-        bytes = Array(repeating: 0, count: Self.byteCount)
-        store(Self.magic, 0)
-        store(UInt32(1), 4)
-        self.setUUID = setUUID
-        setName = name
-        creationTime = time & 0xFF_FFFF_FFFF
-        level = geometry.level.rawValue
-        chunkSectors = UInt32(geometry.chunkByteCount / 512)
-        memberCount = UInt32(geometry.memberCount)
-        dataOffsetSectors = geometry.dataByteOffset / 512
-        dataSectors = (memberByteCount - geometry.dataByteOffset) / 512
-        superOffsetSectors = Self.byteOffset / 512
-        switch geometry.level {
-        case .raid0:
-            featureMap = Self.featureRAID0Layout
-            layout = 1
-        case .raid5:
-            layout = 2
-            usedSectors = geometry.memberDataByteCount / 512
-        }
-        deviceNumber = UInt32(role)
-        self.deviceUUID = deviceUUID
-        updateTime = creationTime
-        events = 1
-        resyncOffset = Self.clean
-        roleCount = UInt32(Self.roleCapacity)
-        for number in 0..<UInt32(Self.roleCapacity) {
-            setRole(number < geometry.memberCount ? UInt16(number) : Self.roleSpare, ofDevice: number)
-        }
-    }
+    /// All zeros, to be filled.
+    init(blank: Void) { bytes = Array(repeating: 0, count: Self.byteCount) }
 
-    /// Reads a superblock and checks that this version knows all that it says.
+    /// Reads a superblock. What it describes may still be more than is supported.
     package init(parsing bytes: [UInt8]) throws(Problem) {
         guard bytes.count >= Self.byteCount else { throw .noMagic }
         self.bytes = Array(bytes.prefix(Self.byteCount))
         let magic: UInt32 = load(0)
         let version: UInt32 = load(4)
-        guard magic == Self.magic, version == 1 else { throw .noMagic }
+        guard magic == Self.magic, version == 1, superOffsetSectors == Self.byteOffset / 512 else { throw .noMagic }
         guard roleCount <= 1920, checksum == computedChecksum else { throw .wrongChecksum }
-        guard superOffsetSectors == Self.byteOffset / 512 else { throw .unsupported("metadata other than version 1.2") }
-        let known: UInt32 = level == RAIDLevel.raid0.rawValue ? Self.featureRAID0Layout : 0
-        guard featureMap & ~known == 0 else {
-            throw .unsupported("features 0x\(String(featureMap & ~known, radix: 16)) of md")
-        }
     }
 
     /// Completes the checksum.
     package mutating func seal() { checksum = computedChecksum }
-
-    /// The array that the superblock describes, or why there is none.
-    package func geometry() throws(Problem) -> ArrayGeometry {
-        guard let level = RAIDLevel(rawValue: level) else { throw .unsupported("RAID level \(level)") }
-        if level == .raid5 && layout != 2 { throw .unsupported("RAID 5 layouts other than left-symmetric") }
-        let chunk = UInt64(chunkSectors) * 512
-        guard chunk >= 4096, chunk <= 64 << 20, chunk.nonzeroBitCount == 1 else {
-            throw .unsupported("a chunk of \(chunk) bytes")
-        }
-        let smallest = level == .raid5 ? 3 : 2
-        guard memberCount >= smallest, memberCount <= 32 else { throw .unsupported("\(memberCount) members") }
-        let sectors = level == .raid5 ? usedSectors : dataSectors
-        guard sectors <= dataSectors, sectors >= UInt64(chunkSectors), sectors < 1 << 53, dataOffsetSectors < 1 << 53,
-            dataOffsetSectors >= 16
-        else { throw .unsupported("its sizes") }
-        return ArrayGeometry(
-            level: level, memberCount: Int(memberCount), chunkByteCount: Int(chunk),
-            memberDataByteCount: sectors * 512, dataByteOffset: dataOffsetSectors * 512)
-    }
-
-    /// Where data begins on a member of that size: room for a later change of shape, as mdadm leaves it.
-    package static func dataByteOffset(memberDataByteCount: UInt64, chunkByteCount: Int) -> UInt64 {
-        let sectors = memberDataByteCount / 512
-        var headroom: UInt64 = 262_144
-        while headroom * 1024 > sectors && headroom / 2 >= UInt64(4 * chunkByteCount / 1024) { headroom /= 2 }
-        let bitmap: UInt64 = sectors >= 200 << 21 ? 256 : sectors > 8 << 21 ? 128 : 8
-        return (24 + bitmap + headroom + 2047) / 2048 * 2048 * 512
-    }
 
     /// The sum of all 32-bit words, with the checksum field as zero, folded once.
     private var computedChecksum: UInt32 {
@@ -238,13 +229,13 @@ package struct MDSuperblock: Sendable, Equatable {
         return UInt32(truncatingIfNeeded: (sum & 0xFFFF_FFFF) + (sum >> 32))
     }
 
-    private func load<Integer: FixedWidthInteger & UnsignedInteger>(_ offset: Int) -> Integer {
+    func load<Integer: FixedWidthInteger & UnsignedInteger>(_ offset: Int) -> Integer {
         var value: Integer = 0
         for index in (0..<MemoryLayout<Integer>.size).reversed() { value = value << 8 | Integer(bytes[offset + index]) }
         return value
     }
 
-    private mutating func store<Integer: FixedWidthInteger & UnsignedInteger>(_ value: Integer, _ offset: Int) {
+    mutating func store<Integer: FixedWidthInteger & UnsignedInteger>(_ value: Integer, _ offset: Int) {
         var rest = value
         for index in 0..<MemoryLayout<Integer>.size {
             bytes[offset + index] = UInt8(truncatingIfNeeded: rest)

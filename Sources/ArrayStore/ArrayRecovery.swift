@@ -1,0 +1,142 @@
+import RAID
+
+/// What is done to an array before it is served: its parity becomes right, and its bitmap or its logs become such as a
+/// planner continues from.
+///
+/// The order makes a crash on the way harmless: parity is durable before a bit is cleared or a log is emptied, and that
+/// is durable before superblocks call the array clean.
+struct ArrayRecovery {
+    /// How the array is after it.
+    struct Outcome {
+        /// Parity is right everywhere.
+        var isClean: Bool
+        var consistency: ConsistencyPolicy
+    }
+
+    private let scan: MemberScan
+    private let place: String
+    private let report: @Sendable (String) -> Void
+
+    init(_ scan: MemberScan, place: String, in surroundings: ArrayStore.Surroundings) {
+        self.scan = scan
+        self.place = place
+        report = surroundings.report
+    }
+
+    private var isComplete: Bool { scan.missingRoles.isEmpty }
+    private var isClean: Bool { scan.newest.isClean }
+
+    /// Recovers an array that will be written to.
+    func run() throws(ArrayStoreError) -> Outcome {
+        guard scan.geometry.level == .raid5 else { return Outcome(isClean: true, consistency: .resync) }
+        if !isClean { report("the array in \(place) was not stopped cleanly") }
+        switch scan.newest.consistency {
+        case .resync:
+            if !isClean && isComplete { try resync([unsynced]) }
+            return Outcome(isClean: isClean || isComplete, consistency: .resync)
+        case .bitmap: return try recoverWithBitmap()
+        case .ppl: return try recoverWithLogs()
+        }
+    }
+
+    /// What a planner would have to know of an array that will only be read.
+    func withoutWriting() -> Outcome { Outcome(isClean: isClean, consistency: .resync) }
+
+    /// The part of the members' data whose parity was never right or is not known to be.
+    private var unsynced: Range<UInt64> {
+        let sectors = min(scan.newest.resyncOffset, scan.geometry.memberDataByteCount / 512)
+        return sectors * 512..<scan.geometry.memberDataByteCount
+    }
+
+    private func resync(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
+        let byteCount = ranges.reduce(UInt64(0)) { $0 + UInt64($1.count) }
+        report("checking the parity of \(byteCount >> 10) KiB of each member")
+        let members = scan.members.compactMap { $0?.store }
+        let repaired = try ParityResync.run(scan.geometry, members, ranges: ranges)
+        report("parity is right again: \(repaired) bytes were rewritten")
+    }
+
+    // MARK: Bitmap
+
+    private func recoverWithBitmap() throws(ArrayStoreError) -> Outcome {
+        let reading = try MemberBitmap.read(scan)
+        var bitmap: MDBitmap
+        var mustBeWritten = false
+        switch reading {
+        case .valid(let found): bitmap = found
+        case .stale(let reason):
+            report("the bitmap of the array in \(place) is not used: \(reason)")
+            bitmap = MemberBitmap.new(for: scan)
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
+            mustBeWritten = true
+        }
+        if isComplete && (!isClean || mustBeWritten) {
+            if !isClean { try resync(bitmap.setRegions(within: unsynced)) }
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0 }
+            mustBeWritten = true
+        }
+        if mustBeWritten {
+            bitmap.events = scan.newest.events
+            if isComplete { bitmap.eventsCleared = bitmap.events }
+            try MemberBitmap.write(bitmap, to: scan.members)
+        }
+        let offsets = scan.members.map { ($0?.superblock ?? scan.newest).bitmapByteOffset ?? 0 }
+        return Outcome(
+            isClean: isClean || isComplete, consistency: .bitmap(BitmapArea(byteOffsets: offsets, bitmap: bitmap)))
+    }
+
+    // MARK: Partial parity logs
+
+    private func recoverWithLogs() throws(ArrayStoreError) -> Outcome {
+        var recovery = PartialParityRecovery(scan)
+        var isRecovered = isClean
+        if !isClean {
+            let outcome = try recovery.replay()
+            report("\(outcome.entryCount) entries of its partial parity logs were replayed")
+            if outcome.mismatchCount > 0 {
+                report(
+                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were passed over")
+            }
+            // Like md: logs without a single entry say nothing of an array whose parity was perhaps never made.
+            isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.newest.resyncOffset == 0
+            if !isRecovered && isComplete {
+                try resync([unsynced])
+                isRecovered = true
+            }
+        }
+        try recovery.empty()
+        return Outcome(isClean: isRecovered, consistency: .partialParityLog(try logArea()))
+    }
+
+    private func logArea() throws(ArrayStoreError) -> PartialParityLogArea {
+        let ranges = scan.members.map { ($0?.superblock ?? scan.newest).partialParityLogRange ?? 0..<0 }
+        let byteCount = ranges.map(\.count).min() ?? 0
+        guard byteCount >= PartialParityLogArea.byteCountMin else {
+            throw ArrayStoreError(
+                "the partial parity logs of the array in \(place) have \(byteCount >> 10) KiB, and at least "
+                    + "\(PartialParityLogArea.byteCountMin >> 10) are needed; turn them off with Linux md: "
+                    + "mdadm --grow --consistency-policy=resync")
+        }
+        return PartialParityLogArea(
+            byteOffsets: ranges.map(\.lowerBound), byteCount: byteCount,
+            signature: MDPartialParityLog.signature(setUUID: scan.newest.setUUID),
+            generations: Array(repeating: 0, count: ranges.count))
+    }
+}
+
+extension MDBitmap {
+    /// The parts of a range of the members' data whose bits are set, adjacent ones as one.
+    func setRegions(within range: Range<UInt64>) -> [Range<UInt64>] {
+        var regions: [Range<UInt64>] = []
+        for bit in 0..<bitCount where isSet(bit) {
+            let region = (UInt64(bit) * chunkByteCount..<UInt64(bit + 1) * chunkByteCount).clamped(to: range)
+            guard !region.isEmpty else { continue }
+            if let last = regions.last, last.upperBound == region.lowerBound {
+                regions[regions.count - 1] = last.lowerBound..<region.upperBound
+            } else {
+                regions.append(region)
+            }
+        }
+        return regions
+    }
+}
