@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static int result(long value) { return value < 0 ? -errno : (int)value; }
@@ -50,6 +52,11 @@ int64_t nbdext_seek_data(int fd, int64_t offset) {
     return found < 0 ? -errno : found;
 }
 
+int nbdext_is_in_memory(int fd) {
+    struct statfs information;
+    return fstatfs(fd, &information) == 0 && information.f_type == TMPFS_MAGIC;
+}
+
 int nbdext_lock_file(int fd, int is_exclusive) {
     struct flock lock = {.l_type = is_exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
     return result(fcntl(fd, F_OFD_SETLK, &lock));
@@ -71,10 +78,10 @@ ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t of
     return done < 0 ? -errno : done;
 }
 
-ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset) {
+ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable) {
     ssize_t done;
     do {
-        done = pwritev(fd, vectors, count, offset);
+        done = pwritev2(fd, vectors, count, offset, is_durable ? RWF_DSYNC : 0);
     } while (done < 0 && errno == EINTR);
     return done < 0 ? -errno : done;
 }

@@ -36,6 +36,7 @@ package final class Machine: @unchecked Sendable {
     private let host: any DriverHost
     private let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    private var bitmapThreads: [BitmapThread] = []
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
@@ -94,7 +95,13 @@ package final class Machine: @unchecked Sendable {
                         over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
                 }
             }
+            for target in arrays.indices {
+                if let thread = try BitmapThread(card: card!, target: target, controller: controller) {
+                    bitmapThreads.append(thread)
+                }
+            }
         } catch {
+            for thread in bitmapThreads { thread.stop() }
             controller.stop()
             if !readOnly { for array in arrays { try? array.markClean() } }
             throw error
@@ -105,6 +112,8 @@ package final class Machine: @unchecked Sendable {
     package func stop() throws {
         for device in bufferedDevices { try flush(device) }
         for device in devices { try flush(device) }
+        for thread in bitmapThreads { thread.stop() }
+        bitmapThreads = []
         controller.stop()
         for array in arrays where !array.isReadOnly { try array.markClean() }
     }

@@ -12,6 +12,8 @@ package struct MemberIO: BitwiseCopyable {
         case zero
         /// Everything written and completed so far becomes durable. Range and memory are unused.
         case flush
+        /// Memory to member; done when it is durable, which says nothing of other writes.
+        case durableWrite
     }
 
     package var kind: Kind

@@ -10,6 +10,17 @@ enum DirectTransfer {
         kind != .flush && (error == -Int(ENOSPC) || error == -Int(EDQUOT)) ? .noSpace : .failed
     }
 
+    /// What an error means for the transfer that met it. A durable write writes and flushes; one that finds no space may
+    /// have been refused, or have lost what was written before. Without the flush it shows which.
+    static func failure(_ error: Int, of index: Int, in table: TransferTable) -> MemberStatus {
+        let transfer = table.transfers[index]
+        let status = status(of: error, transfer.kind)
+        guard transfer.kind == .durableWrite, status == .noSpace else { return status }
+        let again = nbdext_pwritev(
+            transfer.file, table.vectors(of: index), transfer.vectorCount, Int64(transfer.byteOffset), 0)
+        return again < 0 ? self.status(of: again, .write) : .failed
+    }
+
     /// Reads or writes all of it; a file that ends early is a failure.
     static func run(_ index: Int, in table: TransferTable) -> MemberStatus {
         while table.transfers[index].byteCount > 0 {
@@ -18,8 +29,10 @@ enum DirectTransfer {
             let done =
                 transfer.kind == .read
                 ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
-                : nbdext_pwritev(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset))
-            guard done > 0 else { return status(of: done, transfer.kind) }
+                : nbdext_pwritev(
+                    transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset),
+                    transfer.kind == .durableWrite ? 1 : 0)
+            guard done > 0 else { return failure(done, of: index, in: table) }
             table.advance(index, by: done)
         }
         return .done
@@ -36,6 +49,11 @@ enum DirectTransfer {
             table.advance(index, by: done)
         }
         return .done
+    }
+
+    /// Makes everything written so far durable.
+    static func flush(_ transfer: Transfer) -> MemberStatus {
+        fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno), .flush)
     }
 
     /// Makes a range read as zeros: by deallocating, by converting, or by writing, whatever the file system can.
@@ -58,7 +76,7 @@ enum DirectTransfer {
         var done = 0
         while done < transfer.byteCount {
             var vector = iovec(iov_base: block, iov_len: min(blockByteCount, transfer.byteCount - done))
-            let count = nbdext_pwritev(transfer.file, &vector, 1, Int64(transfer.byteOffset) + Int64(done))
+            let count = nbdext_pwritev(transfer.file, &vector, 1, Int64(transfer.byteOffset) + Int64(done), 0)
             guard count > 0 else { return Int32(count) }
             done += count
         }

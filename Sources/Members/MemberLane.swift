@@ -28,6 +28,8 @@ package final class MemberLane {
     private var channelOutstanding = 0
     /// Whether writes to a file can go through the ring.
     private let writesThroughRing: [Bool]
+    /// Whether flushing a file has nothing to wait for: a kernel worker would cost more than the call.
+    private let flushesAtOnce: [Bool]
     private let table = TransferTable()
     /// Outcomes that wait for `reap`.
     private var ready: [MemberCompletion] = []
@@ -46,6 +48,7 @@ package final class MemberLane {
         self.files = files
         channels = try Self.makeChannels(places)
         ready.reserveCapacity(1024)
+        flushesAtOnce = files.map { $0 >= 0 && nbdext_is_in_memory($0) != 0 }
         switch engine {
         case .uring:
             self.engine = .uring(try UringQueue())
@@ -136,7 +139,10 @@ package final class MemberLane {
         }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
-        case (.read, .uring(let ring)), (.flush, .uring(let ring)): ring.queue(index, table)
+        case (.flush, _) where flushesAtOnce[position]: end(index, DirectTransfer.flush(transfer))
+        case (.durableWrite, _) where flushesAtOnce[position]: end(index, DirectTransfer.run(index, in: table))
+        case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):
+            ring.queue(index, table)
         case (.write, .uring(let ring)) where writesThroughRing[position]: ring.queue(index, table)
         case (.write, _): end(index, DirectTransfer.run(index, in: table))
         case (.read, .threads(let workers)):
@@ -145,7 +151,7 @@ package final class MemberLane {
             } else {
                 workers.queue(index, table)
             }
-        case (.flush, .threads(let workers)): workers.queue(index, table)
+        case (.flush, .threads(let workers)), (.durableWrite, .threads(let workers)): workers.queue(index, table)
         }
     }
 
@@ -163,7 +169,7 @@ package final class MemberLane {
                     ring.queue(index, table)
                     ring.submit()
                 } else if result < 0 || (result == 0 && transfer.kind != .flush) {
-                    end(index, DirectTransfer.status(of: Int(result), transfer.kind))
+                    end(index, DirectTransfer.failure(Int(result), of: index, in: table))
                 } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
                     // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
                     table.advance(index, by: Int(result))

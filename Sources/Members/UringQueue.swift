@@ -52,6 +52,11 @@ final class UringQueue {
             io_uring_prep_writev(entry, transfer.file, vectors, UInt32(transfer.vectorCount), transfer.byteOffset)
         case .flush:
             io_uring_prep_fsync(entry, transfer.file, UInt32(IORING_FSYNC_DATASYNC))
+        case .durableWrite:
+            // A range of its own: neighbours of the batch are not joined to it.
+            io_uring_prep_write(
+                entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
+            entry.pointee.rw_flags = Int32(RWF_DSYNC)
         case .punch, .zero:
             preconditionFailure("\(transfer.kind) does not go through the ring")
         }

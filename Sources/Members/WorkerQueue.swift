@@ -24,12 +24,8 @@ final class WorkerQueue: @unchecked Sendable {
         nonisolated(unsafe) let table = table
         MemberWorkers.shared.run { [self] in
             let transfer = table.transfers[index]
-            var status = MemberStatus.done
-            if transfer.kind == .flush {
-                if fdatasync(transfer.file) != 0 { status = DirectTransfer.status(of: -Int(errno), .flush) }
-            } else {
-                status = DirectTransfer.run(index, in: table)
-            }
+            let status =
+                transfer.kind == .flush ? DirectTransfer.flush(transfer) : DirectTransfer.run(index, in: table)
             lock.withLock { done.append((index, status)) }
             var one: UInt64 = 1
             _ = write(event, &one, 8)

@@ -229,8 +229,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         return lane
     }
 
-    /// Makes a lane for a thread of the controller's own.
-    func makeOwnLane() throws -> Int {
+    /// Makes a lane for a thread that is no client's.
+    package func makeOwnLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
         pumps[lane] = LanePump()
@@ -250,7 +250,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         clientLanes.subtract(1, ordering: .relaxed)
     }
 
-    func releaseOwnLane(_ lane: Int) {
+    package func releaseOwnLane(_ lane: Int) {
         // The lane may be at work for others: it took what they had left in the card's ring.
         waitForOutstandingWork(lane: lane)
         card.releaseLane(lane)
@@ -301,7 +301,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.
     ///
     /// A completion may submit more on the same lane; then the frame that is pumping already goes on with it.
-    func pump(lane: Int) {
+    package func pump(lane: Int) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
         var rounds = 0

@@ -9,6 +9,20 @@ package struct ParityJob: BitwiseCopyable {
     package var sourceCount: Int
 }
 
+/// Memory whose CRC-32C (as `CRC32C` computes it) is to be put somewhere, little-endian. After all parity jobs, and in
+/// order: a job's source may be another's destination.
+package struct ChecksumJob: BitwiseCopyable {
+    package var destination: UnsafeMutableRawPointer
+    package var source: UnsafeRawPointer
+    package var byteCount: Int
+
+    init(destination: UnsafeMutableRawPointer, source: UnsafeMutableRawPointer, byteCount: Int) {
+        self.destination = destination
+        self.source = UnsafeRawPointer(source)
+        self.byteCount = byteCount
+    }
+}
+
 /// Member I/Os that start together or not at all: before the first one, the executor makes sure that all its writes
 /// have space, and calls `RAIDPlanner.reject` if they do not.
 package struct WriteGroup: BitwiseCopyable {
@@ -23,13 +37,14 @@ package struct FinishedRequest: BitwiseCopyable {
     package var status: ArrayStatus
 }
 
-/// What a planner wants done. The executor runs all parity jobs and tells the planner of those that it waits for, starts
+/// What a planner wants done. The executor runs all parity jobs, then all checksum jobs, and tells the planner of those that it waits for, starts
 /// the member I/Os (those inside a group only after its space is certain), and reports the finished requests.
 ///
 /// A value that is reused, so that nothing is allocated once its arrays have grown.
 package struct PlannerOutput {
     package var parityJobs: [ParityJob] = []
     package var paritySources: [UnsafeRawPointer] = []
+    package var checksumJobs: [ChecksumJob] = []
     /// Tokens to complete with `.done` once the parity jobs have run: their results are what an operation was for, and
     /// until then their sources must not be reused.
     package var completeAfterJobs: [UInt64] = []
@@ -40,6 +55,7 @@ package struct PlannerOutput {
     package init() {
         parityJobs.reserveCapacity(256)
         paritySources.reserveCapacity(1024)
+        checksumJobs.reserveCapacity(256)
         completeAfterJobs.reserveCapacity(64)
         memberIOs.reserveCapacity(1024)
         groups.reserveCapacity(256)
@@ -51,6 +67,7 @@ package struct PlannerOutput {
     package mutating func removeAll() {
         parityJobs.removeAll(keepingCapacity: true)
         paritySources.removeAll(keepingCapacity: true)
+        checksumJobs.removeAll(keepingCapacity: true)
         completeAfterJobs.removeAll(keepingCapacity: true)
         memberIOs.removeAll(keepingCapacity: true)
         groups.removeAll(keepingCapacity: true)

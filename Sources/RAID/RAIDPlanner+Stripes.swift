@@ -22,7 +22,8 @@ extension RAIDPlanner {
             operation.memory = request.request.memory! + Int(request.expanded)
             request.expanded += length
             return operation
-        case .zero where column == 0 && row == 0 && remaining >= geometry.stripeByteCount:
+        // The log covers operations of one stripe.
+        case .zero where logs == nil && column == 0 && row == 0 && remaining >= geometry.stripeByteCount:
             operation.kind = .zeroStripes
             operation.stripeCount = min(
                 remaining / geometry.stripeByteCount, max(1, Self.zeroByteCountMax / geometry.chunkByteCount))
@@ -79,6 +80,22 @@ extension RAIDPlanner {
         return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
     }
 
+    /// The last of the columns that are written together, from the pass's first one on.
+    func lastColumnOfPass(_ operation: StripeOperation) -> UInt8 {
+        guard logs != nil, let missing, hasRecord(operation) else { return operation.column1 }
+        let parity = geometry.parityMember(stripe: operation.stripe)
+        let missingColumn = UInt8((missing - parity - 1 + geometry.memberCount) % geometry.memberCount)
+        if operation.pass0 == missingColumn { return missingColumn }
+        return operation.pass0 < missingColumn && missingColumn <= operation.column1
+            ? missingColumn - 1 : operation.column1
+    }
+
+    /// Whether an operation changes parity, and so needs a record if there is a log. That of the missing column alone
+    /// needs one too: it takes the place of an older record of the same rows, which recovery would follow.
+    func hasRecord(_ operation: StripeOperation) -> Bool {
+        operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing
+    }
+
     // MARK: Reading
 
     func emitReads(_ slot: Int32, into output: inout PlannerOutput) {
@@ -109,7 +126,7 @@ extension RAIDPlanner {
         let stripe = operation.pointee.stripe
         let parity = geometry.parityMember(stripe: stripe)
         if missing == parity { return }
-        let written = Int(operation.pointee.column0)...Int(operation.pointee.column1)
+        let written = operation.pointee.passColumns
         let missingColumn = missing.map { (($0 - parity - 1) + geometry.memberCount) % geometry.memberCount }
         if let missingColumn {
             operation.pointee.readsOldData = !written.contains(missingColumn)
@@ -175,14 +192,14 @@ extension RAIDPlanner {
         let operation = operations[Int(slot)]
         let parity = geometry.parityMember(stripe: operation.stripe)
         let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
-        for column in Int(operation.column0)...Int(operation.column1) {
+        for column in operation.passColumns {
             let member = geometry.member(stripe: operation.stripe, column: column)
             guard member != missing else { continue }
             let memory = operation.kind == .write ? newData(operation, column) : nil
             emit(slot, kind, member: member, memory: memory, into: &output)
         }
         guard parity != missing else { return }
-        if operation.kind == .writeZeroes && operation.columnCount == geometry.columnCount {
+        if operation.kind == .writeZeroes && operation.passColumns.count == geometry.columnCount {
             // Zeros are their own parity.
             return emit(slot, kind, member: parity, memory: nil, into: &output)
         }
@@ -191,23 +208,36 @@ extension RAIDPlanner {
             slot, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)
     }
 
-    /// New parity is the new data, together with the old data and the old parity, or with the columns not written.
+    /// New parity is the new data, together with the old data and the old parity, or with the columns not written; with
+    /// a log these are in its unit, as the partial parity.
     private func emitParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
         let firstSource = output.paritySources.count
-        for column in 0..<geometry.columnCount {
-            let isWritten = column >= operation.column0 && column <= operation.column1
-            if isWritten { output.paritySources.append(UnsafeRawPointer(newData(operation, column))) }
-            if isWritten == operation.readsOldData {
-                let member = geometry.member(stripe: operation.stripe, column: column)
-                output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
-            }
-        }
         let destination = scratch.block(operation.scratch, member: parity)
-        if operation.readsOldData { output.paritySources.append(UnsafeRawPointer(destination)) }
+        for column in operation.passColumns {
+            output.paritySources.append(UnsafeRawPointer(newData(operation, column)))
+        }
+        if !operation.isRecorded {
+            appendPartialParitySources(operation, to: &output)
+        } else if operation.passColumns.count < geometry.columnCount {
+            let unit = logs!.partialParity(ofMember: parity)
+            output.paritySources.append(UnsafeRawPointer(unit + Int(operation.recordOffset)))
+        }
         output.parityJobs.append(
             ParityJob(
                 destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
                 sourceCount: output.paritySources.count - firstSource))
+    }
+
+    /// Where the exclusive-or of the data that is not written is read from.
+    func appendPartialParitySources(_ operation: StripeOperation, to output: inout PlannerOutput) {
+        for column in 0..<geometry.columnCount
+        where operation.passColumns.contains(column) == operation.readsOldData {
+            let member = geometry.member(stripe: operation.stripe, column: column)
+            output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
+        }
+        guard operation.readsOldData else { return }
+        let parity = geometry.parityMember(stripe: operation.stripe)
+        output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: parity)))
     }
 
     private func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
@@ -227,5 +257,6 @@ extension RAIDPlanner {
                     stripe: operation.pointee.stripe, row: UInt64(operation.pointee.row0)),
                 byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot)))
         operation.pointee.outstanding += 1
+        if operation.pointee.isRecorded { noteRecordedWrite(operation.pointee, member: member) }
     }
 }

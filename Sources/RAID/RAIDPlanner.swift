@@ -11,6 +11,12 @@ package final class RAIDPlanner {
     package static let tokenLimit: UInt64 = 1 << 48
     /// In tokens of I/Os that belong to a request as a whole (RAID 0, flushes) rather than to an operation.
     private static let requestToken: UInt64 = 1 << 40
+    /// In tokens of I/Os that belong to no request: writes of a member's log, and flushes for the logs' sake, with the
+    /// member in the low bits; writes of the bitmap, and flushes before its bits are cleared.
+    static let logWriteToken: UInt64 = 1 << 41
+    static let logFlushToken: UInt64 = 1 << 42
+    static let bitmapWriteToken: UInt64 = 1 << 43
+    static let bitmapFlushToken: UInt64 = 1 << 44
     /// The longest range of one zeroing I/O.
     static let zeroByteCountMax: UInt64 = 1 << 30
 
@@ -36,7 +42,7 @@ package final class RAIDPlanner {
 
     let requests: UnsafeMutablePointer<Request>
     let operations: UnsafeMutablePointer<StripeOperation>
-    private let operationCapacity: Int
+    let operationCapacity: Int
     private let requestCapacity: Int
     private var freeOperations = OperationList()
     private var freeCount: Int
@@ -47,6 +53,9 @@ package final class RAIDPlanner {
     private var ended = OperationList()
     private var index: StripeIndex
     var scratch: ScratchPool
+    /// Present when the policy is that.
+    var logs: PartialParityLogs?
+    var bitmap: WriteIntentBitmap?
     let zeroes: UnsafeRawPointer
     /// Requests that found no free operation, oldest first: a ring of tags.
     private let starved: UnsafeMutablePointer<UInt32>
@@ -59,9 +68,11 @@ package final class RAIDPlanner {
     ///   - scratch: `scratchByteCount` bytes, aligned to 4096.
     ///   - zeroes: at least 64 KiB of zeros, aligned to 64.
     ///   - missingMember: the role that is absent; RAID 5 only.
+    ///   - consistency: what keeps the parity right through a crash; for RAID 0 `.resync`.
     package init(
         geometry: ArrayGeometry, requestCapacity: Int, operationCapacity: Int = 2048,
-        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil
+        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil,
+        consistency: ConsistencyPolicy = .resync
     ) {
         precondition(missingMember == nil || geometry.level == .raid5)
         self.geometry = geometry
@@ -77,7 +88,15 @@ package final class RAIDPlanner {
         index = StripeIndex(operations: operations)
         self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
         starved = .allocate(capacity: requestCapacity)
-        for operation in 0..<operationCapacity { freeOperations.append(Int32(operation), in: operations) }
+        switch consistency {
+        case .resync: break
+        case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
+        case .partialParityLog(let area): logs = PartialParityLogs(area)
+        }
+        for operation in 0..<operationCapacity {
+            operations[operation].phase = .free
+            freeOperations.append(Int32(operation), in: operations)
+        }
     }
 
     deinit {
@@ -86,6 +105,8 @@ package final class RAIDPlanner {
         starved.deallocate()
         index.deallocate()
         scratch.deallocate()
+        logs?.deallocate()
+        bitmap?.deallocate()
     }
 
     /// The role that no I/O may go to, or nil.
@@ -116,11 +137,28 @@ package final class RAIDPlanner {
 
     /// Takes the outcome of a member I/O. After `.failed` on RAID 5 the caller has called `memberFailed` first.
     package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
-        if token & Self.requestToken != 0 {
-            completeRequestIO(UInt32(truncatingIfNeeded: token), status, into: &output)
-        } else {
-            completeOperationIO(Int32(truncatingIfNeeded: token), status, into: &output)
-            if !ended.isEmpty { settle(into: &output) }
+        let low = UInt32(truncatingIfNeeded: token)
+        switch token & ~0xFFFF_FFFF {
+        case 0: completeOperationIO(Int32(low), status, into: &output)
+        case Self.requestToken: completeRequestIO(low, status, into: &output)
+        case Self.logWriteToken: completeLogWrite(Int(low), status, into: &output)
+        case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
+        case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
+        case Self.bitmapFlushToken: completeBitmapFlush(status)
+        default: preconditionFailure("token \(token) is not the planner's")
+        }
+        if !ended.isEmpty { settle(into: &output) }
+    }
+
+    /// To be called after each run of calls, before others are let in: what the calls have gathered for a log or the
+    /// bitmap is written as one.
+    package func finishBatch(into output: inout PlannerOutput) {
+        guard logs != nil || bitmap != nil else { return }
+        while true {
+            if logs != nil { advanceLogs(into: &output) }
+            if bitmap != nil { advanceBitmap(into: &output) }
+            if ended.isEmpty { return }
+            settle(into: &output)
         }
     }
 
@@ -282,24 +320,40 @@ package final class RAIDPlanner {
         start(slot, into: &output)
     }
 
-    /// Emits an operation's first I/Os. One that has nothing to read goes on to write at once.
-    private func start(_ slot: Int32, into output: inout PlannerOutput) {
+    /// Starts an operation from its first column.
+    func start(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].pass0 = operations[Int(slot)].column0
+        startPass(slot, into: &output)
+    }
+
+    /// Emits a pass's first I/Os. One that has nothing to read goes on to write at once.
+    private func startPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard state != .failed else { return end(slot, .failed) }
         operation.pointee.mustRestart = false
         operation.pointee.phase = .reading
+        operation.pointee.plannedMissing = Int8(missing ?? -1)
+        operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
         emitReads(slot, into: &output)
-        if operation.pointee.outstanding == 0 { startWriting(slot, into: &output) }
+        if operation.pointee.outstanding == 0 { finishReading(slot, into: &output) }
     }
 
-    private func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
+    /// Goes on to write, once the write is protected.
+    private func finishReading(_ slot: Int32, into output: inout PlannerOutput) {
+        if logs != nil && hasRecord(operations[Int(slot)]) { return awaitRecord(slot) }
+        if bitmap != nil && operations[Int(slot)].kind != .read && awaitBits(slot) { return }
+        startWriting(slot, into: &output)
+    }
+
+    /// Emits a pass's jobs and writes.
+    func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         // What was read is not enough any more, and a failed array is left as it is.
         guard state != .failed else { return end(slot, .failed) }
         operation.pointee.phase = .writing
         let firstIO = output.memberIOs.count
         emitWrites(slot, into: &output)
-        guard operation.pointee.outstanding > 0 else { return end(slot, .done) }
+        guard operation.pointee.outstanding > 0 else { return finishPass(slot, into: &output) }
         // A reconstruction writes to no member.
         guard output.memberIOs.count > firstIO else { return }
         output.groups.append(
@@ -320,15 +374,27 @@ package final class RAIDPlanner {
         if operation.pointee.mustRestart {
             begin(slot, into: &output)
         } else if operation.pointee.phase == .reading {
-            startWriting(slot, into: &output)
+            finishReading(slot, into: &output)
         } else {
-            end(slot, .done)
+            finishPass(slot, into: &output)
         }
     }
 
-    /// Ends an operation with the worst that happened to it.
-    private func end(_ slot: Int32, _ status: ArrayStatus) {
+    /// Goes on with an operation's next columns, or ends it.
+    private func finishPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
+        guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
+            return end(slot, .done)
+        }
+        endRecord(slot)
+        operation.pointee.pass0 = operation.pointee.pass1 + 1
+        startPass(slot, into: &output)
+    }
+
+    /// Ends an operation with the worst that happened to it.
+    func end(_ slot: Int32, _ status: ArrayStatus) {
+        let operation = operations + Int(slot)
+        endRecord(slot)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         ended.append(slot, in: operations)
     }
@@ -364,6 +430,7 @@ package final class RAIDPlanner {
         if operation.pointee.isIndexed {
             index.remove(slot) { ready.append($0, in: operations) }
         }
+        operation.pointee.phase = .free
         freeOperations.append(slot, in: operations)
         freeCount += 1
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }

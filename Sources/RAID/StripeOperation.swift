@@ -12,9 +12,13 @@ struct StripeOperation: BitwiseCopyable {
     }
 
     enum Phase: UInt8, BitwiseCopyable {
+        /// Not in use.
+        case free
         /// Behind earlier operations on the same rows, or without scratch memory.
         case waiting
         case reading
+        /// Behind a record in the partial parity log, or a bit of the bitmap.
+        case protecting
         case writing
     }
 
@@ -22,6 +26,16 @@ struct StripeOperation: BitwiseCopyable {
     var phase = Phase.waiting
     var column0: UInt8 = 0
     var column1: UInt8 = 0
+    /// The columns that are written now. All at once, but for a logged write that touches the missing column: there
+    /// those before it, it, and those behind it are read, logged and written one after the other. The log covers columns
+    /// that are there, and parity that stands for the missing column is changed for its sake alone.
+    var pass0: UInt8 = 0
+    var pass1: UInt8 = 0
+    /// The member that was missing when the pass was planned, or -1.
+    var plannedMissing: Int8 = -1
+    /// Whether the log's unit has a record of the pass, and where its partial parity is in the unit, bytes.
+    var isRecorded = false
+    var recordOffset: UInt32 = 0
     /// Whether the operation is in the stripe index.
     var isIndexed = false
     /// A read of this operation failed: it is planned again, without the failed member.
@@ -46,14 +60,14 @@ struct StripeOperation: BitwiseCopyable {
     /// A slot of the scratch pool, or -1.
     var scratch: Int32 = -1
 
-    /// Neighbours in whatever list the operation is in (free, waiting for scratch).
+    /// Neighbours in whatever list the operation is in (free, waiting for scratch, waiting for the log).
     var link: Int32 = -1
     /// Neighbours in the stripe index.
     var previous: Int32 = -1
     var next: Int32 = -1
 
     var rowByteCount: Int { Int(row1 - row0) }
-    var columnCount: Int { Int(column1) - Int(column0) + 1 }
+    var passColumns: ClosedRange<Int> { Int(pass0)...Int(pass1) }
 
     /// Whether two operations share a row of a stripe.
     func overlaps(_ other: StripeOperation) -> Bool {
@@ -68,6 +82,7 @@ struct OperationList: BitwiseCopyable {
     private var tail: Int32 = -1
 
     var isEmpty: Bool { head < 0 }
+    var first: Int32? { head < 0 ? nil : head }
 
     mutating func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
         operations[Int(index)].link = -1

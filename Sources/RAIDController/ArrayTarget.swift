@@ -50,7 +50,8 @@ package final class ArrayTarget: @unchecked Sendable {
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: commandCapacity + WriteCache.runCapacity,
             scratch: memory + zeroByteCount,
-            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil)
+            zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil,
+            consistency: array.consistency)
     }
 
     deinit { memory.deallocate() }

@@ -25,6 +25,7 @@ extension RAIDController {
         while !lane.requests.isEmpty {
             target.plannerLock.withLock {
                 for request in lane.requests { target.planner.submit(request, into: &lane.output) }
+                target.planner.finishBatch(into: &lane.output)
             }
             lane.requests.removeAll(keepingCapacity: true)
             execute(lane, target)
@@ -69,6 +70,7 @@ extension RAIDController {
                     target.planner.complete(
                         Token.plannerToken(completion.token), completion.status, into: &lane.output)
                 }
+                target.planner.finishBatch(into: &lane.output)
             }
             execute(lane, target)
         }
@@ -88,10 +90,11 @@ extension RAIDController {
         }
     }
 
-    /// Does what the planner asked for: parity, reservations, then stages the member I/Os and answers what finished.
-    private func execute(_ lane: CardLane, _ target: ArrayTarget) {
+    /// Does what the planner asked for: parity, checksums, reservations, then stages the member I/Os and answers what finished.
+    func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
+            for job in lane.output.checksumJobs { Checksum.run(job) }
             let rejected = reserve(lane, target)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
                 var io = io
@@ -111,6 +114,7 @@ extension RAIDController {
             target.plannerLock.withLock {
                 for token in rejected { target.planner.reject(token, into: &lane.output) }
                 for token in lane.jobsDone { target.planner.complete(token, .done, into: &lane.output) }
+                target.planner.finishBatch(into: &lane.output)
             }
             lane.jobsDone.removeAll(keepingCapacity: true)
         }
@@ -150,7 +154,7 @@ extension RAIDController {
     }
 
     /// Starts the staged I/Os with one call to the engine.
-    private func start(_ lane: CardLane, _ target: ArrayTarget) {
+    func start(_ lane: CardLane, _ target: ArrayTarget) {
         guard !lane.staged.isEmpty else { return }
         forgetPunched(lane, target)
         lane.staged.withUnsafeBufferPointer { lane.members.start($0, fileBase: target.fileBase) }

@@ -24,7 +24,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     let commands = CommandTable(capacity: RAIDController.commandCapacity)
     private let engine: MemberEngineKind
     private let laneLock = Lock()
-    private let lanes: UnsafeMutablePointer<CardLane?>
+    let lanes: UnsafeMutablePointer<CardLane?>
     private let laneCount: Int
     private let memberCounters: MemberCounters
 
@@ -148,7 +148,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     }
 
     /// Publishes the completions that the lane gathered, and interrupts.
-    private func post(_ lane: CardLane) {
+    func post(_ lane: CardLane) {
         guard !lane.finished.isEmpty else { return }
         lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }
         lane.finished.withUnsafeBufferPointer { rings.post($0) }

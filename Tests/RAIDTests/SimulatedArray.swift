@@ -29,6 +29,15 @@ final class SimulatedArray {
     var work: [PlannerOutput] = []
     /// I/Os that were started and have not ended.
     var pending: [MemberIO] = []
+    /// For each of these, how many writes its member had completed when it was started.
+    private var pendingMarks: [Int] = []
+    /// The members as they would be after a loss of power that spares nothing of what need not be durable.
+    var durable: [[UInt8]]
+    /// Writes to each member that have ended and need not be durable, oldest first.
+    var volatileWrites: [[VolatileWrite]]
+    private var completedWrites: [Int]
+    /// What calls gather is left to be gathered for longer, until a step ends the batch.
+    var gathers = false
     var finished: [FinishedRequest] = []
     var reads = 0
     var writes = 0
@@ -45,23 +54,28 @@ final class SimulatedArray {
 
     init(
         level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
-        operationCapacity: Int = 2048
+        operationCapacity: Int = 2048, consistency: ConsistencyPolicy = .resync, dataByteOffset: Int = 4096
     ) {
         self.operationCapacity = operationCapacity
         geometry = ArrayGeometry(
             level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
-            memberDataByteCount: UInt64(stripes * chunkByteCount), dataByteOffset: 4096)
+            memberDataByteCount: UInt64(stripes * chunkByteCount),
+            dataByteOffset: UInt64(dataByteOffset))
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: memberCount)
         scratch = .allocate(byteCount: scratchByteCount, alignment: 4096)
         // Whatever the planner forgets to read must not happen to be right.
         scratch.initializeMemory(as: UInt8.self, repeating: 0xEE, count: scratchByteCount)
         zeroes = .allocate(byteCount: 65536, alignment: 4096)
         zeroes.initializeMemory(as: UInt8.self, repeating: 0, count: 65536)
-        members = Array(repeating: Array(repeating: 0, count: 4096 + stripes * chunkByteCount), count: memberCount)
+        members = Array(
+            repeating: Array(repeating: 0, count: dataByteOffset + stripes * chunkByteCount), count: memberCount)
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
-            zeroes: zeroes, missingMember: missingMember)
+            zeroes: zeroes, missingMember: missingMember, consistency: consistency)
         if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
+        durable = []
+        volatileWrites = Array(repeating: [], count: memberCount)
+        completedWrites = Array(repeating: 0, count: memberCount)
     }
 
     deinit {
@@ -95,6 +109,11 @@ final class SimulatedArray {
     /// Calls the planner and keeps what it asks for.
     private func call(_ body: (RAIDPlanner) -> Void) {
         body(planner)
+        if !gathers { planner.finishBatch(into: &output) }
+        keepOutput()
+    }
+
+    private func keepOutput() {
         for io in output.memberIOs
         where planner.state == .failed || planner.state == .degraded(missing: Int(io.member)) {
             misdirected += 1
@@ -112,6 +131,10 @@ final class SimulatedArray {
     private func perform(at position: Int) {
         let unit = work.remove(at: position)
         for job in unit.parityJobs { run(job, unit.paritySources) }
+        for job in unit.checksumJobs {
+            let bytes = UnsafeRawBufferPointer(start: job.source, count: job.byteCount)
+            job.destination.storeBytes(of: CRC32C.checksum(of: bytes).littleEndian, as: UInt32.self)
+        }
         var rejected: [Range<Int>] = []
         for group in unit.groups where !hasSpace() {
             rejected.append(group.firstIO..<group.firstIO + group.ioCount)
@@ -119,6 +142,7 @@ final class SimulatedArray {
         }
         for (index, io) in unit.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
             pending.append(io)
+            pendingMarks.append(completedWrites[Int(io.member)])
         }
         finished += unit.finished
         for token in unit.completeAfterJobs { call { $0.complete(token, .done, into: &output) } }
@@ -132,6 +156,7 @@ final class SimulatedArray {
 
     private func end(at position: Int) {
         let io = pending.remove(at: position)
+        let mark = pendingMarks.remove(at: position)
         if failingMembers.contains(Int(io.member)) {
             if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
             // A failed read may have left anything in memory, and nothing on the member counts any more.
@@ -143,6 +168,7 @@ final class SimulatedArray {
             call { $0.complete(io.token, .noSpace, into: &output) }
         } else {
             execute(io)
+            if !durable.isEmpty { keepDurable(io, mark) }
             call { $0.complete(io.token, .done, into: &output) }
         }
     }
@@ -151,12 +177,45 @@ final class SimulatedArray {
 
     /// Ends some I/O, or does what some call asked for.
     func step(using generator: inout SeededGenerator) {
-        let choice = Int.random(in: 0..<pending.count + work.count, using: &generator)
-        if choice < pending.count { end(at: choice) } else { perform(at: choice - pending.count) }
+        let choice = Int.random(in: 0..<pending.count + work.count + (gathers ? 1 : 0), using: &generator)
+        if choice < pending.count {
+            end(at: choice)
+        } else if choice < pending.count + work.count {
+            perform(at: choice - pending.count)
+        } else {
+            endBatch()
+        }
+    }
+
+    /// Ends the batch of calls.
+    func endBatch() {
+        planner.finishBatch(into: &output)
+        keepOutput()
     }
 
     func completeAll(using generator: inout SeededGenerator) {
-        while !isIdle { step(using: &generator) }
+        while true {
+            if gathers { endBatch() }
+            if isIdle { return }
+            step(using: &generator)
+        }
+    }
+
+    /// A period of the bitmap passes; what follows is done at once.
+    func tick() {
+        postTick()
+        drain()
+    }
+
+    /// A period of the bitmap passes, and the rest is left for later.
+    func postTick() {
+        call { $0.tick(into: &output) }
+    }
+
+    /// The array comes to rest; what follows is done at once.
+    func rest() {
+        call { $0.rest(into: &output) }
+        drain()
     }
 
     private func execute(_ io: MemberIO) {
@@ -167,7 +226,7 @@ final class SimulatedArray {
             members[Int(io.member)].withUnsafeBytes {
                 io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count)
             }
-        case .write:
+        case .write, .durableWrite:
             writes += 1
             members[Int(io.member)].withUnsafeMutableBytes {
                 _ = memcpy($0.baseAddress! + range.lowerBound, io.memory!, range.count)
@@ -177,6 +236,31 @@ final class SimulatedArray {
                 _ = memset($0.baseAddress! + range.lowerBound, 0, range.count)
             }
         case .flush: break
+        }
+    }
+
+    /// From now on keeps apart what is durable and what is not; at the moment everything is.
+    func beginCrashes() { durable = members }
+
+    private func keepDurable(_ io: MemberIO, _ mark: Int) {
+        let member = Int(io.member)
+        let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
+        switch io.kind {
+        case .read: break
+        case .write, .punch, .zero:
+            let bytes = Array(members[member][range])
+            volatileWrites[member].append(VolatileWrite(byteOffset: range.lowerBound, bytes: bytes))
+            completedWrites[member] += 1
+        case .durableWrite:
+            durable[member].replaceSubrange(range, with: members[member][range])
+        case .flush:
+            // What ended after the flush had begun is not covered.
+            let covered = volatileWrites[member].count - (completedWrites[member] - mark)
+            guard covered > 0 else { return }
+            for write in volatileWrites[member][..<covered] {
+                durable[member].replaceSubrange(write.range, with: write.bytes)
+            }
+            volatileWrites[member].removeFirst(covered)
         }
     }
 
@@ -220,7 +304,7 @@ final class SimulatedArray {
 
     /// Whether every stripe's parity is the exclusive-or of its data.
     var hasConsistentParity: Bool {
-        let range = 4096..<members[0].count
+        let range = Int(geometry.dataByteOffset)..<members[0].count
         return exclusiveOr(range, without: nil) == [UInt8](repeating: 0, count: range.count)
     }
 

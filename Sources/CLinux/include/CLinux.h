@@ -38,9 +38,12 @@ int nbdext_lock_file(int fd, int is_exclusive);
 /// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
 int nbdext_supports_nowait_write(int fd, int64_t offset);
 
-/// preadv2(2)/pwritev2(2) with RWF_NOWAIT when `nowait` is set.
+/// True for a file of a file system that is memory (tmpfs), where fdatasync(2) has nothing to wait for.
+int nbdext_is_in_memory(int fd);
+
+/// preadv2(2)/pwritev2(2) with RWF_NOWAIT when `nowait`, RWF_DSYNC when `is_durable` is set.
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
-ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset);
+ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
 
 /// An eventfd(2), non-blocking, close-on-exec.
 int nbdext_eventfd(void);

@@ -8,7 +8,13 @@ package enum CRC32C {
     /// The checksum of a block of memory.
     package static func checksum(of bytes: UnsafeRawBufferPointer) -> UInt32 {
         table.withUnsafeBufferPointer { table in
-            ~bytes.reduce(UInt32.max) { rest, byte in rest >> 8 ^ table[Int((rest ^ UInt32(byte)) & 0xFF)] }
+            var register = UInt32.max
+            var index = 0
+            while index < bytes.count {
+                register = register >> 8 ^ table[Int((register ^ UInt32(bytes[index])) & 0xFF)]
+                index += 1
+            }
+            return ~register
         }
     }
 

@@ -1,0 +1,127 @@
+import MemberIO
+
+/// The write path's stop at the write-intent bitmap, between an operation's reads and its writes, and how bits are
+/// cleared.
+extension RAIDPlanner {
+    /// Lets an operation wait until its regions' bits are durable.
+    /// - Returns: false when they are already.
+    func awaitBits(_ slot: Int32) -> Bool {
+        let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
+        guard !bitmap!.touch(regions) else { return false }
+        bitmap!.set(regions)
+        operations[Int(slot)].phase = .protecting
+        bitmap!.waiting.append(slot, in: operations)
+        return true
+    }
+
+    /// Begins a round when there is something to write and none is under way.
+    func advanceBitmap(into output: inout PlannerOutput) {
+        guard bitmap!.roundOutstanding == 0 else { return }
+        // The bits that a round would set may have become durable with the last one, which others began.
+        guard bitmap!.hasChangedPages else { return releaseWaiting(into: &output) }
+        guard state != .failed else { return endWaiting(.failed) }
+        bitmap!.round = bitmap!.waiting
+        bitmap!.waiting = OperationList()
+        bitmap!.roundHasFailed = false
+        bitmap!.hasChangedPages = false
+        for page in 0..<bitmap!.pageCount where bitmap!.isPageChanged[page] {
+            bitmap!.isPageChanged[page] = false
+            // The header is in front of the first page's bits, and belongs to whoever writes superblocks.
+            let first = page * MDBitmap.pageByteCount
+            let skipped = page == 0 ? MDBitmap.headerByteCount : 0
+            for member in 0..<geometry.memberCount where member != missing {
+                output.memberIOs.append(
+                    MemberIO(
+                        kind: .durableWrite, member: member,
+                        byteOffset: bitmap!.byteOffsets[member] + UInt64(first + skipped),
+                        byteCount: MDBitmap.pageByteCount - skipped, memory: bitmap!.memory + first + skipped,
+                        token: Self.bitmapWriteToken))
+                bitmap!.roundOutstanding += 1
+            }
+        }
+    }
+
+    /// A write of a round came back. What a failed member missed is made good by the others.
+    func completeBitmapWrite(_ status: MemberStatus, into output: inout PlannerOutput) {
+        bitmap!.roundOutstanding -= 1
+        if status == .noSpace { bitmap!.roundHasFailed = true }
+        guard bitmap!.roundOutstanding == 0 else { return }
+        while let slot = bitmap!.round.popFirst(in: operations) {
+            let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
+            if bitmap!.roundHasFailed {
+                bitmap!.repeatPages(of: regions)
+                end(slot, .noSpace)
+            } else {
+                for region in regions { bitmap!.regions[region].isDurable = true }
+                startWriting(slot, into: &output)
+            }
+        }
+    }
+
+    private func releaseWaiting(into output: inout PlannerOutput) {
+        while let slot = bitmap!.waiting.popFirst(in: operations) {
+            startWriting(slot, into: &output)
+        }
+    }
+
+    private func endWaiting(_ status: ArrayStatus) {
+        while let slot = bitmap!.waiting.popFirst(in: operations) { end(slot, status) }
+    }
+
+    // MARK: Clearing
+
+    /// A period of the bitmap passed (`MDBitmap.daemonSleepSeconds`). Bits of regions that nothing was written to for
+    /// two of them are cleared, after a flush; none while a member is missing, since they say what it misses.
+    package func tick(into output: inout PlannerOutput) {
+        guard bitmap != nil else { return }
+        bitmap!.tick += 1
+        beginClearing(writtenBefore: bitmap!.tick - 1, into: &output)
+        finishBatch(into: &output)
+    }
+
+    /// The array comes to rest: all bits are cleared, as in `tick`. No request is outstanding. When all member I/Os have
+    /// ended, and those that they cause, it is done.
+    package func rest(into output: inout PlannerOutput) {
+        guard bitmap != nil else { return }
+        beginClearing(writtenBefore: bitmap!.tick + 1, into: &output)
+        finishBatch(into: &output)
+    }
+
+    private func beginClearing(writtenBefore tick: UInt32, into output: inout PlannerOutput) {
+        guard state == .healthy, bitmap!.clearingOutstanding == 0 else { return }
+        var isNeeded = false
+        for region in 0..<bitmap!.regionCount {
+            let isOld = bitmap!.regions[region].isDurable && bitmap!.regions[region].lastWrite < tick
+            bitmap!.regions[region].isClearing = isOld
+            if isOld { isNeeded = true }
+        }
+        guard isNeeded else { return }
+        for operation in 0..<operationCapacity where operations[operation].phase != .free {
+            guard operations[operation].kind != .read else { continue }
+            for region in bitmap!.regions(of: operations[operation], geometry) {
+                bitmap!.regions[region].isClearing = false
+            }
+        }
+        for member in 0..<geometry.memberCount {
+            output.memberIOs.append(
+                MemberIO(
+                    kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
+                    token: Self.bitmapFlushToken))
+            bitmap!.clearingOutstanding += 1
+        }
+    }
+
+    /// A flush before clearing came back. One that failed leaves all bits as they are, until the next tick.
+    func completeBitmapFlush(_ status: MemberStatus) {
+        if status != .done {
+            for region in 0..<bitmap!.regionCount { bitmap!.regions[region].isClearing = false }
+        }
+        bitmap!.clearingOutstanding -= 1
+        guard bitmap!.clearingOutstanding == 0, state == .healthy else { return }
+        for region in 0..<bitmap!.regionCount where bitmap!.regions[region].isClearing {
+            bitmap!.regions[region].isClearing = false
+            bitmap!.regions[region].isDurable = false
+            bitmap!.change(region, to: false)
+        }
+    }
+}
