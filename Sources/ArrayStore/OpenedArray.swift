@@ -21,8 +21,6 @@ package final class OpenedArray: @unchecked Sendable {
     package let consistency: ConsistencyPolicy
     package let name: String
     package let uuid: [UInt8]
-    /// What keeps the parity right through a crash, while the array is served.
-    package internal(set) var consistency = ConsistencyPolicy.resync
     private let surroundings: ArrayStore.Surroundings
     private let lock = Lock()
     /// By role, what was written last or found.
