@@ -52,12 +52,6 @@ package final class Machine: @unchecked Sendable {
             try ArrayStore.open(directory: directory, readOnly: readOnly, force: force)
         }
         try Self.checkNames(arrays)
-        // Until requests keep bitmaps and logs, an array that relies on them must not be changed.
-        if !readOnly, let array = arrays.first(where: { $0.superblockConsistency != .resync }) {
-            throw ArrayStoreError(
-                "the array in \(array.place) has the policy \(array.superblockConsistency.rawValue), which can be read and "
-                    + "not yet be written; serve it with --read-only")
-        }
         if !readOnly { for array in arrays { try array.markDirty() } }
         let arena = try DataArena(byteCount: Self.arenaByteCount)
         let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)

@@ -24,8 +24,10 @@ extension RAIDPlanner {
         bitmap!.waiting = OperationList()
         bitmap!.roundHasFailed = false
         bitmap!.hasChangedPages = false
-        for page in 0..<bitmap!.pageCount where bitmap!.isPageChanged[page] {
+        for page in 0..<bitmap!.pageCount {
+            bitmap!.isPageInRound[page] = bitmap!.isPageChanged[page]
             bitmap!.isPageChanged[page] = false
+            guard bitmap!.isPageInRound[page] else { continue }
             // The header is in front of the first page's bits, and belongs to whoever writes superblocks.
             let first = page * MDBitmap.pageByteCount
             let skipped = page == 0 ? MDBitmap.headerByteCount : 0
@@ -46,10 +48,10 @@ extension RAIDPlanner {
         bitmap!.roundOutstanding -= 1
         if status == .noSpace { bitmap!.roundHasFailed = true }
         guard bitmap!.roundOutstanding == 0 else { return }
+        if bitmap!.roundHasFailed { bitmap!.failRound() }
         while let slot = bitmap!.round.popFirst(in: operations) {
             let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
             if bitmap!.roundHasFailed {
-                bitmap!.repeatPages(of: regions)
                 end(slot, .noSpace)
             } else {
                 for region in regions { bitmap!.regions[region].isDurable = true }
@@ -75,6 +77,7 @@ extension RAIDPlanner {
     package func tick(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
         bitmap!.tick += 1
+        for page in 0..<bitmap!.pageCount where bitmap!.isPageChanged[page] { bitmap!.hasChangedPages = true }
         beginClearing(writtenBefore: bitmap!.tick - 1, into: &output)
         finishBatch(into: &output)
     }

@@ -20,6 +20,9 @@ struct WriteIntentBitmap {
     let memory: UnsafeMutableRawPointer
     let pageCount: Int
     let isPageChanged: UnsafeMutablePointer<Bool>
+    /// Pages that the round under way, or the last one, writes.
+    let isPageInRound: UnsafeMutablePointer<Bool>
+    /// Whether a round is wanted.
     var hasChangedPages = false
     /// Operations that wait for the next round.
     var waiting = OperationList()
@@ -50,6 +53,8 @@ struct WriteIntentBitmap {
         memory.copyMemory(from: bytes, byteCount: bytes.count)
         isPageChanged = .allocate(capacity: pageCount)
         isPageChanged.initialize(repeating: false, count: pageCount)
+        isPageInRound = .allocate(capacity: pageCount)
+        isPageInRound.initialize(repeating: false, count: pageCount)
         for region in 0..<regionCount { regions[region].isDurable = bitmap.isSet(region) }
     }
 
@@ -58,6 +63,7 @@ struct WriteIntentBitmap {
         byteOffsets.deallocate()
         memory.deallocate()
         isPageChanged.deallocate()
+        isPageInRound.deallocate()
     }
 
     /// The regions that an operation writes to.
@@ -83,8 +89,10 @@ struct WriteIntentBitmap {
 
     /// Sets the bits of regions, for the next round to write.
     mutating func set(_ range: ClosedRange<Int>) {
-        for region in range where !isSet(region) {
-            change(region, to: true)
+        for region in range {
+            if !isSet(region) { change(region, to: true) }
+            // One that an earlier round failed to write.
+            if isPageChanged[Self.page(of: region)] { hasChangedPages = true }
         }
     }
 
@@ -94,7 +102,7 @@ struct WriteIntentBitmap {
         let byte = memory.load(fromByteOffset: offset, as: UInt8.self)
         let bit: UInt8 = 1 << UInt8(region % 8)
         memory.storeBytes(of: value ? byte | bit : byte & ~bit, toByteOffset: offset, as: UInt8.self)
-        isPageChanged[offset / MDBitmap.pageByteCount] = true
+        isPageChanged[Self.page(of: region)] = true
         hasChangedPages = true
     }
 
@@ -103,11 +111,14 @@ struct WriteIntentBitmap {
             != 0
     }
 
-    /// A round could not be written: its operations' bits are as good as changed again.
-    mutating func repeatPages(of range: ClosedRange<Int>) {
-        for region in range {
-            isPageChanged[(MDBitmap.headerByteCount + region / 8) / MDBitmap.pageByteCount] = true
-        }
-        hasChangedPages = true
+    private static func page(of region: Int) -> Int {
+        (MDBitmap.headerByteCount + region / 8) / MDBitmap.pageByteCount
+    }
+
+    /// A round could not be written: its pages are as good as changed again. They are tried again for operations that
+    /// need one of them, or at a tick; not at once, since that would not end.
+    mutating func failRound() {
+        for page in 0..<pageCount where isPageInRound[page] { isPageChanged[page] = true }
+        if !waiting.isEmpty { hasChangedPages = true }
     }
 }

@@ -17,8 +17,8 @@ package enum TargetAction: BitwiseCopyable, Sendable {
 /// The command set of a logical unit that is a direct-access device (SBC-3): a CDB in, what to do out.
 ///
 /// It keeps no state and does no I/O; anything a CDB can hold gets an answer, a refusal with the sense data that the
-/// standards ask for included.
-package struct DirectAccessTarget: Sendable {
+/// standards ask for included. A class, so that a command does not copy its traits' strings.
+package final class DirectAccessTarget: Sendable {
     package let traits: DiskTraits
 
     package init(traits: DiskTraits) { self.traits = traits }

@@ -27,6 +27,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Goes up whenever the queue takes up new work, so that somebody who looks twice sees whether it moves.
     private let turns = Atomic<UInt32>(0)
     private let sourceCount = Atomic<Int>(0)
+    /// The name that it was created with.
     public let name: String
     /// Whether it is a driver's Default queue, on which the kernel calls.
     package let isDefault: Bool

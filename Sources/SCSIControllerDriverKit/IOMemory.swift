@@ -42,6 +42,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     ///   - options: kIOMemoryDirectionIn, Out or both; unused here.
     ///   - capacity: bytes.
     ///   - alignment: bytes, a power of two; 0 means 16.
+    ///   - memory: becomes the descriptor, with a reference for the caller.
     public static func Create(
         _ options: UInt64, _ capacity: UInt64, _ alignment: UInt64, _ memory: inout IOBufferMemoryDescriptor?
     ) -> kern_return_t {
@@ -98,9 +99,15 @@ public final class IOMemoryMap: OSObject, @unchecked Sendable {
 
 /// A bus address range.
 public struct IOAddressSegment: Sendable {
+    /// The first byte, on the device's bus.
     public var address: UInt64
+    /// Bytes.
     public var length: UInt64
 
+    /// A range of bytes.
+    /// - Parameters:
+    ///   - address: of the first byte, on the device's bus.
+    ///   - length: bytes.
     public init(address: UInt64, length: UInt64) {
         self.address = address
         self.length = length

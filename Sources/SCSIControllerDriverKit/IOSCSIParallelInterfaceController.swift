@@ -14,6 +14,7 @@ public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
 open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     package final var kernel: (any DriverKernelPort)!
 
+    /// Made by the kernel, once for each device that the personality matches.
     public required override init() { super.init() }
 
     /// The work loop of the controller; interrupts of its device are served on it.
@@ -25,8 +26,11 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     open func InitializeController(_ provider: IOPCIDevice) -> Bool { false }
     /// Starts services; targets may be created from here.
     open func StartController() -> Bool { false }
+    /// The driver is going away: stops the device.
     open func StopController() {}
+    /// The HBA's own ID on the bus; no target may have it.
     open func ReportInitiatorIdentifier() -> SCSIDeviceIdentifier { 0 }
+    /// The highest target ID.
     open func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { 0 }
     /// The size of the task pool. 0 fails the start.
     open func ReportMaximumTaskCount() -> UInt32 { 0 }
@@ -44,6 +48,7 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     ) -> UInt32 { kSCSIServiceResponse_FUNCTION_REJECTED }
     /// Resets a target: FUNCTION_COMPLETE or FUNCTION_REJECTED.
     open func TargetResetRequest(_ targetID: SCSIDeviceIdentifier) -> UInt32 { kSCSIServiceResponse_FUNCTION_REJECTED }
+    /// The DMA limits of a task.
     open func GetDMASpecification() -> DMASpecification { DMASpecification() }
 
     /// Takes a task. Request_In_Process, or the reason why it cannot be taken.
@@ -61,6 +66,8 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
         kernel.reportHBAConstraints(properties) == kIOReturnSuccess
     }
 
+    /// Builds the storage stack for a target. Commands to the target arrive before this returns.
+    /// - Returns: whether there is such a target and it could be used.
     public final func CreateTargetForID(_ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary) -> Bool {
         kernel.createTarget(targetID, properties: properties) == kIOReturnSuccess
     }

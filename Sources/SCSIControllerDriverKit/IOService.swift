@@ -12,6 +12,7 @@ open class IOService: OSObject, @unchecked Sendable {
     /// The matching dictionary with which the system found the driver.
     package final var personality: OSDictionary = [:]
 
+    /// A node without queues and properties.
     public override init() { super.init() }
 
     /// Registers a queue under the name by which methods are bound to it ("AuxiliaryQueue").

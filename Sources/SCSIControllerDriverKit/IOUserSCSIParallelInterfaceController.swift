@@ -10,6 +10,7 @@ import Diagnostics
 open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     package final var kernel: (any DriverKernelPort)!
 
+    /// Made by the kernel, once for each device that the personality matches. `initialize` follows.
     public required override init() { super.init() }
 
     /// The queue that a method is bound to, as QUEUENAME in an interface file binds it; nil means Default.

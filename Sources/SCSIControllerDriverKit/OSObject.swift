@@ -15,6 +15,7 @@ open class OSObject: @unchecked Sendable {
     /// The references that a driver cannot release: 1 for what the kernel made and still uses.
     private let kernelCount = Atomic<Int>(0)
 
+    /// An object with one reference, its creator's.
     public init() {}
 
     /// An object that the kernel makes and hands to a driver.

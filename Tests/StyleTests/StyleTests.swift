@@ -120,11 +120,44 @@ struct StyleTests {
                 guard let access = words.first, access == "package" || access == "public" || access == "open",
                     words.contains(where: { ["struct", "class", "enum", "protocol"].contains($0) })
                 else { continue }
-                var above = index - 1
-                while above >= 0, source.lines[above].trimmingCharacters(in: .whitespaces).hasPrefix("@") { above -= 1 }
-                let comment = above >= 0 ? source.lines[above].trimmingCharacters(in: .whitespaces) : ""
-                #expect(comment.hasPrefix("///"), "\(source.path):\(index + 1) has no documentation: \(line)")
+                #expect(
+                    Self.isDocumented(source, line: index),
+                    "\(source.path):\(index + 1) has no documentation: \(line)")
             }
         }
+    }
+
+    /// What is public there is a driver developer's manual. (Overrides have the text of what they override.)
+    @Test("every public symbol of the driver kit says what it is")
+    func driverKitDocumentation() {
+        var count = 0
+        for source in Self.sources("Sources") where source.target == "SCSIControllerDriverKit" {
+            var publicEnumIndent: Int?
+            for (index, line) in source.lines.enumerated() {
+                let words = line.split(separator: " ")
+                let indent = line.prefix { $0 == " " }.count
+                if let outer = publicEnumIndent, line.hasPrefix(String(repeating: " ", count: outer) + "}") {
+                    publicEnumIndent = nil
+                }
+                guard let first = words.first else { continue }
+                let isPublic = ["public", "open"].contains(first) && !words.contains("override")
+                let isRequiredInit = words.prefix(3).elementsEqual(["public", "required", "override"])
+                let isCase = first == "case" && publicEnumIndent.map { indent == $0 + 4 } == true
+                if isPublic && words.contains("enum") { publicEnumIndent = indent }
+                guard isPublic || isRequiredInit || isCase else { continue }
+                count += 1
+                #expect(
+                    Self.isDocumented(source, line: index),
+                    "\(source.path):\(index + 1) is public and has no documentation: \(line)")
+            }
+        }
+        #expect(count > 150, "the declarations were not found")
+    }
+
+    /// Whether a doc comment stands above a line, or above the attributes on it.
+    private static func isDocumented(_ source: Source, line: Int) -> Bool {
+        var above = line - 1
+        while above >= 0, source.lines[above].trimmingCharacters(in: .whitespaces).hasPrefix("@") { above -= 1 }
+        return above >= 0 && source.lines[above].trimmingCharacters(in: .whitespaces).hasPrefix("///")
     }
 }
