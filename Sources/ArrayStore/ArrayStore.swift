@@ -87,6 +87,7 @@ package enum ArrayStore {
         let array = try OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
         guard !readOnly else { return array }
+        try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }
