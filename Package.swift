@@ -37,6 +37,7 @@ let package = Package(
     products: [
         .executable(name: "nbdext", targets: ["nbdext"]),
         .executable(name: "nbdext-raid-driver", targets: ["nbdext-raid-driver"]),
+        .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
     dependencies: [
@@ -70,6 +71,12 @@ let package = Package(
             [
                 "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
                 "MemberIO", "Statistics", "Platform", "CISAL",
+            ]),
+        layer(
+            "Simulation",
+            [
+                "RAIDController", "RAIDControllerInterface", "HardwareBus", "SCSI", "ArrayStore", "RAID", "Members",
+                "MemberIO", "Platform",
             ]),
         libraryLayer(
             "SCSIControllerDriverKit",
@@ -119,7 +126,7 @@ let package = Package(
             "DriverCheck",
             [
                 "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Platform",
+                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
             ]),
         .executableTarget(
             name: "nbdext",
@@ -135,6 +142,9 @@ let package = Package(
             swiftSettings: strict),
 
         .executableTarget(
+            name: "nbdext-sim", dependencies: ["Simulation", "Platform", argumentParser], swiftSettings: strict),
+
+        .executableTarget(
             name: "nbdext-test-driver",
             dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
             path: "Tests/TestDriver", swiftSettings: strict),
@@ -143,16 +153,25 @@ let package = Package(
             name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
             swiftSettings: strict),
 
+        // What several test targets need.
+        .target(
+            name: "TestSupport", dependencies: ["BlockStorage", "SCSIArchitectureModel", "Platform"],
+            path: "Tests/TestSupport", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("LoadGenerator", ["NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests(
+            "LoadGenerator",
+            ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BenchReport", ["LoadGenerator", "Statistics"]),
         tests(
             "BlockStorage",
-            ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics", "Platform"]),
-        tests("BufferCache", ["BlockStorage", "Platform"]),
+            [
+                "TestSupport", "SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics",
+                "Platform",
+            ]),
+        tests("BufferCache", ["TestSupport", "BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
@@ -160,7 +179,12 @@ let package = Package(
             ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
-        tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        tests(
+            "RAIDController",
+            ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
+            exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
@@ -175,7 +199,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
             ]),

@@ -11,7 +11,8 @@ package protocol MemberEndpoint: AnyObject, Sendable {
     func makeChannel() throws(OSError) -> any MemberChannel
 
     /// Makes sure that writes to a range cannot fail for want of space; `.done` also where nobody can promise that. What
-    /// was reserved once is not asked for again until it is punched. May block.
+    /// was reserved once is not asked for again until a punch of it has started, not ended: a member that gives space back
+    /// later must not give back what was reserved meanwhile. May block.
     func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus
 }
 

@@ -136,7 +136,10 @@ extension RAIDController {
             let range = group.firstIO..<group.firstIO + group.ioCount
             let hasSpace = range.allSatisfy { index in
                 let io = lane.output.memberIOs[index]
-                guard io.kind == .write, let space = target.spaces[Int(io.member)] else { return true }
+                // Zeros that keep their space need it as much as data: half of a row of them would be wrong parity.
+                guard io.kind == .write || io.kind == .zero, let space = target.spaces[Int(io.member)] else {
+                    return true
+                }
                 return space.reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount)) == .done
             }
             if hasSpace { continue }

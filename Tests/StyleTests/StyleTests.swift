@@ -11,7 +11,8 @@ struct StyleTests {
     private static let layers = [
         "Platform", "Statistics", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RemoteMembers", "RAID",
         "ArrayStore",
-        "RAIDControllerInterface", "RAIDController", "SCSIControllerDriverKit", "RAIDDriver", "DriverHost",
+        "RAIDControllerInterface", "RAIDController", "Simulation", "nbdext-sim", "SCSIControllerDriverKit",
+        "RAIDDriver", "DriverHost",
         "ParallelInterface", "SCSIArchitectureModel", "BlockStorage", "BufferCache", "HBAProfiles", "StackModel",
         "EmulatedMachine", "DriverCheck", "Scenarios", "NBDServer", "LoadGenerator", "BenchReport", "nbdext",
         "nbdext-raid-driver", "nbdext-scenario-driver",

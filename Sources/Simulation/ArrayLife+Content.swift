@@ -1,0 +1,43 @@
+/// What the members hold, looked at from outside.
+extension ArrayLife {
+    /// The write that a sector comes from, as its member has it; nil for what nobody wrote.
+    func write(in sector: Int) -> UInt32? {
+        let (member, row) = shape.place(of: sector)
+        return Stamp.write(in: members[member].image.bytes(ofSector: ArrayShape.dataSector + row), sector: sector)
+    }
+
+    /// The same, computed from the other members.
+    func reconstructedWrite(_ sector: Int, missing: Int, row: Int) -> UInt32? {
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
+            words.initialize(repeating: 0)
+            for (role, member) in members.enumerated() where role != missing {
+                Self.add(member.image.bytes(ofSector: ArrayShape.dataSector + row), to: words)
+            }
+            return Stamp.write(in: UnsafeRawPointer(words.baseAddress!), sector: sector)
+        }
+    }
+
+    /// Every row's sectors, parity included, make zero together.
+    func checkParity() throws(SimulationFault) {
+        guard shape.level == .raid5 else { return }
+        for row in 0..<shape.rowCount where !isParityRight(row) {
+            let stripe = row / shape.chunkSectorCount
+            throw SimulationFault(
+                "the parity of row \(row) is wrong",
+                sector: stripe * shape.stripeSectorCount + row % shape.chunkSectorCount)
+        }
+    }
+
+    private func isParityRight(_ row: Int) -> Bool {
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
+            words.initialize(repeating: 0)
+            for member in members { Self.add(member.image.bytes(ofSector: ArrayShape.dataSector + row), to: words) }
+            return words.allSatisfy { $0 == 0 }
+        }
+    }
+
+    private static func add(_ bytes: UnsafeRawPointer, to words: UnsafeMutableBufferPointer<UInt64>) {
+        let other = bytes.assumingMemoryBound(to: UInt64.self)
+        for index in words.indices { words[index] ^= other[index] }
+    }
+}

@@ -1,0 +1,272 @@
+import ArrayStore
+import MemberIO
+import RAIDController
+import RAIDControllerInterface
+
+/// Commands, member I/Os and failures in random order, until a crash or a stop.
+extension ArrayLife {
+    /// Serves until a crash or an orderly stop, or until the life has so many steps.
+    func serve(until steps: Int) throws(SimulationFault) {
+        let last = min(steps, step + world.random.number(1...habits.stepsMax))
+        while step < last && !world.isDown {
+            countStep()
+            try takeStep()
+        }
+        if !world.isDown && world.random.chance(200) {
+            if try stop() { return }
+        }
+        endAbruptly(powerFails: world.random.chance(700))
+    }
+
+    private func takeStep() throws(SimulationFault) {
+        breakSomething()
+        let isIdle = operationCount == 0
+        let maySend = driver.outstanding < habits.depth
+        if maySend && (isIdle || world.random.chance(habits.sendPerMille)) {
+            sendSomething()
+        } else if !isIdle {
+            endSomeOperation()
+        }
+        // A card that is behind sees several changes at once.
+        if world.random.chance(800) || isIdle { try runCard() }
+        if driver.outstanding > 0 && isIdle { try checkProgress() }
+    }
+
+    /// Commands that wait with no member I/O under way would wait for ever.
+    private func checkProgress() throws(SimulationFault) {
+        try runCard()
+        guard !world.isDown, driver.outstanding > 0 else { return }
+        if operationCount == 0 {
+            throw SimulationFault("\(driver.outstanding) commands wait for nothing")
+        }
+    }
+
+    // MARK: Failures
+
+    private func breakSomething() {
+        if habits.fullPerMille > 0 && world.random.chance(habits.fullPerMille) {
+            world.isFull.toggle()
+            hasBeenFull = true
+            note(world.isFull ? "the disk is full" : "the disk has room")
+        }
+        guard habits.deathPerMille > 0, world.random.chance(habits.deathPerMille) else { return }
+        let role = world.random.below(members.count)
+        guard mayFail(role) else { return }
+        members[role].isDead = true
+        faultyRoles[role] = true
+        note("member \(role) dies")
+        // What is written about that may be the last that is done.
+        if world.random.chance(300) { world.setSynchronousCrash(after: world.random.below(10)) }
+    }
+
+    /// Member I/Os that are under way.
+    private var operationCount: Int { channels.reduce(0) { $0 + $1.operations.count } }
+
+    /// A second failure ends the array, so it is rare.
+    private func mayFail(_ role: Int) -> Bool {
+        faultyRoles[role] || !faultyRoles.contains(true) || world.random.chance(50)
+    }
+
+    /// Ends one member I/O, or does a part of it.
+    private func endSomeOperation() {
+        var position = world.random.below(operationCount)
+        let channel = channels.first { channel in
+            if position < channel.operations.count { return true }
+            position -= channel.operations.count
+            return false
+        }!
+        if world.random.chance(50) { return channel.advance(position) }
+        let role = Int(channel.operations[position].io.member)
+        let fails = habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille) && mayFail(role)
+        let (io, status) = channel.end(position, fails ? .error : .proper)
+        history.add(
+            .memberIO(io.kind, member: role, rows: Self.rows(io), status), step: step)
+        switch status {
+        case .done: break
+        case .failed:
+            faultyRoles[role] = true
+            if shape.level == .raid5 { knowledge.mayBeRecorded[role] = true }
+        case .noSpace: for row in Self.rows(io) { isSuspect[row] = true }
+        }
+    }
+
+    // MARK: Commands
+
+    private func sendSomething() {
+        let kind: SimulatedDriver.Kind =
+            switch world.random.below(100) {
+            case 0..<45: .write
+            case 45..<65: .read
+            case 65..<74: .writeThrough
+            case 74..<84: .flush
+            case 84..<92: .unmap
+            default: .writeZeroes
+            }
+        send(kind, sectors: kind == .flush ? 0..<0 : someSectors())
+    }
+
+    private func someSectors() -> Range<Int> {
+        let limit = min(shape.sectorCount, SimulatedDriver.dataByteCount / 512)
+        var count = world.random.number(1...habits.usualSectorCount)
+        // Whole chunks and stripes have ways of their own.
+        switch world.random.below(10) {
+        case 0: count = shape.chunkSectorCount
+        case 1: count = shape.stripeSectorCount
+        case 2: count = world.random.number(1...limit)
+        default: break
+        }
+        count = min(count, limit)
+        let span = world.random.chance(700) ? max(habits.hotSectorCount, count) : shape.sectorCount
+        var first = world.random.below(span - count + 1)
+        if world.random.chance(300) { first -= first % shape.chunkSectorCount }
+        if world.random.chance(150) { first -= first % shape.stripeSectorCount }
+        return first..<first + count
+    }
+
+    private func send(_ kind: SimulatedDriver.Kind, sectors: Range<Int>) {
+        let tag = driver.freeTag
+        var command = SimulatedDriver.Command(kind: kind, sectors: sectors)
+        command.sentAt = world.tick()
+        if command.modifies {
+            command.modification = nextModification
+            if kind == .write || kind == .writeThrough {
+                command.write = nextModification
+                for sector in sectors {
+                    Stamp.fill(
+                        driver.memory(tag) + (sector - sectors.lowerBound) * 512, write: command.write,
+                        sector: sector)
+                }
+            }
+            nextModification += 1
+            model.begin(
+                sectors, write: command.write, modification: command.modification, at: command.sentAt,
+                oldestRead: driver.oldestRead)
+        }
+        history.add(.sent(tag: tag, command), step: step)
+        driver.send(command, tag: tag)
+    }
+
+    /// Lets the card work, on one lane or the other first, and takes its answers.
+    private func runCard() throws(SimulationFault) {
+        let start = world.random.below(lanes.count)
+        for offset in lanes.indices { _ = card!.run(lane: lanes[(start + offset) % lanes.count]) }
+        // What is answered after the end reaches nobody.
+        if world.isDown { return }
+        noteRecordedFailures()
+        while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
+    }
+
+    /// Failures that the card has seen are on the survivors by now.
+    private func noteRecordedFailures() {
+        guard shape.level == .raid5, faultyRoles.count(where: { $0 }) == 1 else { return }
+        for role in array!.failedMembers { knowledge.isRecorded[role] = true }
+    }
+
+    private func take(
+        _ tag: Int, _ command: SimulatedDriver.Command, _ answer: RAIDCompletionDescriptor
+    ) throws(SimulationFault) {
+        let isGood = answer.status == 0 && answer.transportError == 0
+        history.add(.answered(tag: tag, command, isGood: isGood), step: step)
+        let time = world.tick()
+        if !isGood && !mayFail(command) {
+            throw SimulationFault(
+                "\(command.kind.rawValue) failed, though the array can do without what has failed: sense "
+                    + "\(answer.sense[2])/\(answer.sense[12])/\(answer.sense[13])",
+                sector: command.kind == .flush ? nil : command.sectors.lowerBound)
+        }
+        switch command.kind {
+        case .flush:
+            lastFlushWasGood = isGood
+            if isGood { model.flushed(since: command.sentAt, at: time) }
+        case .read: if isGood { try checkRead(tag, command) }
+        case .write, .writeThrough, .unmap, .writeZeroes:
+            model.end(
+                command.sectors, modification: command.modification, at: time, isDone: isGood,
+                isDurable: command.kind == .writeThrough)
+        }
+    }
+
+    /// Whether a command has a reason to fail.
+    private func mayFail(_ command: SimulatedDriver.Command) -> Bool {
+        let survivable = shape.level == .raid5 ? 1 : 0
+        return hasBeenFull || faultyRoles.count(where: { $0 }) > survivable
+    }
+
+    private func checkRead(_ tag: Int, _ command: SimulatedDriver.Command) throws(SimulationFault) {
+        for (index, sector) in command.sectors.enumerated() {
+            let write = Stamp.write(in: driver.memory(tag) + index * 512, sector: sector)
+            guard let write, model.mayRead(write, sector: sector, since: command.sentAt) else {
+                throw SimulationFault(
+                    "a read of sector \(sector) brought \(write.map { "write \($0)" } ?? "what nobody wrote"); it may "
+                        + "hold \(model.describe(sector))", sector: sector)
+            }
+        }
+    }
+
+    // MARK: Stopping
+
+    /// Lets everything end, flushes, and closes the array.
+    /// - Returns: whether it is closed and clean; otherwise it is still open.
+    private func stop() throws(SimulationFault) -> Bool {
+        note("stopping")
+        world.isFull = false
+        guard try drain() else { return false }
+        send(.flush, sectors: 0..<0)
+        try runCard()
+        guard try drain() else { return false }
+        // A flush that failed leaves the array dirty.
+        guard lastFlushWasGood else { return false }
+        try checkAtRest()
+        return close()
+    }
+
+    /// With nothing under way, the members hold what was written last.
+    private func checkAtRest() throws(SimulationFault) {
+        let missing = array!.failedMembers
+        guard missing.count <= 1 else { return }
+        if missing.isEmpty { try checkParity() }
+        for sector in 0..<shape.sectorCount {
+            let (member, row) = shape.place(of: sector)
+            let write =
+                missing.contains(member)
+                ? reconstructedWrite(sector, missing: member, row: row) : write(in: sector)
+            guard let write, model.mayRead(write, sector: sector, since: .max) else {
+                throw SimulationFault(
+                    "at rest, sector \(sector) holds \(write.map { "write \($0)" } ?? "what nobody wrote"); it may hold "
+                        + model.describe(sector), sector: sector)
+            }
+        }
+    }
+
+    /// Ends all member I/O until the card has none, and no command.
+    private func drain() throws(SimulationFault) -> Bool {
+        while driver.outstanding > 0 || operationCount > 0 {
+            if operationCount > 0 {
+                endSomeOperation()
+                try runCard()
+            } else {
+                try checkProgress()
+            }
+            if world.isDown { return false }
+        }
+        return true
+    }
+
+    private func close() -> Bool {
+        let opened = array!
+        knowledge.isDirty = false
+        if world.random.chance(300) { world.setSynchronousCrash(after: world.random.below(12)) }
+        var isClosed = true
+        do throws(ArrayStoreError) { try opened.markClean() } catch { isClosed = false }
+        if world.isDown || !isClosed { return false }
+        world.setSynchronousCrash(after: nil)
+        knowledge.isClean = true
+        note("closed")
+        for lane in lanes { card!.releaseLane(lane) }
+        letGo()
+        for member in members { member.close() }
+        // Closed and flushed: a loss of power must not change anything.
+        if world.random.chance(700) { endAbruptly(powerFails: true) }
+        return true
+    }
+}

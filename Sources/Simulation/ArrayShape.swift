@@ -1,0 +1,49 @@
+import RAID
+
+/// What a simulated array is like, and where its bytes lie: computed here once more and in another way than the code that
+/// is tested, one sector at a time.
+struct ArrayShape {
+    /// Of the members' first sectors, which hold the superblock.
+    static let dataSector = 32
+
+    var level: RAIDLevel
+    var memberCount: Int
+    var chunkSectorCount: Int
+    var stripeCount: Int
+
+    /// A small array, in which collisions are frequent.
+    init(_ random: inout RandomSource) {
+        level = random.chance(800) ? .raid5 : .raid0
+        memberCount = random.number((level == .raid5 ? 3 : 2)...5)
+        chunkSectorCount = random.pick([8, 8, 16, 32])
+        stripeCount = random.number(2...6)
+    }
+
+    var columnCount: Int { level == .raid5 ? memberCount - 1 : memberCount }
+    var stripeSectorCount: Int { columnCount * chunkSectorCount }
+    var sectorCount: Int { stripeCount * stripeSectorCount }
+    /// Rows of one sector on each member.
+    var rowCount: Int { stripeCount * chunkSectorCount }
+    var memberSectorCount: Int { Self.dataSector + rowCount }
+
+    var geometry: ArrayGeometry {
+        ArrayGeometry(
+            level: level, memberCount: memberCount, chunkByteCount: chunkSectorCount * 512,
+            memberDataByteCount: UInt64(rowCount * 512), dataByteOffset: UInt64(Self.dataSector * 512))
+    }
+
+    /// The member and the row that hold a sector. RAID 5 is left-symmetric: parity goes from the last member to the first,
+    /// stripe by stripe, and the data follows behind it, round and round.
+    func place(of sector: Int) -> (member: Int, row: Int) {
+        let chunk = sector / chunkSectorCount
+        let stripe = chunk / columnCount
+        let row = stripe * chunkSectorCount + sector % chunkSectorCount
+        guard level == .raid5 else { return (chunk % columnCount, row) }
+        let parity = memberCount - 1 - stripe % memberCount
+        return ((parity + 1 + chunk % columnCount) % memberCount, row)
+    }
+
+    var description: String {
+        "RAID \(level.rawValue), \(memberCount) members, \(stripeCount) stripes, chunk \(chunkSectorCount * 512) bytes"
+    }
+}

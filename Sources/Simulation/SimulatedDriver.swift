@@ -1,0 +1,171 @@
+import HardwareBus
+import RAIDController
+import RAIDControllerInterface
+import SCSI
+import Synchronization
+
+/// A driver that keeps the card's rings, and notices commands that are answered twice or by a wrong name.
+///
+/// Threads: one.
+final class SimulatedDriver {
+    /// Commands at a time; their tags are below it.
+    static let depth = 32
+    /// The memory of each command, bytes.
+    static let dataByteCount = 64 << 10
+    private static let ringCapacity = 64
+
+    /// What was asked of the card.
+    enum Kind: String {
+        case read
+        case write
+        case writeThrough = "write with FUA"
+        case unmap
+        case writeZeroes = "write of zeros"
+        case flush
+    }
+
+    /// A command that the card has.
+    struct Command {
+        var kind: Kind
+        /// Of the array.
+        var sectors: Range<Int>
+        /// What its data says; 0 for zeros.
+        var write: UInt32 = 0
+        /// The modification's number.
+        var modification: UInt32 = 0
+        var sentAt: UInt64 = 0
+
+        var modifies: Bool { kind != .read && kind != .flush }
+    }
+
+    private(set) var commands: [Command?] = Array(repeating: nil, count: SimulatedDriver.depth)
+    private(set) var outstanding = 0
+    private let data: UnsafeMutableRawPointer
+    private let submissions: UnsafeMutableRawPointer
+    private let completions: UnsafeMutableRawPointer
+    private var card: RAIDController?
+    private var dataAddress: DART.BusAddress = 0
+    private var tail: UInt32 = 0
+    private var head: UInt32 = 0
+
+    init() {
+        data = .allocate(byteCount: Self.depth * Self.dataByteCount, alignment: 4096)
+        submissions = .allocate(byteCount: Self.ringCapacity * RAIDCommandDescriptor.stride, alignment: 64)
+        completions = .allocate(byteCount: Self.completionByteCount, alignment: 64)
+    }
+
+    deinit {
+        data.deallocate()
+        submissions.deallocate()
+        completions.deallocate()
+    }
+
+    private static let completionByteCount =
+        RAIDCompletionDescriptor.ringHeaderByteCount + ringCapacity * RAIDCompletionDescriptor.stride
+
+    /// Starts a card, with no command in it.
+    func attach(_ card: RAIDController) {
+        self.card = card
+        commands = Array(repeating: nil, count: Self.depth)
+        outstanding = 0
+        tail = 0
+        head = 0
+        completions.initializeMemory(as: UInt8.self, repeating: 0, count: Self.completionByteCount)
+        dataAddress = card.dart.map(
+            window: 0, memory: data, byteCount: Self.depth * Self.dataByteCount, deviceMayWrite: true)
+        program(
+            RAIDControllerRegister.submissionBaseLow, submissions,
+            Self.ringCapacity * RAIDCommandDescriptor.stride)
+        program(RAIDControllerRegister.completionBaseLow, completions, Self.completionByteCount)
+        card.writeRegister(RAIDControllerRegister.submissionCapacity, UInt32(Self.ringCapacity))
+        card.writeRegister(RAIDControllerRegister.completionCapacity, UInt32(Self.ringCapacity))
+        card.writeRegister(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+    }
+
+    /// The card is gone, whatever it had.
+    func detach() { card = nil }
+
+    private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
+        let window = card!.dart.claimWindow()!
+        let address = card!.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)
+        card!.writeRegister(register, UInt32(truncatingIfNeeded: address))
+        card!.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
+    }
+
+    /// When the oldest read that the card has was sent; `.max` when there is none.
+    var oldestRead: UInt64 {
+        commands.reduce(UInt64.max) { oldest, command in
+            guard let command, command.kind == .read else { return oldest }
+            return min(oldest, command.sentAt)
+        }
+    }
+
+    /// A tag that no command has; there must be one.
+    var freeTag: Int { commands.firstIndex { $0 == nil }! }
+
+    /// A command's memory.
+    func memory(_ tag: Int) -> UnsafeMutableRawPointer { data + tag * Self.dataByteCount }
+
+    /// Sends a command whose data, if any, is in its memory, and rings the doorbell.
+    func send(_ command: Command, tag: Int) {
+        let count = command.sectors.count
+        let lba = UInt64(command.sectors.lowerBound)
+        var byteCount = 0
+        let cdb: CommandDescriptorBlock
+        switch command.kind {
+        case .read, .write, .writeThrough:
+            byteCount = count * 512
+            cdb = .transfer(
+                isWrite: command.kind != .read, lba: lba, blockCount: UInt32(count),
+                forceUnitAccess: command.kind == .writeThrough)
+        case .unmap:
+            byteCount = 24
+            fillUnmapList(memory(tag), lba: lba, blockCount: UInt32(count))
+            cdb = .unmap(parameterListLength: 24)
+        case .writeZeroes: cdb = .writeZeroes16(lba: lba, blockCount: UInt32(count), unmap: false)
+        case .flush: cdb = .synchronizeCache10
+        }
+        commands[tag] = command
+        outstanding += 1
+        var descriptor = RAIDCommandDescriptor()
+        descriptor.tag = UInt32(tag)
+        descriptor.cdb = cdb.bytes
+        descriptor.cdbSize = cdb.byteCount
+        descriptor.dataAddress = dataAddress + UInt64(tag * Self.dataByteCount)
+        descriptor.dataByteCount = UInt64(byteCount)
+        descriptor.direction = byteCount == 0 ? 0 : command.kind == .read ? 2 : 1
+        (submissions + Int(tail) % Self.ringCapacity * RAIDCommandDescriptor.stride)
+            .storeBytes(of: descriptor, as: RAIDCommandDescriptor.self)
+        tail &+= 1
+        card!.writeRegister(RAIDControllerRegister.submissionTail, tail)
+    }
+
+    private func fillUnmapList(_ memory: UnsafeMutableRawPointer, lba: UInt64, blockCount: UInt32) {
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: 24)
+        memory.storeBytes(of: UInt16(22).bigEndian, as: UInt16.self)
+        memory.storeBytes(of: UInt16(16).bigEndian, toByteOffset: 2, as: UInt16.self)
+        memory.storeBytes(of: lba.bigEndian, toByteOffset: 8, as: UInt64.self)
+        memory.storeBytes(of: blockCount.bigEndian, toByteOffset: 16, as: UInt32.self)
+    }
+
+    /// Takes the next answer out of the completion ring.
+    /// - Returns: the tag, the command, and the answer; nil when there is none.
+    /// - Throws: when the card has answered what it was not asked.
+    func takeAnswer() throws(SimulationFault) -> (tag: Int, Command, RAIDCompletionDescriptor)? {
+        let produced = completions.load(as: UInt32.self)
+        atomicMemoryFence(ordering: .acquiring)
+        guard produced != head else { return nil }
+        let entry =
+            completions + RAIDCompletionDescriptor.ringHeaderByteCount
+            + Int(head) % Self.ringCapacity * RAIDCompletionDescriptor.stride
+        head &+= 1
+        let answer = entry.load(as: RAIDCompletionDescriptor.self)
+        let tag = Int(answer.tag)
+        guard tag < Self.depth, let command = commands[tag] else {
+            throw SimulationFault("the card answered command \(answer.tag), which it does not have")
+        }
+        commands[tag] = nil
+        outstanding -= 1
+        return (tag, command, answer)
+    }
+}

@@ -1,0 +1,130 @@
+import ArrayStore
+import MemberIO
+import Members
+import Platform
+
+/// A member of an array whose operations end when, how and in which order a simulation wants.
+///
+/// It is what the card's lanes do I/O with (`MemberEndpoint`), and what opening and recovery read and write
+/// (`PlacedMember`), so that both run as they are.
+///
+/// Threads: one.
+package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Sendable {
+    // SAFETY: a simulation has one thread.
+
+    package let name: String
+    package let byteCount: UInt64
+    package var place: MemberPlace { .endpoint(self) }
+    let world: SimulatedWorld
+    let image: VolatileImage
+    /// Every operation fails.
+    var isDead = false
+    /// The ways to it that the present process has made.
+    private(set) var channels: [SimulatedChannel] = []
+    /// Pages of 4 KiB that have room.
+    private var isAllocated: [Bool]
+    private static let pageSectorCount = 8
+
+    init(name: String, byteCount: UInt64, world: SimulatedWorld) {
+        self.name = name
+        self.byteCount = byteCount
+        self.world = world
+        image = VolatileImage(byteCount: byteCount)
+        isAllocated = Array(repeating: false, count: image.sectorCount / Self.pageSectorCount + 1)
+    }
+
+    // MARK: Room
+
+    package func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
+        let sectors = Int(byteOffset / 512)..<Int((byteOffset + byteCount) / 512)
+        if world.isFull && sectors.contains(where: { !hasRoom(sector: $0) }) { return .noSpace }
+        for sector in sectors { isAllocated[sector / Self.pageSectorCount] = true }
+        return .done
+    }
+
+    /// Whether a sector can be written.
+    func hasRoom(sector: Int) -> Bool { !world.isFull || isAllocated[sector / Self.pageSectorCount] }
+
+    /// Writes a sector that has room.
+    func put(_ sector: Int, _ bytes: UnsafeRawPointer?, completedAt: UInt64) {
+        isAllocated[sector / Self.pageSectorCount] = true
+        image.put(sector, bytes, completedAt: completedAt)
+    }
+
+    /// Gives back the room of whole pages.
+    func giveBack(_ sectors: Range<Int>) {
+        var sector = (sectors.lowerBound + Self.pageSectorCount - 1) / Self.pageSectorCount * Self.pageSectorCount
+        while sector + Self.pageSectorCount <= sectors.upperBound {
+            isAllocated[sector / Self.pageSectorCount] = false
+            sector += Self.pageSectorCount
+        }
+    }
+
+    // MARK: Life
+
+    package func makeChannel() throws(OSError) -> any MemberChannel {
+        let channel = SimulatedChannel(self)
+        channels.append(channel)
+        return channel
+    }
+
+    /// Ends the process, and with `powerFails` the system below it. A random part of what is under way is done.
+    func crash(powerFails: Bool) {
+        if !isDead { for channel in channels { channel.leaveHalfDone() } }
+        channels = []
+        if powerFails { image.losePower(&world.random) } else { image.endProcess(at: world.tick()) }
+    }
+
+    /// The process has let go of the member, with nothing under way.
+    func close() { channels = [] }
+
+    // MARK: MemberStore
+
+    private func enter() throws(MemberStoreError) {
+        guard world.passesSynchronousPoint() else { throw Self.crashed }
+        if isDead { throw MemberStoreError(.failed, "the member is dead") }
+    }
+
+    private static let crashed = MemberStoreError(.failed, "the simulation has crashed")
+
+    package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        try enter()
+        precondition(byteOffset % 512 == 0 && byteOffset + UInt64(memory.count) <= byteCount)
+        memory.copyMemory(
+            from: UnsafeRawBufferPointer(start: image.bytes(ofSector: Int(byteOffset / 512)), count: memory.count))
+    }
+
+    package func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        precondition(byteOffset % 512 == 0 && memory.count % 512 == 0 && !memory.isEmpty)
+        precondition(byteOffset + UInt64(memory.count) <= byteCount)
+        let wasDown = world.isDown
+        do throws(MemberStoreError) { try enter() } catch {
+            if !wasDown && world.isDown && !isDead { try? put(memory, byteOffset, partial: true) }
+            throw error
+        }
+        try put(memory, byteOffset, partial: false)
+    }
+
+    /// Writes all sectors, or a random part of them.
+    private func put(
+        _ memory: UnsafeRawBufferPointer, _ byteOffset: UInt64, partial: Bool
+    ) throws(MemberStoreError) {
+        let time = world.tick()
+        for index in 0..<memory.count / 512 {
+            if partial && world.random.chance(500) { continue }
+            let sector = Int(byteOffset / 512) + index
+            guard hasRoom(sector: sector) else { throw MemberStoreError(.noSpace, "the simulated disk is full") }
+            put(sector, memory.baseAddress! + index * 512, completedAt: time)
+        }
+    }
+
+    package func flush() throws(MemberStoreError) {
+        try enter()
+        image.flush(covering: world.tick())
+    }
+
+    package func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? {
+        try enter()
+        return image.nextData(from: Int(byteOffset)).map { UInt64($0) }
+    }
+}

@@ -1,0 +1,59 @@
+import ArrayStore
+import RAID
+import Testing
+
+@testable import Simulation
+
+/// Crashes at each I/O of the superblocks' changes: no good member may become stale by them.
+@Suite("Crashes while superblocks are written")
+struct SuperblockCrashTests {
+    private static let memberCount = 4
+
+    private func makeMembers(_ world: SimulatedWorld) throws -> [SimulatedMember] {
+        let geometry = ArrayGeometry(
+            level: .raid5, memberCount: Self.memberCount, chunkByteCount: 4096, memberDataByteCount: 8192,
+            dataByteOffset: 16384)
+        return try (0..<Self.memberCount).map { role in
+            let member = SimulatedMember(name: "member \(role)", byteCount: 24576, world: world)
+            var superblock = MDSuperblock(
+                geometry: geometry, memberByteCount: 24576, name: "array", setUUID: Array(0..<16),
+                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1)
+            superblock.seal()
+            try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
+            try member.flush()
+            return member
+        }
+    }
+
+    private func open(_ members: [SimulatedMember]) throws -> OpenedArray {
+        try ArrayStore.open(
+            members: members, place: "the test", readOnly: false,
+            in: ArrayStore.Surroundings(clock: { 1 }, report: { _ in }))
+    }
+
+    /// Two crashes, one in each change of the state, after every number of I/Os.
+    @Test("two crashes in a row leave every member good", arguments: [true, false])
+    func twice(powerFailsFirst: Bool) throws {
+        // Opening reads; a change writes and flushes each member, perhaps twice.
+        for first in 0...3 * Self.memberCount {
+            for second in 0...10 * Self.memberCount {
+                let world = SimulatedWorld(random: RandomSource(seed: UInt64(first * 100 + second)))
+                let members = try makeMembers(world)
+                func crash(powerFails: Bool) {
+                    world.goDown()
+                    for member in members { member.crash(powerFails: powerFails) }
+                    world.comeUp()
+                }
+                let array = try open(members)
+                world.setSynchronousCrash(after: first)
+                try? array.markDirty()
+                crash(powerFails: powerFailsFirst)
+                world.setSynchronousCrash(after: second)
+                try? open(members).markDirty()
+                crash(powerFails: true)
+                let last = try open(members)
+                #expect(last.missingRole == nil, "crashes after \(first) and \(second) I/Os")
+            }
+        }
+    }
+}
