@@ -27,13 +27,13 @@ final class FakeServer: @unchecked Sendable {
 
     struct Flags: OptionSet, Sendable {
         let rawValue: UInt16
-        static let hasFlags = Flags(rawValue: 1)
+        static let fixed = Flags(rawValue: 1)
         static let readOnly = Flags(rawValue: 2)
         static let flush = Flags(rawValue: 4)
         static let fua = Flags(rawValue: 8)
         static let trim = Flags(rawValue: 32)
         static let writeZeroes = Flags(rawValue: 64)
-        static let usual: Flags = [.hasFlags, .flush, .trim, .writeZeroes]
+        static let usual: Flags = [.fixed, .flush, .trim, .writeZeroes]
     }
 
     private struct State {

@@ -73,7 +73,7 @@ struct RemoteMemberTests {
 
     @Test("a server without WRITE_ZEROES, or with one that does not work, is sent zeros", arguments: [false, true])
     func sentZeros(isOffered: Bool) throws {
-        let flags: FakeServer.Flags = isOffered ? .usual : [.hasFlags, .flush, .trim]
+        let flags: FakeServer.Flags = isOffered ? .usual : [.fixed, .flush, .trim]
         let server = try FakeServer(byteCount: 8 << 20, flags: flags) {
             $0.kind == .writeZeroes ? .error(95) : .done
         }
@@ -182,7 +182,7 @@ struct RemoteMemberTests {
         #expect(waiting.member.absence?.contains("no answer within 2000 ms") == true)
 
         for (flags, words) in [
-            ([.hasFlags, .flush, .readOnly], "read only"), ([.hasFlags], "no flush"),
+            ([.fixed, .flush, .readOnly], "read only"), ([.fixed], "no flush"),
         ] as [(FakeServer.Flags, String)] {
             let server = try FakeServer(flags: flags)
             defer { server.stop() }
