@@ -80,8 +80,6 @@ extension OpenedArray {
         slot.put(descriptor)
         current[role] = spare
         superblocks[role] = spare.superblock
-        // Until it has the role it has nothing to be told.
-        writtenEvents[role] = newest.events
         failedRoles.remove(role)
         recovering = (role, 0)
         try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }

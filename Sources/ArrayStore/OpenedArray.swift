@@ -39,9 +39,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
     /// parity. The array is not clean before that has been repaired.
     var isParityDoubtful = false
-    /// By role: the events of the superblock that the member has durably, as far as is known. What was found when the array
-    /// was opened may have been written by a process that died before it flushed.
-    var writtenEvents: [UInt64]
+    /// Members on servers that were not reached. They go on trying, and report when they are.
+    private let absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(
@@ -52,6 +51,7 @@ package final class OpenedArray: @unchecked Sendable {
         self.surroundings = surroundings
         geometry = scan.geometry
         current = scan.members
+        absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
         spares = scan.spares
         self.consistency = consistency
@@ -65,7 +65,6 @@ package final class OpenedArray: @unchecked Sendable {
             isParityDoubtful = !scan.newest.isClean
         }
         superblocks = current.map { $0?.superblock }
-        writtenEvents = Array(repeating: 0, count: scan.members.count)
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
@@ -113,6 +112,18 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
+    /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
+    /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
+    /// next change could leave one of them two behind, and stale.
+    func bringUpLagging() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices {
+            guard let member = current[role], let own = superblocks[role] else { continue }
+            if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
+        }
+    }
+
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
         try update { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
@@ -150,11 +161,7 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
-    ///
-    /// A crash on the way leaves members one change behind the others, and two behind is stale. So those that are behind
-    /// already get the present state first.
     func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
-        try writeMembersBehind()
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -163,21 +170,18 @@ package final class OpenedArray: @unchecked Sendable {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        try writeBitmapHeader(to: current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0] })
-        try writeMembersBehind()
+        let present = current.indices.filter { !failedRoles.contains($0) }
+        try writeBitmapHeader(to: present.compactMap { current[$0] })
+        for role in present { try writeState(to: role) }
     }
 
-    /// Tells every member that does not know it what the array's state is, and how far it is rebuilt itself.
-    private func writeMembersBehind() throws(ArrayStoreError) {
-        for (role, member) in current.enumerated()
-        where !failedRoles.contains(role) && writtenEvents[role] < newest.events {
-            guard let member, var own = superblocks[role] else { continue }
-            own.takeState(of: newest)
-            own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
-            superblocks[role] = own
-            try member.write(own)
-            writtenEvents[role] = newest.events
-        }
+    /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
+    private func writeState(to role: Int) throws(ArrayStoreError) {
+        guard let member = current[role], var own = superblocks[role] else { return }
+        own.takeState(of: newest)
+        own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
+        superblocks[role] = own
+        try member.write(own)
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.

@@ -3,7 +3,7 @@ extension ArrayLife {
     /// The write that a sector comes from, as its member has it; nil for what nobody wrote.
     func write(in sector: Int) -> UInt32? {
         let (member, row) = shape.place(of: sector)
-        return Stamp.write(in: members[member].image.bytes(ofSector: ArrayShape.dataSector + row), sector: sector)
+        return Stamp.write(in: members[member].image.bytes(ofSector: shape.dataSector + row), sector: sector)
     }
 
     /// The same, computed from the other members.
@@ -11,7 +11,7 @@ extension ArrayLife {
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
             words.initialize(repeating: 0)
             for (role, member) in members.enumerated() where role != missing {
-                Self.add(member.image.bytes(ofSector: ArrayShape.dataSector + row), to: words)
+                Self.add(member.image.bytes(ofSector: shape.dataSector + row), to: words)
             }
             return Stamp.write(in: UnsafeRawPointer(words.baseAddress!), sector: sector)
         }
@@ -31,7 +31,7 @@ extension ArrayLife {
     private func isParityRight(_ row: Int) -> Bool {
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
             words.initialize(repeating: 0)
-            for member in members { Self.add(member.image.bytes(ofSector: ArrayShape.dataSector + row), to: words) }
+            for member in members { Self.add(member.image.bytes(ofSector: shape.dataSector + row), to: words) }
             return words.allSatisfy { $0 == 0 }
         }
     }

@@ -22,7 +22,7 @@ extension ArrayLife {
             }
             switch result {
             case .success(let opened):
-                try check(opened, isForced: false)
+                guard try check(opened, isForced: false) else { return false }
                 if markDirty(opened) { return true }
                 endAbruptly(powerFails: world.random.chance(700))
             case .failure(let refusal): return try judge(refusal)
@@ -91,7 +91,7 @@ extension ArrayLife {
     private func force() throws(SimulationFault) -> Bool {
         guard knowledge.outCount <= 1, knowledge.outCountMax <= 1 else { return false }
         switch open(force: true) {
-        case .success(let opened): try check(opened, isForced: true)
+        case .success(let opened): _ = try check(opened, isForced: true)
         case .failure(let refusal):
             throw SimulationFault("the array was refused in spite of force: \(refusal)")
         }
@@ -99,8 +99,9 @@ extension ArrayLife {
     }
 
     /// An array was opened: the right members are in it, parity is right, and it holds what it may hold.
-    private func check(_ opened: OpenedArray, isForced: Bool) throws(SimulationFault) {
-        guard opened.geometry == shape.geometry else { throw SimulationFault("the array has another shape") }
+    /// - Returns: false when blocks of a missing member are lost that were being written.
+    private func check(_ opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
+        guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
         let missing = members.indices.filter { opened.members[$0] == nil }
         for role in members.indices {
             let isOut = missing.contains(role)
@@ -111,41 +112,51 @@ extension ArrayLife {
                 throw SimulationFault("member \(role), which is good, was left out")
             }
         }
-        if !missing.isEmpty && shape.level == .raid5 && knowledge.isDirty && !isForced {
+        if !missing.isEmpty && shape.level == .raid5 && knowledge.isDirty && !isForced && shape.consistency != .ppl {
             throw SimulationFault("a dirty array without member \(missing[0]) was opened without force")
         }
         if missing.isEmpty {
             try checkParity()
             for row in isSuspect.indices { isSuspect[row] = false }
         }
-        try checkContent(missing: missing.first, isForced: isForced)
+        let isWhole = try checkContent(missing: missing.first, isForced: isForced)
+        knowledge.isDirty = false
         crash = SectorModel.Crash()
         for role in members.indices where !missing.contains(role) {
             knowledge.isRecorded[role] = false
             knowledge.mayBeRecorded[role] = false
         }
+        return isWhole
     }
 
     /// Looks at each sector of the array on its members, where this simulation thinks that it is.
-    private func checkContent(missing: Int?, isForced: Bool) throws(SimulationFault) {
+    /// - Returns: false when a block of the missing member is lost that was being written.
+    private func checkContent(missing: Int?, isForced: Bool) throws(SimulationFault) -> Bool {
+        var isWhole = true
         let time = world.tick()
         for sector in 0..<shape.sectorCount {
             let (member, row) = shape.place(of: sector)
             let isReconstructed = member == missing
             if isForced && isReconstructed && isSuspect[row] { continue }
             let write = isReconstructed ? reconstructedWrite(sector, missing: member, row: row) : write(in: sector)
+            let isAllowed = write.map { model.mayFind($0, sector: sector, after: crash) } ?? false
+            if !isAllowed && isReconstructed && shape.consistency == .ppl && model.isBeingWritten(sector) {
+                isWhole = false
+                continue
+            }
             guard let write else {
                 throw SimulationFault(
                     "sector \(sector) (member \(member), row \(row)) holds what nobody wrote; it may hold "
                         + model.describe(sector), sector: sector)
             }
-            guard model.mayFind(write, sector: sector, after: crash) else {
+            guard isAllowed else {
                 throw SimulationFault(
                     "sector \(sector) (member \(member), row \(row)) holds write \(write); it may hold "
                         + model.describe(sector), sector: sector)
             }
             if !isForced { model.settle(sector, write: write, powerFailed: crash.powerFailed, at: time) }
         }
+        return isWhole
     }
 
     // MARK: Service

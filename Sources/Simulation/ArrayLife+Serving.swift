@@ -20,6 +20,7 @@ extension ArrayLife {
 
     private func takeStep() throws(SimulationFault) {
         breakSomething()
+        if world.random.chance(20) { tickBitmap() }
         let isIdle = operationCount == 0
         let maySend = driver.outstanding < habits.depth
         if maySend && (isIdle || world.random.chance(habits.sendPerMille)) {
@@ -39,6 +40,12 @@ extension ArrayLife {
         if operationCount == 0 {
             throw SimulationFault("\(driver.outstanding) commands wait for nothing")
         }
+    }
+
+    /// What a thread of the server does every few seconds.
+    private func tickBitmap() {
+        guard card!.bitmapPeriodSeconds(target: 0) != nil else { return }
+        card!.tickBitmap(target: 0, lane: world.random.pick(lanes))
     }
 
     // MARK: Failures
@@ -80,13 +87,13 @@ extension ArrayLife {
         let fails = habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille) && mayFail(role)
         let (io, status) = channel.end(position, fails ? .error : .proper)
         history.add(
-            .memberIO(io.kind, member: role, rows: Self.rows(io), status), step: step)
+            .memberIO(io.kind, member: role, rows: rows(io), status), step: step)
         switch status {
         case .done: break
         case .failed:
             faultyRoles[role] = true
             if shape.level == .raid5 { knowledge.mayBeRecorded[role] = true }
-        case .noSpace: for row in Self.rows(io) { isSuspect[row] = true }
+        case .noSpace: for row in rows(io) { isSuspect[row] = true }
         }
     }
 
@@ -216,6 +223,8 @@ extension ArrayLife {
         guard try drain() else { return false }
         // A flush that failed leaves the array dirty.
         guard lastFlushWasGood else { return false }
+        card!.restBitmap(target: 0, lane: lanes[0])
+        guard try drain() else { return false }
         try checkAtRest()
         return close()
     }

@@ -1,7 +1,6 @@
 import ArrayStore
 import HardwareBus
 import MemberIO
-import RAID
 import RAIDController
 
 /// One simulated array from its creation to its end: served, crashed and opened again, many times.
@@ -48,7 +47,7 @@ final class ArrayLife {
         habits = Habits(&random, shape)
         let world = SimulatedWorld(random: random)
         self.world = world
-        let byteCount = UInt64(shape.memberSectorCount * 512)
+        let byteCount = shape.plan.memberByteCount
         members = (0..<shape.memberCount).map {
             SimulatedMember(name: "member \($0)", byteCount: byteCount, world: world)
         }
@@ -74,17 +73,11 @@ final class ArrayLife {
     // MARK: Creation
 
     private func create() throws(SimulationFault) {
-        let uuid = (0..<16).map { UInt8($0) }
-        for (role, member) in members.enumerated() {
-            var superblock = MDSuperblock(
-                geometry: shape.geometry, memberByteCount: member.byteCount, name: "simulated", setUUID: uuid,
-                deviceUUID: [UInt8](repeating: UInt8(role), count: 16), role: role, time: 1)
-            superblock.seal()
-            do throws(MemberStoreError) {
-                try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
-                try member.flush()
-            } catch { throw SimulationFault("a new member could not be written: \(error)") }
-        }
+        do throws(ArrayStoreError) {
+            try ArrayStore.format(members, plan: shape.plan, time: 1, using: &world.random)
+        } catch { throw SimulationFault("the array could not be made: \(error)") }
+        // Room for metadata is there from the start.
+        for member in members { _ = member.reserve(byteOffset: 0, byteCount: UInt64(shape.dataSector * 512)) }
     }
 
     // MARK: Crashes
@@ -115,18 +108,18 @@ final class ArrayLife {
     private func markSuspect(_ member: SimulatedMember, powerFails: Bool) {
         for channel in member.channels {
             for operation in channel.operations where operation.io.kind != .read {
-                for row in Self.rows(operation.io) { isSuspect[row] = true }
+                for row in rows(operation.io) { isSuspect[row] = true }
             }
         }
         guard powerFails else { return }
         member.image.forEachVolatileSector { sector in
-            if sector >= ArrayShape.dataSector { isSuspect[sector - ArrayShape.dataSector] = true }
+            if sector >= shape.dataSector { isSuspect[sector - shape.dataSector] = true }
         }
     }
 
-    /// The rows that a member I/O covers.
-    static func rows(_ io: MemberIO) -> Range<Int> {
-        let first = Int(io.byteOffset / 512) - ArrayShape.dataSector
-        return io.kind == .flush ? 0..<0 : first..<first + Int(io.byteCount / 512)
+    /// The rows that a member I/O covers: none for flushes, and for metadata.
+    func rows(_ io: MemberIO) -> Range<Int> {
+        let first = Int(io.byteOffset / 512) - shape.dataSector
+        return io.kind == .flush || first < 0 ? 0..<0 : first..<first + Int(io.byteCount / 512)
     }
 }

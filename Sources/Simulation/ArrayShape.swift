@@ -1,15 +1,17 @@
+import ArrayStore
 import RAID
 
 /// What a simulated array is like, and where its bytes lie: computed here once more and in another way than the code that
 /// is tested, one sector at a time.
 struct ArrayShape {
-    /// Of the members' first sectors, which hold the superblock.
-    static let dataSector = 32
-
     var level: RAIDLevel
     var memberCount: Int
     var chunkSectorCount: Int
     var stripeCount: Int
+    /// What keeps parity right through a crash.
+    var consistency: ArrayConsistency
+    /// Where a member's data begins.
+    var dataSector = 0
 
     /// A small array, in which collisions are frequent.
     init(_ random: inout RandomSource) {
@@ -17,6 +19,15 @@ struct ArrayShape {
         memberCount = random.number((level == .raid5 ? 3 : 2)...5)
         chunkSectorCount = random.pick([8, 8, 16, 32])
         stripeCount = random.number(2...6)
+        consistency = level == .raid5 ? random.pick([.resync, .bitmap, .ppl, .ppl]) : .resync
+        dataSector = Int(plan.geometry.dataByteOffset / 512)
+    }
+
+    /// What the array is made by.
+    var plan: ArrayStore.Plan {
+        ArrayStore.Plan(
+            level: level, memberCount: memberCount, byteCount: UInt64(sectorCount * 512),
+            chunkByteCount: chunkSectorCount * 512, name: "simulated", consistency: consistency)
     }
 
     var columnCount: Int { level == .raid5 ? memberCount - 1 : memberCount }
@@ -24,13 +35,6 @@ struct ArrayShape {
     var sectorCount: Int { stripeCount * stripeSectorCount }
     /// Rows of one sector on each member.
     var rowCount: Int { stripeCount * chunkSectorCount }
-    var memberSectorCount: Int { Self.dataSector + rowCount }
-
-    var geometry: ArrayGeometry {
-        ArrayGeometry(
-            level: level, memberCount: memberCount, chunkByteCount: chunkSectorCount * 512,
-            memberDataByteCount: UInt64(rowCount * 512), dataByteOffset: UInt64(Self.dataSector * 512))
-    }
 
     /// The member and the row that hold a sector. RAID 5 is left-symmetric: parity goes from the last member to the first,
     /// stripe by stripe, and the data follows behind it, round and round.
@@ -44,6 +48,7 @@ struct ArrayShape {
     }
 
     var description: String {
-        "RAID \(level.rawValue), \(memberCount) members, \(stripeCount) stripes, chunk \(chunkSectorCount * 512) bytes"
+        "RAID \(level.rawValue), \(memberCount) members, \(stripeCount) stripes, chunk \(chunkSectorCount * 512) bytes, "
+            + "\(consistency)"
     }
 }

@@ -1,5 +1,5 @@
 /// Numbers that follow from a seed (SplitMix64), the same on every machine.
-package struct RandomSource: Sendable {
+package struct RandomSource: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     package init(seed: UInt64) { state = seed }

@@ -112,6 +112,9 @@ struct SectorModel {
         sectors[sector].contains { $0.isDone && $0.begin > version.end && $0.end < time }
     }
 
+    /// Whether a sector was written and is not known to be durable.
+    func isBeingWritten(_ sector: Int) -> Bool { sectors[sector].contains { !$0.isDurable && $0.goneAt == .max } }
+
     /// What a sector may hold, for a message.
     func describe(_ sector: Int) -> String {
         sectors[sector].filter { $0.goneAt == .max }.map { version in

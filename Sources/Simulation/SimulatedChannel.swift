@@ -72,8 +72,7 @@ final class SimulatedChannel: MemberChannel {
     }
 
     private static func sectors(_ io: MemberIO) -> Range<Int> {
-        let first = Int(io.byteOffset / 512)
-        return first..<first + Int(io.byteCount / 512)
+        Int(io.byteOffset / 512)..<Int((io.byteOffset + UInt64(io.byteCount) + 511) / 512)
     }
 
     private func perform(_ operation: Operation) -> MemberStatus {
@@ -82,14 +81,14 @@ final class SimulatedChannel: MemberChannel {
         switch io.kind {
         case .read:
             io.memory!.copyMemory(
-                from: member.image.bytes(ofSector: sectors.lowerBound), byteCount: Int(io.byteCount))
-        case .write, .durableWrite, .zero:
+                from: member.image.bytes(ofSector: 0) + Int(io.byteOffset), byteCount: Int(io.byteCount))
+        case .write, .zero, .durableWrite:
             let time = member.world.tick()
             for sector in sectors {
                 guard member.hasRoom(sector: sector) else { return .noSpace }
-                member.put(sector, bytes(io, sector), completedAt: time)
+                put(io, sector, completedAt: time)
             }
-            if io.kind == .durableWrite { member.image.flush(covering: time, in: sectors) }
+            if io.kind == .durableWrite { member.image.flush(covering: time, of: sectors) }
         case .punch:
             let time = member.world.tick()
             for sector in sectors { member.image.put(sector, nil, completedAt: time) }
@@ -111,12 +110,16 @@ final class SimulatedChannel: MemberChannel {
         let share = member.world.random.pick([100, 500, 900, 1000])
         for sector in Self.sectors(io) where member.world.random.chance(share) {
             if io.kind == .punch || member.hasRoom(sector: sector) {
-                member.image.put(sector, bytes(io, sector), completedAt: VolatileImage.underWay)
+                put(io, sector, completedAt: VolatileImage.underWay)
             }
         }
     }
 
-    private func bytes(_ io: MemberIO, _ sector: Int) -> UnsafeRawPointer? {
-        io.memory.map { UnsafeRawPointer($0) + (sector * 512 - Int(io.byteOffset)) }
+    /// Does a sector of an operation that writes.
+    private func put(_ io: MemberIO, _ sector: Int, completedAt: UInt64) {
+        guard let memory = io.memory else { return member.put(sector, nil, completedAt: completedAt) }
+        member.put(
+            sector, of: UnsafeRawBufferPointer(start: memory, count: Int(io.byteCount)), at: Int(io.byteOffset),
+            completedAt: completedAt)
     }
 }

@@ -89,13 +89,12 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
 
     package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         try enter()
-        precondition(byteOffset % 512 == 0 && byteOffset + UInt64(memory.count) <= byteCount)
-        memory.copyMemory(
-            from: UnsafeRawBufferPointer(start: image.bytes(ofSector: Int(byteOffset / 512)), count: memory.count))
+        precondition(byteOffset + UInt64(memory.count) <= byteCount)
+        let start = image.bytes(ofSector: 0) + Int(byteOffset)
+        memory.copyMemory(from: UnsafeRawBufferPointer(start: start, count: memory.count))
     }
 
     package func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
-        precondition(byteOffset % 512 == 0 && memory.count % 512 == 0 && !memory.isEmpty)
         precondition(byteOffset + UInt64(memory.count) <= byteCount)
         let wasDown = world.isDown
         do throws(MemberStoreError) { try enter() } catch {
@@ -110,11 +109,24 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         _ memory: UnsafeRawBufferPointer, _ byteOffset: UInt64, partial: Bool
     ) throws(MemberStoreError) {
         let time = world.tick()
-        for index in 0..<memory.count / 512 {
+        let start = Int(byteOffset)
+        for sector in start / 512..<(start + memory.count + 511) / 512 {
             if partial && world.random.chance(500) { continue }
-            let sector = Int(byteOffset / 512) + index
             guard hasRoom(sector: sector) else { throw MemberStoreError(.noSpace, "the simulated disk is full") }
-            put(sector, memory.baseAddress! + index * 512, completedAt: time)
+            put(sector, of: memory, at: start, completedAt: time)
+        }
+    }
+
+    /// Writes what a range of bytes, which may begin and end inside of sectors, has of a sector that has room.
+    func put(_ sector: Int, of memory: UnsafeRawBufferPointer, at start: Int, completedAt: UInt64) {
+        let covered = (sector * 512..<sector * 512 + 512).clamped(to: start..<start + memory.count)
+        let source = memory.baseAddress! + (covered.lowerBound - start)
+        if covered.count == 512 { return put(sector, source, completedAt: completedAt) }
+        withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { bytes in
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: image.bytes(ofSector: sector), count: 512))
+            (bytes.baseAddress! + (covered.lowerBound - sector * 512)).copyMemory(
+                from: source, byteCount: covered.count)
+            put(sector, bytes.baseAddress!, completedAt: completedAt)
         }
     }
 

@@ -1,3 +1,5 @@
+import Glibc
+
 /// The bytes of a medium behind a volatile cache: what reads see, what is durable, and every sector version in between.
 ///
 /// A crash keeps any of the versions that were not made durable, sector by sector: writeback takes pages in any order, and
@@ -47,10 +49,9 @@ final class VolatileImage {
     init(byteCount: UInt64) {
         let pageCount = (Int(byteCount) + Self.pageByteCount - 1) / Self.pageByteCount
         sectorCount = Int(byteCount) / Self.sectorByteCount
-        current = .allocate(byteCount: pageCount * Self.pageByteCount, alignment: Self.pageByteCount)
-        durable = .allocate(byteCount: pageCount * Self.pageByteCount, alignment: Self.pageByteCount)
-        current.initializeMemory(as: UInt8.self, repeating: 0, count: pageCount * Self.pageByteCount)
-        durable.initializeMemory(as: UInt8.self, repeating: 0, count: pageCount * Self.pageByteCount)
+        // Most pages are never touched: memory that is zero anyway need not be.
+        current = calloc(pageCount, Self.pageByteCount)!
+        durable = calloc(pageCount, Self.pageByteCount)!
         slots = .allocate(byteCount: slotCapacity * Self.sectorByteCount, alignment: Self.pageByteCount)
         freeSlots = (0..<Int32(slotCapacity)).reversed()
         isTouched = Array(repeating: false, count: pageCount)
@@ -58,8 +59,8 @@ final class VolatileImage {
     }
 
     deinit {
-        current.deallocate()
-        durable.deallocate()
+        free(current)
+        free(durable)
         slots.deallocate()
     }
 
@@ -104,10 +105,10 @@ final class VolatileImage {
 
     // MARK: Flushing
 
-    /// Makes durable what was over at a time, everywhere or in a range.
-    func flush(covering time: UInt64, in range: Range<Int>? = nil) {
+    /// Makes durable what was over at a time, of some sectors or of all.
+    func flush(covering time: UInt64, of sectors: Range<Int>? = nil) {
         for (index, version) in versions.enumerated()
-        where version.completedAt <= time && range?.contains(Int(version.sector)) ?? true {
+        where version.completedAt <= time && sectors?.contains(Int(version.sector)) ?? true {
             lastCovered[Int(version.sector)] = Int32(index)
         }
         var kept = 0
