@@ -124,7 +124,7 @@ let package = Package(
             "DriverCheck",
             [
                 "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Platform",
+                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
             ]),
         .executableTarget(
             name: "nbdext",
@@ -151,16 +151,25 @@ let package = Package(
             name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
             swiftSettings: strict),
 
+        // What several test targets need.
+        .target(
+            name: "TestSupport", dependencies: ["BlockStorage", "SCSIArchitectureModel", "Platform"],
+            path: "Tests/TestSupport", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("LoadGenerator", ["NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests("NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests(
+            "LoadGenerator",
+            ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
         tests("BenchReport", ["LoadGenerator", "Statistics"]),
         tests(
             "BlockStorage",
-            ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics", "Platform"]),
-        tests("BufferCache", ["BlockStorage", "Platform"]),
+            [
+                "TestSupport", "SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics",
+                "Platform",
+            ]),
+        tests("BufferCache", ["TestSupport", "BlockStorage", "Platform"]),
         tests("SCSI"),
         tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
         tests(
@@ -168,7 +177,9 @@ let package = Package(
             ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
         tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
         tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
-        tests("RAIDController", ["RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
+        tests(
+            "RAIDController",
+            ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         .testTarget(
             name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
             exclude: ["Mutants"], swiftSettings: strict),
@@ -185,7 +196,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
+                "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
             ]),

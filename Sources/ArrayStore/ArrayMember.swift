@@ -20,16 +20,9 @@ package struct ArrayMember: Sendable {
         sealed.seal()
         do throws(MemberStoreError) {
             try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
+            try store.flush()
         } catch {
             throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", .memberIO)
-        }
-        try flush()
-    }
-
-    /// Makes durable what was written to the member.
-    func flush() throws(ArrayStoreError) {
-        do throws(MemberStoreError) { try store.flush() } catch {
-            throw ArrayStoreError("cannot flush \(store.name): \(error)", .memberIO)
         }
     }
 }

@@ -85,7 +85,6 @@ package enum ArrayStore {
         let array = OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
         guard !readOnly else { return array }
-        try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }

@@ -5,7 +5,7 @@ import RAID
 ///
 /// Threads: `recordFailure` and `failedMembers` on any; the rest on one control thread.
 package final class OpenedArray: @unchecked Sendable {
-    // SAFETY: `superblocks`, `bitmap` and `failedRoles` are touched under `lock`.
+    // SAFETY: `superblocks`, `newest`, `bitmap`, `failedRoles` and `writtenEvents` are touched under `lock`.
     /// What messages call where the members are: their directory.
     package let place: String
     package let geometry: ArrayGeometry
@@ -29,6 +29,9 @@ package final class OpenedArray: @unchecked Sendable {
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private var bitmap: MDBitmap?
     private var failedRoles: Set<Int>
+    /// By role: the events of the superblock that the member has durably, as far as is known. What was found when the array
+    /// was opened may have been written by a process that died before it flushed.
+    private var writtenEvents: [UInt64]
 
     init(
         scan: MemberScan, place: String, readOnly: Bool, consistency: ConsistencyPolicy,
@@ -46,6 +49,7 @@ package final class OpenedArray: @unchecked Sendable {
         superblocks = scan.members.map { $0?.superblock }
         newest = scan.newest
         failedRoles = Set(scan.missingRoles)
+        writtenEvents = Array(repeating: 0, count: scan.members.count)
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
     }
@@ -58,24 +62,6 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// The roles of members that the array runs without, from the start or since they failed. Any thread.
     package var failedMembers: [Int] { lock.withLock { failedRoles.sorted() } }
-
-    /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
-    /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
-    /// next change could leave one of them two behind, and stale.
-    func bringUpLagging() throws(ArrayStoreError) {
-        lock.lock()
-        defer { lock.unlock() }
-        for role in members.indices {
-            guard let member = members[role], var own = superblocks[role] else { continue }
-            guard own.events < newest.events else {
-                try member.flush()
-                continue
-            }
-            own.takeState(of: newest)
-            superblocks[role] = own
-            try member.write(own)
-        }
-    }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
@@ -112,7 +98,11 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
+    ///
+    /// A crash on the way leaves members one change behind the others, and two behind is stale. So those that are behind
+    /// already get the present state first.
     private func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+        try writeMembersBehind()
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -121,13 +111,19 @@ package final class OpenedArray: @unchecked Sendable {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        let present = members.indices.filter { !failedRoles.contains($0) }
-        try writeBitmapHeader(to: present.compactMap { members[$0] })
-        for role in present {
-            guard let member = members[role], var own = superblocks[role] else { continue }
+        try writeBitmapHeader(to: members.indices.filter { !failedRoles.contains($0) }.compactMap { members[$0] })
+        try writeMembersBehind()
+    }
+
+    /// Writes the present state to every member that does not have it.
+    private func writeMembersBehind() throws(ArrayStoreError) {
+        for (role, member) in members.enumerated()
+        where !failedRoles.contains(role) && writtenEvents[role] < newest.events {
+            guard let member, var own = superblocks[role] else { continue }
             own.takeState(of: newest)
             superblocks[role] = own
             try member.write(own)
+            writtenEvents[role] = newest.events
         }
     }
 

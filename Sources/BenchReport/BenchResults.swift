@@ -1,20 +1,21 @@
 import LoadGenerator
+import Statistics
 
 /// What one configuration did under one load, over all rounds.
 package struct BenchCell: Sendable {
     private var rounds: [LoadResult] = []
     /// All rounds together.
-    package private(set) var reads = LatencyHistogram()
-    package private(set) var writes = LatencyHistogram()
-    package private(set) var bundles = BundleHistogram()
+    package private(set) var reads = FineLatencyHistogram()
+    package private(set) var writes = FineLatencyHistogram()
+    package private(set) var bundles = BundleSnapshot()
 
     package init() {}
 
-    package mutating func add(_ result: LoadResult, bundles: BundleHistogram) {
+    package mutating func add(_ result: LoadResult, bundles: BundleSnapshot) {
         rounds.append(result)
         reads.merge(result.reads.latency)
         writes.merge(result.writes.latency)
-        self.bundles.merge(bundles)
+        self.bundles += bundles
     }
 
     package var readBytesPerSecond: Double { median { $0.reads.bytesPerSecond } }
@@ -25,7 +26,7 @@ package struct BenchCell: Sendable {
     package var errorCount: UInt64 { rounds.reduce(0) { $0 + $1.errorCount } }
 
     /// Reads and writes.
-    package var latency: LatencyHistogram {
+    package var latency: FineLatencyHistogram {
         var all = reads
         all.merge(writes)
         return all

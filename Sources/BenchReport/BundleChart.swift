@@ -1,3 +1,5 @@
+import Statistics
+
 /// Which share of calls carried how many slots: a bar for the published measurement, and one for each one here.
 struct BundleChart {
     private static let width = 880.0
@@ -20,15 +22,15 @@ struct BundleChart {
             "published", PublishedFigures.calls.map { ($0.label, Double($0.count) / Double(total)) },
             "\(total) calls, largest \(PublishedFigures.largestCall)", 0, &image)
         for (index, sample) in samples.enumerated() {
-            let parts = Array(zip(BundleHistogram.labels, sample.histogram.shares))
-            draw(sample.name, parts, "\(sample.histogram.total) calls", index + 1, &image)
+            let parts = Array(zip(BundleCounters.names, sample.bundles.shares))
+            draw(sample.name, parts, "\(sample.bundles.callCount) calls", index + 1, &image)
         }
         return image
     }
 
     private func drawKey(_ image: inout SVGImage) {
         image.text("slots in a call", x: Self.left - 8, y: 14, anchor: .end, style: "name")
-        for (index, label) in BundleHistogram.labels.enumerated() {
+        for (index, label) in BundleCounters.names.enumerated() {
             let x = Self.left + Double(index) * 66
             image.rectangle(x: x, y: 4, width: 12, height: 12, style: "size\(index)")
             image.text(label, x: x + 18, y: 14, style: "value")

@@ -1,4 +1,5 @@
 import LoadGenerator
+import Statistics
 
 /// A comparison for programs. All that is text in it is this program's own or the name of a processor.
 package struct JSONReport {
@@ -8,8 +9,8 @@ package struct JSONReport {
 
     package var text: String {
         var fields = [
-            "\"machine\": \(Self.quote(results.machine))",
-            "\"load_average\": \(Self.quote(results.loadAverage))",
+            "\"machine\": \(JSONValue.quoted(results.machine))",
+            "\"load_average\": \(JSONValue.quoted(results.loadAverage))",
             "\"seconds\": \(Format.number(results.seconds))",
             "\"rounds\": \(results.rounds)",
             "\"size\": \(results.byteCount)",
@@ -28,12 +29,12 @@ package struct JSONReport {
     private static func object(_ row: BenchRow, _ configuration: BenchConfiguration, _ cell: BenchCell) -> String {
         let shares = [0.5, 0.9, 0.99, 0.999]
         let latency = zip(["p50", "p90", "p99", "p99.9"], cell.latency.percentiles(shares)).map { "\"\($0)\": \($1)" }
-        let bundles = zip(BundleHistogram.labels, cell.bundles.counts).map { "\"\($0)\": \($1)" }
+        let bundles = zip(BundleCounters.names, cell.bundles.callCounts).map { "\"\($0)\": \($1)" }
         let fields = [
-            "\"workload\": \(quote(row.workload.name))",
+            "\"workload\": \(JSONValue.quoted(row.workload.name))",
             "\"connections\": \(row.load.connectionCount)",
             "\"depth\": \(row.load.depth)",
-            "\"mode\": \(quote(configuration.mode))",
+            "\"mode\": \(JSONValue.quoted(configuration.mode))",
             "\"driver_host\": \"\(configuration.hasDriverProcess ? "process" : "in-process")\"",
             "\"iops\": \(Format.fixed(cell.operationsPerSecond, 1))",
             "\"read_bytes_per_second\": \(Format.fixed(cell.readBytesPerSecond, 0))",
@@ -48,20 +49,13 @@ package struct JSONReport {
 
     private static func object(_ check: ReferenceCheck) -> String {
         let fields = [
-            "\"program\": \(quote(check.program))", "\"row\": \(quote(check.row))",
-            "\"configuration\": \(quote(check.configuration))",
+            "\"program\": \(JSONValue.quoted(check.program))", "\"row\": \(JSONValue.quoted(check.row))",
+            "\"configuration\": \(JSONValue.quoted(check.configuration))",
             "\"iops\": \(Format.fixed(check.operationsPerSecond, 1))",
             "\"other_iops\": \(Format.fixed(check.otherOperationsPerSecond, 1))",
             "\"client_ns_per_request\": \(Format.fixed(check.clientNanoseconds, 0))",
             "\"other_client_ns_per_request\": \(Format.fixed(check.otherClientNanoseconds, 0))",
         ]
         return "{\(fields.joined(separator: ", "))}"
-    }
-
-    private static func quote(_ text: String) -> String {
-        let safe = text.unicodeScalars.filter { $0.value >= 0x20 }.map {
-            $0 == "\"" || $0 == "\\" ? "\\\($0)" : "\($0)"
-        }
-        return "\"\(safe.joined())\""
     }
 }

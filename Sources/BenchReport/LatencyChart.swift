@@ -47,7 +47,7 @@ struct LatencyChart {
     }
 
     /// The latency by the nines of its share, as far as there are requests enough to tell.
-    private static func points(_ histogram: LatencyHistogram) -> [(nines: Double, nanoseconds: Double)] {
+    private static func points(_ histogram: FineLatencyHistogram) -> [(nines: Double, nanoseconds: Double)] {
         guard histogram.count > 0 else { return [] }
         let end = min(nines, log10(Double(histogram.count)))
         let places = Array(stride(from: 0, through: end, by: step))

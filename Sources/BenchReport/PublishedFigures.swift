@@ -1,4 +1,5 @@
 import LoadGenerator
+import Statistics
 
 /// What has been published of bundled and legacy calls on real hardware: a RAID 5 of 4 hard disks behind a real DEXT.
 /// The number of requests under way was not published.
@@ -65,7 +66,7 @@ package enum PublishedFigures {
     }
 
     /// The rows of this comparison whose bundles are set beside the published ones, and the configurations.
-    static func bundleSamples(_ results: BenchResults) -> [(name: String, histogram: BundleHistogram)] {
+    static func bundleSamples(_ results: BenchResults) -> [(name: String, bundles: BundleSnapshot)] {
         let indices = results.configurations.indices.filter { results.configurations[$0].mode == "bundled" }
         let rows = results.rows.filter { $0.workload.name == "4 KiB random read" }
         return indices.flatMap { index in

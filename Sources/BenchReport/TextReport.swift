@@ -1,4 +1,5 @@
 import LoadGenerator
+import Statistics
 
 /// A comparison as tables for a terminal.
 package struct TextReport {
@@ -63,15 +64,15 @@ package struct TextReport {
 
     private var bundles: String {
         var lines = ["Calls to the driver by number of slots, 4 KiB random read"]
-        lines.append(Format.padded("", 26) + BundleHistogram.labels.map { Format.aligned($0, 9) }.joined())
+        lines.append(Format.padded("", 26) + BundleCounters.names.map { Format.aligned($0, 9) }.joined())
         let total = Double(PublishedFigures.calls.reduce(0) { $0 + $1.count })
         let shares = PublishedFigures.calls.map { Format.aligned(Format.percent(Double($0.count) / total), 9) }
         lines.append(
             Format.padded("published", 26) + shares.joined() + "  (5 and more; largest \(PublishedFigures.largestCall))"
         )
-        for (name, histogram) in PublishedFigures.bundleSamples(results) {
-            let shares = histogram.shares.map { Format.aligned(Format.percent($0), 9) }
-            lines.append(Format.padded(name, 26) + shares.joined() + Format.aligned("\(histogram.total) calls", 18))
+        for (name, sample) in PublishedFigures.bundleSamples(results) {
+            let shares = sample.shares.map { Format.aligned(Format.percent($0), 9) }
+            lines.append(Format.padded(name, 26) + shares.joined() + Format.aligned("\(sample.callCount) calls", 18))
         }
         return lines.joined(separator: "\n")
     }

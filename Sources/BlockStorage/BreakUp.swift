@@ -1,4 +1,5 @@
 import ParallelInterface
+import Platform
 
 /// How large a piece of a request may be: the rule by which IOBlockStorageDriver breaks requests up.
 ///
@@ -115,7 +116,7 @@ package struct BreakUpLimits: Sendable, Equatable {
         if cutsBySizeOnly(run) {
             var size = run.byteCount
             if maximumSegmentCount > 0 && maximumSegmentByteCount > 0 {
-                size = min(size, Self.product(maximumSegmentCount, maximumSegmentByteCount))
+                size = min(size, maximumSegmentCount.saturatingProduct(maximumSegmentByteCount))
             }
             let limit = byteLimit
             if limit > 0 { size = min(size, limit) }
@@ -164,14 +165,8 @@ package struct BreakUpLimits: Sendable, Equatable {
     /// The byte limit, with the block limit in bytes.
     private var byteLimit: UInt64 {
         if maximumBlockCount == 0 { return maximumByteCount }
-        let blocks = Self.product(maximumBlockCount, blockByteCount)
+        let blocks = maximumBlockCount.saturatingProduct(blockByteCount)
         return maximumByteCount == 0 ? blocks : min(maximumByteCount, blocks)
-    }
-
-    /// A product of limits that a driver chose freely; without bound when it does not fit.
-    private static func product(_ left: UInt64, _ right: UInt64) -> UInt64 {
-        let (product, overflow) = left.multipliedReportingOverflow(by: right)
-        return overflow ? .max : product
     }
 
     /// The bytes at a segment's end that some limit forbids.

@@ -1,4 +1,5 @@
 import Diagnostics
+import Statistics
 
 /// What one check of a driver showed.
 package struct CheckResult: Sendable {
@@ -49,18 +50,18 @@ package struct CheckReport: Sendable {
     /// Everything, as a JSON object.
     package var json: String {
         let rows = results.map { result in
-            let faults = result.faults.map { Self.quote($0.rawValue) }.joined(separator: ", ")
-            return "    {\"mode\": \(Self.quote(result.mode)), \"check\": \(Self.quote(result.name)), "
-                + "\"verdict\": \(Self.quote(result.verdict.rawValue)), \"faults\": [\(faults)], "
-                + "\"detail\": \(Self.quote(result.detail))}"
+            let faults = result.faults.map { JSONValue.quoted($0.rawValue) }.joined(separator: ", ")
+            return "    {\"mode\": \(JSONValue.quoted(result.mode)), \"check\": \(JSONValue.quoted(result.name)), "
+                + "\"verdict\": \(JSONValue.quoted(result.verdict.rawValue)), \"faults\": [\(faults)], "
+                + "\"detail\": \(JSONValue.quoted(result.detail))}"
         }
         let faults = diagnoses.map {
-            "    {\"fault\": \(Self.quote($0.fault.rawValue)), \"title\": \(Self.quote($0.fault.entry.title)), "
-                + "\"detail\": \(Self.quote($0.detail))}"
+            "    {\"fault\": \(JSONValue.quoted($0.fault.rawValue)), \"title\": \(JSONValue.quoted($0.fault.entry.title)), "
+                + "\"detail\": \(JSONValue.quoted($0.detail))}"
         }
         return """
             {
-              "program": \(Self.quote(program)),
+              "program": \(JSONValue.quoted(program)),
               "passed": \(hasPassed),
               "checks": [
             \(rows.joined(separator: ",\n"))
@@ -71,21 +72,6 @@ package struct CheckReport: Sendable {
             }
 
             """
-    }
-
-    private static func quote(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            case let other where other.value < 32: quoted += " "
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
     }
 }
 

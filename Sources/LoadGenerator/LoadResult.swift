@@ -5,7 +5,7 @@ package struct LoadResult: Sendable, Equatable {
         package var count: UInt64 = 0
         package var operationsPerSecond = 0.0
         package var bytesPerSecond = 0.0
-        package var latency = LatencyHistogram()
+        package var latency = FineLatencyHistogram()
 
         package init() {}
 

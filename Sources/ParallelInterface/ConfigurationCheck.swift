@@ -1,4 +1,5 @@
 import Diagnostics
+import Platform
 import SCSIControllerDriverKit
 
 /// Looks for what is wrong with what a driver said of its HBA.
@@ -142,14 +143,9 @@ package struct ConfigurationCheck {
         _ segments: UInt64, _ segmentBytes: UInt64, _ bytes: UInt64, _ blocks: UInt64
     ) -> UInt64 {
         var largest = UInt64.max
-        if segments > 0 && segmentBytes > 0 { largest = min(largest, product(segments, segmentBytes)) }
+        if segments > 0 && segmentBytes > 0 { largest = min(largest, segments.saturatingProduct(segmentBytes)) }
         if bytes > 0 { largest = min(largest, bytes) }
-        if blocks > 0 { largest = min(largest, product(blocks, blockByteCount)) }
+        if blocks > 0 { largest = min(largest, blocks.saturatingProduct(blockByteCount)) }
         return largest / blockByteCount * blockByteCount
-    }
-
-    private static func product(_ left: UInt64, _ right: UInt64) -> UInt64 {
-        let (product, overflow) = left.multipliedReportingOverflow(by: right)
-        return overflow ? .max : product
     }
 }

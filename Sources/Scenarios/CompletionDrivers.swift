@@ -41,86 +41,58 @@ final class ForgetsRetain: RAIDDriver, @unchecked Sendable {
 }
 
 /// B24.
-final class LeavesVersionOut: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        response.pointee.version = 0
+final class LeavesVersionOut: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        response.version = 0
     }
 }
 
 /// B25.
-final class NamesAnotherTask: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        response.pointee.fControllerTaskIdentifier += 1000
+final class NamesAnotherTask: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        response.fControllerTaskIdentifier += 1000
     }
 }
 
 /// B25, by target.
-final class NamesAnotherTarget: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        response.pointee.fTargetID += 1
+final class NamesAnotherTarget: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        response.fTargetID += 1
     }
 }
 
 /// B26, with nothing.
-final class ForgetsTransferCount: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget {
-            response.pointee.fBytesTransferred = 0
+final class ForgetsTransferCount: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        if task.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget {
+            response.fBytesTransferred = 0
         }
     }
 }
 
 /// B26, with too much.
-final class ReportsTooManyBytes: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        response.pointee.fBytesTransferred += 4096
+final class ReportsTooManyBytes: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        response.fBytesTransferred += 4096
     }
 }
 
 /// B27, without sense data: every MODE SENSE fails.
-final class LeavesSenseOut: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        guard task.pointee.fCommandDescriptorBlock.0 == 0x1A else { return }
-        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
-        response.pointee.fSenseLength = 0
+final class LeavesSenseOut: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        guard task.fCommandDescriptorBlock.0 == 0x1A else { return }
+        response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.fSenseLength = 0
     }
 }
 
 /// B27, with too much.
-final class SendsTooMuchSense: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        guard task.pointee.fCommandDescriptorBlock.0 == 0x1A else { return }
-        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
-        response.pointee.fSenseLength = 255
-        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
+final class SendsTooMuchSense: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        guard task.fCommandDescriptorBlock.0 == 0x1A else { return }
+        response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.fSenseLength = 255
+        withUnsafeMutableBytes(of: &response.fSenseBuffer) { sense in
             sense[0] = 0x70
             sense[2] = 0x05
             sense[7] = 247

@@ -73,7 +73,7 @@ final class SleepsInStartController: RAIDDriver, @unchecked Sendable {
 }
 
 /// B07.
-final class GuardsUntilRegistered: RAIDDriver, @unchecked Sendable {
+final class GuardsUntilRegistered: ResponseAlteringDriver, @unchecked Sendable {
     private let isRegistered = Atomic<Bool>(false)
 
     override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
@@ -81,14 +81,10 @@ final class GuardsUntilRegistered: RAIDDriver, @unchecked Sendable {
         isRegistered.store(true, ordering: .releasing)
     }
 
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard !isRegistered.load(ordering: .acquiring) else { return }
-        response.pointee.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
-        response.pointee.fCompletionStatus = kSCSITaskStatus_DeviceNotResponding
+        response.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
+        response.fCompletionStatus = kSCSITaskStatus_DeviceNotResponding
     }
 }
 
@@ -204,16 +200,12 @@ final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
 }
 
 /// B16: TEST UNIT READY is answered with 02/04/01 for ever.
-final class BecomesReadyForEver: RAIDDriver, @unchecked Sendable {
-    override func fill(
-        _ response: UnsafeMutablePointer<SCSIUserParallelResponse>, for task: UnsafePointer<SCSIUserParallelTask>,
-        from completion: UnsafePointer<RAIDCompletionDescriptor>
-    ) {
-        super.fill(response, for: task, from: completion)
-        guard task.pointee.fCommandDescriptorBlock.0 == 0x00 else { return }
-        response.pointee.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
-        response.pointee.fSenseLength = 18
-        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
+final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        guard task.fCommandDescriptorBlock.0 == 0x00 else { return }
+        response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        response.fSenseLength = 18
+        withUnsafeMutableBytes(of: &response.fSenseBuffer) { sense in
             sense[0] = 0x70
             sense[2] = 0x02
             sense[7] = 10

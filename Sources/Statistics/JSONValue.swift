@@ -56,6 +56,9 @@ package indirect enum JSONValue: Sendable, Equatable {
         }
     }
 
+    /// A text as a JSON string, with its quotes.
+    package static func quoted(_ value: String) -> String { JSONValue.string(value).text }
+
     private static func quote(_ value: String, to text: inout String) {
         text += "\""
         for scalar in value.unicodeScalars {

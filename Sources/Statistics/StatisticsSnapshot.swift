@@ -19,10 +19,7 @@ package struct StatisticsSnapshot: Sendable, Equatable {
                 difference.exports[index].kinds[kind] = exports[index].kinds[kind].since(before.kinds[kind])
             }
         }
-        for index in bundles.callCounts.indices {
-            difference.bundles.callCounts[index] = bundles.callCounts[index].since(earlier.bundles.callCounts[index])
-        }
-        difference.bundles.taskCount = bundles.taskCount.since(earlier.bundles.taskCount)
+        difference.bundles = bundles.since(earlier.bundles)
         for index in arrays.indices {
             guard let before = earlier.arrays.first(where: { $0.name == arrays[index].name }) else { continue }
             difference.arrays[index] = arrays[index].since(before)
@@ -79,8 +76,28 @@ package struct BundleSnapshot: Sendable, Equatable {
     /// Tasks in all calls.
     package var taskCount: UInt64 = 0
     package var callCount: UInt64 { callCounts.reduce(0, +) }
+    /// The share of calls in each bucket; zeros when there were none.
+    package var shares: [Double] {
+        let count = callCount
+        return callCounts.map { count == 0 ? 0 : Double($0) / Double(count) }
+    }
 
     package init() {}
+
+    /// What was counted since an earlier snapshot.
+    package func since(_ earlier: BundleSnapshot) -> BundleSnapshot {
+        var difference = BundleSnapshot()
+        for index in callCounts.indices {
+            difference.callCounts[index] = callCounts[index].since(earlier.callCounts[index])
+        }
+        difference.taskCount = taskCount.since(earlier.taskCount)
+        return difference
+    }
+
+    package static func += (left: inout BundleSnapshot, right: BundleSnapshot) {
+        for index in left.callCounts.indices { left.callCounts[index] += right.callCounts[index] }
+        left.taskCount += right.taskCount
+    }
 }
 
 /// The driver.

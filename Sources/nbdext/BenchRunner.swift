@@ -5,6 +5,7 @@ import LoadGenerator
 import NBDServer
 import Platform
 import RAID
+import Statistics
 
 /// Starts a server for each configuration and measures them in turn.
 ///
@@ -127,7 +128,7 @@ final class BenchRunner: @unchecked Sendable {
         var own = BenchCell()
         var others: [FioCheck.Figures] = []
         for round in 0..<rounds {
-            own.add(try run(server, workload, load, seed: UInt64(100 + round)), bundles: BundleHistogram())
+            own.add(try run(server, workload, load, seed: UInt64(100 + round)), bundles: BundleSnapshot())
             others.append(try fio.run(socket: server.socket, workload: workload, load: load, seconds: seconds))
         }
         func median(_ value: (FioCheck.Figures) -> Double) -> Double { others.map(value).sorted()[others.count / 2] }

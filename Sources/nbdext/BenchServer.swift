@@ -2,6 +2,7 @@ import BenchReport
 import Glibc
 import NBDServer
 import Platform
+import Statistics
 
 /// A server in a process of its own, with an array of its own, that is measured.
 final class BenchServer {
@@ -59,12 +60,12 @@ final class BenchServer {
     }
 
     /// How many tasks went with each call to the driver so far.
-    func bundles() throws -> BundleHistogram {
+    func bundles() throws -> BundleSnapshot {
         let answer = try ControlSocket.send("statistics", to: controlSocket)
-        guard let histogram = BundleHistogram(statistics: answer) else {
-            throw ServerError("the server for \(configuration.name) does not count bundles: \(answer)")
+        guard let snapshot = JSONParser.parse(answer).flatMap({ StatisticsSnapshot(json: $0) }) else {
+            throw ServerError("the server for \(configuration.name) does not say what it counts: \(answer)")
         }
-        return histogram
+        return snapshot.bundles
     }
 
     /// In a process group of its own: a Ctrl-C is for the benchmark, which then stops its servers.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ArrayStore
+import Statistics
 
 /// `nbdext status`.
 struct Status: ParsableCommand {
@@ -40,11 +41,11 @@ extension ArrayStore.Description {
     /// The array for programs.
     var json: String {
         let list = members.map { member in
-            "{\"role\": \(member.role.map(String.init) ?? "null"), \"state\": \(Self.quote(member.state)), "
-                + "\"path\": \(member.path.map(Self.quote) ?? "null")}"
+            "{\"role\": \(member.role.map(String.init) ?? "null"), \"state\": \(JSONValue.quoted(member.state)), "
+                + "\"path\": \(member.path.map(JSONValue.quoted) ?? "null")}"
         }
         return """
-            {"name": \(Self.quote(name)), "uuid": "\(uuid)", "level": \(level.rawValue), "members": \(memberCount), \
+            {"name": \(JSONValue.quoted(name)), "uuid": "\(uuid)", "level": \(level.rawValue), "members": \(memberCount), \
             "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", \
             "consistency": "\(consistency.rawValue)", "events": \(events), \
             "member_list": [\(list.joined(separator: ", "))]}
@@ -52,18 +53,4 @@ extension ArrayStore.Description {
     }
 
     private var memberCount: Int { members.filter { $0.role != nil }.count }
-
-    private static func quote(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": quoted += "\\\(scalar)"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
-    }
 }

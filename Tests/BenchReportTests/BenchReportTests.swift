@@ -1,5 +1,6 @@
 import Foundation
 import LoadGenerator
+import Statistics
 import Testing
 
 @testable import BenchReport
@@ -44,8 +45,10 @@ struct BenchReportTests {
         return result
     }
 
-    private static var bundles: BundleHistogram {
-        BundleHistogram(statistics: "{\"bundles\": {\"1\": 80, \"2\": 15, \"3-4\": 4, \"17-32\": 1, \"largest\": 20}}")!
+    private static var bundles: BundleSnapshot {
+        var bundles = BundleSnapshot()
+        bundles.callCounts = [80, 15, 4, 0, 0, 1]
+        return bundles
     }
 
     @Test("the page is well-formed XML, whatever the processor is called, and asks nothing of a network")
@@ -127,16 +130,17 @@ struct BenchReportTests {
         #expect(XMLParser(data: Data(HTMLReport(results).text.utf8)).parse())
     }
 
-    @Test("bundles are read from what a server answers, among other things or without them")
+    @Test("bundles are counted by difference, and in shares")
     func bundles() {
-        #expect(Self.bundles.counts == [80, 15, 4, 0, 0, 1])
-        #expect(Self.bundles.total == 100)
-        let more = BundleHistogram(
-            statistics: "{\"uptime\": 3, \"bundles\": { \"1\" : 90,\n \"2\": 15, \"3-4\": 4, \"17-32\": 1 }, \"x\": {}}"
-        )
-        #expect(more?.since(Self.bundles).counts == [10, 0, 0, 0, 0, 0])
-        #expect(BundleHistogram(statistics: "{}") == nil)
-        #expect(BundleHistogram(statistics: "") == nil)
+        var more = Self.bundles
+        more.callCounts[0] += 10
+        #expect(more.since(Self.bundles).callCounts == [10, 0, 0, 0, 0, 0])
+        #expect(Self.bundles.callCount == 100)
+        #expect(Self.bundles.shares == [0.8, 0.15, 0.04, 0, 0, 0.01])
+        #expect(BundleSnapshot().shares == [0, 0, 0, 0, 0, 0])
+        var sum = Self.bundles
+        sum += Self.bundles
+        #expect(sum.callCounts == [160, 30, 8, 0, 0, 2])
     }
 
     @Test("numbers are written as people read them")

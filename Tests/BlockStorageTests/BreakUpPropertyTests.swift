@@ -1,4 +1,5 @@
 import BlockStorage
+import TestSupport
 import Testing
 
 typealias Run = BreakUpLimits.Run

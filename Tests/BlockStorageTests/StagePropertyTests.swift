@@ -3,6 +3,7 @@ import Glibc
 import ParallelInterface
 import SCSI
 import SCSIArchitectureModel
+import TestSupport
 import Testing
 
 @Suite("Stages, at random")

@@ -1,6 +1,7 @@
 import BlockStorage
 import Glibc
 import Platform
+import TestSupport
 
 /// A block device in memory that counts what reaches it, and ends requests as a test wants: at once, when it is told
 /// to, or at random: at once, in its lane's `wait`, or on a thread of its own.
@@ -30,7 +31,7 @@ final class MemoryDisk: BlockService, @unchecked Sendable {
     private var failure: BlockError = .none
     private var failing: Set<BlockRequest.Operation> = []
     private var requestCount = 0
-    private var random = SeededRandom(seed: 1)
+    private var random = SeededGenerator(seed: 1)
     private let worker = WorkerThread()
 
     init(byteCount: Int = 64 * 16384, blockByteCount: Int = 512, isReadOnly: Bool = false, supportsTrim: Bool = true)
@@ -54,7 +55,7 @@ final class MemoryDisk: BlockService, @unchecked Sendable {
     func setMode(_ mode: Mode, seed: UInt64 = 1) {
         lock.withLock {
             self.mode = mode
-            random = SeededRandom(seed: seed)
+            random = SeededGenerator(seed: seed)
         }
     }
 
@@ -218,20 +219,5 @@ final class WorkerThread: @unchecked Sendable {
                 bell.wait()
             }
         }
-    }
-}
-
-/// SplitMix64: numbers that a seed determines.
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -2,6 +2,7 @@ import BlockStorage
 import BufferCache
 import Glibc
 import Platform
+import TestSupport
 import Testing
 
 /// Several clients at a time, on threads, against a model; the disk ends requests anyhow, anywhere.
@@ -42,7 +43,7 @@ struct RandomisedTests {
             do {
                 let owner = try RegionOwner(
                     client: CacheClient(device), index: index, count: Self.clientCount, expected: expected,
-                    random: SeededRandom(seed: seed &+ UInt64(index)))
+                    random: SeededGenerator(seed: seed &+ UInt64(index)))
                 failures.add(owner.run(requests: 3000))
             } catch { failures.add("\(error)") }
         }
@@ -73,7 +74,7 @@ struct RandomisedTests {
             do {
                 let owner = try SectorOwner(
                     client: CacheClient(device), cutter: cutter, index: index, count: Self.clientCount,
-                    sectorCount: Self.diskByteCount / 512, random: SeededRandom(seed: seed &+ UInt64(index)))
+                    sectorCount: Self.diskByteCount / 512, random: SeededGenerator(seed: seed &+ UInt64(index)))
                 failures.add(owner.run(rounds: 600))
                 if owner.durableCount == 0 { failures.add("no flush came between two cuts") }
             } catch { failures.add("\(error)") }

@@ -1,5 +1,6 @@
 import BlockStorage
 import Glibc
+import TestSupport
 
 /// A client that owns every so many regions of a device, of odd sizes, so that pages and sectors have several owners.
 /// It keeps several requests outstanding, which do not overlap, and knows what each region holds.
@@ -9,10 +10,10 @@ final class RegionOwner {
     private let client: CacheClient
     private let expected: SharedBytes
     private let regions: [Range<Int>]
-    private var random: SeededRandom
+    private var random: SeededGenerator
     private var outstanding: [UInt16: BlockRequest] = [:]
 
-    init(client: CacheClient, index: Int, count: Int, expected: SharedBytes, random: SeededRandom) {
+    init(client: CacheClient, index: Int, count: Int, expected: SharedBytes, random: SeededGenerator) {
         self.client = client
         self.expected = expected
         self.random = random

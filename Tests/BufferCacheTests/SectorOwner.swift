@@ -1,6 +1,7 @@
 import BlockStorage
 import BufferCache
 import Synchronization
+import TestSupport
 
 /// Cuts a device's power, and lets others find out whether that happened between two moments.
 final class PowerCutter: Sendable {
@@ -29,7 +30,7 @@ final class SectorOwner {
     private let client: CacheClient
     private let cutter: PowerCutter
     private let sectors: [Int]
-    private var random: SeededRandom
+    private var random: SeededGenerator
     /// What a sector may hold, the oldest first.
     private var possible: [Int: [UInt64]] = [:]
     /// When the last number of a sector was written, if it is not durable.
@@ -39,7 +40,7 @@ final class SectorOwner {
     private(set) var durableCount = 0
 
     init(
-        client: CacheClient, cutter: PowerCutter, index: Int, count: Int, sectorCount: Int, random: SeededRandom
+        client: CacheClient, cutter: PowerCutter, index: Int, count: Int, sectorCount: Int, random: SeededGenerator
     ) {
         self.client = client
         self.cutter = cutter

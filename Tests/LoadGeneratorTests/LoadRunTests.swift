@@ -2,6 +2,7 @@ import Glibc
 import LoadGenerator
 import NBDProtocol
 import NBDServer
+import TestSupport
 import Testing
 
 @Suite("Load runs", .serialized, .timeLimit(.minutes(2)))

@@ -1,6 +1,7 @@
 import Glibc
 import NBDProtocol
 import NBDServer
+import TestSupport
 import Testing
 
 /// A client that speaks NBD byte by byte.

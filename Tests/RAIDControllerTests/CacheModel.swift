@@ -2,6 +2,7 @@ import Glibc
 import RAIDControllerInterface
 import SCSI
 import Synchronization
+import TestSupport
 
 /// Counts power cuts, so that others can tell whether one fell into what they did.
 final class PowerCuts: Sendable {
@@ -198,20 +199,5 @@ final class CacheModel: @unchecked Sendable {
 
     private func execute(_ steps: [Step]) -> [RAIDCompletionDescriptor] {
         driver.execute(steps.map(\.command), lane: lane, firstTag: UInt32(user * 100))
-    }
-}
-
-/// A small random generator, the same on every machine (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }

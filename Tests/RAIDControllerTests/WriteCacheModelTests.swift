@@ -3,12 +3,13 @@ import Members
 import Platform
 import RAID
 import SCSI
+import TestSupport
 import Testing
 
 @Suite("The card's write cache against a model")
 struct WriteCacheModelTests {
     /// Another one each time, unless NBDEXT_SEED says which.
-    private static let seed = getenv("NBDEXT_SEED").flatMap { UInt64(String(cString: $0)) } ?? .random(in: 1...999_999)
+    private static let seed = SeededGenerator.seed
 
     @Test(
         "two users on two lanes, and power cuts", .timeLimit(.minutes(2)), arguments: [RAIDLevel.raid0, .raid5],

@@ -7,6 +7,7 @@ import Members
 import Platform
 import RAID
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("The reference driver is clean", .serialized, .timeLimit(.minutes(2)))

@@ -4,6 +4,7 @@ import EmulatedMachine
 import HBAProfiles
 import Members
 import Platform
+import TestSupport
 import Testing
 
 @Suite("Detection does not depend on the scenario", .serialized, .timeLimit(.minutes(2)))

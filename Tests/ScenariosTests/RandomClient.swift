@@ -1,5 +1,6 @@
 import BlockStorage
 import Platform
+import TestSupport
 
 /// A client that sends batches of random requests to a small region, so that they overlap, and waits for each batch. It may move from one
 /// thread to another.

@@ -36,21 +36,3 @@ final class TestArray {
         rmdir(directory)
     }
 }
-
-/// Random numbers that a seed brings back. (SplitMix64.)
-struct SeededGenerator: RandomNumberGenerator {
-    /// Another one each time, unless NBDEXT_SEED says which.
-    static let seed = getenv("NBDEXT_SEED").flatMap { UInt64(String(cString: $0)) } ?? .random(in: 1...999_999)
-
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
-}

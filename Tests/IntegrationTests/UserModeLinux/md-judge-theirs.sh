@@ -15,11 +15,11 @@ create() {
     # Stays dirty after a write until it is stopped.
     [ ! -e $md/safe_mode_delay ] || echo 100 >$md/safe_mode_delay
 }
-# fill: writes all of the array but its last part, in requests of several sizes.
+# fill: writes the first third of the array, in requests of several sizes.
 fill() {
     local size
     size=$(($(cat /sys/block/md0/size) / 2))
-    head -c $((size * 3 / 4 * 1024)) /dev/urandom | dd of=$block bs=100k iflag=fullblock conv=fsync status=none
+    head -c $((size / 3 * 1024)) /dev/urandom | dd of=$block bs=100k iflag=fullblock conv=fsync status=none
     dd if=/dev/urandom of=$block bs=4k seek=33 count=21 oflag=sync status=none
     dd if=/dev/urandom of=$block bs=512 seek=1237 count=5 oflag=sync status=none
 }

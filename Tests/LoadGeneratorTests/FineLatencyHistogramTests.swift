@@ -7,19 +7,19 @@ struct LatencyHistogramTests {
     @Test("buckets follow one another without gaps, and none is wider than a 32nd of its values")
     func buckets() {
         for index in 0..<1900 {
-            let upper = LatencyHistogram.upperBound(of: index)
-            #expect(LatencyHistogram.index(of: upper) == index)
-            #expect(LatencyHistogram.index(of: upper + 1) == index + 1)
-            let width = index == 0 ? 1 : upper - LatencyHistogram.upperBound(of: index - 1)
+            let upper = FineLatencyHistogram.upperBound(of: index)
+            #expect(FineLatencyHistogram.index(of: upper) == index)
+            #expect(FineLatencyHistogram.index(of: upper + 1) == index + 1)
+            let width = index == 0 ? 1 : upper - FineLatencyHistogram.upperBound(of: index - 1)
             #expect(width == 1 || width <= upper / 32)
         }
-        #expect(LatencyHistogram.index(of: .max) == 1919)
-        #expect(LatencyHistogram.upperBound(of: 1919) == .max)
+        #expect(FineLatencyHistogram.index(of: .max) == 1919)
+        #expect(FineLatencyHistogram.upperBound(of: 1919) == .max)
     }
 
     @Test("small values are exact")
     func small() {
-        var histogram = LatencyHistogram()
+        var histogram = FineLatencyHistogram()
         for value in 1...20 { histogram.record(UInt64(value)) }
         #expect(histogram.percentiles([0, 0.5, 0.9, 0.95, 1]) == [1, 10, 18, 19, 20])
         #expect(histogram.mean == 10.5)
@@ -29,7 +29,7 @@ struct LatencyHistogramTests {
     func known(seed: UInt64) {
         var state = seed
         var values: [UInt64] = []
-        var histogram = LatencyHistogram()
+        var histogram = FineLatencyHistogram()
         for _ in 0..<10_000 {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             let value = (state >> 40) >> (state >> 33 & 15)
@@ -48,20 +48,20 @@ struct LatencyHistogramTests {
 
     @Test("a merged histogram is that of all values")
     func merge() {
-        var all = LatencyHistogram()
-        var parts = [LatencyHistogram(), LatencyHistogram(), LatencyHistogram()]
+        var all = FineLatencyHistogram()
+        var parts = [FineLatencyHistogram(), FineLatencyHistogram(), FineLatencyHistogram()]
         for value in stride(from: UInt64(5), to: 5_000_000, by: 997) {
             all.record(value)
             parts[Int(value % 2)].record(value)
         }
-        var merged = LatencyHistogram()
+        var merged = FineLatencyHistogram()
         for part in parts { merged.merge(part) }
         #expect(merged == all)
     }
 
     @Test("nothing recorded is zero")
     func empty() {
-        #expect(LatencyHistogram().percentiles([0.5, 0.99]) == [0, 0])
-        #expect(LatencyHistogram().mean == 0)
+        #expect(FineLatencyHistogram().percentiles([0.5, 0.99]) == [0, 0])
+        #expect(FineLatencyHistogram().mean == 0)
     }
 }

@@ -1,6 +1,6 @@
 /// How long requests took: counts in buckets that grow with the value, 32 to each power of two, so a value is known to
-/// about 3 %.
-package struct LatencyHistogram: Sendable, Equatable {
+/// about 3 %. A server counts into the coarser and far smaller `LatencyHistogram` of Statistics, for each lane.
+package struct FineLatencyHistogram: Sendable, Equatable {
     private static let subBucketBits = 5
     private static let subBucketCount = 1 << subBucketBits
 
@@ -26,7 +26,7 @@ package struct LatencyHistogram: Sendable, Equatable {
     }
 
     /// Adds all that another histogram has.
-    package mutating func merge(_ other: LatencyHistogram) {
+    package mutating func merge(_ other: FineLatencyHistogram) {
         guard other.count > 0 else { return }
         for index in counts.indices { counts[index] += other.counts[index] }
         minimum = count == 0 ? other.minimum : min(minimum, other.minimum)

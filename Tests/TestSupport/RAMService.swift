@@ -4,16 +4,16 @@ import Platform
 import SCSIArchitectureModel
 
 /// A block service in memory. It completes requests inside `submit`, or when the test says so, from another thread.
-final class RAMService: BlockService, @unchecked Sendable {
+package final class RAMService: BlockService, @unchecked Sendable {
     // SAFETY: `held` is touched under `lock`; the bytes only by requests that do not overlap.
-    let info: BlockServiceInfo
-    let arena: DataArena
-    let bytes: UnsafeMutableRawPointer
+    package let info: BlockServiceInfo
+    package let arena: DataArena
+    package let bytes: UnsafeMutableRawPointer
     private let lock = Lock()
     private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
     private var holds = false
 
-    init(name: String = "ram", byteCount: Int = 80 << 20) throws {
+    package init(name: String = "ram", byteCount: Int = 80 << 20) throws {
         info = BlockServiceInfo(
             name: name, description: "memory", byteCount: UInt64(byteCount), blockByteCount: 512,
             preferredByteCount: 4096,
@@ -25,17 +25,17 @@ final class RAMService: BlockService, @unchecked Sendable {
 
     deinit { bytes.deallocate() }
 
-    func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
+    package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
         Lane(service: self, receiver: receiver)
     }
 
     /// Keeps requests until `releaseAll`.
-    func hold() { lock.withLock { holds = true } }
+    package func hold() { lock.withLock { holds = true } }
 
-    var heldCount: Int { lock.withLock { held.count } }
+    package var heldCount: Int { lock.withLock { held.count } }
 
     /// Completes what was kept, the last first, on the calling thread.
-    func releaseAll() {
+    package func releaseAll() {
         let requests = lock.withLock {
             holds = false
             let requests = held
