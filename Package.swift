@@ -51,6 +51,7 @@ let package = Package(
         .target(name: "CDriverChannel", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
 
         // From the bottom up.
         libraryLayer("Platform", ["CLinux"]),
@@ -61,8 +62,9 @@ let package = Package(
         layer("NBDProtocol"),
         libraryLayer("HardwareBus", ["Platform"]),
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
+        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CLinux", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
@@ -185,6 +187,7 @@ let package = Package(
             exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO"]),
         tests("Members", ["MemberIO", "Platform"]),
+        tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
         tests(
             "DriverHost",

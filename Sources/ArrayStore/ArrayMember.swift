@@ -6,6 +6,12 @@ import RAID
 package protocol PlacedMember: MemberStore {
     /// Where lanes find the member.
     var place: MemberPlace { get }
+    /// Why the member is not there at all, in words that fit after "it is"; nil when it is.
+    var absence: String? { get }
+}
+
+extension PlacedMember {
+    package var absence: String? { nil }
 }
 
 /// A member and the superblock that was found on it.
@@ -20,9 +26,16 @@ package struct ArrayMember: Sendable {
         sealed.seal()
         do throws(MemberStoreError) {
             try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
-            try store.flush()
         } catch {
             throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", .memberIO)
+        }
+        try flush()
+    }
+
+    /// Makes durable what was written to the member.
+    func flush() throws(ArrayStoreError) {
+        do throws(MemberStoreError) { try store.flush() } catch {
+            throw ArrayStoreError("cannot flush \(store.name): \(error)", .memberIO)
         }
     }
 }

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import MemberIO
 import RAID
@@ -7,7 +6,8 @@ extension ArrayStore {
     /// What a new array is to be.
     package struct Plan: Sendable {
         package var level: RAIDLevel
-        package var memberCount: Int
+        /// Where the members are to be, by role.
+        package var members: [MemberLocation]
         /// The array's size wanted, bytes; rounded up to whole stripes.
         package var byteCount: UInt64
         package var chunkByteCount: Int
@@ -16,16 +16,29 @@ extension ArrayStore {
         package var consistency: ArrayConsistency
 
         package init(
-            level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String,
+            level: RAIDLevel, members: [MemberLocation], byteCount: UInt64, chunkByteCount: Int, name: String,
             consistency: ArrayConsistency = .resync
         ) {
             self.level = level
-            self.memberCount = memberCount
+            self.members = members
             self.byteCount = byteCount
             self.chunkByteCount = chunkByteCount
             self.name = name
             self.consistency = consistency
         }
+
+        /// All members are files in the array's directory.
+        package init(
+            level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String,
+            consistency: ArrayConsistency = .resync
+        ) {
+            let members = (0..<max(0, memberCount)).map { MemberLocation.file("member-\($0).img") }
+            self.init(
+                level: level, members: members, byteCount: byteCount, chunkByteCount: chunkByteCount, name: name,
+                consistency: consistency)
+        }
+
+        package var memberCount: Int { members.count }
 
         /// The shape of the array: whole stripes that hold the size wanted.
         package var geometry: ArrayGeometry {
@@ -43,28 +56,47 @@ extension ArrayStore {
         package var memberByteCount: UInt64 { geometry.dataByteOffset + geometry.memberDataByteCount }
     }
 
-    /// Makes the member files of an array: sparse, with superblocks, durable. All zeros are consistent parity, so the
-    /// array is clean from the start.
+    /// Makes the members of an array: sparse files, or cleared exports, with superblocks, durable. All zeros are
+    /// consistent parity, so the array is clean from the start.
     ///
     /// - Parameters:
     ///   - directory: made if it does not exist.
-    ///   - force: an array that is there is removed first.
-    /// - Throws: with nothing changed on disk.
+    ///   - force: an array that is there is removed first, and what is in the members' places is overwritten.
+    /// - Throws: with no file changed. Exports are changed only when everything else was found to be possible.
     package static func create(
         directory: String, plan: Plan, force: Bool
     ) throws(ArrayStoreError) -> Description {
         try check(plan)
-        let old = try existingMembers(directory: directory)
+        let old = try existingFiles(directory: directory)
         if !old.isEmpty && !force {
             throw ArrayStoreError(
                 "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
                     + "overwrite it with --force")
         }
+        try make(directory: directory, plan: plan, replacing: old.map(\.path), force: force)
+        return try examine(directory: directory)
+    }
+
+    /// The members are closed when this returns: a server may take one client at a time.
+    private static func make(
+        directory: String, plan: Plan, replacing old: [String], force: Bool
+    ) throws(ArrayStoreError) {
+        var members: [NewMember] = []
+        for (role, location) in plan.members.enumerated() {
+            members.append(try NewMember(location, role: role, directory: directory))
+        }
+        try checkAreDifferent(members)
+        let replaced = Set(old).union(old.compactMap { NewMember.resolve($0) })
+        for member in members { try member.check(byteCount: plan.memberByteCount, replaced: replaced, force: force) }
         if mkdir(directory, 0o755) != 0 && errno != EEXIST {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try writeMembers(directory: directory, plan: plan, replacing: old.map(\.path))
-        return try examine(directory: directory)
+        try write(members, plan: plan)
+        for path in old { unlink(path) }
+        for member in members { member.putInPlace() }
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
+        fsync(descriptor)
+        close(descriptor)
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {
@@ -104,59 +136,33 @@ extension ArrayStore {
         }
     }
 
-    private static func existingMembers(directory: String) throws(ArrayStoreError) -> [MemberFile] {
+    private static func existingFiles(directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var information = stat()
         guard stat(directory, &information) == 0 else { return [] }
         guard information.st_mode & S_IFMT == S_IFDIR else {
             throw ArrayStoreError("\(directory) is not a directory; choose another place")
         }
-        return try MemberDirectory.open(directory, for: .write)
+        return try MemberDirectory.lockFiles(in: directory)
     }
 
-    /// Makes all members under temporary names, then puts them in place, so that a failure changes nothing.
-    private static func writeMembers(directory: String, plan: Plan, replacing old: [String]) throws(ArrayStoreError) {
-        let roles = 0..<plan.memberCount
-        let names = roles.map { "member-\($0).img" }
-        let final = names.map { "\(directory)/\($0)" }
-        let temporary = names.map { "\(directory)/.\($0).new" }
-        for path in final where !old.contains(path) && access(path, F_OK) == 0 {
-            throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
-        }
+    /// Writes all members, files under temporary names.
+    private static func write(_ members: [NewMember], plan: Plan) throws(ArrayStoreError) {
         do throws(ArrayStoreError) {
-            var members: [MemberFile] = []
-            for path in temporary { members.append(try makeFile(path, plan)) }
+            var stores: [any MemberStore] = []
+            for member in members { stores.append(try member.make(plan)) }
             var generator = SystemRandomNumberGenerator()
-            try format(members, plan: plan, time: UInt64(time(nil)), using: &generator)
+            try format(stores, plan: plan, time: UInt64(time(nil)), using: &generator)
         } catch {
-            for path in temporary { unlink(path) }
+            for member in members { member.abandon() }
             throw error
         }
-        for path in old { unlink(path) }
-        for role in roles { rename(temporary[role], final[role]) }
-        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
-        fsync(descriptor)
-        close(descriptor)
     }
 
-    /// A sparse file of a member's size, whose room in front of the data exists on disk, so that later writes of
-    /// metadata cannot fail for space.
-    private static func makeFile(_ path: String, _ plan: Plan) throws(ArrayStoreError) -> MemberFile {
-        func failure(_ doing: String, _ code: Int32) -> ArrayStoreError {
-            let advice =
-                code == EFBIG
-                ? "the file system has no files of that size; say a smaller --size, or more --members"
-                : "free some space"
-            return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
+    private static func checkAreDifferent(_ members: [NewMember]) throws(ArrayStoreError) {
+        var seen: Set<String> = []
+        for member in members where !seen.insert(member.identity).inserted {
+            throw ArrayStoreError("\(member.name) is named twice; each member needs a place of its own")
         }
-        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", errno) }
-        defer { close(descriptor) }
-        guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else { throw failure("set the size of", errno) }
-        let metadata = Int64(min(plan.geometry.dataByteOffset, 2 << 20))
-        let reserved = nbdext_reserve(descriptor, 0, metadata)
-        guard reserved == 0 || reserved == -EOPNOTSUPP else { throw failure("reserve space in", -reserved) }
-        guard fsync(descriptor) == 0 else { throw failure("write", errno) }
-        return try MemberFile(path: path, readOnly: false)
     }
 
     /// Makes an array of members of zeros, durably: superblocks, and bitmaps or logs. All zeros are consistent parity,
@@ -194,7 +200,7 @@ extension ArrayStore {
     }
 
     /// A version 4 UUID.
-    private static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
+    static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
         var uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         uuid[6] = uuid[6] & 0x0F | 0x40
         uuid[8] = uuid[8] & 0x3F | 0x80

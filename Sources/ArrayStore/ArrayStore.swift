@@ -27,23 +27,24 @@ package enum ArrayStore {
 
     /// Looks at an array without locking or changing it.
     package static func examine(directory: String) throws(ArrayStoreError) -> Description {
-        let scan = try MemberScan(MemberDirectory.open(directory, for: .look), place: directory)
-        var members = scan.members.enumerated().map { role, member in
+        let members = try MemberDirectory.open(directory, for: .look) { _ in }
+        let scan = try MemberScan(members, place: directory)
+        var list = scan.members.enumerated().map { role, member in
             if let member { return Description.Member(role: role, path: member.store.name, state: "active") }
             guard let member = scan.recovering[role] else { return Description.Member(role: role, state: "missing") }
             let rebuilt = member.superblock.recoveryByteOffset ?? 0
             let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
             return Description.Member(
-                role: role, path: member.store.name, state: "rebuilt up to \(Int(min(percent, 100))) %")
+                role: role, path: member.store.name, state: "rebuilding, \(Int(min(percent, 100))) % done")
         }
-        for member in scan.spares { members.append(Description.Member(path: member.store.name, state: "spare")) }
+        for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
-            members.append(Description.Member(path: store.name, state: reason))
+            list.append(Description.Member(path: store.name, state: reason))
         }
         return Description(
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
             chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
-            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: members)
+            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: list)
     }
 
     private static func state(of scan: MemberScan) -> String {
@@ -57,12 +58,13 @@ package enum ArrayStore {
         }
     }
 
-    /// Opens the array whose members are the files of a directory; they are locked.
+    /// Opens the array whose members are the files of a directory, or are named by them; the files are locked.
     package static func open(
         directory: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings = .system
     ) throws(ArrayStoreError) -> OpenedArray {
-        let files = try MemberDirectory.open(directory, for: readOnly ? .read : .write)
-        return try open(members: files, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        let members = try MemberDirectory.open(
+            directory, for: readOnly ? .read : .write, report: surroundings.report)
+        return try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
     }
 
     /// Opens an array for serving: its parity is right.
@@ -82,9 +84,10 @@ package enum ArrayStore {
         try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
         let recovery = ArrayRecovery(scan, place: place, in: surroundings)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
-        let array = OpenedArray(
+        let array = try OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
         guard !readOnly else { return array }
+        try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }

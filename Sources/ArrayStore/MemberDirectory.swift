@@ -2,7 +2,8 @@ import Glibc
 import MemberIO
 import RAID
 
-/// A directory whose files are an array's members, known by their content and not by their names.
+/// A directory whose files are an array's members, known by their content and not by their names; or say where the
+/// members are (`LinkedMember`).
 enum MemberDirectory {
     /// Whether a file is locked when it is opened.
     enum Use {
@@ -14,22 +15,45 @@ enum MemberDirectory {
         case write
     }
 
-    /// Opens every file in a directory that has an md superblock of version 1.2; hidden ones are passed over.
+    /// Opens every file in a directory that has an md superblock of version 1.2, and every member that a file names;
+    /// hidden files are passed over. Members on other servers may still be connecting when this returns.
+    /// - Parameter report: gets what happens to members on other servers.
     /// - Throws: also when the only superblocks are of other versions.
-    static func open(_ directory: String, for use: Use) throws(ArrayStoreError) -> [MemberFile] {
-        var files: [MemberFile] = []
+    static func open(
+        _ directory: String, for use: Use, report: @escaping @Sendable (String) -> Void
+    ) throws(ArrayStoreError) -> [any PlacedMember] {
+        var members: [any PlacedMember] = []
         var foreign: String?
         for path in try paths(in: directory) {
+            if path.hasSuffix(LinkedMember.fileExtension) {
+                members.append(try LinkedMember(path: path, for: use, report: report))
+                continue
+            }
             let file = try MemberFile(path: path, readOnly: use != .write)
             if isMember(file) {
                 if use != .look { try file.lock() }
-                files.append(file)
+                members.append(file)
             } else if let version = ForeignMetadata.version(on: file) {
                 foreign = foreign ?? "\(path) has md metadata of version \(version)"
             }
         }
-        if let foreign, files.isEmpty {
+        if let foreign, members.isEmpty {
             throw ArrayStoreError("\(foreign), and version 1.2 is served; serve the array with Linux md")
+        }
+        return members
+    }
+
+    /// The files that an array consists of, locked for this process alone. Other servers are not asked anything.
+    static func lockFiles(in directory: String) throws(ArrayStoreError) -> [MemberFile] {
+        var files: [MemberFile] = []
+        for path in try paths(in: directory) {
+            let file = try MemberFile(path: path, readOnly: false)
+            if path.hasSuffix(LinkedMember.fileExtension) || isMember(file) {
+                try file.lock()
+                files.append(file)
+            } else if let version = ForeignMetadata.version(on: file) {
+                throw ArrayStoreError("\(path) is a member in md's version \(version); move it away")
+            }
         }
         return files
     }
@@ -55,7 +79,7 @@ enum MemberDirectory {
 
     /// Whether a file has an md superblock, of whatever state. One that cannot be read is left to those who read all of
     /// it.
-    private static func isMember(_ file: MemberFile) -> Bool {
+    static func isMember(_ file: any MemberStore) -> Bool {
         guard file.byteCount >= MDSuperblock.byteOffset + UInt64(MDSuperblock.byteCount) else { return false }
         guard let bytes = try? file.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
             return true

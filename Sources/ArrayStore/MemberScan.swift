@@ -58,6 +58,7 @@ struct MemberScan {
     }
 
     private static func read(_ store: any PlacedMember) -> Reading {
+        if let absence = store.absence { return .unusable(absence) }
         let bytes: [UInt8]
         do throws(MemberStoreError) {
             bytes = try store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount)

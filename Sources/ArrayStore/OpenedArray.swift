@@ -1,67 +1,128 @@
+import MemberIO
+import Members
 import Platform
 import RAID
 
 /// An array whose members are open and locked, and whose superblocks are kept.
 ///
-/// Threads: `recordFailure` and `failedMembers` on any; the rest on one control thread.
+/// Threads: `markDirty` and `markClean` on one control thread; the rest on any.
 package final class OpenedArray: @unchecked Sendable {
-    // SAFETY: `superblocks`, `newest`, `bitmap`, `failedRoles` and `writtenEvents` are touched under `lock`.
+    // SAFETY: what can change is touched under `lock`.
     /// What messages call where the members are: their directory.
     package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
-    /// By role; nil for a member that the array runs without.
-    package let members: [ArrayMember?]
-    /// The member that has been rebuilt in part, its role, and how many bytes of its data have been. The role counts as
-    /// missing.
-    package let recovering: (role: Int, member: ArrayMember, byteCount: UInt64)?
-    /// Members without a role, which may take one.
-    package let spares: [ArrayMember]
+    /// By role: where lanes find whatever member has it. They stay the same while members come and go.
+    package let places: [MemberPlace]
     /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
     package let consistency: ConsistencyPolicy
     package let name: String
     package let uuid: [UInt8]
-    private let surroundings: ArrayStore.Surroundings
-    private let lock = Lock()
+    let surroundings: ArrayStore.Surroundings
+    let lock = Lock()
+    /// By role; nil where a member cannot be replaced.
+    let slots: [RoleSlot?]
+    /// By role: who has it, or had it last.
+    var current: [ArrayMember?]
     /// By role, what was written last or found.
-    private var superblocks: [MDSuperblock?]
-    private var newest: MDSuperblock
+    var superblocks: [MDSuperblock?]
+    var newest: MDSuperblock
     /// The header of the bitmap; its bits belong to whoever plans writes.
-    private var bitmap: MDBitmap?
-    private var failedRoles: Set<Int>
-    /// By role: the events of the superblock that the member has durably, as far as is known. What was found when the array
-    /// was opened may have been written by a process that died before it flushed.
-    private var writtenEvents: [UInt64]
+    private(set) var bitmap: MDBitmap?
+    var failedRoles: Set<Int>
+    /// The role whose member is being rebuilt, and how many bytes of its data area it has for sure.
+    var recovering: (role: Int, byteCount: UInt64)?
+    /// Members without a role, which may take one.
+    var spares: [ArrayMember]
+    /// Members that failed and whose role another one has since.
+    var replaced: [ArrayMember] = []
+    /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
+    /// parity. The array is not clean before that has been repaired.
+    var isParityDoubtful = false
+    /// Members on servers that were not reached. They go on trying, and report when they are.
+    private let absentMembers: [any PlacedMember]
 
+    /// - Throws: when the system is out of descriptors.
     init(
         scan: MemberScan, place: String, readOnly: Bool, consistency: ConsistencyPolicy,
         in surroundings: ArrayStore.Surroundings
-    ) {
+    ) throws(ArrayStoreError) {
         self.place = place
         self.surroundings = surroundings
         geometry = scan.geometry
-        members = scan.members
+        current = scan.members
+        absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
-        recovering = scan.recovering.first.map { ($0, $1, $1.superblock.recoveryByteOffset ?? 0) }
         spares = scan.spares
         self.consistency = consistency
         if case .bitmap(let area) = consistency { bitmap = area.bitmap }
-        superblocks = scan.members.map { $0?.superblock }
         newest = scan.newest
         failedRoles = Set(scan.missingRoles)
-        writtenEvents = Array(repeating: 0, count: scan.members.count)
+        if let (role, member) = scan.recovering.first, scan.members[role] == nil, !readOnly {
+            current[role] = member
+            failedRoles.remove(role)
+            recovering = (role, min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount))
+            isParityDoubtful = !scan.newest.isClean
+        }
+        superblocks = current.map { $0?.superblock }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
+        slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
+        places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+    }
+
+    private static func slots(
+        _ members: [ArrayMember?], isReplaceable: Bool
+    ) throws(ArrayStoreError) -> [RoleSlot?] {
+        var slots: [RoleSlot?] = []
+        for member in members {
+            let file = member?.store.place
+            // Only files can be put behind a descriptor.
+            guard isReplaceable, file?.isFile ?? true else {
+                slots.append(nil)
+                continue
+            }
+            do throws(OSError) {
+                let slot = try RoleSlot()
+                if case .file(let descriptor) = file { slot.put(descriptor) }
+                slots.append(slot)
+            } catch { throw ArrayStoreError("\(error)") }
+        }
+        return slots
+    }
+
+    /// By role; nil where there is no member, or one that is being rebuilt. One that failed stays until it is removed or
+    /// replaced. Any thread.
+    package var members: [ArrayMember?] {
+        lock.withLock { current.indices.map { recovering?.role == $0 ? nil : current[$0] } }
     }
 
     /// What the array was made with.
     package var superblockConsistency: ArrayConsistency { lock.withLock { newest.consistency } }
 
-    /// The role that the array runs without from the start, or nil.
-    package var missingRole: Int? { members.firstIndex { $0 == nil } }
+    /// The role that is not in sync, or nil. Any thread.
+    package var missingRole: Int? { failedMembers.first }
 
-    /// The roles of members that the array runs without, from the start or since they failed. Any thread.
-    package var failedMembers: [Int] { lock.withLock { failedRoles.sorted() } }
+    /// The roles of members that the array runs without, or that are being rebuilt. Any thread.
+    package var failedMembers: [Int] {
+        lock.withLock {
+            var roles = failedRoles
+            if let recovering { roles.insert(recovering.role) }
+            return roles.sorted()
+        }
+    }
+
+    /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
+    /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
+    /// next change could leave one of them two behind, and stale.
+    func bringUpLagging() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices {
+            guard let member = current[role], let own = superblocks[role] else { continue }
+            if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
+        }
+    }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
@@ -70,7 +131,8 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Says durably that all parity is right. Members must have been flushed.
     package func markClean() throws(ArrayStoreError) {
-        try update { $0.resyncOffset = MDSuperblock.clean }
+        // The change runs under the lock.
+        try update { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
     /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
@@ -81,6 +143,7 @@ package final class OpenedArray: @unchecked Sendable {
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
+        if recovering?.role == role { recovering = nil }
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
             return true
@@ -90,7 +153,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
-    private func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
         try writeMembers(change)
@@ -98,11 +161,7 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
-    ///
-    /// A crash on the way leaves members one change behind the others, and two behind is stale. So those that are behind
-    /// already get the present state first.
-    private func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
-        try writeMembersBehind()
+    func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -111,20 +170,18 @@ package final class OpenedArray: @unchecked Sendable {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        try writeBitmapHeader(to: members.indices.filter { !failedRoles.contains($0) }.compactMap { members[$0] })
-        try writeMembersBehind()
+        let present = current.indices.filter { !failedRoles.contains($0) }
+        try writeBitmapHeader(to: present.compactMap { current[$0] })
+        for role in present { try writeState(to: role) }
     }
 
-    /// Writes the present state to every member that does not have it.
-    private func writeMembersBehind() throws(ArrayStoreError) {
-        for (role, member) in members.enumerated()
-        where !failedRoles.contains(role) && writtenEvents[role] < newest.events {
-            guard let member, var own = superblocks[role] else { continue }
-            own.takeState(of: newest)
-            superblocks[role] = own
-            try member.write(own)
-            writtenEvents[role] = newest.events
-        }
+    /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
+    private func writeState(to role: Int) throws(ArrayStoreError) {
+        guard let member = current[role], var own = superblocks[role] else { return }
+        own.takeState(of: newest)
+        own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
+        superblocks[role] = own
+        try member.write(own)
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.
@@ -132,7 +189,7 @@ package final class OpenedArray: @unchecked Sendable {
         guard bitmap != nil else { return }
         bitmap?.events = newest.events
         // What a member has missed is only known from when the last one failed.
-        if failedRoles.isEmpty { bitmap?.eventsCleared = newest.events }
+        if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
         if let bitmap { try MemberBitmap.writeHeader(bitmap, to: present) }
     }
 }

@@ -34,8 +34,9 @@ package final class Machine: @unchecked Sendable {
     /// What the driver drives; nil when it brings its own targets.
     let card: RAIDController?
     private let host: any DriverHost
-    private let arrays: [OpenedArray]
+    let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    private var maintenance: [MaintenanceThread] = []
     private var bitmapThreads: [BitmapThread] = []
 
     /// The process that the driver is at the moment, if it is one.
@@ -94,7 +95,13 @@ package final class Machine: @unchecked Sendable {
                     bitmapThreads.append(thread)
                 }
             }
+            if let card, !readOnly {
+                for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 {
+                    maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
+                }
+            }
         } catch {
+            for thread in maintenance { thread.stop() }
             for thread in bitmapThreads { thread.stop() }
             controller.stop()
             if !readOnly { for array in arrays { try? array.markClean() } }
@@ -104,6 +111,8 @@ package final class Machine: @unchecked Sendable {
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     package func stop() throws {
+        for thread in maintenance { thread.stop() }
+        maintenance = []
         for device in bufferedDevices { try flush(device) }
         for device in devices { try flush(device) }
         for thread in bitmapThreads { thread.stop() }

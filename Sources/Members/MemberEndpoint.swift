@@ -53,6 +53,8 @@ package enum MemberPlace: Sendable {
     /// Behind an object that does its own I/O.
     case endpoint(any MemberEndpoint)
 
+    package var isFile: Bool { if case .file = self { true } else { false } }
+
     /// The file's descriptor, or -1.
     var descriptor: Int32 {
         if case .file(let descriptor) = self { descriptor } else { -1 }

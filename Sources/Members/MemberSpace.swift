@@ -68,6 +68,9 @@ package final class MemberSpace: Sendable {
         }
     }
 
+    /// Forgets everything: there is another member now.
+    package func forgetAll() { forget(byteOffset: 0, byteCount: byteCount) }
+
     private func isReserved(_ granule: UInt64) -> Bool {
         bits[Int(granule / 64)].load(ordering: .acquiring) & (1 << (granule % 64)) != 0
     }

@@ -17,8 +17,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
-    /// Lanes at most, and with them connections at a time.
-    package static let laneCountMax = 72
+    /// Lanes at most: of connections, of the controller's own threads, and one of each array's maintenance.
+    package static let laneCountMax = 72 + 62
     package let laneCount = ParallelController.laneCountMax
     package let rowsPerLane = 128
     package let tasks: UnsafeMutablePointer<SCSITask>

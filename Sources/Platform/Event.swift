@@ -11,12 +11,7 @@ package final class Event: @unchecked Sendable {
         mutex = .allocate(capacity: 1)
         condition = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        // Not the clock that people set.
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(condition, &attributes)
-        pthread_condattr_destroy(&attributes)
+        initializeMonotonic(condition)
     }
 
     deinit {
@@ -43,11 +38,7 @@ package final class Event: @unchecked Sendable {
 
     /// Blocks until `set` was called or the time is up. Returns whether it was called.
     package func wait(milliseconds: Int) -> Bool {
-        var deadline = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &deadline)
-        let nanoseconds = deadline.tv_nsec + (milliseconds % 1000) * 1_000_000
-        deadline.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
-        deadline.tv_nsec = nanoseconds % 1_000_000_000
+        var deadline = deadline(milliseconds: milliseconds)
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while !isSet {
@@ -68,7 +59,7 @@ package final class Doorbell: @unchecked Sendable {
         mutex = .allocate(capacity: 1)
         condition = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
+        initializeMonotonic(condition)
     }
 
     deinit {
@@ -92,4 +83,37 @@ package final class Doorbell: @unchecked Sendable {
         hasRung = false
         pthread_mutex_unlock(mutex)
     }
+
+    /// Blocks until `ring` was called since the last return, or the time is up. Returns whether it was called.
+    package func wait(milliseconds: Int) -> Bool {
+        var deadline = deadline(milliseconds: milliseconds)
+        pthread_mutex_lock(mutex)
+        defer {
+            hasRung = false
+            pthread_mutex_unlock(mutex)
+        }
+        while !hasRung {
+            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return hasRung }
+        }
+        return true
+    }
+}
+
+/// A condition whose timeouts are not of the clock that people set.
+private func initializeMonotonic(_ condition: UnsafeMutablePointer<pthread_cond_t>) {
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    pthread_cond_init(condition, &attributes)
+    pthread_condattr_destroy(&attributes)
+}
+
+/// So long from now, for such a condition.
+private func deadline(milliseconds: Int) -> timespec {
+    var deadline = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &deadline)
+    let nanoseconds = deadline.tv_nsec + (milliseconds % 1000) * 1_000_000
+    deadline.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
+    deadline.tv_nsec = nanoseconds % 1_000_000_000
+    return deadline
 }

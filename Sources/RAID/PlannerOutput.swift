@@ -51,6 +51,11 @@ package struct PlannerOutput {
     package var memberIOs: [MemberIO] = []
     package var groups: [WriteGroup] = []
     package var finished: [FinishedRequest] = []
+    /// To be answered once the parity jobs have run.
+    package var zeroTests: [ZeroTest] = []
+    package var holeTests: [HoleTest] = []
+    /// Maintenance that ended.
+    package var maintained: [MaintenanceOutcome] = []
 
     package init() {
         parityJobs.reserveCapacity(256)
@@ -62,7 +67,10 @@ package struct PlannerOutput {
         finished.reserveCapacity(256)
     }
 
-    package var isEmpty: Bool { memberIOs.isEmpty && finished.isEmpty && parityJobs.isEmpty }
+    package var isEmpty: Bool {
+        memberIOs.isEmpty && finished.isEmpty && parityJobs.isEmpty && zeroTests.isEmpty && holeTests.isEmpty
+            && maintained.isEmpty
+    }
 
     package mutating func removeAll() {
         parityJobs.removeAll(keepingCapacity: true)
@@ -72,5 +80,8 @@ package struct PlannerOutput {
         memberIOs.removeAll(keepingCapacity: true)
         groups.removeAll(keepingCapacity: true)
         finished.removeAll(keepingCapacity: true)
+        zeroTests.removeAll(keepingCapacity: true)
+        holeTests.removeAll(keepingCapacity: true)
+        maintained.removeAll(keepingCapacity: true)
     }
 }

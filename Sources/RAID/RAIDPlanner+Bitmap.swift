@@ -31,7 +31,7 @@ extension RAIDPlanner {
             // The header is in front of the first page's bits, and belongs to whoever writes superblocks.
             let first = page * MDBitmap.pageByteCount
             let skipped = page == 0 ? MDBitmap.headerByteCount : 0
-            for member in 0..<geometry.memberCount where member != missing {
+            for member in 0..<geometry.memberCount where member != absent {
                 output.memberIOs.append(
                     MemberIO(
                         kind: .durableWrite, member: member,

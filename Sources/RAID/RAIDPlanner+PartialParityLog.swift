@@ -57,7 +57,7 @@ extension RAIDPlanner {
     }
 
     private func emitLogFlushes(into output: inout PlannerOutput) {
-        for member in 0..<geometry.memberCount where member == missing || state == .failed {
+        for member in 0..<geometry.memberCount where member == absent || state == .failed {
             logs!.forget(member: member)
         }
         var flushable = logs!.flushable
@@ -146,7 +146,7 @@ extension RAIDPlanner {
 
     /// Whether what an operation read, and which columns it is about to write, is right for the members there are.
     private func isPlannedForState(_ slot: Int32) -> Bool {
-        operations[Int(slot)].plannedMissing == Int8(missing ?? -1)
+        operations[Int(slot)].plannedMissing == Int8(missing(for: operations[Int(slot)]) ?? -1)
     }
 
     private func parityMember(of slot: Int32) -> Int { geometry.parityMember(stripe: operations[Int(slot)].stripe) }

@@ -13,7 +13,7 @@ extension RAIDPlanner {
         operation.mayPunch = request.request.mayPunch
         switch request.request.operation {
         case .read:
-            let length = min(remaining, geometry.chunkByteCount - row, UInt64(ScratchPool.largeRowByteCount))
+            let length = min(remaining, unitEnd(row) - row)
             operation.kind = .read
             operation.column0 = UInt8(column)
             operation.column1 = UInt8(column)
@@ -57,7 +57,7 @@ extension RAIDPlanner {
         let first = start <= row ? 0 : geometry.chunkCount(covering: start - row)
         let pastLast = end <= row ? 0 : geometry.chunkCount(covering: end - row)
         // Rows without a column are passed over at once, however many they are.
-        if first < pastLast { rowEnd = min(rowEnd, row + UInt64(ScratchPool.largeRowByteCount)) }
+        if first < pastLast { rowEnd = min(rowEnd, unitEnd(row)) }
         let memory = request.request.memory.map { $0 + Int(request.expanded) }
         request.expandedRows = rowEnd
         if rowEnd == chunk {
@@ -74,15 +74,21 @@ extension RAIDPlanner {
         return operation
     }
 
+    /// Where the unit of a row ends. Operations cover rows of one unit, so that a recovery's boundary cuts none in two.
+    private func unitEnd(_ row: UInt64) -> UInt64 {
+        let unit = geometry.unitByteCount
+        return row / unit * unit + unit
+    }
+
     /// Whether an operation reads a column whose member is missing.
     func isMissing(_ operation: StripeOperation) -> Bool {
-        guard let missing else { return false }
+        guard let missing = missing(for: operation) else { return false }
         return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
     }
 
     /// The last of the columns that are written together, from the pass's first one on.
     func lastColumnOfPass(_ operation: StripeOperation) -> UInt8 {
-        guard logs != nil, let missing, hasRecord(operation) else { return operation.column1 }
+        guard logs != nil, hasRecord(operation), let missing = missing(for: operation) else { return operation.column1 }
         let parity = geometry.parityMember(stripe: operation.stripe)
         let missingColumn = UInt8((missing - parity - 1 + geometry.memberCount) % geometry.memberCount)
         if operation.pass0 == missingColumn { return missingColumn }
@@ -93,7 +99,7 @@ extension RAIDPlanner {
     /// Whether an operation changes parity, and so needs a record if there is a log. That of the missing column alone
     /// needs one too: it takes the place of an older record of the same rows, which recovery would follow.
     func hasRecord(_ operation: StripeOperation) -> Bool {
-        operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing
+        operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing(for: operation)
     }
 
     // MARK: Reading
@@ -104,6 +110,7 @@ extension RAIDPlanner {
         case .read: emitClientRead(slot, into: &output)
         case .write, .writeZeroes: emitWriteReads(slot, into: &output)
         case .zeroStripes: break
+        case .rebuild, .skip, .check, .repair: emitMaintenanceReads(slot, into: &output)
         }
     }
 
@@ -125,6 +132,7 @@ extension RAIDPlanner {
         let operation = operations + Int(slot)
         let stripe = operation.pointee.stripe
         let parity = geometry.parityMember(stripe: stripe)
+        let missing = missing(for: operation.pointee)
         if missing == parity { return }
         let written = operation.pointee.passColumns
         let missingColumn = missing.map { (($0 - parity - 1) + geometry.memberCount) % geometry.memberCount }
@@ -147,7 +155,7 @@ extension RAIDPlanner {
         if operation.pointee.readsOldData { emitScratchRead(slot, member: parity, into: &output) }
     }
 
-    private func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
+    func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
         let memory = scratch.block(operations[Int(slot)].scratch, member: member)
         emit(slot, .read, member: member, memory: memory, into: &output)
     }
@@ -160,7 +168,8 @@ extension RAIDPlanner {
         case .read:
             if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(slot, into: &output) }
         case .zeroStripes:
-            for member in 0..<geometry.memberCount where member != missing {
+            // Also above a recovery's boundary: zeros are right everywhere.
+            for member in 0..<geometry.memberCount where member != absent {
                 output.memberIOs.append(
                     MemberIO(
                         kind: operation.mayPunch ? .punch : .zero, member: member,
@@ -170,6 +179,7 @@ extension RAIDPlanner {
                 operations[Int(slot)].outstanding += 1
             }
         case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
+        case .rebuild, .skip, .check, .repair: preconditionFailure("maintenance writes what its test says")
         }
     }
 
@@ -191,6 +201,7 @@ extension RAIDPlanner {
     private func emitDataAndParity(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         let parity = geometry.parityMember(stripe: operation.stripe)
+        let missing = missing(for: operation)
         let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
         for column in operation.passColumns {
             let member = geometry.member(stripe: operation.stripe, column: column)
@@ -245,7 +256,7 @@ extension RAIDPlanner {
         return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
     }
 
-    private func emit(
+    func emit(
         _ slot: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
         into output: inout PlannerOutput
     ) {

@@ -32,11 +32,18 @@ package final class RAIDPlanner {
         /// Operations or member I/Os that have not ended.
         var remaining: UInt32 = 0
         var isFlushing = false
+        /// The planner's, when its last I/Os were emitted.
+        var generation: UInt32 = 0
         var status = ArrayStatus.done
     }
 
     package let geometry: ArrayGeometry
-    package private(set) var state: ArrayState
+    package internal(set) var state: ArrayState
+    /// The member that is being filled; the array is degraded meanwhile.
+    package internal(set) var recovery: Recovery?
+    /// Grows when a member fails. A member that takes a failed one's place is not judged, nor believed, by I/O that was
+    /// emitted before that.
+    private var generation: UInt32 = 0
     /// What writes had to read so far.
     package internal(set) var statistics = WriteStatistics()
 
@@ -45,13 +52,15 @@ package final class RAIDPlanner {
     let operationCapacity: Int
     private let requestCapacity: Int
     private var freeOperations = OperationList()
-    private var freeCount: Int
+    private(set) var freeCount: Int
     /// Operations that are ready but for scratch memory, by size.
     private var smallWaiters = OperationList()
     private var largeWaiters = OperationList()
     /// Operations that ended and have not yet passed on their rows, their memory and their place.
     private var ended = OperationList()
     private var index: StripeIndex
+    /// Rebuilds and skips under way.
+    var window = MaintenanceWindow()
     var scratch: ScratchPool
     /// Present when the policy is that.
     var logs: PartialParityLogs?
@@ -109,9 +118,19 @@ package final class RAIDPlanner {
         bitmap?.deallocate()
     }
 
-    /// The role that no I/O may go to, or nil.
+    /// The role that is not in sync everywhere, or nil.
     var missing: Int? {
         if case .degraded(let member) = state { member } else { nil }
+    }
+
+    /// The role that no I/O may go to, or nil.
+    var absent: Int? { recovery == nil ? missing : nil }
+
+    /// The role whose member an operation has to do without, or nil.
+    func missing(for operation: StripeOperation) -> Int? {
+        guard let missing else { return nil }
+        if let recovery, memberRange(of: operation).upperBound <= recovery.boundary { return nil }
+        return missing
     }
 
     // MARK: Input
@@ -175,7 +194,23 @@ package final class RAIDPlanner {
         switch state {
         case .healthy: state = .degraded(missing: member)
         case .degraded(let missing) where missing != member: state = .failed
-        case .degraded, .failed: break
+        case .degraded where recovery == nil: return
+        case .degraded: break
+        case .failed: return
+        }
+        recovery = nil
+        generation &+= 1
+    }
+
+    /// Whether an I/O to a member was, or may have been, emitted before the last member failed, so that its outcome says
+    /// nothing of the member that has the role now.
+    package func isOutdated(_ token: UInt64, member: Int) -> Bool {
+        let low = Int(UInt32(truncatingIfNeeded: token))
+        switch token & ~0xFFFF_FFFF {
+        case 0: return operations[low].generation != generation
+        case Self.requestToken: return requests[low].generation != generation
+        // Logs and bitmap do not note it. If the member that recovers is bad, its rebuild finds out.
+        default: return recovery?.member == member
         }
     }
 
@@ -194,7 +229,8 @@ package final class RAIDPlanner {
 
     private func emitFlushes(_ tag: UInt32, into output: inout PlannerOutput) {
         requests[Int(tag)].isFlushing = true
-        for member in 0..<geometry.memberCount where member != missing {
+        requests[Int(tag)].generation = generation
+        for member in 0..<geometry.memberCount where member != absent {
             emit(.flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, tag: tag, into: &output)
         }
     }
@@ -279,11 +315,13 @@ package final class RAIDPlanner {
         starvedTail += 1
     }
 
-    private func add(_ operation: StripeOperation, into output: inout PlannerOutput) {
+    @discardableResult
+    func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
         let slot = freeOperations.popFirst(in: operations)!
         freeCount -= 1
         operations[Int(slot)] = operation
         begin(slot, into: &output)
+        return slot
     }
 
     /// Lets an operation start, or wait for its turn. A read from a member that is there needs neither order nor
@@ -303,7 +341,8 @@ package final class RAIDPlanner {
     /// Starts an operation whose turn it is, once it has the memory that it needs, behind those that wait for some.
     private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        if operation.pointee.kind == .zeroStripes || operation.pointee.scratch >= 0 {
+        let kind = operation.pointee.kind
+        if kind == .zeroStripes || kind == .skip || operation.pointee.scratch >= 0 {
             start(slot, into: &output)
         } else if ScratchPool.isSmall(operation.pointee.rowByteCount) {
             guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(slot, in: operations) }
@@ -329,10 +368,12 @@ package final class RAIDPlanner {
     /// Emits a pass's first I/Os. One that has nothing to read goes on to write at once.
     private func startPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        guard state != .failed else { return end(slot, .failed) }
+        let kind = operation.pointee.kind
+        guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(slot, .failed) }
         operation.pointee.mustRestart = false
         operation.pointee.phase = .reading
-        operation.pointee.plannedMissing = Int8(missing ?? -1)
+        operation.pointee.generation = generation
+        operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
         operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
         emitReads(slot, into: &output)
         if operation.pointee.outstanding == 0 { finishReading(slot, into: &output) }
@@ -340,6 +381,8 @@ package final class RAIDPlanner {
 
     /// Goes on to write, once the write is protected.
     private func finishReading(_ slot: Int32, into output: inout PlannerOutput) {
+        // Maintenance writes what is right already, or was wrong before.
+        if operations[Int(slot)].kind.isMaintenance { return startWriting(slot, into: &output) }
         if logs != nil && hasRecord(operations[Int(slot)]) { return awaitRecord(slot) }
         if bitmap != nil && operations[Int(slot)].kind != .read && awaitBits(slot) { return }
         startWriting(slot, into: &output)
@@ -350,12 +393,23 @@ package final class RAIDPlanner {
         let operation = operations + Int(slot)
         // What was read is not enough any more, and a failed array is left as it is.
         guard state != .failed else { return end(slot, .failed) }
-        operation.pointee.phase = .writing
+        if operation.pointee.kind.isMaintenance { return startTesting(slot, into: &output) }
+        beginWriting(slot)
         let firstIO = output.memberIOs.count
         emitWrites(slot, into: &output)
         guard operation.pointee.outstanding > 0 else { return finishPass(slot, into: &output) }
         // A reconstruction writes to no member.
         guard output.memberIOs.count > firstIO else { return }
+        group(slot, from: firstIO, into: &output)
+    }
+
+    func beginWriting(_ slot: Int32) {
+        operations[Int(slot)].phase = .writing
+        operations[Int(slot)].generation = generation
+    }
+
+    /// Says that an operation's writes start together or not at all.
+    func group(_ slot: Int32, from firstIO: Int, into output: inout PlannerOutput) {
         output.groups.append(
             WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(slot)))
     }
@@ -364,11 +418,15 @@ package final class RAIDPlanner {
         let operation = operations + Int(slot)
         operation.pointee.outstanding -= 1
         switch (operation.pointee.phase, status) {
+        case (.reading, .done):
+            // Perhaps from a member that has just come, and does not have it.
+            if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
         case (_, .done): break
         case (.reading, _): operation.pointee.mustRestart = true
         case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
         // The others hold what the failed member missed, unless it was one too many.
-        case (_, .failed): if state == .failed { operation.pointee.status = .failed }
+        case (_, .failed):
+            if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
         }
         guard operation.pointee.outstanding == 0 else { return }
         if operation.pointee.mustRestart {
@@ -396,12 +454,20 @@ package final class RAIDPlanner {
         let operation = operations + Int(slot)
         endRecord(slot)
         operation.pointee.status = operation.pointee.status.combined(with: status)
-        ended.append(slot, in: operations)
+        if operation.pointee.kind.isRecovery {
+            operation.pointee.hasEnded = true
+            retire()
+        } else {
+            pass(slot)
+        }
     }
+
+    /// Lets an ended operation pass on what it has.
+    func pass(_ slot: Int32) { ended.append(slot, in: operations) }
 
     /// Lets everything go on that waited for operations that ended. A loop and a list, since in a failed array one end
     /// causes the next, thousands of times.
-    private func settle(into output: inout PlannerOutput) {
+    func settle(into output: inout PlannerOutput) {
         while true {
             if let slot = ended.popFirst(in: operations) {
                 release(slot, into: &output)
@@ -421,10 +487,7 @@ package final class RAIDPlanner {
     /// Passes on an ended operation's rows, memory and place, and ends its request with it if it was the last.
     private func release(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        let tag = operation.pointee.request
-        let request = requests + Int(tag)
-        request.pointee.status = request.pointee.status.combined(with: operation.pointee.status)
-        request.pointee.remaining -= 1
+        let released = operation.pointee
         if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
         var ready = OperationList()
         if operation.pointee.isIndexed {
@@ -434,6 +497,10 @@ package final class RAIDPlanner {
         freeOperations.append(slot, in: operations)
         freeCount += 1
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
-        finishRequestPart(tag, into: &output)
+        if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
+        let request = requests + Int(released.request)
+        request.pointee.status = request.pointee.status.combined(with: released.status)
+        request.pointee.remaining -= 1
+        finishRequestPart(released.request, into: &output)
     }
 }

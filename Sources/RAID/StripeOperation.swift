@@ -9,6 +9,15 @@ struct StripeOperation: BitwiseCopyable {
         case writeZeroes
         /// Whole stripes, `stripe ..< stripe + stripeCount`, parity included: zeros are their own parity.
         case zeroStripes
+        /// Maintenance, by `MaintenanceRequest.Kind`.
+        case rebuild
+        case skip
+        case check
+        case repair
+
+        /// Whether it fills the recovering member.
+        var isRecovery: Bool { self == .rebuild || self == .skip }
+        var isMaintenance: Bool { isRecovery || self == .check || self == .repair }
     }
 
     enum Phase: UInt8, BitwiseCopyable {
@@ -17,6 +26,8 @@ struct StripeOperation: BitwiseCopyable {
         /// Behind earlier operations on the same rows, or without scratch memory.
         case waiting
         case reading
+        /// Maintenance whose decision depends on what was read.
+        case testing
         /// Behind a record in the partial parity log, or a bit of the bitmap.
         case protecting
         case writing
@@ -41,12 +52,18 @@ struct StripeOperation: BitwiseCopyable {
     /// A read of this operation failed: it is planned again, without the failed member.
     var mustRestart = false
     var mayPunch = false
+    /// A rebuild or skip that waits for those before it.
+    var hasEnded = false
     /// Whether old parity and old data are read, rather than the other columns.
     var readsOldData = false
     var status = ArrayStatus.done
     var request: UInt32 = 0
     /// Member I/Os that have not come back.
     var outstanding: UInt32 = 0
+    /// Maintenance: the answer to its test.
+    var wrongBlocks: UInt32 = 0
+    /// The planner's, when its last I/Os were emitted.
+    var generation: UInt32 = 0
     /// Earlier operations on the same rows.
     var blockers: UInt32 = 0
     var row0: UInt32 = 0

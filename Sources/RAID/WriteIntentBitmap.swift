@@ -96,6 +96,12 @@ struct WriteIntentBitmap {
         }
     }
 
+    /// Lets the next round write everything: a member has come that has all bits set.
+    mutating func changeAllPages() {
+        for page in 0..<pageCount { isPageChanged[page] = true }
+        hasChangedPages = true
+    }
+
     /// Sets or clears a region's bit in memory, for the next round to write.
     mutating func change(_ region: Int, to value: Bool) {
         let offset = MDBitmap.headerByteCount + region / 8

@@ -15,14 +15,20 @@ package final class ArrayTarget: @unchecked Sendable {
     package let geometry: ArrayGeometry
     /// By role.
     let places: [MemberPlace]
-    let spaces: [MemberSpace?]
+    let spaces: [MemberSpace]
     private(set) var disk: DirectAccessTarget
     let plannerLock = Lock()
     let planner: RAIDPlanner
     /// Nil when writes go to the members at once.
     private(set) var cache: WriteCache?
-    /// False once a member is missing: then reads need the planner.
-    let isHealthy: Atomic<Bool>
+    /// Even while all members are in sync; odd otherwise, and then reads need the planner. Changed under `plannerLock`.
+    /// What was read without the planner counts only if this is still the same.
+    let soundness: Atomic<UInt64>
+    let maintenance = ArrayMaintenance()
+    /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
+    /// does the maintenance.
+    var checkpointAt: UInt64 = 0
+    var retryAt: UInt64 = 0
     private(set) var index = 0
     /// The position of the array's first member among the places of a lane.
     private(set) var fileBase = 0
@@ -37,12 +43,13 @@ package final class ArrayTarget: @unchecked Sendable {
     ) {
         self.array = array
         geometry = array.geometry
-        places = array.members.map { $0?.store.place ?? .none }
-        spaces = array.members.map { member in
-            member.map { MemberSpace(place: $0.store.place, byteCount: $0.store.byteCount) }
+        let geometry = array.geometry
+        places = array.places
+        spaces = places.map {
+            MemberSpace(place: $0, byteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
-        isHealthy = Atomic(array.missingRole == nil)
+        soundness = Atomic(array.missingRole == nil ? 0 : 1)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
         let zeroByteCount = 64 << 10
         memory = .allocate(byteCount: zeroByteCount + scratchByteCount, alignment: 4096)
@@ -52,6 +59,11 @@ package final class ArrayTarget: @unchecked Sendable {
             scratch: memory + zeroByteCount,
             zeroes: UnsafeRawPointer(memory), missingMember: geometry.level == .raid5 ? array.missingRole : nil,
             consistency: array.consistency)
+        if let recovering = array.recoveringMember {
+            let unit = geometry.unitByteCount
+            _ = planner.beginRecovery(
+                Recovery(member: recovering.role, boundary: recovering.byteCount / unit * unit))
+        }
     }
 
     deinit { memory.deallocate() }
@@ -83,9 +95,19 @@ package final class ArrayTarget: @unchecked Sendable {
             planner.memberFailed(member)
             // Survivors that cannot be told could not be told apart from the failed member later.
             if !isRecorded { planner.memberFailed((member + 1) % geometry.memberCount) }
+            if isSound { soundness.add(1, ordering: .releasing) }
         }
-        isHealthy.store(false, ordering: .releasing)
+        maintenance.ring()
     }
+
+    /// The rebuilt member is in sync everywhere, and that is recorded.
+    func memberRecovered() {
+        plannerLock.withLock {
+            if planner.endRecovery() { soundness.add(1, ordering: .releasing) }
+        }
+    }
+
+    var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
 
     /// What RAID 5 writes had to read so far.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
@@ -98,6 +120,9 @@ package final class ArrayTarget: @unchecked Sendable {
         if !snapshot.missingMembers.isEmpty {
             snapshot.state = snapshot.missingMembers.count > survivable ? .failed : .degraded
         }
+        snapshot.hasPendingRebuild =
+            snapshot.state == .degraded && (array.hasSpare || array.recoveringMember != nil)
+        snapshot.job = maintenance.snapshot(geometry: geometry)
         if geometry.level == .raid5 {
             let writes = writeStatistics
             snapshot.writes = WriteSnapshot(

@@ -2,6 +2,7 @@ import MemberIO
 import Members
 import RAID
 import RAIDControllerInterface
+import Synchronization
 
 /// What one thread needs to run the card: an I/O engine of its own and working memory. Used by one thread at a time.
 final class CardLane {
@@ -11,6 +12,8 @@ final class CardLane {
     static let completionBatch = 256
 
     let members: MemberLane
+    /// Commands that the lane has taken so far. Written by its thread, read by any.
+    let takenCount = Atomic<UInt64>(0)
     var output = PlannerOutput()
     let parity = Parity()
     let commands: UnsafeMutablePointer<RAIDCommandDescriptor>
@@ -19,6 +22,8 @@ final class CardLane {
     var requests: [ArrayRequest] = []
     /// Operations of one array's planner that waited for parity jobs, which have run.
     var jobsDone: [UInt64] = []
+    /// The answers to the planner's tests.
+    var answers: [(token: UInt64, wrongBlocks: UInt32)] = []
     /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
     /// Destage runs that a cache started and that are to be requested.

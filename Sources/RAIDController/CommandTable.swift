@@ -34,6 +34,8 @@ struct CardCommand {
     /// Outstanding member I/Os of a direct command.
     var remaining: UInt32 = 0
     var status = ArrayStatus.done
+    /// The target's, when a direct command started.
+    var soundness: UInt64 = 0
 
     var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
 }

@@ -41,6 +41,28 @@ final class Parity {
         }
     }
 
+    /// Which blocks of 4 KiB, up to 32, the sources' exclusive-or is not zero in: bit i for the i-th. The sources are
+    /// aligned.
+    func wrongBlocks(_ sources: UnsafeBufferPointer<UnsafeRawPointer>, byteCount: Int) -> UInt32 {
+        if isZero(sources, at: 0, byteCount) { return 0 }
+        var wrong: UInt32 = 0
+        for block in 0..<byteCount / Self.blockByteCount
+        where !isZero(sources, at: block * Self.blockByteCount, Self.blockByteCount) {
+            wrong |= 1 << UInt32(block)
+        }
+        return wrong
+    }
+
+    private func isZero(_ sources: UnsafeBufferPointer<UnsafeRawPointer>, at offset: Int, _ byteCount: Int) -> Bool {
+        if sources.count == 1 {
+            let words = (sources[0] + offset).assumingMemoryBound(to: UInt64.self)
+            // A block equals itself shifted by a word, and begins with zero, if it is all zeros.
+            return words[0] == 0 && memcmp(words, words + 1, byteCount - 8) == 0
+        }
+        for index in sources.indices { vectors[index] = UnsafeMutableRawPointer(mutating: sources[index] + offset) }
+        return xor_check(Int32(sources.count), Int32(byteCount), vectors) == 0
+    }
+
     private func generateStaged(
         _ destination: UnsafeMutableRawPointer, from sources: UnsafeBufferPointer<UnsafeRawPointer>, byteCount: Int
     ) {

@@ -11,6 +11,7 @@ extension RAIDController {
     func takeCommands(_ lane: CardLane) -> Int {
         let count = rings.take(into: lane.commands, limit: CardLane.commandBatch)
         if count == 0 { return 0 }
+        lane.takenCount.add(UInt64(count), ordering: .relaxed)
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count) { numbers in
             commands.claim(UnsafeMutableBufferPointer(rebasing: numbers[..<count]))
             var array: ArrayTarget?
@@ -113,9 +114,10 @@ extension RAIDController {
     /// extent goes to its member.
     func start(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
         let command = commands[number]
-        guard command.pointee.operation == .read, command.pointee.kind == .direct,
-            target.isHealthy.load(ordering: .acquiring)
+        let soundness = target.soundness.load(ordering: .acquiring)
+        guard command.pointee.operation == .read, command.pointee.kind == .direct, soundness & 1 == 0
         else { return submit(number, lane) }
+        command.pointee.soundness = soundness
         let memory = command.pointee.memory!
         let token = Token.direct(array: target.index, command: number)
         target.geometry.forEachExtent(

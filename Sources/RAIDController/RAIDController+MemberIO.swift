@@ -56,7 +56,9 @@ extension RAIDController {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status == .failed { target.memberFailed(Int(completion.member)) }
+            if completion.status == .failed && !isOutdated(completion, target) {
+                target.memberFailed(Int(completion.member))
+            }
             if Token.isDirect(completion.token) {
                 completeDirect(completion, lane, target)
             } else {
@@ -77,24 +79,38 @@ extension RAIDController {
         flushStaged(lane, target)
     }
 
+    /// Whether an I/O started before a member failed; then it may have met that one, and not the one in its place.
+    private func isOutdated(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
+        if Token.isDirect(completion.token) {
+            let command = commands[Token.command(completion.token)]
+            return command.pointee.soundness != target.soundness.load(ordering: .acquiring)
+        }
+        return target.plannerLock.withLock {
+            target.planner.isOutdated(Token.plannerToken(completion.token), member: Int(completion.member))
+        }
+    }
+
     private func completeDirect(_ completion: MemberCompletion, _ lane: CardLane, _ target: ArrayTarget) {
         let number = Token.command(completion.token)
         let command = commands[number]
         command.pointee.remaining -= 1
         if completion.status != .done { command.pointee.status = .failed }
         guard command.pointee.remaining == 0 else { return }
-        if command.pointee.status == .failed && target.geometry.level == .raid5 {
+        let isCurrent = command.pointee.soundness == target.soundness.load(ordering: .acquiring)
+        if (command.pointee.status == .failed || !isCurrent) && target.geometry.level == .raid5 {
             reread(number, lane)
         } else {
             finish(number, lane, status: command.pointee.status)
         }
     }
 
-    /// Does what the planner asked for: parity, checksums, reservations, then stages the member I/Os and answers what finished.
+    /// Does what the planner asked for: parity, checksums, tests, reservations, then stages the member I/Os and answers what
+    /// finished.
     func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
             for job in lane.output.checksumJobs { Checksum.run(job) }
+            runTests(lane, target)
             let rejected = reserve(lane, target)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
                 var io = io
@@ -108,14 +124,19 @@ extension RAIDController {
                     endDestage(finished, lane, target)
                 }
             }
+            target.maintenance.ended(lane.output.maintained)
             swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
-            if rejected.isEmpty && lane.jobsDone.isEmpty { return }
+            if rejected.isEmpty && lane.jobsDone.isEmpty && lane.answers.isEmpty { return }
             target.plannerLock.withLock {
                 for token in rejected { target.planner.reject(token, into: &lane.output) }
                 for token in lane.jobsDone { target.planner.complete(token, .done, into: &lane.output) }
+                for (token, wrong) in lane.answers {
+                    target.planner.tested(token, wrongBlocks: wrong, into: &lane.output)
+                }
                 target.planner.finishBatch(into: &lane.output)
             }
+            lane.answers.removeAll(keepingCapacity: true)
             lane.jobsDone.removeAll(keepingCapacity: true)
         }
     }
@@ -129,6 +150,23 @@ extension RAIDController {
         }
     }
 
+    /// Answers what maintenance asks.
+    private func runTests(_ lane: CardLane, _ target: ArrayTarget) {
+        for test in lane.output.zeroTests {
+            let wrong = lane.output.paritySources.withUnsafeBufferPointer { sources in
+                lane.parity.wrongBlocks(
+                    UnsafeBufferPointer(rebasing: sources[test.firstSource..<test.firstSource + test.sourceCount]),
+                    byteCount: test.byteCount)
+            }
+            lane.answers.append((test.token, wrong))
+        }
+        for test in lane.output.holeTests {
+            let end = test.byteOffset + test.byteCount
+            let hasData = target.array.nextData(from: test.byteOffset).map { $0 < end } ?? false
+            lane.answers.append((test.token, hasData ? 1 : 0))
+        }
+    }
+
     /// Makes sure that every write group has space. Groups that have none lose their I/Os, and are returned.
     private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [UInt64] {
         var rejected: [UInt64] = []
@@ -137,10 +175,9 @@ extension RAIDController {
             let hasSpace = range.allSatisfy { index in
                 let io = lane.output.memberIOs[index]
                 // Zeros that keep their space need it as much as data: half of a row of them would be wrong parity.
-                guard io.kind == .write || io.kind == .zero, let space = target.spaces[Int(io.member)] else {
-                    return true
-                }
-                return space.reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount)) == .done
+                guard io.kind == .write || io.kind == .zero else { return true }
+                return target.spaces[Int(io.member)].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+                    == .done
             }
             if hasSpace { continue }
             // An I/O of no bytes is one that is not started.
@@ -165,7 +202,7 @@ extension RAIDController {
     /// Punched ranges have no space any more: said before, for those who look meanwhile, and after.
     private func forgetPunched(_ lane: CardLane, _ target: ArrayTarget) {
         for io in lane.staged where io.kind == .punch {
-            target.spaces[Int(io.member)]?.forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+            target.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
         }
     }
 }

@@ -129,6 +129,13 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         laneLock.withLock { lanes[lane] = nil }
     }
 
+    /// Commands that all lanes have taken so far, but for those of lanes that are gone. Any thread.
+    var takenCount: UInt64 {
+        laneLock.withLock {
+            (0..<laneCount).reduce(0) { $0 &+ (lanes[$1]?.takenCount.load(ordering: .relaxed) ?? 0) }
+        }
+    }
+
     public override func hasOutstandingWork(lane: Int) -> Bool { lanes[lane]!.members.outstanding > 0 }
 
     public override func wait(lane: Int, orReadable descriptor: Int32) {

@@ -21,6 +21,11 @@ package struct ArraySnapshot: Sendable, Equatable {
     /// What RAID 5 writes had to read; nil for RAID 0.
     package var writes: WriteSnapshot?
     package var members: [MemberSnapshot] = []
+    /// The maintenance that runs, or ran last; nil when there was none.
+    package var job: JobSnapshot?
+
+    /// A spare is about to take the place of a member, or has begun to.
+    package var hasPendingRebuild = false
 
     package init(name: String, level: Int) {
         self.name = name

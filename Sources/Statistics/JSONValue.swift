@@ -18,6 +18,7 @@ package indirect enum JSONValue: Sendable, Equatable {
         return members.first { $0.0 == key }?.1
     }
 
+    package var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
     package var countValue: UInt64? { if case .count(let value) = self { value } else { nil } }
     package var stringValue: String? { if case .string(let value) = self { value } else { nil } }
     package var arrayValue: [JSONValue]? { if case .array(let value) = self { value } else { nil } }

@@ -106,6 +106,8 @@ extension ArraySnapshot {
                 ))
         }
         values.append(("members", .array(members.map(\.json))))
+        if let job { values.append(("job", job.json)) }
+        values.append(("pending_rebuild", .bool(hasPendingRebuild)))
         return .object(values)
     }
 
@@ -125,6 +127,8 @@ extension ArraySnapshot {
                 reconstruct: writes["reconstruct"]?.countValue ?? 0)
         }
         self.members = members.map { MemberSnapshot(json: $0) }
+        job = json["job"].flatMap { JobSnapshot(json: $0) }
+        hasPendingRebuild = json["pending_rebuild"]?.boolValue ?? false
     }
 }
 

@@ -3,21 +3,23 @@ import Glibc
 import NBDServer
 import Platform
 
-/// The socket by which other commands talk to a running server: one line of words goes in, text comes back.
+/// The socket by which other commands talk to a running server: one line goes in, words with tabs between them, and text comes back.
 ///
 /// Threads: one of its own serves one command after another.
 final class ControlSocket: Sendable {
     /// Where a server listens whose first array is in a directory.
     static func defaultPath(directory: String) -> String { "\(directory)/nbdext.control" }
 
-    private static let lineByteCountMax = 1024
+    private static let lineByteCountMax = 8192
     private let listener: Listener
+
+    typealias Command = @Sendable ([String]) throws -> String
 
     /// - Parameters:
     ///   - path: of the socket.
-    ///   - commands: what each word does; it returns what the command prints.
+    ///   - commands: what each first word does with the others; it returns what the command prints.
     /// - Throws: when the socket cannot be made.
-    init(path: String, commands: [String: @Sendable () -> String]) throws {
+    init(path: String, commands: [String: Command]) throws {
         let listener = try Listener(.unix(path: path))
         self.listener = listener
         let thread = try OSThread(name: "control") {
@@ -37,7 +39,7 @@ final class ControlSocket: Sendable {
         listener.close()
     }
 
-    private static func serve(_ descriptor: Int32, _ commands: [String: @Sendable () -> String]) {
+    private static func serve(_ descriptor: Int32, _ commands: [String: Command]) {
         // A client that says or takes nothing does not keep the next one waiting for ever.
         var limit = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
@@ -45,8 +47,8 @@ final class ControlSocket: Sendable {
         var bytes = [UInt8](repeating: 0, count: lineByteCountMax)
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else { return }
-        let word = String(decoding: bytes[..<count], as: UTF8.self).filter { $0 != "\n" }
-        var reply = commands[word].map { "ok\n" + $0() } ?? "error\nthis server does not know the command \(word)"
+        let line = String(decoding: bytes[..<count], as: UTF8.self).filter { $0 != "\n" }
+        var reply = answer(line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init), commands)
         reply += "\n"
         reply.withUTF8 { bytes in
             var sent = 0
@@ -59,9 +61,16 @@ final class ControlSocket: Sendable {
         }
     }
 
+    private static func answer(_ words: [String], _ commands: [String: Command]) -> String {
+        guard let command = commands[words[0]] else {
+            return "error\nthis server does not know the command \(words[0])"
+        }
+        do { return "ok\n" + (try command(Array(words.dropFirst()))) } catch { return "error\n\(error)" }
+    }
+
     /// Sends a command to the server that listens on a path.
     /// - Returns: what the command printed.
-    static func send(_ word: String, to path: String) throws -> String {
+    static func send(_ words: String, to path: String) throws -> String {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
@@ -79,7 +88,7 @@ final class ControlSocket: Sendable {
         guard status == 0 else {
             throw ServerError("no server listens on \(path); is the array being served by this machine?")
         }
-        var line = word + "\n"
+        var line = words + "\n"
         line.withUTF8 { _ = Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
         var reply: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)

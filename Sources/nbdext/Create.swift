@@ -5,23 +5,32 @@ import RAID
 /// `nbdext create`.
 struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Makes an array of sparse member files.",
+        abstract: "Makes an array of sparse member files, of exports of NBD servers, or of both.",
         discussion: """
             The array is usable at once: members of zeros have consistent parity. Its size is rounded up to whole \
-            stripes.
+            stripes. What an export holds is overwritten with zeros.
 
-            EXAMPLE
+            EXAMPLES
               nbdext create /srv/disks/a --level 5 --members 4 --size 10G --chunk 64K
+              nbdext create /srv/disks/b --level 5 --size 10G --member nbd://one/disk --member nbd://two/disk \
+            --member 'nbd+unix:///disk?socket=/run/three.sock' --member /mnt/big/b.img
             """)
 
-    @Argument(help: "The directory for the member files; made if it does not exist.")
+    @Argument(help: "The array's directory; made if it does not exist.")
     var directory: String
 
     @Option(help: "0 (striping, no redundancy, from 2 members) or 5 (one member may fail, from 3 members).")
     var level: Int32
 
-    @Option(help: "How many member files.")
-    var members: Int
+    @Option(help: "How many member files, all in the directory.")
+    var members: Int?
+
+    @Option(
+        help: """
+            Where a member is: an NBD URI, a path, or a file's name in the directory. Said once for each member, in place \
+            of --members.
+            """)
+    var member: [String] = []
 
     @Option(help: "The array's size: 64M, 10G, 1.5T.")
     var size: ByteSize
@@ -39,17 +48,21 @@ struct Create: ParsableCommand {
             """)
     var consistency = ArrayConsistency.resync
 
-    @Flag(help: "Overwrite an array that is there.")
+    @Flag(help: "Overwrite an array that is there, and members of other arrays that are named.")
     var force = false
 
     func run() throws {
         guard let level = RAIDLevel(rawValue: level) else {
             throw ValidationError("RAID level \(level) is not supported; say --level 0 or --level 5")
         }
-        let plan = ArrayStore.Plan(
-            level: level, memberCount: members, byteCount: size.byteCount,
+        guard (members == nil) != member.isEmpty else {
+            throw ValidationError("say how many members with --members, or where each one is with --member")
+        }
+        var plan = ArrayStore.Plan(
+            level: level, memberCount: members ?? 0, byteCount: size.byteCount,
             chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory),
             consistency: consistency)
+        if !member.isEmpty { plan.members = member.map { MemberLocation($0) } }
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
         print(array.text(directory: directory))
     }

@@ -154,15 +154,14 @@ struct Serve: ParsableCommand {
             return nil
         }
         do {
-            return try ControlSocket(
-                path: path,
-                commands: [
-                    "power-cut": { machine.powerCut() },
-                    "statistics": { machine.statistics().json.text },
-                    "prometheus": { machine.statistics().prometheus },
-                ])
+            var commands = MaintenanceCommands.table(machine)
+            commands["power-cut"] = { _ in machine.powerCut() }
+            commands["statistics"] = { _ in machine.statistics().json.text }
+            commands["prometheus"] = { _ in machine.statistics().prometheus }
+            return try ControlSocket(path: path, commands: commands)
         } catch {
-            writeDiagnostic("nbdext: there is no control socket, so power-cut and top will not work: \(error)\n")
+            writeDiagnostic(
+                "nbdext: there is no control socket, so power-cut, top and maintenance will not work: \(error)\n")
             return nil
         }
     }

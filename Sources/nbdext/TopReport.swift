@@ -55,6 +55,11 @@ enum TopReport {
             title += ", without member \(array.missingMembers.map(String.init).joined(separator: ", "))"
         }
         var lines = [title]
+        if let job = array.job, job.state == .running {
+            lines.append(
+                "  \(job.kind)\(job.member.map { " of member \($0)" } ?? ""): \(job.percent) % of "
+                    + "\(megabytes(job.byteCount, 1)) MB a member")
+        }
         if let writes = array.writes {
             lines.append(
                 "  writes/s: full stripe \(rate(writes.fullStripe, seconds)), read-modify "

@@ -52,8 +52,8 @@ struct MemberTests {
         let messages = Messages()
         _ = try open(members, messages)
         #expect(try members[1].bytes(at: offset, count: 1) == [3])
-        // One block of parity or of this test, then the superblocks that were found, then those that say so.
-        #expect(members.map { $0.state.withLock { $0.writeCount } } == [3, 3, 3])
+        // One block of parity, and then superblocks that say so.
+        #expect(members.map { $0.state.withLock { $0.writeCount } } == [2, 2, 2])
         #expect(messages.last?.contains("4096 bytes were rewritten") == true, "\(messages.all)")
     }
 
@@ -66,13 +66,9 @@ struct MemberTests {
             superblock.seal()
             try members[role].write(bytes: superblock.bytes, at: 4096)
         }
-        let array = try open(members)
-        let before = members[1].state.withLock { $0.writeCount }
-        try array.markDirty()
+        _ = try open(members)
         let superblock = try MDSuperblock(parsing: members[1].bytes(at: 4096, count: 4096))
-        #expect(superblock.events == 3 && superblock.deviceNumber == 1)
-        // What the others had, and then the change.
-        #expect(members[1].state.withLock { $0.writeCount } == before + 2)
+        #expect(superblock.events == 2 && superblock.deviceNumber == 1)
     }
 
     @Test("a member that cannot be read, is damaged or was cut short is left out")

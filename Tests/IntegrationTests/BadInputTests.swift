@@ -146,7 +146,8 @@ struct BadInputTests {
         let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         let commands = [
             ["create"], ["serve"], ["status"], ["explain"], ["ioreg"], ["scenario", "list"], ["scenario", "run"],
-            ["power-cut"], ["top"], ["bench"], ["check-driver"],
+            ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"], ["cancel"], ["bench"],
+            ["check-driver"],
         ]
         var offered: Set<String> = []
         for command in commands {

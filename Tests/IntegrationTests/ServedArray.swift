@@ -14,15 +14,22 @@ final class ServedArray {
     ///   - creation: more options of `nbdext create`.
     ///   - options: of `nbdext serve`.
     ///   - keepsErrors: what the server writes to standard error goes to `errors`, not to the test's own.
-    init(
+    convenience init(
         level: Int, members: Int, size: String = "96M", creation: [String] = [], options: [String] = [],
         keepsErrors: Bool = false
     ) throws {
+        try self.init(
+            level: level, placing: ["--members", "\(members)"] + creation, size: size, options: options,
+            keepsErrors: keepsErrors)
+    }
+
+    /// Creates an array whose members are where `placing`, options of `nbdext create`, says.
+    init(level: Int, placing: [String], size: String, options: [String] = [], keepsErrors: Bool = false) throws {
         arrayPath = directory.path + "/array"
         self.options = options
         self.keepsErrors = keepsErrors
         let result = try Shell.run(
-            nbdext, ["create", arrayPath, "--level", "\(level)", "--members", "\(members)", "--size", size] + creation)
+            nbdext, ["create", arrayPath, "--level", "\(level)", "--size", size] + placing)
         guard result.status == 0 else { throw Failure(text: result.errors) }
     }
 

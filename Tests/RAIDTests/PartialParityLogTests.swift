@@ -45,6 +45,14 @@ struct PartialParityLogTests {
         while let read = array.pending.firstIndex(where: { $0.kind == .read }) { array.complete(at: read) }
     }
 
+    private func complete(_ kind: MemberIO.Kind, _ member: UInt8, of array: SimulatedArray) {
+        guard let position = array.pending.firstIndex(where: { $0.kind == kind && $0.member == member }) else {
+            Issue.record("no \(kind) of member \(member) is under way")
+            return
+        }
+        array.complete(at: position)
+    }
+
     @Test("data and parity are written when the record is durable, and the record says what they are")
     func order() throws {
         try withData { memory in
@@ -168,15 +176,15 @@ struct PartialParityLogTests {
             // The unit on member 3 first, up to its flushes.
             let order: [(MemberIO.Kind, UInt8)] = [(.durableWrite, 3), (.write, 0), (.write, 3)]
             for (kind, member) in order {
-                array.complete(at: array.pending.firstIndex { $0.kind == kind && $0.member == member }!)
+                complete(kind, member, of: array)
             }
             #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 3])
             // Now the one on member 2: its flush of member 3 must be one more.
             for (kind, member) in [(MemberIO.Kind.durableWrite, UInt8(2)), (.write, 3), (.write, 2)] {
-                array.complete(at: array.pending.firstIndex { $0.kind == kind && $0.member == member }!)
+                complete(kind, member, of: array)
             }
             #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 2, 3])
-            array.complete(at: array.pending.firstIndex { $0.kind == .flush && $0.member == 3 }!)
+            complete(.flush, 3, of: array)
             #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 2, 3])
         }
     }

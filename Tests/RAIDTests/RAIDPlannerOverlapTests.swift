@@ -13,6 +13,8 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var runsOutOfSpace = false
     var missingMember: Int?
     var level = RAIDLevel.raid5
+    /// Maintenance that goes on meanwhile; with `.rebuild`, whatever has failed is replaced.
+    var job: MaintenanceSchedule.Job?
 
     var testDescription: String { name }
 }
@@ -24,6 +26,9 @@ final class OverlapRun {
     let trouble: Trouble
     let array: SimulatedArray
     private var generator: SeededGenerator
+    private var schedule: MaintenanceSchedule?
+    /// Jobs that ran to their end.
+    private(set) var jobsDone = 0
     private var history: SectorHistory
     private var flights: [UInt32: (request: ArrayRequest, memory: UnsafeMutableRawBufferPointer, identifier: UInt32)] =
         [:]
@@ -35,9 +40,10 @@ final class OverlapRun {
         self.trouble = trouble
         generator = SeededGenerator(seed: seed)
         let memberCount = Int.random(in: 3...6, using: &generator)
-        let chunk = [4096, 8192, 16384].randomElement(using: &generator)!
+        let chunks = trouble.job == nil ? [4096, 8192, 16384] : [4096, 16384, 128 << 10]
+        let chunk = chunks.randomElement(using: &generator)!
         array = SimulatedArray(
-            level: trouble.level, memberCount: memberCount, chunkByteCount: chunk, stripes: 4,
+            level: trouble.level, memberCount: memberCount, chunkByteCount: chunk, stripes: chunk > 65536 ? 2 : 12,
             missingMember: trouble.missingMember, operationCapacity: [2, 5, 2048].randomElement(using: &generator)!)
         if let missing = trouble.missingMember {
             // The lost member held zeros, as all others do.
@@ -70,12 +76,74 @@ final class OverlapRun {
                 array.complete(at: Int.random(in: 0..<array.pending.count, using: &generator))
             }
             land()
+            maintain(isEnding: false)
         }
-        while !array.pending.isEmpty {
-            array.complete(at: Int.random(in: 0..<array.pending.count, using: &generator))
-            land()
-        }
+        repeat {
+            while !array.pending.isEmpty {
+                array.complete(at: Int.random(in: 0..<array.pending.count, using: &generator))
+                land()
+                maintain(isEnding: true)
+            }
+            maintain(isEnding: true)
+        } while !array.pending.isEmpty || schedule != nil
         check()
+    }
+
+    /// Goes on with the maintenance, or begins a new job.
+    private func maintain(isEnding: Bool) {
+        guard let job = trouble.job else { return }
+        for outcome in array.maintained { schedule!.ended(outcome) }
+        array.maintained.removeAll()
+        if schedule == nil { begin(job, isEnding: isEnding) }
+        while let step = schedule?.next(now: 0, clientOperations: 0) {
+            switch step {
+            case .submit(let request):
+                guard array.submit(request) else { return }
+                schedule!.submitted(request, now: 0)
+                for outcome in array.maintained { schedule!.ended(outcome) }
+                array.maintained.removeAll()
+            case .look(let byteOffset): schedule!.found(data: array.nextData(from: byteOffset))
+            case .wait, .pause: return
+            case .end(let end):
+                finish(end)
+                return
+            }
+        }
+    }
+
+    private func begin(_ job: MaintenanceSchedule.Job, isEnding: Bool) {
+        guard job == .rebuild else {
+            if !isEnding && array.planner.state == .healthy {
+                schedule = MaintenanceSchedule(job, geometry: array.geometry)
+            }
+            return
+        }
+        guard case .degraded(let missing) = array.planner.state,
+            Int.random(in: 0..<20, using: &generator) == 0 || isEnding
+        else { return }
+        // At the end, whatever fails has failed.
+        if isEnding { array.failingMembers = [] }
+        array.replace(missing, content: [0, 0xA7].randomElement(using: &generator)!)
+        schedule = MaintenanceSchedule(job, geometry: array.geometry)
+    }
+
+    private func finish(_ end: MaintenanceSchedule.End) {
+        let ended = schedule!
+        schedule = nil
+        switch end {
+        case .done where ended.job == .rebuild:
+            #expect(array.planner.endRecovery(), "\(trouble.name), seed \(seed)")
+            jobsDone += 1
+        case .done:
+            #expect(ended.wrongByteCount == 0, "\(trouble.name), seed \(seed)")
+            jobsDone += 1
+        case .noSpace:
+            // What could not be written is tried again from where the member is in sync.
+            guard let recovery = array.planner.recovery else { return }
+            schedule = MaintenanceSchedule(.rebuild, geometry: array.geometry, start: recovery.boundary)
+        case .failed, .cancelled:
+            #expect(trouble.failures > 0, "\(trouble.name), seed \(seed)")
+        }
     }
 
     private func check() {
@@ -165,6 +233,13 @@ struct RAIDPlannerOverlapTests {
         Trouble(name: "rejected groups and a failing member", failures: 1, rejects: true),
         Trouble(name: "space that was not there after all", runsOutOfSpace: true),
         Trouble(name: "RAID 0", level: .raid0),
+        Trouble(name: "a rebuild", missingMember: 2, job: .rebuild),
+        Trouble(name: "rebuilds after failures", failures: 3, job: .rebuild),
+        Trouble(name: "a rebuild and failures", failures: 2, missingMember: 0, job: .rebuild),
+        Trouble(name: "a rebuild and rejected groups", rejects: true, missingMember: 1, job: .rebuild),
+        Trouble(name: "a check", job: .check),
+        Trouble(name: "a repair", job: .repair),
+        Trouble(name: "a repair and a failing member", failures: 1, job: .repair),
         Trouble(name: "RAID 0 with a failing member", failures: 1, level: .raid0),
     ]
 

@@ -39,6 +39,8 @@ final class SimulatedArray {
     /// What calls gather is left to be gathered for longer, until a step ends the batch.
     var gathers = false
     var finished: [FinishedRequest] = []
+    /// Maintenance that ended.
+    var maintained: [MaintenanceOutcome] = []
     var reads = 0
     var writes = 0
     /// The members whose I/Os fail from now on.
@@ -114,12 +116,55 @@ final class SimulatedArray {
     }
 
     private func keepOutput() {
-        for io in output.memberIOs
-        where planner.state == .failed || planner.state == .degraded(missing: Int(io.member)) {
-            misdirected += 1
-        }
+        for io in output.memberIOs where isMisdirected(io) { misdirected += 1 }
         if !output.isEmpty { work.append(output) }
         output.removeAll()
+    }
+
+    /// A recovering member may be written anywhere, and read where it is in sync.
+    private func isMisdirected(_ io: MemberIO) -> Bool {
+        if planner.state == .failed { return true }
+        guard planner.state == .degraded(missing: Int(io.member)) else { return false }
+        guard let recovery = planner.recovery else { return true }
+        let end = io.byteOffset + UInt64(io.byteCount)
+        return io.kind == .read && end > geometry.dataByteOffset + recovery.boundary
+    }
+
+    /// Submits maintenance and does at once what follows from it.
+    /// - Returns: whether the planner took it.
+    func submit(_ request: MaintenanceRequest) -> Bool {
+        var isTaken = false
+        call { isTaken = $0.submit(request, into: &output) }
+        drain()
+        return isTaken
+    }
+
+    /// Puts a new member in the place of a failed one, in sync below the boundary. What it holds above is arbitrary.
+    func replace(_ member: Int, content: UInt8, boundary: UInt64 = 0) {
+        failingMembers.remove(member)
+        for index in members[member].indices[(4096 + Int(boundary))...] { members[member][index] = content }
+        precondition(planner.beginRecovery(Recovery(member: member, boundary: boundary)))
+    }
+
+    /// Where the next block that is not zero lies on any member, in the data area.
+    func nextData(from byteOffset: UInt64) -> UInt64? {
+        var block = byteOffset
+        while block < geometry.memberDataByteCount {
+            if hasData(byteOffset: geometry.dataByteOffset + block, byteCount: 4096) { return block }
+            block += 4096
+        }
+        return nil
+    }
+
+    private func hasData(byteOffset: UInt64, byteCount: UInt64) -> Bool {
+        let range = Int(byteOffset)..<Int(byteOffset + byteCount)
+        return members.contains { member in
+            member.withUnsafeBytes { bytes in
+                stride(from: range.lowerBound, to: range.upperBound, by: 8).contains {
+                    bytes.load(fromByteOffset: $0, as: UInt64.self) != 0
+                }
+            }
+        }
     }
 
     /// Does all that was asked for, up to starting the I/Os.
@@ -145,7 +190,16 @@ final class SimulatedArray {
             pendingMarks.append(completedWrites[Int(io.member)])
         }
         finished += unit.finished
+        maintained += unit.maintained
         for token in unit.completeAfterJobs { call { $0.complete(token, .done, into: &output) } }
+        for test in unit.zeroTests {
+            let wrong = wrongBlocks(test, unit.paritySources)
+            call { $0.tested(test.token, wrongBlocks: wrong, into: &output) }
+        }
+        for test in unit.holeTests {
+            let hasData = hasData(byteOffset: test.byteOffset, byteCount: test.byteCount)
+            call { $0.tested(test.token, wrongBlocks: hasData ? 1 : 0, into: &output) }
+        }
     }
 
     /// Ends the I/O at a position of `pending`, and does at once what follows.
@@ -158,7 +212,9 @@ final class SimulatedArray {
         let io = pending.remove(at: position)
         let mark = pendingMarks.remove(at: position)
         if failingMembers.contains(Int(io.member)) {
-            if geometry.level == .raid5 { planner.memberFailed(Int(io.member)) }
+            if geometry.level == .raid5 && !planner.isOutdated(io.token, member: Int(io.member)) {
+                planner.memberFailed(Int(io.member))
+            }
             // A failed read may have left anything in memory, and nothing on the member counts any more.
             if io.kind == .read {
                 io.memory!.initializeMemory(as: UInt8.self, repeating: 0xBB, count: Int(io.byteCount))
@@ -237,6 +293,17 @@ final class SimulatedArray {
             }
         case .flush: break
         }
+    }
+
+    private func wrongBlocks(_ test: ZeroTest, _ sources: [UnsafeRawPointer]) -> UInt32 {
+        var wrong: UInt32 = 0
+        for offset in stride(from: 0, to: test.byteCount, by: 8) {
+            let word = sources[test.firstSource..<test.firstSource + test.sourceCount].reduce(UInt64(0)) {
+                $0 ^ $1.load(fromByteOffset: offset, as: UInt64.self)
+            }
+            if word != 0 { wrong |= 1 << UInt32(offset / ZeroTest.blockByteCount) }
+        }
+        return wrong
     }
 
     /// From now on keeps apart what is durable and what is not; at the moment everything is.

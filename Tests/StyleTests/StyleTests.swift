@@ -9,7 +9,8 @@ struct StyleTests {
 
     /// The layers from the bottom up. A target may import those before it.
     private static let layers = [
-        "Platform", "Statistics", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members", "RAID",
+        "Platform", "Statistics", "Diagnostics", "MemberIO", "SCSI", "NBDProtocol", "HardwareBus", "Members",
+        "RemoteMembers", "RAID",
         "ArrayStore",
         "RAIDControllerInterface", "RAIDController", "Simulation", "nbdext-sim", "SCSIControllerDriverKit",
         "RAIDDriver", "DriverHost",

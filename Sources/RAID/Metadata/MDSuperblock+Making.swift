@@ -57,6 +57,22 @@ extension MDSuperblock {
         }
     }
 
+    /// The superblock of a new member of the same array, which has no role yet; `seal` it before it is written.
+    /// - Parameters:
+    ///   - deviceNumber: one that no member has.
+    ///   - memberByteCount: the member's size.
+    package func spare(deviceNumber: UInt32, deviceUUID: [UInt8], memberByteCount: UInt64) -> MDSuperblock {
+        var spare = self
+        spare.deviceNumber = deviceNumber
+        spare.deviceUUID = deviceUUID
+        spare.dataSectors = memberByteCount / 512 - dataOffsetSectors
+        spare.recoveryByteOffset = nil
+        // Corrected reads, flags and a list of bad blocks are another member's.
+        spare.store(UInt32(0), 164)
+        spare.store(UInt64(0), 184)
+        return spare
+    }
+
     /// Where data begins on a member of that size: behind the metadata and room for a later change of shape, as mdadm
     /// leaves it.
     package static func dataByteOffset(

@@ -27,7 +27,11 @@ extension MDSuperblock {
     /// The member's data up to here has been rebuilt, in bytes from where data begins; nil for a member that is not
     /// being rebuilt.
     package var recoveryByteOffset: UInt64? {
-        features.contains(.recoveryOffset) ? recoveryOffsetSectors &* 512 : nil
+        get { features.contains(.recoveryOffset) ? recoveryOffsetSectors &* 512 : nil }
+        set {
+            if newValue == nil { features.remove(.recoveryOffset) } else { features.insert(.recoveryOffset) }
+            recoveryOffsetSectors = (newValue ?? 0) / 512
+        }
     }
 
     /// Whether another member's superblock is of the same array and has the same shape. (md compares some of this,

@@ -1,0 +1,93 @@
+import CLinux
+import Glibc
+import RAID
+
+/// Files that are to become members of an array that is being served.
+extension ArrayStore {
+    /// Opens and locks a file that an array can have as a spare; makes it, sparse, if it does not exist.
+    ///
+    /// - Parameters:
+    ///   - name: in the array's directory; a file elsewhere would not be found when the array is opened again.
+    ///   - array: what it is for.
+    /// - Throws: when it holds something that is not to be overwritten, or is in use.
+    package static func prepareSpare(named name: String, for array: OpenedArray) throws(ArrayStoreError) -> MemberFile {
+        guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/") else {
+            throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
+        }
+        let path = "\(array.place)/\(name)"
+        if let state = array.memberStates.first(where: { $0.path == path }) {
+            throw ArrayStoreError(
+                state.condition == .failed
+                    ? "\(path) is a member that failed; let go of it first: nbdext remove"
+                    : "\(path) is a member of the array already")
+        }
+        let geometry = array.geometry
+        let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount
+        let isNew = access(path, F_OK) != 0
+        if isNew { try make(path, byteCount: byteCount) }
+        do throws(ArrayStoreError) {
+            let file = try MemberFile(path: path, readOnly: false)
+            try file.lock()
+            if !isNew { try checkMayBecomeSpare(file, of: array, byteCount: byteCount) }
+            let reserved = nbdext_reserve(file.descriptor, 0, Int64(min(geometry.dataByteOffset, 2 << 20)))
+            guard reserved == 0 || reserved == -EOPNOTSUPP else {
+                throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(-reserved)))")
+            }
+            flushDirectory(array.place)
+            return file
+        } catch {
+            if isNew { unlink(path) }
+            throw error
+        }
+    }
+
+    private static func make(_ path: String, byteCount: UInt64) throws(ArrayStoreError) {
+        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw ArrayStoreError("cannot make \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+            let reason = String(cString: strerror(errno))
+            unlink(path)
+            throw ArrayStoreError("cannot set the size of \(path): \(reason)")
+        }
+    }
+
+    /// A file that is there may be overwritten if it is empty or was a member of this array.
+    private static func checkMayBecomeSpare(
+        _ file: MemberFile, of array: OpenedArray, byteCount: UInt64
+    ) throws(ArrayStoreError) {
+        var information = stat()
+        guard fstat(file.descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
+            throw ArrayStoreError("\(file.path) is not a file; name one that is, or that is to be made")
+        }
+        guard file.byteCount >= byteCount else {
+            throw ArrayStoreError(
+                "\(file.path) has \(file.byteCount) bytes, and a member of \(array.name) needs \(byteCount): enlarge it "
+                    + "(truncate --size=\(byteCount)), or name a file that is to be made")
+        }
+        if let bytes = try? file.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount),
+            let superblock = try? MDSuperblock(parsing: bytes)
+        {
+            guard superblock.setUUID == array.uuid else {
+                throw ArrayStoreError(
+                    "\(file.path) is a member of the array \(ArrayStore.name(of: superblock)); remove the file if it is "
+                        + "not needed any more, or name another one")
+            }
+            return
+        }
+        guard nbdext_seek_data(file.descriptor, 0) == Int64(-ENXIO) else {
+            throw ArrayStoreError(
+                "\(file.path) holds data that is not a member's of \(array.name); remove the file if it is not needed, "
+                    + "or name another one")
+        }
+    }
+
+    private static func flushDirectory(_ directory: String) {
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+}

@@ -1,0 +1,70 @@
+import Glibc
+import MemberIO
+import Members
+import Platform
+import RemoteMembers
+
+/// A member on another server, which a text file in the array's directory names: its first line is an NBD URI.
+///
+/// The export itself cannot be locked. The text file can, which keeps two servers from the same directory apart.
+///
+/// Threads: any.
+package final class LinkedMember: PlacedMember {
+    /// How the names of such files end.
+    static let fileExtension = ".nbd"
+    /// Larger files hold something else.
+    private static let fileByteCountMax: UInt64 = 4096
+
+    private let file: MemberFile
+    private let remote: RemoteMember
+
+    /// Reads the file, locks it as its use demands, and begins to connect.
+    /// - Throws: when the file cannot be opened or locked, or does not hold a URI.
+    init(
+        path: String, for use: MemberDirectory.Use, report: @escaping @Sendable (String) -> Void
+    ) throws(ArrayStoreError) {
+        file = try MemberFile(path: path, readOnly: use != .write)
+        if use != .look { try file.lock() }
+        let uri = try Self.readURI(file)
+        do throws(OSError) {
+            remote = try RemoteMember(uri: uri, readOnly: use != .write, report: report)
+        } catch { throw ArrayStoreError("cannot begin to connect to \(uri): \(error)") }
+    }
+
+    private static func readURI(_ file: MemberFile) throws(ArrayStoreError) -> String {
+        let bytes = try? file.bytes(at: 0, count: Int(min(file.byteCount, fileByteCountMax)))
+        let text = String(decoding: bytes ?? [], as: UTF8.self)
+        let line = text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? ""
+        guard isURI(line) else {
+            throw ArrayStoreError(
+                "\(file.path) does not say where its member is; write the NBD URI of the export into it, such as "
+                    + "nbd://host/export")
+        }
+        return line
+    }
+
+    /// Whether a text is meant as an NBD URI.
+    package static func isURI(_ text: String) -> Bool {
+        ["nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://", "nbds+vsock://"]
+            .contains { text.hasPrefix($0) }
+    }
+
+    package var name: String { remote.name }
+    package var place: MemberPlace { .endpoint(remote) }
+    package var absence: String? { remote.absence }
+    package var byteCount: UInt64 { remote.byteCount }
+
+    package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        try remote.read(into: memory, at: byteOffset)
+    }
+
+    package func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        try remote.write(memory, at: byteOffset)
+    }
+
+    package func flush() throws(MemberStoreError) { try remote.flush() }
+
+    package func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? {
+        try remote.nextData(from: byteOffset)
+    }
+}

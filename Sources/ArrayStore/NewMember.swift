@@ -1,0 +1,187 @@
+import CLinux
+import Glibc
+import MemberIO
+import Platform
+import RAID
+import RemoteMembers
+
+/// Where a member of a new array is to be.
+package enum MemberLocation: Sendable, Equatable {
+    /// A sparse file that is made: a name in the array's directory, or a path elsewhere, to which a symbolic link in the
+    /// directory leads.
+    case file(String)
+    /// An export of an NBD server, which a file in the directory names.
+    case export(uri: String)
+
+    /// What somebody has written: an NBD URI, a name or a path.
+    package init(_ text: String) { self = LinkedMember.isURI(text) ? .export(uri: text) : .file(text) }
+}
+
+/// A member of an array that is being made. Nothing that was there before is touched until `make`, and no file before
+/// `putInPlace`.
+///
+/// Threads: one at a time.
+final class NewMember {
+    /// What messages call it.
+    let name: String
+    /// The file in the array's directory that is the member or leads to it.
+    private let entry: String
+    private let role: Int
+    /// The member's file; nil for an export.
+    private let file: String?
+    private let remote: RemoteMember?
+
+    /// Begins to connect, if the member is an export.
+    init(_ location: MemberLocation, role: Int, directory: String) throws(ArrayStoreError) {
+        self.role = role
+        switch location {
+        case .file(let name) where !name.contains("/"):
+            guard !name.isEmpty, !name.hasPrefix("."), !name.hasSuffix(LinkedMember.fileExtension) else {
+                throw ArrayStoreError(
+                    "\"\(name)\" cannot be a member's name: it must not begin with '.' nor end with "
+                        + "\(LinkedMember.fileExtension)")
+            }
+            entry = "\(directory)/\(name)"
+            file = entry
+            self.name = entry
+            remote = nil
+        case .file(let path):
+            entry = "\(directory)/member-\(role).img"
+            file = try Self.absolute(path)
+            name = path
+            remote = nil
+        case .export(let uri):
+            entry = "\(directory)/member-\(role)\(LinkedMember.fileExtension)"
+            file = nil
+            name = uri
+            do throws(OSError) {
+                remote = try RemoteMember(uri: uri, readOnly: false) { writeDiagnostic("nbdext: \($0)\n") }
+            } catch { throw ArrayStoreError("cannot begin to connect to \(uri): \(error)") }
+        }
+    }
+
+    private static func absolute(_ path: String) throws(ArrayStoreError) -> String {
+        let name = path.split(separator: "/").last.map(String.init) ?? ""
+        let folder = String(path.dropLast(name.utf8.count))
+        guard !name.isEmpty, path.hasSuffix(name), let resolved = resolve(folder) else {
+            throw ArrayStoreError("there is no directory for the member \(path); make it first")
+        }
+        return "\(resolved)/\(name)"
+    }
+
+    /// A path without symbolic links; nil when nothing is there.
+    static func resolve(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    // MARK: Before anything is written
+
+    /// What no two members may share.
+    var identity: String { file ?? name }
+
+    /// Looks whether the member can be made. Blocks until an export was reached, or not.
+    /// - Parameters:
+    ///   - byteCount: what it must have room for.
+    ///   - replaced: files that go away, by all of their names.
+    ///   - force: what is there may be overwritten.
+    func check(byteCount: UInt64, replaced: Set<String>, force: Bool) throws(ArrayStoreError) {
+        guard let remote else { return try checkFiles(replaced: replaced, force: force) }
+        if let absence = remote.absence { throw ArrayStoreError("\(name) is \(absence)") }
+        guard remote.byteCount >= byteCount else {
+            throw ArrayStoreError(
+                "\(name) is too small: it has \(remote.byteCount) bytes, and a member of this array needs \(byteCount); "
+                    + "make the export larger, or say a smaller --size")
+        }
+        guard force || !MemberDirectory.isMember(remote) else {
+            throw ArrayStoreError("\(name) already is a member of an array; overwrite it with --force")
+        }
+    }
+
+    private func checkFiles(replaced: Set<String>, force: Bool) throws(ArrayStoreError) {
+        for path in Set([entry, file!]) where !replaced.contains(path) {
+            var information = stat()
+            guard lstat(path, &information) == 0 else { continue }
+            let member =
+                information.st_mode & S_IFMT == S_IFREG ? try MemberFile(path: path, readOnly: false) : nil
+            guard let member, MemberDirectory.isMember(member) else {
+                throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
+            }
+            guard force else {
+                throw ArrayStoreError("\(path) already is a member of an array; overwrite it with --force")
+            }
+            try member.lock()
+        }
+    }
+
+    // MARK: Making it
+
+    /// Makes a member of zeros: a file under a temporary name, or an export, which may have held anything.
+    func make(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> any MemberStore {
+        guard let remote else { return try Self.makeFile(temporary(file!), plan) }
+        do throws(MemberStoreError) {
+            try remote.clear(upTo: plan.memberByteCount)
+        } catch {
+            throw ArrayStoreError(
+                "cannot clear \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
+        }
+        try Self.write(name + "\n", to: temporary(entry))
+        return remote
+    }
+
+    /// Gives the files their names.
+    func putInPlace() {
+        if let file {
+            rename(temporary(file), file)
+            if file != entry {
+                unlink(entry)
+                symlink(file, entry)
+            }
+        } else {
+            rename(temporary(entry), entry)
+        }
+    }
+
+    /// Removes the files that `make` has made. What an export held is lost all the same.
+    func abandon() { unlink(temporary(file ?? entry)) }
+
+    private func temporary(_ path: String) -> String {
+        let name = path.split(separator: "/").last!
+        return "\(path.dropLast(name.utf8.count)).\(name).new"
+    }
+
+    private static func write(_ text: String, to path: String) throws(ArrayStoreError) {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure("make", path, errno) }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
+            throw failure("write", path, errno)
+        }
+    }
+
+    /// A sparse file of a member's size, whose room in front of the data exists on disk, so that later writes of
+    /// metadata cannot fail for space.
+    private static func makeFile(_ path: String, _ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure("make", path, errno) }
+        defer { close(descriptor) }
+        guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else {
+            throw failure("set the size of", path, errno)
+        }
+        let metadata = Int64(min(plan.geometry.dataByteOffset, 2 << 20))
+        let reserved = nbdext_reserve(descriptor, 0, metadata)
+        guard reserved == 0 || reserved == -EOPNOTSUPP else { throw failure("reserve space in", path, -reserved) }
+        guard fsync(descriptor) == 0 else { throw failure("write", path, errno) }
+        return try MemberFile(path: path, readOnly: false)
+    }
+
+    private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {
+        let advice =
+            code == EFBIG
+            ? "the file system has no files of that size; say a smaller --size, or more --members"
+            : "free some space"
+        return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
+    }
+}

@@ -1,0 +1,200 @@
+import MemberIO
+import Members
+import RAID
+
+/// Members that come and go while the array is served. Each change is durable on all members when a call returns.
+extension OpenedArray {
+    /// One member, or what is left of it.
+    package struct MemberState: Sendable, Equatable {
+        /// What the member does for the array.
+        package enum Condition: Sendable, Equatable {
+            case active
+            /// Being rebuilt; so many bytes of its data area are durable.
+            case recovering(byteCount: UInt64)
+            case failed
+            case spare
+        }
+
+        /// Nil for a spare, and for a failed member whose role another one has.
+        package var role: Int?
+        /// Its file, or nil when there is none.
+        package var path: String?
+        package var condition: Condition
+    }
+
+    /// All members, by role, then failed ones without a role, then spares.
+    package var memberStates: [MemberState] {
+        lock.withLock {
+            var states = current.indices.map { role in
+                let condition: MemberState.Condition
+                if failedRoles.contains(role) {
+                    condition = .failed
+                } else if let recovering, recovering.role == role {
+                    condition = .recovering(byteCount: recovering.byteCount)
+                } else {
+                    condition = .active
+                }
+                return MemberState(role: role, path: current[role]?.store.name, condition: condition)
+            }
+            states += replaced.map { MemberState(role: nil, path: $0.store.name, condition: .failed) }
+            states += spares.map { MemberState(role: nil, path: $0.store.name, condition: .spare) }
+            return states
+        }
+    }
+
+    /// The member that is being rebuilt, and how far that is durable; nil when there is none.
+    package var recoveringMember: (role: Int, byteCount: UInt64)? { lock.withLock { recovering } }
+
+    /// The first byte of the member files, at or behind `byteOffset`, where a member that is there may have other than
+    /// zeros, or nil when none has. A member that cannot say has data.
+    package func nextData(from byteOffset: UInt64) -> UInt64? {
+        let present = lock.withLock {
+            current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
+        }
+        var next: UInt64?
+        for store in present {
+            do throws(MemberStoreError) {
+                guard let found = try store.nextData(from: byteOffset) else { continue }
+                next = min(next ?? found, found)
+            } catch { return byteOffset }
+        }
+        return next
+    }
+
+    /// Tells people something about the array.
+    package func report(_ message: String) { surroundings.report(message) }
+
+    package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
+
+    /// Gives the first spare the role of a member that failed. It has nothing of it yet.
+    /// - Returns: the role, or nil when there is no spare or nothing to do.
+    package func activateSpare() throws(ArrayStoreError) -> Int? {
+        lock.lock()
+        defer { lock.unlock() }
+        guard recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
+            let spare = spares.first, case .file(let descriptor) = spare.store.place
+        else { return nil }
+        spares.removeFirst()
+        if let old = current[role] { replaced.append(old) }
+        // Nobody reads or writes what is behind the slot before the planner hears of it.
+        slot.put(descriptor)
+        current[role] = spare
+        superblocks[role] = spare.superblock
+        failedRoles.remove(role)
+        recovering = (role, 0)
+        try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
+        surroundings.report("rebuilding member \(role) of \(name) onto \(spare.store.name)")
+        return role
+    }
+
+    /// Says how far the recovering member is rebuilt, after flushing it. `byteCount` may be all of it, and the member is
+    /// one that is being rebuilt still.
+    /// - Returns: false when the member could not be flushed; it has to be failed then.
+    package func recordRecovery(byteCount: UInt64) throws(ArrayStoreError) -> Bool {
+        guard let member = lock.withLock({ recovering.flatMap { current[$0.role] } }) else { return true }
+        // Not under the lock: it may take long, and nobody can take the member away but its failing.
+        guard (try? member.store.flush()) != nil else { return false }
+        try update { _ in if recovering != nil { recovering!.byteCount = byteCount } }
+        return true
+    }
+
+    /// The recovering member has everything, durably: it is a member like any other.
+    /// - Returns: false when it has failed meanwhile.
+    package func endRecovery() throws(ArrayStoreError) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let role = recovering?.role else { return false }
+        recovering = nil
+        try writeMembers { _ in }
+        surroundings.report("member \(role) of \(name) is rebuilt; the array is whole")
+        return true
+    }
+
+    /// Takes a member into the array as a spare. Its superblock is written here; `MemberFile.prepareSpare` has made sure
+    /// that it may be.
+    package func add(_ store: any PlacedMember) throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        guard geometry.level == .raid5 else {
+            throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
+        }
+        guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
+        let taken = Set((current.compactMap { $0 } + spares + replaced).map(\.superblock.deviceNumber))
+        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
+            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
+        }
+        guard let number else {
+            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
+        }
+        var generator = SystemRandomNumberGenerator()
+        let own = newest.spare(
+            deviceNumber: number, deviceUUID: ArrayStore.randomUUID(using: &generator),
+            memberByteCount: store.byteCount)
+        let spare = ArrayMember(store: store, superblock: own)
+        try writeProtection(to: spare)
+        try spare.write(own)
+        spares.append(spare)
+        surroundings.report("\(store.name) is a spare of \(name)")
+    }
+
+    /// Gives a new member a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
+    /// writes the right ones when the member is in sync. Under `lock`.
+    private func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
+        if var bitmap {
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
+            try MemberBitmap.write(bitmap, to: [spare])
+        }
+        guard let range = spare.superblock.partialParityLogRange else { return }
+        let header = MDPartialParityLog().encoded(signature: MDPartialParityLog.signature(setUUID: uuid))
+        do throws(MemberStoreError) {
+            try spare.store.write(bytes: header, at: range.lowerBound)
+            try spare.store.flush()
+        } catch { throw ArrayStoreError("cannot write the log of \(spare.store.name): \(error)", .memberIO) }
+    }
+
+    /// Whether parity is to be repaired before the array may be clean.
+    package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
+
+    /// Parity was repaired everywhere.
+    package func noteRepaired() { lock.withLock { isParityDoubtful = false } }
+
+    /// Lets go of a spare, or of a member that failed: its file is not used any more.
+    /// - Parameter matches: picks one of `memberStates`.
+    /// - Returns: the file's path.
+    /// - Throws: when there is no such member, or the array needs it.
+    package func remove(_ matches: (MemberState) -> Bool) throws(ArrayStoreError) -> String {
+        let states = memberStates
+        guard let index = states.firstIndex(where: matches) else {
+            throw ArrayStoreError("the array \(name) has no such member; nbdext status shows its members")
+        }
+        let state = states[index]
+        guard state.condition == .failed || state.condition == .spare else {
+            throw ArrayStoreError(
+                "member \(state.role ?? 0) of \(name) is in use; take it out of service first: nbdext fail")
+        }
+        guard let path = state.path else {
+            throw ArrayStoreError("member \(state.role ?? 0) of \(name) has no file; add another one: nbdext add")
+        }
+        lock.lock()
+        defer { lock.unlock() }
+        if let spare = spares.firstIndex(where: { $0.store.name == path }) {
+            // Without the magic number it will not be taken for a spare again.
+            let store = spares.remove(at: spare).store
+            try? store.write(bytes: [UInt8](repeating: 0, count: 4), at: MDSuperblock.byteOffset)
+            try? store.flush()
+            return path
+        }
+        let role = current.firstIndex { $0?.store.name == path }
+        let old = role.flatMap { current[$0] } ?? replaced.first { $0.store.name == path }
+        guard let old, role.map({ failedRoles.contains($0) }) ?? true else {
+            throw ArrayStoreError("\(path) is in use again; look at nbdext status")
+        }
+        if let role {
+            slots[role]?.clear()
+            current[role] = nil
+        }
+        replaced.removeAll { $0.store.name == path }
+        try writeMembers { $0.setRole(MDSuperblock.roleSpare, ofDevice: old.superblock.deviceNumber) }
+        return path
+    }
+}

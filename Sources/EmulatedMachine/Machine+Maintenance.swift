@@ -1,0 +1,86 @@
+import ArrayStore
+import Glibc
+import RAID
+import RAIDController
+
+/// What users ask of the arrays while they are served. Each call returns a line with the array's name, and one that says
+/// what was done. Any thread.
+extension Machine {
+    /// Why an array cannot be maintained: one sentence that says what to do.
+    package struct Refusal: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// Begins a check or a repair of the array in a directory.
+    package func begin(_ job: MaintenanceSchedule.Job, directory: String) throws -> String {
+        let target = try target(directory)
+        _ = try card!.begin(job, target: target)
+        return "\(arrays[target].name)\na \(job.rawValue) of \(arrays[target].name) is under way"
+    }
+
+    /// Ends the check or the repair that runs.
+    package func cancelJob(directory: String) throws -> String {
+        let target = try target(directory)
+        try card!.cancelJob(target: target)
+        return "\(arrays[target].name)\nthe job of \(arrays[target].name) ends"
+    }
+
+    /// Takes a member out of service: a role, or a file's name.
+    package func fail(_ member: String, directory: String) throws -> String {
+        let target = try target(directory)
+        let array = arrays[target]
+        guard let state = array.memberStates.first(where: { matches($0, member) }) else {
+            throw Refusal(
+                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+        }
+        guard let role = state.role else {
+            throw Refusal(description: "\(member) is not in use; let go of it with nbdext remove")
+        }
+        let hasSpare = array.hasSpare
+        try card!.fail(role: role, target: target)
+        return "\(array.name)\nmember \(role) of \(array.name) is out of service; "
+            + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add")
+    }
+
+    /// Lets go of a failed member or a spare: a role, or a file's name.
+    package func remove(_ member: String, directory: String) throws -> String {
+        let target = try target(directory)
+        let path = try arrays[target].remove { matches($0, member) }
+        return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
+    }
+
+    /// Makes a file in the array's directory a spare. If the array lacks a member, it is rebuilt onto it.
+    package func add(_ name: String, directory: String) throws -> String {
+        let target = try target(directory)
+        let array = arrays[target]
+        guard array.geometry.level == .raid5 else {
+            throw Refusal(description: "\(array.name) is a RAID 0 array: nothing can be rebuilt onto a spare")
+        }
+        guard !array.isReadOnly else {
+            throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
+        }
+        try array.add(ArrayStore.prepareSpare(named: name, for: array))
+        let isNeeded = !array.failedMembers.isEmpty
+        card!.lookForSpare(target: target)
+        let what = isNeeded ? "the missing member is rebuilt onto it" : "it is a spare"
+        return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
+    }
+
+    private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
+        if let role = Int(member) { return state.role == role }
+        return state.path?.split(separator: "/").last.map(String.init) == member
+    }
+
+    private func target(_ directory: String) throws -> Int {
+        guard let index = arrays.firstIndex(where: { Self.isSame($0.place, directory) }) else {
+            throw Refusal(description: "this server does not serve an array in \(directory)")
+        }
+        return index
+    }
+
+    private static func isSame(_ left: String, _ right: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        guard stat(left, &first) == 0, stat(right, &second) == 0 else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+}

@@ -1,0 +1,216 @@
+import MemberIO
+
+/// Rebuilding, checking and repairing under the same locks on rows as clients' writes.
+///
+/// A rebuild keeps its rows locked until everything below them is rebuilt too, so there are only two kinds of unlocked
+/// rows: those below the recovery's boundary, where the member is like any other, and those above, where it is missing.
+extension RAIDPlanner {
+    /// Lets a member that was missing come back, in sync below the boundary (a multiple of the unit).
+    /// - Returns: false when the array has failed meanwhile, or does not miss that member.
+    package func beginRecovery(_ recovery: Recovery) -> Bool {
+        guard state == .degraded(missing: recovery.member), self.recovery == nil else { return false }
+        precondition(recovery.boundary % geometry.unitByteCount == 0)
+        self.recovery = recovery
+        return true
+    }
+
+    /// The recovering member has everything: the array is whole.
+    /// - Returns: false when that is not so.
+    package func endRecovery() -> Bool {
+        guard let recovery, recovery.boundary == geometry.memberDataByteCount else { return false }
+        self.recovery = nil
+        state = .healthy
+        // The member's bitmap has all bits set since it came.
+        bitmap?.changeAllPages()
+        return true
+    }
+
+    /// Takes a piece of maintenance. Rebuilds and skips come in the order of their ranges, at most 64 at a time.
+    /// - Returns: false when there is no room for it now.
+    package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
+        guard freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
+        var operation = StripeOperation()
+        (operation.stripe, operation.row0) = stripeAndRow(ofMemberByte: request.byteOffset)
+        switch request.kind {
+        case .rebuild: operation.kind = .rebuild
+        case .skip: operation.kind = .skip
+        case .check: operation.kind = .check
+        case .repair: operation.kind = .repair
+        }
+        if request.kind == .skip {
+            operation.stripeCount = request.byteCount / geometry.chunkByteCount
+            operation.row1 = UInt32(geometry.chunkByteCount)
+        } else {
+            precondition(request.byteCount == geometry.unitByteCount && request.byteOffset % request.byteCount == 0)
+            operation.row1 = operation.row0 + UInt32(request.byteCount)
+        }
+        let slot = add(operation, into: &output)
+        if operation.kind.isRecovery {
+            window.append(slot)
+            // It may have ended at once.
+            retire()
+        }
+        settle(into: &output)
+        return true
+    }
+
+    /// Takes the answer to a `ZeroTest` or `HoleTest`.
+    package func tested(_ token: UInt64, wrongBlocks: UInt32, into output: inout PlannerOutput) {
+        let slot = Int32(truncatingIfNeeded: token)
+        let operation = operations + Int(slot)
+        operation.pointee.outstanding -= 1
+        operation.pointee.wrongBlocks = wrongBlocks
+        if !canMaintain(operation.pointee.kind) {
+            end(slot, .failed)
+        } else if operation.pointee.kind == .rebuild {
+            writeRecovered(slot, into: &output)
+        } else if operation.pointee.kind == .repair && wrongBlocks != 0 {
+            writeParity(slot, into: &output)
+        } else {
+            end(slot, .done)
+        }
+        settle(into: &output)
+    }
+
+    /// Whether the array's state allows that work.
+    func canMaintain(_ kind: StripeOperation.Kind) -> Bool {
+        kind.isRecovery ? recovery != nil : state == .healthy
+    }
+
+    private func stripeAndRow(ofMemberByte byteOffset: UInt64) -> (UInt64, UInt32) {
+        (byteOffset / geometry.chunkByteCount, UInt32(geometry.row(of: byteOffset)))
+    }
+
+    /// Where an operation's rows begin and end in a member's data area.
+    func memberRange(of operation: StripeOperation) -> Range<UInt64> {
+        let start = operation.stripe * geometry.chunkByteCount
+        let last = start + (operation.stripeCount - 1) * geometry.chunkByteCount
+        return start + UInt64(operation.row0)..<last + UInt64(operation.row1)
+    }
+
+    // MARK: The steps of an operation
+
+    /// Reads all that the work is about: for a rebuild, every member but the one that is recovering.
+    func emitMaintenanceReads(_ slot: Int32, into output: inout PlannerOutput) {
+        guard operations[Int(slot)].kind != .skip else { return }
+        for member in 0..<geometry.memberCount where member != missing {
+            emitScratchRead(slot, member: member, into: &output)
+        }
+    }
+
+    /// Asks what the decision depends on.
+    func startTesting(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        operation.pointee.phase = .testing
+        operation.pointee.outstanding += 1
+        let token = UInt64(slot)
+        if operation.pointee.kind == .skip {
+            let range = memberRange(of: operation.pointee)
+            output.holeTests.append(
+                HoleTest(
+                    token: token, byteOffset: geometry.dataByteOffset + range.lowerBound,
+                    byteCount: range.upperBound - range.lowerBound))
+            return
+        }
+        let scratchSlot = operation.pointee.scratch
+        let byteCount = operation.pointee.rowByteCount
+        var firstSource = output.paritySources.count
+        for member in 0..<geometry.memberCount where member != missing {
+            output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: member)))
+        }
+        if operation.pointee.kind == .rebuild {
+            let recovered = scratch.block(scratchSlot, member: recovery!.member)
+            output.parityJobs.append(
+                ParityJob(
+                    destination: recovered, byteCount: byteCount, firstSource: firstSource,
+                    sourceCount: output.paritySources.count - firstSource))
+            firstSource = output.paritySources.count
+            output.paritySources.append(UnsafeRawPointer(recovered))
+        }
+        output.zeroTests.append(
+            ZeroTest(
+                token: token, firstSource: firstSource, sourceCount: output.paritySources.count - firstSource,
+                byteCount: byteCount))
+    }
+
+    /// Writes what the recovering member should hold. Zeros are punched, so that what was sparse stays so.
+    private func writeRecovered(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let member = recovery!.member
+        let isZero = operation.pointee.wrongBlocks == 0
+        operation.pointee.wrongBlocks = 0
+        beginWriting(slot)
+        let firstIO = output.memberIOs.count
+        emit(
+            slot, isZero ? .punch : .write, member: member,
+            memory: isZero ? nil : scratch.block(operation.pointee.scratch, member: member), into: &output)
+        group(slot, from: firstIO, into: &output)
+    }
+
+    private func writeParity(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let parity = geometry.parityMember(stripe: operation.pointee.stripe)
+        let destination = scratch.block(operation.pointee.scratch, member: parity)
+        let firstSource = output.paritySources.count
+        for member in 0..<geometry.memberCount where member != parity {
+            output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
+        }
+        output.parityJobs.append(
+            ParityJob(
+                destination: destination, byteCount: operation.pointee.rowByteCount, firstSource: firstSource,
+                sourceCount: geometry.columnCount))
+        beginWriting(slot)
+        let firstIO = output.memberIOs.count
+        emit(slot, .write, member: parity, memory: destination, into: &output)
+        group(slot, from: firstIO, into: &output)
+    }
+
+    // MARK: Ends
+
+    /// Lets rebuilds and skips end in order, and the boundary follow those that did their work.
+    func retire() {
+        while let slot = window.first, operations[Int(slot)].hasEnded {
+            window.removeFirst()
+            let operation = operations + Int(slot)
+            let range = memberRange(of: operation.pointee)
+            let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
+            if isDone && recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
+            pass(slot)
+        }
+    }
+
+    /// What a piece of maintenance came to.
+    func outcome(of operation: StripeOperation) -> MaintenanceOutcome {
+        let range = memberRange(of: operation)
+        let kind: MaintenanceRequest.Kind =
+            switch operation.kind {
+            case .rebuild: .rebuild
+            case .skip: .skip
+            case .repair: .repair
+            default: .check
+            }
+        let result: MaintenanceOutcome.Result =
+            switch operation.status {
+            case .done: operation.kind == .skip && operation.wrongBlocks != 0 ? .hasData : .done
+            case .noSpace: .noSpace
+            case .failed: .failed
+            }
+        let request = MaintenanceRequest(
+            kind, byteOffset: range.lowerBound, byteCount: range.upperBound - range.lowerBound)
+        return MaintenanceOutcome(request: request, result: result, wrongBlocks: operation.wrongBlocks)
+    }
+}
+
+/// Rebuilds and skips that are under way, oldest first.
+struct MaintenanceWindow {
+    static let capacity = 64
+    private var slots: [Int32] = []
+
+    init() { slots.reserveCapacity(Self.capacity) }
+
+    var count: Int { slots.count }
+    var first: Int32? { slots.first }
+
+    mutating func append(_ slot: Int32) { slots.append(slot) }
+    mutating func removeFirst() { slots.removeFirst() }
+}

@@ -1,0 +1,219 @@
+import ArrayStore
+import MemberIO
+import RAID
+import Statistics
+
+/// What the thread that does an array's maintenance does next.
+package enum MaintenancePause: Sendable, Equatable {
+    /// It waits for I/O of its lane or, when there is none, for `waitForMaintenance`.
+    case working
+    /// It waits until then, or for `waitForMaintenance`.
+    case until(nanoseconds: UInt64)
+    /// There is nothing to do.
+    case idle
+}
+
+/// Why maintenance was refused: one sentence that says what to do.
+package struct MaintenanceError: Error, CustomStringConvertible, Equatable {
+    package let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// Rebuilding, checking and repairing while commands run: the card's firmware does it on a lane of its own.
+extension RAIDController {
+    /// How often a rebuild's progress is made durable.
+    private static let checkpointNanoseconds: UInt64 = 3_000_000_000
+    /// When a rebuild is tried again that ended for want of space.
+    private static let retryNanoseconds: UInt64 = 5_000_000_000
+    /// Steps in one call; the caller looks after its lane in between.
+    private static let stepMax = 64
+
+    // MARK: The thread that does it
+
+    /// Does what an array's maintenance can do now. On the lane's thread, and always the same one for a target.
+    /// - Parameter now: nanoseconds of a clock that does not go back.
+    package func maintain(target index: Int, lane number: Int, now: UInt64) -> MaintenancePause {
+        let target = arrays[index]
+        let lane = lanes[number]!
+        defer { post(lane) }
+        for _ in 0..<Self.stepMax {
+            let step = target.maintenance.next(now: now, clientOperations: takenCount) { request in
+                target.plannerLock.withLock {
+                    let isTaken = target.planner.submit(request, into: &lane.output)
+                    target.planner.finishBatch(into: &lane.output)
+                    return isTaken
+                }
+            }
+            switch step {
+            case nil:
+                if let pause = beginJob(target, now: now) { return pause }
+            case .submit:
+                execute(lane, target)
+                flushStaged(lane, target)
+            case .look(let byteOffset):
+                let base = target.geometry.dataByteOffset
+                let data = target.array.nextData(from: base + byteOffset)
+                target.maintenance.found(data: data.map { $0 - base })
+            case .wait:
+                recordProgress(target, now: now)
+                return .working
+            case .pause(let nanoseconds):
+                recordProgress(target, now: now)
+                return .until(nanoseconds: nanoseconds)
+            case .end(let end): finish(end, target, now: now)
+            }
+        }
+        return .working
+    }
+
+    /// Waits until there is news for an array's maintenance, or the time is up.
+    package func waitForMaintenance(target: Int, milliseconds: Int) {
+        arrays[target].maintenance.wait(milliseconds: milliseconds)
+    }
+
+    /// Ends an array's maintenance; a rebuild goes on when the array is opened again. `maintain` is called until it is
+    /// idle.
+    package func suspendMaintenance(target: Int) { arrays[target].maintenance.suspend() }
+
+    /// Begins or resumes a rebuild if the array needs one and has a member for it; or the repair that a crash in a rebuild
+    /// has made necessary.
+    /// - Returns: nil when there is something to do now.
+    private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
+        if now < target.retryAt && target.array.recoveringMember != nil { return .until(nanoseconds: target.retryAt) }
+        guard !target.array.isReadOnly else { return .idle }
+        if target.isSound {
+            guard target.array.needsRepair else { return .idle }
+            let schedule = MaintenanceSchedule(.repair, geometry: target.geometry)
+            return target.maintenance.begin(schedule) == nil ? .idle : nil
+        }
+        if target.plannerLock.withLock({ target.planner.recovery }) == nil {
+            guard activateSpare(target) else { return .idle }
+        }
+        guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return .idle }
+        target.checkpointAt = now + Self.checkpointNanoseconds
+        let schedule = MaintenanceSchedule(.rebuild, geometry: target.geometry, start: recovery.boundary)
+        return target.maintenance.begin(schedule, member: recovery.member) == nil ? .idle : nil
+    }
+
+    /// - Returns: whether a spare has the missing role now, with nothing of it in sync.
+    private func activateSpare(_ target: ArrayTarget) -> Bool {
+        guard case .degraded(let missing) = target.plannerLock.withLock({ target.planner.state }) else { return false }
+        do throws(ArrayStoreError) {
+            guard let role = try target.array.activateSpare() else { return false }
+            target.spaces[role].forgetAll()
+            return target.plannerLock.withLock {
+                target.planner.beginRecovery(Recovery(member: role, boundary: 0))
+            }
+        } catch {
+            // Whoever could not be written: without the spare the array is where it was.
+            target.array.report(error.description)
+            target.memberFailed(missing)
+            return false
+        }
+    }
+
+    /// Makes a rebuild's progress durable now and then.
+    private func recordProgress(_ target: ArrayTarget, now: UInt64) {
+        guard now >= target.checkpointAt else { return }
+        target.checkpointAt = now + Self.checkpointNanoseconds
+        recordBoundary(target)
+    }
+
+    /// - Returns: the recovery that is durable now, or nil when there is none (any more).
+    @discardableResult
+    private func recordBoundary(_ target: ArrayTarget) -> Recovery? {
+        guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return nil }
+        do throws(ArrayStoreError) {
+            if try target.array.recordRecovery(byteCount: recovery.boundary) { return recovery }
+        } catch { target.array.report(error.description) }
+        target.memberFailed(recovery.member)
+        return nil
+    }
+
+    private func finish(_ end: MaintenanceSchedule.End, _ target: ArrayTarget, now: UInt64) {
+        let isRebuild = target.maintenance.job == .rebuild
+        var end = end
+        if isRebuild && end != .failed {
+            let recovery = recordBoundary(target)
+            if end == .done && !endRecovery(recovery, target) { end = .failed }
+        }
+        if end == .noSpace {
+            target.array.report(
+                "the rebuild of \(target.array.name) has no space; it goes on when there is some")
+            target.retryAt = now + Self.retryNanoseconds
+        }
+        if target.maintenance.job == .repair && end == .done { target.array.noteRepaired() }
+        target.maintenance.finish(end, geometry: target.geometry)
+    }
+
+    private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget) -> Bool {
+        guard let recovery, recovery.boundary == target.geometry.memberDataByteCount else { return false }
+        do throws(ArrayStoreError) {
+            guard try target.array.endRecovery() else { return false }
+        } catch {
+            target.array.report(error.description)
+            target.memberFailed(recovery.member)
+            return false
+        }
+        target.memberRecovered()
+        return target.isSound
+    }
+
+    // MARK: What users ask for
+
+    /// Begins a check or a repair of a target. Any thread.
+    /// - Returns: the job's number.
+    package func begin(_ job: MaintenanceSchedule.Job, target: Int) throws(MaintenanceError) -> UInt64 {
+        let target = arrays[target]
+        let name = target.array.name
+        guard target.geometry.level == .raid5 else {
+            throw MaintenanceError("\(name) is a RAID 0 array: it has no parity to \(job.rawValue)")
+        }
+        guard !target.array.isReadOnly else {
+            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+        }
+        if let running = target.maintenance.job {
+            throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
+        }
+        guard target.isSound else {
+            throw MaintenanceError(
+                "\(name) lacks a member, so its parity cannot be checked; add a member and let it be rebuilt: nbdext add"
+            )
+        }
+        guard let number = target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry)) else {
+            throw MaintenanceError("\(name) is busy or about to be stopped; try again")
+        }
+        return number
+    }
+
+    /// Ends the check or repair of a target that runs. Any thread.
+    package func cancelJob(target: Int) throws(MaintenanceError) {
+        guard !arrays[target].maintenance.cancel() else { return }
+        throw MaintenanceError("no check or repair of \(arrays[target].array.name) is under way")
+    }
+
+    /// Takes a member of a target out of service. Any thread.
+    package func fail(role: Int, target: Int) throws(MaintenanceError) {
+        let target = arrays[target]
+        let name = target.array.name
+        guard target.geometry.level == .raid5 else {
+            throw MaintenanceError("\(name) is a RAID 0 array: it would be lost without member \(role)")
+        }
+        guard !target.array.isReadOnly else {
+            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+        }
+        let others = target.array.failedMembers.filter { $0 != role }
+        guard others.isEmpty else {
+            throw MaintenanceError(
+                "\(name) lacks member \(others[0]) already, and would be lost without member \(role) too; let member "
+                    + "\(others[0]) be rebuilt first")
+        }
+        let isFailed = target.array.memberStates.contains { $0.role == role && $0.condition == .failed }
+        guard !isFailed else { throw MaintenanceError("member \(role) of \(name) has failed already") }
+        target.memberFailed(role)
+    }
+
+    /// News for a target's maintenance: it may have a spare now. Any thread.
+    package func lookForSpare(target: Int) { arrays[target].maintenance.ring() }
+}

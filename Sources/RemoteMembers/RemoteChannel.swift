@@ -1,0 +1,26 @@
+import MemberIO
+import Members
+import Platform
+
+/// A lane's way to a remote member: commands go to the member's thread, outcomes come back in an outbox.
+final class RemoteChannel: MemberChannel {
+    private let link: RemoteLink
+    private let outbox: RemoteOutbox
+
+    init(link: RemoteLink) throws(OSError) {
+        self.link = link
+        outbox = try RemoteOutbox()
+    }
+
+    var readiness: ChannelReadiness? { ChannelReadiness(descriptor: outbox.descriptor, waitsToSend: false) }
+
+    func start(_ ios: UnsafeBufferPointer<MemberIO>) {
+        guard !link.submit(ios, for: outbox) else { return }
+        for io in ios {
+            _ = outbox.add(MemberCompletion(token: io.token, member: io.member, status: .failed))
+        }
+        outbox.ring()
+    }
+
+    func reap(into completions: inout [MemberCompletion]) { outbox.take(into: &completions) }
+}

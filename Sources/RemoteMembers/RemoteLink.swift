@@ -1,0 +1,128 @@
+import MemberIO
+import Platform
+
+/// What a remote member's thread shares with all others: the commands that it has not taken yet, and whether there is a
+/// server at all.
+///
+/// Threads: any, except where a function says "the member's thread".
+final class RemoteLink: @unchecked Sendable {
+    // SAFETY: all that changes is touched under `lock`; `traits` and `firstProblem` are set before `settled` is.
+    let uri: String
+    let isReadOnly: Bool
+    let limits: RemoteTimeLimits
+    let report: @Sendable (String) -> Void
+    /// Set when the first attempt to connect has ended, either way.
+    let settled = Event()
+    private(set) var traits = ExportTraits()
+    private let bell: Bell
+    private let lock = Lock()
+    private var commands: [RemoteCommand] = []
+    private var isAsleep = false
+    private var stops = false
+    private var problemText: String?
+
+    init(
+        uri: String, isReadOnly: Bool, limits: RemoteTimeLimits, report: @escaping @Sendable (String) -> Void
+    ) throws(OSError) {
+        self.uri = uri
+        self.isReadOnly = isReadOnly
+        self.limits = limits
+        self.report = report
+        bell = try Bell()
+        commands.reserveCapacity(256)
+    }
+
+    /// Why no command is taken; nil while the server is there.
+    var problem: String? { lock.withLock { problemText } }
+
+    // MARK: For those who want something
+
+    /// Hands a lane's operations to the member's thread.
+    /// - Returns: false when there is no server; then nothing will come of them.
+    func submit(_ ios: UnsafeBufferPointer<MemberIO>, for outbox: RemoteOutbox) -> Bool {
+        lock.lock()
+        guard problemText == nil else {
+            lock.unlock()
+            return false
+        }
+        for io in ios { commands.append(RemoteCommand(io, for: outbox)) }
+        wakeAndUnlock()
+        return true
+    }
+
+    /// Hands one operation to the member's thread.
+    /// - Returns: false when there is no server; then nothing will come of it.
+    func submit(_ command: RemoteCommand) -> Bool {
+        lock.lock()
+        guard problemText == nil else {
+            lock.unlock()
+            return false
+        }
+        commands.append(command)
+        wakeAndUnlock()
+        return true
+    }
+
+    /// Makes the member's thread end, also while it connects.
+    func stop() {
+        lock.withLock { stops = true }
+        bell.ring()
+    }
+
+    private func wakeAndUnlock() {
+        let mustRing = isAsleep
+        isAsleep = false
+        lock.unlock()
+        if mustRing { bell.ring() }
+    }
+
+    // MARK: For the member's thread
+
+    /// Readable when there is something to do since `prepareToSleep`.
+    var bellDescriptor: Int32 { bell.descriptor }
+
+    var isStopping: Bool { lock.withLock { stops } }
+
+    /// The first attempt to connect has ended.
+    func settle(_ result: Result<ExportTraits, RemoteProblem>) {
+        switch result {
+        case .success(let traits): self.traits = traits
+        case .failure(let problem): lock.withLock { problemText = problem.description }
+        }
+        settled.set()
+    }
+
+    /// Moves the commands that there are to the end of a list.
+    func take(into list: inout [RemoteCommand]) {
+        lock.withLock {
+            list += commands
+            commands.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// The server is lost: no more commands are taken.
+    func lose(_ problem: RemoteProblem) { lock.withLock { problemText = problem.description } }
+
+    /// Says that the thread is going to poll the bell.
+    /// - Returns: false when there is something to do first.
+    func prepareToSleep() -> Bool {
+        lock.withLock {
+            isAsleep = commands.isEmpty && !stops
+            return isAsleep
+        }
+    }
+
+    /// The thread has polled.
+    /// - Parameter bellIsReadable: what the poll said.
+    func wakeUp(bellIsReadable: Bool) {
+        lock.withLock { isAsleep = false }
+        if bellIsReadable { bell.silence() }
+    }
+}
+
+/// Why there is no server, or none that can be used, in words that fit after "it is".
+struct RemoteProblem: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}

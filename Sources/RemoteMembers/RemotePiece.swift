@@ -1,0 +1,64 @@
+import Glibc
+
+/// A request that a server has been sent and has not answered: an operation, or a part of one.
+///
+/// It lies in memory that does not move, since libnbd holds its address.
+struct RemotePiece {
+    /// The task that it is a part of, a position in a session's table.
+    var task = 0
+    var byteOffset: UInt64 = 0
+    var byteCount = 0
+    /// When it was sent, by `monotonicMilliseconds`.
+    var startTime: UInt64 = 0
+    /// The server's errno; 0 for none.
+    var error: Int32 = 0
+    /// Whether it asks for block status, and changes and moves nothing.
+    var asksStatus = false
+    /// Who gets the block status.
+    var call: Unmanaged<RemoteCall>?
+    /// Pieces that have ended and that the session has not seen.
+    var finished: UnsafeMutablePointer<FinishedPieces>
+
+    /// libnbd's completion callback.
+    static let ended: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<Int32>?) -> Int32 = {
+        userData, error in
+        let piece = userData!.assumingMemoryBound(to: RemotePiece.self)
+        if piece.pointee.error == 0 { piece.pointee.error = error!.pointee }
+        piece.pointee.finished.pointee.add(piece)
+        // libnbd forgets the command.
+        return 1
+    }
+
+    /// libnbd's extent callback.
+    static let tookExtents:
+        @convention(c) (
+            UnsafeMutableRawPointer?, UnsafePointer<CChar>?, UInt64, UnsafeMutablePointer<UInt32>?, Int,
+            UnsafeMutablePointer<Int32>?
+        ) -> Int32 = { userData, _, _, entries, count, _ in
+            let piece = userData!.assumingMemoryBound(to: RemotePiece.self)
+            let call = piece.pointee.call?.takeUnretainedValue()
+            call?.extents += UnsafeBufferPointer(start: entries, count: count)
+            return 0
+        }
+}
+
+/// A list of the pieces that libnbd has called back for.
+struct FinishedPieces {
+    private let pieces: UnsafeMutablePointer<UnsafeMutablePointer<RemotePiece>>
+    private(set) var count = 0
+
+    init(capacity: Int) { pieces = .allocate(capacity: capacity) }
+
+    func deallocate() { pieces.deallocate() }
+
+    mutating func add(_ piece: UnsafeMutablePointer<RemotePiece>) {
+        pieces[count] = piece
+        count += 1
+    }
+
+    mutating func removeLast() -> UnsafeMutablePointer<RemotePiece>? {
+        guard count > 0 else { return nil }
+        count -= 1
+        return pieces[count]
+    }
+}

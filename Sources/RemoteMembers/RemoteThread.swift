@@ -1,0 +1,48 @@
+import Glibc
+import Platform
+
+/// The life of a remote member's thread: connect, serve, and when the server is lost, look for it.
+struct RemoteThread {
+    let link: RemoteLink
+
+    func run() {
+        do throws(RemoteProblem) {
+            let connection = try connect()
+            link.settle(.success(connection.traits))
+            guard RemoteSession(link: link, connection: connection).run() else { return }
+        } catch {
+            link.settle(.failure(error))
+        }
+        lookForServer()
+    }
+
+    private func connect() throws(RemoteProblem) -> NBDConnection {
+        let connection = try NBDConnection(
+            uri: link.uri, limit: link.limits.connecting, interruption: link.bellDescriptor)
+        if let problem = connection.traits.problem(readOnly: link.isReadOnly) { throw RemoteProblem(problem) }
+        return connection
+    }
+
+    /// Tries to reach the server until it answers, which is told once, or nobody wants the member any more.
+    private func lookForServer() {
+        var interval = link.limits.firstRetry
+        while !link.isStopping {
+            sleep(milliseconds: interval)
+            if link.isStopping { return }
+            if let connection = try? connect() {
+                connection.sayGoodbye(limit: 1000)
+                link.report("\(link.uri) answers again; its array goes on without it until it is added again")
+                return
+            }
+            interval = min(interval * 2, link.limits.lastRetry)
+        }
+    }
+
+    /// Returns early when the member is not wanted any more.
+    private func sleep(milliseconds: UInt64) {
+        guard link.prepareToSleep() else { return }
+        var polled = pollfd(fd: link.bellDescriptor, events: Int16(POLLIN), revents: 0)
+        poll(&polled, 1, Int32(clamping: milliseconds))
+        link.wakeUp(bellIsReadable: polled.revents != 0)
+    }
+}

@@ -1,0 +1,124 @@
+import ArgumentParser
+import Glibc
+import NBDServer
+import Platform
+import Statistics
+
+/// Shows how a job of maintenance goes, until it ends: a bar on a terminal, a line every ten hundredths elsewhere.
+struct JobProgress {
+    private static let periodMicroseconds: UInt32 = 200_000
+    /// How long a rebuild may take to begin after the server has said that it will.
+    private static let startPeriods = 50
+
+    private let array: ArrayOptions
+    /// By the array's name: jobs before the command.
+    private let jobNumbers: [String: UInt64]
+
+    init(_ array: ArrayOptions) throws {
+        self.array = array
+        jobNumbers = try Dictionary(
+            Self.snapshots(array).map { ($0.name, $0.job?.number ?? 0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Begins a check or a repair and follows it.
+    func run(_ command: String) throws {
+        let name = try array.send(command).name
+        guard let job = try follow(name) else { return }
+        report(job, of: name)
+        if job.wrongByteCount > 0 && job.kind == "check" { throw ExitCode(1) }
+    }
+
+    /// Follows the rebuild that a command has caused, if it has.
+    func followRebuild(of name: String) throws {
+        guard let job = try follow(name) else { return }
+        print("member \(job.member ?? 0) of \(name) is rebuilt")
+    }
+
+    /// - Returns: the job as it was when it ended; nil when none began.
+    private func follow(_ name: String) throws -> JobSnapshot? {
+        let display = ProgressDisplay()
+        var waits = 0
+        while true {
+            guard let snapshot = try Self.snapshots(array).first(where: { $0.name == name }) else { return nil }
+            if let job = snapshot.job, job.number > jobNumbers[name] ?? 0 {
+                display.show(job)
+                if job.state != .running {
+                    display.end()
+                    try checkEnd(job, of: name)
+                    return job
+                }
+            } else if !snapshot.hasPendingRebuild || waits == Self.startPeriods {
+                return nil
+            }
+            waits += 1
+            usleep(Self.periodMicroseconds)
+        }
+    }
+
+    private func checkEnd(_ job: JobSnapshot, of name: String) throws {
+        switch job.state {
+        case .running, .done: break
+        case .cancelled:
+            throw ServerError(
+                job.kind == "rebuild"
+                    ? "the rebuild stopped with the server; it goes on when \(name) is served again"
+                    : "the \(job.kind) was cancelled at \(job.percent) %")
+        case .noSpace:
+            throw ServerError("the rebuild found no space at \(job.percent) %; free some, and it goes on by itself")
+        case .failed:
+            throw ServerError(
+                "the \(job.kind) of \(name) ended at \(job.percent) %, since a member failed; see nbdext status")
+        }
+    }
+
+    private func report(_ job: JobSnapshot, of name: String) {
+        guard job.wrongByteCount > 0 else { return print("the parity of \(name) is right everywhere") }
+        let blocks = job.wrongByteCount / 4096
+        let was = job.kind == "repair" ? "was wrong and is right now" : "is wrong"
+        print("the parity of \(name) \(was) in \(blocks) block\(blocks == 1 ? "" : "s") of 4 KiB:")
+        for place in job.wrongPlaces {
+            print(
+                "  member \(place.member) at byte \(place.memberByteOffset); the stripe's data begins at byte "
+                    + "\(place.arrayByteOffset) of the array")
+        }
+        if Int(blocks) > job.wrongPlaces.count { print("  and \(Int(blocks) - job.wrongPlaces.count) more") }
+    }
+
+    private static func snapshots(_ array: ArrayOptions) throws -> [ArraySnapshot] {
+        let text = try ControlSocket.send("statistics", to: array.socketPath)
+        guard let json = JSONParser.parse(text), let snapshot = StatisticsSnapshot(json: json) else {
+            throw ServerError("the server at \(array.socketPath) is of another version: its statistics cannot be read")
+        }
+        return snapshot.arrays
+    }
+}
+
+/// One job's progress on standard output.
+private final class ProgressDisplay {
+    private let isTerminal = isatty(STDOUT_FILENO) != 0
+    private let start = monotonicNanoseconds()
+    private var firstByteCount: UInt64?
+    private var shownTenth = -1
+
+    func show(_ job: JobSnapshot) {
+        let first = firstByteCount ?? job.doneByteCount
+        firstByteCount = first
+        guard isTerminal else {
+            if job.percent / 10 > shownTenth {
+                shownTenth = job.percent / 10
+                print("\(job.kind) \(job.percent) %")
+                fflush(nil)
+            }
+            return
+        }
+        let seconds = Double(monotonicNanoseconds() - start) / 1e9
+        let rate = seconds > 0 ? Double(job.doneByteCount - min(first, job.doneByteCount)) / seconds : 0
+        let left = rate > 0 ? ", \(Int(Double(job.byteCount - job.doneByteCount) / rate)) s left" : ""
+        let filled = job.percent * 30 / 100
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
+        print("\r\(job.kind) [\(bar)] \(job.percent) %, \(Int(rate / 1e6)) MB/s\(left)\u{1B}[K", terminator: "")
+        fflush(nil)
+    }
+
+    func end() { if isTerminal { print() } }
+}

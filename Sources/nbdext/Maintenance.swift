@@ -1,0 +1,151 @@
+import ArgumentParser
+import Glibc
+import NBDServer
+
+/// Which array of which server a command is about.
+struct ArrayOptions: ParsableArguments {
+    @Argument(help: "The array's directory.")
+    var directory: String
+
+    @Option(help: "The server's control socket, if it is not in that directory.")
+    var control: String?
+
+    var socketPath: String { control ?? ControlSocket.defaultPath(directory: directory) }
+
+    /// Sends a command about the array.
+    /// - Returns: the array's name, and what the server says.
+    func send(_ command: String, _ arguments: String...) throws -> (name: String, message: String) {
+        guard let path = realpath(directory, nil) else {
+            throw ServerError("there is no directory \(directory)")
+        }
+        defer { free(path) }
+        let words = [command, String(cString: path)] + arguments
+        guard !words.contains(where: { $0.contains("\t") || $0.contains("\n") }) else {
+            throw ServerError("names with tabs or line ends cannot be sent to a server")
+        }
+        let reply = try ControlSocket.send(words.joined(separator: "\t"), to: socketPath)
+        let parts = reply.split(separator: "\n", maxSplits: 1).map(String.init)
+        return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
+    }
+}
+
+/// `nbdext fail`.
+struct Fail: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Takes a member of a served array out of service.",
+        discussion: """
+            The array goes on without it, durably: what it holds is old from then on. If the array has a spare, the \
+            member is rebuilt onto that, and the command shows the progress; interrupting it leaves the rebuild going on.
+
+            EXAMPLE
+              nbdext fail /srv/disks/a 2
+            """)
+
+    @OptionGroup var array: ArrayOptions
+
+    @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
+    var member: String
+
+    func run() throws {
+        let progress = try JobProgress(array)
+        let (name, message) = try array.send("fail", member)
+        print(message)
+        try progress.followRebuild(of: name)
+    }
+}
+
+/// `nbdext remove`.
+struct Remove: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Lets go of the file of a member that failed, or of a spare.",
+        discussion: """
+            The server closes the file; it may be deleted, or added again.
+
+            EXAMPLE
+              nbdext remove /srv/disks/a 2
+            """)
+
+    @OptionGroup var array: ArrayOptions
+
+    @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
+    var member: String
+
+    func run() throws { print(try array.send("remove", member).message) }
+}
+
+/// `nbdext add`.
+struct Add: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Adds a member to a served array: in the place of a missing one, or as a spare.",
+        discussion: """
+            The file is made, sparse, if it does not exist. If the array lacks a member, that is rebuilt onto the file, \
+            and the command shows the progress; interrupting it leaves the rebuild going on. Otherwise the file is a \
+            spare, onto which a member is rebuilt as soon as one fails.
+
+            EXAMPLE
+              nbdext add /srv/disks/a member-4.img
+            """)
+
+    @OptionGroup var array: ArrayOptions
+
+    @Argument(help: "The file, in the array's directory.")
+    var file: String
+
+    func run() throws {
+        let progress = try JobProgress(array)
+        let (name, message) = try array.send("add", try fileName())
+        print(message)
+        try progress.followRebuild(of: name)
+    }
+
+    /// A file elsewhere would not be found when the array is opened again.
+    private func fileName() throws -> String {
+        guard let slash = file.lastIndex(of: "/") else { return file }
+        var (first, second) = (stat(), stat())
+        let parent = slash == file.startIndex ? "/" : String(file[..<slash])
+        guard stat(parent, &first) == 0, stat(array.directory, &second) == 0, first.st_dev == second.st_dev,
+            first.st_ino == second.st_ino
+        else {
+            throw ValidationError(
+                "\(file) is not in \(array.directory), where the array's members are looked for; name a file there (it may "
+                    + "be a symbolic link)")
+        }
+        return String(file[file.index(after: slash)...])
+    }
+}
+
+/// `nbdext check`.
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Compares the parity of a served array with its data.",
+        discussion: """
+            Nothing is changed. Where parity is wrong, either it or some data is; the places are listed. The command \
+            shows the progress, and fails if some parity was wrong; interrupting it leaves the check going on.
+            """)
+
+    @OptionGroup var array: ArrayOptions
+
+    func run() throws { try JobProgress(array).run("check") }
+}
+
+/// `nbdext repair`.
+struct Repair: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "As check, and makes parity right where it was wrong.",
+        discussion: "The data is believed, as Linux md does. Look at what check finds before.")
+
+    @OptionGroup var array: ArrayOptions
+
+    func run() throws { try JobProgress(array).run("repair") }
+}
+
+/// `nbdext cancel`.
+struct Cancel: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Ends the check or the repair of a served array.",
+        discussion: "A rebuild is not cancelled: take the member that is being rebuilt out of service, with fail.")
+
+    @OptionGroup var array: ArrayOptions
+
+    func run() throws { print(try array.send("cancel").message) }
+}
