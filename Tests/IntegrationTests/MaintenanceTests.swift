@@ -90,6 +90,19 @@ struct MaintenanceTests {
         #expect(array.stop() == 0)
     }
 
+    /// fio takes a while to start on a busy machine, and a rebuild without clients is over at once.
+    private func waitForRequests(_ array: ServedArray) throws {
+        for _ in 0..<600 {
+            let text = try run("top", array.arrayPath, "--prometheus").output
+            let isBusy = text.split(separator: "\n").contains {
+                $0.hasPrefix("nbdext_export_queue_depth{") && !$0.hasSuffix(" 0")
+            }
+            if isBusy { return }
+            usleep(50_000)
+        }
+        Issue.record("fio sends nothing")
+    }
+
     @Test(
         "a rebuild that a crash or a stop interrupts is completed when the array is opened again",
         arguments: [true, false])
@@ -99,6 +112,7 @@ struct MaintenanceTests {
         let data = try fill(array, mebibytes: 480)
         try succeed("fail", array.arrayPath, "0")
         let fio = try startFio(array, offset: "480M", seconds: 60)
+        try waitForRequests(array)
         let add = Process()
         add.executableURL = URL(fileURLWithPath: nbdext)
         add.arguments = ["add", array.arrayPath, "new.img"]
