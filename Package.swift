@@ -62,7 +62,7 @@ let package = Package(
         layer("NBDProtocol"),
         libraryLayer("HardwareBus", ["Platform"]),
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
-        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CLinux", "CNBD"]),
+        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
         layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
