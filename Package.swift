@@ -183,9 +183,10 @@ let package = Package(
             "RAIDController",
             ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
+            name: "SimulationTests",
+            dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
             exclude: ["Mutants"], swiftSettings: strict),
-        tests("RAID", ["MemberIO"]),
+        tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members"]),

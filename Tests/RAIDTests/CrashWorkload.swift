@@ -1,5 +1,6 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
 
 /// Random writes, zeroes and flushes of an array that may crash at any time, and what each sector may hold then.
