@@ -189,7 +189,7 @@ let package = Package(
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["MemberIO", "Platform"]),
         tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
+        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [
