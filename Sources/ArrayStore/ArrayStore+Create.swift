@@ -94,9 +94,7 @@ extension ArrayStore {
         try write(members, plan: plan)
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
-        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY)
-        fsync(descriptor)
-        close(descriptor)
+        MemberDirectory.flush(directory)
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {

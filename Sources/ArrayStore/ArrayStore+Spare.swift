@@ -29,11 +29,11 @@ extension ArrayStore {
             let file = try MemberFile(path: path, readOnly: false)
             try file.lock()
             if !isNew { try checkMayBecomeSpare(file, of: array, byteCount: byteCount) }
-            let reserved = nbdext_reserve(file.descriptor, 0, Int64(min(geometry.dataByteOffset, 2 << 20)))
-            guard reserved == 0 || reserved == -EOPNOTSUPP else {
-                throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(-reserved)))")
+            let code = MemberFile.reserveMetadata(file.descriptor, dataByteOffset: geometry.dataByteOffset)
+            guard code == 0 else {
+                throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(code)))")
             }
-            flushDirectory(array.place)
+            MemberDirectory.flush(array.place)
             return file
         } catch {
             if isNew { unlink(path) }
@@ -82,12 +82,5 @@ extension ArrayStore {
                 "\(file.path) holds data that is not a member's of \(array.name); remove the file if it is not needed, "
                     + "or name another one")
         }
-    }
-
-    private static func flushDirectory(_ directory: String) {
-        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        fsync(descriptor)
-        close(descriptor)
     }
 }

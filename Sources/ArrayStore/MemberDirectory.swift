@@ -58,6 +58,14 @@ enum MemberDirectory {
         return files
     }
 
+    /// Makes the names in a directory durable, as far as it lets itself be opened.
+    static func flush(_ directory: String) {
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+
     /// The regular files in a directory, sorted by name.
     private static func paths(in directory: String) throws(ArrayStoreError) -> [String] {
         guard let stream = opendir(directory) else {

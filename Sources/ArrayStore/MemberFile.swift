@@ -39,6 +39,14 @@ package final class MemberFile: PlacedMember {
         }
     }
 
+    /// Lets the room in front of the data exist on disk, so that later writes of metadata cannot fail for space. Where
+    /// the file system cannot do that, nothing happens.
+    /// - Returns: 0, or an errno.
+    static func reserveMetadata(_ descriptor: Int32, dataByteOffset: UInt64) -> Int32 {
+        let result = nbdext_reserve(descriptor, 0, Int64(min(dataByteOffset, 2 << 20)))
+        return result == -EOPNOTSUPP ? 0 : -result
+    }
+
     package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         var done = 0
         while done < memory.count {

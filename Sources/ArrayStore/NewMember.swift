@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import MemberIO
 import Platform
@@ -161,8 +160,7 @@ final class NewMember {
         }
     }
 
-    /// A sparse file of a member's size, whose room in front of the data exists on disk, so that later writes of
-    /// metadata cannot fail for space.
+    /// A sparse file of a member's size, with room for its metadata.
     private static func makeFile(_ path: String, _ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure("make", path, errno) }
@@ -170,9 +168,8 @@ final class NewMember {
         guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else {
             throw failure("set the size of", path, errno)
         }
-        let metadata = Int64(min(plan.geometry.dataByteOffset, 2 << 20))
-        let reserved = nbdext_reserve(descriptor, 0, metadata)
-        guard reserved == 0 || reserved == -EOPNOTSUPP else { throw failure("reserve space in", path, -reserved) }
+        let code = MemberFile.reserveMetadata(descriptor, dataByteOffset: plan.geometry.dataByteOffset)
+        guard code == 0 else { throw failure("reserve space in", path, code) }
         guard fsync(descriptor) == 0 else { throw failure("write", path, errno) }
         return try MemberFile(path: path, readOnly: false)
     }

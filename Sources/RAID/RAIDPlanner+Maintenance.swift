@@ -62,13 +62,6 @@ extension RAIDPlanner {
         (byteOffset / geometry.chunkByteCount, UInt32(geometry.row(of: byteOffset)))
     }
 
-    /// Where an operation's rows begin and end in a member's data area.
-    func memberRange(of operation: StripeOperation) -> Range<UInt64> {
-        let start = operation.stripe * geometry.chunkByteCount
-        let last = start + (operation.stripeCount - 1) * geometry.chunkByteCount
-        return start + UInt64(operation.row0)..<last + UInt64(operation.row1)
-    }
-
     // MARK: The steps of an operation
 
     /// Reads all that the work is about: for a rebuild, every member but the one that is recovering, or what is copied.
@@ -93,7 +86,7 @@ extension RAIDPlanner {
         operation.pointee.outstanding += 1
         let token = UInt64(slot)
         if operation.pointee.kind == .skip {
-            let range = memberRange(of: operation.pointee)
+            let range = operation.pointee.memberRange(geometry)
             output.holeTests.append(
                 HoleTest(
                     token: token, byteOffset: geometry.dataByteOffset + range.lowerBound,
@@ -173,7 +166,7 @@ extension RAIDPlanner {
         while let slot = window.first, operations[Int(slot)].hasEnded {
             window.removeFirst()
             let operation = operations + Int(slot)
-            let range = memberRange(of: operation.pointee)
+            let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
             if isDone && recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
             pass(slot)
@@ -182,7 +175,7 @@ extension RAIDPlanner {
 
     /// What a piece of maintenance came to.
     func outcome(of operation: StripeOperation) -> MaintenanceOutcome {
-        let range = memberRange(of: operation)
+        let range = operation.memberRange(geometry)
         let kind: MaintenanceRequest.Kind =
             switch operation.kind {
             case .rebuild: .rebuild

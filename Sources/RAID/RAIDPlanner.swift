@@ -143,7 +143,7 @@ package final class RAIDPlanner {
     /// The role whose member an operation has to do without, or nil.
     func missing(for operation: StripeOperation) -> Int? {
         guard let missing else { return nil }
-        if let recovery, memberRange(of: operation).upperBound <= recovery.boundary { return nil }
+        if let recovery, operation.memberRange(geometry).upperBound <= recovery.boundary { return nil }
         return missing
     }
 

@@ -90,6 +90,13 @@ struct StripeOperation: BitwiseCopyable {
     var rowByteCount: Int { Int(row1 - row0) }
     var passColumns: ClosedRange<Int> { Int(pass0)...Int(pass1) }
 
+    /// Where the rows begin and end in a member's data area, bytes.
+    func memberRange(_ geometry: ArrayGeometry) -> Range<UInt64> {
+        let start = stripe * geometry.chunkByteCount
+        let last = start + (stripeCount - 1) * geometry.chunkByteCount
+        return start + UInt64(row0)..<last + UInt64(row1)
+    }
+
     /// Whether two operations share a row of a stripe.
     func overlaps(_ other: StripeOperation) -> Bool {
         stripe < other.stripe + other.stripeCount && other.stripe < stripe + stripeCount && row0 < other.row1

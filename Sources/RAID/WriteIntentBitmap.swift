@@ -68,11 +68,8 @@ struct WriteIntentBitmap {
 
     /// The regions that an operation writes to.
     func regions(of operation: StripeOperation, _ geometry: ArrayGeometry) -> ClosedRange<Int> {
-        let first = geometry.memberByteOffset(stripe: operation.stripe, row: UInt64(operation.row0))
-        let lastStripe = operation.stripe + operation.stripeCount - 1
-        let last = geometry.memberByteOffset(stripe: lastStripe, row: UInt64(operation.row1)) - 1
-        let start = geometry.dataByteOffset
-        return Int((first - start) >> regionShift)...Int((last - start) >> regionShift)
+        let range = operation.memberRange(geometry)
+        return Int(range.lowerBound >> regionShift)...Int((range.upperBound - 1) >> regionShift)
     }
 
     /// Notes that regions are written to now.

@@ -165,14 +165,8 @@ extension RAIDController {
     /// Begins a check or a repair of a target. Any thread.
     /// - Returns: the job's number.
     package func begin(_ job: MaintenanceSchedule.Job, target: Int) throws(MaintenanceError) -> UInt64 {
-        let target = arrays[target]
+        let target = try redundantTarget(target, elseIt: "has no parity to \(job.rawValue)")
         let name = target.array.name
-        guard target.geometry.level == .raid5 else {
-            throw MaintenanceError("\(name) is a RAID 0 array: it has no parity to \(job.rawValue)")
-        }
-        guard !target.array.isReadOnly else {
-            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
-        }
         if let running = target.maintenance.job {
             throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
@@ -195,14 +189,8 @@ extension RAIDController {
 
     /// Takes a member of a target out of service. Any thread.
     package func fail(role: Int, target: Int) throws(MaintenanceError) {
-        let target = arrays[target]
+        let target = try redundantTarget(target, elseIt: "would be lost without member \(role)")
         let name = target.array.name
-        guard target.geometry.level == .raid5 else {
-            throw MaintenanceError("\(name) is a RAID 0 array: it would be lost without member \(role)")
-        }
-        guard !target.array.isReadOnly else {
-            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
-        }
         let others = target.array.failedMembers.filter { $0 != role }
         guard others.isEmpty else {
             throw MaintenanceError(
@@ -212,6 +200,20 @@ extension RAIDController {
         let isFailed = target.array.memberStates.contains { $0.role == role && $0.condition == .failed }
         guard !isFailed else { throw MaintenanceError("member \(role) of \(name) has failed already") }
         target.memberFailed(role)
+    }
+
+    /// A target with redundancy that may be written to.
+    /// - Parameter reason: why a RAID 0 array cannot have what is asked for.
+    private func redundantTarget(_ index: Int, elseIt reason: String) throws(MaintenanceError) -> ArrayTarget {
+        let target = arrays[index]
+        let name = target.array.name
+        guard target.geometry.level == .raid5 else {
+            throw MaintenanceError("\(name) is a RAID 0 array: it \(reason)")
+        }
+        guard !target.array.isReadOnly else {
+            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+        }
+        return target
     }
 
     /// News for a target's maintenance: it may have a spare now. Any thread.

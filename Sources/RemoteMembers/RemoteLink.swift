@@ -40,28 +40,12 @@ final class RemoteLink: @unchecked Sendable {
     /// Hands a lane's operations to the member's thread.
     /// - Returns: false when there is no server; then nothing will come of them.
     func submit(_ ios: UnsafeBufferPointer<MemberIO>, for outbox: RemoteOutbox) -> Bool {
-        lock.lock()
-        guard problemText == nil else {
-            lock.unlock()
-            return false
-        }
-        for io in ios { commands.append(RemoteCommand(io, for: outbox)) }
-        wakeAndUnlock()
-        return true
+        add { commands in for io in ios { commands.append(RemoteCommand(io, for: outbox)) } }
     }
 
     /// Hands one operation to the member's thread.
     /// - Returns: false when there is no server; then nothing will come of it.
-    func submit(_ command: RemoteCommand) -> Bool {
-        lock.lock()
-        guard problemText == nil else {
-            lock.unlock()
-            return false
-        }
-        commands.append(command)
-        wakeAndUnlock()
-        return true
-    }
+    func submit(_ command: RemoteCommand) -> Bool { add { $0.append(command) } }
 
     /// Makes the member's thread end, also while it connects.
     func stop() {
@@ -69,11 +53,20 @@ final class RemoteLink: @unchecked Sendable {
         bell.ring()
     }
 
-    private func wakeAndUnlock() {
+    /// - Returns: false when there is no server; then nothing was added.
+    private func add(_ body: (inout [RemoteCommand]) -> Void) -> Bool {
+        lock.lock()
+        guard problemText == nil else {
+            lock.unlock()
+            return false
+        }
+        body(&commands)
         let mustRing = isAsleep
         isAsleep = false
         lock.unlock()
+        // Outside of the lock, which the woken thread wants first.
         if mustRing { bell.ring() }
+        return true
     }
 
     // MARK: For the member's thread

@@ -28,8 +28,10 @@ struct JobProgress {
         if job.wrongByteCount > 0 && job.kind == "check" { throw ExitCode(1) }
     }
 
-    /// Follows the rebuild that a command has caused, if it has.
-    func followRebuild(of name: String) throws {
+    /// Adds a member or takes one out of service, and follows the rebuild that this causes, if it does.
+    func run(_ command: String, member: String) throws {
+        let (name, message) = try array.send(command, member)
+        print(message)
         guard let job = try follow(name) else { return }
         print("member \(job.member ?? 0) of \(name) is rebuilt")
     }

@@ -46,12 +46,7 @@ struct Fail: ParsableCommand {
     @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
     var member: String
 
-    func run() throws {
-        let progress = try JobProgress(array)
-        let (name, message) = try array.send("fail", member)
-        print(message)
-        try progress.followRebuild(of: name)
-    }
+    func run() throws { try JobProgress(array).run("fail", member: member) }
 }
 
 /// `nbdext remove`.
@@ -91,12 +86,7 @@ struct Add: ParsableCommand {
     @Argument(help: "The file, in the array's directory.")
     var file: String
 
-    func run() throws {
-        let progress = try JobProgress(array)
-        let (name, message) = try array.send("add", try fileName())
-        print(message)
-        try progress.followRebuild(of: name)
-    }
+    func run() throws { try JobProgress(array).run("add", member: try fileName()) }
 
     /// A file elsewhere would not be found when the array is opened again.
     private func fileName() throws -> String {
