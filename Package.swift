@@ -155,7 +155,8 @@ let package = Package(
 
         // What several test targets need.
         .target(
-            name: "TestSupport", dependencies: ["BlockStorage", "SCSIArchitectureModel", "Platform"],
+            name: "TestSupport",
+            dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
@@ -187,8 +188,8 @@ let package = Package(
             dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
             exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO", "Platform"]),
-        tests("Members", ["MemberIO", "Platform"]),
-        tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
+        tests("Members", ["TestSupport", "MemberIO", "Platform"]),
+        tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
         tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
