@@ -30,8 +30,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int>
-    /// The role whose member is being rebuilt, and how many bytes of its data area it has for sure.
-    var recovering: (role: Int, byteCount: UInt64)?
+    /// The member that is being brought up to date.
+    var recovering: RecoveringMember?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
@@ -61,7 +61,9 @@ package final class OpenedArray: @unchecked Sendable {
         if let (role, member) = scan.recovering.first, scan.members[role] == nil, !readOnly {
             current[role] = member
             failedRoles.remove(role)
-            recovering = (role, min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount))
+            recovering = RecoveringMember(
+                role: role, byteCount: min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount),
+                isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
         superblocks = current.map { $0?.superblock }
@@ -179,7 +181,9 @@ package final class OpenedArray: @unchecked Sendable {
     private func writeState(to role: Int) throws(ArrayStoreError) {
         guard let member = current[role], var own = superblocks[role] else { return }
         own.takeState(of: newest)
-        own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
+        let recovery = recovering.flatMap { $0.role == role ? $0 : nil }
+        own.recoveryByteOffset = recovery?.byteCount
+        own.isRecoveryGuided = recovery?.isGuided ?? false
         superblocks[role] = own
         try member.write(own)
     }

@@ -110,7 +110,7 @@ extension RAIDPlanner {
         case .read: emitClientRead(slot, into: &output)
         case .write, .writeZeroes: emitWriteReads(slot, into: &output)
         case .zeroStripes: break
-        case .rebuild, .skip, .check, .repair: emitMaintenanceReads(slot, into: &output)
+        case .rebuild, .skip, .keep, .check, .repair: emitMaintenanceReads(slot, into: &output)
         }
     }
 
@@ -179,7 +179,7 @@ extension RAIDPlanner {
                 operations[Int(slot)].outstanding += 1
             }
         case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
-        case .rebuild, .skip, .check, .repair: preconditionFailure("maintenance writes what its test says")
+        case .rebuild, .skip, .keep, .check, .repair: preconditionFailure("maintenance writes what its test says")
         }
     }
 
