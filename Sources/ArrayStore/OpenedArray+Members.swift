@@ -71,13 +71,12 @@ extension OpenedArray {
     package func activateSpare() throws(ArrayStoreError) -> Int? {
         lock.lock()
         defer { lock.unlock() }
+        // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
-            let spare = spares.first, case .file(let descriptor) = spare.store.place
+            let spare = spares.first, slot.put(spare.store.place)
         else { return nil }
         spares.removeFirst()
         if let old = current[role] { replaced.append(old) }
-        // Nobody reads or writes what is behind the slot before the planner hears of it.
-        slot.put(descriptor)
         current[role] = spare
         superblocks[role] = spare.superblock
         failedRoles.remove(role)
