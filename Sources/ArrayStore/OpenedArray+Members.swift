@@ -73,8 +73,7 @@ extension OpenedArray {
         lock.lock()
         defer { lock.unlock() }
         guard recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
-            let index = spares.firstIndex(where: isReturning) ?? spares.indices.first,
-            case .file(let descriptor) = spares[index].store.place
+            let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
         var spare = spares.remove(at: index)
         let isGuided = isReturning(spare)
@@ -84,9 +83,9 @@ extension OpenedArray {
         } else if spare.superblock.role != MDSuperblock.roleSpare {
             spare = try makeSpare(spare.store)
         }
-        if let old = current[role] { replaced.append(old) }
         // Nobody reads or writes what is behind the slot before the planner hears of it.
-        slot.put(descriptor)
+        guard slot.put(spare.store.place) else { return nil }
+        if let old = current[role] { replaced.append(old) }
         current[role] = spare
         superblocks[role] = spare.superblock
         failedRoles.remove(role)

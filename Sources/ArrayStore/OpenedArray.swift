@@ -21,7 +21,7 @@ package final class OpenedArray: @unchecked Sendable {
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
     /// By role; nil where a member cannot be replaced.
-    let slots: [RoleSlot?]
+    let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
     var current: [ArrayMember?]
     /// By role, what was written last or found.
@@ -69,25 +69,24 @@ package final class OpenedArray: @unchecked Sendable {
         superblocks = current.map { $0?.superblock }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
-        slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
+        slots = try Self.slots(
+            current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
         places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
     }
 
     private static func slots(
-        _ members: [ArrayMember?], isReplaceable: Bool
-    ) throws(ArrayStoreError) -> [RoleSlot?] {
-        var slots: [RoleSlot?] = []
+        _ members: [ArrayMember?], isReplaceable: Bool, in surroundings: ArrayStore.Surroundings
+    ) throws(ArrayStoreError) -> [(any RoleSlot)?] {
+        var slots: [(any RoleSlot)?] = []
         for member in members {
-            let file = member?.store.place
-            // Only files can be put behind a descriptor.
-            guard isReplaceable, file?.isFile ?? true else {
+            guard isReplaceable else {
                 slots.append(nil)
                 continue
             }
             do throws(OSError) {
-                let slot = try RoleSlot()
-                if case .file(let descriptor) = file { slot.put(descriptor) }
-                slots.append(slot)
+                let slot = try surroundings.makeSlot()
+                let canStand = member.map { slot.put($0.store.place) } ?? true
+                slots.append(canStand ? slot : nil)
             } catch { throw ArrayStoreError("\(error)") }
         }
         return slots
