@@ -136,7 +136,7 @@ extension RAIDPlanner {
         if replacement == nil {
             emit(slot, isZero ? .punch : .write, member: member, memory: memory, into: &output)
         } else {
-            let byteOffset = geometry.dataByteOffset + memberRange(of: operation.pointee).lowerBound
+            let byteOffset = geometry.dataByteOffset + operation.pointee.memberRange(geometry).lowerBound
             emitToReplacement(
                 MemberIO(
                     kind: isZero ? .punch : .write, member: geometry.replacementPlace, byteOffset: byteOffset,

@@ -121,7 +121,7 @@ extension RAIDPlanner {
     func twin(_ io: MemberIO, of slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard let replacement, Int(io.member) == replacement.member,
-            memberRange(of: operation.pointee).upperBound <= replacement.boundary || io.kind != .write
+            operation.pointee.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
         else { return }
         emitToReplacement(io, into: &output)
         operation.pointee.isTwinned = true
