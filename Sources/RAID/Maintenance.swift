@@ -3,7 +3,7 @@
 package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
     /// What is to be done with the range.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
-        /// The recovering member's rows are computed from the others and written. One unit.
+        /// The recovering member's rows are written: computed from the others or, for a replacement, copied. One unit.
         case rebuild
         /// If no member has data in the range, the recovering member has what it should have. Whole stripes.
         case skip
@@ -52,11 +52,15 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
 }
 
 /// A member that is being filled with what it should hold.
+///
+/// In a degraded array it has the missing member's role: that is a rebuild. In a healthy one it is a *replacement*: the
+/// member that has the role still serves, so the array has its redundancy all the time. Then it is written at a place of
+/// its own, `ArrayGeometry.replacementPlace`, and not read.
 package struct Recovery: Sendable, Equatable {
     /// Its role.
     package let member: Int
-    /// Bytes of its data area, from the start, that are in sync: they are read and written like any other member's. What
-    /// lies above is as if the member were missing.
+    /// Bytes of its data area, from the start, that are in sync: they are read and written like any other member's, or, of
+    /// a replacement, written whenever those of the member with the role are. What lies above is as if it were missing.
     package internal(set) var boundary: UInt64
 
     package init(member: Int, boundary: UInt64) {
@@ -87,4 +91,7 @@ package struct HoleTest: BitwiseCopyable {
 extension ArrayGeometry {
     /// The rows that maintenance handles as one: what is next to each other in a stripe, up to 64 KiB.
     package var unitByteCount: UInt64 { min(chunkByteCount, UInt64(ScratchPool.largeRowByteCount)) }
+
+    /// Where member I/O finds a replacement: behind the members, whose places are their roles.
+    package var replacementPlace: Int { memberCount }
 }

@@ -4,8 +4,13 @@ package struct MaintenanceSchedule: Sendable {
     /// The kinds of jobs; as the commands are called.
     package enum Job: String, Sendable, Equatable {
         case rebuild
+        /// A rebuild whose member takes the place of one that still serves.
+        case replace
         case check
         case repair
+
+        /// Whether it fills a member.
+        package var isRecovery: Bool { self == .rebuild || self == .replace }
     }
 
     /// What whoever runs the job does.
@@ -86,7 +91,7 @@ package struct MaintenanceSchedule: Sendable {
         guard let data else { return .look(from: position) }
         let kind: MaintenanceRequest.Kind =
             switch job {
-            case .rebuild: .rebuild
+            case .rebuild, .replace: .rebuild
             case .check: .check
             case .repair: .repair
             }
@@ -101,7 +106,7 @@ package struct MaintenanceSchedule: Sendable {
     /// - Parameter data: nil when there is no more.
     package mutating func found(data: UInt64?) {
         let next = min(data.map { $0 / unit * unit } ?? byteCount, byteCount)
-        if job != .rebuild {
+        if !job.isRecovery {
             // Empty stripes have the right parity.
             position = max(position, next)
             self.data = position

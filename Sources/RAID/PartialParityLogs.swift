@@ -98,6 +98,19 @@ struct PartialParityLogs {
         for log in 0..<memberCount { logs[log].flushing &= ~bit }
     }
 
+    /// What had to be durable at one place has to be at another, where the same member is now.
+    func move(from place: Int, to other: Int) {
+        let (from, to): (UInt64, UInt64) = (1 << UInt64(place), 1 << UInt64(other))
+        for log in 0..<memberCount {
+            if logs[log].written & from != 0 { logs[log].written |= to }
+            // A flush that is under way to the other place may be of the member that was there before.
+            if (logs[log].unflushed | logs[log].flushing) & from != 0 { logs[log].unflushed |= to }
+            logs[log].written &= ~from
+            logs[log].unflushed &= ~from
+            logs[log].flushing &= ~from
+        }
+    }
+
     /// Nothing has to be durable on a member that is missing.
     func forget(member: Int) {
         for log in 0..<memberCount { logs[log].unflushed &= ~(1 << UInt64(member)) }

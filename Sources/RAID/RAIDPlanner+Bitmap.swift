@@ -37,7 +37,7 @@ extension RAIDPlanner {
                         kind: .durableWrite, member: member,
                         byteOffset: bitmap!.byteOffsets[member] + UInt64(first + skipped),
                         byteCount: MDBitmap.pageByteCount - skipped, memory: bitmap!.memory + first + skipped,
-                        token: Self.bitmapWriteToken))
+                        token: token(Self.bitmapWriteToken)))
                 bitmap!.roundOutstanding += 1
             }
         }
@@ -106,10 +106,13 @@ extension RAIDPlanner {
             }
         }
         for member in 0..<geometry.memberCount {
-            output.memberIOs.append(
-                MemberIO(
-                    kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
-                    token: Self.bitmapFlushToken))
+            let flush = MemberIO(
+                kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
+                token: token(Self.bitmapFlushToken))
+            output.memberIOs.append(flush)
+            bitmap!.clearingOutstanding += 1
+            guard replacement?.member == member else { continue }
+            emitToReplacement(flush, into: &output)
             bitmap!.clearingOutstanding += 1
         }
     }

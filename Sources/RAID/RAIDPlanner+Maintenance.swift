@@ -4,27 +4,8 @@ import MemberIO
 ///
 /// A rebuild keeps its rows locked until everything below them is rebuilt too, so there are only two kinds of unlocked
 /// rows: those below the recovery's boundary, where the member is like any other, and those above, where it is missing.
+/// The same is true of a replacement, whose rows are copied from the member that has the role.
 extension RAIDPlanner {
-    /// Lets a member that was missing come back, in sync below the boundary (a multiple of the unit).
-    /// - Returns: false when the array has failed meanwhile, or does not miss that member.
-    package func beginRecovery(_ recovery: Recovery) -> Bool {
-        guard state == .degraded(missing: recovery.member), self.recovery == nil else { return false }
-        precondition(recovery.boundary % geometry.unitByteCount == 0)
-        self.recovery = recovery
-        return true
-    }
-
-    /// The recovering member has everything: the array is whole.
-    /// - Returns: false when that is not so.
-    package func endRecovery() -> Bool {
-        guard let recovery, recovery.boundary == geometry.memberDataByteCount else { return false }
-        self.recovery = nil
-        state = .healthy
-        // The member's bitmap has all bits set since it came.
-        bitmap?.changeAllPages()
-        return true
-    }
-
     /// Takes a piece of maintenance. Rebuilds and skips come in the order of their ranges, at most 64 at a time.
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
@@ -83,12 +64,19 @@ extension RAIDPlanner {
 
     // MARK: The steps of an operation
 
-    /// Reads all that the work is about: for a rebuild, every member but the one that is recovering.
+    /// Reads all that the work is about: for a rebuild, every member but the one that is recovering, or what is copied.
     func emitMaintenanceReads(_ slot: Int32, into output: inout PlannerOutput) {
-        guard operations[Int(slot)].kind != .skip else { return }
-        for member in 0..<geometry.memberCount where member != missing {
+        let operation = operations[Int(slot)]
+        guard operation.kind != .skip else { return }
+        if isCopyRead(operation) { return emitScratchRead(slot, member: recovery!.member, into: &output) }
+        for member in 0..<geometry.memberCount where member != unreadMember(operation) {
             emitScratchRead(slot, member: member, into: &output)
         }
+    }
+
+    /// The role that maintenance does not read: what is there is missing, or is to be computed.
+    private func unreadMember(_ operation: StripeOperation) -> Int? {
+        operation.kind == .rebuild ? recovery?.member : missing
     }
 
     /// Asks what the decision depends on.
@@ -108,10 +96,14 @@ extension RAIDPlanner {
         let scratchSlot = operation.pointee.scratch
         let byteCount = operation.pointee.rowByteCount
         var firstSource = output.paritySources.count
-        for member in 0..<geometry.memberCount where member != missing {
-            output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: member)))
+        if operation.pointee.kind == .rebuild && replacement != nil && !operation.pointee.isUnreadable {
+            output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: recovery!.member)))
+        } else {
+            for member in 0..<geometry.memberCount where member != unreadMember(operation.pointee) {
+                output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: member)))
+            }
         }
-        if operation.pointee.kind == .rebuild {
+        if operation.pointee.kind == .rebuild && output.paritySources.count - firstSource > 1 {
             let recovered = scratch.block(scratchSlot, member: recovery!.member)
             output.parityJobs.append(
                 ParityJob(
@@ -134,9 +126,18 @@ extension RAIDPlanner {
         operation.pointee.wrongBlocks = 0
         beginWriting(slot)
         let firstIO = output.memberIOs.count
-        emit(
-            slot, isZero ? .punch : .write, member: member,
-            memory: isZero ? nil : scratch.block(operation.pointee.scratch, member: member), into: &output)
+        let memory = isZero ? nil : scratch.block(operation.pointee.scratch, member: member)
+        if replacement == nil {
+            emit(slot, isZero ? .punch : .write, member: member, memory: memory, into: &output)
+        } else {
+            let byteOffset = geometry.dataByteOffset + operation.pointee.memberRange(geometry).lowerBound
+            emitToReplacement(
+                MemberIO(
+                    kind: isZero ? .punch : .write, member: geometry.replacementPlace, byteOffset: byteOffset,
+                    byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot)), into: &output)
+            operation.pointee.isTwinned = true
+            operation.pointee.outstanding += 1
+        }
         group(slot, from: firstIO, into: &output)
     }
 

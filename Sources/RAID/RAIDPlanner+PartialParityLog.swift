@@ -60,15 +60,20 @@ extension RAIDPlanner {
         for member in 0..<geometry.memberCount where member == absent || state == .failed {
             logs!.forget(member: member)
         }
+        if replacement == nil { logs!.forget(member: geometry.replacementPlace) }
         var flushable = logs!.flushable
         while flushable != 0 {
             let member = flushable.trailingZeroBitCount
             flushable &= flushable - 1
             logs!.beginFlush(ofMember: member)
-            output.memberIOs.append(
-                MemberIO(
-                    kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
-                    token: Self.logFlushToken | UInt64(member)))
+            let flush = MemberIO(
+                kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
+                token: token(Self.logFlushToken, member: member))
+            if member == geometry.replacementPlace {
+                emitToReplacement(flush, into: &output)
+            } else {
+                output.memberIOs.append(flush)
+            }
         }
     }
 
@@ -110,7 +115,7 @@ extension RAIDPlanner {
             MemberIO(
                 kind: .durableWrite, member: member, byteOffset: log.pointee.areaByteOffset,
                 byteCount: MDPartialParityLog.headerByteCount + byteCount, memory: header,
-                token: Self.logWriteToken | UInt64(member)))
+                token: token(Self.logWriteToken, member: member)))
     }
 
     private func logEntry(of operation: StripeOperation) -> MDPartialParityLog.Entry {

@@ -170,13 +170,14 @@ extension RAIDPlanner {
         case .zeroStripes:
             // Also above a recovery's boundary: zeros are right everywhere.
             for member in 0..<geometry.memberCount where member != absent {
-                output.memberIOs.append(
-                    MemberIO(
-                        kind: operation.mayPunch ? .punch : .zero, member: member,
-                        byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: 0),
-                        byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
-                        token: UInt64(slot)))
+                let io = MemberIO(
+                    kind: operation.mayPunch ? .punch : .zero, member: member,
+                    byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: 0),
+                    byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
+                    token: UInt64(slot))
+                output.memberIOs.append(io)
                 operations[Int(slot)].outstanding += 1
+                twin(io, of: slot, into: &output)
             }
         case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
         case .rebuild, .skip, .check, .repair: preconditionFailure("maintenance writes what its test says")
@@ -261,13 +262,14 @@ extension RAIDPlanner {
         into output: inout PlannerOutput
     ) {
         let operation = operations + Int(slot)
-        output.memberIOs.append(
-            MemberIO(
-                kind: kind, member: member,
-                byteOffset: geometry.memberByteOffset(
-                    stripe: operation.pointee.stripe, row: UInt64(operation.pointee.row0)),
-                byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot)))
+        let io = MemberIO(
+            kind: kind, member: member,
+            byteOffset: geometry.memberByteOffset(
+                stripe: operation.pointee.stripe, row: UInt64(operation.pointee.row0)),
+            byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot))
+        output.memberIOs.append(io)
         operation.pointee.outstanding += 1
         if operation.pointee.isRecorded { noteRecordedWrite(operation.pointee, member: member) }
+        if recovery != nil && kind != .read { twin(io, of: slot, into: &output) }
     }
 }

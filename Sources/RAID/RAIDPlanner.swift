@@ -10,13 +10,17 @@ package final class RAIDPlanner {
     /// Tokens are below this; callers may use the bits above.
     package static let tokenLimit: UInt64 = 1 << 48
     /// In tokens of I/Os that belong to a request as a whole (RAID 0, flushes) rather than to an operation.
-    private static let requestToken: UInt64 = 1 << 40
+    static let requestToken: UInt64 = 1 << 40
     /// In tokens of I/Os that belong to no request: writes of a member's log, and flushes for the logs' sake, with the
     /// member in the low bits; writes of the bitmap, and flushes before its bits are cleared.
     static let logWriteToken: UInt64 = 1 << 41
     static let logFlushToken: UInt64 = 1 << 42
     static let bitmapWriteToken: UInt64 = 1 << 43
     static let bitmapFlushToken: UInt64 = 1 << 44
+    /// In tokens of I/Os to a replacement's place.
+    static let replacementToken: UInt64 = 1 << 45
+    /// Tokens that belong to no request have the low bits of the generation from here on.
+    static let generationShift: UInt64 = 32
     /// The longest range of one zeroing I/O.
     static let zeroByteCountMax: UInt64 = 1 << 30
 
@@ -39,11 +43,17 @@ package final class RAIDPlanner {
 
     package let geometry: ArrayGeometry
     package internal(set) var state: ArrayState
-    /// The member that is being filled; the array is degraded meanwhile.
+    /// The member that is being filled.
     package internal(set) var recovery: Recovery?
-    /// Grows when a member fails. A member that takes a failed one's place is not judged, nor believed, by I/O that was
-    /// emitted before that.
-    private var generation: UInt32 = 0
+    /// Grows when a member fails, or is replaced. A member that takes another one's place is not judged, nor believed, by
+    /// I/O that was emitted before that.
+    var generation: UInt32 = 0
+    /// By role, and then of the replacement's place: the generation since which the member there is there.
+    var arrivals: [UInt32]
+    /// The role whose new member is, or was last, behind the replacement's place.
+    package internal(set) var replacementRole: Int?
+    /// I/Os to the replacement's place that have not come back.
+    var replacementIOCount = 0
     /// What writes had to read so far.
     package internal(set) var statistics = WriteStatistics()
 
@@ -87,6 +97,7 @@ package final class RAIDPlanner {
         self.geometry = geometry
         self.zeroes = zeroes
         state = missingMember.map { .degraded(missing: $0) } ?? .healthy
+        arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
         requests = .allocate(capacity: requestCapacity)
         requests.initialize(repeating: Request(), count: requestCapacity)
         self.requestCapacity = requestCapacity
@@ -123,6 +134,9 @@ package final class RAIDPlanner {
         if case .degraded(let member) = state { member } else { nil }
     }
 
+    /// The member that is being filled while the one whose role it is to take still serves, or nil.
+    package var replacement: Recovery? { state == .healthy ? recovery : nil }
+
     /// The role that no I/O may go to, or nil.
     var absent: Int? { recovery == nil ? missing : nil }
 
@@ -157,7 +171,8 @@ package final class RAIDPlanner {
     /// Takes the outcome of a member I/O. After `.failed` on RAID 5 the caller has called `memberFailed` first.
     package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
         let low = UInt32(truncatingIfNeeded: token)
-        switch token & ~0xFFFF_FFFF {
+        if token & Self.replacementToken != 0 { replacementIOCount -= 1 }
+        switch Self.kind(of: token) {
         case 0: completeOperationIO(Int32(low), status, into: &output)
         case Self.requestToken: completeRequestIO(low, status, into: &output)
         case Self.logWriteToken: completeLogWrite(Int(low), status, into: &output)
@@ -185,33 +200,9 @@ package final class RAIDPlanner {
     package func reject(_ token: UInt64, into output: inout PlannerOutput) {
         let index = Int32(truncatingIfNeeded: token)
         operations[Int(index)].outstanding = 0
+        if operations[Int(index)].isTwinned { replacementIOCount -= 1 }
         end(index, .noSpace)
         settle(into: &output)
-    }
-
-    /// A member of a RAID 5 array failed, and that is durably recorded. I/Os under way to it end with `.failed`.
-    package func memberFailed(_ member: Int) {
-        switch state {
-        case .healthy: state = .degraded(missing: member)
-        case .degraded(let missing) where missing != member: state = .failed
-        case .degraded where recovery == nil: return
-        case .degraded: break
-        case .failed: return
-        }
-        recovery = nil
-        generation &+= 1
-    }
-
-    /// Whether an I/O to a member was, or may have been, emitted before the last member failed, so that its outcome says
-    /// nothing of the member that has the role now.
-    package func isOutdated(_ token: UInt64, member: Int) -> Bool {
-        let low = Int(UInt32(truncatingIfNeeded: token))
-        switch token & ~0xFFFF_FFFF {
-        case 0: return operations[low].generation != generation
-        case Self.requestToken: return requests[low].generation != generation
-        // Logs and bitmap do not note it. If the member that recovers is bad, its rebuild finds out.
-        default: return recovery?.member == member
-        }
     }
 
     // MARK: Requests without operations
@@ -233,6 +224,12 @@ package final class RAIDPlanner {
         for member in 0..<geometry.memberCount where member != absent {
             emit(.flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, tag: tag, into: &output)
         }
+        guard replacement != nil else { return }
+        emitToReplacement(
+            MemberIO(
+                kind: .flush, member: geometry.replacementPlace, byteOffset: 0, byteCount: 0, memory: nil,
+                token: Self.requestToken | UInt64(tag)), into: &output)
+        requests[Int(tag)].remaining += 1
     }
 
     private func submitRAID0(_ request: ArrayRequest, into output: inout PlannerOutput) {
@@ -406,6 +403,7 @@ package final class RAIDPlanner {
     func beginWriting(_ slot: Int32) {
         operations[Int(slot)].phase = .writing
         operations[Int(slot)].generation = generation
+        operations[Int(slot)].isTwinned = false
     }
 
     /// Says that an operation's writes start together or not at all.
@@ -422,7 +420,9 @@ package final class RAIDPlanner {
             // Perhaps from a member that has just come, and does not have it.
             if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
         case (_, .done): break
-        case (.reading, _): operation.pointee.mustRestart = true
+        case (.reading, _):
+            if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
+            operation.pointee.mustRestart = true
         case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
         // The others hold what the failed member missed, unless it was one too many.
         case (_, .failed):

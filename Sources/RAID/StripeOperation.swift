@@ -52,6 +52,10 @@ struct StripeOperation: BitwiseCopyable {
     /// A read of this operation failed: it is planned again, without the failed member.
     var mustRestart = false
     var mayPunch = false
+    /// One of the I/Os under way is to a replacement.
+    var isTwinned = false
+    /// A unit that is to be copied and cannot be read: it is computed from the other members.
+    var isUnreadable = false
     /// A rebuild or skip that waits for those before it.
     var hasEnded = false
     /// Whether old parity and old data are read, rather than the other columns.

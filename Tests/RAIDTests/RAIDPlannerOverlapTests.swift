@@ -14,8 +14,10 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var missingMember: Int?
     var level = RAIDLevel.raid5
     var protection = ArrayConsistency.resync
-    /// Maintenance that goes on meanwhile; with `.rebuild`, whatever has failed is replaced.
+    /// Maintenance that goes on meanwhile; with `.rebuild` and `.replace`, whatever has failed is replaced.
     var job: MaintenanceSchedule.Job?
+    /// Replacements are given up now and then.
+    var cancels = false
 
     var testDescription: String { name }
 }
@@ -95,7 +97,7 @@ final class OverlapRun {
     func run(steps: Int) {
         for step in 0..<steps {
             if step % 60 == 59, array.failingMembers.count < trouble.failures {
-                array.failingMembers.insert(Int.random(in: 0..<array.geometry.memberCount, using: &generator))
+                array.failingMembers.insert(Int.random(in: 0..<placeCount, using: &generator))
             }
             if flights.count < 10 && Bool.random(using: &generator) {
                 submit()
@@ -116,12 +118,19 @@ final class OverlapRun {
         check()
     }
 
+    /// Where members can fail.
+    private var placeCount: Int { array.geometry.memberCount + (array.planner.replacement == nil ? 0 : 1) }
+
     /// Goes on with the maintenance, or begins a new job.
     private func maintain(isEnding: Bool) {
         guard let job = trouble.job else { return }
         for outcome in array.maintained { schedule!.ended(outcome) }
         array.maintained.removeAll()
         if schedule == nil { begin(job, isEnding: isEnding) }
+        if trouble.cancels && array.planner.replacement != nil && Int.random(in: 0..<40, using: &generator) == 0 {
+            schedule?.cancel()
+            array.planner.endReplacement()
+        }
         while let step = schedule?.next(now: 0, clientOperations: 0) {
             switch step {
             case .submit(let request):
@@ -139,10 +148,16 @@ final class OverlapRun {
     }
 
     private func begin(_ job: MaintenanceSchedule.Job, isEnding: Bool) {
-        guard job == .rebuild else {
+        guard job.isRecovery else {
             if !isEnding && array.planner.state == .healthy {
                 schedule = MaintenanceSchedule(job, geometry: array.geometry)
             }
+            return
+        }
+        if job == .replace && !isEnding && array.planner.canBeginReplacement {
+            let member = Int.random(in: 0..<array.geometry.memberCount, using: &generator)
+            #expect(array.beginReplacement(of: member, content: [0, 0xA7].randomElement(using: &generator)!))
+            schedule = MaintenanceSchedule(job, geometry: array.geometry)
             return
         }
         guard case .degraded(let missing) = array.planner.state,
@@ -158,8 +173,8 @@ final class OverlapRun {
         let ended = schedule!
         schedule = nil
         switch end {
-        case .done where ended.job == .rebuild:
-            #expect(array.planner.endRecovery(), "\(trouble.name), seed \(seed)")
+        case .done where ended.job.isRecovery:
+            #expect(array.endRecovery(), "\(trouble.name), seed \(seed)")
             jobsDone += 1
         case .done:
             #expect(ended.wrongByteCount == 0, "\(trouble.name), seed \(seed)")
@@ -167,9 +182,9 @@ final class OverlapRun {
         case .noSpace:
             // What could not be written is tried again from where the member is in sync.
             guard let recovery = array.planner.recovery else { return }
-            schedule = MaintenanceSchedule(.rebuild, geometry: array.geometry, start: recovery.boundary)
+            schedule = MaintenanceSchedule(ended.job, geometry: array.geometry, start: recovery.boundary)
         case .failed, .cancelled:
-            #expect(trouble.failures > 0, "\(trouble.name), seed \(seed)")
+            #expect(trouble.failures > 0 || trouble.cancels, "\(trouble.name), seed \(seed)")
         }
     }
 
@@ -268,6 +283,14 @@ struct RAIDPlannerOverlapTests {
         Trouble(name: "rebuilds with a bitmap", failures: 3, protection: .bitmap, job: .rebuild),
         Trouble(name: "a rebuild with logs", missingMember: 1, protection: .ppl, job: .rebuild),
         Trouble(name: "a repair with logs", protection: .ppl, job: .repair),
+        Trouble(name: "replacements", job: .replace),
+        Trouble(name: "replacements and failures", failures: 2, job: .replace),
+        Trouble(name: "replacements and many failures", failures: 5, job: .replace),
+        Trouble(name: "replacements that are given up", job: .replace, cancels: true),
+        Trouble(name: "replacements and rejected groups", rejects: true, job: .replace),
+        Trouble(name: "replacements that run out of space", runsOutOfSpace: true, job: .replace),
+        Trouble(name: "replacements with logs", failures: 2, protection: .ppl, job: .replace, cancels: true),
+        Trouble(name: "replacements with a bitmap", failures: 2, protection: .bitmap, job: .replace, cancels: true),
         Trouble(name: "a check", job: .check),
         Trouble(name: "a repair", job: .repair),
         Trouble(name: "a repair and a failing member", failures: 1, job: .repair),

@@ -25,12 +25,20 @@ final class SimulatedArray {
     private let operationCapacity: Int
     var output = PlannerOutput()
     var members: [[UInt8]]
+    /// What is at the replacement's place until it has a role.
+    var replacement: [UInt8] = []
+    /// By role: who had it before it was replaced. I/O that had begun then may end there.
+    private var replaced: [Int: (bytes: [UInt8], isFailing: Bool)] = [:]
+    /// How many members have been replaced so far.
+    private var replacedCount = 0
     /// What calls of the planner asked for and nobody has begun to do.
     var work: [PlannerOutput] = []
     /// I/Os that were started and have not ended.
     var pending: [MemberIO] = []
     /// For each of these, how many writes its member had completed when it was started.
     private var pendingMarks: [Int] = []
+    /// For each of these, whether it may end on a member that is replaced from so many replacements on; nil for no.
+    private var pendingBindings: [Int?] = []
     /// The members as they would be after a loss of power that spares nothing of what need not be durable.
     var durable: [[UInt8]]
     /// Writes to each member that have ended and need not be durable, oldest first.
@@ -76,8 +84,8 @@ final class SimulatedArray {
             zeroes: zeroes, missingMember: missingMember, consistency: consistency)
         if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
         durable = []
-        volatileWrites = Array(repeating: [], count: memberCount)
-        completedWrites = Array(repeating: 0, count: memberCount)
+        volatileWrites = Array(repeating: [], count: memberCount + 1)
+        completedWrites = Array(repeating: 0, count: memberCount + 1)
     }
 
     deinit {
@@ -124,6 +132,7 @@ final class SimulatedArray {
     /// A recovering member may be written anywhere, and read where it is in sync.
     private func isMisdirected(_ io: MemberIO) -> Bool {
         if planner.state == .failed { return true }
+        if Int(io.member) == geometry.replacementPlace { return planner.replacement == nil || io.kind == .read }
         guard planner.state == .degraded(missing: Int(io.member)) else { return false }
         guard let recovery = planner.recovery else { return true }
         let end = io.byteOffset + UInt64(io.byteCount)
@@ -148,6 +157,48 @@ final class SimulatedArray {
         precondition(planner.beginRecovery(Recovery(member: member, boundary: boundary)))
     }
 
+    /// Begins to copy a member to a new one of arbitrary content.
+    /// - Returns: false while that cannot be.
+    func beginReplacement(of member: Int, content: UInt8, boundary: UInt64 = 0) -> Bool {
+        guard planner.canBeginReplacement else { return false }
+        failingMembers.remove(geometry.replacementPlace)
+        replacement = members[member]
+        for index in replacement.indices[(Int(geometry.dataByteOffset + boundary))...] { replacement[index] = content }
+        planner.beginReplacement(Recovery(member: member, boundary: boundary))
+        return true
+    }
+
+    /// The recovering member has everything, and a replacement the role.
+    func endRecovery() -> Bool {
+        let replaced = planner.replacement?.member
+        guard planner.endRecovery() else { return false }
+        if let replaced { takeRole(replaced) }
+        return true
+    }
+
+    private func takeRole(_ role: Int) {
+        replaced[role] = (members[role], failingMembers.contains(role))
+        replacedCount += 1
+        members[role] = replacement
+        if failingMembers.remove(geometry.replacementPlace) == nil {
+            failingMembers.remove(role)
+        } else {
+            failingMembers.insert(role)
+        }
+    }
+
+    /// A member failed.
+    func fail(_ member: Int) {
+        if member == geometry.replacementPlace {
+            if planner.replacement != nil { return planner.endReplacement() }
+            if let role = planner.replacementRole { fail(role) }
+            return
+        }
+        let wasReplaced = planner.replacement?.member == member
+        planner.memberFailed(member)
+        if wasReplaced { takeRole(member) }
+    }
+
     /// Where the next block that is not zero lies on any member, in the data area.
     func nextData(from byteOffset: UInt64) -> UInt64? {
         var block = byteOffset
@@ -160,7 +211,8 @@ final class SimulatedArray {
 
     private func hasData(byteOffset: UInt64, byteCount: UInt64) -> Bool {
         let range = Int(byteOffset)..<Int(byteOffset + byteCount)
-        return members.contains { member in
+        let others = planner.replacement == nil ? [] : [replacement]
+        return (members + others).contains { member in
             member.withUnsafeBytes { bytes in
                 stride(from: range.lowerBound, to: range.upperBound, by: 8).contains {
                     bytes.load(fromByteOffset: $0, as: UInt64.self) != 0
@@ -189,6 +241,7 @@ final class SimulatedArray {
         }
         for (index, io) in unit.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
             pending.append(io)
+            pendingBindings.append(io.token % 2 == 0 ? replacedCount : nil)
             pendingMarks.append(completedWrites[Int(io.member)])
         }
         finished += unit.finished
@@ -213,9 +266,14 @@ final class SimulatedArray {
     private func end(at position: Int) {
         let io = pending.remove(at: position)
         let mark = pendingMarks.remove(at: position)
-        if failingMembers.contains(Int(io.member)) {
+        let binding = pendingBindings.remove(at: position)
+        let isOld = binding.map { $0 < replacedCount } ?? false && replaced[Int(io.member)] != nil
+        let isFailing =
+            isOld
+            ? replaced[Int(io.member)]!.isFailing : failingMembers.contains(behind(Int(io.member)))
+        if isFailing {
             if geometry.level == .raid5 && !planner.isOutdated(io.token, member: Int(io.member)) {
-                planner.memberFailed(Int(io.member))
+                fail(Int(io.member))
             }
             // A failed read may have left anything in memory, and nothing on the member counts any more.
             if io.kind == .read {
@@ -224,6 +282,9 @@ final class SimulatedArray {
             call { $0.complete(io.token, .failed, into: &output) }
         } else if io.kind != .read && io.kind != .flush && runsOutOfSpace() {
             call { $0.complete(io.token, .noSpace, into: &output) }
+        } else if isOld {
+            executeOnReplaced(io)
+            call { $0.complete(io.token, .done, into: &output) }
         } else {
             execute(io)
             if !durable.isEmpty { keepDurable(io, mark) }
@@ -276,21 +337,45 @@ final class SimulatedArray {
         drain()
     }
 
+    /// The index of the member at a place: that of the replacement leads to the role that it got.
+    private func behind(_ place: Int) -> Int {
+        guard place == geometry.replacementPlace, planner.replacement == nil else { return place }
+        return planner.replacementRole ?? place
+    }
+
+    /// Ends what had begun on a member that has been replaced.
+    private func executeOnReplaced(_ io: MemberIO) {
+        guard io.kind == .read else { return }
+        replaced[Int(io.member)]!.bytes.withUnsafeBytes {
+            io.memory!.copyMemory(from: $0.baseAddress! + Int(io.byteOffset), byteCount: Int(io.byteCount))
+        }
+    }
+
     private func execute(_ io: MemberIO) {
+        var io = io
+        io.member = UInt8(behind(Int(io.member)))
+        if Int(io.member) == geometry.replacementPlace {
+            execute(io, on: &replacement)
+        } else {
+            execute(io, on: &members[Int(io.member)])
+        }
+    }
+
+    private func execute(_ io: MemberIO, on member: inout [UInt8]) {
         let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
         switch io.kind {
         case .read:
             reads += 1
-            members[Int(io.member)].withUnsafeBytes {
+            member.withUnsafeBytes {
                 io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count)
             }
         case .write, .durableWrite:
             writes += 1
-            members[Int(io.member)].withUnsafeMutableBytes {
+            member.withUnsafeMutableBytes {
                 _ = memcpy($0.baseAddress! + range.lowerBound, io.memory!, range.count)
             }
         case .punch, .zero:
-            members[Int(io.member)].withUnsafeMutableBytes {
+            member.withUnsafeMutableBytes {
                 _ = memset($0.baseAddress! + range.lowerBound, 0, range.count)
             }
         case .flush: break
