@@ -35,7 +35,10 @@ package enum ArrayStore {
             let rebuilt = member.superblock.recoveryByteOffset ?? 0
             let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
             return Description.Member(
-                role: role, path: member.store.name, state: "rebuilding, \(Int(min(percent, 100))) % done")
+                role: role, path: member.store.name,
+                state:
+                    "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(Int(min(percent, 100))) % done"
+            )
         }
         for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
