@@ -37,6 +37,12 @@ package enum ArrayStore {
             return Description.Member(
                 role: role, path: member.store.name, state: "rebuilding, \(Int(min(percent, 100))) % done")
         }
+        if let (role, member) = scan.replacement {
+            let copied = Replacement(member, role: role, scan.geometry).byteCount
+            let percent = Double(copied) * 100 / Double(scan.geometry.memberDataByteCount)
+            list.append(
+                Description.Member(path: member.store.name, state: "replacing member \(role), \(Int(percent)) % done"))
+        }
         for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
             list.append(Description.Member(path: store.name, state: reason))

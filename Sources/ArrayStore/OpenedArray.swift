@@ -12,7 +12,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
-    /// By role: where lanes find whatever member has it. They stay the same while members come and go.
+    /// By role: where lanes find whatever member has it; then, if members can be replaced, where they find a
+    /// replacement. They stay the same while members come and go.
     package let places: [MemberPlace]
     /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
     package let consistency: ConsistencyPolicy
@@ -32,6 +33,10 @@ package final class OpenedArray: @unchecked Sendable {
     var failedRoles: Set<Int>
     /// The role whose member is being rebuilt, and how many bytes of its data area it has for sure.
     var recovering: (role: Int, byteCount: UInt64)?
+    /// The member that is to take the role of one that still serves. There is none while a member is missing.
+    var replacement: Replacement?
+    /// Where lanes find it; nil where members cannot be replaced.
+    let replacementSlot: RoleSlot?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
@@ -64,11 +69,19 @@ package final class OpenedArray: @unchecked Sendable {
             recovering = (role, min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount))
             isParityDoubtful = !scan.newest.isClean
         }
-        superblocks = current.map { $0?.superblock }
+        superblocks = current.map { member in
+            var own = member?.superblock
+            // A replacement whose predecessor is gone is a member like any other.
+            own?.features.remove(.replacement)
+            return own
+        }
+        if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
-        places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        replacementSlot = try Self.replacementSlot(slots, replacement)
+        let rolePlaces = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        places = rolePlaces + [replacementSlot?.place].compactMap { $0 }
     }
 
     private static func slots(
@@ -89,6 +102,17 @@ package final class OpenedArray: @unchecked Sendable {
             } catch { throw ArrayStoreError("\(error)") }
         }
         return slots
+    }
+
+    private static func replacementSlot(
+        _ slots: [RoleSlot?], _ replacement: Replacement?
+    ) throws(ArrayStoreError) -> RoleSlot? {
+        guard slots.contains(where: { $0 != nil }) else { return nil }
+        do throws(OSError) {
+            let slot = try RoleSlot()
+            if case .file(let descriptor)? = replacement?.member.store.place { slot.put(descriptor) }
+            return slot
+        } catch { throw ArrayStoreError("\(error)") }
     }
 
     /// By role; nil where there is no member, or one that is being rebuilt. One that failed stays until it is removed or
@@ -122,6 +146,9 @@ package final class OpenedArray: @unchecked Sendable {
             guard let member = current[role], let own = superblocks[role] else { continue }
             if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
         }
+        if replacement.map({ $0.superblock.events < newest.events }) ?? false {
+            try replacement?.write(stateOf: newest)
+        }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
@@ -144,8 +171,12 @@ package final class OpenedArray: @unchecked Sendable {
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         if recovering?.role == role { recovering = nil }
+        if let replacement, replacement.role == role, continueWithReplacement() { return true }
+        // The spare is needed more where a member is missing.
+        let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
+            if let ended { try makeSpare(ended) }
             return true
         } catch {
             surroundings.report(error.description)
@@ -166,13 +197,15 @@ package final class OpenedArray: @unchecked Sendable {
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
         for role in failedRoles {
-            if let device = newest.device(withRole: UInt16(role)) {
+            // Also of one that was to replace it, and was not found.
+            while let device = newest.device(withRole: UInt16(role)) {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
         let present = current.indices.filter { !failedRoles.contains($0) }
         try writeBitmapHeader(to: present.compactMap { current[$0] })
         for role in present { try writeState(to: role) }
+        try replacement?.write(stateOf: newest)
     }
 
     /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.

@@ -37,11 +37,11 @@ final class ArrayMaintenance: @unchecked Sendable {
         return number
     }
 
-    /// Ends the job that runs if it is a check or a repair.
+    /// Ends the job that runs if it is not a rebuild.
     /// - Returns: whether there was one.
     func cancel() -> Bool {
         let isCancelled = lock.withLock {
-            guard schedule?.job == .check || schedule?.job == .repair else { return false }
+            guard let job = schedule?.job, job != .rebuild else { return false }
             schedule!.cancel()
             return true
         }

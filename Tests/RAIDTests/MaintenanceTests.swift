@@ -3,7 +3,7 @@ import RAID
 import Testing
 
 /// An array with random content, and a job that runs alone.
-private final class MaintainedArray {
+final class MaintainedArray {
     let array: SimulatedArray
     private var generator: SeededGenerator
 

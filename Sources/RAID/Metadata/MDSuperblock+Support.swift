@@ -102,14 +102,14 @@ extension MDSuperblock {
                     + "mdadm --assemble --update=force-no-bbl"
             ),
             (
-                [.replacement, .recoveryBitmap],
+                .recoveryBitmap,
                 "is being brought up to date by Linux md; assemble the array with mdadm, wait until /proc/mdstat shows "
                     + "no recovery, and stop it"
             ),
         ]
         for (bits, reason) in reasons where !features.isDisjoint(with: bits) { throw .unsupported(reason) }
         let known: Features = [
-            .bitmap, .recoveryOffset, .partialParityLog, .multiplePartialParityLogs, .raid0Layout,
+            .bitmap, .recoveryOffset, .replacement, .partialParityLog, .multiplePartialParityLogs, .raid0Layout,
         ]
         let unknown = features.subtracting(known).rawValue
         let pad: UInt32 = load(12)
