@@ -70,7 +70,12 @@ package enum ArrayStore {
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
             directory, for: readOnly ? .read : .write, report: surroundings.report)
-        return try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        let array = try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        guard !readOnly else { return array }
+        let jobFile = JobFile(directory: directory, uuid: array.uuid)
+        array.jobFile = jobFile
+        array.interruptedJob = jobFile.read(array.geometry)
+        return array
     }
 
     /// Opens an array for serving: its parity is right.

@@ -167,6 +167,21 @@ extension OpenedArray {
         } catch { throw ArrayStoreError("cannot write the log of \(spare.store.name): \(error)", .memberIO) }
     }
 
+    /// A check or a repair that was interrupted when the array was open last. It is given once.
+    package func takeInterruptedJob() -> MaintenanceRecord? {
+        lock.withLock {
+            defer { interruptedJob = nil }
+            return interruptedJob
+        }
+    }
+
+    /// Keeps how far a check or a repair is, or forgets it. On the thread that does the maintenance.
+    package func keep(_ record: MaintenanceRecord?) {
+        guard let jobFile else { return }
+        guard let record else { return jobFile.remove() }
+        do throws(ArrayStoreError) { try jobFile.write(record) } catch { surroundings.report(error.description) }
+    }
+
     /// Whether parity is to be repaired before the array may be clean.
     package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
 

@@ -44,6 +44,10 @@ package final class OpenedArray: @unchecked Sendable {
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
     /// parity. The array is not clean before that has been repaired.
     var isParityDoubtful = false
+    /// Where a check or a repair is recorded; nil for an array that is in no directory.
+    var jobFile: JobFile?
+    /// One that was interrupted when the array was open last.
+    var interruptedJob: MaintenanceRecord?
     /// Members on servers that were not reached. They go on trying, and report when they are.
     private let absentMembers: [any PlacedMember]
 

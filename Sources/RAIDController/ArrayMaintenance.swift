@@ -58,6 +58,11 @@ final class ArrayMaintenance: @unchecked Sendable {
         ring()
     }
 
+    /// What is to be kept of the job that has ended because no more are to go on; nil for one that ended otherwise.
+    var interruption: MaintenanceRecord? {
+        lock.withLock { isSuspended && schedule?.isCancelled == true ? schedule?.record : nil }
+    }
+
     /// The job that runs, or nil.
     var job: MaintenanceSchedule.Job? { lock.withLock { schedule?.job } }
 

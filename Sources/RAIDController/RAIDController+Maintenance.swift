@@ -55,6 +55,7 @@ extension RAIDController {
                 let base = target.geometry.dataByteOffset
                 let data = target.array.nextData(from: base + byteOffset)
                 target.maintenance.found(data: data.map { $0 - base })
+            case .record(let record): target.array.keep(record)
             case .wait:
                 recordProgress(target, now: now)
                 return .working
@@ -84,8 +85,7 @@ extension RAIDController {
         if now < target.retryAt && recovery != nil { return .until(nanoseconds: target.retryAt) }
         guard !target.array.isReadOnly else { return .idle }
         if target.isSound && recovery == nil {
-            guard target.array.needsRepair else { return .idle }
-            let schedule = MaintenanceSchedule(.repair, geometry: target.geometry)
+            guard let schedule = scheduleOfSound(target) else { return .idle }
             return target.maintenance.begin(schedule) == nil ? .idle : nil
         }
         if recovery == nil {
@@ -96,6 +96,17 @@ extension RAIDController {
         let schedule = MaintenanceSchedule(
             target.isSound ? .replace : .rebuild, geometry: target.geometry, start: recovery.boundary)
         return target.maintenance.begin(schedule, member: recovery.member) == nil ? .idle : nil
+    }
+
+    /// What an array that is whole needs.
+    private func scheduleOfSound(_ target: ArrayTarget) -> MaintenanceSchedule? {
+        let interrupted = target.array.takeInterruptedJob()
+        if target.array.needsRepair { return MaintenanceSchedule(.repair, geometry: target.geometry) }
+        guard let interrupted else { return nil }
+        let percent = interrupted.position * 100 / target.geometry.memberDataByteCount
+        target.array.report(
+            "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %")
+        return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
     }
 
     /// - Returns: whether a spare has the missing role now, with nothing of it in sync.
@@ -145,7 +156,13 @@ extension RAIDController {
             target.retryAt = now + Self.retryNanoseconds
         }
         if job == .repair && end == .done { target.array.noteRepaired() }
+        if !job.isRecovery { target.array.keep(target.maintenance.interruption) }
         target.maintenance.finish(end, geometry: target.geometry)
+        let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
+        if wrong > 0 {
+            // Whoever has asked for it may not be there any more.
+            target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
+        }
     }
 
     private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget, now: UInt64) -> Bool {
@@ -177,6 +194,8 @@ extension RAIDController {
                 "\(name) lacks a member, so its parity cannot be checked; add a member and let it be rebuilt: nbdext add"
             )
         }
+        // One that waited for a member to be rebuilt would tell nothing new.
+        _ = target.array.takeInterruptedJob()
         guard let number = target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry)) else {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
         }
