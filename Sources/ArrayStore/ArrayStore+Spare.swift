@@ -15,11 +15,8 @@ extension ArrayStore {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
         }
         let path = "\(array.place)/\(name)"
-        if let state = array.memberStates.first(where: { $0.path == path }) {
-            throw ArrayStoreError(
-                state.condition == .failed
-                    ? "\(path) is a member that failed; let go of it first: nbdext remove"
-                    : "\(path) is a member of the array already")
+        guard !array.memberStates.contains(where: { $0.path == path }) else {
+            throw ArrayStoreError("\(path) is a member of the array already")
         }
         let geometry = array.geometry
         let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount

@@ -35,7 +35,10 @@ package enum ArrayStore {
             let rebuilt = member.superblock.recoveryByteOffset ?? 0
             let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
             return Description.Member(
-                role: role, path: member.store.name, state: "rebuilding, \(Int(min(percent, 100))) % done")
+                role: role, path: member.store.name,
+                state:
+                    "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(Int(min(percent, 100))) % done"
+            )
         }
         if let (role, member) = scan.replacement {
             let copied = Replacement(member, role: role, scan.geometry).byteCount

@@ -26,6 +26,8 @@ enum MemberBitmap {
                 }
                 guard all.bits.count == bitmap.bits.count else { throw .stale("the members' bitmaps differ in size") }
                 for index in all.bits.indices { all.bits[index] |= bitmap.bits[index] }
+                // A member that none of them has forgotten anything about since it left.
+                all.eventsCleared = max(all.eventsCleared, bitmap.eventsCleared)
                 union = all
             } catch {
                 switch error {

@@ -50,8 +50,8 @@ extension OpenedArray {
         }
     }
 
-    /// The member that is being rebuilt, and how far that is durable; nil when there is none.
-    package var recoveringMember: (role: Int, byteCount: UInt64)? { lock.withLock { recovering } }
+    /// The member that is being rebuilt; nil when there is none.
+    package var recoveringMember: RecoveringMember? { lock.withLock { recovering } }
 
     /// The first byte of the member files, at or behind `byteOffset`, where a member that is there may have other than
     /// zeros, or nil when none has. A member that cannot say has data.
@@ -75,26 +75,38 @@ extension OpenedArray {
 
     package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
 
-    /// Gives the first spare the role of a member that failed. It has nothing of it yet.
-    /// - Returns: the role, or nil when there is no spare or nothing to do.
-    package func activateSpare() throws(ArrayStoreError) -> Int? {
+    /// Gives the role of a member that failed to a member that comes back to it, or else to the first spare, which has
+    /// nothing of it yet.
+    /// - Returns: nil when there is no spare or nothing to do.
+    package func activateSpare() throws(ArrayStoreError) -> RecoveringMember? {
         lock.lock()
         defer { lock.unlock() }
         guard recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
-            let spare = spares.first, case .file(let descriptor) = spare.store.place
+            let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
-        spares.removeFirst()
-        if let old = current[role] { replaced.append(old) }
+        var spare = spares.remove(at: index)
+        let isGuided = isReturning(spare)
+        if isGuided {
+            // Its bitmap is as old as the member.
+            try writeProtection(to: spare)
+        } else if spare.superblock.role != MDSuperblock.roleSpare {
+            spare = try makeSpare(spare.store)
+        }
         // Nobody reads or writes what is behind the slot before the planner hears of it.
-        slot.put(descriptor)
+        guard slot.put(spare.store.place) else { return nil }
+        if let old = current[role] { replaced.append(old) }
         current[role] = spare
         superblocks[role] = spare.superblock
         superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
-        recovering = (role, 0)
+        let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
+        recovering = recovery
         try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
-        surroundings.report("rebuilding member \(role) of \(name) onto \(spare.store.name)")
-        return role
+        surroundings.report(
+            isGuided
+                ? "member \(role) of \(name) comes back: \(spare.store.name)"
+                : "rebuilding member \(role) of \(name) onto \(spare.store.name)")
+        return recovery
     }
 
     /// Says how far the recovering member is rebuilt, after flushing it. `byteCount` may be all of it, and the member is
@@ -120,19 +132,69 @@ extension OpenedArray {
         guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
         try writeMembers { _ in }
-        surroundings.report("member \(role) of \(name) is rebuilt; the array is whole")
+        surroundings.report("member \(role) of \(name) is up to date; the array is whole")
         return true
     }
 
-    /// Takes a member into the array as a spare. Its superblock is written here; `MemberFile.prepareSpare` has made sure
-    /// that it may be.
-    package func add(_ store: any PlacedMember) throws(ArrayStoreError) {
+    /// What a member that is added is for the array.
+    package enum Addition: Sendable {
+        /// It was one of its members, and is brought up to date.
+        case returning
+        /// It has nothing of the array yet.
+        case spare
+    }
+
+    /// Takes a member into the array: as a spare, whose superblock is written here, or, if the bitmap knows all that it
+    /// has missed, as the member that it was. `ArrayStore.prepareSpare` has made sure that it may be written to.
+    package func add(_ store: any PlacedMember) throws(ArrayStoreError) -> Addition {
         lock.lock()
         defer { lock.unlock() }
         guard geometry.level == .raid5 else {
             throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
         }
         guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
+        if let own = ownSuperblock(of: store) {
+            let member = ArrayMember(store: store, superblock: own)
+            if isReturning(member) {
+                spares.append(member)
+                return .returning
+            }
+        }
+        spares.append(try makeSpare(store))
+        surroundings.report("\(store.name) is a spare of \(name)")
+        return .spare
+    }
+
+    private func ownSuperblock(of store: any PlacedMember) -> MDSuperblock? {
+        guard let bytes = try? store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
+            return nil
+        }
+        return try? MDSuperblock(parsing: bytes)
+    }
+
+    /// Whether a member had the role that is missing now, and the bitmap has not forgotten anything since it left. The
+    /// rules are md's. Under `lock`.
+    private func isReturning(_ member: ArrayMember) -> Bool {
+        let own = member.superblock
+        guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
+            let role = failedRoles.first, own.setUUID == uuid, Int(own.role) == role,
+            own.hasSameShape(as: newest), own.bitmapByteOffset == area.byteOffsets[role],
+            (try? own.geometry()) == geometry,
+            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
+        else { return false }
+        // Nobody else has its number, and it has not gone on by itself.
+        let others =
+            current.indices.filter { $0 != role }.compactMap { current[$0] }
+            + spares.filter { $0.store !== member.store }
+        guard newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole,
+            !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
+        else { return false }
+        let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided
+        return isWhole && bitmap.eventsCleared <= own.events && own.events < newest.events
+    }
+
+    /// Writes what makes a member a spare. Under `lock`.
+    private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
         let others = [replacement?.member].compactMap { $0 }
         let taken = Set((current.compactMap { $0 } + others + spares + replaced).map(\.superblock.deviceNumber))
         let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
@@ -148,11 +210,10 @@ extension OpenedArray {
         let spare = ArrayMember(store: store, superblock: own)
         try writeProtection(to: spare)
         try spare.write(own)
-        spares.append(spare)
-        surroundings.report("\(store.name) is a spare of \(name)")
+        return spare
     }
 
-    /// Gives a new member a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
+    /// Gives a member that comes a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
     /// writes the right ones when the member is in sync. Under `lock`.
     func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
         if var bitmap {

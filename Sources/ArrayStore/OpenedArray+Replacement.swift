@@ -27,13 +27,12 @@ extension OpenedArray {
         guard let index = spares.firstIndex(where: { path == nil || $0.store.name == path }) else {
             throw ArrayStoreError("\(name) has no spare; name a file that is to take the member's place")
         }
-        guard case .file(let descriptor) = spares[index].store.place else {
+        guard replacementSlot.put(spares[index].store.place) else {
             throw ArrayStoreError("\(spares[index].store.name) is not a file; name a file that is to take the place")
         }
         let spare = spares.remove(at: index)
         do throws(ArrayStoreError) {
             try invalidateLog(of: spare)
-            replacementSlot.put(descriptor)
             replacement = Replacement(spare: spare, role: role)
             try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
         } catch {
@@ -105,7 +104,7 @@ extension OpenedArray {
         guard let new = replacement else { return false }
         let old = giveRole(to: new)
         failedRoles.remove(new.role)
-        recovering = (new.role, new.byteCount)
+        recovering = RecoveringMember(role: new.role, byteCount: new.byteCount, isGuided: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
             if let old { replaced.append(old) }
@@ -150,8 +149,8 @@ extension OpenedArray {
     /// from then on needs the one before it. What is under way to the replacement's place still finds that.
     package func placing(role: Int) -> () -> Void {
         lock.withLock {
-            guard let slot = slots[role], case .file(let descriptor)? = current[role]?.store.place else { return {} }
-            return { slot.put(descriptor) }
+            guard let slot = slots[role], let place = current[role]?.store.place else { return {} }
+            return { _ = slot.put(place) }
         }
     }
 

@@ -22,7 +22,7 @@ package final class OpenedArray: @unchecked Sendable {
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
     /// By role; nil where a member cannot be replaced.
-    let slots: [RoleSlot?]
+    let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
     var current: [ArrayMember?]
     /// By role, what was written last or found.
@@ -31,12 +31,12 @@ package final class OpenedArray: @unchecked Sendable {
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int>
-    /// The role whose member is being rebuilt, and how many bytes of its data area it has for sure.
-    var recovering: (role: Int, byteCount: UInt64)?
+    /// The member that is being brought up to date.
+    var recovering: RecoveringMember?
     /// The member that is to take the role of one that still serves. There is none while a member is missing.
     var replacement: Replacement?
     /// Where lanes find it; nil where members cannot be replaced.
-    let replacementSlot: RoleSlot?
+    let replacementSlot: (any RoleSlot)?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
@@ -70,7 +70,9 @@ package final class OpenedArray: @unchecked Sendable {
         if let (role, member) = scan.recovering.first, scan.members[role] == nil, !readOnly {
             current[role] = member
             failedRoles.remove(role)
-            recovering = (role, min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount))
+            recovering = RecoveringMember(
+                role: role, byteCount: min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount),
+                isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
         superblocks = current.map { member in
@@ -82,41 +84,32 @@ package final class OpenedArray: @unchecked Sendable {
         if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
-        slots = try Self.slots(current, isReplaceable: scan.geometry.level == .raid5 && !readOnly)
-        replacementSlot = try Self.replacementSlot(slots, replacement)
+        slots = try Self.slots(
+            current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
+        let canReplace = slots.contains { $0 != nil }
+        replacementSlot =
+            canReplace ? try Self.slots([replacement?.member], isReplaceable: true, in: surroundings)[0] : nil
         let rolePlaces = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
         places = rolePlaces + [replacementSlot?.place].compactMap { $0 }
+        if replacementSlot == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
     }
 
     private static func slots(
-        _ members: [ArrayMember?], isReplaceable: Bool
-    ) throws(ArrayStoreError) -> [RoleSlot?] {
-        var slots: [RoleSlot?] = []
+        _ members: [ArrayMember?], isReplaceable: Bool, in surroundings: ArrayStore.Surroundings
+    ) throws(ArrayStoreError) -> [(any RoleSlot)?] {
+        var slots: [(any RoleSlot)?] = []
         for member in members {
-            let file = member?.store.place
-            // Only files can be put behind a descriptor.
-            guard isReplaceable, file?.isFile ?? true else {
+            guard isReplaceable else {
                 slots.append(nil)
                 continue
             }
             do throws(OSError) {
-                let slot = try RoleSlot()
-                if case .file(let descriptor) = file { slot.put(descriptor) }
-                slots.append(slot)
+                let slot = try surroundings.makeSlot()
+                let canStand = member.map { slot.put($0.store.place) } ?? true
+                slots.append(canStand ? slot : nil)
             } catch { throw ArrayStoreError("\(error)") }
         }
         return slots
-    }
-
-    private static func replacementSlot(
-        _ slots: [RoleSlot?], _ replacement: Replacement?
-    ) throws(ArrayStoreError) -> RoleSlot? {
-        guard slots.contains(where: { $0 != nil }) else { return nil }
-        do throws(OSError) {
-            let slot = try RoleSlot()
-            if case .file(let descriptor)? = replacement?.member.store.place { slot.put(descriptor) }
-            return slot
-        } catch { throw ArrayStoreError("\(error)") }
     }
 
     /// By role; nil where there is no member, or one that is being rebuilt. One that failed stays until it is removed or
@@ -216,7 +209,9 @@ package final class OpenedArray: @unchecked Sendable {
     private func writeState(to role: Int) throws(ArrayStoreError) {
         guard let member = current[role], var own = superblocks[role] else { return }
         own.takeState(of: newest)
-        own.recoveryByteOffset = recovering?.role == role ? recovering?.byteCount : nil
+        let recovery = recovering.flatMap { $0.role == role ? $0 : nil }
+        own.recoveryByteOffset = recovery?.byteCount
+        own.isRecoveryGuided = recovery?.isGuided ?? false
         superblocks[role] = own
         try member.write(own)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import Members
 import Platform
 
 extension ArrayStore {
@@ -10,9 +11,16 @@ extension ArrayStore {
         /// Takes a message for people: what was found and done. Any thread.
         package let report: @Sendable (String) -> Void
 
-        package init(clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void) {
+        /// Makes what stands for a member that can be replaced. Nothing is behind it.
+        package let makeSlot: @Sendable () throws(OSError) -> any RoleSlot
+
+        package init(
+            clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void,
+            makeSlot: @escaping @Sendable () throws(OSError) -> any RoleSlot = { () throws(OSError) in try FileSlot() }
+        ) {
             self.clock = clock
             self.report = report
+            self.makeSlot = makeSlot
         }
 
         /// The system's clock, and standard error.

@@ -52,7 +52,8 @@ extension Machine {
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
-    /// Makes a file in the array's directory a spare. If the array lacks a member, it is rebuilt onto it.
+    /// Makes a file in the array's directory a spare, or lets a member that has left come back. If the array lacks a member,
+    /// that is brought up to date.
     package func add(_ name: String, directory: String) throws -> String {
         let target = try target(directory)
         let array = arrays[target]
@@ -62,10 +63,19 @@ extension Machine {
         guard !array.isReadOnly else {
             throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
         }
-        try array.add(ArrayStore.prepareSpare(named: name, for: array))
+        if array.memberStates.contains(where: { $0.condition == .failed && Self.lastPart(of: $0) == name }) {
+            _ = try array.remove { Self.lastPart(of: $0) == name }
+        }
+        let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         let isNeeded = !array.failedMembers.isEmpty
+        let regions = card!.writtenRegions(target: target)
         card!.lookForSpare(target: target)
-        let what = isNeeded ? "the missing member is rebuilt onto it" : "it is a spare"
+        let what =
+            switch addition {
+            case .returning: "it is re-added, \(regions.count) of \(regions.total) regions differ"
+            case .spare where isNeeded: "the missing member is rebuilt onto it, all of it"
+            case .spare: "it is a spare"
+            }
         return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
     }
 
@@ -81,7 +91,7 @@ extension Machine {
         }
         let path = name.map { "\(array.place)/\($0)" }
         if let name, !array.memberStates.contains(where: { $0.path == path && $0.condition == .spare }) {
-            try array.add(ArrayStore.prepareSpare(named: name, for: array))
+            _ = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         }
         try card!.replace(role: role, by: path, target: target)
         return "\(array.name)\nmember \(role) of \(array.name) is being replaced; it serves meanwhile"
@@ -89,7 +99,12 @@ extension Machine {
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
         if let role = Int(member) { return state.role == role }
-        return state.path?.split(separator: "/").last.map(String.init) == member
+        return Self.lastPart(of: state) == member
+    }
+
+    /// What a member's file is called in its directory.
+    private static func lastPart(of state: OpenedArray.MemberState) -> String? {
+        state.path?.split(separator: "/").last.map(String.init)
     }
 
     private func target(_ directory: String) throws -> Int {

@@ -1,48 +1,18 @@
-import CLinux
-import Glibc
-import Platform
-
-/// A descriptor that stands for whatever file has a role in an array: lanes know it for as long as the array is open, and
-/// the file behind it can be replaced while they work.
+/// What stands for whichever member has a role in an array: lanes know its place for as long as the array is open, and the
+/// member behind it can be replaced while they work.
 ///
-/// I/O that has begun ends on the file on which it began. I/O that was only planned may find another file, or none, and
+/// I/O that has begun ends on the member on which it began. I/O that was only planned may find another one, or none, and
 /// then fails; planners tell by their generations.
 ///
 /// Threads: `place` any; the rest one at a time.
-package final class RoleSlot: Sendable {
+package protocol RoleSlot: AnyObject, Sendable {
     /// Where lanes find the role's member.
-    package let place: MemberPlace
-    private let descriptor: Int32
-    /// A descriptor that all reads, writes and flushes fail on.
-    private let nothing: Int32
+    var place: MemberPlace { get }
 
-    /// Makes a slot with no file behind it.
-    /// - Throws: when the system is out of descriptors.
-    package init() throws(OSError) {
-        nothing = nbdext_epoll()
-        guard nothing >= 0 else { throw OSError(code: -nothing, doing: "make a descriptor for a member") }
-        descriptor = fcntl(nothing, F_DUPFD_CLOEXEC, 0)
-        guard descriptor >= 0 else {
-            close(nothing)
-            throw OSError(code: errno, doing: "make a descriptor for a member")
-        }
-        place = .file(descriptor)
-    }
-
-    deinit {
-        close(descriptor)
-        close(nothing)
-    }
-
-    /// Puts a file behind the slot. The file stays its owner's.
-    package func put(_ file: Int32) { replace(by: file) }
+    /// Puts a member behind the slot. It stays its owner's.
+    /// - Returns: false when the slot cannot stand for members of that kind; nothing was changed then.
+    func put(_ member: MemberPlace) -> Bool
 
     /// Leaves nothing behind the slot: I/O fails.
-    package func clear() { replace(by: nothing) }
-
-    private func replace(by other: Int32) {
-        // The kernel does this in one step: there is no moment without a file, and none with somebody else's.
-        while dup2(other, descriptor) < 0 && errno == EINTR {}
-        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-    }
+    func clear()
 }

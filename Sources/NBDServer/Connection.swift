@@ -218,9 +218,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Whether nobody waits for this thread, and there is a processor for it to waste.
     private var mayLinger: Bool { crowd.leavesRoom && lock.withLock { freeTags.count == capacity } }
 
-    /// Under `lock`: leaves the reply queue to others, unless there is something in it now.
+    /// Under `lock`: leaves the reply queue to others, unless there is something in it now that nobody else sends.
     private func fallAsleep() -> Bool {
-        isAwake = !replies.isEmpty
+        // Whoever is sending takes what came meanwhile; to look again and again until then would cost a processor.
+        isAwake = !replies.isEmpty && !isSending
         return !isAwake
     }
 

@@ -7,6 +7,9 @@ package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
         case rebuild
         /// If no member has data in the range, the recovering member has what it should have. Whole stripes.
         case skip
+        /// If no bit of the bitmap is set in the range, the recovering member has missed nothing there and keeps what it
+        /// has. Whole stripes.
+        case keep
         /// Parity is compared with the data. One unit.
         case check
         /// As `check`, and parity that is wrong is written anew.
@@ -31,7 +34,7 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
     /// Whether it was done, or why not.
     package enum Result: UInt8, BitwiseCopyable, Sendable {
         case done
-        /// What was to be skipped has data, and nothing was done.
+        /// What was to be skipped has data, or what was to be kept has been written to; nothing was done.
         case hasData
         /// The recovering member's file system is full.
         case noSpace

@@ -17,7 +17,8 @@ package struct MaintenanceSchedule: Sendable {
     package enum Step: Equatable, Sendable {
         /// To be submitted to the planner; `submitted` if it took it.
         case submit(MaintenanceRequest)
-        /// Where is the next data of any member, from that byte of its data area on? The answer is `found`.
+        /// Where is the next data of any member, from that byte of its data area on? The answer is `found`. For a guided
+        /// rebuild, where are the next bytes that the member may have missed? If not there, `unwritten` is the answer.
         case look(from: UInt64)
         /// To be kept in case that the job is interrupted.
         case record(MaintenanceRecord)
@@ -48,14 +49,17 @@ package struct MaintenanceSchedule: Sendable {
     package static let placeCountMax = 16
 
     package let job: Job
+    /// A rebuild that passes over what the bitmap says the member has not missed.
+    package let isGuided: Bool
     private let unit: UInt64
     private let chunk: UInt64
     /// Where the job ends: bytes of a member's data area.
     package let byteCount: UInt64
     /// What comes next.
     private var position: UInt64
-    /// Where data is known to begin, at `position` or above.
+    /// Where something has to be done, at `position` or above, and what the stretch up to there is believed to be.
     private var data: UInt64?
+    private var stretch = MaintenanceRequest.Kind.skip
     private var inFlight = 0
     private var ending: End?
     private var clientOperations: UInt64 = 0
@@ -67,10 +71,15 @@ package struct MaintenanceSchedule: Sendable {
     package private(set) var wrongByteCount: UInt64 = 0
     /// Where: bytes of the data area, in blocks of 4 KiB; the first few.
     package private(set) var wrongPlaces: [UInt64] = []
+    /// Bytes of the recovering member that were computed and written.
+    package private(set) var rebuiltByteCount: UInt64 = 0
 
-    /// - Parameter start: bytes of the data area that are done already; a multiple of the unit.
-    package init(_ job: Job, geometry: ArrayGeometry, start: UInt64 = 0) {
+    /// - Parameters:
+    ///   - start: bytes of the data area that are done already; a multiple of the unit.
+    ///   - isGuided: a rebuild passes over regions whose bits are not set.
+    package init(_ job: Job, geometry: ArrayGeometry, start: UInt64 = 0, isGuided: Bool = false) {
         self.job = job
+        self.isGuided = isGuided
         unit = geometry.unitByteCount
         chunk = geometry.chunkByteCount
         byteCount = geometry.memberDataByteCount
@@ -123,7 +132,7 @@ package struct MaintenanceSchedule: Sendable {
         // A client may have written there meanwhile, so what seems to be empty is looked at again under its lock; alone,
         // so that what has data after all is the next to be rebuilt.
         guard inFlight == 0 else { return .wait }
-        return .submit(MaintenanceRequest(.skip, byteOffset: position, byteCount: data - position))
+        return .submit(MaintenanceRequest(stretch, byteOffset: position, byteCount: data - position))
     }
 
     /// The answer to `look`.
@@ -135,10 +144,19 @@ package struct MaintenanceSchedule: Sendable {
             position = max(position, next)
             self.data = position
         } else {
-            // What is skipped are whole stripes.
-            let isAligned = position % chunk == 0
-            self.data = isAligned && next / chunk * chunk > position ? next / chunk * chunk : position
+            passOver(to: next, as: .skip)
         }
+    }
+
+    /// The other answer to `look`: nothing was written there while the member was away.
+    /// - Parameter end: where it may have missed something; nil when nowhere.
+    package mutating func unwritten(upTo end: UInt64?) { passOver(to: min(end ?? byteCount, byteCount), as: .keep) }
+
+    /// What is passed over are whole stripes, or nothing.
+    private mutating func passOver(to end: UInt64, as kind: MaintenanceRequest.Kind) {
+        let isAligned = position % chunk == 0
+        data = isAligned && end / chunk * chunk > position ? end / chunk * chunk : position
+        stretch = kind
     }
 
     /// The planner took the last request.
@@ -146,7 +164,7 @@ package struct MaintenanceSchedule: Sendable {
         inFlight += 1
         position = request.end
         data = nil
-        if request.kind != .skip {
+        if request.kind != .skip && request.kind != .keep {
             let time = unit * 1_000_000_000 / Self.busyByteCountPerSecond
             // What was done while nobody else was at work is not made up for.
             mayGoOn = (now < busyUntil ? max(mayGoOn, now) : now) + time
@@ -175,6 +193,7 @@ package struct MaintenanceSchedule: Sendable {
     package mutating func cancel() { ending = ending ?? .cancelled }
 
     private mutating func note(_ outcome: MaintenanceOutcome) {
+        if outcome.request.kind == .rebuild { rebuiltByteCount += outcome.request.byteCount }
         guard outcome.wrongBlocks != 0, outcome.request.kind == .check || outcome.request.kind == .repair else {
             return
         }

@@ -70,6 +70,27 @@ extension RAIDPlanner {
         while let slot = bitmap!.waiting.popFirst(in: operations) { end(slot, status) }
     }
 
+    // MARK: What an absent member misses
+
+    /// The first byte of the members' data areas, at or behind one, whose bit is set; nil when there is none. Without a
+    /// bitmap every byte may have been written to. Bits are set since the last time that all members were in sync, or
+    /// somewhat longer.
+    package func nextWritten(from byteOffset: UInt64) -> UInt64? {
+        guard let bitmap else { return byteOffset < geometry.memberDataByteCount ? byteOffset : nil }
+        return bitmap.nextSet(from: byteOffset).flatMap { $0 < geometry.memberDataByteCount ? $0 : nil }
+    }
+
+    /// How many regions' bits are set, and how many regions there are; both 0 without a bitmap.
+    package var writtenRegions: (count: Int, total: Int) {
+        bitmap.map { ($0.setCount, $0.regionCount) } ?? (0, 0)
+    }
+
+    /// Whether a bit of an operation's regions is set.
+    func isWritten(_ operation: StripeOperation) -> Bool {
+        guard let bitmap else { return true }
+        return bitmap.regions(of: operation, geometry).contains { bitmap.isSet($0) }
+    }
+
     // MARK: Clearing
 
     /// A period of the bitmap passed (`MDBitmap.daemonSleepSeconds`). Bits of regions that nothing was written to for

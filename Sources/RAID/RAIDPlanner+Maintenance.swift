@@ -6,7 +6,7 @@ import MemberIO
 /// rows: those below the recovery's boundary, where the member is like any other, and those above, where it is missing.
 /// The same is true of a replacement, whose rows are copied from the member that has the role.
 extension RAIDPlanner {
-    /// Takes a piece of maintenance. Rebuilds and skips come in the order of their ranges, at most 64 at a time.
+    /// Takes a piece of maintenance. Rebuilds, skips and keeps come in the order of their ranges, at most 64 at a time.
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
         guard freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
@@ -15,10 +15,11 @@ extension RAIDPlanner {
         switch request.kind {
         case .rebuild: operation.kind = .rebuild
         case .skip: operation.kind = .skip
+        case .keep: operation.kind = .keep
         case .check: operation.kind = .check
         case .repair: operation.kind = .repair
         }
-        if request.kind == .skip {
+        if request.kind == .skip || request.kind == .keep {
             operation.stripeCount = request.byteCount / geometry.chunkByteCount
             operation.row1 = UInt32(geometry.chunkByteCount)
         } else {
@@ -67,7 +68,7 @@ extension RAIDPlanner {
     /// Reads all that the work is about: for a rebuild, every member but the one that is recovering, or what is copied.
     func emitMaintenanceReads(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
-        guard operation.kind != .skip else { return }
+        guard !operation.kind.isWithoutReads else { return }
         if isCopyRead(operation) { return emitScratchRead(slot, member: recovery!.member, into: &output) }
         for member in 0..<geometry.memberCount where member != unreadMember(operation) {
             emitScratchRead(slot, member: member, into: &output)
@@ -82,6 +83,11 @@ extension RAIDPlanner {
     /// Asks what the decision depends on.
     func startTesting(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
+        if operation.pointee.kind == .keep {
+            // Nothing is being written there, and what was has set its bits.
+            operation.pointee.wrongBlocks = isWritten(operation.pointee) ? 1 : 0
+            return end(slot, .done)
+        }
         operation.pointee.phase = .testing
         operation.pointee.outstanding += 1
         let token = UInt64(slot)
@@ -161,7 +167,7 @@ extension RAIDPlanner {
 
     // MARK: Ends
 
-    /// Lets rebuilds and skips end in order, and the boundary follow those that did their work.
+    /// Lets rebuilds, skips and keeps end in order, and the boundary follow those that did their work.
     func retire() {
         while let slot = window.first, operations[Int(slot)].hasEnded {
             window.removeFirst()
@@ -180,12 +186,13 @@ extension RAIDPlanner {
             switch operation.kind {
             case .rebuild: .rebuild
             case .skip: .skip
+            case .keep: .keep
             case .repair: .repair
             default: .check
             }
         let result: MaintenanceOutcome.Result =
             switch operation.status {
-            case .done: operation.kind == .skip && operation.wrongBlocks != 0 ? .hasData : .done
+            case .done: operation.kind.isWithoutReads && operation.wrongBlocks != 0 ? .hasData : .done
             case .noSpace: .noSpace
             case .failed: .failed
             }
@@ -195,7 +202,7 @@ extension RAIDPlanner {
     }
 }
 
-/// Rebuilds and skips that are under way, oldest first.
+/// Rebuilds, skips and keeps that are under way, oldest first.
 struct MaintenanceWindow {
     static let capacity = 64
     private var slots: [Int32] = []

@@ -110,7 +110,7 @@ extension RAIDPlanner {
         case .read: emitClientRead(slot, into: &output)
         case .write, .writeZeroes: emitWriteReads(slot, into: &output)
         case .zeroStripes: break
-        case .rebuild, .skip, .check, .repair: emitMaintenanceReads(slot, into: &output)
+        case .rebuild, .skip, .keep, .check, .repair: emitMaintenanceReads(slot, into: &output)
         }
     }
 
@@ -180,7 +180,7 @@ extension RAIDPlanner {
                 twin(io, of: slot, into: &output)
             }
         case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
-        case .rebuild, .skip, .check, .repair: preconditionFailure("maintenance writes what its test says")
+        case .rebuild, .skip, .keep, .check, .repair: preconditionFailure("maintenance writes what its test says")
         }
     }
 

@@ -69,7 +69,7 @@ package final class RAIDPlanner {
     /// Operations that ended and have not yet passed on their rows, their memory and their place.
     private var ended = OperationList()
     private var index: StripeIndex
-    /// Rebuilds and skips under way.
+    /// Rebuilds, skips and keeps under way.
     var window = MaintenanceWindow()
     var scratch: ScratchPool
     /// Present when the policy is that.
@@ -339,7 +339,7 @@ package final class RAIDPlanner {
     private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let kind = operation.pointee.kind
-        if kind == .zeroStripes || kind == .skip || operation.pointee.scratch >= 0 {
+        if kind.isWithoutReads || operation.pointee.scratch >= 0 {
             start(slot, into: &output)
         } else if ScratchPool.isSmall(operation.pointee.rowByteCount) {
             guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(slot, in: operations) }

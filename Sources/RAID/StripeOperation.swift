@@ -12,11 +12,14 @@ struct StripeOperation: BitwiseCopyable {
         /// Maintenance, by `MaintenanceRequest.Kind`.
         case rebuild
         case skip
+        case keep
         case check
         case repair
 
-        /// Whether it fills the recovering member.
-        var isRecovery: Bool { self == .rebuild || self == .skip }
+        /// Whether it brings the recovering member up to date.
+        var isRecovery: Bool { self == .rebuild || self == .skip || self == .keep }
+        /// Whether it reads nothing, and so needs no scratch memory.
+        var isWithoutReads: Bool { self == .zeroStripes || self == .skip || self == .keep }
         var isMaintenance: Bool { isRecovery || self == .check || self == .repair }
     }
 

@@ -109,7 +109,16 @@ struct WriteIntentBitmap {
         hasChangedPages = true
     }
 
-    private func isSet(_ region: Int) -> Bool {
+    /// Where the first region with a set bit begins, or `byteOffset` if that is inside of one. Bytes of a data area.
+    func nextSet(from byteOffset: UInt64) -> UInt64? {
+        let first = Int(byteOffset >> regionShift)
+        guard let region = (min(first, regionCount)..<regionCount).first(where: { isSet($0) }) else { return nil }
+        return max(byteOffset, UInt64(region) << regionShift)
+    }
+
+    var setCount: Int { (0..<regionCount).reduce(0) { $0 + (isSet($1) ? 1 : 0) } }
+
+    func isSet(_ region: Int) -> Bool {
         memory.load(fromByteOffset: MDBitmap.headerByteCount + region / 8, as: UInt8.self) & (1 << UInt8(region % 8))
             != 0
     }

@@ -11,6 +11,8 @@ final class ArrayMaintenance: @unchecked Sendable {
     private let bell = Doorbell()
     private var schedule: MaintenanceSchedule?
     private var member: Int?
+    /// How many regions a guided rebuild is about, of how many.
+    private var regions: (count: Int, total: Int)?
     private var jobCount: UInt64 = 0
     /// The last job that ended.
     private var last: JobSnapshot?
@@ -25,11 +27,14 @@ final class ArrayMaintenance: @unchecked Sendable {
 
     /// Begins a job.
     /// - Returns: its number, or nil while there is another one, or when no more are to begin.
-    func begin(_ new: MaintenanceSchedule, member: Int? = nil) -> UInt64? {
+    func begin(
+        _ new: MaintenanceSchedule, member: Int? = nil, regions: (count: Int, total: Int)? = nil
+    ) -> UInt64? {
         let number: UInt64? = lock.withLock {
             guard schedule == nil, !isSuspended else { return nil }
             schedule = new
             self.member = member
+            self.regions = regions
             jobCount += 1
             return jobCount
         }
@@ -83,6 +88,11 @@ final class ArrayMaintenance: @unchecked Sendable {
         }
     }
 
+    /// Whether the job that runs is a guided rebuild.
+    var isGuided: Bool { lock.withLock { schedule?.isGuided ?? false } }
+
+    func unwritten(upTo end: UInt64?) { lock.withLock { schedule?.unwritten(upTo: end) } }
+
     func found(data: UInt64?) { lock.withLock { schedule?.found(data: data) } }
 
     /// Takes what ended, on whichever lane.
@@ -121,6 +131,8 @@ final class ArrayMaintenance: @unchecked Sendable {
         var snapshot = JobSnapshot(number: jobCount, kind: schedule.job.rawValue, byteCount: schedule.byteCount)
         snapshot.member = member
         snapshot.doneByteCount = schedule.doneByteCount
+        snapshot.rebuiltByteCount = schedule.rebuiltByteCount
+        snapshot.regions = regions.map { JobSnapshot.Regions(written: $0.count, total: $0.total) }
         snapshot.wrongByteCount = schedule.wrongByteCount
         snapshot.wrongPlaces = schedule.wrongPlaces.map { byteOffset in
             let stripe = byteOffset / geometry.chunkByteCount

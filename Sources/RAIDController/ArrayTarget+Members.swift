@@ -92,7 +92,7 @@ extension ArrayTarget {
     func activateSpare() throws(ArrayStoreError) -> Bool {
         membership.lock()
         defer { membership.unlock() }
-        guard let role = try array.activateSpare() else { return false }
+        guard let role = try array.activateSpare()?.role else { return false }
         spaces[role].forgetAll()
         return plannerLock.withLock { planner.beginRecovery(Recovery(member: role, boundary: 0)) }
     }

@@ -51,10 +51,7 @@ extension RAIDController {
             case .submit:
                 execute(lane, target)
                 flushStaged(lane, target)
-            case .look(let byteOffset):
-                let base = target.geometry.dataByteOffset
-                let data = target.array.nextData(from: base + byteOffset)
-                target.maintenance.found(data: data.map { $0 - base })
+            case .look(let byteOffset): look(from: byteOffset, target)
             case .record(let record): target.array.keep(record)
             case .wait:
                 recordProgress(target, now: now)
@@ -66,6 +63,17 @@ extension RAIDController {
             }
         }
         return .working
+    }
+
+    /// Finds out where a job has something to do next.
+    private func look(from byteOffset: UInt64, _ target: ArrayTarget) {
+        if target.maintenance.isGuided {
+            let written = target.plannerLock.withLock { target.planner.nextWritten(from: byteOffset) }
+            guard written == byteOffset else { return target.maintenance.unwritten(upTo: written) }
+        }
+        let base = target.geometry.dataByteOffset
+        let data = target.array.nextData(from: base + byteOffset)
+        target.maintenance.found(data: data.map { $0 - base })
     }
 
     /// Waits until there is news for an array's maintenance, or the time is up.
@@ -93,9 +101,17 @@ extension RAIDController {
         }
         guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return .idle }
         target.checkpointAt = now + Self.checkpointNanoseconds
+        let isGuided = target.array.recoveringMember?.isGuided ?? false
         let schedule = MaintenanceSchedule(
-            target.isSound ? .replace : .rebuild, geometry: target.geometry, start: recovery.boundary)
-        return target.maintenance.begin(schedule, member: recovery.member) == nil ? .idle : nil
+            target.isSound ? .replace : .rebuild, geometry: target.geometry, start: recovery.boundary,
+            isGuided: isGuided)
+        let regions = isGuided ? target.plannerLock.withLock { target.planner.writtenRegions } : nil
+        if let regions {
+            target.array.report(
+                "\(regions.count) of \(regions.total) regions of \(target.array.name) were written to without member "
+                    + "\(recovery.member), and are copied to it")
+        }
+        return target.maintenance.begin(schedule, member: recovery.member, regions: regions) == nil ? .idle : nil
     }
 
     /// What an array that is whole needs.
@@ -109,7 +125,7 @@ extension RAIDController {
         return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
     }
 
-    /// - Returns: whether a spare has the missing role now, with nothing of it in sync.
+    /// - Returns: whether a member has the missing role now, to be brought up to date.
     private func activateSpare(_ target: ArrayTarget) -> Bool {
         guard case .degraded(let missing) = target.plannerLock.withLock({ target.planner.state }) else { return false }
         do throws(ArrayStoreError) {
@@ -260,6 +276,13 @@ extension RAIDController {
         let isFailed = target.array.memberStates.contains { $0.role == role && $0.condition == .failed }
         guard !isFailed else { throw MaintenanceError("member \(role) of \(name) has failed already") }
         target.memberFailed(role)
+    }
+
+    /// How many of the bitmap's regions were written to while a member of a target was away, and how many there are. Any
+    /// thread.
+    package func writtenRegions(target: Int) -> (count: Int, total: Int) {
+        let target = arrays[target]
+        return target.plannerLock.withLock { target.planner.writtenRegions }
     }
 
     /// A target with redundancy that may be written to.

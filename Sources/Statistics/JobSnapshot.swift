@@ -26,6 +26,18 @@ package struct JobSnapshot: Sendable, Equatable {
         }
     }
 
+    /// What the bitmap says of a member that comes back.
+    package struct Regions: Sendable, Equatable {
+        /// Regions that were written to while it was away, and all that there are.
+        package var written: Int
+        package var total: Int
+
+        package init(written: Int, total: Int) {
+            self.written = written
+            self.total = total
+        }
+    }
+
     /// Counts the server's jobs on this array.
     package var number: UInt64
     /// "rebuild", "replace", "check" or "repair".
@@ -36,6 +48,10 @@ package struct JobSnapshot: Sendable, Equatable {
     /// Bytes of each member that are done, and that there are.
     package var doneByteCount: UInt64 = 0
     package var byteCount: UInt64
+    /// Bytes of the member that were computed and written to it.
+    package var rebuiltByteCount: UInt64 = 0
+    /// Of a rebuild that only brings back what a member has missed; nil for one of all of it.
+    package var regions: Regions?
     /// Bytes of parity that were wrong, and where the first ones are.
     package var wrongByteCount: UInt64 = 0
     package var wrongPlaces: [Place] = []
@@ -54,6 +70,13 @@ package struct JobSnapshot: Sendable, Equatable {
             ("number", .count(number)), ("kind", .string(kind)), ("state", .string(state.rawValue)),
             ("member", member.map { .count(UInt64($0)) } ?? .null),
             ("done_bytes", .count(doneByteCount)), ("bytes", .count(byteCount)),
+            ("rebuilt_bytes", .count(rebuiltByteCount)),
+            (
+                "regions",
+                regions.map {
+                    .object([("written", .count(UInt64($0.written))), ("total", .count(UInt64($0.total)))])
+                } ?? .null
+            ),
             ("wrong_bytes", .count(wrongByteCount)),
             (
                 "wrong_places",
@@ -78,6 +101,10 @@ package struct JobSnapshot: Sendable, Equatable {
         self.state = state
         member = json["member"]?.countValue.map { Int(clamping: $0) }
         doneByteCount = json["done_bytes"]?.countValue ?? 0
+        rebuiltByteCount = json["rebuilt_bytes"]?.countValue ?? 0
+        if let written = json["regions"]?["written"]?.countValue, let total = json["regions"]?["total"]?.countValue {
+            regions = Regions(written: Int(clamping: written), total: Int(clamping: total))
+        }
         wrongByteCount = json["wrong_bytes"]?.countValue ?? 0
         wrongPlaces = (json["wrong_places"]?.arrayValue ?? []).map { place in
             Place(

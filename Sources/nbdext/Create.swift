@@ -43,10 +43,10 @@ struct Create: ParsableCommand {
 
     @Option(
         help: """
-            How a RAID 5 array's parity is made right after a crash: resync (all of it is checked), bitmap (only what \
-            was written lately), ppl (from logs, also when a member is lost in the crash).
+            How a RAID 5 array's parity is made right after a crash: bitmap (only what was written lately is checked; \
+            the default), resync (all of it), ppl (from logs, also when a member is lost in the crash).
             """)
-    var consistency = ArrayConsistency.resync
+    var consistency: ArrayConsistency?
 
     @Flag(help: "Overwrite an array that is there, and members of other arrays that are named.")
     var force = false
@@ -61,7 +61,7 @@ struct Create: ParsableCommand {
         var plan = ArrayStore.Plan(
             level: level, memberCount: members ?? 0, byteCount: size.byteCount,
             chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory),
-            consistency: consistency)
+            consistency: consistency ?? (level == .raid5 ? .bitmap : .resync))
         if !member.isEmpty { plan.members = member.map { MemberLocation($0) } }
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
         print(array.text(directory: directory))

@@ -33,7 +33,12 @@ struct JobProgress {
         let (name, message) = try array.send(command, arguments)
         print(message)
         guard let job = try follow(name) else { return }
-        print("member \(job.member ?? 0) of \(name) is \(job.kind == "replace" ? "replaced" : "rebuilt")")
+        let member = "member \(job.member ?? 0) of \(name)"
+        let copied = ByteSize(byteCount: job.rebuiltByteCount)
+        guard let regions = job.regions else {
+            return print("\(member) is \(job.kind == "replace" ? "replaced" : "rebuilt"), \(copied) were copied")
+        }
+        print("\(member) is re-added: \(regions.written) of \(regions.total) regions differed, \(copied) were copied")
     }
 
     /// - Returns: the job as it was when it ended; nil when none began.

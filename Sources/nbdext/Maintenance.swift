@@ -91,7 +91,8 @@ struct Add: ParsableCommand {
         discussion: """
             The file is made, sparse, if it does not exist. If the array lacks a member, that is rebuilt onto the file, \
             and the command shows the progress; interrupting it leaves the rebuild going on. Otherwise the file is a \
-            spare, onto which a member is rebuilt as soon as one fails.
+            spare, onto which a member is rebuilt as soon as one fails. If the file is the missing member itself and the \
+            array has a bitmap, only what was written without it is copied.
 
             EXAMPLE
               nbdext add /srv/disks/a member-4.img

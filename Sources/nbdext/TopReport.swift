@@ -56,9 +56,10 @@ enum TopReport {
         }
         var lines = [title]
         if let job = array.job, job.state == .running {
+            let regions = job.regions.map { ", \($0.written) of \($0.total) regions" } ?? ""
             lines.append(
                 "  \(job.kind)\(job.member.map { " of member \($0)" } ?? ""): \(job.percent) % of "
-                    + "\(megabytes(job.byteCount, 1)) MB a member")
+                    + "\(megabytes(job.byteCount, 1)) MB a member\(regions)")
         }
         if let writes = array.writes {
             lines.append(

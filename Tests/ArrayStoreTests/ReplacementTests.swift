@@ -40,7 +40,7 @@ struct ReplacementTests {
         /// Opens it with a spare, with member 1 being replaced, up to a boundary that is durable.
         func openReplacing(boundary: UInt64 = 0) throws -> OpenedArray {
             let array = try ArrayStore.open(members: members, place: "here", readOnly: false, in: messages.surroundings)
-            try array.add(spare)
+            _ = try array.add(spare)
             try array.beginReplacement(of: 1, by: nil)
             if boundary > 0 { #expect(try array.recordRecovery(byteCount: boundary)) }
             return array
@@ -120,7 +120,7 @@ struct ReplacementTests {
         #expect(conditions(array) == ["0 m0 active", "1 m1 active", "2 m2 failed", "- new spare"])
         let again = try fixture.open()
         #expect(again.hasSpare && again.missingRole == 2)
-        #expect(try array.activateSpare() == 2)
+        #expect(try array.activateSpare()?.role == 2)
         let new = try fixture.superblock(fixture.spare)
         #expect(new.role == 2 && new.recoveryByteOffset == 0 && !new.features.contains(.replacement))
     }
@@ -141,7 +141,7 @@ struct ReplacementTests {
         let fixture = try Fixture()
         let array = try fixture.open()
         #expect(throws: ArrayStoreError.self) { try array.beginReplacement(of: 1, by: nil) }
-        try array.add(fixture.spare)
+        _ = try array.add(fixture.spare)
         #expect(throws: ArrayStoreError.self) { try array.beginReplacement(of: 1, by: "other") }
         fixture.members[2].state.withLock { $0.failsWrites = true }
         #expect(throws: ArrayStoreError.self) { try array.beginReplacement(of: 1, by: "new") }

@@ -81,6 +81,9 @@ struct MDJudgeTests {
         digests["\(array.name)-clean"] = try digest(served.uri)
         #expect(served.stop() == 0)
         _ = try keep("clean")
+        if array.consistency == "bitmap" {
+            digests["\(array.name)-clean-readded"] = try readd(1, to: served) { try keep($0) }
+        }
 
         // Killed in the middle of writes.
         try served.start()
@@ -134,6 +137,21 @@ struct MDJudgeTests {
             _ = FileManager.default.createFile(atPath: "\(path)/\(flag)", contents: nil)
         }
         return (name, digest)
+    }
+
+    /// Takes a member out of a stopped array, writes, and lets it come back.
+    private func readd(
+        _ role: Int, to array: ServedArray, _ keep: (String) throws -> String
+    ) throws -> String {
+        try array.start()
+        #expect(try Shell.run(nbdext, ["fail", array.arrayPath, "\(role)"]).status == 0)
+        try write(to: array, seed: 4)
+        let result = try Shell.run(nbdext, ["add", array.arrayPath, "member-\(role).img"])
+        #expect(result.output.contains("is re-added"), "\(result)")
+        let digest = try digest(array.uri)
+        #expect(array.stop() == 0)
+        _ = try keep("clean-readded")
+        return digest
     }
 
     private func write(to array: ServedArray, seed: Int) throws {

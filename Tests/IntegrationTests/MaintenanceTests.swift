@@ -129,6 +129,56 @@ struct MaintenanceTests {
         #expect(array.stop() == 0)
     }
 
+    @Test("a member that comes back gets what was written without it, and nothing else")
+    func readds() throws {
+        // Regions of 64 MiB of each member, of which there are six.
+        let array = try ServedArray(level: 5, members: 4, size: "1100M", creation: ["--consistency", "bitmap"])
+        try array.start()
+        let data = try fill(array, mebibytes: 96)
+        // At rest no bit is set.
+        #expect(array.stop() == 0)
+        try array.start()
+        try succeed("fail", array.arrayPath, "1")
+        try array.qemuIO("write -P 7 600M 3M", "write -P 8 1000M 1M", "flush")
+        let first = try succeed("add", array.arrayPath, "member-1.img")
+        #expect(first.contains("it is re-added, 2 of 6 regions differ"), "\(first)")
+        // 16 stripes and 6.
+        #expect(first.contains("is re-added: 2 of 6 regions differed, 1408 KiB"), "\(first)")
+        #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
+        // Again, after it was let go of and the server was started without it.
+        try succeed("fail", array.arrayPath, "1")
+        try succeed("remove", array.arrayPath, "member-1.img")
+        #expect(array.stop() == 0)
+        try array.start()
+        try array.qemuIO("write -P 9 300M 1M", "flush")
+        let second = try succeed("add", array.arrayPath, "member-1.img")
+        #expect(second.contains("is re-added: 3 of 6 regions differed"), "\(second)")
+        #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
+        try succeed("fail", array.arrayPath, "3")
+        try expect(data, in: array, "without another member")
+        try array.qemuIO("read -P 7 600M 3M", "read -P 8 1000M 1M", "read -P 9 300M 1M")
+        #expect(array.stop() == 0)
+    }
+
+    @Test("a member whose place another one has had is rebuilt as a whole")
+    func doesNotReadd() throws {
+        let array = try ServedArray(level: 5, members: 3, creation: ["--consistency", "bitmap"])
+        try array.start()
+        try succeed("fail", array.arrayPath, "0")
+        try succeed("remove", array.arrayPath, "member-0.img")
+        let data = try fill(array, mebibytes: 32)
+        try succeed("add", array.arrayPath, "new.img")
+        // The array is whole, so the bits are forgotten; what left before cannot be told from the others by them.
+        #expect(array.stop() == 0)
+        try array.start()
+        try succeed("fail", array.arrayPath, "new.img")
+        let output = try succeed("add", array.arrayPath, "member-0.img")
+        #expect(output.contains("all of it") && output.contains("member 0 of array is rebuilt"), "\(output)")
+        try succeed("fail", array.arrayPath, "1")
+        try expect(data, in: array, "from the old one")
+        #expect(array.stop() == 0)
+    }
+
     @Test("a check finds flipped bytes of parity, and a repair makes them right")
     func findsWrongParity() throws {
         let array = try ServedArray(level: 5, members: 3)

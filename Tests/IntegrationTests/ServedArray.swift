@@ -120,7 +120,7 @@ final class ServedArray {
         try replace.run()
         for _ in 0..<600 {
             let job = try Shell.run(nbdext, ["top", arrayPath, "--json", "--once", "--interval", "0.1"]).output
-            let isUnderWay = job.range(of: "\"done_bytes\": ?[1-9]", options: .regularExpression) != nil
+            let isUnderWay = job.range(of: "\"done_bytes\": ?[0-9]{8}", options: .regularExpression) != nil
             if job.contains("\"replace\"") && isUnderWay { break }
         }
         try body()

@@ -68,6 +68,7 @@ extension MDSuperblock {
         spare.dataSectors = memberByteCount / 512 - dataOffsetSectors
         spare.recoveryByteOffset = nil
         spare.features.remove(.replacement)
+        spare.isRecoveryGuided = false
         // Corrected reads, flags and a list of bad blocks are another member's.
         spare.store(UInt32(0), 164)
         spare.store(UInt64(0), 184)

@@ -34,6 +34,13 @@ extension MDSuperblock {
         }
     }
 
+    /// Whether a member that is being rebuilt has all that the bitmap does not say it has missed, also above
+    /// `recoveryByteOffset`.
+    package var isRecoveryGuided: Bool {
+        get { features.isSuperset(of: [.recoveryOffset, .recoveryBitmap]) }
+        set { if newValue { features.insert(.recoveryBitmap) } else { features.remove(.recoveryBitmap) } }
+    }
+
     /// Whether another member's superblock is of the same array and has the same shape. (md compares some of this,
     /// mdadm the rest.)
     package func hasSameShape(as other: MDSuperblock) -> Bool {
@@ -101,15 +108,11 @@ extension MDSuperblock {
                 "has bad blocks on record; let Linux md replace the member, or drop the record if it is wrong: "
                     + "mdadm --assemble --update=force-no-bbl"
             ),
-            (
-                .recoveryBitmap,
-                "is being brought up to date by Linux md; assemble the array with mdadm, wait until /proc/mdstat shows "
-                    + "no recovery, and stop it"
-            ),
         ]
         for (bits, reason) in reasons where !features.isDisjoint(with: bits) { throw .unsupported(reason) }
         let known: Features = [
-            .bitmap, .recoveryOffset, .replacement, .partialParityLog, .multiplePartialParityLogs, .raid0Layout,
+            .bitmap, .recoveryOffset, .recoveryBitmap, .replacement, .partialParityLog, .multiplePartialParityLogs,
+            .raid0Layout,
         ]
         let unknown = features.subtracting(known).rawValue
         let pad: UInt32 = load(12)
