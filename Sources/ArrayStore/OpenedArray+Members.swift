@@ -131,7 +131,7 @@ extension OpenedArray {
         defer { lock.unlock() }
         guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
-        try writeMembers { _ in }
+        try writeMembers(first: role) { _ in }
         surroundings.report("member \(role) of \(name) is up to date; the array is whole")
         return true
     }

@@ -129,7 +129,7 @@ extension OpenedArray {
         guard let new = replacement else { return false }
         let (before, superblock) = (newest, superblocks[new.role])
         let old = giveRole(to: new)
-        do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
+        do throws(ArrayStoreError) { try writeMembers(first: new.role) { _ in } } catch {
             let events = newest.events
             newest = before
             newest.events = events

@@ -189,7 +189,9 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
-    func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
+    ///   that is not if the others called it so before itself.
+    func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -201,7 +203,8 @@ package final class OpenedArray: @unchecked Sendable {
         }
         let present = current.indices.filter { !failedRoles.contains($0) }
         try writeBitmapHeader(to: present.compactMap { current[$0] })
-        for role in present { try writeState(to: role) }
+        if let first { try writeState(to: first) }
+        for role in present where role != first { try writeState(to: role) }
         try replacement?.write(stateOf: newest)
     }
 

@@ -171,25 +171,27 @@ struct ReplacementTests {
         "a crash at any write of any change leaves an array that is whole or degraded, and opens",
         arguments: [ArrayConsistency.resync, .bitmap, .ppl])
     func crashes(consistency: ArrayConsistency) throws {
-        let changes: [(String, (OpenedArray) throws -> Bool)] = [
-            ("the end", { try $0.endRecovery() }), ("the old one's failure", { $0.recordFailure(role: 1) }),
-            ("another one's failure", { $0.recordFailure(role: 0) }),
-            ("giving up", { $0.endReplacement(isFaulty: false) }),
-            ("the new one's failure", { $0.endReplacement(isFaulty: true) }),
+        let changes: [(String, Int, (OpenedArray) throws -> Bool)] = [
+            ("the end", 3, { try $0.endRecovery() }), ("the old one's failure", 2, { $0.recordFailure(role: 1) }),
+            ("another one's failure", 2, { $0.recordFailure(role: 0) }),
+            ("giving up", 3, { $0.endReplacement(isFaulty: false) }),
+            ("the new one's failure", 3, { $0.endReplacement(isFaulty: true) }),
         ]
-        for (name, change) in changes {
+        for (name, remaining, change) in changes {
             var writeCount = 0
             var isDone = false
             while !isDone {
                 let fixture = try Fixture(consistency)
                 let array = try fixture.openReplacing(boundary: 128 << 10)
+                // One that lacks a member and was not stopped cleanly is refused anyway.
+                if remaining == 3 { try array.markDirty() }
                 let budget = Budget(writeCount)
                 for member in fixture.all { member.state.withLock { $0.budget = budget } }
                 isDone = (try? change(array)) == true
                 for member in fixture.all { member.state.withLock { $0.budget = nil } }
                 let again = try fixture.open()
                 let roles = again.memberStates.filter { $0.condition == .active }.count
-                #expect(roles >= 2, "\(name), write \(writeCount)")
+                #expect(roles >= remaining, "\(name), write \(writeCount)")
                 // What was told to one member is known to all from then on.
                 let states = conditions(again)
                 #expect(try conditions(fixture.open()) == states, "\(name), write \(writeCount)")
@@ -206,9 +208,8 @@ struct ReplacementRecoveryTests {
     func resync() throws {
         var fixture = try RecoveryFixture(.resync)
         try fixture.addReplacement(of: 1, boundary: 98304)
-        let array = try fixture.open()
+        try fixture.open()
         #expect(try fixture.copiedBlocks(of: 1) == Array(0..<24))
-        #expect(array.replacementState.map { [$0.role, Int($0.byteCount)] } == [1, 98304])
     }
 
     @Test("with a bitmap only its regions are looked at")

@@ -291,7 +291,7 @@ struct MaintenanceTests {
         try refused("is in use", "remove", path, "1")
         try refused("a member of the array already", "add", path, "member-1.img")
         try refused("is not in", "add", path, "/tmp/elsewhere.img")
-        try refused("no check or repair", "cancel", path)
+        try refused("no check, repair or replacement", "cancel", path)
         try refused("no server listens", "check", array.directory.path)
         _ = FileManager.default.createFile(atPath: path + "/small.img", contents: nil)
         try refused("needs", "add", path, "small.img")

@@ -152,7 +152,7 @@ struct MaintenanceTests {
                 array.members[parity][Int(array.geometry.memberByteOffset(stripe: stripe, row: 4096))] ^= 1
             }
             var schedule = MaintenanceSchedule(.check, geometry: array.geometry)
-            #expect(fixture.run(&schedule, tick: 100_000_000) == .done)
+            #expect(fixture.run(&schedule, tick: 1_000_000_000) == .done)
             let whole = (schedule.wrongByteCount, schedule.wrongPlaces.sorted())
             #expect(whole.0 == 5 * 4096)
             let records = fixture.records
