@@ -11,6 +11,8 @@ extension OpenedArray {
             case active
             /// Being rebuilt; so many bytes of its data area are durable.
             case recovering(byteCount: UInt64)
+            /// Takes the place of the member with the role, which serves meanwhile; so many bytes are durable.
+            case replacing(byteCount: UInt64)
             case failed
             case spare
         }
@@ -22,7 +24,7 @@ extension OpenedArray {
         package var condition: Condition
     }
 
-    /// All members, by role, then failed ones without a role, then spares.
+    /// All members, by role, then a replacement, failed ones without a role, then spares.
     package var memberStates: [MemberState] {
         lock.withLock {
             var states = current.indices.map { role in
@@ -35,6 +37,12 @@ extension OpenedArray {
                     condition = .active
                 }
                 return MemberState(role: role, path: current[role]?.store.name, condition: condition)
+            }
+            if let replacement {
+                states.append(
+                    MemberState(
+                        role: replacement.role, path: replacement.member.store.name,
+                        condition: .replacing(byteCount: replacement.byteCount)))
             }
             states += replaced.map { MemberState(role: nil, path: $0.store.name, condition: .failed) }
             states += spares.map { MemberState(role: nil, path: $0.store.name, condition: .spare) }
@@ -50,6 +58,7 @@ extension OpenedArray {
     package func nextData(from byteOffset: UInt64) -> UInt64? {
         let present = lock.withLock {
             current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
+                + [replacement?.member.store].compactMap { $0 }
         }
         var next: UInt64?
         for store in present {
@@ -88,6 +97,7 @@ extension OpenedArray {
         if let old = current[role] { replaced.append(old) }
         current[role] = spare
         superblocks[role] = spare.superblock
+        superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
         recovering = recovery
@@ -103,21 +113,25 @@ extension OpenedArray {
     /// one that is being rebuilt still.
     /// - Returns: false when the member could not be flushed; it has to be failed then.
     package func recordRecovery(byteCount: UInt64) throws(ArrayStoreError) -> Bool {
-        guard let member = lock.withLock({ recovering.flatMap { current[$0.role] } }) else { return true }
+        let filled = lock.withLock { replacement?.member ?? recovering.flatMap { current[$0.role] } }
+        guard let member = filled else { return true }
         // Not under the lock: it may take long, and nobody can take the member away but its failing.
         guard (try? member.store.flush()) != nil else { return false }
-        try update { _ in if recovering != nil { recovering!.byteCount = byteCount } }
+        try update { _ in
+            replacement?.byteCount = byteCount
+            if recovering != nil { recovering!.byteCount = byteCount }
+        }
         return true
     }
 
-    /// The recovering member has everything, durably: it is a member like any other.
+    /// The recovering member, or the replacement, has everything, durably: it is a member like any other.
     /// - Returns: false when it has failed meanwhile.
     package func endRecovery() throws(ArrayStoreError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        guard let role = recovering?.role else { return false }
+        guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
-        try writeMembers { _ in }
+        try writeMembers(first: role) { _ in }
         surroundings.report("member \(role) of \(name) is up to date; the array is whole")
         return true
     }
@@ -181,7 +195,8 @@ extension OpenedArray {
 
     /// Writes what makes a member a spare. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
-        let taken = Set((current.compactMap { $0 } + spares + replaced).map(\.superblock.deviceNumber))
+        let others = [replacement?.member].compactMap { $0 }
+        let taken = Set((current.compactMap { $0 } + others + spares + replaced).map(\.superblock.deviceNumber))
         let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
             newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
         }
@@ -200,12 +215,27 @@ extension OpenedArray {
 
     /// Gives a member that comes a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
     /// writes the right ones when the member is in sync. Under `lock`.
-    private func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
+    func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
         if var bitmap {
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             try MemberBitmap.write(bitmap, to: [spare])
         }
         try spare.emptyLog(signature: MDPartialParityLog.signature(setUUID: uuid))
+    }
+
+    /// A check or a repair that was interrupted when the array was open last. It is given once.
+    package func takeInterruptedJob() -> MaintenanceRecord? {
+        lock.withLock {
+            defer { interruptedJob = nil }
+            return interruptedJob
+        }
+    }
+
+    /// Keeps how far a check or a repair is, or forgets it. On the thread that does the maintenance.
+    package func keep(_ record: MaintenanceRecord?) {
+        guard let jobFile else { return }
+        guard let record else { return jobFile.remove() }
+        do throws(ArrayStoreError) { try jobFile.write(record) } catch { surroundings.report(error.description) }
     }
 
     /// Whether parity is to be repaired before the array may be clean.

@@ -12,7 +12,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
-    /// By role: where lanes find whatever member has it. They stay the same while members come and go.
+    /// By role: where lanes find whatever member has it; then, if members can be replaced, where they find a
+    /// replacement. They stay the same while members come and go.
     package let places: [MemberPlace]
     /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
     package let consistency: ConsistencyPolicy
@@ -32,6 +33,10 @@ package final class OpenedArray: @unchecked Sendable {
     var failedRoles: Set<Int>
     /// The member that is being brought up to date.
     var recovering: RecoveringMember?
+    /// The member that is to take the role of one that still serves. There is none while a member is missing.
+    var replacement: Replacement?
+    /// Where lanes find it; nil where members cannot be replaced.
+    let replacementSlot: (any RoleSlot)?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
@@ -39,6 +44,10 @@ package final class OpenedArray: @unchecked Sendable {
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
     /// parity. The array is not clean before that has been repaired.
     var isParityDoubtful = false
+    /// Where a check or a repair is recorded; nil for an array that is in no directory.
+    var jobFile: JobFile?
+    /// One that was interrupted when the array was open last.
+    var interruptedJob: MaintenanceRecord?
     /// Members on servers that were not reached. They go on trying, and report when they are.
     private let absentMembers: [any PlacedMember]
 
@@ -66,12 +75,23 @@ package final class OpenedArray: @unchecked Sendable {
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
-        superblocks = current.map { $0?.superblock }
+        superblocks = current.map { member in
+            var own = member?.superblock
+            // A replacement whose predecessor is gone is a member like any other.
+            own?.features.remove(.replacement)
+            return own
+        }
+        if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
-        places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        let canReplace = slots.contains { $0 != nil }
+        replacementSlot =
+            canReplace ? try Self.slots([replacement?.member], isReplaceable: true, in: surroundings)[0] : nil
+        let rolePlaces = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        places = rolePlaces + [replacementSlot?.place].compactMap { $0 }
+        if replacementSlot == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
     }
 
     private static func slots(
@@ -123,6 +143,9 @@ package final class OpenedArray: @unchecked Sendable {
             guard let member = current[role], let own = superblocks[role] else { continue }
             if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
         }
+        if replacement.map({ $0.superblock.events < newest.events }) ?? false {
+            try replacement?.write(stateOf: newest)
+        }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
@@ -145,8 +168,12 @@ package final class OpenedArray: @unchecked Sendable {
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         if recovering?.role == role { recovering = nil }
+        if let replacement, replacement.role == role, continueWithReplacement() { return true }
+        // The spare is needed more where a member is missing.
+        let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
+            if let ended { try makeSpare(ended) }
             return true
         } catch {
             surroundings.report(error.description)
@@ -162,18 +189,23 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
-    func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
+    ///   that is not if the others called it so before itself.
+    func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
         for role in failedRoles {
-            if let device = newest.device(withRole: UInt16(role)) {
+            // Also of one that was to replace it, and was not found.
+            while let device = newest.device(withRole: UInt16(role)) {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
         let present = current.indices.filter { !failedRoles.contains($0) }
         try writeBitmapHeader(to: present.compactMap { current[$0] })
-        for role in present { try writeState(to: role) }
+        if let first { try writeState(to: first) }
+        for role in present where role != first { try writeState(to: role) }
+        try replacement?.write(stateOf: newest)
     }
 
     /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.

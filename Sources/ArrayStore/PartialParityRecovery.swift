@@ -14,6 +14,8 @@ struct PartialParityRecovery {
         /// Logs without a header that can be relied on, and entries whose partial parity is torn: something was being
         /// logged, or the log is damaged.
         var mismatchCount = 0
+        /// Where the rows of the entries are: bytes of the members' data, whole stripes.
+        var stripes: [Range<UInt64>] = []
     }
 
     private let scan: MemberScan
@@ -102,6 +104,8 @@ struct PartialParityRecovery {
             try replay(rows, at: offset, partialParity)
         }
         outcome.entryCount += 1
+        let start = rows.stripe * geometry.chunkByteCount
+        outcome.stripes.append(start..<start + geometry.chunkByteCount)
     }
 
     /// Makes the parity of one step of logged rows right, if all data that was to be written there can be read.

@@ -18,7 +18,7 @@ extension Machine {
         return "\(arrays[target].name)\na \(job.rawValue) of \(arrays[target].name) is under way"
     }
 
-    /// Ends the check or the repair that runs.
+    /// Ends the check, the repair or the replacement that is under way.
     package func cancelJob(directory: String) throws -> String {
         let target = try target(directory)
         try card!.cancelJob(target: target)
@@ -36,7 +36,10 @@ extension Machine {
         guard let role = state.role else {
             throw Refusal(description: "\(member) is not in use; let go of it with nbdext remove")
         }
-        let hasSpare = array.hasSpare
+        if case .replacing = state.condition {
+            throw Refusal(description: "\(member) takes the place of member \(role); end that first: nbdext cancel")
+        }
+        let hasSpare = array.hasSpare || array.replacementState?.role == role
         try card!.fail(role: role, target: target)
         return "\(array.name)\nmember \(role) of \(array.name) is out of service; "
             + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add")
@@ -74,6 +77,24 @@ extension Machine {
             case .spare: "it is a spare"
             }
         return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
+    }
+
+    /// Copies a member - a role, or a file's name - onto a spare, which then takes its place.
+    /// - Parameter name: a file in the array's directory, which becomes a spare first; nil for any spare there is.
+    package func replace(_ member: String, by name: String?, directory: String) throws -> String {
+        let target = try target(directory)
+        let array = arrays[target]
+        try card!.checkMayReplace(target: target)
+        guard let state = array.memberStates.first(where: { matches($0, member) }), let role = state.role else {
+            throw Refusal(
+                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+        }
+        let path = name.map { "\(array.place)/\($0)" }
+        if let name, !array.memberStates.contains(where: { $0.path == path && $0.condition == .spare }) {
+            _ = try array.add(ArrayStore.prepareSpare(named: name, for: array))
+        }
+        try card!.replace(role: role, by: path, target: target)
+        return "\(array.name)\nmember \(role) of \(array.name) is being replaced; it serves meanwhile"
     }
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {

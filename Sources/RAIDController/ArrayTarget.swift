@@ -13,7 +13,7 @@ package final class ArrayTarget: @unchecked Sendable {
     // SAFETY: `planner` is used under `plannerLock`; `index`, `disk`, `fileBase` and `cache` are set before the card runs.
     package let array: OpenedArray
     package let geometry: ArrayGeometry
-    /// By role.
+    /// By role, then that of a replacement if the array can have one.
     let places: [MemberPlace]
     let spaces: [MemberSpace]
     private(set) var disk: DirectAccessTarget
@@ -25,6 +25,8 @@ package final class ArrayTarget: @unchecked Sendable {
     /// What was read without the planner counts only if this is still the same.
     let soundness: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
+    /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
+    let membership = Lock()
     /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
     /// does the maintenance.
     var checkpointAt: UInt64 = 0
@@ -64,6 +66,10 @@ package final class ArrayTarget: @unchecked Sendable {
             _ = planner.beginRecovery(
                 Recovery(member: recovering.role, boundary: recovering.byteCount / unit * unit))
         }
+        if let replacing = array.replacementState {
+            let unit = geometry.unitByteCount
+            planner.beginReplacement(Recovery(member: replacing.role, boundary: replacing.byteCount / unit * unit))
+        }
     }
 
     deinit { memory.deallocate() }
@@ -86,27 +92,6 @@ package final class ArrayTarget: @unchecked Sendable {
             commandCapacity: RAIDController.commandCapacity)
     }
 
-    /// A member operation failed. RAID 5 goes on without the member, as soon as the others know of it; RAID 0 has
-    /// nothing to go on with, and leaves it at the failed operation.
-    func memberFailed(_ member: Int) {
-        guard geometry.level == .raid5 else { return }
-        let isRecorded = array.recordFailure(role: member)
-        plannerLock.withLock {
-            planner.memberFailed(member)
-            // Survivors that cannot be told could not be told apart from the failed member later.
-            if !isRecorded { planner.memberFailed((member + 1) % geometry.memberCount) }
-            if isSound { soundness.add(1, ordering: .releasing) }
-        }
-        maintenance.ring()
-    }
-
-    /// The rebuilt member is in sync everywhere, and that is recorded.
-    func memberRecovered() {
-        plannerLock.withLock {
-            if planner.endRecovery() { soundness.add(1, ordering: .releasing) }
-        }
-    }
-
     var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
 
     /// What RAID 5 writes had to read so far.
@@ -122,6 +107,7 @@ package final class ArrayTarget: @unchecked Sendable {
         }
         snapshot.hasPendingRebuild =
             snapshot.state == .degraded && (array.hasSpare || array.recoveringMember != nil)
+            || array.replacementState != nil
         snapshot.job = maintenance.snapshot(geometry: geometry)
         if geometry.level == .raid5 {
             let writes = writeStatistics

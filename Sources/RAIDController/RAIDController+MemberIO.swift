@@ -56,8 +56,8 @@ extension RAIDController {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status == .failed && !isOutdated(completion, target) {
-                target.memberFailed(Int(completion.member))
+            if completion.status == .failed {
+                target.memberFailed(Int(completion.member)) { !isOutdated(completion, target) }
             }
             if Token.isDirect(completion.token) {
                 completeDirect(completion, lane, target)

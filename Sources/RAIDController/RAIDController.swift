@@ -83,7 +83,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         var snapshot = array.snapshot()
         snapshot.target = index / unitsPerTarget
         snapshot.logicalUnit = index % unitsPerTarget
-        snapshot.members = array.places.indices.map {
+        snapshot.members = (0..<array.geometry.memberCount).map {
             memberCounters.snapshot(file: array.fileBase + $0, role: $0)
         }
         return snapshot

@@ -140,6 +140,7 @@ final class OverlapRun {
                 for outcome in array.maintained { schedule!.ended(outcome) }
                 array.maintained.removeAll()
             case .look(let byteOffset): schedule!.found(data: array.nextData(from: byteOffset))
+            case .record: break
             case .wait, .pause: return
             case .end(let end):
                 finish(end)

@@ -39,6 +39,8 @@ final class SimulatedArray {
     var writes = 0
     /// The members whose I/Os fail from now on.
     var failingMembers: Set<Int> = []
+    /// Places of members that cannot be read, although the members have not failed.
+    var isUnreadable: (MemberIO) -> Bool = { _ in false }
     /// I/Os that went where the planner knew that nothing is: to a missing member, or to a failed array.
     var misdirected = 0
     /// Called before a write group is started; false rejects it.
@@ -256,7 +258,8 @@ final class SimulatedArray {
         let isOld = binding.map { $0 < replacedCount } ?? false && replaced[Int(io.member)] != nil
         let isFailing =
             isOld
-            ? replaced[Int(io.member)]!.isFailing : failingMembers.contains(behind(Int(io.member)))
+            ? replaced[Int(io.member)]!.isFailing
+            : failingMembers.contains(behind(Int(io.member))) || (io.kind == .read && isUnreadable(io))
         if isFailing {
             if geometry.level == .raid5 && !planner.isOutdated(io.token, member: Int(io.member)) {
                 fail(Int(io.member))
