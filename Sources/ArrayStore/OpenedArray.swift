@@ -48,6 +48,9 @@ package final class OpenedArray: @unchecked Sendable {
     var jobFile: JobFile?
     /// One that was interrupted when the array was open last.
     var interruptedJob: MaintenanceRecord?
+    /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
+    /// together, and with that it can be opened again when the last one that failed can be read.
+    private var isLost = false
     /// Members on servers that were not reached. They go on trying, and report when they are.
     private let absentMembers: [any PlacedMember]
 
@@ -166,6 +169,13 @@ package final class OpenedArray: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
+        guard failedRoles.count == 1, recovering == nil || recovering?.role == role else {
+            isLost = true
+            surroundings.report(
+                "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, serve "
+                    + "the array with --force")
+            return true
+        }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
@@ -191,7 +201,9 @@ package final class OpenedArray: @unchecked Sendable {
     /// acknowledges what the survivors do not know yet.
     /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
     ///   that is not if the others called it so before itself.
+    /// - Throws: when some could not be written, and names them; all others have been.
     func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+        guard !isLost else { return }
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
@@ -201,11 +213,23 @@ package final class OpenedArray: @unchecked Sendable {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
+        prepareBitmapHeader()
+        var failures: [(place: Int, error: ArrayStoreError)] = []
+        func attempt(_ place: Int, _ body: () throws(ArrayStoreError) -> Void) {
+            do throws(ArrayStoreError) { try body() } catch { failures.append((place, error)) }
+        }
+        // One that cannot be told does not keep the others from hearing of it: they would be stale later.
         let present = current.indices.filter { !failedRoles.contains($0) }
-        try writeBitmapHeader(to: present.compactMap { current[$0] })
-        if let first { try writeState(to: first) }
-        for role in present where role != first { try writeState(to: role) }
-        try replacement?.write(stateOf: newest)
+        for role in present { attempt(role) { () throws(ArrayStoreError) in try writeBitmapHeader(to: role) } }
+        for role in present where role == first {
+            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
+        }
+        for role in present where role != first {
+            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
+        }
+        attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
+        guard let failure = failures.first else { return }
+        throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
     }
 
     /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
@@ -220,11 +244,14 @@ package final class OpenedArray: @unchecked Sendable {
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.
-    private func writeBitmapHeader(to present: [ArrayMember]) throws(ArrayStoreError) {
-        guard bitmap != nil else { return }
+    private func writeBitmapHeader(to role: Int) throws(ArrayStoreError) {
+        guard let bitmap, let member = current[role] else { return }
+        try MemberBitmap.writeHeader(bitmap, to: member)
+    }
+
+    private func prepareBitmapHeader() {
         bitmap?.events = newest.events
         // What a member has missed is only known from when the last one failed.
         if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
-        if let bitmap { try MemberBitmap.writeHeader(bitmap, to: present) }
     }
 }

@@ -48,7 +48,7 @@ extension Machine {
     /// Lets go of a failed member or a spare: a role, or a file's name.
     package func remove(_ member: String, directory: String) throws -> String {
         let target = try target(directory)
-        let path = try arrays[target].remove { matches($0, member) }
+        let path = try card!.remove(target: target) { matches($0, member) }
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
@@ -64,7 +64,7 @@ extension Machine {
             throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
         }
         if array.memberStates.contains(where: { $0.condition == .failed && Self.lastPart(of: $0) == name }) {
-            _ = try array.remove { Self.lastPart(of: $0) == name }
+            _ = try card!.remove(target: target) { Self.lastPart(of: $0) == name }
         }
         let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         let isNeeded = !array.failedMembers.isEmpty

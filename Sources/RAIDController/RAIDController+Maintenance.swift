@@ -131,9 +131,8 @@ extension RAIDController {
         do throws(ArrayStoreError) {
             return try target.activateSpare()
         } catch {
-            // Whoever could not be written: without the spare the array is where it was.
-            target.array.report(error.description)
-            target.memberFailed(missing)
+            // Without the spare the array is where it was.
+            failUntold(error, else: missing, target)
             return false
         }
     }
@@ -152,11 +151,19 @@ extension RAIDController {
             (target.planner.recovery, target.planner.replacement != nil)
         }
         guard let recovery else { return nil }
+        let place = isReplacement ? target.geometry.replacementPlace : recovery.member
         do throws(ArrayStoreError) {
             if try target.array.recordRecovery(byteCount: recovery.boundary) { return recovery }
-        } catch { target.array.report(error.description) }
-        target.memberFailed(isReplacement ? target.geometry.replacementPlace : recovery.member)
+            target.memberFailed(place)
+        } catch { failUntold(error, else: place, target) }
         return nil
+    }
+
+    /// Fails the members that could not be told of a change.
+    /// - Parameter place: who is failed if it is none of them in particular: a role, or the replacement's place.
+    private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
+        target.array.report(error.description)
+        for untold in error.members.isEmpty ? [place] : error.members { target.memberFailed(untold) }
     }
 
     private func finish(_ end: MaintenanceSchedule.End, _ target: ArrayTarget, now: UInt64) {
@@ -184,12 +191,15 @@ extension RAIDController {
     private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget, now: UInt64) -> Bool {
         guard let recovery, recovery.boundary == target.geometry.memberDataByteCount else { return false }
         do throws(ArrayStoreError) { return try target.endRecovery() } catch {
-            target.array.report(error.description)
             if target.isSound {
-                // Whoever could not be written, the member that was to be replaced still serves.
+                // The member that was to be replaced still serves: it is the new one that could not be told of the role.
+                target.array.report(error.description)
                 target.retryAt = now + Self.retryNanoseconds
+                for untold in error.members {
+                    target.memberFailed(untold == recovery.member ? target.geometry.replacementPlace : untold)
+                }
             } else {
-                target.memberFailed(recovery.member)
+                failUntold(error, else: recovery.member, target)
             }
             return false
         }
@@ -259,8 +269,23 @@ extension RAIDController {
             guard try target.beginReplacement(of: role, by: path) else {
                 throw ArrayStoreError("\(name) is busy with the end of the last replacement; try again")
             }
-        } catch { throw MaintenanceError(error.description) }
+        } catch {
+            for untold in error.members where untold != target.geometry.replacementPlace { target.memberFailed(untold) }
+            throw MaintenanceError(error.description)
+        }
         target.maintenance.ring()
+    }
+
+    /// Lets go of a target's failed member or spare. Any thread.
+    /// - Parameter matches: picks one of the array's members.
+    /// - Returns: its file's path.
+    package func remove(
+        target: Int, _ matches: (OpenedArray.MemberState) -> Bool
+    ) throws(ArrayStoreError) -> String {
+        do throws(ArrayStoreError) { return try arrays[target].array.remove(matches) } catch {
+            for untold in error.members { arrays[target].memberFailed(untold) }
+            throw error
+        }
     }
 
     /// Takes a member of a target out of service. Any thread.
