@@ -24,7 +24,7 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
     /// Makes a slot with no member behind it.
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
-        nothing = nbdext_epoll()
+        nothing = nbdext_open_nothing()
         guard nothing >= 0 else { throw OSError(code: -nothing, doing: "make a descriptor for a member") }
         descriptor = fcntl(nothing, F_DUPFD_CLOEXEC, 0)
         version = .allocate(capacity: 1)
