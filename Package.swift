@@ -62,7 +62,7 @@ let package = Package(
         layer("NBDProtocol"),
         libraryLayer("HardwareBus", ["Platform"]),
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
-        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CLinux", "CNBD"]),
+        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
         layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
@@ -155,7 +155,8 @@ let package = Package(
 
         // What several test targets need.
         .target(
-            name: "TestSupport", dependencies: ["BlockStorage", "SCSIArchitectureModel", "Platform"],
+            name: "TestSupport",
+            dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
@@ -183,12 +184,13 @@ let package = Package(
             "RAIDController",
             ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         .testTarget(
-            name: "SimulationTests", dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO"],
+            name: "SimulationTests",
+            dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
             exclude: ["Mutants"], swiftSettings: strict),
-        tests("RAID", ["MemberIO"]),
-        tests("Members", ["MemberIO", "Platform"]),
-        tests("RemoteMembers", ["MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members"]),
+        tests("RAID", ["MemberIO", "Platform"]),
+        tests("Members", ["TestSupport", "MemberIO", "Platform"]),
+        tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
+        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [

@@ -1,5 +1,6 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
 
 /// A directory whose files are an array's members, known by their content and not by their names; or say where the
@@ -77,17 +78,11 @@ enum MemberDirectory {
 
     /// The regular files in a directory, sorted by name.
     private static func paths(in directory: String) throws(ArrayStoreError) -> [String] {
-        guard let stream = opendir(directory) else {
-            throw ArrayStoreError("cannot open the directory \(directory): \(String(cString: strerror(errno)))")
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
+        var names: [String]
+        do throws(OSError) {
+            names = try Directory.names(in: directory)
+        } catch { throw ArrayStoreError(error.description) }
+        names.removeAll { $0.hasPrefix(".") }
         return names.sorted().map { "\(directory)/\($0)" }.filter { path in
             var information = stat()
             return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFREG

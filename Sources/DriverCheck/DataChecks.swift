@@ -27,7 +27,7 @@ struct DataChecks {
             513,
             4095, 70001, 1_234_567,
         ]
-        var generator = SeededGenerator(state: 1)
+        var generator = SeededGenerator(seed: 1)
         var requests = [(offset: 0, count: region)]
         for count in sizes where count <= region {
             let last = region - count

@@ -22,7 +22,7 @@ struct RegionWorker {
         self.region = region
         self.depth = depth
         self.byteCountMax = min(byteCountMax, Int(region.upperBound - region.lowerBound) / depth)
-        generator = SeededGenerator(state: seed)
+        generator = SeededGenerator(seed: seed)
     }
 
     /// One batch of writes at once, then their reads at once.
@@ -66,19 +66,6 @@ struct RegionWorker {
             throw CheckFailure(
                 "\(request.operation) of \(request.byteCount) bytes at \(request.byteOffset) failed (\(error))")
         }
-    }
-}
-
-/// Numbers that are the same in every run.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-        return value ^ value >> 31
     }
 }
 

@@ -3,7 +3,7 @@ import Platform
 import RAIDController
 
 /// The thread that does an array's maintenance, on a lane of its own.
-final class MaintenanceThread: Sendable {
+struct MaintenanceThread {
     /// When nothing is to be done and nobody rings.
     private static let idleMilliseconds = 1000
     /// Longest wait for work that other lanes have in hand, and ring when they end it.
@@ -11,8 +11,7 @@ final class MaintenanceThread: Sendable {
 
     private let card: RAIDController
     private let target: Int
-    private let stopped = Event()
-    private let finished = Event()
+    private let thread: LaneThread
 
     /// - Parameters:
     ///   - target: which of the card's arrays.
@@ -21,24 +20,20 @@ final class MaintenanceThread: Sendable {
     init(card: RAIDController, target: Int, controller: ParallelController) throws {
         self.card = card
         self.target = target
-        let lane = try controller.makeOwnLane()
-        let thread = try OSThread(name: "maintenance \(target)") { [self, unowned controller] in
-            run(lane, controller)
-            controller.releaseOwnLane(lane)
-            finished.set()
+        thread = try LaneThread(name: "maintenance \(target)", controller: controller) { controller, lane, stopped in
+            Self.run(card, target: target, controller, lane: lane, until: stopped)
         }
-        thread.detach()
     }
 
     /// Returns when what can be resumed is durable and the thread is done with the controller.
     func stop() {
         card.suspendMaintenance(target: target)
-        stopped.set()
-        card.lookForSpare(target: target)
-        finished.wait()
+        thread.stop { card.lookForSpare(target: target) }
     }
 
-    private func run(_ lane: Int, _ controller: ParallelController) {
+    private static func run(
+        _ card: RAIDController, target: Int, _ controller: ParallelController, lane: Int, until stopped: Event
+    ) {
         while true {
             let isStopped = stopped.wait(milliseconds: 0)
             let pause = card.maintain(target: target, lane: lane, now: monotonicNanoseconds())
@@ -49,12 +44,12 @@ final class MaintenanceThread: Sendable {
                 continue
             }
             switch pause {
-            case .working: card.waitForMaintenance(target: target, milliseconds: Self.workingMilliseconds)
+            case .working: card.waitForMaintenance(target: target, milliseconds: workingMilliseconds)
             case .until(let nanoseconds):
                 let left = nanoseconds - min(nanoseconds, monotonicNanoseconds())
                 card.waitForMaintenance(target: target, milliseconds: Int(left / 1_000_000) + 1)
             case .idle where isStopped: return
-            case .idle: card.waitForMaintenance(target: target, milliseconds: Self.idleMilliseconds)
+            case .idle: card.waitForMaintenance(target: target, milliseconds: idleMilliseconds)
             }
         }
     }

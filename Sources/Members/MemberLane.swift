@@ -202,10 +202,10 @@ extension MemberLane {
         var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
         switch engine {
         case .uring(let ring): polls.append(pollfd(fd: ring.descriptor, events: Int16(POLLIN), revents: 0))
-        case .threads(let workers): polls.append(pollfd(fd: workers.event, events: Int16(POLLIN), revents: 0))
+        case .threads(let workers): polls.append(pollfd(fd: workers.descriptor, events: Int16(POLLIN), revents: 0))
         }
         ways.addPolls(to: &polls)
         _ = poll(&polls, nfds_t(polls.count), -1)
-        if case .threads(let workers) = engine { workers.clearEvent() }
+        if case .threads(let workers) = engine { workers.silence() }
     }
 }

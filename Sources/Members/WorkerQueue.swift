@@ -1,22 +1,18 @@
-import CLinux
 import Glibc
 import MemberIO
 import Platform
 
-/// A lane's way to the worker threads: transfers that would block go out, outcomes come back through an eventfd.
+/// A lane's way to the worker threads: transfers that would block go out, outcomes come back and a bell rings.
 final class WorkerQueue: @unchecked Sendable {
     // SAFETY: `done` is touched under `lock`; the rest never changes.
     private let lock = Lock()
     private var done: [(index: Int, status: MemberStatus)] = []
+    private let bell: Bell
+
+    init() throws(OSError) { bell = try Bell() }
+
     /// Readable since a worker finished something.
-    let event: Int32
-
-    init() throws(OSError) {
-        event = nbdext_eventfd()
-        guard event >= 0 else { throw OSError(code: -event, doing: "make an eventfd") }
-    }
-
-    deinit { close(event) }
+    var descriptor: Int32 { bell.descriptor }
 
     /// Hands a transfer to a worker. It belongs to the worker until it is reaped.
     func queue(_ index: Int, _ table: TransferTable) {
@@ -27,8 +23,7 @@ final class WorkerQueue: @unchecked Sendable {
             let status =
                 transfer.kind == .flush ? DirectTransfer.flush(transfer) : DirectTransfer.run(index, in: table)
             lock.withLock { done.append((index, status)) }
-            var one: UInt64 = 1
-            _ = write(event, &one, 8)
+            bell.ring()
         }
     }
 
@@ -45,18 +40,15 @@ final class WorkerQueue: @unchecked Sendable {
         guard hasTransfers || descriptor >= 0 else { return }
         guard lock.withLock({ done.isEmpty }) else { return }
         var polls = [
-            pollfd(fd: event, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
         ]
         _ = poll(&polls, 2, -1)
-        clearEvent()
+        silence()
     }
 
-    /// Makes the event unreadable until a worker finishes something more. What was finished is reaped afterwards.
-    func clearEvent() {
-        var count: UInt64 = 0
-        _ = read(event, &count, 8)
-    }
+    /// Makes the descriptor unreadable until a worker finishes something more. What was finished is reaped afterwards.
+    func silence() { bell.silence() }
 }
 
 /// The worker threads of the `threads` engine, shared by all lanes: cold reads and flushes only, so a few suffice.

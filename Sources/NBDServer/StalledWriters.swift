@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Platform
 
@@ -10,41 +9,32 @@ final class StalledWriters: @unchecked Sendable {
     private let lock = Lock()
     private var waiting: [Connection] = []
     private var isStopped = false
-    private let wake: Int32
+    private let bell: Bell
 
     init() throws(OSError) {
-        wake = nbdext_eventfd()
-        guard wake >= 0 else { throw OSError(code: -wake, doing: "make an eventfd") }
+        bell = try Bell()
         let thread = try OSThread(name: "slow clients") { [self] in run() }
         thread.detach()
     }
 
-    deinit { close(wake) }
-
     /// Takes over the sending of a connection, until its replies are out.
     func add(_ connection: Connection) {
         lock.withLock { waiting.append(connection) }
-        notify()
+        bell.ring()
     }
 
     func stop() {
         lock.withLock { isStopped = true }
-        notify()
-    }
-
-    private func notify() {
-        var one: UInt64 = 1
-        _ = write(wake, &one, 8)
+        bell.ring()
     }
 
     private func run() {
         var stalled: [Connection] = []
         while true {
-            var polls = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+            var polls = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
             polls += stalled.map { pollfd(fd: $0.descriptor, events: Int16(POLLOUT), revents: 0) }
             _ = poll(&polls, nfds_t(polls.count), -1)
-            var count: UInt64 = 0
-            if polls[0].revents != 0 { _ = read(wake, &count, 8) }
+            if polls[0].revents != 0 { bell.silence() }
             let ready = stalled.indices.filter { polls[$0 + 1].revents != 0 }
             for index in ready.reversed() where stalled[index].resumeSending() { stalled.remove(at: index) }
             let mustStop = lock.withLock {

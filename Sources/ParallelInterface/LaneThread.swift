@@ -1,7 +1,7 @@
 import Platform
 
-/// A thread of the controller's own, with a lane of its own, until it is stopped.
-final class LaneThread: Sendable {
+/// A thread that is no client's, with a lane of its own, until it is stopped.
+package final class LaneThread: Sendable {
     private let stopped = Event()
     private let finished = Event()
 
@@ -10,7 +10,7 @@ final class LaneThread: Sendable {
     ///   - controller: outlives the thread.
     ///   - body: runs on the thread, with its lane, and returns soon after the event is set.
     /// - Throws: when there is no lane or no thread left.
-    init(
+    package init(
         name: String, controller: ParallelController,
         _ body: @escaping @Sendable (ParallelController, _ lane: Int, _ stopped: Event) -> Void
     ) throws {
@@ -24,8 +24,10 @@ final class LaneThread: Sendable {
     }
 
     /// Returns when the thread is done with the controller.
-    func stop() {
+    /// - Parameter wake: makes the thread look at its event, if it may be waiting for something else.
+    package func stop(wake: () -> Void = {}) {
         stopped.set()
+        wake()
         finished.wait()
     }
 }

@@ -230,7 +230,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     /// Makes a lane for a thread that is no client's.
-    package func makeOwnLane() throws -> Int {
+    func makeOwnLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
         pumps[lane] = LanePump()
@@ -250,7 +250,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         clientLanes.subtract(1, ordering: .relaxed)
     }
 
-    package func releaseOwnLane(_ lane: Int) {
+    func releaseOwnLane(_ lane: Int) {
         // The lane may be at work for others: it took what they had left in the card's ring.
         waitForOutstandingWork(lane: lane)
         card.releaseLane(lane)
@@ -288,8 +288,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         pump(lane: lane)
     }
 
-    /// Pumps a lane of the controller's own until all work that it has begun is done.
-    func finishWork(lane: Int) {
+    /// Pumps a lane that is no client's until all work that it has begun is done.
+    package func finishWork(lane: Int) {
         pump(lane: lane)
         waitForOutstandingWork(lane: lane)
     }

@@ -6,27 +6,23 @@ import Glibc
 ///
 /// Threads: `ring` on any; the rest on the one that waits.
 package final class WaitBell: @unchecked Sendable {
-    // SAFETY: the two descriptors never change; `watched` belongs to the waiting thread.
+    // SAFETY: the bell and the descriptor never change; `watched` belongs to the waiting thread.
 
     /// Readable while the bell has rung, or the watched descriptor is readable. Only to be polled.
     package let descriptor: Int32
-    private let event: Int32
+    private let bell: Bell
     private var watched: Int32 = -1
 
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
-        event = nbdext_eventfd()
-        guard event >= 0 else { throw OSError(code: -event, doing: "make an eventfd") }
+        bell = try Bell()
         descriptor = nbdext_epoll()
         var status = descriptor
-        if status >= 0 { status = nbdext_epoll_add(descriptor, event) }
+        if status >= 0 { status = nbdext_epoll_add(descriptor, bell.descriptor) }
         guard status >= 0 else { throw OSError(code: -status, doing: "make an epoll instance") }
     }
 
-    deinit {
-        if descriptor >= 0 { close(descriptor) }
-        if event >= 0 { close(event) }
-    }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 
     /// Watches another descriptor beside the bell; none when it is negative. It must be one that can be polled, and
     /// stay open until another one is watched or the bell is gone.
@@ -40,16 +36,10 @@ package final class WaitBell: @unchecked Sendable {
     }
 
     /// Makes the descriptor readable until `silence`.
-    package func ring() {
-        var one: UInt64 = 1
-        _ = write(event, &one, 8)
-    }
+    package func ring() { bell.ring() }
 
     /// Takes back every ring so far.
-    package func silence() {
-        var count: UInt64 = 0
-        _ = read(event, &count, 8)
-    }
+    package func silence() { bell.silence() }
 
     /// Blocks until the descriptor is readable.
     package func wait() {

@@ -90,14 +90,7 @@ final class LeavesSenseOut: ResponseAlteringDriver, @unchecked Sendable {
 final class SendsTooMuchSense: ResponseAlteringDriver, @unchecked Sendable {
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard task.fCommandDescriptorBlock.0 == 0x1A else { return }
-        response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
-        response.fSenseLength = 255
-        withUnsafeMutableBytes(of: &response.fSenseBuffer) { sense in
-            sense[0] = 0x70
-            sense[2] = 0x05
-            sense[7] = 247
-            sense[12] = 0x24
-        }
+        response.fail(senseByteCount: 255, key: 0x05, code: 0x24, qualifier: 0x00)
     }
 }
 

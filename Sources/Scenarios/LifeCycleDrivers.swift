@@ -203,15 +203,7 @@ final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
 final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard task.fCommandDescriptorBlock.0 == 0x00 else { return }
-        response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
-        response.fSenseLength = 18
-        withUnsafeMutableBytes(of: &response.fSenseBuffer) { sense in
-            sense[0] = 0x70
-            sense[2] = 0x02
-            sense[7] = 10
-            sense[12] = 0x04
-            sense[13] = 0x01
-        }
+        response.fail(senseByteCount: 18, key: 0x02, code: 0x04, qualifier: 0x01)
     }
 }
 

@@ -15,3 +15,19 @@ class ResponseAlteringDriver: RAIDDriver, @unchecked Sendable {
         alter(&response.pointee, of: task.pointee)
     }
 }
+
+extension SCSIUserParallelResponse {
+    /// Makes it CHECK CONDITION, with current sense data in the fixed format (SPC-4, 4.5.3).
+    /// - Parameter senseByteCount: what the driver says that there is, the first eight bytes included.
+    mutating func fail(senseByteCount: UInt8, key: UInt8, code: UInt8, qualifier: UInt8) {
+        fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
+        fSenseLength = senseByteCount
+        withUnsafeMutableBytes(of: &fSenseBuffer) { sense in
+            sense[0] = 0x70
+            sense[2] = key
+            sense[7] = senseByteCount - 8
+            sense[12] = code
+            sense[13] = qualifier
+        }
+    }
+}

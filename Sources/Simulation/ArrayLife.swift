@@ -1,6 +1,7 @@
 import ArrayStore
 import HardwareBus
 import MemberIO
+import Platform
 import RAIDController
 
 /// One simulated array from its creation to its end: served, crashed and opened again, many times.
@@ -42,7 +43,7 @@ final class ArrayLife {
     var nextModification: UInt32 = 1
 
     init(seed: UInt64) {
-        var random = RandomSource(seed: seed)
+        var random = SeededGenerator(seed: seed)
         shape = ArrayShape(&random)
         habits = Habits(&random, shape)
         let world = SimulatedWorld(random: random)

@@ -1,4 +1,5 @@
 import ArrayStore
+import Platform
 import RAID
 
 /// What a simulated array is like, and where its bytes lie: computed here once more and in another way than the code that
@@ -14,7 +15,7 @@ struct ArrayShape {
     var dataSector = 0
 
     /// A small array, in which collisions are frequent.
-    init(_ random: inout RandomSource) {
+    init(_ random: inout SeededGenerator) {
         level = random.chance(800) ? .raid5 : .raid0
         memberCount = random.number((level == .raid5 ? 3 : 2)...5)
         chunkSectorCount = random.pick([8, 8, 16, 32])

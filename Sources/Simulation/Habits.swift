@@ -1,3 +1,5 @@
+import Platform
+
 /// What a life is like: how its array is used, and how often things break.
 struct Habits {
     /// Times that the array is opened and served, at most.
@@ -22,7 +24,7 @@ struct Habits {
     /// Where most commands go: sectors, from the array's first one.
     var hotSectorCount: Int
 
-    init(_ random: inout RandomSource, _ shape: ArrayShape) {
+    init(_ random: inout SeededGenerator, _ shape: ArrayShape) {
         servings = random.number(1...30)
         stepsMax = random.pick([20, 60, 150, 400])
         depth = random.pick([1, 2, 4, 8, 24])

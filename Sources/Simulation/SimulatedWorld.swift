@@ -1,8 +1,10 @@
+import Platform
+
 /// What all members of a simulated array share: chance, time, power, and the room on their disk.
 ///
 /// Threads: one.
 final class SimulatedWorld {
-    var random: RandomSource
+    var random: SeededGenerator
     /// Counts events, so that they can be compared.
     private(set) var time: UInt64 = 1
     /// The process has died, or the power is off: nothing has an effect any more until the crash is settled.
@@ -12,7 +14,7 @@ final class SimulatedWorld {
     /// Synchronous member I/Os until the crash, when one is to happen at such a point.
     private var synchronousUntilCrash: Int?
 
-    init(random: RandomSource) { self.random = random }
+    init(random: SeededGenerator) { self.random = random }
 
     /// The time of a new event.
     func tick() -> UInt64 {

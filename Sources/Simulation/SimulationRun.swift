@@ -1,3 +1,5 @@
+import Platform
+
 /// Lives of arrays, one after another, until there were so many steps.
 ///
 /// Life i has the seed plus i, so that a fault in it is found again at once by a run with that seed.
@@ -48,6 +50,6 @@ package struct SimulationRun {
         tally.lives += 1
         tally.steps += life.step
         tally.crashes += life.crashCount
-        tally.digest = RandomSource.mix(tally.digest ^ life.world.random.next())
+        tally.digest = SeededGenerator.mix(tally.digest ^ life.world.random.next())
     }
 }

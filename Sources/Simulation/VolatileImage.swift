@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 
 /// The bytes of a medium behind a volatile cache: what reads see, what is durable, and every sector version in between.
 ///
@@ -149,7 +150,7 @@ final class VolatileImage {
     }
 
     /// The power has failed.
-    func losePower(_ random: inout RandomSource) {
+    func losePower(_ random: inout SeededGenerator) {
         let survival = random.pick(Survival.allCases)
         let cut = random.below(versions.count + 1)
         for (index, version) in versions.enumerated() {

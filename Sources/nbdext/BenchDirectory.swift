@@ -28,22 +28,7 @@ struct BenchDirectory: Sendable {
     /// - Returns: whether it is gone.
     @discardableResult
     func remove() -> Bool {
-        Self.remove(path)
+        Directory.remove(path)
         return access(path, F_OK) != 0
-    }
-
-    private static func remove(_ path: String) {
-        if let directory = opendir(path) {
-            while let entry = readdir(directory) {
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                if name == "." || name == ".." { continue }
-                let inner = "\(path)/\(name)"
-                if entry.pointee.d_type == UInt8(DT_DIR) { remove(inner) } else { unlink(inner) }
-            }
-            closedir(directory)
-        }
-        rmdir(path)
     }
 }

@@ -86,7 +86,9 @@ final class ControlSocket: Sendable {
             }
         }
         guard status == 0 else {
-            throw ServerError("no server listens on \(path); is the array being served by this machine?")
+            throw ServerError(
+                "no server listens on \(path); is the array being served by this machine? If it is not the first array of "
+                    + "its server, name the control socket with --control")
         }
         var line = words + "\n"
         line.withUTF8 { _ = Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }

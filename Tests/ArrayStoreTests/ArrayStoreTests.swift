@@ -1,5 +1,6 @@
 import ArrayStore
 import Glibc
+import Platform
 import RAID
 import Testing
 
@@ -12,23 +13,9 @@ final class TemporaryDirectory {
         path = String(cString: mkdtemp(&template)!)
     }
 
-    deinit {
-        for name in names() { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
+    deinit { Directory.remove(path) }
 
-    func names() -> [String] {
-        guard let stream = opendir(path) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
+    func names() -> [String] { ((try? Directory.names(in: path)) ?? []).sorted() }
 
     /// Changes bytes of a file.
     func write(_ bytes: [UInt8], to name: String, at offset: UInt64) {

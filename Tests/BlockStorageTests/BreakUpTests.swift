@@ -1,4 +1,5 @@
 import BlockStorage
+import Platform
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 import BlockStorage
 import Glibc
 import ParallelInterface
+import Platform
 import SCSI
 import SCSIArchitectureModel
 import TestSupport

@@ -1,5 +1,6 @@
 import BlockStorage
 import Glibc
+import Platform
 import TestSupport
 
 /// A client that owns every so many regions of a device, of odd sizes, so that pages and sectors have several owners.

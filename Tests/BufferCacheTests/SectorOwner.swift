@@ -1,5 +1,6 @@
 import BlockStorage
 import BufferCache
+import Platform
 import Synchronization
 import TestSupport
 

@@ -8,16 +8,8 @@ import Testing
 
 /// How many of this process's open files have a name with this in it. Other tests open files at the same time.
 func openFileCount(named part: String) -> Int {
-    guard let list = opendir("/proc/self/fd") else { return -1 }
-    defer { closedir(list) }
-    var count = 0
-    while let entry = readdir(list) {
-        let file = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if linkTarget("/proc/self/fd/\(file)").contains(part) { count += 1 }
-    }
-    return count
+    guard let files = try? Directory.names(in: "/proc/self/fd") else { return -1 }
+    return files.count { linkTarget("/proc/self/fd/\($0)").contains(part) }
 }
 
 /// Where a symbolic link points to, or nothing.

@@ -2,6 +2,7 @@ import Glibc
 import MemberIO
 import Members
 import Platform
+import TestSupport
 import Testing
 
 /// A member in memory whose operations wait until they are released, newest first.
@@ -73,19 +74,6 @@ struct MemberChannelTests {
         ios.withUnsafeBufferPointer { lane.start($0, fileBase: fileBase) }
     }
 
-    /// Outcomes until so many have come.
-    private func reap(_ count: Int, from lane: MemberLane) -> [MemberCompletion] {
-        let buffer = UnsafeMutableBufferPointer<MemberCompletion>.allocate(capacity: 3)
-        defer { buffer.deallocate() }
-        var outcomes: [MemberCompletion] = []
-        while outcomes.count < count {
-            let reaped = lane.reap(into: buffer)
-            outcomes += buffer[..<reaped]
-            if reaped == 0 { lane.wait(orReadable: -1) }
-        }
-        return outcomes
-    }
-
     @Test("a batch goes to files and channels, and each operation ends once", arguments: engines)
     func mixed(engine: MemberEngineKind) throws {
         let files = TemporaryFiles(count: 1, byteCount: 65536)
@@ -105,11 +93,11 @@ struct MemberChannelTests {
             }, on: lane, fileBase: 2)
         #expect(held.spans == [4, 4], "operations on one member go to its channel together")
         #expect(lane.outstanding == 16)
-        let first = reap(8, from: lane)
+        let first = lane.reap(8)
         #expect(Set(first.map(\.token)) == [0, 1, 2, 3, 8, 9, 10, 11])
         #expect(lane.outstanding == 8)
         held.release()
-        let second = reap(8, from: lane)
+        let second = lane.reap(8)
         #expect(second.map(\.token) == [15, 14, 13, 12, 7, 6, 5, 4])
         #expect(second.allSatisfy { $0.member == 1 && $0.status == .done })
         #expect(lane.outstanding == 0)
@@ -136,7 +124,7 @@ struct MemberChannelTests {
         #expect(lane.outstanding == 1)
         held.release()
         lane.wait(orReadable: -1)
-        #expect(reap(1, from: lane).map(\.token) == [7])
+        #expect(lane.reap(1).map(\.token) == [7])
         lane.wait(orReadable: pipes[0])
         for descriptor in pipes { close(descriptor) }
     }

@@ -2,6 +2,7 @@ import ArrayStore
 import Glibc
 import HardwareBus
 import Members
+import Platform
 import RAID
 import RAIDController
 import RAIDControllerInterface
@@ -15,7 +16,6 @@ final class CardFixture {
     let directory: String
     var removesDirectory = true
     let array: OpenedArray
-    private let second: OpenedArray?
     private let secondDirectory: String?
     let card: RAIDController
     let lane: Int
@@ -55,10 +55,10 @@ final class CardFixture {
         self.directory = directory
         array = try ArrayStore.open(directory: directory, readOnly: false)
         secondDirectory = second
-        self.second = try second.map { try ArrayStore.open(directory: $0, readOnly: false) }
+        let secondArray = try second.map { try ArrayStore.open(directory: $0, readOnly: false) }
         let dart = DART(windowCount: 8, reservedCount: 1)
         card = RAIDController(
-            arrays: [ArrayTarget(array: array)] + (self.second.map { [ArrayTarget(array: $0)] } ?? []),
+            arrays: [ArrayTarget(array: array)] + (secondArray.map { [ArrayTarget(array: $0)] } ?? []),
             unitsPerTarget: unitsPerTarget, dart: dart, engine: engine, laneCount: 4,
             writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
@@ -77,14 +77,8 @@ final class CardFixture {
 
     deinit {
         card.releaseLane(lane)
-        if removesDirectory {
-            for role in 0..<array.geometry.memberCount { unlink("\(directory)/member-\(role).img") }
-            rmdir(directory)
-        }
-        if let second, let secondDirectory {
-            for role in 0..<second.geometry.memberCount { unlink("\(secondDirectory)/member-\(role).img") }
-            rmdir(secondDirectory)
-        }
+        if removesDirectory { Directory.remove(directory) }
+        if let secondDirectory { Directory.remove(secondDirectory) }
         data.deallocate()
         submissions.deallocate()
         completions.deallocate()

@@ -1,5 +1,6 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
 
 /// Random writes, zeroes and flushes of an array that may crash at any time, and what each sector may hold then.
@@ -73,6 +74,21 @@ struct CrashWorkload {
             byteCount: UInt64(byteCount), memory: isZero ? nil : memory, tag: tag)
         request.mayPunch = true
         array.post(request)
+    }
+
+    /// Does some of what is under way, in any order, and takes note of what finishes.
+    mutating func step(using generator: inout SeededGenerator) {
+        for _ in 0..<Int.random(in: 0..<24, using: &generator) where !array.isIdle {
+            array.step(using: &generator)
+            notice()
+        }
+    }
+
+    /// Does all that is under way.
+    /// - Returns: whether all of that ended well.
+    mutating func finish(using generator: inout SeededGenerator) -> Bool {
+        array.completeAll(using: &generator)
+        return notice()
     }
 
     /// Takes note of what has finished.

@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 import Testing
 
@@ -115,16 +116,22 @@ struct PartialParityLogTests {
         }
     }
 
+    /// An array with so many writes whose parity is on member 3, made ready by one batch of calls.
+    private func makeArrayWithBatch(of count: Int, from memory: UnsafeMutableRawPointer) -> SimulatedArray {
+        let array = makeArray(stripes: count * 4)
+        array.gathers = true
+        submit((0..<count).map { $0 * 4 * 3 * Self.chunk }, to: array, from: memory)
+        completeReads(array)
+        #expect(array.pending.isEmpty)
+        array.endBatch()
+        array.drain()
+        return array
+    }
+
     @Test("what one batch of calls makes ready is one unit")
     func batch() {
         withData { memory in
-            let array = makeArray(stripes: 40)
-            array.gathers = true
-            submit((0..<8).map { $0 * 4 * 3 * Self.chunk }, to: array, from: memory)
-            completeReads(array)
-            #expect(array.pending.isEmpty)
-            array.endBatch()
-            array.drain()
+            let array = makeArrayWithBatch(of: 8, from: memory)
             #expect(array.pending.map(\.byteCount) == [9 * 4096])
         }
     }
@@ -132,12 +139,7 @@ struct PartialParityLogTests {
     @Test("a unit holds as much partial parity as its area, and the rest waits")
     func fullUnit() {
         withData { memory in
-            let array = makeArray(stripes: 160)
-            array.gathers = true
-            submit((0..<40).map { $0 * 4 * 3 * Self.chunk }, to: array, from: memory)
-            completeReads(array)
-            array.endBatch()
-            array.drain()
+            let array = makeArrayWithBatch(of: 40, from: memory)
             #expect(array.pending.map { Int($0.byteCount) } == [Self.area.byteCount])
         }
     }
@@ -218,14 +220,10 @@ struct PartialParityLogTests {
         defer { workload.deallocate() }
         for _ in 0..<60 {
             workload.submit(using: &generator)
-            for _ in 0..<Int.random(in: 0..<24, using: &generator) where !array.isIdle {
-                array.step(using: &generator)
-                workload.notice()
-            }
+            workload.step(using: &generator)
             if Int.random(in: 0..<4, using: &generator) == 0 { checkCrash(workload, seed, using: &generator) }
         }
-        array.completeAll(using: &generator)
-        let isDone = workload.notice()
+        let isDone = workload.finish(using: &generator)
         #expect(isDone && array.hasConsistentParity && array.misdirected == 0, "seed \(seed)")
     }
 
@@ -267,10 +265,7 @@ struct PartialParityLogTests {
         defer { workload.deallocate() }
         for _ in 0..<60 {
             workload.submit(using: &generator)
-            for _ in 0..<Int.random(in: 0..<24, using: &generator) where !array.isIdle {
-                array.step(using: &generator)
-                workload.notice()
-            }
+            workload.step(using: &generator)
             guard Int.random(in: 0..<4, using: &generator) == 0 else { continue }
             for luck in CrashImage.Luck.allCases {
                 var image = CrashImage(array, luck: luck, using: &generator)
@@ -280,8 +275,7 @@ struct PartialParityLogTests {
                 }
             }
         }
-        array.completeAll(using: &generator)
-        let isDone = workload.notice()
+        let isDone = workload.finish(using: &generator)
         #expect(isDone && array.misdirected == 0, "seed \(seed)")
     }
 
@@ -297,13 +291,9 @@ struct PartialParityLogTests {
         for round in 0..<60 {
             if round == failsAt { array.failingMembers = [failing] }
             workload.submit(using: &generator)
-            for _ in 0..<Int.random(in: 0..<24, using: &generator) where !array.isIdle {
-                array.step(using: &generator)
-                workload.notice()
-            }
+            workload.step(using: &generator)
         }
-        array.completeAll(using: &generator)
-        let isDone = workload.notice()
+        let isDone = workload.finish(using: &generator)
         #expect(isDone, "seed \(seed)")
         var end = CrashImage(array, luck: .ended, using: &generator)
         let missing: Int? = if case .degraded(let member) = array.planner.state { member } else { nil }

@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 import Testing
 

@@ -1,5 +1,6 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
 import Testing
 

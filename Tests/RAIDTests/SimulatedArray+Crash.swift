@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 
 /// A write to a member that has ended and may still be lost.

@@ -1,21 +1,7 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
-
-/// A small random generator, the same on every machine (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 /// Members in memory and an executor that does what the planner asked for later and in any order, as several threads
 /// would: another thread's calls may come between a call and its parity jobs.

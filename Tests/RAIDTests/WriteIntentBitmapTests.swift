@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 import Testing
 
@@ -209,10 +210,7 @@ struct WriteIntentBitmapTests {
             // Long rests now and then, so that bits are cleared.
             if round % 20 < 12 { workload.submit(using: &generator) }
             if Int.random(in: 0..<4, using: &generator) == 0 { array.postTick() }
-            for _ in 0..<Int.random(in: 0..<24, using: &generator) where !array.isIdle {
-                array.step(using: &generator)
-                workload.notice()
-            }
+            workload.step(using: &generator)
             for luck in CrashImage.Luck.allCases where round % 3 == 0 {
                 let image = CrashImage(array, luck: luck, using: &generator)
                 let isCovered = image.wrongSectors.allSatisfy { sector in
@@ -221,8 +219,7 @@ struct WriteIntentBitmapTests {
                 #expect(isCovered, "seed \(seed), round \(round), \(luck)")
             }
         }
-        array.completeAll(using: &generator)
-        let isDone = workload.notice()
+        let isDone = workload.finish(using: &generator)
         #expect(isDone && array.hasConsistentParity && array.misdirected == 0, "seed \(seed)")
         array.rest()
         array.completeAll(using: &generator)

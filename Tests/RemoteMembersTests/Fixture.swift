@@ -4,6 +4,7 @@ import Members
 import Platform
 import RemoteMembers
 import Synchronization
+import TestSupport
 
 /// Collects what a member reports, and lets a test wait for it.
 final class Reports: Sendable {
@@ -45,19 +46,6 @@ final class Fixture {
 
     func start(_ ios: [MemberIO]) { ios.withUnsafeBufferPointer { lane.start($0, fileBase: 0) } }
 
-    /// Outcomes until so many have come.
-    func reap(_ count: Int) -> [MemberCompletion] {
-        let buffer = UnsafeMutableBufferPointer<MemberCompletion>.allocate(capacity: 64)
-        defer { buffer.deallocate() }
-        var outcomes: [MemberCompletion] = []
-        while outcomes.count < count {
-            let reaped = lane.reap(into: buffer)
-            outcomes += buffer[..<reaped]
-            if reaped == 0 { lane.wait(orReadable: -1) }
-        }
-        return outcomes
-    }
-
     /// Does one operation.
     func run(
         _ kind: MemberIO.Kind, at byteOffset: UInt64 = 0, count: Int = 0, memory: UnsafeMutableRawPointer? = nil
@@ -65,7 +53,7 @@ final class Fixture {
         start([
             MemberIO(kind: kind, member: 0, byteOffset: byteOffset, byteCount: count, memory: memory, token: 1)
         ])
-        return reap(1)[0].status
+        return lane.reap(1)[0].status
     }
 
     func write(_ byte: UInt8, at byteOffset: UInt64, count: Int) -> MemberStatus {

@@ -5,19 +5,6 @@ import Platform
 import RemoteMembers
 import Testing
 
-/// A generator with a seed, so that a failure can be had again.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
-        return word ^ word >> 31
-    }
-}
-
 @Suite("Lanes of a remote member")
 struct RemoteLaneStressTests {
     private static let laneByteCount = 256 << 10
@@ -47,7 +34,7 @@ struct RemoteLaneStressTests {
     /// Rounds of writes to different blocks, and reads of them.
     /// - Returns: how many blocks were wrong.
     private static func work(_ number: Int, on member: RemoteMember, seed: UInt64) throws -> Int {
-        var generator = SplitMix(state: seed)
+        var generator = SeededGenerator(seed: seed)
         let lane = try MemberLane(engine: .threads, places: [.endpoint(member)])
         let blockCount = laneByteCount / 4096
         let memory = UnsafeMutableRawPointer.allocate(byteCount: laneByteCount, alignment: 4096)

@@ -42,7 +42,7 @@ struct RemoteMemberTests {
                     kind: .write, member: 0, byteOffset: UInt64($0 * 512), byteCount: 512, memory: memory + $0 * 512,
                     token: UInt64($0))
             })
-        let outcomes = fixture.reap(300)
+        let outcomes = fixture.lane.reap(300)
         #expect(Set(outcomes.map(\.token)) == Set(0..<300))
         #expect(outcomes.allSatisfy { $0.status == .done })
         #expect(memcmp(memory, server.bytes.baseAddress!, 300 * 512) == 0)
@@ -131,7 +131,7 @@ struct RemoteMemberTests {
                     kind: .write, member: 0, byteOffset: UInt64($0 * 4096), byteCount: 512, memory: memory,
                     token: UInt64($0))
             })
-        let outcomes = fixture.reap(16)
+        let outcomes = fixture.lane.reap(16)
         #expect(Set(outcomes.map(\.token)) == Set(1...16))
         #expect(outcomes.allSatisfy { $0.status == .failed })
         #expect(fixture.reports.waitForLoss())

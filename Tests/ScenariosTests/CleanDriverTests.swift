@@ -16,30 +16,30 @@ struct CleanDriverTests {
 
     @Test("under overlapping requests of all kinds", arguments: DriverMode.allCases, [RAIDLevel.raid0, .raid5])
     func sound(mode: DriverMode, level: RAIDLevel) throws {
-        try run(mode, TestArray(level: level), milliseconds: 1000)
+        try run(mode, TemporaryArray(level: level), milliseconds: 1000)
     }
 
     @Test("with a member missing", arguments: DriverMode.allCases)
     func degraded(mode: DriverMode) throws {
-        let array = try TestArray(level: .raid5)
+        let array = try TemporaryArray(level: .raid5)
         array.removeMember()
         try run(mode, array, milliseconds: 500)
     }
 
     @Test("with the card's write cache", arguments: DriverMode.allCases, [RAIDLevel.raid0, .raid5])
     func cached(mode: DriverMode, level: RAIDLevel) throws {
-        try run(mode, TestArray(level: level), milliseconds: 500) { $0.writeCacheByteCount = 256 << 10 }
+        try run(mode, TemporaryArray(level: level), milliseconds: 500) { $0.writeCacheByteCount = 256 << 10 }
     }
 
     @Test("with two logical units on one target", arguments: DriverMode.allCases)
     func logicalUnits(mode: DriverMode) throws {
-        let arrays = [try TestArray(level: .raid5, name: "a"), try TestArray(level: .raid0, name: "b")]
+        let arrays = [try TemporaryArray(level: .raid5, name: "a"), try TemporaryArray(level: .raid0, name: "b")]
         try run(mode, arrays[0], and: arrays[1], milliseconds: 1000) { $0.sharesTarget = true }
     }
 
     /// Lets several clients work for a while, and looks whether anybody complained.
     private func run(
-        _ mode: DriverMode, _ array: TestArray, and other: TestArray? = nil, milliseconds: UInt64,
+        _ mode: DriverMode, _ array: TemporaryArray, and other: TemporaryArray? = nil, milliseconds: UInt64,
         change: (inout MachineConfiguration) -> Void = { _ in }
     ) throws {
         let seed = SeededGenerator.seed

@@ -1,3 +1,4 @@
+import ArrayStore
 import Diagnostics
 import DriverHost
 import EmulatedMachine
@@ -24,7 +25,7 @@ struct DetectionTests {
         // The probe takes some twenty commands.
         UnreliableDriver.firstCommand = Int.random(in: 30...150, using: &random)
         UnreliableDriver.mistake = one.mistake
-        let array = try TestArray(level: .raid5)
+        let array = try TemporaryArray(level: .raid5)
         let log = DiagnosisLog { _ in }
         var configuration = MachineConfiguration(
             directories: [array.directory], mode: one.mode, profile: try HBAProfile(nameOrPath: "default"),
@@ -50,7 +51,7 @@ struct DetectionTests {
     @Test("a driver that makes none of them is not blamed", arguments: [DriverMode.bundled, .legacy])
     func control(mode: DriverMode) throws {
         UnreliableDriver.firstCommand = .max
-        let array = try TestArray(level: .raid5)
+        let array = try TemporaryArray(level: .raid5)
         let log = DiagnosisLog { _ in }
         var configuration = MachineConfiguration(
             directories: [array.directory], mode: mode, profile: try HBAProfile(nameOrPath: "default"),

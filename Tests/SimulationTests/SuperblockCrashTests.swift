@@ -1,4 +1,5 @@
 import ArrayStore
+import Platform
 import RAID
 import Testing
 
@@ -37,7 +38,7 @@ struct SuperblockCrashTests {
         // Opening reads; a change writes and flushes each member, perhaps twice.
         for first in 0...3 * Self.memberCount {
             for second in 0...10 * Self.memberCount {
-                let world = SimulatedWorld(random: RandomSource(seed: UInt64(first * 100 + second)))
+                let world = SimulatedWorld(random: SeededGenerator(seed: UInt64(first * 100 + second)))
                 let members = try makeMembers(world)
                 func crash(powerFails: Bool) {
                     world.goDown()

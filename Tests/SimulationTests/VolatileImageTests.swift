@@ -1,3 +1,4 @@
+import Platform
 import Testing
 
 @testable import Simulation
@@ -17,7 +18,7 @@ struct VolatileImageTests {
 
     @Test("what was over before a flush began survives every loss of power, and never turns older")
     func flushed() {
-        var random = RandomSource(seed: 3)
+        var random = SeededGenerator(seed: 3)
         for round in 0..<200 {
             let base = UInt8(round % 100)
             put(5, base, at: UInt64(10 * round + 1))
@@ -31,7 +32,7 @@ struct VolatileImageTests {
 
     @Test("a loss of power takes each sector by itself, and each of its versions can be what is left")
     func torn() {
-        var random = RandomSource(seed: 4)
+        var random = SeededGenerator(seed: 4)
         var seen: Set<[UInt8]> = []
         for _ in 0..<300 {
             image.put(1, nil, completedAt: 1)
@@ -50,7 +51,7 @@ struct VolatileImageTests {
     func failedFlush() {
         var lost = 0
         for seed in 0..<60 {
-            var random = RandomSource(seed: UInt64(seed))
+            var random = SeededGenerator(seed: UInt64(seed))
             put(3, 7, at: 1)
             image.failFlush(covering: 1)
             image.flush(covering: 2)

@@ -1,19 +1,7 @@
 import Glibc
+import Platform
 
-/// Random numbers that a seed brings back, the same on every machine. (SplitMix64.)
-package struct SeededGenerator: RandomNumberGenerator {
-    /// Another one each time, unless NBDEXT_SEED says which.
+extension SeededGenerator {
+    /// For a test run: another one each time, unless NBDEXT_SEED says which.
     package static let seed = getenv("NBDEXT_SEED").flatMap { UInt64(String(cString: $0)) } ?? .random(in: 1...999_999)
-
-    private var state: UInt64
-
-    package init(seed: UInt64) { state = seed }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
 }

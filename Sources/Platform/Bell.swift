@@ -1,15 +1,15 @@
 import CLinux
 import Glibc
-import Platform
 
 /// A descriptor that one thread polls and others make readable: eventfd(2).
 ///
 /// Threads: any.
-final class Bell: Sendable {
-    let descriptor: Int32
+package final class Bell: Sendable {
+    /// Only to be polled.
+    package let descriptor: Int32
 
     /// - Throws: when the system is out of descriptors.
-    init() throws(OSError) {
+    package init() throws(OSError) {
         descriptor = nbdext_eventfd()
         guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make an eventfd") }
     }
@@ -17,13 +17,13 @@ final class Bell: Sendable {
     deinit { close(descriptor) }
 
     /// Makes the descriptor readable until `silence`. Does not block.
-    func ring() {
+    package func ring() {
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
     }
 
     /// Takes back every ring so far.
-    func silence() {
+    package func silence() {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)
     }
