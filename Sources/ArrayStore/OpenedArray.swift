@@ -51,8 +51,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
     private var isLost = false
-    /// Members on servers that were not reached. They go on trying, and report when they are.
-    private let absentMembers: [any PlacedMember]
+    /// Members on servers that were not reached when the array was opened. They go on trying.
+    var absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(

@@ -52,7 +52,7 @@ extension Machine {
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
-    /// Makes a file in the array's directory a spare, or lets a member that has left come back. If the array lacks a member,
+    /// Makes a file in the array's directory or an export a spare, or lets a member that has left come back. If the array lacks a member,
     /// that is brought up to date.
     package func add(_ name: String, directory: String) throws -> String {
         let target = try target(directory)
@@ -63,8 +63,8 @@ extension Machine {
         guard !array.isReadOnly else {
             throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
         }
-        if array.memberStates.contains(where: { $0.condition == .failed && Self.lastPart(of: $0) == name }) {
-            _ = try card!.remove(target: target) { Self.lastPart(of: $0) == name }
+        if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
+            _ = try card!.remove(target: target) { Self.isNamed($0, name) }
         }
         let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         let isNeeded = !array.failedMembers.isEmpty
@@ -89,9 +89,15 @@ extension Machine {
             throw Refusal(
                 description: "the array \(array.name) has no member \(member); nbdext status shows its members")
         }
-        let path = name.map { "\(array.place)/\($0)" }
-        if let name, !array.memberStates.contains(where: { $0.path == path && $0.condition == .spare }) {
-            _ = try array.add(ArrayStore.prepareSpare(named: name, for: array))
+        let path = try name.map { name in
+            func spare() -> OpenedArray.MemberState? {
+                array.memberStates.first { $0.condition == .spare && Self.isNamed($0, name) }
+            }
+            if spare() == nil { _ = try array.add(ArrayStore.prepareSpare(named: name, for: array)) }
+            guard let path = spare()?.path else {
+                throw Refusal(description: "\(name) cannot be a spare of \(array.name); name another file")
+            }
+            return path
         }
         try card!.replace(role: role, by: path, target: target)
         return "\(array.name)\nmember \(role) of \(array.name) is being replaced; it serves meanwhile"
@@ -99,12 +105,12 @@ extension Machine {
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
         if let role = Int(member) { return state.role == role }
-        return Self.lastPart(of: state) == member
+        return Self.isNamed(state, member)
     }
 
-    /// What a member's file is called in its directory.
-    private static func lastPart(of state: OpenedArray.MemberState) -> String? {
-        state.path?.split(separator: "/").last.map(String.init)
+    /// Whether a member is meant by its file's name in the directory, or by its URI.
+    private static func isNamed(_ state: OpenedArray.MemberState, _ name: String) -> Bool {
+        state.path == name || state.file?.split(separator: "/").last.map(String.init) == name
     }
 
     private func target(_ directory: String) throws -> Int {

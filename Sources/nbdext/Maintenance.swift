@@ -1,4 +1,5 @@
 import ArgumentParser
+import ArrayStore
 import Glibc
 import NBDServer
 
@@ -31,7 +32,7 @@ struct ArrayOptions: ParsableArguments {
     /// The name of a member's file in the array's directory. A file elsewhere would not be found when the array is opened
     /// again.
     func memberName(_ file: String) throws -> String {
-        guard let slash = file.lastIndex(of: "/") else { return file }
+        guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
         var (first, second) = (stat(), stat())
         let parent = slash == file.startIndex ? "/" : String(file[..<slash])
         guard stat(parent, &first) == 0, stat(directory, &second) == 0, first.st_dev == second.st_dev,
@@ -96,11 +97,12 @@ struct Add: ParsableCommand {
 
             EXAMPLE
               nbdext add /srv/disks/a member-4.img
+              nbdext add /srv/disks/a nbd://one/disk
             """)
 
     @OptionGroup var array: ArrayOptions
 
-    @Argument(help: "The file, in the array's directory.")
+    @Argument(help: "The file, in the array's directory, or the NBD URI of an export.")
     var file: String
 
     func run() throws { try JobProgress(array).run("add", [try array.memberName(file)]) }
