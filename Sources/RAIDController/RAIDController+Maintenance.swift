@@ -26,6 +26,8 @@ extension RAIDController {
     private static let checkpointNanoseconds: UInt64 = 3_000_000_000
     /// When a rebuild is tried again that ended for want of space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
+    /// When one is tried again that met what cannot be read.
+    private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
     /// Steps in one call; the caller looks after its lane in between.
     private static let stepMax = 64
 
@@ -88,12 +90,13 @@ extension RAIDController {
     /// has made necessary.
     /// - Returns: nil when there is something to do now.
     private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
-        if now < target.retryAt && target.array.recoveringMember != nil { return .until(nanoseconds: target.retryAt) }
+        if now < target.retryAt && (target.array.recoveringMember != nil || target.array.needsRepair) {
+            return .until(nanoseconds: target.retryAt)
+        }
         guard !target.array.isReadOnly else { return .idle }
         if target.isSound {
             guard target.array.needsRepair else { return .idle }
-            let schedule = MaintenanceSchedule(.repair, geometry: target.geometry)
-            return target.maintenance.begin(schedule) == nil ? .idle : nil
+            return begin(.repair, target) == nil ? .idle : nil
         }
         if target.plannerLock.withLock({ target.planner.recovery }) == nil {
             guard activateSpare(target) else { return .idle }
@@ -110,6 +113,13 @@ extension RAIDController {
                     + "\(recovery.member), and are copied to it")
         }
         return target.maintenance.begin(schedule, member: recovery.member, regions: regions) == nil ? .idle : nil
+    }
+
+    /// Begins a check or a repair. Parity that comes into doubt from here on is not repaired by it.
+    /// - Returns: the job's number, or nil when it cannot begin.
+    private func begin(_ job: MaintenanceSchedule.Job, _ target: ArrayTarget) -> UInt64? {
+        target.plannerLock.withLock { target.doubtCountAtRepair = target.planner.doubtCount }
+        return target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry))
     }
 
     /// - Returns: whether a member has the missing role now, to be brought up to date.
@@ -154,13 +164,27 @@ extension RAIDController {
             let recovery = recordBoundary(target)
             if end == .done && !endRecovery(recovery, target) { end = .failed }
         }
-        if end == .noSpace {
+        let job = target.maintenance.job
+        if end == .noSpace, let job {
             target.array.report(
-                "the rebuild of \(target.array.name) has no space; it goes on when there is some")
+                "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some")
             target.retryAt = now + Self.retryNanoseconds
+        } else if end == .failed, isRebuild ? target.hasRecovery : target.array.needsRepair {
+            target.array.report(
+                "the \(isRebuild ? "rebuild" : "repair") of \(target.array.name) met blocks that cannot be read and of which "
+                    + "there is no copy; it is tried again in a minute. Writing to those blocks makes them readable")
+            target.retryAt = now + Self.unreadableRetryNanoseconds
         }
-        if target.maintenance.job == .repair && end == .done { target.array.noteRepaired() }
+        if job == .repair && end == .done { noteRepaired(target) }
         target.maintenance.finish(end, geometry: target.geometry)
+    }
+
+    private func noteRepaired(_ target: ArrayTarget) {
+        let isDoubtful = target.plannerLock.withLock {
+            target.planner.repaired(doubtCount: target.doubtCountAtRepair)
+            return target.planner.isParityDoubtful
+        }
+        if !isDoubtful { target.array.noteRepaired() }
     }
 
     private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget) -> Bool {
@@ -191,7 +215,7 @@ extension RAIDController {
                 "\(name) lacks a member, so its parity cannot be checked; add a member and let it be rebuilt: nbdext add"
             )
         }
-        guard let number = target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry)) else {
+        guard let number = begin(job, target) else {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
         }
         return number
