@@ -223,6 +223,15 @@ extension OpenedArray {
     /// Whether parity is to be repaired before the array may be clean.
     package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
 
+    /// The parity of some rows may be wrong. The array is not clean before it has been repaired.
+    /// - Returns: whether that is news.
+    package func noteDoubtfulParity() -> Bool {
+        lock.withLock {
+            defer { isParityDoubtful = true }
+            return !isParityDoubtful
+        }
+    }
+
     /// Parity was repaired everywhere.
     package func noteRepaired() { lock.withLock { isParityDoubtful = false } }
 

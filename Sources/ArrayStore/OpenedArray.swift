@@ -42,7 +42,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// Members that failed and whose role another one has since.
     var replaced: [ArrayMember] = []
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
-    /// parity. The array is not clean before that has been repaired.
+    /// parity. Or a write found no space after a part of it was done. The array is not clean before that has been repaired.
     var isParityDoubtful = false
     /// Where a check or a repair is recorded; nil for an array that is in no directory.
     var jobFile: JobFile?

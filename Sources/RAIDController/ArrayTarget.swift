@@ -31,6 +31,8 @@ package final class ArrayTarget: @unchecked Sendable {
     /// does the maintenance.
     var checkpointAt: UInt64 = 0
     var retryAt: UInt64 = 0
+    /// What the planner had for `doubtCount` when the last repair began. Under `plannerLock`.
+    var doubtCountAtRepair: UInt64 = 0
     private(set) var index = 0
     /// The position of the array's first member among the places of a lane.
     private(set) var fileBase = 0
@@ -92,10 +94,35 @@ package final class ArrayTarget: @unchecked Sendable {
             commandCapacity: RAIDController.commandCapacity)
     }
 
+    /// A block can be read again. People hear of the first, and then more and more rarely: `status` has the count.
+    func report(_ corrected: CorrectedRead) {
+        guard corrected.count.nonzeroBitCount == 1 else { return }
+        let count = corrected.count == 1 ? "" : "; it is the \(corrected.count)th such block"
+        array.report(
+            "member \(corrected.member) of \(array.name) could not read the block at byte \(corrected.byteOffset); it was "
+                + "written anew from the other members and can be read again\(count)")
+    }
+
+    /// A write was begun that had no space everywhere, and its rows' parity could not be made right.
+    func noteDoubt() {
+        if array.noteDoubtfulParity() {
+            array.report(
+                "a write to \(array.name) found no space on one member after it was done on others; free some space, and "
+                    + "the parity will be repaired")
+        }
+        maintenance.ring()
+    }
+
+    /// Whether a member is being rebuilt.
+    var hasRecovery: Bool { plannerLock.withLock { planner.recovery != nil } }
+
     var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
 
     /// What RAID 5 writes had to read so far.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
+
+    /// By role: blocks that were read again after they had been written anew.
+    var correctedReads: [UInt64] { plannerLock.withLock { planner.correctedReads } }
 
     /// The array's state, without its members.
     func snapshot() -> ArraySnapshot {

@@ -26,6 +26,8 @@ extension RAIDController {
     private static let checkpointNanoseconds: UInt64 = 3_000_000_000
     /// When a rebuild is tried again that ended for want of space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
+    /// When one is tried again that met what cannot be read.
+    private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
     /// Steps in one call; the caller looks after its lane in between.
     private static let stepMax = 64
 
@@ -90,11 +92,13 @@ extension RAIDController {
     /// - Returns: nil when there is something to do now.
     private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
         let recovery = target.plannerLock.withLock { target.planner.recovery }
-        if now < target.retryAt && recovery != nil { return .until(nanoseconds: target.retryAt) }
+        if now < target.retryAt && (recovery != nil || target.array.needsRepair) {
+            return .until(nanoseconds: target.retryAt)
+        }
         guard !target.array.isReadOnly else { return .idle }
         if target.isSound && recovery == nil {
             guard let schedule = scheduleOfSound(target) else { return .idle }
-            return target.maintenance.begin(schedule) == nil ? .idle : nil
+            return begin(schedule, target) == nil ? .idle : nil
         }
         if recovery == nil {
             target.array.takeBackReconnected()
@@ -124,6 +128,13 @@ extension RAIDController {
         target.array.report(
             "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %")
         return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
+    }
+
+    /// Begins a check or a repair. Parity that comes into doubt from here on is not repaired by it.
+    /// - Returns: the job's number, or nil when it cannot begin.
+    private func begin(_ schedule: MaintenanceSchedule, _ target: ArrayTarget) -> UInt64? {
+        target.plannerLock.withLock { target.doubtCountAtRepair = target.planner.doubtCount }
+        return target.maintenance.begin(schedule)
     }
 
     /// - Returns: whether a member has the missing role now, to be brought up to date.
@@ -178,8 +189,13 @@ extension RAIDController {
             target.array.report(
                 "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some")
             target.retryAt = now + Self.retryNanoseconds
+        } else if end == .failed, job.isRecovery ? target.hasRecovery : target.array.needsRepair {
+            target.array.report(
+                "the \(job.rawValue) of \(target.array.name) met blocks that cannot be read and of which "
+                    + "there is no copy; it is tried again in a minute. Writing to those blocks makes them readable")
+            target.retryAt = now + Self.unreadableRetryNanoseconds
         }
-        if job == .repair && end == .done { target.array.noteRepaired() }
+        if job == .repair && end == .done { noteRepaired(target) }
         if !job.isRecovery { target.array.keep(target.maintenance.interruption) }
         target.maintenance.finish(end, geometry: target.geometry)
         let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
@@ -187,6 +203,14 @@ extension RAIDController {
             // Whoever has asked for it may not be there any more.
             target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
         }
+    }
+
+    private func noteRepaired(_ target: ArrayTarget) {
+        let isDoubtful = target.plannerLock.withLock {
+            target.planner.repaired(doubtCount: target.doubtCountAtRepair)
+            return target.planner.isParityDoubtful
+        }
+        if !isDoubtful { target.array.noteRepaired() }
     }
 
     private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget, now: UInt64) -> Bool {
@@ -223,7 +247,7 @@ extension RAIDController {
         }
         // One that waited for a member to be rebuilt would tell nothing new.
         _ = target.array.takeInterruptedJob()
-        guard let number = target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry)) else {
+        guard let number = begin(MaintenanceSchedule(job, geometry: target.geometry), target) else {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
         }
         return number

@@ -89,7 +89,7 @@ extension ArrayLife {
         history.add(
             .memberIO(io.kind, member: role, rows: rows(io), status), step: step)
         switch status {
-        case .done: break
+        case .done, .unreadable: break
         case .failed:
             faultyRoles[role] = true
             if shape.level == .raid5 { knowledge.mayBeRecorded[role] = true }

@@ -108,7 +108,7 @@ final class ArrayLife {
     /// Notes the rows of which a crash may leave some sectors old and some new.
     private func markSuspect(_ member: SimulatedMember, powerFails: Bool) {
         for channel in member.channels {
-            for operation in channel.operations where operation.io.kind != .read {
+            for operation in channel.operations where !operation.io.kind.isRead {
                 for row in rows(operation.io) { isSuspect[row] = true }
             }
         }

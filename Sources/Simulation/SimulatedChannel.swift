@@ -54,7 +54,7 @@ final class SimulatedChannel: MemberChannel {
         } else {
             status = perform(operation)
         }
-        if operation.io.kind != .read && operation.io.kind != .flush {
+        if !operation.io.kind.isRead && operation.io.kind != .flush {
             member.image.complete(Self.sectors(operation.io), at: member.world.tick())
         }
         done.append(MemberCompletion(token: operation.io.token, member: operation.io.member, status: status))
@@ -79,7 +79,7 @@ final class SimulatedChannel: MemberChannel {
         let io = operation.io
         let sectors = Self.sectors(io)
         switch io.kind {
-        case .read:
+        case .read, .reread:
             io.memory!.copyMemory(
                 from: member.image.bytes(ofSector: 0) + Int(io.byteOffset), byteCount: Int(io.byteCount))
         case .write, .zero, .durableWrite:
@@ -106,7 +106,7 @@ final class SimulatedChannel: MemberChannel {
     }
 
     private func performPart(_ io: MemberIO) {
-        guard io.kind != .read && io.kind != .flush else { return }
+        guard !io.kind.isRead && io.kind != .flush else { return }
         let share = member.world.random.pick([100, 500, 900, 1000])
         for sector in Self.sectors(io) where member.world.random.chance(share) {
             if io.kind == .punch || member.hasRoom(sector: sector) {
