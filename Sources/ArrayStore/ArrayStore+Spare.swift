@@ -11,7 +11,8 @@ extension ArrayStore {
     ///   - array: what it is for.
     /// - Throws: when it holds something that is not to be overwritten, or is in use.
     package static func prepareSpare(named name: String, for array: OpenedArray) throws(ArrayStoreError) -> MemberFile {
-        guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/") else {
+        guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/"), !name.hasSuffix(LinkedMember.fileExtension)
+        else {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
         }
         let path = "\(array.place)/\(name)"
