@@ -32,6 +32,27 @@ package struct ArrayMember: Sendable {
         try flush()
     }
 
+    /// Makes the member's log, if it has one, an empty one. A crash on the way leaves a log that is empty, or not valid,
+    /// but none that says what was true once: the first header goes first. And nothing of an older log is left: units are
+    /// followed one after the other, so one of md's would count behind a header of ours.
+    /// - Parameter signature: the array's, as headers have it.
+    func emptyLog(signature: UInt32) throws(ArrayStoreError) {
+        guard let range = superblock.partialParityLogRange else { return }
+        let header = MDPartialParityLog().encoded(signature: signature)
+        do throws(MemberStoreError) {
+            try store.write(bytes: Array(repeating: 0, count: header.count), at: range.lowerBound)
+            try store.flush()
+            try store.write(bytes: Array(repeating: 0, count: range.count), at: range.lowerBound)
+            try store.flush()
+            try store.write(bytes: header, at: range.lowerBound)
+            try store.flush()
+        } catch {
+            throw ArrayStoreError(
+                "cannot write the log of \(store.name): \(error); move it away to serve the array without it",
+                .memberIO)
+        }
+    }
+
     /// Makes durable what was written to the member.
     func flush() throws(ArrayStoreError) {
         do throws(MemberStoreError) { try store.flush() } catch {

@@ -59,22 +59,14 @@ struct PartialParityRecovery {
         return outcome
     }
 
-    /// Makes every log an empty one. A crash on the way leaves logs that are empty, or not valid, but none that says
-    /// what was true once: the first header goes first.
+    /// Makes every log an empty one.
     func empty() throws(ArrayStoreError) {
         let header = MDPartialParityLog().encoded(signature: signature)
         for (_, member) in owners {
             guard let range = member.superblock.partialParityLogRange else { continue }
             let found = try read(member, at: range.lowerBound, count: range.count)
             guard found != header + Array(repeating: 0, count: range.count - header.count) else { continue }
-            try perform("write the log of", member) { store throws(MemberStoreError) in
-                try store.write(bytes: Array(repeating: 0, count: header.count), at: range.lowerBound)
-                try store.flush()
-                try store.write(bytes: Array(repeating: 0, count: range.count), at: range.lowerBound)
-                try store.flush()
-                try store.write(bytes: header, at: range.lowerBound)
-                try store.flush()
-            }
+            try member.emptyLog(signature: signature)
         }
     }
 
