@@ -154,7 +154,7 @@ final class NewMember {
     }
 
     /// - Parameter name: what messages call the file.
-    private static func write(_ text: String, to path: String, for name: String) throws(ArrayStoreError) {
+    static func write(_ text: String, to path: String, for name: String) throws(ArrayStoreError) {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure("make", name, errno) }
         defer { close(descriptor) }
