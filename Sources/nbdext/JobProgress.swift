@@ -45,9 +45,16 @@ struct JobProgress {
     private func follow(_ name: String) throws -> JobSnapshot? {
         let display = ProgressDisplay()
         var waits = 0
+        var kind = "rebuild"
         while true {
-            guard let snapshot = try Self.snapshots(array).first(where: { $0.name == name }) else { return nil }
+            let snapshots: [ArraySnapshot]
+            do { snapshots = try Self.snapshots(array) } catch is ControlSocket.ServerIsGone {
+                display.end()
+                throw Self.stopped(kind, of: name)
+            }
+            guard let snapshot = snapshots.first(where: { $0.name == name }) else { return nil }
             if let job = snapshot.job, job.number > jobNumbers[name] ?? 0 {
+                kind = job.kind
                 display.show(job)
                 if job.state != .running {
                     display.end()
@@ -62,13 +69,19 @@ struct JobProgress {
         }
     }
 
+    /// What a server that ends leaves of a job.
+    private static func stopped(_ kind: String, of name: String) -> ServerError {
+        ServerError(
+            "the \(kind) stopped with the server"
+                + (kind == "rebuild" ? "; it goes on when \(name) is served again" : ""))
+    }
+
     private func checkEnd(_ job: JobSnapshot, of name: String) throws {
         switch job.state {
         case .running, .done: break
         case .cancelled:
             switch job.kind {
-            case "rebuild":
-                throw ServerError("the rebuild stopped with the server; it goes on when \(name) is served again")
+            case "rebuild": throw Self.stopped(job.kind, of: name)
             case "replace":
                 throw ServerError(
                     "the replacement stopped at \(job.percent) %: it was cancelled, or the server was stopped and goes on "
