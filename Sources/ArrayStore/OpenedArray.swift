@@ -123,6 +123,8 @@ package final class OpenedArray: @unchecked Sendable {
             guard let member = current[role], let own = superblocks[role] else { continue }
             if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
         }
+        // One that cannot be flushed is of no use.
+        spares.removeAll { (try? $0.flush()) == nil }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
@@ -171,7 +173,10 @@ package final class OpenedArray: @unchecked Sendable {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        let present = current.indices.filter { !failedRoles.contains($0) }
+        // A member that has just got its role, and is not known by that to any other one, would be alone with the newest
+        // state.
+        let inSync = current.indices.filter { !failedRoles.contains($0) && $0 != recovering?.role }
+        let present = inSync + (recovering.map { [$0.role] } ?? [])
         try writeBitmapHeader(to: present.compactMap { current[$0] })
         for role in present { try writeState(to: role) }
     }
