@@ -52,7 +52,7 @@ extension ArrayLife {
         }
         if may.contains(.recovering) && !before.contains(.recovering) { knowledge.recoveredByteCount = 0 }
         knowledge.disks[number].may = may
-        if part == .inSync && isSure { faultyRoles[role!] = false }
+        if part == .inSync && before != .inSync && isSure { faultyRoles[role!] = disks[number].isDead }
         if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
     }
 
