@@ -226,12 +226,7 @@ extension OpenedArray {
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             try MemberBitmap.write(bitmap, to: [spare])
         }
-        guard let range = spare.superblock.partialParityLogRange else { return }
-        let header = MDPartialParityLog().encoded(signature: MDPartialParityLog.signature(setUUID: uuid))
-        do throws(MemberStoreError) {
-            try spare.store.write(bytes: header, at: range.lowerBound)
-            try spare.store.flush()
-        } catch { throw ArrayStoreError("cannot write the log of \(spare.store.name): \(error)", .memberIO) }
+        try spare.emptyLog(signature: MDPartialParityLog.signature(setUUID: uuid))
     }
 
     /// Whether parity is to be repaired before the array may be clean.

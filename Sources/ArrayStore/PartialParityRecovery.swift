@@ -59,47 +59,9 @@ struct PartialParityRecovery {
         return outcome
     }
 
-    /// Makes every log an empty one. A crash on the way leaves logs that are empty, or not valid, but none that says
-    /// what was true once: the first header goes first.
+    /// Makes every log an empty one.
     func empty() throws(ArrayStoreError) {
-        let header = MDPartialParityLog().encoded(signature: signature)
-        for (_, member) in owners {
-            guard let range = member.superblock.partialParityLogRange else { continue }
-            let rest = try blocksWithData(of: member, in: range.lowerBound + UInt64(header.count)..<range.upperBound)
-            let found = try read(member, at: range.lowerBound, count: header.count)
-            guard found != header || !rest.isEmpty else { continue }
-            let zeros = Array(repeating: UInt8(0), count: header.count)
-            try perform("write the log of", member) { store throws(MemberStoreError) in
-                try store.write(bytes: zeros, at: range.lowerBound)
-                try store.flush()
-                for block in rest { try store.write(bytes: Array(zeros[..<block.count]), at: block.lowerBound) }
-                try store.flush()
-                try store.write(bytes: header, at: range.lowerBound)
-                try store.flush()
-            }
-        }
-    }
-
-    /// The blocks that are not all zeros.
-    private func blocksWithData(
-        of member: ArrayMember, in range: Range<UInt64>
-    ) throws(ArrayStoreError) -> [Range<UInt64>] {
-        let byteCount = UInt64(MDPartialParityLog.headerByteCount)
-        var blocks: [Range<UInt64>] = []
-        var byteOffset = range.lowerBound
-        while byteOffset < range.upperBound {
-            var data: UInt64?
-            try perform("look for the holes of", member) { store throws(MemberStoreError) in
-                data = try store.nextData(from: byteOffset)
-            }
-            guard let data, data < range.upperBound else { break }
-            byteOffset += (data - byteOffset) / byteCount * byteCount
-            let block = byteOffset..<min(byteOffset + byteCount, range.upperBound)
-            let bytes = try read(member, at: byteOffset, count: block.count)
-            if !bytes.allSatisfy({ $0 == 0 }) { blocks.append(block) }
-            byteOffset = block.upperBound
-        }
-        return blocks
+        for (_, member) in owners { try member.emptyLog(signature: signature) }
     }
 
     /// Follows the units that lie one after the other in a log while they are newer and newer.

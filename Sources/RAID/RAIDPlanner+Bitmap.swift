@@ -127,9 +127,7 @@ extension RAIDPlanner {
             }
         }
         for member in 0..<geometry.memberCount {
-            let flush = MemberIO(
-                kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
-                token: token(Self.bitmapFlushToken))
+            let flush = memberFlush(member, token: token(Self.bitmapFlushToken))
             output.memberIOs.append(flush)
             bitmap!.clearingOutstanding += 1
             guard replacement?.member == member else { continue }

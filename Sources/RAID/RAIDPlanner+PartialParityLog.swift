@@ -66,9 +66,7 @@ extension RAIDPlanner {
             let member = flushable.trailingZeroBitCount
             flushable &= flushable - 1
             logs!.beginFlush(ofMember: member)
-            let flush = MemberIO(
-                kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil,
-                token: token(Self.logFlushToken, member: member))
+            let flush = memberFlush(member, token: token(Self.logFlushToken, member: member))
             if member == geometry.replacementPlace {
                 emitToReplacement(flush, into: &output)
             } else {

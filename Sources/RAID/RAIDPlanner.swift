@@ -9,7 +9,7 @@ import MemberIO
 package final class RAIDPlanner {
     /// Tokens are below this; callers may use the bits above.
     package static let tokenLimit: UInt64 = 1 << 48
-    /// In tokens of I/Os that belong to a request as a whole (RAID 0, flushes) rather than to an operation.
+    /// In tokens of I/Os that belong to a request as a whole (RAID 0) rather than to an operation.
     static let requestToken: UInt64 = 1 << 40
     /// In tokens of I/Os that belong to no request: writes of a member's log, and flushes for the logs' sake, with the
     /// member in the low bits; writes of the bitmap, and flushes before its bits are cleared.
@@ -17,6 +17,8 @@ package final class RAIDPlanner {
     static let logFlushToken: UInt64 = 1 << 42
     static let bitmapWriteToken: UInt64 = 1 << 43
     static let bitmapFlushToken: UInt64 = 1 << 44
+    /// In tokens of the flushes of a round.
+    static let flushToken: UInt64 = 1 << 46
     /// In tokens of I/Os to a replacement's place.
     static let replacementToken: UInt64 = 1 << 45
     /// Tokens that belong to no request have the low bits of the generation from here on.
@@ -36,8 +38,6 @@ package final class RAIDPlanner {
         /// Operations or member I/Os that have not ended.
         var remaining: UInt32 = 0
         var isFlushing = false
-        /// The planner's, when its last I/Os were emitted.
-        var generation: UInt32 = 0
         var status = ArrayStatus.done
     }
 
@@ -69,6 +69,7 @@ package final class RAIDPlanner {
     /// Operations that ended and have not yet passed on their rows, their memory and their place.
     private var ended = OperationList()
     private var index: StripeIndex
+    var flushes: FlushRounds
     /// Rebuilds, skips and keeps under way.
     var window = MaintenanceWindow()
     var scratch: ScratchPool
@@ -108,6 +109,7 @@ package final class RAIDPlanner {
         index = StripeIndex(operations: operations)
         self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
         starved = .allocate(capacity: requestCapacity)
+        flushes = FlushRounds(requestCapacity: requestCapacity)
         switch consistency {
         case .resync: break
         case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
@@ -159,7 +161,7 @@ package final class RAIDPlanner {
             return
         }
         switch (request.operation, geometry.level) {
-        case (.flush, _): emitFlushes(request.tag, into: &output)
+        case (.flush, _): flush(request.tag, into: &output)
         case (_, .raid0): submitRAID0(request, into: &output)
         case (_, .raid5):
             // Behind those that wait for a free operation.
@@ -175,6 +177,7 @@ package final class RAIDPlanner {
         switch Self.kind(of: token) {
         case 0: completeOperationIO(Int32(low), status, into: &output)
         case Self.requestToken: completeRequestIO(low, status, into: &output)
+        case Self.flushToken: completeFlush(status, into: &output)
         case Self.logWriteToken: completeLogWrite(Int(low), status, into: &output)
         case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
         case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
@@ -218,20 +221,6 @@ package final class RAIDPlanner {
         requests[Int(tag)].remaining += 1
     }
 
-    private func emitFlushes(_ tag: UInt32, into output: inout PlannerOutput) {
-        requests[Int(tag)].isFlushing = true
-        requests[Int(tag)].generation = generation
-        for member in 0..<geometry.memberCount where member != absent {
-            emit(.flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, tag: tag, into: &output)
-        }
-        guard replacement != nil else { return }
-        emitToReplacement(
-            MemberIO(
-                kind: .flush, member: geometry.replacementPlace, byteOffset: 0, byteCount: 0, memory: nil,
-                token: Self.requestToken | UInt64(tag)), into: &output)
-        requests[Int(tag)].remaining += 1
-    }
-
     private func submitRAID0(_ request: ArrayRequest, into output: inout PlannerOutput) {
         if request.operation == .zero {
             for member in 0..<geometry.memberCount {
@@ -263,19 +252,14 @@ package final class RAIDPlanner {
         switch status {
         case .done: break
         case .noSpace: request.pointee.status = request.pointee.status.combined(with: .noSpace)
-        case .failed:
-            // A flush that a failed member missed is made good by the others.
-            let isLost = geometry.level == .raid0 || state == .failed
-            if isLost { request.pointee.status = .failed }
-            // A member says once that it has lost writes: a later flush would claim that they are durable.
-            if geometry.level == .raid0 && request.pointee.isFlushing { state = .failed }
+        case .failed: request.pointee.status = .failed
         }
         finishRequestPart(tag, into: &output)
     }
 
     /// Ends a request if nothing of it is left, flushing first if it must be durable. Whatever its I/Os did, nothing
     /// that ends in a failed array can be relied on.
-    private func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
+    func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
         let request = requests + Int(tag)
         let isExpanded =
             geometry.level == .raid0 || request.pointee.request.operation == .flush
@@ -284,7 +268,7 @@ package final class RAIDPlanner {
         if state == .failed { request.pointee.status = .failed }
         let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
         if mustFlush && !request.pointee.isFlushing && request.pointee.status == .done {
-            emitFlushes(tag, into: &output)
+            flush(tag, into: &output)
         } else {
             output.finished.append(FinishedRequest(tag: tag, status: request.pointee.status))
         }

@@ -11,17 +11,19 @@ extension RAIDController {
 
     /// Lets bits be cleared that have not been needed for some time.
     package func tickBitmap(target: Int, lane: Int) {
-        plan(arrays[target], lanes[lane]!) { $0.tick(into: &$1) }
+        clear(arrays[target], lanes[lane]!) { $0.tick(into: &$1) }
     }
 
     /// Lets all bits be cleared, before the array is marked clean. No command is outstanding.
     package func restBitmap(target: Int, lane: Int) {
-        plan(arrays[target], lanes[lane]!) { $0.rest(into: &$1) }
+        clear(arrays[target], lanes[lane]!) { $0.rest(into: &$1) }
     }
 
-    private func plan(
+    private func clear(
         _ target: ArrayTarget, _ lane: CardLane, _ body: (RAIDPlanner, inout PlannerOutput) -> Void
     ) {
+        // Bits are all that says where parity is still to be repaired when the server ends before that is done.
+        guard !target.array.needsRepair else { return }
         target.plannerLock.withLock { body(target.planner, &lane.output) }
         execute(lane, target)
         start(lane, target)

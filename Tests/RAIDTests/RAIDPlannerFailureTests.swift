@@ -69,4 +69,33 @@ struct RAIDPlannerFailureTests {
         while !array.pending.isEmpty { array.complete(at: 0) }
         #expect(array.finished.map(\.status) == [.failed, .failed])
     }
+
+    @Test("a flush that comes while another one is under way is answered after a later round, and fails with the first")
+    func concurrentFlushes() {
+        let array = SimulatedArray(level: .raid0, memberCount: 2, chunkByteCount: 4096, stripes: 2)
+        array.submit(ArrayRequest(.flush, tag: 0))
+        array.submit(ArrayRequest(.flush, tag: 1))
+        array.submit(ArrayRequest(.flush, tag: 2))
+        // Were a second round under way, a member's one failure would be told to only one of the two.
+        #expect(array.pending.map(\.kind) == [.flush, .flush])
+        array.failingMembers = [1]
+        array.complete(at: 1)
+        array.failingMembers = []
+        #expect(array.finished.isEmpty)
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.finished.map(\.tag) == [0, 1, 2])
+        #expect(array.finished.allSatisfy { $0.status == .failed })
+    }
+
+    @Test("flushes that wait share one round")
+    func sharedFlush() {
+        let array = SimulatedArray(level: .raid5, memberCount: 4, chunkByteCount: 4096, stripes: 2)
+        for tag in 0..<4 { array.submit(ArrayRequest(.flush, tag: UInt32(tag))) }
+        for _ in 0..<4 { array.complete(at: 0) }
+        #expect(array.finished.map(\.tag) == [0])
+        #expect(array.pending.count == 4)
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.finished.map(\.tag) == [0, 1, 2, 3])
+        #expect(array.finished.allSatisfy { $0.status == .done })
+    }
 }

@@ -1,0 +1,79 @@
+import MemberIO
+
+/// Flushes of all members, in rounds: one is under way at a time, and requests that come meanwhile share the next one.
+///
+/// A member says once that it has lost writes, to whichever flush of it ends first (fsync(2)). Were two under way, the
+/// other could be answered as good before it is known that a member has failed. And one flush costs as much as many.
+struct FlushRounds {
+    /// Member I/Os of the round that have not come back.
+    var outstanding = 0
+    var status = ArrayStatus.done
+    /// Tags of the requests that the round answers, and of those that wait for the next.
+    var answered: [UInt32] = []
+    var waiting: [UInt32] = []
+
+    init(requestCapacity: Int) {
+        answered.reserveCapacity(requestCapacity)
+        waiting.reserveCapacity(requestCapacity)
+    }
+
+    /// Lets those that wait be the ones that are answered next.
+    mutating func begin() {
+        swap(&answered, &waiting)
+        status = .done
+    }
+}
+
+extension RAIDPlanner {
+    /// Lets a request end with a flush that begins from now on.
+    func flush(_ tag: UInt32, into output: inout PlannerOutput) {
+        requests[Int(tag)].isFlushing = true
+        requests[Int(tag)].remaining += 1
+        flushes.waiting.append(tag)
+        if flushes.outstanding == 0 { beginFlushRound(into: &output) }
+    }
+
+    private func beginFlushRound(into output: inout PlannerOutput) {
+        flushes.begin()
+        // A failed array is left as it is.
+        guard state != .failed else { return answerFlushes(into: &output) }
+        for member in 0..<geometry.memberCount where member != absent {
+            output.memberIOs.append(memberFlush(member, token: token(Self.flushToken)))
+            flushes.outstanding += 1
+        }
+        guard let replacement else { return }
+        emitToReplacement(memberFlush(replacement.member, token: token(Self.flushToken)), into: &output)
+        flushes.outstanding += 1
+    }
+
+    /// The flush of one member.
+    func memberFlush(_ member: Int, token: UInt64) -> MemberIO {
+        MemberIO(kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, token: token)
+    }
+
+    /// A member's flush came back.
+    func completeFlush(_ status: MemberStatus, into output: inout PlannerOutput) {
+        flushes.outstanding -= 1
+        switch status {
+        case .done: break
+        case .noSpace: flushes.status = flushes.status.combined(with: .noSpace)
+        case .failed:
+            // What a failed member missed is made good by the others.
+            if geometry.level == .raid0 || state == .failed { flushes.status = .failed }
+            // A later flush would claim that the lost writes are durable.
+            if geometry.level == .raid0 { state = .failed }
+        }
+        guard flushes.outstanding == 0 else { return }
+        answerFlushes(into: &output)
+        if !flushes.waiting.isEmpty { beginFlushRound(into: &output) }
+    }
+
+    private func answerFlushes(into output: inout PlannerOutput) {
+        for tag in flushes.answered {
+            requests[Int(tag)].remaining -= 1
+            requests[Int(tag)].status = requests[Int(tag)].status.combined(with: flushes.status)
+            finishRequestPart(tag, into: &output)
+        }
+        flushes.answered.removeAll(keepingCapacity: true)
+    }
+}
