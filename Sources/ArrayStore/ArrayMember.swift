@@ -41,7 +41,8 @@ package struct ArrayMember: Sendable {
         let header = MDPartialParityLog().encoded(signature: signature)
         do throws(MemberStoreError) {
             let rest = try blocksWithData(in: range.lowerBound + UInt64(header.count)..<range.upperBound)
-            guard try !rest.isEmpty || store.bytes(at: range.lowerBound, count: header.count) != header else { return }
+            let found = try store.bytes(at: range.lowerBound, count: header.count)
+            guard found != header || !rest.isEmpty else { return }
             let zeros = [UInt8](repeating: 0, count: header.count)
             try store.write(bytes: zeros, at: range.lowerBound)
             try store.flush()

@@ -89,9 +89,9 @@ struct SectorModel {
     /// A flush was answered with an error, and the process that knew what that had dropped has ended: what was not durable
     /// by then may turn older at any time, until it is written again.
     mutating func noteDropped() {
-        for position in unflushed {
-            for index in sectors[Int(position)].indices where !sectors[Int(position)][index].isDurable {
-                sectors[Int(position)][index].isDropped = true
+        for sector in sectors.indices {
+            for index in sectors[sector].indices where !sectors[sector][index].isDurable {
+                sectors[sector][index].isDropped = true
             }
         }
     }
