@@ -8,10 +8,16 @@ package protocol PlacedMember: MemberStore {
     var place: MemberPlace { get }
     /// Why the member is not there at all, in words that fit after "it is"; nil when it is.
     var absence: String? { get }
+    /// The file that is the member, or leads to it.
+    var path: String { get }
+    /// The member anew, when it was lost and can be reached again since; nil otherwise, and the next time.
+    func reconnected() -> (any PlacedMember)?
 }
 
 extension PlacedMember {
     package var absence: String? { nil }
+    package var path: String { name }
+    package func reconnected() -> (any PlacedMember)? { nil }
 }
 
 /// A member and the superblock that was found on it.

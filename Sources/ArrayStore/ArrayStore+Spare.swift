@@ -2,21 +2,32 @@ import CLinux
 import Glibc
 import RAID
 
-/// Files that are to become members of an array that is being served.
+/// Files and exports that are to become members of an array that is being served.
 extension ArrayStore {
-    /// Opens and locks a file that an array can have as a spare; makes it, sparse, if it does not exist.
+    /// Opens and locks a file that an array can have as a spare; makes it, sparse, if it does not exist. Or connects to an
+    /// export.
     ///
     /// - Parameters:
-    ///   - name: in the array's directory; a file elsewhere would not be found when the array is opened again.
+    ///   - name: in the array's directory; a file elsewhere would not be found when the array is opened again. Or an NBD
+    ///     URI.
     ///   - array: what it is for.
     /// - Throws: when it holds something that is not to be overwritten, or is in use.
-    package static func prepareSpare(named name: String, for array: OpenedArray) throws(ArrayStoreError) -> MemberFile {
+    package static func prepareSpare(
+        named name: String, for array: OpenedArray
+    ) throws(ArrayStoreError) -> any PlacedMember {
+        if LinkedMember.isURI(name) { return try prepareExport(uri: name, for: array) }
         guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/") else {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
         }
         let path = "\(array.place)/\(name)"
-        guard !array.memberStates.contains(where: { $0.path == path }) else {
+        guard !array.memberStates.contains(where: { $0.file == path }) else {
             throw ArrayStoreError("\(path) is a member of the array already")
+        }
+        if name.hasSuffix(LinkedMember.fileExtension) {
+            guard access(path, F_OK) == 0 else {
+                throw ArrayStoreError("there is no \(path); name the NBD URI of the export, and it is made")
+            }
+            return try prepareLink(path, for: array)
         }
         let geometry = array.geometry
         let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount

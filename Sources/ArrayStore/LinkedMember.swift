@@ -17,6 +17,8 @@ package final class LinkedMember: PlacedMember {
 
     private let file: MemberFile
     private let remote: RemoteMember
+    private let isReadOnly: Bool
+    private let report: @Sendable (String) -> Void
 
     /// Reads the file, locks it as its use demands, and begins to connect.
     /// - Throws: when the file cannot be opened or locked, or does not hold a URI.
@@ -25,13 +27,30 @@ package final class LinkedMember: PlacedMember {
     ) throws(ArrayStoreError) {
         file = try MemberFile(path: path, readOnly: use != .write)
         if use != .look { try file.lock() }
-        let uri = try Self.readURI(file)
-        do throws(OSError) {
-            remote = try RemoteMember(uri: uri, readOnly: use != .write, report: report)
-        } catch { throw ArrayStoreError("cannot begin to connect to \(uri): \(error)") }
+        isReadOnly = use != .write
+        self.report = report
+        remote = try Self.connect(try Self.readURI(file), isReadOnly, report)
     }
 
-    private static func readURI(_ file: MemberFile) throws(ArrayStoreError) -> String {
+    /// The same member with a new connection.
+    private init(_ other: LinkedMember) throws(ArrayStoreError) {
+        file = other.file
+        isReadOnly = other.isReadOnly
+        report = other.report
+        remote = try Self.connect(other.name, isReadOnly, report)
+    }
+
+    private static func connect(
+        _ uri: String, _ isReadOnly: Bool, _ report: @escaping @Sendable (String) -> Void
+    ) throws(ArrayStoreError) -> RemoteMember {
+        do throws(OSError) { return try RemoteMember(uri: uri, readOnly: isReadOnly, report: report) } catch {
+            throw ArrayStoreError("cannot begin to connect to \(uri): \(error)")
+        }
+    }
+
+    package func reconnected() -> (any PlacedMember)? { remote.takeAnswer() ? try? LinkedMember(self) : nil }
+
+    static func readURI(_ file: MemberFile) throws(ArrayStoreError) -> String {
         let bytes = try? file.bytes(at: 0, count: Int(min(file.byteCount, fileByteCountMax)))
         let text = String(decoding: bytes ?? [], as: UTF8.self)
         let line = text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? ""
@@ -50,6 +69,7 @@ package final class LinkedMember: PlacedMember {
     }
 
     package var name: String { remote.name }
+    package var path: String { file.path }
     package var place: MemberPlace { .endpoint(remote) }
     package var absence: String? { remote.absence }
     package var byteCount: UInt64 { remote.byteCount }

@@ -67,6 +67,15 @@ enum MemberDirectory {
         close(descriptor)
     }
 
+    /// The file in a directory that names an export, or nil.
+    static func link(to uri: String, in directory: String) throws(ArrayStoreError) -> String? {
+        for path in try paths(in: directory) where path.hasSuffix(LinkedMember.fileExtension) {
+            let file = try MemberFile(path: path, readOnly: true)
+            if (try? LinkedMember.readURI(file)) == uri { return path }
+        }
+        return nil
+    }
+
     /// The regular files in a directory, sorted by name.
     private static func paths(in directory: String) throws(ArrayStoreError) -> [String] {
         var names: [String]

@@ -150,7 +150,7 @@ final class NewMember {
         return "\(path.dropLast(name.utf8.count)).\(name).new"
     }
 
-    private static func write(_ text: String, to path: String) throws(ArrayStoreError) {
+    static func write(_ text: String, to path: String) throws(ArrayStoreError) {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure("make", path, errno) }
         defer { close(descriptor) }

@@ -17,9 +17,18 @@ extension OpenedArray {
 
         /// Nil for a spare, and for a failed member whose role another one has.
         package var role: Int?
-        /// Its file, or nil when there is none.
+        /// Its file or its server's URI, or nil when there is none.
         package var path: String?
+        /// The file in the array's directory that is the member or names it.
+        package var file: String?
         package var condition: Condition
+
+        fileprivate init(_ member: ArrayMember?, role: Int?, _ condition: Condition) {
+            self.role = role
+            path = member?.store.name
+            file = member?.store.path
+            self.condition = condition
+        }
     }
 
     /// All members, by role, then failed ones without a role, then spares.
@@ -34,10 +43,10 @@ extension OpenedArray {
                 } else {
                     condition = .active
                 }
-                return MemberState(role: role, path: current[role]?.store.name, condition: condition)
+                return MemberState(current[role], role: role, condition)
             }
-            states += replaced.map { MemberState(role: nil, path: $0.store.name, condition: .failed) }
-            states += spares.map { MemberState(role: nil, path: $0.store.name, condition: .spare) }
+            states += replaced.map { MemberState($0, role: nil, .failed) }
+            states += spares.map { MemberState($0, role: nil, .spare) }
             return states
         }
     }
@@ -87,7 +96,9 @@ extension OpenedArray {
         }
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard slot.put(spare.store.place) else { return nil }
-        if let old = current[role] { replaced.append(old) }
+        if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {
+            replaced.append(old)
+        }
         current[role] = spare
         superblocks[role] = spare.superblock
         failedRoles.remove(role)
@@ -141,7 +152,7 @@ extension OpenedArray {
             throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
         }
         guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
-        if let own = ownSuperblock(of: store) {
+        if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)
             if isReturning(member) {
                 spares.append(member)
@@ -151,34 +162,6 @@ extension OpenedArray {
         spares.append(try makeSpare(store))
         surroundings.report("\(store.name) is a spare of \(name)")
         return .spare
-    }
-
-    private func ownSuperblock(of store: any PlacedMember) -> MDSuperblock? {
-        guard let bytes = try? store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
-            return nil
-        }
-        return try? MDSuperblock(parsing: bytes)
-    }
-
-    /// Whether a member had the role that is missing now, and the bitmap has not forgotten anything since it left. The
-    /// rules are md's. Under `lock`.
-    private func isReturning(_ member: ArrayMember) -> Bool {
-        let own = member.superblock
-        guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
-            let role = failedRoles.first, own.setUUID == uuid, Int(own.role) == role,
-            own.hasSameShape(as: newest), own.bitmapByteOffset == area.byteOffsets[role],
-            (try? own.geometry()) == geometry,
-            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
-        else { return false }
-        // Nobody else has its number, and it has not gone on by itself.
-        let others =
-            current.indices.filter { $0 != role }.compactMap { current[$0] }
-            + spares.filter { $0.store !== member.store }
-        guard newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole,
-            !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
-        else { return false }
-        let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided
-        return isWhole && bitmap.eventsCleared <= own.events && own.events < newest.events
     }
 
     /// Writes what makes a member a spare. Under `lock`.

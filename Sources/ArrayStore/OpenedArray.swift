@@ -39,8 +39,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
     /// parity. The array is not clean before that has been repaired.
     var isParityDoubtful = false
-    /// Members on servers that were not reached. They go on trying, and report when they are.
-    private let absentMembers: [any PlacedMember]
+    /// Members on servers that were not reached when the array was opened. They go on trying.
+    var absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(

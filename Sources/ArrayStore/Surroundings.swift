@@ -16,7 +16,8 @@ extension ArrayStore {
 
         package init(
             clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void,
-            makeSlot: @escaping @Sendable () throws(OSError) -> any RoleSlot = { () throws(OSError) in try FileSlot() }
+            makeSlot: @escaping @Sendable () throws(OSError) -> any RoleSlot = { () throws(OSError) in try MemberSlot()
+            }
         ) {
             self.clock = clock
             self.report = report

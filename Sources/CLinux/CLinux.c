@@ -128,3 +128,5 @@ void nbdext_set_send_buffer(int socket, int bytes) {
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
+
+int nbdext_open_nothing(void) { return result(open("/", O_PATH | O_CLOEXEC)); }

@@ -49,7 +49,7 @@ extension Machine {
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
-    /// Makes a file in the array's directory a spare, or lets a member that has left come back. If the array lacks a member,
+    /// Makes a file in the array's directory or an export a spare, or lets a member that has left come back. If the array lacks a member,
     /// that is brought up to date.
     package func add(_ name: String, directory: String) throws -> String {
         let target = try target(directory)
@@ -60,8 +60,8 @@ extension Machine {
         guard !array.isReadOnly else {
             throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
         }
-        if array.memberStates.contains(where: { $0.condition == .failed && Self.lastPart(of: $0) == name }) {
-            _ = try array.remove { Self.lastPart(of: $0) == name }
+        if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
+            _ = try array.remove { Self.isNamed($0, name) }
         }
         let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         let isNeeded = !array.failedMembers.isEmpty
@@ -78,12 +78,12 @@ extension Machine {
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
         if let role = Int(member) { return state.role == role }
-        return Self.lastPart(of: state) == member
+        return Self.isNamed(state, member)
     }
 
-    /// What a member's file is called in its directory.
-    private static func lastPart(of state: OpenedArray.MemberState) -> String? {
-        state.path?.split(separator: "/").last.map(String.init)
+    /// Whether a member is meant by its file's name in the directory, or by its URI.
+    private static func isNamed(_ state: OpenedArray.MemberState, _ name: String) -> Bool {
+        state.path == name || state.file?.split(separator: "/").last.map(String.init) == name
     }
 
     private func target(_ directory: String) throws -> Int {

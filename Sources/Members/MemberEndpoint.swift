@@ -52,11 +52,6 @@ package enum MemberPlace: Sendable {
     case file(Int32)
     /// Behind an object that does its own I/O.
     case endpoint(any MemberEndpoint)
-
-    package var isFile: Bool { if case .file = self { true } else { false } }
-
-    /// The file's descriptor, or -1.
-    var descriptor: Int32 {
-        if case .file(let descriptor) = self { descriptor } else { -1 }
-    }
+    /// Wherever the member that has a role is at the time.
+    case slot(MemberSlot)
 }

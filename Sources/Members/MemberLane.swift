@@ -8,8 +8,7 @@ import Statistics
 ///
 /// Adjacent reads or writes of a batch on the same member become one vectored operation. Buffered writes are
 /// memory copies; where the file system cannot take them without blocking (ext4), io_uring would hand each to a
-/// kernel worker, which costs ten times as much, so there they are done on the calling thread. Whether a file is
-/// such a one is found out once.
+/// kernel worker, which costs ten times as much, so there they are done on the calling thread.
 ///
 /// Members that are not local files have channels, which do the work; the lane hands over and gathers.
 ///
@@ -21,15 +20,7 @@ package final class MemberLane {
     }
 
     private let engine: Engine
-    private let files: [Int32]
-    /// Of members that are not local files. Empty when all are.
-    private let channels: [(any MemberChannel)?]
-    /// Operations that channels have under way.
-    private var channelOutstanding = 0
-    /// Whether writes to a file can go through the ring.
-    private let writesThroughRing: [Bool]
-    /// Whether flushing a file has nothing to wait for: a kernel worker would cost more than the call.
-    private let flushesAtOnce: [Bool]
+    private let ways: MemberWays
     private let table = TransferTable()
     /// Outcomes that wait for `reap`.
     private var ready: [MemberCompletion] = []
@@ -44,18 +35,11 @@ package final class MemberLane {
     ///   - places: of all members that I/O may go to.
     /// - Throws: when the system refuses a ring or an eventfd, or a member cannot be reached.
     package init(engine: MemberEngineKind, places: [MemberPlace]) throws(OSError) {
-        let files = places.map(\.descriptor)
-        self.files = files
-        channels = try Self.makeChannels(places)
+        ways = try MemberWays(places, hasRing: engine == .uring)
         ready.reserveCapacity(1024)
-        flushesAtOnce = files.map { $0 >= 0 && nbdext_is_in_memory($0) != 0 }
         switch engine {
-        case .uring:
-            self.engine = .uring(try UringQueue())
-            writesThroughRing = files.map { $0 >= 0 && nbdext_supports_nowait_write($0, 0) != 0 }
-        case .threads:
-            self.engine = .threads(try WorkerQueue())
-            writesThroughRing = files.map { _ in false }
+        case .uring: self.engine = .uring(try UringQueue())
+        case .threads: self.engine = .threads(try WorkerQueue())
         }
     }
 
@@ -68,18 +52,18 @@ package final class MemberLane {
 
     /// Operations that were started and not reaped.
     package var outstanding: Int {
-        table.usedCount + backlog.count + channelOutstanding + (ready.count - readyHead)
+        table.usedCount + backlog.count + ways.outstanding + (ready.count - readyHead)
     }
 
     /// Starts a batch. Much of it may be complete when this returns.
     /// - Parameters:
     ///   - ios: members are relative to `fileBase`.
-    ///   - fileBase: the position in `files` of the array's first member.
+    ///   - fileBase: the position among the lane's places of the array's first member.
     package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
         var first = 0
         while first < ios.count {
-            if !channels.isEmpty, let channel = channels[fileBase + Int(ios[first].member)] {
-                first = hand(ios, from: first, to: channel, fileBase: fileBase)
+            if ways.way(to: fileBase + Int(ios[first].member)).hasChannel {
+                first = hand(ios, from: first, fileBase: fileBase)
                 continue
             }
             var end = first + 1
@@ -112,7 +96,7 @@ package final class MemberLane {
     /// Blocks until there is something to reap or `descriptor` (unless negative) is readable.
     package func wait(orReadable descriptor: Int32) {
         guard readyHead == ready.count else { return }
-        guard channelOutstanding == 0 else { return waitForChannels(orReadable: descriptor) }
+        guard ways.outstanding == 0 else { return waitForChannels(orReadable: descriptor) }
         switch engine {
         case .uring(let ring): ring.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
         case .threads(let workers): workers.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
@@ -130,7 +114,8 @@ package final class MemberLane {
             return
         }
         let position = fileBase + Int(ios[0].member)
-        let index = table.claim(ios, file: files[position])
+        let way = ways.way(to: position)
+        let index = table.claim(ios, file: way.file)
         let transfer = table.transfers[index]
         guard transfer.file >= 0 else { return end(index, .failed) }
         if let counters {
@@ -139,11 +124,11 @@ package final class MemberLane {
         }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
-        case (.flush, _) where flushesAtOnce[position]: end(index, DirectTransfer.flush(transfer))
-        case (.durableWrite, _) where flushesAtOnce[position]: end(index, DirectTransfer.run(index, in: table))
+        case (.flush, _) where way.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
+        case (.durableWrite, _) where way.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
         case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):
             ring.queue(index, table)
-        case (.write, .uring(let ring)) where writesThroughRing[position]: ring.queue(index, table)
+        case (.write, .uring(let ring)) where way.writesThroughRing: ring.queue(index, table)
         case (.write, _): end(index, DirectTransfer.run(index, in: table))
         case (.read, .threads(let workers)):
             if let status = DirectTransfer.readCached(index, in: table) {
@@ -160,7 +145,7 @@ package final class MemberLane {
     }
 
     private func collect() {
-        if channelOutstanding > 0 { collectFromChannels() }
+        ways.reap(into: &ready)
         switch engine {
         case .uring(let ring):
             ring.reap { index, result in
@@ -196,25 +181,9 @@ package final class MemberLane {
 
 /// Members that are not local files.
 extension MemberLane {
-    private static func makeChannels(_ places: [MemberPlace]) throws(OSError) -> [(any MemberChannel)?] {
-        var channels: [(any MemberChannel)?] = []
-        var hasSome = false
-        for place in places {
-            if case .endpoint(let endpoint) = place {
-                channels.append(try endpoint.makeChannel())
-                hasSome = true
-            } else {
-                channels.append(nil)
-            }
-        }
-        return hasSome ? channels : []
-    }
-
     /// Hands a run of operations on one member to its channel.
     /// - Returns: the position of the first operation that is another member's.
-    private func hand(
-        _ ios: UnsafeBufferPointer<MemberIO>, from first: Int, to channel: any MemberChannel, fileBase: Int
-    ) -> Int {
+    private func hand(_ ios: UnsafeBufferPointer<MemberIO>, from first: Int, fileBase: Int) -> Int {
         var end = first
         while end < ios.count && ios[end].member == ios[first].member {
             if let counters {
@@ -224,15 +193,8 @@ extension MemberLane {
             }
             end += 1
         }
-        channelOutstanding += end - first
-        channel.start(UnsafeBufferPointer(rebasing: ios[first..<end]))
+        ways.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + Int(ios[first].member))
         return end
-    }
-
-    private func collectFromChannels() {
-        let before = ready.count
-        for channel in channels { channel?.reap(into: &ready) }
-        channelOutstanding -= ready.count - before
     }
 
     /// Blocks until a channel, the engine or the caller's descriptor is ready.
@@ -242,11 +204,7 @@ extension MemberLane {
         case .uring(let ring): polls.append(pollfd(fd: ring.descriptor, events: Int16(POLLIN), revents: 0))
         case .threads(let workers): polls.append(pollfd(fd: workers.descriptor, events: Int16(POLLIN), revents: 0))
         }
-        for channel in channels {
-            guard let readiness = channel?.readiness else { continue }
-            let events = readiness.waitsToSend ? POLLIN | POLLOUT : POLLIN
-            polls.append(pollfd(fd: readiness.descriptor, events: Int16(events), revents: 0))
-        }
+        ways.addPolls(to: &polls)
         _ = poll(&polls, nfds_t(polls.count), -1)
         if case .threads(let workers) = engine { workers.silence() }
     }

@@ -50,13 +50,19 @@ package final class MemberSpace: Sendable {
     private func obtain(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
         switch place {
         case .none: return .done
-        case .file(let descriptor):
-            let result = nbdext_reserve(descriptor, Int64(byteOffset), Int64(byteCount))
-            // A file system without fallocate cannot promise; a write there may still fail.
-            return result == -ENOSPC || result == -EDQUOT ? .noSpace : .done
+        case .file(let descriptor): return obtain(descriptor, byteOffset: byteOffset, byteCount: byteCount)
+        case .slot(let slot):
+            return slot.endpoint?.reserve(byteOffset: byteOffset, byteCount: byteCount)
+                ?? obtain(slot.descriptor, byteOffset: byteOffset, byteCount: byteCount)
         case .endpoint(let endpoint):
             return endpoint.reserve(byteOffset: byteOffset, byteCount: byteCount)
         }
+    }
+
+    private func obtain(_ descriptor: Int32, byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
+        let result = nbdext_reserve(descriptor, Int64(byteOffset), Int64(byteCount))
+        // A file system without fallocate cannot promise; a write there may still fail.
+        return result == -ENOSPC || result == -EDQUOT ? .noSpace : .done
     }
 
     /// Forgets what is known of a range whose space was given back.

@@ -96,6 +96,7 @@ extension RAIDController {
             return target.maintenance.begin(schedule) == nil ? .idle : nil
         }
         if target.plannerLock.withLock({ target.planner.recovery }) == nil {
+            target.array.takeBackReconnected()
             guard activateSpare(target) else { return .idle }
         }
         guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return .idle }

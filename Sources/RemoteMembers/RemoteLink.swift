@@ -20,6 +20,8 @@ final class RemoteLink: @unchecked Sendable {
     private var isAsleep = false
     private var stops = false
     private var problemText: String?
+    /// The server was reached again since it was lost, and nobody has taken note of it yet.
+    private var hasAnswered = false
 
     init(
         uri: String, isReadOnly: Bool, limits: RemoteTimeLimits, report: @escaping @Sendable (String) -> Void
@@ -34,6 +36,14 @@ final class RemoteLink: @unchecked Sendable {
 
     /// Why no command is taken; nil while the server is there.
     var problem: String? { lock.withLock { problemText } }
+
+    /// Whether the server that was lost answers again. Says so once.
+    func takeAnswer() -> Bool {
+        lock.withLock {
+            defer { hasAnswered = false }
+            return hasAnswered
+        }
+    }
 
     // MARK: For those who want something
 
@@ -95,6 +105,9 @@ final class RemoteLink: @unchecked Sendable {
 
     /// The server is lost: no more commands are taken.
     func lose(_ problem: RemoteProblem) { lock.withLock { problemText = problem.description } }
+
+    /// The server that was lost answers again.
+    func noteAnswer() { lock.withLock { hasAnswered = true } }
 
     /// Says that the thread is going to poll the bell.
     /// - Returns: false when there is something to do first.

@@ -9,7 +9,7 @@ import Synchronization
 /// A thread of its own runs one connection. Lanes and the control plane hand it commands, many at a time. When the server
 /// is lost - the connection ends, or a request is not answered in time - every command fails from then on, for good:
 /// what the server had not made durable may be gone, so the member must be added to its array anew. The thread goes on
-/// trying to reach the server, to tell when that is possible.
+/// trying to reach the server, to tell when that is possible (`takeAnswer`).
 ///
 /// Threads: any.
 package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
@@ -55,6 +55,10 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         link.settled.wait()
         return link.problem
     }
+
+    /// Whether the server, which was lost or was not there, answers again, so that another member can be made of it. Says
+    /// so once.
+    package func takeAnswer() -> Bool { link.takeAnswer() }
 
     /// 0 when the server was not reached. Blocks until that is known.
     package var byteCount: UInt64 { traits?.byteCount ?? 0 }

@@ -31,7 +31,8 @@ struct RemoteThread {
             if link.isStopping { return }
             if let connection = try? connect() {
                 connection.sayGoodbye(limit: 1000)
-                link.report("\(link.uri) answers again; its array goes on without it until it is added again")
+                link.report("\(link.uri) answers again")
+                link.noteAnswer()
                 return
             }
             interval = min(interval * 2, link.limits.lastRetry)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ArrayStore
 import Glibc
 import NBDServer
 
@@ -80,18 +81,19 @@ struct Add: ParsableCommand {
 
             EXAMPLE
               nbdext add /srv/disks/a member-4.img
+              nbdext add /srv/disks/a nbd://one/disk
             """)
 
     @OptionGroup var array: ArrayOptions
 
-    @Argument(help: "The file, in the array's directory.")
+    @Argument(help: "The file, in the array's directory, or the NBD URI of an export.")
     var file: String
 
     func run() throws { try JobProgress(array).run("add", member: try fileName()) }
 
     /// A file elsewhere would not be found when the array is opened again.
     private func fileName() throws -> String {
-        guard let slash = file.lastIndex(of: "/") else { return file }
+        guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
         var (first, second) = (stat(), stat())
         let parent = slash == file.startIndex ? "/" : String(file[..<slash])
         guard stat(parent, &first) == 0, stat(array.directory, &second) == 0, first.st_dev == second.st_dev,

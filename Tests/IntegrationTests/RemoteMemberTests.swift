@@ -13,13 +13,15 @@ struct RemoteMemberTests {
     }
 
     /// An array over exports, and a local file as the last member.
-    private func array(over uris: [String], level: Int = 5, options: [String] = []) throws -> ServedArray {
+    private func array(
+        over uris: [String], level: Int = 5, size: String = "80M", options: [String] = []
+    ) throws -> ServedArray {
         try ServedArray(
             level: level,
             placing: (uris + ["\(directory.path)/local-\(UUID().uuidString.prefix(8)).img"]).flatMap {
                 ["--member", $0]
             },
-            size: "80M", options: options, keepsErrors: true)
+            size: size, options: options, keepsErrors: true)
     }
 
     private func status(_ array: ServedArray) throws -> String {
@@ -105,6 +107,81 @@ struct RemoteMemberTests {
         try array.fioVerify(load + ["--verify_only"])
         #expect(array.stop() == 0)
         // What came back holds nothing, and stays out.
+        try array.start()
+        try array.fioVerify(load + ["--verify_only"])
+        #expect(array.stop() == 0)
+    }
+
+    /// An export that keeps what it holds while its server is away.
+    private func keptExport(_ name: String) throws -> RemoteExport {
+        let image = "\(directory.path)/\(name).img"
+        #expect(FileManager.default.createFile(atPath: image, contents: nil))
+        try FileHandle(forWritingTo: URL(fileURLWithPath: image)).truncate(atOffset: 512 << 20)
+        return try RemoteExport(socket: "\(directory.path)/\(name)", ["file", image])
+    }
+
+    private func check(_ array: ServedArray) throws {
+        let result = try Shell.run(nbdext, ["check", array.arrayPath])
+        #expect(result.status == 0, "\(result.output)\(result.errors)")
+    }
+
+    @Test("a member whose server comes back gets what it has missed, without being asked")
+    func comesBack() throws {
+        let exports = try (0..<3).map { try keptExport("kept-\($0)") }
+        let array = try array(over: exports.map(\.uri), size: "900M")
+        try array.start()
+        try array.qemuIO("write -P 1 0 32M", "write -P 2 500M 8M", "flush")
+        // At rest no bit is set.
+        #expect(array.stop() == 0)
+        try array.start()
+        exports[1].kill()
+        try array.qemuIO("write -P 3 1M 2M", "write -P 4 800M 1M", "flush")
+        #expect(array.errors.contains("member 1 of array failed"), "\(array.errors)")
+        try exports[1].start()
+        try wait(for: "member 1 of array is up to date; the array is whole", in: array)
+        #expect(array.errors.contains("2 of 5 regions of array were written to without member 1"), "\(array.errors)")
+        try check(array)
+        // One that is not there when the array is opened comes back too.
+        #expect(array.stop() == 0)
+        exports[2].kill()
+        try array.start()
+        try array.qemuIO("write -P 5 2M 1M", "flush")
+        try exports[2].start()
+        try wait(for: "member 2 of array is up to date; the array is whole", in: array)
+        try check(array)
+        #expect(try Shell.run(nbdext, ["fail", array.arrayPath, "0"]).status == 0)
+        try array.qemuIO(
+            "read -P 1 0 1M", "read -P 3 1M 1M", "read -P 5 2M 1M", "read -P 1 3M 29M", "read -P 2 500M 8M",
+            "read -P 4 800M 1M")
+        #expect(array.stop() == 0)
+    }
+
+    @Test("files take the place of exports, and exports that of files, while clients are served")
+    func changesPlaces() throws {
+        let exports = try exports([Self.memory, Self.memory, Self.memory])
+        let array = try array(over: exports[..<2].map(\.uri))
+        try array.start()
+        let load = ["--rw=randwrite", "--bs=4k", "--size=32m", "--iodepth=32"]
+        try array.fioVerify(load)
+        func succeed(_ arguments: String...) throws {
+            let result = try Shell.run(nbdext, arguments)
+            #expect(result.status == 0, "\(arguments): \(result.output)\(result.errors)")
+        }
+        try succeed("fail", array.arrayPath, "0")
+        try succeed("add", array.arrayPath, "file.img")
+        try succeed("fail", array.arrayPath, "2")
+        try succeed("add", array.arrayPath, exports[2].uri)
+        try check(array)
+        let link = try String(contentsOfFile: array.arrayPath + "/member-2.nbd", encoding: .utf8)
+        #expect(link == exports[2].uri + "\n")
+        // The export that left comes back, to the role of the other one.
+        try succeed("fail", array.arrayPath, exports[1].uri)
+        try succeed("add", array.arrayPath, exports[0].uri)
+        try check(array)
+        try array.fioVerify(load + ["--verify_only"])
+        let again = try Shell.run(nbdext, ["add", array.arrayPath, exports[0].uri])
+        #expect(again.status != 0 && again.errors.contains("is a member of the array already"), "\(again.errors)")
+        #expect(array.stop() == 0)
         try array.start()
         try array.fioVerify(load + ["--verify_only"])
         #expect(array.stop() == 0)

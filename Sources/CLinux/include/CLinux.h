@@ -101,4 +101,8 @@ void nbdext_note_driver_crashes(struct nbdext_crash_note *note);
 /// anyway. Other crashes are left alone.
 void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports);
 
+/// A descriptor on which every read, write and flush fails at once, also through io_uring, which would wait for one that
+/// can be polled. Negative: -errno.
+int nbdext_open_nothing(void);
+
 #endif

@@ -1,0 +1,59 @@
+import Glibc
+import RAID
+
+/// Exports of other servers that are to become members of an array that is being served.
+extension ArrayStore {
+    /// Connects to an export, and makes a file that names it in the array's directory unless there is one.
+    static func prepareExport(uri: String, for array: OpenedArray) throws(ArrayStoreError) -> any PlacedMember {
+        if let path = try MemberDirectory.link(to: uri, in: array.place) {
+            return try prepareLink(path, for: array)
+        }
+        let path = newLinkPath(array.place)
+        try NewMember.write(uri + "\n", to: path)
+        do throws(ArrayStoreError) {
+            let member = try prepareLink(path, for: array)
+            MemberDirectory.flush(array.place)
+            return member
+        } catch {
+            unlink(path)
+            throw error
+        }
+    }
+
+    /// Connects to the export that a file in the array's directory names. What it holds may be overwritten, unless that is
+    /// a member of another array.
+    static func prepareLink(_ path: String, for array: OpenedArray) throws(ArrayStoreError) -> any PlacedMember {
+        guard !array.memberStates.contains(where: { $0.file == path }) else {
+            throw ArrayStoreError("\(path) is a member of the array already")
+        }
+        // Two connections to it would be one too many for its file's lock.
+        array.letGoOfAbsent(path)
+        let member = try LinkedMember(path: path, for: .write) { array.report($0) }
+        if let absence = member.absence {
+            array.keepTrying(member)
+            throw ArrayStoreError("\(member.name) is \(absence)")
+        }
+        let byteCount = array.geometry.dataByteOffset + array.geometry.memberDataByteCount
+        guard member.byteCount >= byteCount else {
+            throw ArrayStoreError(
+                "\(member.name) is too small: it has \(member.byteCount) bytes, and a member of \(array.name) needs "
+                    + "\(byteCount); make the export larger, or name another one")
+        }
+        if let superblock = OpenedArray.superblock(of: member), superblock.setUUID != array.uuid {
+            throw ArrayStoreError(
+                "\(member.name) is a member of the array \(ArrayStore.name(of: superblock)); clear it if it is not needed "
+                    + "any more, or name another one")
+        }
+        return member
+    }
+
+    /// A name for a file that names a member, as `create` gives them.
+    private static func newLinkPath(_ directory: String) -> String {
+        var number = 0
+        while true {
+            let path = "\(directory)/member-\(number)\(LinkedMember.fileExtension)"
+            if access(path, F_OK) != 0 { return path }
+            number += 1
+        }
+    }
+}
