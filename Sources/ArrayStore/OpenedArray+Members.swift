@@ -99,6 +99,8 @@ extension OpenedArray {
             try writeProtection(to: spare)
         } else if spare.superblock.role != MDSuperblock.roleSpare {
             spare = try makeSpare(spare.store)
+        } else {
+            spare = try numbered(spare)
         }
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard slot.put(spare.store.place) else { return nil }
@@ -177,14 +179,7 @@ extension OpenedArray {
 
     /// Writes what makes a member a spare. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
-        let others = [replacement?.member].compactMap { $0 }
-        let taken = Set((current.compactMap { $0 } + others + spares + replaced).map(\.superblock.deviceNumber))
-        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
-            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
-        }
-        guard let number else {
-            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
-        }
+        let number = try freeDeviceNumber()
         var generator = SystemRandomNumberGenerator()
         let own = newest.spare(
             deviceNumber: number, deviceUUID: ArrayStore.randomUUID(using: &generator),
@@ -193,6 +188,36 @@ extension OpenedArray {
         try writeProtection(to: spare)
         try spare.write(own)
         return spare
+    }
+
+    /// A spare whose number no other member has. Superblocks do not tell a number that a spare has from one that nobody has,
+    /// so that of a spare that was away for a time may have been given to another one since; both would have its role.
+    /// Under `lock`.
+    private func numbered(_ spare: ArrayMember) throws(ArrayStoreError) -> ArrayMember {
+        let number = spare.superblock.deviceNumber
+        let others = allMembers.filter { $0.store !== spare.store }
+        let isTaken = others.contains { $0.superblock.deviceNumber == number }
+        guard isTaken || newest.role(ofDevice: number) != MDSuperblock.roleSpare else { return spare }
+        var own = spare.superblock
+        own.deviceNumber = try freeDeviceNumber()
+        return ArrayMember(store: spare.store, superblock: own)
+    }
+
+    /// Whoever the array knows. Under `lock`.
+    private var allMembers: [ArrayMember] {
+        current.compactMap { $0 } + [replacement?.member].compactMap { $0 } + spares + replaced
+    }
+
+    /// Under `lock`.
+    private func freeDeviceNumber() throws(ArrayStoreError) -> UInt32 {
+        let taken = Set(allMembers.map(\.superblock.deviceNumber))
+        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
+            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
+        }
+        guard let number else {
+            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
+        }
+        return number
     }
 
     /// Gives a member that comes a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner

@@ -149,6 +149,8 @@ package final class OpenedArray: @unchecked Sendable {
         if replacement.map({ $0.superblock.events < newest.events }) ?? false {
             try replacement?.write(stateOf: newest)
         }
+        // One that cannot be flushed is of no use.
+        spares.removeAll { (try? $0.flush()) == nil }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
@@ -219,7 +221,10 @@ package final class OpenedArray: @unchecked Sendable {
             do throws(ArrayStoreError) { try body() } catch { failures.append((place, error)) }
         }
         // One that cannot be told does not keep the others from hearing of it: they would be stale later.
-        let present = current.indices.filter { !failedRoles.contains($0) }
+        // And a member that has just got its role, and is not known by that to any other one, would be alone with the newest
+        // state.
+        let inSync = current.indices.filter { !failedRoles.contains($0) && $0 != recovering?.role }
+        let present = inSync + (recovering.map { [$0.role] } ?? [])
         for role in present { attempt(role) { () throws(ArrayStoreError) in try writeBitmapHeader(to: role) } }
         for role in present where role == first {
             attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }

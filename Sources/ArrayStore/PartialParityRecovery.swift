@@ -63,13 +63,7 @@ struct PartialParityRecovery {
 
     /// Makes every log an empty one.
     func empty() throws(ArrayStoreError) {
-        let header = MDPartialParityLog().encoded(signature: signature)
-        for (_, member) in owners {
-            guard let range = member.superblock.partialParityLogRange else { continue }
-            let found = try read(member, at: range.lowerBound, count: range.count)
-            guard found != header + Array(repeating: 0, count: range.count - header.count) else { continue }
-            try member.emptyLog(signature: signature)
-        }
+        for (_, member) in owners { try member.emptyLog(signature: signature) }
     }
 
     /// Follows the units that lie one after the other in a log while they are newer and newer.
