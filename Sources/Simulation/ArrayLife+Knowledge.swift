@@ -10,7 +10,8 @@ extension ArrayLife {
             switch state.condition {
             case .active: parts[disk] = (.inSync, state.role)
             case .recovering: parts[disk] = (.recovering, state.role)
-            case .spare: parts[disk] = (.spare, nil)
+            // Nobody is replaced here; whoever did that would be a spare still.
+            case .spare, .replacing: parts[disk] = (.spare, nil)
             case .failed: parts[disk] = (.out, state.role)
             }
         }
