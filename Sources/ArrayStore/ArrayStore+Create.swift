@@ -88,10 +88,17 @@ extension ArrayStore {
         try checkAreDifferent(members)
         let replaced = Set(old).union(old.compactMap { NewMember.resolve($0) })
         for member in members { try member.check(byteCount: plan.memberByteCount, replaced: replaced, force: force) }
-        if mkdir(directory, 0o755) != 0 && errno != EEXIST {
+        let isNew = mkdir(directory, 0o755) == 0
+        guard isNew || errno == EEXIST else {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
-        try write(members, plan: plan)
+        do throws(ArrayStoreError) {
+            try write(members, plan: plan)
+        } catch {
+            // It stays if somebody has put something into it.
+            if isNew { rmdir(directory) }
+            throw error
+        }
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
         MemberDirectory.flush(directory)
@@ -101,12 +108,11 @@ extension ArrayStore {
         let smallest = plan.level == .raid5 ? 3 : 2
         guard plan.memberCount >= smallest else {
             throw ArrayStoreError(
-                "RAID \(plan.level.rawValue) needs at least \(smallest) members; say --members "
-                    + "\(smallest) or more")
+                "RAID \(plan.level.rawValue) needs at least \(smallest) members; ask for \(smallest) or more")
         }
         let largest = MDSuperblock.memberCountMax
         guard plan.memberCount <= largest else {
-            throw ArrayStoreError("an array has at most \(largest) members; say --members \(largest) or less")
+            throw ArrayStoreError("an array has at most \(largest) members; ask for \(largest) or fewer")
         }
         guard plan.level == .raid5 || plan.consistency == .resync else {
             throw ArrayStoreError(

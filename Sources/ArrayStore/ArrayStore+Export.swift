@@ -9,7 +9,7 @@ extension ArrayStore {
             return try prepareLink(path, for: array)
         }
         let path = newLinkPath(array.place)
-        try NewMember.write(uri + "\n", to: path)
+        try NewMember.write(uri + "\n", to: path, for: path)
         do throws(ArrayStoreError) {
             let member = try prepareLink(path, for: array)
             MemberDirectory.flush(array.place)

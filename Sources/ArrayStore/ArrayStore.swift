@@ -120,14 +120,14 @@ package enum ArrayStore {
                 .dirtyAndDegraded)
         }
         surroundings.report(
-            "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: what "
-                + "that member held of \(try doubtfulPlaces(scan)) may come back wrong")
+            "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: "
+                + (try doubts(scan)))
     }
 
-    /// The places of the array that may have been in the middle of a write, for people.
-    private static func doubtfulPlaces(_ scan: MemberScan) throws(ArrayStoreError) -> String {
+    /// What may be wrong of an array that lacks a member, since it may have been in the middle of a write, for people.
+    private static func doubts(_ scan: MemberScan) throws(ArrayStoreError) -> String {
         guard scan.newest.consistency == .bitmap, case .valid(let bitmap) = try MemberBitmap.read(scan) else {
-            return "stripes that were being written"
+            return "what that member held of stripes that were being written may come back wrong"
         }
         let geometry = scan.geometry
         let regions = bitmap.setRegions(within: 0..<geometry.memberDataByteCount).map { region in
@@ -135,9 +135,11 @@ package enum ArrayStore {
             let end = (region.upperBound + geometry.chunkByteCount - 1) / geometry.chunkByteCount
             return "\(first)..<\(min(end * geometry.stripeByteCount, geometry.capacityByteCount))"
         }
-        if regions.isEmpty { return "no region at all, by its bitmap," }
+        if regions.isEmpty { return "by its bitmap nothing was being written" }
         let more = regions.count > 8 ? " and \(regions.count - 8) more places" : ""
-        return "the array's bytes \(regions.prefix(8).joined(separator: ", "))\(more)"
+        return
+            "what that member held of the array's bytes \(regions.prefix(8).joined(separator: ", "))\(more) may come "
+            + "back wrong"
     }
 
     /// The name without the host.

@@ -60,6 +60,9 @@ final class NewMember {
     }
 
     private static func absolute(_ path: String) throws(ArrayStoreError) -> String {
+        guard !path.contains("://") else {
+            throw ArrayStoreError("\(path) is no NBD URI; say one such as nbd://host/export, or a file's path")
+        }
         let name = path.split(separator: "/").last.map(String.init) ?? ""
         let folder = String(path.dropLast(name.utf8.count))
         guard !name.isEmpty, path.hasSuffix(name), let resolved = resolve(folder) else {
@@ -118,14 +121,14 @@ final class NewMember {
 
     /// Makes a member of zeros: a file under a temporary name, or an export, which may have held anything.
     func make(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> any MemberStore {
-        guard let remote else { return try Self.makeFile(temporary(file!), plan) }
+        guard let remote else { return try Self.makeFile(temporary(file!), for: file!, plan) }
         do throws(MemberStoreError) {
             try remote.clear(upTo: plan.memberByteCount)
         } catch {
             throw ArrayStoreError(
                 "cannot clear \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
         }
-        try Self.write(name + "\n", to: temporary(entry))
+        try Self.write(name + "\n", to: temporary(entry), for: entry)
         return remote
     }
 
@@ -150,35 +153,41 @@ final class NewMember {
         return "\(path.dropLast(name.utf8.count)).\(name).new"
     }
 
-    static func write(_ text: String, to path: String) throws(ArrayStoreError) {
+    /// - Parameter name: what messages call the file.
+    static func write(_ text: String, to path: String, for name: String) throws(ArrayStoreError) {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", path, errno) }
+        guard descriptor >= 0 else { throw failure("make", name, errno) }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)
         guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
-            throw failure("write", path, errno)
+            throw failure("write", name, errno)
         }
     }
 
     /// A sparse file of a member's size, with room for its metadata.
-    private static func makeFile(_ path: String, _ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
+    /// - Parameter name: what messages call it.
+    private static func makeFile(
+        _ path: String, for name: String, _ plan: ArrayStore.Plan
+    ) throws(ArrayStoreError) -> MemberFile {
         let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", path, errno) }
+        guard descriptor >= 0 else { throw failure("make", name, errno) }
         defer { close(descriptor) }
         guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else {
-            throw failure("set the size of", path, errno)
+            throw failure("set the size of", name, errno)
         }
         let code = MemberFile.reserveMetadata(descriptor, dataByteOffset: plan.geometry.dataByteOffset)
-        guard code == 0 else { throw failure("reserve space in", path, code) }
-        guard fsync(descriptor) == 0 else { throw failure("write", path, errno) }
+        guard code == 0 else { throw failure("reserve space in", name, code) }
+        guard fsync(descriptor) == 0 else { throw failure("write", name, errno) }
         return try MemberFile(path: path, readOnly: false)
     }
 
     private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {
         let advice =
-            code == EFBIG
-            ? "the file system has no files of that size; say a smaller --size, or more --members"
-            : "free some space"
+            switch code {
+            case EFBIG: "the file system has no files of that size; say a smaller --size, or more --members"
+            case ENOSPC, EDQUOT: "free some space"
+            default: "check that its directory may be written to"
+            }
         return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
     }
 }

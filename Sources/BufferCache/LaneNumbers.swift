@@ -5,7 +5,7 @@ import Platform
 /// Threads: any.
 final class LaneNumbers: Sendable {
     /// More than any raw device has lanes.
-    static let capacity = 128
+    static let capacity = 256
     private let lock = Lock()
     // SAFETY: only under `lock`.
     private nonisolated(unsafe) var free = Array((0..<LaneNumbers.capacity).reversed())

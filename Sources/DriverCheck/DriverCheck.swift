@@ -57,7 +57,8 @@ package final class DriverCheck {
         for mode in options.modes {
             self.mode = mode
             let resultCount = report.results.count
-            battery()
+            // A driver that does not start would not start the next time either.
+            guard battery() else { continue }
             stopWithRequest()
             if !report.results[resultCount...].contains(where: { $0.verdict == .failed }) { restart() }
         }
@@ -66,8 +67,9 @@ package final class DriverCheck {
 
     // MARK: Machines
 
-    private func battery() {
-        guard let machine = start(isFirst: true) else { return }
+    /// - Returns: whether the driver started.
+    private func battery() -> Bool {
+        guard let machine = start(isFirst: true) else { return false }
         let checks = DataChecks(machine: machine)
         // First, as a driver that holds its first write back would fail all others.
         check("overlapping writes") { try checks.overlap() }
@@ -80,6 +82,7 @@ package final class DriverCheck {
         check("aborts and resets") { try checks.recovery() }
         check("stress") { try checks.stress(milliseconds: options.stressMilliseconds) }
         stop(machine, "stop")
+        return true
     }
 
     /// A driver that has just got a request completes it before Stop returns.

@@ -30,8 +30,16 @@ final class MessageHistory: @unchecked Sendable {
         next &+= 1
     }
 
+    /// The messages as a part of a report.
+    var picture: [String] { Self.section("last messages, oldest first:", lines) }
+
+    /// A title above its lines; nothing when there are none.
+    static func section(_ title: String, _ lines: [String]) -> [String] {
+        lines.isEmpty ? [] : [title] + lines.map { "  " + $0 }
+    }
+
     /// The messages, oldest first.
-    var lines: [String] {
+    private var lines: [String] {
         (0..<Self.capacity).map { entries[(next &+ $0) & (Self.capacity - 1)] }.compactMap { entry in
             switch nbdext_message_kind(entry.kind) {
             case NBDEXT_BUNDLED_TASKS: "to the driver: UserProcessBundledParallelTasks, \(entry.count) slots"

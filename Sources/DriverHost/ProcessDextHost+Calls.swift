@@ -67,7 +67,7 @@ extension ProcessDextHost {
         let (fault, place) = crash()
         context.log.report(
             fault, "the driver's process \(instance.child.process) \(ending) in \(call)\(place)",
-            picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 })
+            picture: history.picture)
         return ending
     }
 }

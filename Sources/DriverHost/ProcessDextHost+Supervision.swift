@@ -76,10 +76,10 @@ extension ProcessDextHost {
         deathCount += 1
         let (fault, place) = crash()
         let what = "the driver's process \(instance.child.process) \(ending)\(place), with \(outstanding.count) tasks"
+        let tasks = outstanding.prefix(16) + (outstanding.count > 16 ? ["..."] : [])
+        let picture = history.picture + MessageHistory.section("tasks that it had:", Array(tasks))
         context.log.report(
-            fault, "\(what); it is started again:",
-            picture: ["last messages, oldest first:"] + history.lines.map { "  " + $0 } + ["tasks that it had:"]
-                + outstanding.prefix(16).map { "  " + $0 } + (outstanding.count > 16 ? ["  ..."] : []))
+            fault, "\(what); it is started again\(picture.isEmpty ? "" : ":")", picture: picture)
         if deathCount > 1 { writeDiagnostic("nbdext: \(what); start \(deathCount + 1)\n") }
     }
 

@@ -49,6 +49,7 @@ package final class Machine: @unchecked Sendable {
     package init(_ configuration: MachineConfiguration) throws {
         let readOnly = configuration.readOnly
         let force = configuration.force
+        try Self.check(configuration.directories)
         arrays = try configuration.directories.map { directory in
             try ArrayStore.open(directory: directory, readOnly: readOnly, force: force)
         }
@@ -150,6 +151,18 @@ package final class Machine: @unchecked Sendable {
                     ? "\(device.info.name) could not be flushed"
                     : "the array \(device.info.name) could not be flushed; it stays dirty, and is checked when it is "
                         + "served again")
+        }
+    }
+
+    /// Before anything is opened: an array that is opened twice would seem to be another server's.
+    private static func check(_ directories: [String]) throws {
+        let largest = RAIDController.arrayCountMax
+        guard directories.count <= largest else {
+            throw ArrayStoreError("a server has at most \(largest) arrays; serve the others with another one")
+        }
+        for (index, directory) in directories.enumerated()
+        where directories[..<index].contains(where: { isSame($0, directory) }) {
+            throw ArrayStoreError("\(directory) is named twice; name each array's directory once")
         }
     }
 

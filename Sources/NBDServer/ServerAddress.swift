@@ -64,21 +64,35 @@ package struct Listener: Sendable {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { call(descriptor, $0, size) }
             }
         }
-        if attempt({ bind($0, $1, $2) }) != 0 && errno == EADDRINUSE {
-            // A file that nobody listens on was left behind by a server that died.
-            if attempt({ connect($0, $1, $2) }) == 0 || errno != ECONNREFUSED {
-                Glibc.close(descriptor)
-                throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
+        do throws(ServerError) {
+            if attempt({ bind($0, $1, $2) }) != 0 {
+                guard errno == EADDRINUSE else { throw failure(path, errno) }
+                try checkIsSocket(path)
+                // A socket that nobody listens on was left behind by a server that died.
+                guard attempt({ connect($0, $1, $2) }) != 0, errno == ECONNREFUSED else {
+                    throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
+                }
+                guard unlink(path) == 0, attempt({ bind($0, $1, $2) }) == 0 else { throw failure(path, errno) }
             }
-            unlink(path)
+            guard Glibc.listen(descriptor, 128) == 0 else { throw failure(path, errno) }
+        } catch {
             Glibc.close(descriptor)
-            return try listen(path: path)
-        } else if Glibc.listen(descriptor, 128) != 0 {
-            let code = errno
-            Glibc.close(descriptor)
-            throw ServerError("cannot listen on \(path): \(reason(code)); choose another path")
+            throw error
         }
         return Listener(descriptor: descriptor, path: path) { "nbd+unix:///\($0)?socket=\(path)" }
+    }
+
+    /// Only a socket may be replaced: to connect to a file of any other kind is refused too.
+    private static func checkIsSocket(_ path: String) throws(ServerError) {
+        var information = stat()
+        guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
+            throw ServerError("\(path) is there and is no socket; choose another path")
+        }
+    }
+
+    private static func failure(_ path: String, _ code: Int32) -> ServerError {
+        let advice = code == ENOENT ? "make its directory, or choose another path" : "choose another path"
+        return ServerError("cannot listen on \(path): \(reason(code)); \(advice)")
     }
 
     private static func listen(host: String, port: String) throws(ServerError) -> Listener {

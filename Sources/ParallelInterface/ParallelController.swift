@@ -17,8 +17,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
-    /// Lanes at most: of connections, of the controller's own threads, and one of each array's maintenance.
-    package static let laneCountMax = 72 + 62
+    /// Lanes at most: 72 of connections and of the controller's own threads, and for each of 62 arrays one of its
+    /// maintenance and one of its bitmap.
+    package static let laneCountMax = 72 + 2 * 62
     package let laneCount = ParallelController.laneCountMax
     package let rowsPerLane = 128
     package let tasks: UnsafeMutablePointer<SCSITask>

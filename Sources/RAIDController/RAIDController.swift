@@ -17,6 +17,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     /// Commands in the card at most; the rings' capacity.
     package static let commandCapacity = 1024
+    /// Arrays behind a card at most.
+    package static let arrayCountMax = 62
 
     let arrays: [ArrayTarget]
     private let unitsPerTarget: Int
@@ -40,7 +42,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         arrays: [ArrayTarget], unitsPerTarget: Int = 1, dart: DART, engine: MemberEngineKind, laneCount: Int,
         writeCacheByteCount: Int = 0
     ) {
-        precondition(arrays.count <= 62, "the card has room for 62 arrays")
+        precondition(arrays.count <= Self.arrayCountMax, "the card has room for \(Self.arrayCountMax) arrays")
         precondition(arrays.count.isMultiple(of: unitsPerTarget), "each target has the same number of logical units")
         self.arrays = arrays
         self.unitsPerTarget = unitsPerTarget

@@ -41,7 +41,7 @@ package struct RegistryTree: Codable, Equatable, Sendable {
     package var text: String {
         var page = TextPage()
         if let obstacle { page.add("note: \(obstacle)", indent: 0) }
-        Self.add(root, indent: "", to: &page)
+        Self.add(root, indent: "", isLast: true, to: &page)
         if !unpublished.isEmpty {
             page.add(line: "")
             page.add(line: "Reported by the driver, and not in the registry:")
@@ -53,8 +53,12 @@ package struct RegistryTree: Codable, Equatable, Sendable {
         return page.text
     }
 
-    private static func add(_ node: RegistryNode, indent: String, to page: inout TextPage) {
-        let bar = indent + (node.children.isEmpty ? "   " : "  |")
+    /// - Parameters:
+    ///   - indent: in front of the object's line.
+    ///   - isLast: no other child of the same object comes below; otherwise a bar leads there.
+    private static func add(_ node: RegistryNode, indent: String, isLast: Bool, to page: inout TextPage) {
+        let below = indent + (isLast ? "  " : "| ")
+        let bar = below + (node.children.isEmpty ? " " : "|")
         page.add(line: "\(indent)+-o \(node.title)")
         page.add(line: "\(bar) {")
         for key in node.properties.keys.sorted() {
@@ -62,6 +66,8 @@ package struct RegistryTree: Codable, Equatable, Sendable {
         }
         page.add(line: "\(bar) }")
         if !node.children.isEmpty { page.add(line: bar) }
-        for child in node.children { add(child, indent: indent + "  ", to: &page) }
+        for (index, child) in node.children.enumerated() {
+            add(child, indent: below, isLast: index == node.children.count - 1, to: &page)
+        }
     }
 }

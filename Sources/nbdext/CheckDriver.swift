@@ -2,6 +2,7 @@ import ArgumentParser
 import DriverCheck
 import DriverHost
 import Glibc
+import NBDServer
 
 /// `nbdext check-driver`.
 struct CheckDriver: ParsableCommand {
@@ -37,7 +38,7 @@ struct CheckDriver: ParsableCommand {
     }
 
     func run() throws {
-        guard access(program, X_OK) == 0 else { throw ValidationError("\(program) is not a program that can be run") }
+        guard access(program, X_OK) == 0 else { throw ServerError("\(program) is not a program that can be run") }
         signal(SIGPIPE, SIG_IGN)
         var options = CheckOptions(program: program)
         options.arguments = driverArgument

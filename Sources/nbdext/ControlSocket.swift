@@ -11,6 +11,8 @@ final class ControlSocket: Sendable {
     static func defaultPath(directory: String) -> String { "\(directory)/nbdext.control" }
 
     private static let lineByteCountMax = 8192
+    /// How long a server may take to answer what it only has to look up, with somebody else's command before that.
+    private static let answerMilliseconds = 30_000
     private let listener: Listener
 
     typealias Command = @Sendable ([String]) throws -> String
@@ -41,9 +43,7 @@ final class ControlSocket: Sendable {
 
     private static func serve(_ descriptor: Int32, _ commands: [String: Command]) {
         // A client that says or takes nothing does not keep the next one waiting for ever.
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        limit(descriptor, milliseconds: 5000)
         var bytes = [UInt8](repeating: 0, count: lineByteCountMax)
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else { return }
@@ -68,9 +68,19 @@ final class ControlSocket: Sendable {
         do { return "ok\n" + (try command(Array(words.dropFirst()))) } catch { return "error\n\(error)" }
     }
 
+    /// No server listens, or the one that did has ended.
+    struct ServerIsGone: Error, CustomStringConvertible {
+        let description: String
+    }
+
     /// Sends a command to the server that listens on a path.
+    /// - Parameter limitMilliseconds: how long the answer may take; nil for a command that writes to members, which takes as
+    ///   long as they do.
     /// - Returns: what the command printed.
-    static func send(_ words: String, to path: String) throws -> String {
+    /// - Throws: `ServerIsGone`, and what the server answers when it could not do it.
+    static func send(
+        _ words: String, to path: String, limitMilliseconds: Int? = answerMilliseconds
+    ) throws -> String {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
@@ -80,30 +90,53 @@ final class ControlSocket: Sendable {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }
         defer { close(descriptor) }
+        if let limitMilliseconds { limit(descriptor, milliseconds: limitMilliseconds) }
         let status = withUnsafePointer(to: address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
         guard status == 0 else {
-            throw ServerError(
-                "no server listens on \(path); is the array being served by this machine? If it is not the first array of "
+            if errno == EACCES {
+                throw ServerError("may not connect to \(path): permission denied; run the command as the server's user")
+            }
+            if errno == EAGAIN { throw mute(path) }
+            throw ServerIsGone(
+                description:
+                    "no server listens on \(path); is the array being served by this machine? If it is not the first array of "
                     + "its server, name the control socket with --control")
         }
         var line = words + "\n"
         line.withUTF8 { _ = Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        let text = try reply(descriptor, path)
+        guard !text.isEmpty else { throw ServerIsGone(description: "the server at \(path) ended before it answered") }
+        var body = text.drop { $0 != "\n" }.dropFirst()
+        if body.hasSuffix("\n") { body = body.dropLast() }
+        guard text.hasPrefix("ok\n") else {
+            throw ServerError(body.isEmpty ? "what listens on \(path) is no nbdext server" : String(body))
+        }
+        return String(body)
+    }
+
+    private static func reply(_ descriptor: Int32, _ path: String) throws -> String {
         var reply: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count <= 0 { break }
+            if count < 0 && errno == EAGAIN { throw mute(path) }
+            if count <= 0 { return String(decoding: reply, as: UTF8.self) }
             reply += chunk[..<count]
         }
-        let text = String(decoding: reply, as: UTF8.self)
-        let body = text.drop { $0 != "\n" }.dropFirst()
-        guard text.hasPrefix("ok\n") else {
-            throw ServerError(body.isEmpty ? "the server gave no answer" : String(body))
-        }
-        return String(body.hasSuffix("\n") ? body.dropLast() : body)
+    }
+
+    private static func mute(_ path: String) -> ServerError {
+        ServerError("what listens on \(path) does not answer; is it an nbdext server's control socket?")
+    }
+
+    /// Limits how long each call on a socket may take.
+    private static func limit(_ descriptor: Int32, milliseconds: Int) {
+        var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 }

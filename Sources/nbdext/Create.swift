@@ -51,13 +51,17 @@ struct Create: ParsableCommand {
     @Flag(help: "Overwrite an array that is there, and members of other arrays that are named.")
     var force = false
 
-    func run() throws {
-        guard let level = RAIDLevel(rawValue: level) else {
+    func validate() throws {
+        guard RAIDLevel(rawValue: level) != nil else {
             throw ValidationError("RAID level \(level) is not supported; say --level 0 or --level 5")
         }
         guard (members == nil) != member.isEmpty else {
             throw ValidationError("say how many members with --members, or where each one is with --member")
         }
+    }
+
+    func run() throws {
+        let level = RAIDLevel(rawValue: self.level)!
         var plan = ArrayStore.Plan(
             level: level, memberCount: members ?? 0, byteCount: size.byteCount,
             chunkByteCount: Int(clamping: chunk.byteCount), name: name ?? Self.defaultName(directory),

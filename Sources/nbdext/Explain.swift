@@ -32,12 +32,9 @@ struct Explain: ParsableCommand {
     var json = false
 
     func run() throws {
-        let explanation: RequestExplanation
-        do {
-            explanation = try RequestExplanation(
-                profile: HBAProfile(nameOrPath: profile), byteOffset: offset.byteCount, byteCount: size.byteCount,
-                isWrite: write)
-        } catch let error as ExplanationError { throw ValidationError(error.description) }
+        let explanation = try RequestExplanation(
+            profile: HBAProfile(nameOrPath: profile), byteOffset: offset.byteCount, byteCount: size.byteCount,
+            isWrite: write)
         print(json ? try explanation.json() : explanation.text, terminator: "")
     }
 }

@@ -43,9 +43,16 @@ struct JobProgress {
     private func follow(_ name: String) throws -> JobSnapshot? {
         let display = ProgressDisplay()
         var waits = 0
+        var kind = "rebuild"
         while true {
-            guard let snapshot = try Self.snapshots(array).first(where: { $0.name == name }) else { return nil }
+            let snapshots: [ArraySnapshot]
+            do { snapshots = try Self.snapshots(array) } catch is ControlSocket.ServerIsGone {
+                display.end()
+                throw Self.stopped(kind, of: name)
+            }
+            guard let snapshot = snapshots.first(where: { $0.name == name }) else { return nil }
             if let job = snapshot.job, job.number > jobNumbers[name] ?? 0 {
+                kind = job.kind
                 display.show(job)
                 if job.state != .running {
                     display.end()
@@ -60,14 +67,20 @@ struct JobProgress {
         }
     }
 
+    /// What a server that ends leaves of a job.
+    private static func stopped(_ kind: String, of name: String) -> ServerError {
+        ServerError(
+            "the \(kind) stopped with the server"
+                + (kind == "rebuild" ? "; it goes on when \(name) is served again" : ""))
+    }
+
     private func checkEnd(_ job: JobSnapshot, of name: String) throws {
         switch job.state {
         case .running, .done: break
         case .cancelled:
-            throw ServerError(
-                job.kind == "rebuild"
-                    ? "the rebuild stopped with the server; it goes on when \(name) is served again"
-                    : "the \(job.kind) was cancelled at \(job.percent) %")
+            throw job.kind == "rebuild"
+                ? Self.stopped(job.kind, of: name)
+                : ServerError("the \(job.kind) was cancelled at \(job.percent) %")
         case .noSpace:
             throw ServerError("the rebuild found no space at \(job.percent) %; free some, and it goes on by itself")
         case .failed:

@@ -24,7 +24,7 @@ struct ArrayOptions: ParsableArguments {
         guard !words.contains(where: { $0.contains("\t") || $0.contains("\n") }) else {
             throw ServerError("names with tabs or line ends cannot be sent to a server")
         }
-        let reply = try ControlSocket.send(words.joined(separator: "\t"), to: socketPath)
+        let reply = try ControlSocket.send(words.joined(separator: "\t"), to: socketPath, limitMilliseconds: nil)
         let parts = reply.split(separator: "\n", maxSplits: 1).map(String.init)
         return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }
@@ -99,7 +99,7 @@ struct Add: ParsableCommand {
         guard stat(parent, &first) == 0, stat(array.directory, &second) == 0, first.st_dev == second.st_dev,
             first.st_ino == second.st_ino
         else {
-            throw ValidationError(
+            throw ServerError(
                 "\(file) is not in \(array.directory), where the array's members are looked for; name a file there (it may "
                     + "be a symbolic link)")
         }

@@ -16,10 +16,14 @@ struct PowerCut: ParsableCommand {
     @Option(help: "The server's control socket, if it is not in that directory.")
     var control: String?
 
-    func run() throws {
-        guard let path = control ?? directory.map({ ControlSocket.defaultPath(directory: $0) }) else {
+    func validate() throws {
+        guard control != nil || directory != nil else {
             throw ValidationError("say which server: the directory of its first array, or --control PATH")
         }
+    }
+
+    func run() throws {
+        let path = control ?? ControlSocket.defaultPath(directory: directory!)
         print(try ControlSocket.send("power-cut", to: path))
     }
 }

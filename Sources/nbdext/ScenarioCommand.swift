@@ -49,6 +49,8 @@ struct ScenarioRunCommand: ParsableCommand {
     @Flag(help: .hidden)
     var unprotected = false
 
+    func validate() throws { _ = try choose() }
+
     func run() throws {
         let chosen = try choose()
         var missed = 0

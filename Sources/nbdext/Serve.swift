@@ -118,6 +118,17 @@ struct Serve: ParsableCommand {
     @Option(help: "How member files are read and written.")
     var ioEngine: EngineChoice = .auto
 
+    func validate() throws {
+        guard !directories.isEmpty || driver != nil else {
+            throw ValidationError(
+                "name an array's directory, or with --driver the program of a driver that brings its own targets")
+        }
+        guard driverArgument.isEmpty || driver != nil else {
+            throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
+        }
+        _ = try addresses()
+    }
+
     func run() throws {
         let addresses = try addresses()
         blockSignals()
@@ -167,14 +178,10 @@ struct Serve: ParsableCommand {
     }
 
     private func configuration() throws -> MachineConfiguration {
-        guard !directories.isEmpty || driver != nil else {
-            throw ValidationError(
-                "name an array's directory, or with --driver the program of a driver that brings its own targets")
-        }
         let name = profile ?? (mode == .kext ? "kext-512k" : "default")
         let profile = try HBAProfile(nameOrPath: name)
         if let mode, (mode == .kext) != (profile.driver == .kext) {
-            throw ValidationError(
+            throw ServerError(
                 "the profile \(name) is for a \(profile.driver.rawValue), --mode \(mode.rawValue) is not; leave one of "
                     + "them out")
         }
@@ -186,7 +193,7 @@ struct Serve: ParsableCommand {
         configuration.sharesTarget = luns && !directories.isEmpty
         if driverHost == .process || driver != nil {
             guard configuration.mode != .kext else {
-                throw ValidationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
+                throw ServerError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
             }
             configuration.driverExecutable = try driver ?? Self.referenceDriver()
             configuration.driverArguments = driverArgument
@@ -213,7 +220,7 @@ struct Serve: ParsableCommand {
             path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
             + "/nbdext-raid-driver"
         guard access(driver, X_OK) == 0 else {
-            throw ValidationError(
+            throw ServerError(
                 "the reference driver's program is not at \(driver); build it, or name a driver with --driver")
         }
         return driver

@@ -64,6 +64,10 @@ struct ArrayStoreTests {
             try ArrayStore.create(directory: directory.path, plan: huge, force: false)
         }
         #expect(directory.names() == [])
+        #expect(throws: ArrayStoreError.self) {
+            try ArrayStore.create(directory: directory.path + "/new", plan: huge, force: false)
+        }
+        #expect(directory.names() == [])
     }
 
     @Test("serving makes an array dirty, and stopping makes it clean")
@@ -85,6 +89,17 @@ struct ArrayStoreTests {
         try withExtendedLifetime(ArrayStore.open(directory: directory.path, readOnly: true)) {
             _ = try ArrayStore.open(directory: directory.path, readOnly: true)
         }
+    }
+
+    @Test("a name that would be taken for a link is no spare's")
+    func spareName() throws {
+        try create()
+        let before = directory.names()
+        let array = try ArrayStore.open(directory: directory.path, readOnly: false)
+        for name in ["x.nbd", ".x", "y/x", ""] {
+            #expect(throws: ArrayStoreError.self) { try ArrayStore.prepareSpare(named: name, for: array) }
+        }
+        #expect(directory.names() == before)
     }
 
     @Test("members are known by content, whatever their names")

@@ -80,7 +80,8 @@ struct LinkedMemberTests {
         for (place, words) in [
             (MemberLocation.file("notes"), "is no member of an array; move it away"), (.file("a"), "is named twice"),
             (.file(".hidden"), "cannot be a member's name"), (.file("x.nbd"), "cannot be a member's name"),
-            (.file("/nonexistent/x"), "there is no directory"), (.file("\(directory.path)/a"), "is named twice"),
+            (.file("http://x/y"), "http://x/y is no NBD URI"), (.file("/nonexistent/x"), "there is no directory"),
+            (.file("\(directory.path)/a"), "is named twice"),
             (.export(uri: "nbd+unix:///?socket=/nonexistent"), "is not reachable: "),
         ] {
             let error = #expect(throws: ArrayStoreError.self) {

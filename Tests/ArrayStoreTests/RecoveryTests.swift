@@ -253,6 +253,16 @@ struct BitmapRecoveryTests {
         #expect(try fixture.bitmap(2).events == fixture.superblock(2).events)
     }
 
+    @Test("without a member and without a bit there is nothing doubtful")
+    func degradedAndIdle() throws {
+        let fixture = try fixture(bits: 0)
+        let messages = Messages()
+        try fixture.open(messages, without: 0, force: true)
+        #expect(
+            messages.all.contains { $0.hasSuffix("not stopped cleanly: by its bitmap nothing was being written") },
+            "\(messages.all)")
+    }
+
     @Test("without a member the array starts by force only, and the doubtful places are named")
     func degraded() throws {
         let fixture = try fixture(bits: 0b110)

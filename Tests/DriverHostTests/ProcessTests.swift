@@ -50,6 +50,17 @@ extension DriverProcesses.ProcessTests {
         #expect(TestMachine.children().isEmpty)
     }
 
+    @Test("that ends without a task is reported without a list of tasks")
+    func idleDeath() throws {
+        let machine = try TestMachine()
+        kill(try #require(TestMachine.children().first?.process), SIGKILL)
+        #expect(eventually { machine.log.count(of: .driverCrash) == 1 })
+        let picture = try #require(machine.log.diagnoses.first { $0.fault == .driverCrash }).picture
+        #expect(picture.first == "last messages, oldest first:" && picture.count > 1, "\(picture)")
+        #expect(!picture.contains("tasks that it had:"), "\(picture)")
+        try machine.stop()
+    }
+
     @Test("that stands still is ended and started again", arguments: [DriverMode.bundled, .legacy])
     func standsStill(mode: DriverMode) throws {
         let machine = try TestMachine(mode: mode)

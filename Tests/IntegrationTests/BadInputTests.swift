@@ -6,12 +6,15 @@ struct BadInputTests {
     private let directory = TemporaryDirectory()
 
     /// Expects one sentence on standard error, a failure, and nothing changed under the directory.
-    private func refuse(_ arguments: [String], saying expected: String) throws {
+    /// - Returns: what was said.
+    @discardableResult
+    private func refuse(_ arguments: [String], saying expected: String) throws -> String {
         let before = try contents()
         let result = try Shell.run(nbdext, arguments)
         #expect(result.status != 0, "\(arguments) succeeded")
         #expect(result.errors.contains(expected), "\(arguments) said: \(result.errors)")
         #expect(try contents() == before, "\(arguments) changed something")
+        return result.errors
     }
 
     /// Every file's name, size and first MiB.
@@ -49,8 +52,29 @@ struct BadInputTests {
         try refuse(create("--level", "5", "--members", "3", "--colour", "red"), saying: "Unknown option '--colour'")
         try refuse(["create", path, "--level", "5", "--members", "3", "--size", "lots"], saying: "size")
         try refuse(["create", path, "--level", "5", "--members", "3", "--size", "1K"], saying: "at least one stripe")
-        try refuse(
+        let huge = try refuse(
             ["create", path, "--level", "0", "--members", "2", "--size", "900P"], saying: "say a smaller --size")
+        #expect(huge.contains("\(path)/member-0.img:"), "\(huge)")
+        #expect(!FileManager.default.fileExists(atPath: path), "an empty directory is left")
+    }
+
+    @Test("a wrong use is answered with the subcommand's own usage")
+    func usage() throws {
+        let path = "\(directory.path)/new"
+        for (arguments, words) in [
+            (["create", path, "--level", "5", "--size", "4M"], "say how many members"),
+            (["create", path, "--level", "6", "--members", "4", "--size", "4M"], "RAID level 6 is not supported"),
+            (["serve"], "name an array's directory"), (["serve", path], "nowhere to listen"),
+            (["serve", path, "--socket", "s", "--driver-argument", "x"], "--driver-argument is for the program"),
+            (["power-cut"], "say which server"), (["scenario", "run"], "say which scenario"),
+            (["scenario", "run", "none"], "there is no scenario none"),
+        ] {
+            let errors = try refuse(arguments, saying: words)
+            let command = arguments.prefix(arguments[0] == "scenario" ? 2 : 1).joined(separator: " ")
+            #expect(errors.contains("Usage: nbdext \(command) "), "\(errors)")
+        }
+        let errors = try refuse(["explain", "--size", "0"], saying: "a request of 0 bytes")
+        #expect(!errors.contains("Usage"))
     }
 
     @Test("an array that is there is not overwritten without --force")
@@ -74,6 +98,9 @@ struct BadInputTests {
         try refuse(["serve", path, "--listen", "here"], saying: "is not HOST:PORT")
         try refuse(["serve", path, "--socket", socket, "--mode", "fast"], saying: "mode")
         try refuse(["status", "\(directory.path)/none"], saying: "cannot open the directory")
+        try refuse(["serve", path, "\(path)/", "--socket", socket], saying: "\(path)/ is named twice")
+        let many = (0..<63).map { "\(directory.path)/\($0)" }
+        try refuse(["serve"] + many + ["--socket", socket], saying: "a server has at most 62 arrays")
     }
 
     @Test("members that were cut short, mixed, copied, damaged or lost")

@@ -80,6 +80,19 @@ struct RegistryTreeTests {
         #expect(try tree("default").root.properties[key] == .number(4))
     }
 
+    @Test("a bar leads past an object to the next one at its level")
+    func bars() throws {
+        let tree = RegistryTree(profile: try HBAProfile(nameOrPath: "default"), logicalUnitCount: 2)
+        let lines = tree.text.split(separator: "\n").map(Array.init)
+        let first = try #require(lines.firstIndex { String($0).contains("LogicalUnitNub@0") })
+        let second = try #require(lines.firstIndex { String($0).contains("LogicalUnitNub@1") })
+        let column = try #require(lines[first].firstIndex(of: "+"))
+        #expect(lines[second].firstIndex(of: "+") == column)
+        for line in lines[first + 1..<second] { #expect(line[column] == "|", "\(String(line))") }
+        let last = lines[(second + 1)...].prefix { $0.first == " " }
+        for line in last { #expect(line[column] == " ", "\(String(line))") }
+    }
+
     @Test("a tree that macOS cannot build says so")
     func obstacle() throws {
         let broken = try tree("default") { $0.constraints["HBA Data Alignment"] = nil }

@@ -1,0 +1,50 @@
+import Foundation
+import NBDServer
+import Testing
+
+@Suite("A Unix socket's path")
+struct ListenerTests {
+    /// Goes away with the test.
+    private final class Directory {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
+        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    @Test("a file that is no socket is left alone, and so is what a link leads to")
+    func otherFiles() throws {
+        let directory = try Directory()
+        let file = directory.path + "/precious"
+        try Data("content".utf8).write(to: URL(fileURLWithPath: file))
+        let link = directory.path + "/link"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+        for path in [file, link, directory.path] {
+            let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: path)) }
+            #expect(error?.description == "\(path) is there and is no socket; choose another path")
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: link)) == Data("content".utf8))
+    }
+
+    @Test("a socket that nobody listens on is replaced, and one that somebody listens on is not")
+    func sockets() throws {
+        let directory = try Directory()
+        let path = directory.path + "/socket"
+        let first = try Listener(.unix(path: path))
+        let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: path)) }
+        #expect(error?.description.contains("is in use; choose another path") == true)
+        // As a server that is killed does.
+        close(first.descriptor)
+        let second = try Listener(.unix(path: path))
+        second.close()
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("a directory that is not there is named as the reason")
+    func noDirectory() throws {
+        let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: "/nonexistent/socket")) }
+        #expect(
+            error?.description
+                == "cannot listen on /nonexistent/socket: No such file or directory; make its directory, or choose "
+                + "another path")
+    }
+}
