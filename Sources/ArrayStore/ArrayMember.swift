@@ -38,9 +38,9 @@ package struct ArrayMember: Sendable {
         try flush()
     }
 
-    /// Makes the member's log, if it has one, an empty one; only what is not empty is written. A crash on the way leaves a log that is empty, or not valid,
-    /// but none that says what was true once: the first header goes first. And nothing of an older log is left: units are
-    /// followed one after the other, so one of md's would count behind a header of ours.
+    /// Makes the member's log, if it has one, an empty one; only what is not empty is written. A crash on the way leaves a
+    /// log that is empty, or not valid, but none that says what was true once: the first header goes first. And nothing of
+    /// an older log is left: units are followed one after the other, so one of md's would count behind a header of ours.
     /// - Parameter signature: the array's, as headers have it.
     func emptyLog(signature: UInt32) throws(ArrayStoreError) {
         guard let range = superblock.partialParityLogRange else { return }

@@ -109,7 +109,8 @@ extension ArrayLife {
     /// - Returns: false when blocks of a missing member are lost that were being written.
     private func check(_ opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
         guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
-        slots = opened.places.compactMap { place in
+        // By role; that of a replacement, which is behind them, stays empty here.
+        slots = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
             guard case .endpoint(let endpoint) = place else { return nil }
             return endpoint as? SimulatedSlot
         }
