@@ -76,7 +76,7 @@ let package = Package(
             "Simulation",
             [
                 "RAIDController", "RAIDControllerInterface", "HardwareBus", "SCSI", "ArrayStore", "RAID", "Members",
-                "MemberIO", "Platform",
+                "MemberIO", "Statistics", "Platform",
             ]),
         libraryLayer(
             "SCSIControllerDriverKit",

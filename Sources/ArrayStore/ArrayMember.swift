@@ -38,17 +38,21 @@ package struct ArrayMember: Sendable {
         try flush()
     }
 
-    /// Makes the member's log, if it has one, an empty one. A crash on the way leaves a log that is empty, or not valid,
-    /// but none that says what was true once: the first header goes first. And nothing of an older log is left: units are
-    /// followed one after the other, so one of md's would count behind a header of ours.
+    /// Makes the member's log, if it has one, an empty one; only what is not empty is written. A crash on the way leaves a
+    /// log that is empty, or not valid, but none that says what was true once: the first header goes first. And nothing of
+    /// an older log is left: units are followed one after the other, so one of md's would count behind a header of ours.
     /// - Parameter signature: the array's, as headers have it.
     func emptyLog(signature: UInt32) throws(ArrayStoreError) {
         guard let range = superblock.partialParityLogRange else { return }
         let header = MDPartialParityLog().encoded(signature: signature)
         do throws(MemberStoreError) {
-            try store.write(bytes: Array(repeating: 0, count: header.count), at: range.lowerBound)
+            let rest = try blocksWithData(in: range.lowerBound + UInt64(header.count)..<range.upperBound)
+            let found = try store.bytes(at: range.lowerBound, count: header.count)
+            guard found != header || !rest.isEmpty else { return }
+            let zeros = [UInt8](repeating: 0, count: header.count)
+            try store.write(bytes: zeros, at: range.lowerBound)
             try store.flush()
-            try store.write(bytes: Array(repeating: 0, count: range.count), at: range.lowerBound)
+            for block in rest { try store.write(bytes: Array(zeros[..<block.count]), at: block.lowerBound) }
             try store.flush()
             try store.write(bytes: header, at: range.lowerBound)
             try store.flush()
@@ -57,6 +61,21 @@ package struct ArrayMember: Sendable {
                 "cannot write the log of \(store.name): \(error); move it away to serve the array without it",
                 .memberIO)
         }
+    }
+
+    /// The blocks of a range that are not all zeros.
+    private func blocksWithData(in range: Range<UInt64>) throws(MemberStoreError) -> [Range<UInt64>] {
+        let byteCount = UInt64(MDPartialParityLog.headerByteCount)
+        var blocks: [Range<UInt64>] = []
+        var byteOffset = range.lowerBound
+        while byteOffset < range.upperBound, let data = try store.nextData(from: byteOffset), data < range.upperBound {
+            byteOffset += (data - byteOffset) / byteCount * byteCount
+            let block = byteOffset..<min(byteOffset + byteCount, range.upperBound)
+            let bytes = try store.bytes(at: byteOffset, count: block.count)
+            if !bytes.allSatisfy({ $0 == 0 }) { blocks.append(block) }
+            byteOffset = block.upperBound
+        }
+        return blocks
     }
 
     /// Makes durable what was written to the member.

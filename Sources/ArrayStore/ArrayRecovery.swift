@@ -54,6 +54,14 @@ struct ArrayRecovery {
         let members = scan.members.compactMap { $0?.store }
         let repaired = try ParityResync.run(scan.geometry, members, ranges: ranges)
         report("parity is right again: \(repaired) bytes were rewritten")
+        try resyncReplacement(ranges)
+    }
+
+    /// Makes a replacement like the member whose role it is to take, where writes to both may have been under way.
+    private func resyncReplacement(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
+        guard let (role, member) = scan.replacement, let source = scan.members[role]?.store else { return }
+        let replacement = Replacement(member, role: role, scan.geometry)
+        _ = try ReplacementResync(scan.geometry, source: source, replacement: replacement).run(ranges)
     }
 
     // MARK: Bitmap
@@ -103,6 +111,7 @@ struct ArrayRecovery {
                 try resync([unsynced])
                 isRecovered = true
             }
+            try resyncReplacement(outcome.stripes)
         }
         try recovery.empty()
         return Outcome(isClean: isRecovered, consistency: .partialParityLog(try logArea()))

@@ -40,6 +40,12 @@ package enum ArrayStore {
                     "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(Int(min(percent, 100))) % done"
             )
         }
+        if let (role, member) = scan.replacement {
+            let copied = Replacement(member, role: role, scan.geometry).byteCount
+            let percent = Double(copied) * 100 / Double(scan.geometry.memberDataByteCount)
+            list.append(
+                Description.Member(path: member.store.name, state: "replacing member \(role), \(Int(percent)) % done"))
+        }
         for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
             list.append(Description.Member(path: store.name, state: reason))
@@ -67,7 +73,12 @@ package enum ArrayStore {
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
             directory, for: readOnly ? .read : .write, report: surroundings.report)
-        return try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        let array = try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        guard !readOnly else { return array }
+        let jobFile = JobFile(directory: directory, uuid: array.uuid)
+        array.jobFile = jobFile
+        array.interruptedJob = jobFile.read(array.geometry)
+        return array
     }
 
     /// Opens an array for serving: its parity is right.

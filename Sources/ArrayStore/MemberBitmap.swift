@@ -54,8 +54,8 @@ enum MemberBitmap {
     }
 
     /// Writes the header alone, durably.
-    static func writeHeader(_ bitmap: MDBitmap, to members: [ArrayMember]) throws(ArrayStoreError) {
-        try write(bitmap.encodedHeader, to: members)
+    static func writeHeader(_ bitmap: MDBitmap, to member: ArrayMember) throws(ArrayStoreError) {
+        try write(bitmap.encodedHeader, to: [member])
     }
 
     private static func write(_ bytes: [UInt8], to members: [ArrayMember]) throws(ArrayStoreError) {

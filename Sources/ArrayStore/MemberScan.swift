@@ -8,6 +8,10 @@ struct MemberScan {
     private(set) var members: [ArrayMember?]
     /// By role: members that have been rebuilt in part.
     private(set) var recovering: [Int: ArrayMember] = [:]
+    /// The member that is to take the role of one that is there. With a member missing there is none: it is a spare then,
+    /// or what there is of the missing one.
+    private(set) var replacement: (role: Int, member: ArrayMember)?
+    private var replacements: [(role: Int, member: ArrayMember)] = []
     /// Members without a role, which may take one.
     private(set) var spares: [ArrayMember] = []
     /// Members that the array goes on without, and why.
@@ -47,6 +51,7 @@ struct MemberScan {
         geometry = try Self.geometry(of: best)
         members = Array(repeating: nil, count: geometry.memberCount)
         for member in found { try sort(member) }
+        sortReplacements()
     }
 
     var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
@@ -107,7 +112,8 @@ struct MemberScan {
         guard role < members.count else {
             throw ArrayStoreError("\(name) has role \(role) in an array of \(members.count) members; move it away")
         }
-        if let other = members[role] ?? recovering[role] {
+        let isReplacement = superblock.features.contains(.replacement)
+        if let other = members[role] ?? recovering[role], !isReplacement {
             throw ArrayStoreError("\(other.store.name) and \(name) are the same member; move the copy away")
         }
         guard ownGeometry.memberDataByteCount == geometry.memberDataByteCount else {
@@ -120,7 +126,27 @@ struct MemberScan {
                     + "\(geometry.dataByteOffset) of other members; replace it with Linux md by a member that is like "
                     + "the others")
         }
+        if isReplacement { return replacements.append((role, member)) }
         if superblock.recoveryByteOffset == nil { members[role] = member } else { recovering[role] = member }
+    }
+
+    /// Decides what members that were to replace others are for the array, when all others are known.
+    private mutating func sortReplacements() {
+        let present = replacements.filter { members[$0.role] != nil || recovering[$0.role] != nil }
+        for (role, member) in replacements where members[role] == nil && recovering[role] == nil {
+            if member.superblock.recoveryByteOffset == nil {
+                members[role] = member
+            } else {
+                recovering[role] = member
+            }
+        }
+        for found in present {
+            if replacement == nil && missingRoles.isEmpty {
+                replacement = found
+            } else {
+                spares.append(found.member)
+            }
+        }
     }
 
     /// Why the array goes on without a member, or nil.

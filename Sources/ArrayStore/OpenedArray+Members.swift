@@ -11,6 +11,8 @@ extension OpenedArray {
             case active
             /// Being rebuilt; so many bytes of its data area are durable.
             case recovering(byteCount: UInt64)
+            /// Takes the place of the member with the role, which serves meanwhile; so many bytes are durable.
+            case replacing(byteCount: UInt64)
             case failed
             case spare
         }
@@ -31,7 +33,7 @@ extension OpenedArray {
         }
     }
 
-    /// All members, by role, then failed ones without a role, then spares.
+    /// All members, by role, then a replacement, failed ones without a role, then spares.
     package var memberStates: [MemberState] {
         lock.withLock {
             var states = current.indices.map { role in
@@ -44,6 +46,11 @@ extension OpenedArray {
                     condition = .active
                 }
                 return MemberState(current[role], role: role, condition)
+            }
+            if let replacement {
+                states.append(
+                    MemberState(
+                        replacement.member, role: replacement.role, .replacing(byteCount: replacement.byteCount)))
             }
             states += replaced.map { MemberState($0, role: nil, .failed) }
             states += spares.map { MemberState($0, role: nil, .spare) }
@@ -59,6 +66,7 @@ extension OpenedArray {
     package func nextData(from byteOffset: UInt64) -> UInt64? {
         let present = lock.withLock {
             current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
+                + [replacement?.member.store].compactMap { $0 }
         }
         var next: UInt64?
         for store in present {
@@ -91,6 +99,8 @@ extension OpenedArray {
             try writeProtection(to: spare)
         } else if spare.superblock.role != MDSuperblock.roleSpare {
             spare = try makeSpare(spare.store)
+        } else {
+            spare = try numbered(spare)
         }
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard slot.put(spare.store.place) else { return nil }
@@ -99,6 +109,7 @@ extension OpenedArray {
         }
         current[role] = spare
         superblocks[role] = spare.superblock
+        superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
         recovering = recovery
@@ -114,21 +125,25 @@ extension OpenedArray {
     /// one that is being rebuilt still.
     /// - Returns: false when the member could not be flushed; it has to be failed then.
     package func recordRecovery(byteCount: UInt64) throws(ArrayStoreError) -> Bool {
-        guard let member = lock.withLock({ recovering.flatMap { current[$0.role] } }) else { return true }
+        let filled = lock.withLock { replacement?.member ?? recovering.flatMap { current[$0.role] } }
+        guard let member = filled else { return true }
         // Not under the lock: it may take long, and nobody can take the member away but its failing.
         guard (try? member.store.flush()) != nil else { return false }
-        try update { _ in if recovering != nil { recovering!.byteCount = byteCount } }
+        try update { _ in
+            replacement?.byteCount = byteCount
+            if recovering != nil { recovering!.byteCount = byteCount }
+        }
         return true
     }
 
-    /// The recovering member has everything, durably: it is a member like any other.
+    /// The recovering member, or the replacement, has everything, durably: it is a member like any other.
     /// - Returns: false when it has failed meanwhile.
     package func endRecovery() throws(ArrayStoreError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        guard let role = recovering?.role else { return false }
+        guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
-        try writeMembers { _ in }
+        try writeMembers(first: role) { _ in }
         surroundings.report("member \(role) of \(name) is up to date; the array is whole")
         return true
     }
@@ -164,13 +179,7 @@ extension OpenedArray {
 
     /// Writes what makes a member a spare. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
-        let taken = Set((current.compactMap { $0 } + spares + replaced).map(\.superblock.deviceNumber))
-        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
-            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
-        }
-        guard let number else {
-            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
-        }
+        let number = try freeDeviceNumber()
         var generator = SystemRandomNumberGenerator()
         let own = newest.spare(
             deviceNumber: number, deviceUUID: ArrayStore.randomUUID(using: &generator),
@@ -181,9 +190,39 @@ extension OpenedArray {
         return spare
     }
 
+    /// A spare whose number no other member has. Superblocks do not tell a number that a spare has from one that nobody has,
+    /// so that of a spare that was away for a time may have been given to another one since; both would have its role.
+    /// Under `lock`.
+    private func numbered(_ spare: ArrayMember) throws(ArrayStoreError) -> ArrayMember {
+        let number = spare.superblock.deviceNumber
+        let others = allMembers.filter { $0.store !== spare.store }
+        let isTaken = others.contains { $0.superblock.deviceNumber == number }
+        guard isTaken || newest.role(ofDevice: number) != MDSuperblock.roleSpare else { return spare }
+        var own = spare.superblock
+        own.deviceNumber = try freeDeviceNumber()
+        return ArrayMember(store: spare.store, superblock: own)
+    }
+
+    /// Whoever the array knows. Under `lock`.
+    private var allMembers: [ArrayMember] {
+        current.compactMap { $0 } + [replacement?.member].compactMap { $0 } + spares + replaced
+    }
+
+    /// Under `lock`.
+    private func freeDeviceNumber() throws(ArrayStoreError) -> UInt32 {
+        let taken = Set(allMembers.map(\.superblock.deviceNumber))
+        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
+            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
+        }
+        guard let number else {
+            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
+        }
+        return number
+    }
+
     /// Gives a member that comes a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
     /// writes the right ones when the member is in sync. Under `lock`.
-    private func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
+    func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
         if var bitmap {
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             try MemberBitmap.write(bitmap, to: [spare])
@@ -191,8 +230,32 @@ extension OpenedArray {
         try spare.emptyLog(signature: MDPartialParityLog.signature(setUUID: uuid))
     }
 
+    /// A check or a repair that was interrupted when the array was open last. It is given once.
+    package func takeInterruptedJob() -> MaintenanceRecord? {
+        lock.withLock {
+            defer { interruptedJob = nil }
+            return interruptedJob
+        }
+    }
+
+    /// Keeps how far a check or a repair is, or forgets it. On the thread that does the maintenance.
+    package func keep(_ record: MaintenanceRecord?) {
+        guard let jobFile else { return }
+        guard let record else { return jobFile.remove() }
+        do throws(ArrayStoreError) { try jobFile.write(record) } catch { surroundings.report(error.description) }
+    }
+
     /// Whether parity is to be repaired before the array may be clean.
     package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
+
+    /// The parity of some rows may be wrong. The array is not clean before it has been repaired.
+    /// - Returns: whether that is news.
+    package func noteDoubtfulParity() -> Bool {
+        lock.withLock {
+            defer { isParityDoubtful = true }
+            return !isParityDoubtful
+        }
+    }
 
     /// Parity was repaired everywhere.
     package func noteRepaired() { lock.withLock { isParityDoubtful = false } }

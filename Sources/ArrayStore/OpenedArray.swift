@@ -12,7 +12,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let place: String
     package let geometry: ArrayGeometry
     package let isReadOnly: Bool
-    /// By role: where lanes find whatever member has it. They stay the same while members come and go.
+    /// By role: where lanes find whatever member has it; then, if members can be replaced, where they find a
+    /// replacement. They stay the same while members come and go.
     package let places: [MemberPlace]
     /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
     package let consistency: ConsistencyPolicy
@@ -32,13 +33,24 @@ package final class OpenedArray: @unchecked Sendable {
     var failedRoles: Set<Int>
     /// The member that is being brought up to date.
     var recovering: RecoveringMember?
+    /// The member that is to take the role of one that still serves. There is none while a member is missing.
+    var replacement: Replacement?
+    /// Where lanes find it; nil where members cannot be replaced.
+    let replacementSlot: (any RoleSlot)?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role another one has since.
     var replaced: [ArrayMember] = []
     /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
-    /// parity. The array is not clean before that has been repaired.
+    /// parity. Or a write found no space after a part of it was done. The array is not clean before that has been repaired.
     var isParityDoubtful = false
+    /// Where a check or a repair is recorded; nil for an array that is in no directory.
+    var jobFile: JobFile?
+    /// One that was interrupted when the array was open last.
+    var interruptedJob: MaintenanceRecord?
+    /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
+    /// together, and with that it can be opened again when the last one that failed can be read.
+    private var isLost = false
     /// Members on servers that were not reached when the array was opened. They go on trying.
     var absentMembers: [any PlacedMember]
 
@@ -66,12 +78,23 @@ package final class OpenedArray: @unchecked Sendable {
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
-        superblocks = current.map { $0?.superblock }
+        superblocks = current.map { member in
+            var own = member?.superblock
+            // A replacement whose predecessor is gone is a member like any other.
+            own?.features.remove(.replacement)
+            return own
+        }
+        if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         name = ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
-        places = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        let canReplace = slots.contains { $0 != nil }
+        replacementSlot =
+            canReplace ? try Self.slots([replacement?.member], isReplaceable: true, in: surroundings)[0] : nil
+        let rolePlaces = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
+        places = rolePlaces + [replacementSlot?.place].compactMap { $0 }
+        if replacementSlot == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
     }
 
     private static func slots(
@@ -123,6 +146,11 @@ package final class OpenedArray: @unchecked Sendable {
             guard let member = current[role], let own = superblocks[role] else { continue }
             if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
         }
+        if replacement.map({ $0.superblock.events < newest.events }) ?? false {
+            try replacement?.write(stateOf: newest)
+        }
+        // One that cannot be flushed is of no use.
+        spares.removeAll { (try? $0.flush()) == nil }
     }
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
@@ -143,10 +171,21 @@ package final class OpenedArray: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
+        guard failedRoles.count == 1, recovering == nil || recovering?.role == role else {
+            isLost = true
+            surroundings.report(
+                "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, serve "
+                    + "the array with --force")
+            return true
+        }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         if recovering?.role == role { recovering = nil }
+        if let replacement, replacement.role == role, continueWithReplacement() { return true }
+        // The spare is needed more where a member is missing.
+        let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
+            if let ended { try makeSpare(ended) }
             return true
         } catch {
             surroundings.report(error.description)
@@ -162,18 +201,40 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
     /// acknowledges what the survivors do not know yet.
-    func writeMembers(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
+    ///   that is not if the others called it so before itself.
+    /// - Throws: when some could not be written, and names them; all others have been.
+    func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+        guard !isLost else { return }
         change(&newest)
         newest.events += 1
         newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
         for role in failedRoles {
-            if let device = newest.device(withRole: UInt16(role)) {
+            // Also of one that was to replace it, and was not found.
+            while let device = newest.device(withRole: UInt16(role)) {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }
-        let present = current.indices.filter { !failedRoles.contains($0) }
-        try writeBitmapHeader(to: present.compactMap { current[$0] })
-        for role in present { try writeState(to: role) }
+        prepareBitmapHeader()
+        var failures: [(place: Int, error: ArrayStoreError)] = []
+        func attempt(_ place: Int, _ body: () throws(ArrayStoreError) -> Void) {
+            do throws(ArrayStoreError) { try body() } catch { failures.append((place, error)) }
+        }
+        // One that cannot be told does not keep the others from hearing of it: they would be stale later.
+        // And a member that has just got its role, and is not known by that to any other one, would be alone with the newest
+        // state.
+        let inSync = current.indices.filter { !failedRoles.contains($0) && $0 != recovering?.role }
+        let present = inSync + (recovering.map { [$0.role] } ?? [])
+        for role in present { attempt(role) { () throws(ArrayStoreError) in try writeBitmapHeader(to: role) } }
+        for role in present where role == first {
+            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
+        }
+        for role in present where role != first {
+            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
+        }
+        attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
+        guard let failure = failures.first else { return }
+        throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
     }
 
     /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
@@ -188,11 +249,14 @@ package final class OpenedArray: @unchecked Sendable {
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.
-    private func writeBitmapHeader(to present: [ArrayMember]) throws(ArrayStoreError) {
-        guard bitmap != nil else { return }
+    private func writeBitmapHeader(to role: Int) throws(ArrayStoreError) {
+        guard let bitmap, let member = current[role] else { return }
+        try MemberBitmap.writeHeader(bitmap, to: member)
+    }
+
+    private func prepareBitmapHeader() {
         bitmap?.events = newest.events
         // What a member has missed is only known from when the last one failed.
         if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
-        if let bitmap { try MemberBitmap.writeHeader(bitmap, to: present) }
     }
 }

@@ -14,6 +14,8 @@ struct PartialParityRecovery {
         /// Logs without a header that can be relied on, and entries whose partial parity is torn: something was being
         /// logged, or the log is damaged.
         var mismatchCount = 0
+        /// Where the rows of the entries are: bytes of the members' data, whole stripes.
+        var stripes: [Range<UInt64>] = []
     }
 
     private let scan: MemberScan
@@ -61,13 +63,7 @@ struct PartialParityRecovery {
 
     /// Makes every log an empty one.
     func empty() throws(ArrayStoreError) {
-        let header = MDPartialParityLog().encoded(signature: signature)
-        for (_, member) in owners {
-            guard let range = member.superblock.partialParityLogRange else { continue }
-            let found = try read(member, at: range.lowerBound, count: range.count)
-            guard found != header + Array(repeating: 0, count: range.count - header.count) else { continue }
-            try member.emptyLog(signature: signature)
-        }
+        for (_, member) in owners { try member.emptyLog(signature: signature) }
     }
 
     /// Follows the units that lie one after the other in a log while they are newer and newer.
@@ -102,6 +98,8 @@ struct PartialParityRecovery {
             try replay(rows, at: offset, partialParity)
         }
         outcome.entryCount += 1
+        let start = rows.stripe * geometry.chunkByteCount
+        outcome.stripes.append(start..<start + geometry.chunkByteCount)
     }
 
     /// Makes the parity of one step of logged rows right, if all data that was to be written there can be read.

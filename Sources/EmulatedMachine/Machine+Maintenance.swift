@@ -18,7 +18,7 @@ extension Machine {
         return "\(arrays[target].name)\na \(job.rawValue) of \(arrays[target].name) is under way"
     }
 
-    /// Ends the check or the repair that runs.
+    /// Ends the check, the repair or the replacement that is under way.
     package func cancelJob(directory: String) throws -> String {
         let target = try target(directory)
         try card!.cancelJob(target: target)
@@ -36,7 +36,10 @@ extension Machine {
         guard let role = state.role else {
             throw Refusal(description: "\(member) is not in use; let go of it with nbdext remove")
         }
-        let hasSpare = array.hasSpare
+        if case .replacing = state.condition {
+            throw Refusal(description: "\(member) takes the place of member \(role); end that first: nbdext cancel")
+        }
+        let hasSpare = array.hasSpare || array.replacementState?.role == role
         try card!.fail(role: role, target: target)
         return "\(array.name)\nmember \(role) of \(array.name) is out of service; "
             + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add")
@@ -45,7 +48,7 @@ extension Machine {
     /// Lets go of a failed member or a spare: a role, or a file's name.
     package func remove(_ member: String, directory: String) throws -> String {
         let target = try target(directory)
-        let path = try arrays[target].remove { matches($0, member) }
+        let path = try card!.remove(target: target) { matches($0, member) }
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
@@ -61,7 +64,7 @@ extension Machine {
             throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
         }
         if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
-            _ = try array.remove { Self.isNamed($0, name) }
+            _ = try card!.remove(target: target) { Self.isNamed($0, name) }
         }
         let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
         let isNeeded = !array.failedMembers.isEmpty
@@ -74,6 +77,30 @@ extension Machine {
             case .spare: "it is a spare"
             }
         return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
+    }
+
+    /// Copies a member - a role, or a file's name - onto a spare, which then takes its place.
+    /// - Parameter name: a file in the array's directory, which becomes a spare first; nil for any spare there is.
+    package func replace(_ member: String, by name: String?, directory: String) throws -> String {
+        let target = try target(directory)
+        let array = arrays[target]
+        try card!.checkMayReplace(target: target)
+        guard let state = array.memberStates.first(where: { matches($0, member) }), let role = state.role else {
+            throw Refusal(
+                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+        }
+        let path = try name.map { name in
+            func spare() -> OpenedArray.MemberState? {
+                array.memberStates.first { $0.condition == .spare && Self.isNamed($0, name) }
+            }
+            if spare() == nil { _ = try array.add(ArrayStore.prepareSpare(named: name, for: array)) }
+            guard let path = spare()?.path else {
+                throw Refusal(description: "\(name) cannot be a spare of \(array.name); name another file")
+            }
+            return path
+        }
+        try card!.replace(role: role, by: path, target: target)
+        return "\(array.name)\nmember \(role) of \(array.name) is being replaced; it serves meanwhile"
     }
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {

@@ -14,6 +14,10 @@ package struct MemberIO: BitwiseCopyable {
         case flush
         /// Memory to member; done when it is durable, which says nothing of other writes.
         case durableWrite
+        /// Member to memory, from what the member lies on rather than from a cache in front of it, where that can be.
+        case reread
+
+        package var isRead: Bool { self == .read || self == .reread }
     }
 
     package var kind: Kind
@@ -46,6 +50,8 @@ package enum MemberStatus: UInt8, BitwiseCopyable, Sendable {
     case done
     /// The file system has no room (ENOSPC, EDQUOT). The member itself is sound.
     case noSpace
+    /// Something in a range that was to be read cannot be (EIO); the rest of the member may be sound.
+    case unreadable
     /// Any other error, or a file that ended early: the member cannot be trusted with this range.
     case failed
 }

@@ -7,7 +7,12 @@ enum DirectTransfer {
     /// What a negative errno, or no progress, means for an operation. A flush that finds no space has lost what was
     /// written before: that is no refusal but a failure.
     static func status(of error: Int, _ kind: MemberIO.Kind) -> MemberStatus {
-        kind != .flush && (error == -Int(ENOSPC) || error == -Int(EDQUOT)) ? .noSpace : .failed
+        switch Int32(-error) {
+        case ENOSPC, EDQUOT: kind == .flush ? .failed : .noSpace
+        // What the block layer says of media (EIO, ENODATA) and of protected data (EILSEQ), and file systems of checksums.
+        case EIO, ENODATA, EILSEQ, EBADMSG: kind.isRead ? .unreadable : .failed
+        default: .failed
+        }
     }
 
     /// What an error means for the transfer that met it. A durable write writes and flushes; one that finds no space may
@@ -27,7 +32,7 @@ enum DirectTransfer {
             let transfer = table.transfers[index]
             let vectors = table.vectors(of: index)
             let done =
-                transfer.kind == .read
+                transfer.kind.isRead
                 ? nbdext_preadv(transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset), 0)
                 : nbdext_pwritev(
                     transfer.file, vectors, transfer.vectorCount, Int64(transfer.byteOffset),
@@ -36,6 +41,15 @@ enum DirectTransfer {
             table.advance(index, by: done)
         }
         return .done
+    }
+
+    /// Reads all of it again, after the page cache has dropped what it holds of it. What is dirty there stays.
+    static func reread(_ index: Int, in table: TransferTable) -> MemberStatus {
+        let transfer = table.transfers[index]
+        // Advice that is not taken leaves a read like any other.
+        _ = posix_fadvise(
+            transfer.file, off_t(transfer.byteOffset), off_t(transfer.byteCount), POSIX_FADV_DONTNEED)
+        return run(index, in: table)
     }
 
     /// Reads what the page cache holds. Returns nil when the rest has to be waited for.

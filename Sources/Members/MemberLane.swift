@@ -124,6 +124,8 @@ package final class MemberLane {
         }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
+        // So rare that the thread may wait for it.
+        case (.reread, _): end(index, DirectTransfer.reread(index, in: table))
         case (.flush, _) where way.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
         case (.durableWrite, _) where way.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
         case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):

@@ -57,7 +57,7 @@ final class UringQueue {
             io_uring_prep_write(
                 entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
             entry.pointee.rw_flags = Int32(RWF_DSYNC)
-        case .punch, .zero:
+        case .punch, .zero, .reread:
             preconditionFailure("\(transfer.kind) does not go through the ring")
         }
         io_uring_sqe_set_data64(entry, UInt64(index))

@@ -20,6 +20,8 @@ package struct MaintenanceSchedule: Sendable {
         /// Where is the next data of any member, from that byte of its data area on? The answer is `found`. For a guided
         /// rebuild, where are the next bytes that the member may have missed? If not there, `unwritten` is the answer.
         case look(from: UInt64)
+        /// To be kept in case that the job is interrupted.
+        case record(MaintenanceRecord)
         /// Nothing, until something ends.
         case wait
         /// Nothing, until then.
@@ -39,6 +41,8 @@ package struct MaintenanceSchedule: Sendable {
     private static let depth = 16
     /// Bytes of each member a second that a job goes on with while clients are at work.
     private static let busyByteCountPerSecond: UInt64 = 32 << 20
+    /// How often a check or a repair is recorded.
+    private static let recordNanoseconds: UInt64 = 3_000_000_000
     /// How long clients are taken to be at work after their last request.
     private static let busyNanoseconds: UInt64 = 100_000_000
     /// Places of wrong parity that are kept.
@@ -61,6 +65,7 @@ package struct MaintenanceSchedule: Sendable {
     private var clientOperations: UInt64 = 0
     private var busyUntil: UInt64 = 0
     private var mayGoOn: UInt64 = 0
+    private var recordAt: UInt64 = 0
 
     /// Bytes of parity that were found wrong.
     package private(set) var wrongByteCount: UInt64 = 0
@@ -81,6 +86,20 @@ package struct MaintenanceSchedule: Sendable {
         position = start
     }
 
+    /// Goes on with a check or a repair that was interrupted.
+    package init(resuming record: MaintenanceRecord, geometry: ArrayGeometry) {
+        self.init(record.job, geometry: geometry, start: record.position)
+        wrongByteCount = record.wrongByteCount
+        wrongPlaces = record.wrongPlaces
+    }
+
+    /// What it takes to go on with a check or a repair; nil while something of it is under way.
+    package var record: MaintenanceRecord? {
+        guard !job.isRecovery, inFlight == 0 else { return nil }
+        return MaintenanceRecord(
+            job: job, position: position, wrongByteCount: wrongByteCount, wrongPlaces: wrongPlaces)
+    }
+
     /// Bytes of the data area that are behind the job, but for units under way.
     package var doneByteCount: UInt64 { position - min(position, UInt64(inFlight) * unit) }
 
@@ -95,6 +114,11 @@ package struct MaintenanceSchedule: Sendable {
         }
         if let ending { return inFlight > 0 ? .wait : .end(ending) }
         if position >= byteCount { return inFlight > 0 ? .wait : .end(.done) }
+        if !job.isRecovery && now >= recordAt {
+            guard let record else { return .wait }
+            recordAt = now + Self.recordNanoseconds
+            return .record(record)
+        }
         guard inFlight < Self.depth else { return .wait }
         if now < mayGoOn && now < busyUntil { return .pause(untilNanoseconds: min(mayGoOn, busyUntil)) }
         guard let data else { return .look(from: position) }
@@ -161,6 +185,9 @@ package struct MaintenanceSchedule: Sendable {
         case .failed: ending = ending ?? .failed
         }
     }
+
+    /// Whether the job is over, or about to be, before it was done.
+    package var isCancelled: Bool { ending == .cancelled }
 
     /// Ends the job as soon as nothing of it is under way.
     package mutating func cancel() { ending = ending ?? .cancelled }

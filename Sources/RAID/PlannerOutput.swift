@@ -56,6 +56,10 @@ package struct PlannerOutput {
     package var holeTests: [HoleTest] = []
     /// Maintenance that ended.
     package var maintained: [MaintenanceOutcome] = []
+    /// Blocks that members can read again.
+    package var correctedReads: [CorrectedRead] = []
+    /// Parity has come into doubt (`RAIDPlanner.isParityDoubtful`).
+    package var hasDoubt = false
 
     package init() {
         parityJobs.reserveCapacity(256)
@@ -69,7 +73,7 @@ package struct PlannerOutput {
 
     package var isEmpty: Bool {
         memberIOs.isEmpty && finished.isEmpty && parityJobs.isEmpty && zeroTests.isEmpty && holeTests.isEmpty
-            && maintained.isEmpty
+            && maintained.isEmpty && correctedReads.isEmpty && !hasDoubt
     }
 
     package mutating func removeAll() {
@@ -83,5 +87,7 @@ package struct PlannerOutput {
         zeroTests.removeAll(keepingCapacity: true)
         holeTests.removeAll(keepingCapacity: true)
         maintained.removeAll(keepingCapacity: true)
+        correctedReads.removeAll(keepingCapacity: true)
+        hasDoubt = false
     }
 }

@@ -94,7 +94,8 @@ extension RAIDPlanner {
     // MARK: Clearing
 
     /// A period of the bitmap passed (`MDBitmap.daemonSleepSeconds`). Bits of regions that nothing was written to for
-    /// two of them are cleared, after a flush; none while a member is missing, since they say what it misses.
+    /// two of them are cleared, after a flush; none while a member is missing, since they say what it misses, or while
+    /// parity is in doubt.
     package func tick(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
         bitmap!.tick += 1
@@ -112,7 +113,7 @@ extension RAIDPlanner {
     }
 
     private func beginClearing(writtenBefore tick: UInt32, into output: inout PlannerOutput) {
-        guard state == .healthy, bitmap!.clearingOutstanding == 0 else { return }
+        guard state == .healthy, !isParityDoubtful, bitmap!.clearingOutstanding == 0 else { return }
         var isNeeded = false
         for region in 0..<bitmap!.regionCount {
             let isOld = bitmap!.regions[region].isDurable && bitmap!.regions[region].lastWrite < tick

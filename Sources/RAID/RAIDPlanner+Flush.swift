@@ -57,7 +57,7 @@ extension RAIDPlanner {
         switch status {
         case .done: break
         case .noSpace: flushes.status = flushes.status.combined(with: .noSpace)
-        case .failed:
+        case .failed, .unreadable:
             // What a failed member missed is made good by the others.
             if geometry.level == .raid0 || state == .failed { flushes.status = .failed }
             // A later flush would claim that the lost writes are durable.

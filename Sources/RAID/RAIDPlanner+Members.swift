@@ -89,6 +89,7 @@ extension RAIDPlanner {
         let arrival = arrivals[member]
         switch Self.kind(of: token) {
         case 0: return operations[low].generation < arrival || isCopyRead(operations[low])
+        case Self.healingToken: return operations[low].generation < arrival
         default:
             let age = (generation &- UInt32(truncatingIfNeeded: token >> Self.generationShift)) & 0xFF
             return generation < arrival &+ age

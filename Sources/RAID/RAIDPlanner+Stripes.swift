@@ -252,7 +252,7 @@ extension RAIDPlanner {
         output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: parity)))
     }
 
-    private func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
+    func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
         if operation.kind == .writeZeroes { return UnsafeMutableRawPointer(mutating: zeroes) }
         return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
     }

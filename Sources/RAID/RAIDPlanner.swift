@@ -23,6 +23,8 @@ package final class RAIDPlanner {
     static let replacementToken: UInt64 = 1 << 45
     /// Tokens that belong to no request have the low bits of the generation from here on.
     static let generationShift: UInt64 = 32
+    /// In tokens of I/Os that heal blocks, with the member where others have the generation.
+    static let healingToken: UInt64 = 1 << 47
     /// The longest range of one zeroing I/O.
     static let zeroByteCountMax: UInt64 = 1 << 30
 
@@ -56,6 +58,11 @@ package final class RAIDPlanner {
     var replacementIOCount = 0
     /// What writes had to read so far.
     package internal(set) var statistics = WriteStatistics()
+    /// By role: blocks that were computed and written anew since they could not be read.
+    package internal(set) var correctedReads: [UInt64]
+    /// How often parity came into doubt, and how many of these have been repaired.
+    package internal(set) var doubtCount: UInt64 = 0
+    var repairedDoubtCount: UInt64 = 0
 
     let requests: UnsafeMutablePointer<Request>
     let operations: UnsafeMutablePointer<StripeOperation>
@@ -98,6 +105,7 @@ package final class RAIDPlanner {
         self.geometry = geometry
         self.zeroes = zeroes
         state = missingMember.map { .degraded(missing: $0) } ?? .healthy
+        correctedReads = Array(repeating: 0, count: geometry.memberCount)
         arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
         requests = .allocate(capacity: requestCapacity)
         requests.initialize(repeating: Request(), count: requestCapacity)
@@ -170,11 +178,15 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Takes the outcome of a member I/O. After `.failed` on RAID 5 the caller has called `memberFailed` first.
+    /// Takes the outcome of a member I/O. If that is a member's failure (`isFailure`) on RAID 5, the caller has called
+    /// `memberFailed` first.
     package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
         let low = UInt32(truncatingIfNeeded: token)
         if token & Self.replacementToken != 0 { replacementIOCount -= 1 }
         switch Self.kind(of: token) {
+        case Self.healingToken:
+            let member = Int(UInt8(truncatingIfNeeded: token >> Self.generationShift))
+            completeHealingIO(Int32(low), member: member, status, into: &output)
         case 0: completeOperationIO(Int32(low), status, into: &output)
         case Self.requestToken: completeRequestIO(low, status, into: &output)
         case Self.flushToken: completeFlush(status, into: &output)
@@ -252,7 +264,7 @@ package final class RAIDPlanner {
         switch status {
         case .done: break
         case .noSpace: request.pointee.status = request.pointee.status.combined(with: .noSpace)
-        case .failed: request.pointee.status = .failed
+        case .unreadable, .failed: request.pointee.status = .failed
         }
         finishRequestPart(tag, into: &output)
     }
@@ -307,9 +319,9 @@ package final class RAIDPlanner {
 
     /// Lets an operation start, or wait for its turn. A read from a member that is there needs neither order nor
     /// scratch: it sees each block as it was before or after a write that is under way.
-    private func begin(_ slot: Int32, into output: inout PlannerOutput) {
+    func begin(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        if operation.pointee.kind == .read && !isMissing(operation.pointee) {
+        if operation.pointee.kind == .read && !operation.pointee.hasBadBlock && !isMissing(operation.pointee) {
             start(slot, into: &output)
         } else if operation.pointee.isIndexed {
             claimScratch(slot, into: &output)
@@ -340,8 +352,9 @@ package final class RAIDPlanner {
         start(slot, into: &output)
     }
 
-    /// Starts an operation from its first column.
+    /// Starts an operation from its first column, after its blocks have been healed if it met a bad one.
     func start(_ slot: Int32, into output: inout PlannerOutput) {
+        if operations[Int(slot)].hasBadBlock { return heal(slot, into: &output) }
         operations[Int(slot)].pass0 = operations[Int(slot)].column0
         startPass(slot, into: &output)
     }
@@ -400,31 +413,41 @@ package final class RAIDPlanner {
         let operation = operations + Int(slot)
         operation.pointee.outstanding -= 1
         switch (operation.pointee.phase, status) {
-        case (.reading, .done):
+        case (.reading, .done), (.reading, .unreadable):
             // Perhaps from a member that has just come, and does not have it.
             if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
-        case (_, .done): break
+            if status == .unreadable { noteBadBlock(slot) }
+        case (.mending, .unreadable), (.mendingParity, .noSpace): operation.pointee.isBeyondMending = true
+        // A member that failed is missing when its turn comes.
+        case (_, .done), (.mending, _), (.mendingParity, _): break
         case (.reading, _):
             if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
             operation.pointee.mustRestart = true
         case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
         // The others hold what the failed member missed, unless it was one too many.
-        case (_, .failed):
+        case (_, .failed), (_, .unreadable):
             if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
         }
         guard operation.pointee.outstanding == 0 else { return }
-        if operation.pointee.mustRestart {
-            begin(slot, into: &output)
-        } else if operation.pointee.phase == .reading {
-            finishReading(slot, into: &output)
-        } else {
-            finishPass(slot, into: &output)
+        if operation.pointee.mustRestart { return restart(slot, into: &output) }
+        switch operation.pointee.phase {
+        case .reading where operation.pointee.hasBadBlock: startHealing(slot, into: &output)
+        case .reading: finishReading(slot, into: &output)
+        case .mending, .mendingParity: finishMending(slot, into: &output)
+        default: finishPass(slot, into: &output)
         }
+    }
+
+    /// Plans an operation again, for the members there are now.
+    func restart(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].hasBadBlock = false
+        begin(slot, into: &output)
     }
 
     /// Goes on with an operation's next columns, or ends it.
     private func finishPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
+        if operation.pointee.status == .noSpace { return startMending(slot, into: &output) }
         guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
             return end(slot, .done)
         }
@@ -468,19 +491,22 @@ package final class RAIDPlanner {
         }
     }
 
+    /// Lets go of the rows of an operation that has changed nothing yet and goes on.
+    func releaseRows(of slot: Int32, into output: inout PlannerOutput) {
+        var ready = OperationList()
+        index.remove(slot) { ready.append($0, in: operations) }
+        while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
+    }
+
     /// Passes on an ended operation's rows, memory and place, and ends its request with it if it was the last.
     private func release(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let released = operation.pointee
         if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
-        var ready = OperationList()
-        if operation.pointee.isIndexed {
-            index.remove(slot) { ready.append($0, in: operations) }
-        }
         operation.pointee.phase = .free
         freeOperations.append(slot, in: operations)
         freeCount += 1
-        while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
+        if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
         if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
         let request = requests + Int(released.request)
         request.pointee.status = request.pointee.status.combined(with: released.status)

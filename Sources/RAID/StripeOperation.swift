@@ -29,11 +29,18 @@ struct StripeOperation: BitwiseCopyable {
         /// Behind earlier operations on the same rows, or without scratch memory.
         case waiting
         case reading
+        /// A block is read from all members, written where it could not be read, and read there again.
+        case probing
+        case rewriting
+        case verifying
         /// Maintenance whose decision depends on what was read.
         case testing
         /// Behind a record in the partial parity log, or a bit of the bitmap.
         case protecting
         case writing
+        /// What writes that had no space have left is read, and parity of it written.
+        case mending
+        case mendingParity
     }
 
     var kind = Kind.read
@@ -54,6 +61,18 @@ struct StripeOperation: BitwiseCopyable {
     var isIndexed = false
     /// A read of this operation failed: it is planned again, without the failed member.
     var mustRestart = false
+    /// A read of this operation found what its member cannot read.
+    var hasBadBlock = false
+    /// In the last round of healing, a block could not be healed.
+    var isBeyondHealing = false
+    /// What was written and what was not cannot be found out, or parity of it not be written.
+    var isBeyondMending = false
+    /// The operation holds all rows of its blocks, since it heals them.
+    var locksBlocks = false
+    var healingRounds: UInt8 = 0
+    /// The first row of the block that is being healed, and a bit for each member that cannot read it.
+    var healingRow: UInt32 = 0
+    var badMembers: UInt64 = 0
     var mayPunch = false
     /// One of the I/Os under way is to a replacement.
     var isTwinned = false
@@ -100,10 +119,24 @@ struct StripeOperation: BitwiseCopyable {
         return start + UInt64(row0)..<last + UInt64(row1)
     }
 
+    /// The rows that nobody else may change meanwhile.
+    var lockedRows: Range<UInt32> {
+        guard locksBlocks else { return row0..<row1 }
+        let block = UInt32(RAIDPlanner.healingByteCountMax)
+        return row0 / block * block..<(row1 + block - 1) / block * block
+    }
+
+    /// Whether the rows are whole blocks.
+    func coversBlocks(_ geometry: ArrayGeometry) -> Bool {
+        let block = UInt32(RAIDPlanner.healingByteCountMax)
+        return row0 % block == 0 && (row1 % block == 0 || UInt64(row1) == geometry.chunkByteCount)
+    }
+
     /// Whether two operations share a row of a stripe.
     func overlaps(_ other: StripeOperation) -> Bool {
-        stripe < other.stripe + other.stripeCount && other.stripe < stripe + stripeCount && row0 < other.row1
-            && other.row0 < row1
+        guard stripe < other.stripe + other.stripeCount && other.stripe < stripe + stripeCount else { return false }
+        let (rows, others) = (lockedRows, other.lockedRows)
+        return rows.lowerBound < others.upperBound && others.lowerBound < rows.upperBound
     }
 }
 

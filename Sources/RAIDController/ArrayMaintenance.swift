@@ -42,11 +42,11 @@ final class ArrayMaintenance: @unchecked Sendable {
         return number
     }
 
-    /// Ends the job that runs if it is a check or a repair.
+    /// Ends the job that runs if it is not a rebuild.
     /// - Returns: whether there was one.
     func cancel() -> Bool {
         let isCancelled = lock.withLock {
-            guard schedule?.job == .check || schedule?.job == .repair else { return false }
+            guard let job = schedule?.job, job != .rebuild else { return false }
             schedule!.cancel()
             return true
         }
@@ -61,6 +61,11 @@ final class ArrayMaintenance: @unchecked Sendable {
             schedule?.cancel()
         }
         ring()
+    }
+
+    /// What is to be kept of the job that has ended because no more are to go on; nil for one that ended otherwise.
+    var interruption: MaintenanceRecord? {
+        lock.withLock { isSuspended && schedule?.isCancelled == true ? schedule?.record : nil }
     }
 
     /// The job that runs, or nil.

@@ -13,7 +13,7 @@ package final class ArrayTarget: @unchecked Sendable {
     // SAFETY: `planner` is used under `plannerLock`; `index`, `disk`, `fileBase` and `cache` are set before the card runs.
     package let array: OpenedArray
     package let geometry: ArrayGeometry
-    /// By role.
+    /// By role, then that of a replacement if the array can have one.
     let places: [MemberPlace]
     let spaces: [MemberSpace]
     private(set) var disk: DirectAccessTarget
@@ -25,10 +25,14 @@ package final class ArrayTarget: @unchecked Sendable {
     /// What was read without the planner counts only if this is still the same.
     let soundness: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
+    /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
+    let membership = Lock()
     /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
     /// does the maintenance.
     var checkpointAt: UInt64 = 0
     var retryAt: UInt64 = 0
+    /// What the planner had for `doubtCount` when the last repair began. Under `plannerLock`.
+    var doubtCountAtRepair: UInt64 = 0
     private(set) var index = 0
     /// The position of the array's first member among the places of a lane.
     private(set) var fileBase = 0
@@ -64,6 +68,10 @@ package final class ArrayTarget: @unchecked Sendable {
             _ = planner.beginRecovery(
                 Recovery(member: recovering.role, boundary: recovering.byteCount / unit * unit))
         }
+        if let replacing = array.replacementState {
+            let unit = geometry.unitByteCount
+            planner.beginReplacement(Recovery(member: replacing.role, boundary: replacing.byteCount / unit * unit))
+        }
     }
 
     deinit { memory.deallocate() }
@@ -86,31 +94,35 @@ package final class ArrayTarget: @unchecked Sendable {
             commandCapacity: RAIDController.commandCapacity)
     }
 
-    /// A member operation failed. RAID 5 goes on without the member, as soon as the others know of it; RAID 0 has
-    /// nothing to go on with, and leaves it at the failed operation.
-    func memberFailed(_ member: Int) {
-        guard geometry.level == .raid5 else { return }
-        let isRecorded = array.recordFailure(role: member)
-        plannerLock.withLock {
-            planner.memberFailed(member)
-            // Survivors that cannot be told could not be told apart from the failed member later.
-            if !isRecorded { planner.memberFailed((member + 1) % geometry.memberCount) }
-            if isSound { soundness.add(1, ordering: .releasing) }
+    /// A block can be read again. People hear of the first, and then more and more rarely: `status` has the count.
+    func report(_ corrected: CorrectedRead) {
+        guard corrected.count.nonzeroBitCount == 1 else { return }
+        let count = corrected.count == 1 ? "" : "; it is the \(corrected.count)th such block"
+        array.report(
+            "member \(corrected.member) of \(array.name) could not read the block at byte \(corrected.byteOffset); it was "
+                + "written anew from the other members and can be read again\(count)")
+    }
+
+    /// A write was begun that had no space everywhere, and its rows' parity could not be made right.
+    func noteDoubt() {
+        if array.noteDoubtfulParity() {
+            array.report(
+                "a write to \(array.name) found no space on one member after it was done on others; free some space, and "
+                    + "the parity will be repaired")
         }
         maintenance.ring()
     }
 
-    /// The rebuilt member is in sync everywhere, and that is recorded.
-    func memberRecovered() {
-        plannerLock.withLock {
-            if planner.endRecovery() { soundness.add(1, ordering: .releasing) }
-        }
-    }
+    /// Whether a member is being rebuilt.
+    var hasRecovery: Bool { plannerLock.withLock { planner.recovery != nil } }
 
     var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
 
     /// What RAID 5 writes had to read so far.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
+
+    /// By role: blocks that were read again after they had been written anew.
+    var correctedReads: [UInt64] { plannerLock.withLock { planner.correctedReads } }
 
     /// The array's state, without its members.
     func snapshot() -> ArraySnapshot {
@@ -122,6 +134,7 @@ package final class ArrayTarget: @unchecked Sendable {
         }
         snapshot.hasPendingRebuild =
             snapshot.state == .degraded && (array.hasSpare || array.recoveringMember != nil)
+            || array.replacementState != nil
         snapshot.job = maintenance.snapshot(geometry: geometry)
         if geometry.level == .raid5 {
             let writes = writeStatistics

@@ -142,7 +142,7 @@ extension RAIDController {
         lane.requests.append(request)
     }
 
-    /// Submits again, through the planner, a direct read that met a failed member.
+    /// Submits again, through the planner, a direct read that met a failed member or a block that cannot be read.
     func reread(_ number: UInt32, _ lane: CardLane) {
         commands[number].pointee.status = .done
         submit(number, lane)

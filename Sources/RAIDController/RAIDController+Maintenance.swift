@@ -26,6 +26,8 @@ extension RAIDController {
     private static let checkpointNanoseconds: UInt64 = 3_000_000_000
     /// When a rebuild is tried again that ended for want of space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
+    /// When one is tried again that met what cannot be read.
+    private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
     /// Steps in one call; the caller looks after its lane in between.
     private static let stepMax = 64
 
@@ -52,6 +54,7 @@ extension RAIDController {
                 execute(lane, target)
                 flushStaged(lane, target)
             case .look(let byteOffset): look(from: byteOffset, target)
+            case .record(let record): target.array.keep(record)
             case .wait:
                 recordProgress(target, now: now)
                 return .working
@@ -88,14 +91,16 @@ extension RAIDController {
     /// has made necessary.
     /// - Returns: nil when there is something to do now.
     private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
-        if now < target.retryAt && target.array.recoveringMember != nil { return .until(nanoseconds: target.retryAt) }
-        guard !target.array.isReadOnly else { return .idle }
-        if target.isSound {
-            guard target.array.needsRepair else { return .idle }
-            let schedule = MaintenanceSchedule(.repair, geometry: target.geometry)
-            return target.maintenance.begin(schedule) == nil ? .idle : nil
+        let recovery = target.plannerLock.withLock { target.planner.recovery }
+        if now < target.retryAt && (recovery != nil || target.array.needsRepair) {
+            return .until(nanoseconds: target.retryAt)
         }
-        if target.plannerLock.withLock({ target.planner.recovery }) == nil {
+        guard !target.array.isReadOnly else { return .idle }
+        if target.isSound && recovery == nil {
+            guard let schedule = scheduleOfSound(target) else { return .idle }
+            return begin(schedule, target) == nil ? .idle : nil
+        }
+        if recovery == nil {
             target.array.takeBackReconnected()
             guard activateSpare(target) else { return .idle }
         }
@@ -103,7 +108,8 @@ extension RAIDController {
         target.checkpointAt = now + Self.checkpointNanoseconds
         let isGuided = target.array.recoveringMember?.isGuided ?? false
         let schedule = MaintenanceSchedule(
-            .rebuild, geometry: target.geometry, start: recovery.boundary, isGuided: isGuided)
+            target.isSound ? .replace : .rebuild, geometry: target.geometry, start: recovery.boundary,
+            isGuided: isGuided)
         let regions = isGuided ? target.plannerLock.withLock { target.planner.writtenRegions } : nil
         if let regions {
             target.array.report(
@@ -113,19 +119,32 @@ extension RAIDController {
         return target.maintenance.begin(schedule, member: recovery.member, regions: regions) == nil ? .idle : nil
     }
 
+    /// What an array that is whole needs.
+    private func scheduleOfSound(_ target: ArrayTarget) -> MaintenanceSchedule? {
+        let interrupted = target.array.takeInterruptedJob()
+        if target.array.needsRepair { return MaintenanceSchedule(.repair, geometry: target.geometry) }
+        guard let interrupted else { return nil }
+        let percent = interrupted.position * 100 / target.geometry.memberDataByteCount
+        target.array.report(
+            "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %")
+        return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
+    }
+
+    /// Begins a check or a repair. Parity that comes into doubt from here on is not repaired by it.
+    /// - Returns: the job's number, or nil when it cannot begin.
+    private func begin(_ schedule: MaintenanceSchedule, _ target: ArrayTarget) -> UInt64? {
+        target.plannerLock.withLock { target.doubtCountAtRepair = target.planner.doubtCount }
+        return target.maintenance.begin(schedule)
+    }
+
     /// - Returns: whether a member has the missing role now, to be brought up to date.
     private func activateSpare(_ target: ArrayTarget) -> Bool {
         guard case .degraded(let missing) = target.plannerLock.withLock({ target.planner.state }) else { return false }
         do throws(ArrayStoreError) {
-            guard let role = try target.array.activateSpare()?.role else { return false }
-            target.spaces[role].forgetAll()
-            return target.plannerLock.withLock {
-                target.planner.beginRecovery(Recovery(member: role, boundary: 0))
-            }
+            return try target.activateSpare()
         } catch {
-            // Whoever could not be written: without the spare the array is where it was.
-            target.array.report(error.description)
-            target.memberFailed(missing)
+            // Without the spare the array is where it was.
+            failUntold(error, else: missing, target)
             return false
         }
     }
@@ -140,41 +159,75 @@ extension RAIDController {
     /// - Returns: the recovery that is durable now, or nil when there is none (any more).
     @discardableResult
     private func recordBoundary(_ target: ArrayTarget) -> Recovery? {
-        guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return nil }
+        let (recovery, isReplacement) = target.plannerLock.withLock {
+            (target.planner.recovery, target.planner.replacement != nil)
+        }
+        guard let recovery else { return nil }
+        let place = isReplacement ? target.geometry.replacementPlace : recovery.member
         do throws(ArrayStoreError) {
             if try target.array.recordRecovery(byteCount: recovery.boundary) { return recovery }
-        } catch { target.array.report(error.description) }
-        target.memberFailed(recovery.member)
+            target.memberFailed(place)
+        } catch { failUntold(error, else: place, target) }
         return nil
     }
 
+    /// Fails the members that could not be told of a change.
+    /// - Parameter place: who is failed if it is none of them in particular: a role, or the replacement's place.
+    private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
+        target.array.report(error.description)
+        for untold in error.members.isEmpty ? [place] : error.members { target.memberFailed(untold) }
+    }
+
     private func finish(_ end: MaintenanceSchedule.End, _ target: ArrayTarget, now: UInt64) {
-        let isRebuild = target.maintenance.job == .rebuild
+        guard let job = target.maintenance.job else { return }
         var end = end
-        if isRebuild && end != .failed {
+        if job.isRecovery && end != .failed {
             let recovery = recordBoundary(target)
-            if end == .done && !endRecovery(recovery, target) { end = .failed }
+            if end == .done && !endRecovery(recovery, target, now: now) { end = .failed }
         }
         if end == .noSpace {
             target.array.report(
-                "the rebuild of \(target.array.name) has no space; it goes on when there is some")
+                "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some")
             target.retryAt = now + Self.retryNanoseconds
+        } else if end == .failed, job.isRecovery ? target.hasRecovery : target.array.needsRepair {
+            target.array.report(
+                "the \(job.rawValue) of \(target.array.name) met blocks that cannot be read and of which "
+                    + "there is no copy; it is tried again in a minute. Writing to those blocks makes them readable")
+            target.retryAt = now + Self.unreadableRetryNanoseconds
         }
-        if target.maintenance.job == .repair && end == .done { target.array.noteRepaired() }
+        if job == .repair && end == .done { noteRepaired(target) }
+        if !job.isRecovery { target.array.keep(target.maintenance.interruption) }
         target.maintenance.finish(end, geometry: target.geometry)
+        let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
+        if wrong > 0 {
+            // Whoever has asked for it may not be there any more.
+            target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
+        }
     }
 
-    private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget) -> Bool {
+    private func noteRepaired(_ target: ArrayTarget) {
+        let isDoubtful = target.plannerLock.withLock {
+            target.planner.repaired(doubtCount: target.doubtCountAtRepair)
+            return target.planner.isParityDoubtful
+        }
+        if !isDoubtful { target.array.noteRepaired() }
+    }
+
+    private func endRecovery(_ recovery: Recovery?, _ target: ArrayTarget, now: UInt64) -> Bool {
         guard let recovery, recovery.boundary == target.geometry.memberDataByteCount else { return false }
-        do throws(ArrayStoreError) {
-            guard try target.array.endRecovery() else { return false }
-        } catch {
-            target.array.report(error.description)
-            target.memberFailed(recovery.member)
+        do throws(ArrayStoreError) { return try target.endRecovery() } catch {
+            if target.isSound {
+                // The member that was to be replaced still serves: it is the new one that could not be told of the role.
+                target.array.report(error.description)
+                target.retryAt = now + Self.retryNanoseconds
+                for untold in error.members {
+                    target.memberFailed(untold == recovery.member ? target.geometry.replacementPlace : untold)
+                }
+            } else {
+                failUntold(error, else: recovery.member, target)
+            }
             return false
         }
-        target.memberRecovered()
-        return target.isSound
     }
 
     // MARK: What users ask for
@@ -192,16 +245,72 @@ extension RAIDController {
                 "\(name) lacks a member, so its parity cannot be checked; add a member and let it be rebuilt: nbdext add"
             )
         }
-        guard let number = target.maintenance.begin(MaintenanceSchedule(job, geometry: target.geometry)) else {
+        // One that waited for a member to be rebuilt would tell nothing new.
+        _ = target.array.takeInterruptedJob()
+        guard let number = begin(MaintenanceSchedule(job, geometry: target.geometry), target) else {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
         }
         return number
     }
 
-    /// Ends the check or repair of a target that runs. Any thread.
+    /// Ends the check, repair or replacement of a target that is under way. Any thread.
     package func cancelJob(target: Int) throws(MaintenanceError) {
-        guard !arrays[target].maintenance.cancel() else { return }
-        throw MaintenanceError("no check or repair of \(arrays[target].array.name) is under way")
+        let target = arrays[target]
+        let isReplacing = target.plannerLock.withLock { target.planner.replacement != nil }
+        // A replacement whose predecessor has failed is a rebuild by now.
+        let isCancelled = (isReplacing || target.maintenance.job != .replace) && target.maintenance.cancel()
+        guard !target.endReplacement(), !isCancelled else { return }
+        throw MaintenanceError("no check, repair or replacement of \(target.array.name) is under way")
+    }
+
+    /// Throws unless a member of a target could be replaced now. Any thread.
+    package func checkMayReplace(target: Int) throws(MaintenanceError) {
+        let target = arrays[target]
+        let name = target.array.name
+        guard target.geometry.level == .raid5 else {
+            throw MaintenanceError("\(name) is a RAID 0 array: its members cannot be replaced")
+        }
+        guard !target.array.isReadOnly else {
+            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+        }
+        if let replacing = target.array.replacementState {
+            throw MaintenanceError("member \(replacing.role) of \(name) is being replaced; let that end first")
+        }
+        if let running = target.maintenance.job {
+            throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
+        }
+        guard target.isSound else {
+            throw MaintenanceError("\(name) lacks a member; add another one and let it be rebuilt first: nbdext add")
+        }
+    }
+
+    /// Begins to replace a member, which serves meanwhile, by a spare. Any thread.
+    /// - Parameter path: which spare; nil for any.
+    package func replace(role: Int, by path: String?, target index: Int) throws(MaintenanceError) {
+        try checkMayReplace(target: index)
+        let target = arrays[index]
+        let name = target.array.name
+        do throws(ArrayStoreError) {
+            guard try target.beginReplacement(of: role, by: path) else {
+                throw ArrayStoreError("\(name) is busy with the end of the last replacement; try again")
+            }
+        } catch {
+            for untold in error.members where untold != target.geometry.replacementPlace { target.memberFailed(untold) }
+            throw MaintenanceError(error.description)
+        }
+        target.maintenance.ring()
+    }
+
+    /// Lets go of a target's failed member or spare. Any thread.
+    /// - Parameter matches: picks one of the array's members.
+    /// - Returns: its file's path.
+    package func remove(
+        target: Int, _ matches: (OpenedArray.MemberState) -> Bool
+    ) throws(ArrayStoreError) -> String {
+        do throws(ArrayStoreError) { return try arrays[target].array.remove(matches) } catch {
+            for untold in error.members { arrays[target].memberFailed(untold) }
+            throw error
+        }
     }
 
     /// Takes a member of a target out of service. Any thread.

@@ -56,8 +56,8 @@ extension RAIDController {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status == .failed && !isOutdated(completion, target) {
-                target.memberFailed(Int(completion.member))
+            if completion.status != .done && isFailure(completion, target) {
+                target.memberFailed(Int(completion.member)) { isFailure(completion, target) }
             }
             if Token.isDirect(completion.token) {
                 completeDirect(completion, lane, target)
@@ -79,14 +79,18 @@ extension RAIDController {
         flushStaged(lane, target)
     }
 
-    /// Whether an I/O started before a member failed; then it may have met that one, and not the one in its place.
-    private func isOutdated(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
+    /// Whether an I/O shows that its member has failed. One that started before a member failed may have met that one, and
+    /// not the one in its place.
+    private func isFailure(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
         if Token.isDirect(completion.token) {
             let command = commands[Token.command(completion.token)]
-            return command.pointee.soundness != target.soundness.load(ordering: .acquiring)
+            // What cannot be read is read again by way of the planner, which heals it.
+            return completion.status == .failed
+                && command.pointee.soundness == target.soundness.load(ordering: .acquiring)
         }
         return target.plannerLock.withLock {
-            target.planner.isOutdated(Token.plannerToken(completion.token), member: Int(completion.member))
+            target.planner.isFailure(
+                Token.plannerToken(completion.token), member: Int(completion.member), completion.status)
         }
     }
 
@@ -125,6 +129,8 @@ extension RAIDController {
                 }
             }
             target.maintenance.ended(lane.output.maintained)
+            for corrected in lane.output.correctedReads { target.report(corrected) }
+            if lane.output.hasDoubt { target.noteDoubt() }
             swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
             if rejected.isEmpty && lane.jobsDone.isEmpty && lane.answers.isEmpty { return }

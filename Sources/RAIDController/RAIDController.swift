@@ -85,8 +85,11 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         var snapshot = array.snapshot()
         snapshot.target = index / unitsPerTarget
         snapshot.logicalUnit = index % unitsPerTarget
-        snapshot.members = array.places.indices.map {
-            memberCounters.snapshot(file: array.fileBase + $0, role: $0)
+        let correctedReads = array.correctedReads
+        snapshot.members = (0..<array.geometry.memberCount).map {
+            var member = memberCounters.snapshot(file: array.fileBase + $0, role: $0)
+            member.correctedReadErrorCount = correctedReads[$0]
+            return member
         }
         return snapshot
     }

@@ -44,7 +44,7 @@ struct RemoteCommand: BitwiseCopyable {
     init(_ io: MemberIO, for outbox: RemoteOutbox) {
         let kind: Kind =
             switch io.kind {
-            case .read: .read
+            case .read, .reread: .read
             case .write: .write
             case .punch: .punch
             case .zero: .zero

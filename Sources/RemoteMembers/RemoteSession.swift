@@ -223,15 +223,25 @@ final class RemoteSession {
             call.error = error
             call.ended.set()
         case .lane(let outbox, let token, let member):
-            // A lack of space is a failure too. None can be reserved, so the others of a row may have been written, and
-            // its parity is right only without this member.
-            let completion = MemberCompletion(token: token, member: member, status: error == 0 ? .done : .failed)
+            let completion = MemberCompletion(
+                token: token, member: member, status: Self.status(of: error, command.kind))
             let outbox = outbox.takeUnretainedValue()
             if outbox.add(completion) { toRing.append(outbox) }
         }
     }
 
-    /// The first error is told, since it is what the member is failed for; more of them say nothing new.
+    /// What an errno means for a lane's operation. A flush that finds no space has lost what was written before.
+    private static func status(of error: Int32, _ kind: RemoteCommand.Kind) -> MemberStatus {
+        switch (error, kind) {
+        case (0, _): .done
+        case (ENOSPC, .write), (ENOSPC, .durableWrite), (ENOSPC, .punch), (ENOSPC, .zero): .noSpace
+        // The server lives and says that it cannot read this.
+        case (EIO, .read): .unreadable
+        default: .failed
+        }
+    }
+
+    /// The first error is told, since it may be what the member is failed for; more of them say nothing new.
     private func reportError(_ error: Int32, of command: RemoteCommand) {
         guard !hasReportedError, case .lane = command.recipient else { return }
         hasReportedError = true

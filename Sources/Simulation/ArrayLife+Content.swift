@@ -1,3 +1,5 @@
+import ArrayStore
+
 /// What the members hold, looked at from outside.
 extension ArrayLife {
     /// The write that a sector comes from, as its member has it; nil for what nobody wrote.
@@ -17,15 +19,25 @@ extension ArrayLife {
         }
     }
 
-    /// Every row's sectors, parity included, make zero together.
-    func checkParity() throws(SimulationFault) {
+    static func name(_ write: UInt32?) -> String { write.map { "write \($0)" } ?? "what nobody wrote" }
+
+    /// The rows, from the first one, that are on a member which is being rebuilt.
+    func recoveredRows(of array: OpenedArray) -> Int { Int((array.recoveringMember?.byteCount ?? 0) / 512) }
+
+    /// Every row's sectors, parity included, make zero together, as far as all of its members are there.
+    func checkParity(of array: OpenedArray) throws(SimulationFault) {
         guard shape.level == .raid5 else { return }
-        for row in 0..<shape.rowCount where !isParityRight(row) {
+        let isDoubtful = array.needsRepair
+        let end = array.failedMembers.isEmpty ? shape.rowCount : recoveredRows(of: array)
+        for row in 0..<end where !(isDoubtful && isSuspect[row]) {
+            guard !isParityRight(row) else { continue }
             let stripe = row / shape.chunkSectorCount
             throw SimulationFault(
                 "the parity of row \(row) is wrong",
                 sector: stripe * shape.stripeSectorCount + row % shape.chunkSectorCount)
         }
+        guard !isDoubtful, end == shape.rowCount else { return }
+        for row in isSuspect.indices { isSuspect[row] = false }
     }
 
     private func isParityRight(_ row: Int) -> Bool {

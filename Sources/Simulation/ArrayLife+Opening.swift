@@ -9,7 +9,7 @@ extension ArrayLife {
     /// - Returns: false when the array is rightly refused, or has nothing more to show: the end of its life.
     func reopen() throws(SimulationFault) -> Bool {
         arrive()
-        return knowledge.isAbsent.contains(false) ? try reopenWithPresent() : false
+        return knowledge.disks.contains { !$0.isAbsent } ? try reopenWithPresent() : false
     }
 
     private func reopenWithPresent() throws(SimulationFault) -> Bool {
@@ -30,25 +30,28 @@ extension ArrayLife {
         }
     }
 
-    /// Decides which members are there: dead ones may be back, with what they had.
+    /// Decides which disks are there: dead ones may be back, with what they had.
     private func arrive() {
-        for (role, member) in members.enumerated() {
-            if member.isDead && world.random.chance(400) {
-                member.isDead = false
-                note("member \(role) is back")
+        for (number, disk) in disks.enumerated() {
+            if disk.isDead && world.random.chance(400) {
+                disk.isDead = false
+                note("\(disk.name) is back")
             }
-            knowledge.isAbsent[role] = member.isDead
+            knowledge.disks[number].isAbsent = disk.isDead
         }
         if habits.deathPerMille > 0 && world.random.chance(30) {
-            let role = world.random.below(members.count)
-            knowledge.isAbsent[role] = true
-            note("member \(role) is absent")
+            let number = world.random.below(disks.count)
+            knowledge.disks[number].isAbsent = true
+            note("\(disks[number].name) is absent")
         }
     }
 
     private func open(force: Bool) -> Result<OpenedArray, ArrayStoreError> {
-        let present = members.indices.filter { !knowledge.isAbsent[$0] }.map { members[$0] }
-        let surroundings = ArrayStore.Surroundings(clock: { 1 }, report: { _ in })
+        let present = disks.indices.filter { !knowledge.disks[$0].isAbsent }.map { disks[$0] }
+        let surroundings = ArrayStore.Surroundings(
+            clock: { 1 }, report: { [world] in world.news.append($0) },
+            makeSlot: { [world] in SimulatedSlot(world: world) })
+        defer { noteNews() }
         do throws(ArrayStoreError) {
             return .success(
                 try ArrayStore.open(
@@ -66,10 +69,12 @@ extension ArrayLife {
         let survivable = shape.level == .raid5 ? 1 : 0
         switch refusal.kind {
         case .tooManyMissing where knowledge.outCountMax > survivable: return false
+        // Nothing but spares is there.
+        case .refused where knowledge.outCountMax == shape.memberCount: return false
         case .dirtyAndDegraded where shape.level == .raid5 && knowledge.outCountMax > 0 && !knowledge.isClean:
-            if knowledge.outCountMax == 1, let role = returnable {
-                knowledge.isAbsent[role] = false
-                note("member \(role) is brought back")
+            if knowledge.outCountMax == 1, let number = returnable {
+                knowledge.disks[number].isAbsent = false
+                note("\(disks[number].name) is brought back")
                 return try reopenWithPresent()
             }
             return try force()
@@ -82,81 +87,77 @@ extension ArrayLife {
 
     /// A member that is only absent, and may just as well be there.
     private var returnable: Int? {
-        let role = members.indices.first { knowledge.isAbsent[$0] && !members[$0].isDead }
-        guard let role, !knowledge.isRecorded[role], world.random.chance(500) else { return nil }
-        return role
+        let number = disks.indices.first {
+            knowledge.disks[$0].isAbsent && !disks[$0].isDead && knowledge.disks[$0].may.contains(.inSync)
+        }
+        return number != nil && world.random.chance(500) ? number : nil
     }
 
     /// What is left when a dirty and degraded array is opened by force: everything but what was being written.
     private func force() throws(SimulationFault) -> Bool {
         guard knowledge.outCount <= 1, knowledge.outCountMax <= 1 else { return false }
         switch open(force: true) {
-        case .success(let opened): _ = try check(opened, isForced: true)
+        case .success(let opened):
+            guard try check(opened, isForced: true), world.random.chance(700) else { return false }
+            return markDirty(opened)
         case .failure(let refusal):
             throw SimulationFault("the array was refused in spite of force: \(refusal)")
         }
-        return false
     }
 
     /// An array was opened: the right members are in it, parity is right, and it holds what it may hold.
     /// - Returns: false when blocks of a missing member are lost that were being written.
     private func check(_ opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
         guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
-        let missing = members.indices.filter { opened.members[$0] == nil }
-        for role in members.indices {
-            let isOut = missing.contains(role)
-            if !isOut && (knowledge.isRecorded[role] || knowledge.isAbsent[role]) {
-                throw SimulationFault("member \(role), which is stale, came back as good")
-            }
-            if isOut && !knowledge.isRecorded[role] && !knowledge.isAbsent[role] && !knowledge.mayBeRecorded[role] {
-                throw SimulationFault("member \(role), which is good, was left out")
-            }
+        // By role; that of a replacement, which is behind them, stays empty here.
+        slots = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
+            guard case .endpoint(let endpoint) = place else { return nil }
+            return endpoint as? SimulatedSlot
         }
+        try checkParts(opened)
+        findMembers()
+        let missing = opened.failedMembers
         if !missing.isEmpty && shape.level == .raid5 && knowledge.isDirty && !isForced && shape.consistency != .ppl {
             throw SimulationFault("a dirty array without member \(missing[0]) was opened without force")
         }
-        if missing.isEmpty {
-            try checkParity()
-            for row in isSuspect.indices { isSuspect[row] = false }
-        }
-        let isWhole = try checkContent(missing: missing.first, isForced: isForced)
+        try checkParity(of: opened)
+        let isWhole = try checkContent(of: opened, isForced: isForced)
         knowledge.isDirty = false
         crash = SectorModel.Crash()
-        for role in members.indices where !missing.contains(role) {
-            knowledge.isRecorded[role] = false
-            knowledge.mayBeRecorded[role] = false
-        }
         return isWhole
     }
 
     /// Looks at each sector of the array on its members, where this simulation thinks that it is.
     /// - Returns: false when a block of the missing member is lost that was being written.
-    private func checkContent(missing: Int?, isForced: Bool) throws(SimulationFault) -> Bool {
+    private func checkContent(of opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
         var isWhole = true
         let time = world.tick()
+        let missing = opened.failedMembers.first
+        let recovered = recoveredRows(of: opened)
         for sector in 0..<shape.sectorCount {
             let (member, row) = shape.place(of: sector)
-            let isReconstructed = member == missing
-            if isForced && isReconstructed && isSuspect[row] { continue }
+            let isReconstructed = member == missing && row >= recovered
             let write = isReconstructed ? reconstructedWrite(sector, missing: member, row: row) : write(in: sector)
             let isAllowed = write.map { model.mayFind($0, sector: sector, after: crash) } ?? false
-            if !isAllowed && isReconstructed && shape.consistency == .ppl && model.isBeingWritten(sector) {
+            if !isAllowed && isReconstructed && mayBeLost(sector, row: row, isForced: isForced) {
                 isWhole = false
                 continue
             }
-            guard let write else {
+            guard let write, isAllowed else {
                 throw SimulationFault(
-                    "sector \(sector) (member \(member), row \(row)) holds what nobody wrote; it may hold "
+                    "sector \(sector) (member \(member), row \(row)) holds \(Self.name(write)); it may hold "
                         + model.describe(sector), sector: sector)
             }
-            guard isAllowed else {
-                throw SimulationFault(
-                    "sector \(sector) (member \(member), row \(row)) holds write \(write); it may hold "
-                        + model.describe(sector), sector: sector)
-            }
-            if !isForced { model.settle(sector, write: write, powerFailed: crash.powerFailed, at: time) }
+            model.settle(sector, write: write, powerFailed: crash.powerFailed, at: time)
         }
         return isWhole
+    }
+
+    /// Whether a sector of the missing member may come out wrong: with partial parity logs only if it was being written
+    /// itself.
+    private func mayBeLost(_ sector: Int, row: Int, isForced: Bool) -> Bool {
+        if isForced { return isSuspect[row] }
+        return shape.consistency == .ppl && model.isBeingWritten(sector)
     }
 
     // MARK: Service
@@ -164,26 +165,29 @@ extension ArrayLife {
     /// - Returns: false after a crash.
     private func markDirty(_ opened: OpenedArray) -> Bool {
         knowledge.isClean = false
-        for role in members.indices where opened.members[role] == nil { knowledge.mayBeRecorded[role] = true }
+        let absent = knowledge.disks.indices.filter {
+            knowledge.disks[$0].isAbsent && !knowledge.disks[$0].may.isDisjoint(with: [.inSync, .recovering])
+        }
+        for number in absent { knowledge.disks[number].may.insert(.out) }
         do throws(ArrayStoreError) { try opened.markDirty() } catch { return false }
         if world.isDown { return false }
         world.setSynchronousCrash(after: nil)
         knowledge.isDirty = shape.level == .raid5
-        for role in members.indices { knowledge.isRecorded[role] = opened.members[role] == nil }
+        for number in absent { knowledge.disks[number].may.subtract([.inSync, .recovering]) }
         putBehindCard(opened)
         return true
     }
 
     private func putBehindCard(_ opened: OpenedArray) {
         array = opened
+        let laneCount = habits.laneCount + (shape.level == .raid5 ? 1 : 0)
         let card = RAIDController(
             arrays: [ArrayTarget(array: opened)], dart: DART(windowCount: 8, reservedCount: 1), engine: .threads,
-            laneCount: habits.laneCount, writeCacheByteCount: habits.cacheByteCount)
+            laneCount: laneCount, writeCacheByteCount: habits.cacheByteCount)
         self.card = card
-        lanes = (0..<habits.laneCount).map { _ in
+        lanes = (0..<laneCount).map { _ in
             do { return try card.makeLane() } catch { preconditionFailure("no lane: \(error)") }
         }
-        channels = members.flatMap(\.channels)
         driver.attach(card)
         faultyRoles = members.indices.map { opened.members[$0] == nil }
         hasBeenFull = world.isFull

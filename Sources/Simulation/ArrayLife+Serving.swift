@@ -11,6 +11,8 @@ extension ArrayLife {
         while step < last && !world.isDown {
             countStep()
             try takeStep()
+            // What is half rebuilt is worth a crash more often.
+            if array!.recoveringMember != nil && world.random.chance(15) { break }
         }
         if !world.isDown && world.random.chance(200) {
             if try stop() { return }
@@ -21,6 +23,10 @@ extension ArrayLife {
     private func takeStep() throws(SimulationFault) {
         breakSomething()
         if world.random.chance(20) { tickBitmap() }
+        if shape.level == .raid5 {
+            if world.random.chance(habits.askPerMille) { try askForMaintenance() }
+            if world.random.chance(habits.maintainPerMille) { try maintain() }
+        }
         let isIdle = operationCount == 0
         let maySend = driver.outstanding < habits.depth
         if maySend && (isIdle || world.random.chance(habits.sendPerMille)) {
@@ -34,7 +40,7 @@ extension ArrayLife {
     }
 
     /// Commands that wait with no member I/O under way would wait for ever.
-    private func checkProgress() throws(SimulationFault) {
+    func checkProgress() throws(SimulationFault) {
         try runCard()
         guard !world.isDown, driver.outstanding > 0 else { return }
         if operationCount == 0 {
@@ -57,43 +63,45 @@ extension ArrayLife {
             note(world.isFull ? "the disk is full" : "the disk has room")
         }
         guard habits.deathPerMille > 0, world.random.chance(habits.deathPerMille) else { return }
-        let role = world.random.below(members.count)
-        guard mayFail(role) else { return }
-        members[role].isDead = true
-        faultyRoles[role] = true
-        note("member \(role) dies")
+        let number = world.random.below(disks.count)
+        if let role = members.firstIndex(where: { $0 === disks[number] }) {
+            guard mayFail(role) else { return }
+            faultyRoles[role] = true
+        }
+        disks[number].isDead = true
+        note("\(disks[number].name) dies")
         // What is written about that may be the last that is done.
         if world.random.chance(300) { world.setSynchronousCrash(after: world.random.below(10)) }
     }
 
     /// Member I/Os that are under way.
-    private var operationCount: Int { channels.reduce(0) { $0 + $1.operations.count } }
+    var operationCount: Int { world.channels.reduce(0) { $0 + $1.operations.count } }
 
-    /// A second failure ends the array, so it is rare.
-    private func mayFail(_ role: Int) -> Bool {
-        faultyRoles[role] || !faultyRoles.contains(true) || world.random.chance(50)
+    /// A second failure ends the array, so it is rare. Where parity is doubtful, there must be none.
+    func mayFail(_ role: Int) -> Bool {
+        guard !array!.needsRepair else { return false }
+        return faultyRoles[role] || !faultyRoles.contains(true) || world.random.chance(50)
     }
 
     /// Ends one member I/O, or does a part of it.
-    private func endSomeOperation() {
+    func endSomeOperation() {
         var position = world.random.below(operationCount)
-        let channel = channels.first { channel in
+        let channel = world.channels.first { channel in
             if position < channel.operations.count { return true }
             position -= channel.operations.count
             return false
         }!
         if world.random.chance(50) { return channel.advance(position) }
-        let role = Int(channel.operations[position].io.member)
+        let operation = channel.operations[position]
+        let role = Int(operation.io.member)
         let fails = habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille) && mayFail(role)
-        let (io, status) = channel.end(position, fails ? .error : .proper)
-        history.add(
-            .memberIO(io.kind, member: role, rows: rows(io), status), step: step)
+        let status = channel.end(position, fails ? .error : .proper)
+        history.add(.memberIO(operation.io.kind, member: role, rows: rows(operation.io), status), step: step)
         switch status {
-        case .done: break
-        case .failed:
-            faultyRoles[role] = true
-            if shape.level == .raid5 { knowledge.mayBeRecorded[role] = true }
-        case .noSpace: for row in rows(io) { isSuspect[row] = true }
+        case .done, .unreadable: break
+        // What was begun on a member that another one has replaced says nothing of that.
+        case .failed: if operation.member === members[role] { faultyRoles[role] = true }
+        case .noSpace: for row in rows(operation.io) { isSuspect[row] = true }
         }
     }
 
@@ -130,7 +138,7 @@ extension ArrayLife {
         return first..<first + count
     }
 
-    private func send(_ kind: SimulatedDriver.Kind, sectors: Range<Int>) {
+    func send(_ kind: SimulatedDriver.Kind, sectors: Range<Int>) {
         let tag = driver.freeTag
         var command = SimulatedDriver.Command(kind: kind, sectors: sectors)
         command.sentAt = world.tick()
@@ -154,19 +162,13 @@ extension ArrayLife {
     }
 
     /// Lets the card work, on one lane or the other first, and takes its answers.
-    private func runCard() throws(SimulationFault) {
+    func runCard() throws(SimulationFault) {
         let start = world.random.below(lanes.count)
         for offset in lanes.indices { _ = card!.run(lane: lanes[(start + offset) % lanes.count]) }
+        learn()
         // What is answered after the end reaches nobody.
         if world.isDown { return }
-        noteRecordedFailures()
         while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
-    }
-
-    /// Failures that the card has seen are on the survivors by now.
-    private func noteRecordedFailures() {
-        guard shape.level == .raid5, faultyRoles.count(where: { $0 }) == 1 else { return }
-        for role in array!.failedMembers { knowledge.isRecorded[role] = true }
     }
 
     private func take(
@@ -208,74 +210,5 @@ extension ArrayLife {
                         + "hold \(model.describe(sector))", sector: sector)
             }
         }
-    }
-
-    // MARK: Stopping
-
-    /// Lets everything end, flushes, and closes the array.
-    /// - Returns: whether it is closed and clean; otherwise it is still open.
-    private func stop() throws(SimulationFault) -> Bool {
-        note("stopping")
-        world.isFull = false
-        guard try drain() else { return false }
-        send(.flush, sectors: 0..<0)
-        try runCard()
-        guard try drain() else { return false }
-        // A flush that failed leaves the array dirty.
-        guard lastFlushWasGood else { return false }
-        card!.restBitmap(target: 0, lane: lanes[0])
-        guard try drain() else { return false }
-        try checkAtRest()
-        return close()
-    }
-
-    /// With nothing under way, the members hold what was written last.
-    private func checkAtRest() throws(SimulationFault) {
-        let missing = array!.failedMembers
-        guard missing.count <= 1 else { return }
-        if missing.isEmpty { try checkParity() }
-        for sector in 0..<shape.sectorCount {
-            let (member, row) = shape.place(of: sector)
-            let write =
-                missing.contains(member)
-                ? reconstructedWrite(sector, missing: member, row: row) : write(in: sector)
-            guard let write, model.mayRead(write, sector: sector, since: .max) else {
-                throw SimulationFault(
-                    "at rest, sector \(sector) holds \(write.map { "write \($0)" } ?? "what nobody wrote"); it may hold "
-                        + model.describe(sector), sector: sector)
-            }
-        }
-    }
-
-    /// Ends all member I/O until the card has none, and no command.
-    private func drain() throws(SimulationFault) -> Bool {
-        while driver.outstanding > 0 || operationCount > 0 {
-            if operationCount > 0 {
-                endSomeOperation()
-                try runCard()
-            } else {
-                try checkProgress()
-            }
-            if world.isDown { return false }
-        }
-        return true
-    }
-
-    private func close() -> Bool {
-        let opened = array!
-        knowledge.isDirty = false
-        if world.random.chance(300) { world.setSynchronousCrash(after: world.random.below(12)) }
-        var isClosed = true
-        do throws(ArrayStoreError) { try opened.markClean() } catch { isClosed = false }
-        if world.isDown || !isClosed { return false }
-        world.setSynchronousCrash(after: nil)
-        knowledge.isClean = true
-        note("closed")
-        for lane in lanes { card!.releaseLane(lane) }
-        letGo()
-        for member in members { member.close() }
-        // Closed and flushed: a loss of power must not change anything.
-        if world.random.chance(700) { endAbruptly(powerFails: true) }
-        return true
     }
 }

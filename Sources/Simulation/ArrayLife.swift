@@ -2,6 +2,7 @@ import ArrayStore
 import HardwareBus
 import MemberIO
 import Platform
+import RAID
 import RAIDController
 
 /// One simulated array from its creation to its end: served, crashed and opened again, many times.
@@ -12,7 +13,10 @@ import RAIDController
 final class ArrayLife {
     let shape: ArrayShape
     let world: SimulatedWorld
-    let members: [SimulatedMember]
+    /// All disks that there are. The first ones are the array's first members.
+    var disks: [SimulatedMember]
+    /// By role, the disk that has it, or had it last.
+    var members: [SimulatedMember]
     let driver = SimulatedDriver()
     var model: SectorModel
     var history = History()
@@ -22,8 +26,8 @@ final class ArrayLife {
     var array: OpenedArray?
     var card: RAIDController?
     var lanes: [Int] = []
-    /// Where member I/O waits to be ended.
-    var channels: [SimulatedChannel] = []
+    /// By role: what stands for the member. Empty for arrays whose members cannot be replaced.
+    var slots: [SimulatedSlot] = []
 
     // What is known of the members and their superblocks.
     var knowledge: Knowledge
@@ -33,13 +37,17 @@ final class ArrayLife {
     var crash = SectorModel.Crash()
 
     // What has happened since the array was opened.
+    /// By role: the member is not in sync, or does not work.
     var faultyRoles: [Bool] = []
     var hasBeenFull = false
     /// How the last flush was answered.
     var lastFlushWasGood = false
+    /// The check or repair that was asked for and is not known to have ended, and its number.
+    var job: (kind: MaintenanceSchedule.Job, number: UInt64)?
 
     private(set) var step = 0
     private(set) var crashCount = 0
+    var tally = LifeTally()
     var nextModification: UInt32 = 1
 
     init(seed: UInt64) {
@@ -49,9 +57,10 @@ final class ArrayLife {
         let world = SimulatedWorld(random: random)
         self.world = world
         let byteCount = shape.plan.memberByteCount
-        members = (0..<shape.memberCount).map {
+        disks = (0..<shape.memberCount).map {
             SimulatedMember(name: "member \($0)", byteCount: byteCount, world: world)
         }
+        members = disks
         model = SectorModel(sectorCount: shape.sectorCount)
         knowledge = Knowledge(memberCount: shape.memberCount)
         isSuspect = Array(repeating: false, count: shape.rowCount)
@@ -77,23 +86,43 @@ final class ArrayLife {
         do throws(ArrayStoreError) {
             try ArrayStore.format(members, plan: shape.plan, time: 1, using: &world.random)
         } catch { throw SimulationFault("the array could not be made: \(error)") }
-        // Room for metadata is there from the start.
-        for member in members { _ = member.reserve(byteOffset: 0, byteCount: UInt64(shape.dataSector * 512)) }
+        for member in members { reserveMetadata(of: member) }
+    }
+
+    /// Room for metadata is there from the start.
+    func reserveMetadata(of disk: SimulatedMember) {
+        _ = disk.reserve(byteOffset: 0, byteCount: UInt64(shape.dataSector * 512))
     }
 
     // MARK: Crashes
 
     /// Ends the process, or the system with it; what is under way is done in part.
-    func endAbruptly(powerFails: Bool) {
+    func endAbruptly(powerFails asked: Bool) {
+        // A process that dies between a flush that failed and the record of that leaves nobody who knows what was dropped.
+        let powerFails = asked || shape.level == .raid5 && hasUnknownLoss
         crashCount += 1
+        tally[powerFails ? .powerLosses : .processDeaths] += 1
+        if array?.recoveringMember != nil { tally[.crashesInRebuild] += 1 }
         note(powerFails ? "the power fails" : "the process dies")
         world.goDown()
-        for member in members { markSuspect(member, powerFails: powerFails) }
-        for member in members { member.crash(powerFails: powerFails) }
+        for channel in world.channels { markSuspect(channel) }
+        if powerFails {
+            for member in members { markVolatileSuspect(member) }
+        } else if shape.level == .raid0 && disks.contains(where: \.hasDropped) {
+            model.noteDropped()
+            for disk in disks { disk.forgetDropped() }
+        }
+        for channel in world.channels { channel.leaveHalfDone() }
+        for disk in disks { disk.crash(powerFails: powerFails) }
         crash.powerFailed = crash.powerFailed || powerFails
         crash.cacheWasLost = crash.cacheWasLost || powerFails || habits.cacheByteCount > 0
         letGo()
         world.comeUp()
+    }
+
+    /// A disk has dropped what it said it could not flush, and may be taken for a good one.
+    private var hasUnknownLoss: Bool {
+        disks.indices.contains { disks[$0].hasDropped && knowledge.disks[$0].may != .out }
     }
 
     /// The process is gone: so are its card and its open array.
@@ -102,17 +131,19 @@ final class ArrayLife {
         card = nil
         array = nil
         lanes = []
-        channels = []
+        slots = []
+        job = nil
+        world.channels = []
     }
 
     /// Notes the rows of which a crash may leave some sectors old and some new.
-    private func markSuspect(_ member: SimulatedMember, powerFails: Bool) {
-        for channel in member.channels {
-            for operation in channel.operations where operation.io.kind != .read {
-                for row in rows(operation.io) { isSuspect[row] = true }
-            }
+    private func markSuspect(_ channel: SimulatedChannel) {
+        for operation in channel.operations where !operation.io.kind.isRead {
+            for row in rows(operation.io) { isSuspect[row] = true }
         }
-        guard powerFails else { return }
+    }
+
+    private func markVolatileSuspect(_ member: SimulatedMember) {
         member.image.forEachVolatileSector { sector in
             if sector >= shape.dataSector { isSuspect[sector - shape.dataSector] = true }
         }

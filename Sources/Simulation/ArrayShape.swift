@@ -48,6 +48,9 @@ struct ArrayShape {
         return ((parity + 1 + chunk % columnCount) % memberCount, row)
     }
 
+    /// What keeps parity right, for counting.
+    var protection: String { level == .raid0 ? "RAID 0" : "RAID 5, \(consistency)" }
+
     var description: String {
         "RAID \(level.rawValue), \(memberCount) members, \(stripeCount) stripes, chunk \(chunkSectorCount * 512) bytes, "
             + "\(consistency)"

@@ -19,6 +19,10 @@ struct Habits {
     var deathPerMille: Int
     /// Of a thousand steps, those at which the disk fills up, or is emptied.
     var fullPerMille: Int
+    /// Of a thousand steps, those at which a user asks for maintenance.
+    var askPerMille: Int
+    /// Of a thousand steps, those at which maintenance gets its turn.
+    var maintainPerMille: Int
     /// Sectors of the longest command that is usual.
     var usualSectorCount: Int
     /// Where most commands go: sectors, from the array's first one.
@@ -35,6 +39,8 @@ struct Habits {
         errorPerMille = isCalm ? 0 : random.pick([0, 1, 5])
         deathPerMille = isCalm ? 0 : random.pick([0, 2, 5])
         fullPerMille = random.chance(850) ? 0 : 20
+        askPerMille = random.pick([0, 10, 30, 100])
+        maintainPerMille = random.pick([150, 400, 800])
         usualSectorCount = random.pick([1, 4, 8, shape.chunkSectorCount, shape.stripeSectorCount])
         hotSectorCount = random.pick([shape.chunkSectorCount, shape.stripeSectorCount, shape.sectorCount])
     }

@@ -26,7 +26,7 @@ struct History {
         }
     }
 
-    /// What touched a sector or its row, flushes, and notes; the last ones, oldest first.
+    /// What touched a sector or its row, flushes, and notes, or without a sector the notes; the last ones, oldest first.
     func lines(sector: Int?, shape: ArrayShape, limit: Int) -> [String] {
         let row = sector.map { shape.place(of: $0).row }
         let ordered = events[next...] + events[..<next]
@@ -36,7 +36,10 @@ struct History {
     }
 
     private static func concerns(_ event: Event, _ sector: Int?, _ row: Int?) -> Bool {
-        guard let sector, let row else { return true }
+        guard let sector, let row else {
+            if case .note = event { return true }
+            return false
+        }
         return switch event {
         case .sent(_, let command), .answered(_, let command, _):
             command.kind == .flush || command.sectors.contains(sector)

@@ -17,6 +17,8 @@ struct SectorModel {
         var isDurable = false
         /// Reads do not see it, only a loss of power may bring it back.
         var isHidden = false
+        /// Said to be lost: no flush makes it durable, and what it replaced may come back.
+        var isDropped = false
         /// When it was known to be gone.
         var goneAt = UInt64.max
     }
@@ -71,7 +73,7 @@ struct SectorModel {
             var isLeft = false
             for index in sectors[sector].indices {
                 let version = sectors[sector][index]
-                guard version.isDone && !version.isDurable else { continue }
+                guard version.isDone && !version.isDurable && !version.isDropped else { continue }
                 if version.end < start { makeDurable(sector, index, at: time) } else { isLeft = true }
             }
             if isLeft {
@@ -82,6 +84,16 @@ struct SectorModel {
             }
         }
         unflushed.removeLast(unflushed.count - kept)
+    }
+
+    /// A flush was answered with an error, and the process that knew what that had dropped has ended: what was not durable
+    /// by then may turn older at any time, until it is written again.
+    mutating func noteDropped() {
+        for sector in sectors.indices {
+            for index in sectors[sector].indices where !sectors[sector][index].isDurable {
+                sectors[sector][index].isDropped = true
+            }
+        }
     }
 
     private mutating func makeDurable(_ sector: Int, _ durable: Int, at time: UInt64) {
@@ -103,10 +115,13 @@ struct SectorModel {
     func mayFind(_ write: UInt32, sector: Int, after crash: Crash) -> Bool {
         sectors[sector].contains { version in
             guard version.write == write && version.goneAt == .max else { return false }
-            if crash.powerFailed { return true }
+            if crash.powerFailed || isUncertain(sector) { return true }
             return !version.isHidden && (crash.cacheWasLost || !isSuperseded(version, sector, before: .max))
         }
     }
+
+    /// Whether something that a flush has dropped may have been the newest of a sector.
+    private func isUncertain(_ sector: Int) -> Bool { sectors[sector].contains { $0.isDropped && $0.goneAt == .max } }
 
     private func isSuperseded(_ version: Version, _ sector: Int, before time: UInt64) -> Bool {
         sectors[sector].contains { $0.isDone && $0.begin > version.end && $0.end < time }
@@ -134,6 +149,7 @@ struct SectorModel {
             sectors[sector] = [now]
             return
         }
+        now.isDropped = isUncertain(sector)
         sectors[sector] = remaining.map { version in
             var past = version
             past.end = min(past.end, time - 1)

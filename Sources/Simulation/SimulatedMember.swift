@@ -19,8 +19,8 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
     let image: VolatileImage
     /// Every operation fails.
     var isDead = false
-    /// The ways to it that the present process has made.
-    private(set) var channels: [SimulatedChannel] = []
+    /// A flush has failed and dropped what it should have written: what is read of that is not what is on the medium.
+    private(set) var hasDropped = false
     /// Pages of 4 KiB that have room.
     private var isAllocated: [Bool]
     private static let pageSectorCount = 8
@@ -63,20 +63,25 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
     // MARK: Life
 
     package func makeChannel() throws(OSError) -> any MemberChannel {
-        let channel = SimulatedChannel(self)
-        channels.append(channel)
+        let channel = SimulatedChannel(world) { [unowned self] in self }
+        world.channels.append(channel)
         return channel
     }
 
-    /// Ends the process, and with `powerFails` the system below it. A random part of what is under way is done.
-    func crash(powerFails: Bool) {
-        if !isDead { for channel in channels { channel.leaveHalfDone() } }
-        channels = []
-        if powerFails { image.losePower(&world.random) } else { image.endProcess(at: world.tick()) }
+    /// A flush fails.
+    func failFlush(covering time: UInt64) {
+        image.failFlush(covering: time)
+        hasDropped = true
     }
 
-    /// The process has let go of the member, with nothing under way.
-    func close() { channels = [] }
+    /// What was dropped is accounted for.
+    func forgetDropped() { hasDropped = false }
+
+    /// The process has ended, and with `powerFails` the system below it.
+    func crash(powerFails: Bool) {
+        if powerFails { hasDropped = false }
+        if powerFails { image.losePower(&world.random) } else { image.endProcess(at: world.tick(), &world.random) }
+    }
 
     // MARK: MemberStore
 

@@ -3,8 +3,16 @@ import Platform
 /// What all members of a simulated array share: chance, time, power, and the room on their disk.
 ///
 /// Threads: one.
-final class SimulatedWorld {
+final class SimulatedWorld: @unchecked Sendable {
+    // SAFETY: a simulation has one thread.
+
     var random: SeededGenerator
+    /// Where member I/O of the present process waits to be ended.
+    var channels: [SimulatedChannel] = []
+    /// What the array has told people, and nobody has looked at yet.
+    var news: [String] = []
+    /// The clock of the array's maintenance.
+    private(set) var nanoseconds: UInt64 = 1
     /// Counts events, so that they can be compared.
     private(set) var time: UInt64 = 1
     /// The process has died, or the power is off: nothing has an effect any more until the crash is settled.
@@ -21,6 +29,9 @@ final class SimulatedWorld {
         time += 1
         return time
     }
+
+    /// Lets some time pass: none, or enough for whatever waits.
+    func passTime() { nanoseconds += random.pick([0, 1_000_000, 200_000_000, 6_000_000_000]) }
 
     func goDown() { isDown = true }
 

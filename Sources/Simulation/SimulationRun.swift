@@ -11,6 +11,8 @@ package struct SimulationRun {
         package var lives = 0
         package var steps = 0
         package var crashes = 0
+        /// By what keeps parity right: RAID 0 has none.
+        package var lifeTallies: [String: LifeTally] = [:]
         /// Follows from every choice that was made: equal runs have equal ones.
         package var digest: UInt64 = 0
     }
@@ -29,7 +31,7 @@ package struct SimulationRun {
         }
     }
 
-    private static let historyLimit = 40
+    private static let historyLimit = 60
 
     package private(set) var tally = Tally()
     private var seed: UInt64
@@ -50,6 +52,7 @@ package struct SimulationRun {
         tally.lives += 1
         tally.steps += life.step
         tally.crashes += life.crashCount
+        tally.lifeTallies[life.shape.protection, default: LifeTally()].add(life.tally)
         tally.digest = SeededGenerator.mix(tally.digest ^ life.world.random.next())
     }
 }

@@ -36,6 +36,7 @@ final class VolatileImage {
     private static let dropped = UInt64.max - 1
 
     let sectorCount: Int
+    private let mappedByteCount: Int
     private let current: UnsafeMutableRawPointer
     private let durable: UnsafeMutableRawPointer
     private var versions: [Version] = []
@@ -44,25 +45,35 @@ final class VolatileImage {
     private var freeSlots: [Int32]
     /// Pages that were ever written: others hold zeros.
     private var isTouched: [Bool]
+    /// Pages of which a failed flush has dropped something: the medium may have other than what is read.
+    private var isDropped: [Bool]
     /// For `flush`: the last covered version of each sector, or -1.
     private var lastCovered: [Int32]
 
     init(byteCount: UInt64) {
         let pageCount = (Int(byteCount) + Self.pageByteCount - 1) / Self.pageByteCount
         sectorCount = Int(byteCount) / Self.sectorByteCount
-        // Most pages are never touched: memory that is zero anyway need not be.
-        current = calloc(pageCount, Self.pageByteCount)!
-        durable = calloc(pageCount, Self.pageByteCount)!
+        mappedByteCount = pageCount * Self.pageByteCount
+        current = Self.map(mappedByteCount)
+        durable = Self.map(mappedByteCount)
         slots = .allocate(byteCount: slotCapacity * Self.sectorByteCount, alignment: Self.pageByteCount)
         freeSlots = (0..<Int32(slotCapacity)).reversed()
         isTouched = Array(repeating: false, count: pageCount)
+        isDropped = isTouched
         lastCovered = Array(repeating: -1, count: sectorCount)
     }
 
     deinit {
-        free(current)
-        free(durable)
+        munmap(current, mappedByteCount)
+        munmap(durable, mappedByteCount)
         slots.deallocate()
+    }
+
+    /// Most pages are never touched: memory that the kernel makes zero when it is.
+    private static func map(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        let memory = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        precondition(memory != MAP_FAILED, "no memory for a simulated medium")
+        return memory!
     }
 
     // MARK: Access
@@ -90,11 +101,11 @@ final class VolatileImage {
         versions.append(Version(sector: Int32(sector), slot: slot, completedAt: completedAt))
     }
 
-    /// The first byte from `byteOffset` on in a page that is not all zeros, or nil.
+    /// The first byte from `byteOffset` on in a page that is not all zeros, here or on the medium; or nil.
     func nextData(from byteOffset: Int) -> Int? {
         for page in byteOffset / Self.pageByteCount..<isTouched.count where isTouched[page] {
             let words = (current + page * Self.pageByteCount).assumingMemoryBound(to: UInt64.self)
-            if (0..<Self.pageByteCount / 8).contains(where: { words[$0] != 0 }) {
+            if isDropped[page] || (0..<Self.pageByteCount / 8).contains(where: { words[$0] != 0 }) {
                 return max(byteOffset, page * Self.pageByteCount)
             }
         }
@@ -133,6 +144,7 @@ final class VolatileImage {
     func failFlush(covering time: UInt64) {
         for index in versions.indices where versions[index].completedAt <= time {
             versions[index].completedAt = Self.dropped
+            isDropped[Int(versions[index].sector) * Self.sectorByteCount / Self.pageByteCount] = true
         }
     }
 
@@ -144,9 +156,35 @@ final class VolatileImage {
         }
     }
 
-    /// The process has ended, and the system has not: what was written stays, and a later flush covers it.
-    func endProcess(at time: UInt64) {
-        for index in versions.indices { versions[index].completedAt = time }
+    /// The process has ended, and the system has not: what was written stays, and a later flush covers it. But for what a
+    /// failed flush dropped: that is seen until the cache needs its room, and no flush ever covers it.
+    func endProcess(at time: UInt64, _ random: inout SeededGenerator) {
+        var newest: [Int32: Bool] = [:]
+        for index in versions.indices {
+            let isDropped = versions[index].completedAt == Self.dropped
+            if !isDropped { versions[index].completedAt = time }
+            if isDropped || newest[versions[index].sector] != nil { newest[versions[index].sector] = isDropped }
+        }
+        guard !newest.isEmpty, random.chance(500) else { return }
+        evict(Set(newest.filter(\.value).keys), &random)
+    }
+
+    /// The cache forgets what was dropped last of some sectors: what the medium has is seen.
+    private func evict(_ sectors: Set<Int32>, _ random: inout SeededGenerator) {
+        var kept: [Version] = []
+        for version in versions {
+            guard sectors.contains(version.sector), version.completedAt == Self.dropped else {
+                kept.append(version)
+                continue
+            }
+            if random.chance(300) { makeDurable(version) }
+            if version.slot >= 0 { freeSlots.append(version.slot) }
+        }
+        versions = kept
+        for sector in sectors {
+            let offset = Int(sector) * Self.sectorByteCount
+            (current + offset).copyMemory(from: durable + offset, byteCount: Self.sectorByteCount)
+        }
     }
 
     /// The power has failed.
@@ -171,6 +209,7 @@ final class VolatileImage {
             (current + offset).copyMemory(from: durable + offset, byteCount: Self.sectorByteCount)
         }
         versions.removeAll(keepingCapacity: true)
+        for page in isDropped.indices { isDropped[page] = false }
     }
 
     private func makeDurable(_ version: Version) {

@@ -41,6 +41,8 @@ package struct ArraySnapshot: Sendable, Equatable {
                 reconstruct: writes.reconstruct.since(before.reconstruct))
         }
         for (index, before) in zip(members.indices, earlier.members) {
+            difference.members[index].correctedReadErrorCount = members[index].correctedReadErrorCount.since(
+                before.correctedReadErrorCount)
             for kind in members[index].kinds.indices {
                 difference.members[index].kinds[kind] = members[index].kinds[kind].since(before.kinds[kind])
             }
@@ -65,6 +67,8 @@ package struct WriteSnapshot: Sendable, Equatable {
 /// What went to one member.
 package struct MemberSnapshot: Sendable, Equatable {
     package var role: Int
+    /// Blocks that it could not read and that were written anew from the other members.
+    package var correctedReadErrorCount: UInt64 = 0
     /// By `MemberCounters.kinds`.
     package var kinds = [MemberKindSnapshot](repeating: MemberKindSnapshot(), count: MemberCounters.kinds.count)
 

@@ -40,10 +40,10 @@ package struct JobSnapshot: Sendable, Equatable {
 
     /// Counts the server's jobs on this array.
     package var number: UInt64
-    /// "rebuild", "check" or "repair".
+    /// "rebuild", "replace", "check" or "repair".
     package var kind: String
     package var state = State.running
-    /// The member that is rebuilt.
+    /// The member that is rebuilt or replaced.
     package var member: Int?
     /// Bytes of each member that are done, and that there are.
     package var doneByteCount: UInt64 = 0

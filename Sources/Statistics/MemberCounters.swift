@@ -3,7 +3,7 @@
 /// Threads: as `LaneCounters`.
 package final class MemberCounters: Sendable {
     /// The kinds of operations, in the order of `MemberIO.Kind`.
-    package static let kinds = ["read", "write", "punch", "zero", "flush", "durable_write"]
+    package static let kinds = ["read", "write", "punch", "zero", "flush", "durable_write", "reread"]
 
     private let counters: LaneCounters
 

@@ -135,7 +135,7 @@ extension ArraySnapshot {
 extension MemberSnapshot {
     fileprivate var json: JSONValue {
         .object(
-            [("member", .count(UInt64(role)))]
+            [("member", .count(UInt64(role))), ("corrected_read_errors", .count(correctedReadErrorCount))]
                 + zip(MemberCounters.kinds, kinds).map { name, kind in
                     (
                         name,
@@ -148,6 +148,7 @@ extension MemberSnapshot {
 
     fileprivate init(json: JSONValue) {
         self.init(role: Int(clamping: json["member"]?.countValue ?? 0))
+        correctedReadErrorCount = json["corrected_read_errors"]?.countValue ?? 0
         for (index, name) in MemberCounters.kinds.enumerated() {
             kinds[index].operationCount = json[name]?["operations"]?.countValue ?? 0
             kinds[index].byteCount = json[name]?["bytes"]?.countValue ?? 0

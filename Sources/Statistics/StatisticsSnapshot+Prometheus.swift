@@ -65,6 +65,15 @@ extension StatisticsSnapshot {
         }
         each("nbdext_member_operations_total", "Operations on a member file.") { $0.operationCount }
         each("nbdext_member_bytes_total", "Bytes of operations on a member file.") { $0.byteCount }
+        let corrected = "nbdext_member_corrected_read_errors_total"
+        text.begin(
+            corrected, type: "counter", help: "Blocks that a member could not read and that were written anew.")
+        for array in arrays {
+            for member in array.members {
+                text.sample(
+                    corrected, [("export", array.name), ("member", "\(member.role)")], member.correctedReadErrorCount)
+            }
+        }
         let missing = "nbdext_member_missing"
         text.begin(missing, type: "gauge", help: "1 for a member that the array runs without.")
         for array in arrays {

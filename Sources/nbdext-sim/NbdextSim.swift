@@ -41,6 +41,12 @@ struct NbdextSim: ParsableCommand {
             }
         }
         report(run.tally, nanoseconds: monotonicNanoseconds() - start)
+        for (protection, tally) in run.tally.lifeTallies.sorted(by: { $0.key < $1.key }) {
+            print("\(protection): \(tally.crashes) crashes")
+            for event in LifeTally.Event.allCases where tally[event] > 0 {
+                print("    \(tally[event]) \(event.rawValue)")
+            }
+        }
         print("all promises were kept")
     }
 

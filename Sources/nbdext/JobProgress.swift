@@ -28,14 +28,16 @@ struct JobProgress {
         if job.wrongByteCount > 0 && job.kind == "check" { throw ExitCode(1) }
     }
 
-    /// Adds a member or takes one out of service, and follows the rebuild that this causes, if it does.
-    func run(_ command: String, member: String) throws {
-        let (name, message) = try array.send(command, member)
+    /// Adds or replaces a member or takes one out of service, and follows the rebuild that this causes, if it does.
+    func run(_ command: String, _ arguments: [String]) throws {
+        let (name, message) = try array.send(command, arguments)
         print(message)
         guard let job = try follow(name) else { return }
         let member = "member \(job.member ?? 0) of \(name)"
         let copied = ByteSize(byteCount: job.rebuiltByteCount)
-        guard let regions = job.regions else { return print("\(member) is rebuilt, \(copied) were copied") }
+        guard let regions = job.regions else {
+            return print("\(member) is \(job.kind == "replace" ? "replaced" : "rebuilt"), \(copied) were copied")
+        }
         print("\(member) is re-added: \(regions.written) of \(regions.total) regions differed, \(copied) were copied")
     }
 
@@ -78,11 +80,16 @@ struct JobProgress {
         switch job.state {
         case .running, .done: break
         case .cancelled:
-            throw job.kind == "rebuild"
-                ? Self.stopped(job.kind, of: name)
-                : ServerError("the \(job.kind) was cancelled at \(job.percent) %")
+            switch job.kind {
+            case "rebuild": throw Self.stopped(job.kind, of: name)
+            case "replace":
+                throw ServerError(
+                    "the replacement stopped at \(job.percent) %: it was cancelled, or the server was stopped and goes on "
+                        + "with it when \(name) is served again")
+            default: throw ServerError("the \(job.kind) was cancelled at \(job.percent) %")
+            }
         case .noSpace:
-            throw ServerError("the rebuild found no space at \(job.percent) %; free some, and it goes on by itself")
+            throw ServerError("the \(job.kind) found no space at \(job.percent) %; free some, and it goes on by itself")
         case .failed:
             throw ServerError(
                 "the \(job.kind) of \(name) ended at \(job.percent) %, since a member failed; see nbdext status")

@@ -15,7 +15,7 @@ struct ArrayOptions: ParsableArguments {
 
     /// Sends a command about the array.
     /// - Returns: the array's name, and what the server says.
-    func send(_ command: String, _ arguments: String...) throws -> (name: String, message: String) {
+    func send(_ command: String, _ arguments: [String] = []) throws -> (name: String, message: String) {
         guard let path = realpath(directory, nil) else {
             throw ServerError("there is no directory \(directory)")
         }
@@ -27,6 +27,22 @@ struct ArrayOptions: ParsableArguments {
         let reply = try ControlSocket.send(words.joined(separator: "\t"), to: socketPath, limitMilliseconds: nil)
         let parts = reply.split(separator: "\n", maxSplits: 1).map(String.init)
         return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
+    }
+
+    /// The name of a member's file in the array's directory. A file elsewhere would not be found when the array is opened
+    /// again.
+    func memberName(_ file: String) throws -> String {
+        guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
+        var (first, second) = (stat(), stat())
+        let parent = slash == file.startIndex ? "/" : String(file[..<slash])
+        guard stat(parent, &first) == 0, stat(directory, &second) == 0, first.st_dev == second.st_dev,
+            first.st_ino == second.st_ino
+        else {
+            throw ServerError(
+                "\(file) is not in \(directory), where the array's members are looked for; name a file there (it may "
+                    + "be a symbolic link)")
+        }
+        return String(file[file.index(after: slash)...])
     }
 }
 
@@ -47,7 +63,7 @@ struct Fail: ParsableCommand {
     @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
     var member: String
 
-    func run() throws { try JobProgress(array).run("fail", member: member) }
+    func run() throws { try JobProgress(array).run("fail", [member]) }
 }
 
 /// `nbdext remove`.
@@ -66,7 +82,7 @@ struct Remove: ParsableCommand {
     @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
     var member: String
 
-    func run() throws { print(try array.send("remove", member).message) }
+    func run() throws { print(try array.send("remove", [member]).message) }
 }
 
 /// `nbdext add`.
@@ -89,21 +105,34 @@ struct Add: ParsableCommand {
     @Argument(help: "The file, in the array's directory, or the NBD URI of an export.")
     var file: String
 
-    func run() throws { try JobProgress(array).run("add", member: try fileName()) }
+    func run() throws { try JobProgress(array).run("add", [try array.memberName(file)]) }
+}
 
-    /// A file elsewhere would not be found when the array is opened again.
-    private func fileName() throws -> String {
-        guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
-        var (first, second) = (stat(), stat())
-        let parent = slash == file.startIndex ? "/" : String(file[..<slash])
-        guard stat(parent, &first) == 0, stat(array.directory, &second) == 0, first.st_dev == second.st_dev,
-            first.st_ino == second.st_ino
-        else {
-            throw ServerError(
-                "\(file) is not in \(array.directory), where the array's members are looked for; name a file there (it may "
-                    + "be a symbolic link)")
-        }
-        return String(file[file.index(after: slash)...])
+/// `nbdext replace`.
+struct Replace: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Replaces a member of a served array by another one, which is filled while it still serves.",
+        discussion: """
+            The member is copied onto a spare, or onto the file, which is made, sparse, if it does not exist. The array \
+            keeps its redundancy all the time: the new member takes the role when it has everything, and the old one is \
+            not used any more. The command shows the progress; interrupting it leaves the replacement going on, and \
+            nbdext cancel ends it.
+
+            EXAMPLE
+              nbdext replace /srv/disks/a 2 member-4.img
+            """)
+
+    @OptionGroup var array: ArrayOptions
+
+    @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
+    var member: String
+
+    @Argument(help: "The new member's file, in the array's directory. Without it a spare is taken.")
+    var file: String?
+
+    func run() throws {
+        let name = try file.map { try array.memberName($0) }
+        try JobProgress(array).run("replace", [member] + [name].compactMap { $0 })
     }
 }
 
@@ -135,8 +164,11 @@ struct Repair: ParsableCommand {
 /// `nbdext cancel`.
 struct Cancel: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Ends the check or the repair of a served array.",
-        discussion: "A rebuild is not cancelled: take the member that is being rebuilt out of service, with fail.")
+        abstract: "Ends the check, the repair or the replacement of a served array.",
+        discussion: """
+            What was to be the new member is a spare again. A rebuild is not cancelled: take the member that is being \
+            rebuilt out of service, with fail.
+            """)
 
     @OptionGroup var array: ArrayOptions
 

@@ -17,6 +17,10 @@ enum MaintenanceCommands {
                 try need(2, words)
                 return try machine.add(words[1], directory: words[0])
             },
+            "replace": { words in
+                try need(words.count == 3 ? 3 : 2, words)
+                return try machine.replace(words[1], by: words.count == 3 ? words[2] : nil, directory: words[0])
+            },
             "check": { words in
                 try need(1, words)
                 return try machine.begin(.check, directory: words[0])

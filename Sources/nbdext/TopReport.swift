@@ -79,6 +79,11 @@ enum TopReport {
                         (rate(flush.operationCount, seconds), 10),
                     ]))
         }
+        for member in array.members where member.correctedReadErrorCount > 0 {
+            lines.append(
+                "  member \(member.role) could not read \(member.correctedReadErrorCount) blocks; they were written anew"
+            )
+        }
         return lines
     }
 

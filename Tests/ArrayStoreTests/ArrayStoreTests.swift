@@ -177,6 +177,43 @@ struct ArrayStoreTests {
         let parity = directory.read("member-\(geometry.parityMember(stripe: 9)).img", at: offset, count: 4096)
         #expect(parity.allSatisfy { $0 == 0x5A })
     }
+
+    @Test("how far a check is, is kept in the directory, and only what makes sense is gone on with")
+    func interruptedJob() throws {
+        try create()
+        let record = MaintenanceRecord(
+            job: .check, position: 1 << 20, wrongByteCount: 8192, wrongPlaces: [65536, 1 << 19])
+        func reopened(after change: (OpenedArray) -> Void) throws -> MaintenanceRecord? {
+            change(try ArrayStore.open(directory: directory.path, readOnly: false))
+            return try ArrayStore.open(directory: directory.path, readOnly: false).takeInterruptedJob()
+        }
+        #expect(try reopened { _ in } == nil)
+        #expect(try reopened { $0.keep(record) } == record)
+        var empty = record
+        empty.wrongPlaces = []
+        #expect(try reopened { $0.keep(empty) } == empty)
+        #expect(directory.names().filter { $0.hasPrefix(".") } == [".nbdext-job"])
+        #expect(try ArrayStore.open(directory: directory.path, readOnly: true).takeInterruptedJob() == nil)
+        for nonsense in ["5", "x", "99999999999", ""] {
+            var other = record
+            other.position = 0
+            #expect(
+                try reopened { array in
+                    array.keep(other)
+                    let text = Array("check \(nonsense)".utf8)
+                    let all = directory.read(".nbdext-job", at: 0, count: 200)
+                    let start = all.indices.first { all[$0...].starts(with: Array("check 0".utf8)) }!
+                    directory.write(text + Array(" ".utf8), to: ".nbdext-job", at: UInt64(start))
+                } == nil, "\(nonsense)")
+        }
+        #expect(
+            try reopened { array in
+                array.keep(record)
+                directory.write(Array("array 00".utf8), to: ".nbdext-job", at: 13)
+            } == nil)
+        #expect(try reopened { $0.keep(nil) } == nil)
+        #expect(directory.names().allSatisfy { !$0.hasPrefix(".") })
+    }
 }
 
 @Suite("The md superblock")

@@ -114,6 +114,35 @@ struct MemberTests {
         #expect(!array.recordFailure(role: 0))
         #expect(messages.last?.contains("m2") == true, "\(messages.all)")
     }
+
+    @Test("a member that cannot be told of a change is named, and the others hear of it")
+    func untold() throws {
+        let members = members()
+        let array = try open(members)
+        members[0].state.withLock { $0.failsWrites = true }
+        let error = #expect(throws: ArrayStoreError.self) { try array.markDirty() }
+        #expect(error?.members == [0])
+        for member in members[1...2] {
+            #expect(try !MDSuperblock(parsing: member.bytes(at: 4096, count: 4096)).isClean)
+        }
+    }
+
+    @Test("more failures than the array survives are not written down, so that it can be opened again")
+    func lost() throws {
+        let members = members()
+        let messages = Messages()
+        let array = try open(members, messages)
+        try array.markDirty()
+        #expect(array.recordFailure(role: 0))
+        let states = try members.map { try $0.bytes(at: 4096, count: 4096) }
+        #expect(array.recordFailure(role: 2))
+        try array.markClean()
+        #expect(try members.map { try $0.bytes(at: 4096, count: 4096) } == states)
+        #expect(messages.last?.contains("--force") == true, "\(messages.all)")
+        let again = try ArrayStore.open(
+            members: members, place: "here", readOnly: false, force: true, in: messages.surroundings)
+        #expect(again.failedMembers == [0])
+    }
 }
 
 @Suite("A member file")

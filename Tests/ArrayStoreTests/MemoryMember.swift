@@ -18,13 +18,15 @@ final class MemoryMember: PlacedMember {
     let name: String
     let state: Mutex<State>
 
-    init(name: String, bytes: [UInt8]) {
+    /// - Parameter place: `.none` when it is not served.
+    init(name: String, bytes: [UInt8], place: MemberPlace = .none) {
         self.name = name
+        self.place = place
         state = Mutex(State(bytes: bytes))
     }
 
-    /// It is not served.
-    var place: MemberPlace { .none }
+    let place: MemberPlace
+    var count: Int { state.withLock { $0.bytes.count } }
     var byteCount: UInt64 { state.withLock { UInt64($0.bytes.count) } }
 
     func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {

@@ -85,6 +85,35 @@ struct RecoveryFixture {
         try members[role].write(bytes: header + partial, at: superblock.partialParityLogRange!.lowerBound)
     }
 
+    /// Adds a member that is to take a role, and that has other data than the member with the role, everywhere.
+    mutating func addReplacement(of role: Int, boundary: UInt64) throws {
+        var table = try superblock(0)
+        table.setRole(UInt16(role), ofDevice: 4)
+        var own = table.spare(
+            deviceNumber: 4, deviceUUID: Array(repeating: 4, count: 16),
+            memberByteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
+        own.features.insert(.replacement)
+        own.recoveryByteOffset = boundary
+        members.append(MemoryMember(name: "new", bytes: try members[role].bytes(at: 0, count: members[role].count)))
+        own.seal()
+        try members[4].write(bytes: own.bytes, at: 4096)
+        try members[4].write(bytes: data[role].map { ~$0 }, at: geometry.dataByteOffset)
+        for index in 0..<4 {
+            var superblock = try superblock(index)
+            superblock.takeState(of: table)
+            superblock.seal()
+            try members[index].write(bytes: superblock.bytes, at: 4096)
+        }
+    }
+
+    /// Which blocks of 4 KiB of the replacement's data are like those of the member with a role.
+    func copiedBlocks(of role: Int) throws -> [Int] {
+        let bytes = try members[4].bytes(at: geometry.dataByteOffset, count: Int(geometry.memberDataByteCount))
+        return (0..<bytes.count / 4096).filter {
+            bytes[$0 * 4096..<($0 + 1) * 4096] == data[role][$0 * 4096..<($0 + 1) * 4096]
+        }
+    }
+
     func superblock(_ role: Int) throws -> MDSuperblock {
         try MDSuperblock(parsing: members[role].bytes(at: 4096, count: 4096))
     }

@@ -52,7 +52,7 @@ struct SupportTests {
     static let refusals: [(String, @Sendable (inout MDSuperblock) -> Void)] = [
         ("reshaped", { $0.features.insert(.reshape) }), ("reshaped", { $0.features.insert(.newOffset) }),
         ("journal", { $0.features.insert(.journal) }), ("clustered", { $0.features.insert(.clustered) }),
-        ("bad blocks", { $0.features.insert(.badBlocks) }), ("up to date", { $0.features.insert(.replacement) }),
+        ("bad blocks", { $0.features.insert(.badBlocks) }),
         ("not known here (0x4000)", { $0.features.insert(.init(rawValue: 0x4000)) }),
         ("exclude each other", { $0.features.insert([.bitmap, .partialParityLog]) }),
         ("exclude each other", { $0.features.insert(.anyPartialParityLog) }),

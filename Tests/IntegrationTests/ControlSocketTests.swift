@@ -78,7 +78,7 @@ struct ControlSocketTests {
         defer { socket.stop() }
         let progress = try JobProgress(ArrayOptions.parse([directory.path, "--control", path]))
         let error = #expect(throws: (any Error).self) {
-            if kind == "rebuild" { try progress.run("add", member: "m") } else { try progress.run("check") }
+            if kind == "rebuild" { try progress.run("add", ["m"]) } else { try progress.run("check") }
         }
         let goesOn = kind == "rebuild" ? "; it goes on when a is served again" : ""
         #expect(error.map { "\($0)" } == "the \(kind) stopped with the server\(goesOn)")

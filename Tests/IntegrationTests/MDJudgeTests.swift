@@ -37,6 +37,10 @@ struct MDJudgeTests {
         let exchange = TemporaryDirectory()
         var digests: [String: String] = [:]
         for array in Self.ours { digests.merge(try prepare(array, in: exchange.path)) { $1 } }
+        for consistency in ["bitmap", "ppl"] {
+            let (name, digest) = try prepareReplacement(consistency, in: exchange.path)
+            digests[name] = digest
+        }
         let findings = try judge("md-judge-ours.sh", exchange.path)
         for (name, digest) in digests.sorted(by: { $0.key < $1.key }) {
             let finding = try #require(findings[name], "\(name) was not judged")
@@ -48,6 +52,7 @@ struct MDJudgeTests {
             #expect(finding["before"] == digest && finding["after"] == digest, "\(name), \(digest): \(finding)")
             let isWhole = name.contains("raid5") && !name.contains("without")
             #expect(finding["mismatches"] == (isWhole ? "0" : "-"), "\(name): \(finding)")
+            if name.contains("replacing") { #expect(finding["replaced"] == digest, "\(name), \(digest): \(finding)") }
             if name.contains("ppl") || name.contains("bitmap") {
                 #expect(finding["policy"].map { name.contains($0) } == true, "\(name): \(finding)")
             }
@@ -112,6 +117,28 @@ struct MDJudgeTests {
         return digests
     }
 
+    /// Makes an array that is stopped in the middle of a replacement.
+    /// - Returns: what it is called, and the digest of what we serve.
+    private func prepareReplacement(_ consistency: String, in exchange: String) throws -> (String, String) {
+        let name = "raid5-3-\(consistency)-clean-replacing"
+        let path = "\(exchange)/ours/\(name)"
+        let served = try ServedArray(
+            level: 5, members: 3, size: "128M", creation: ["--consistency", consistency], keepsErrors: true)
+        try served.start()
+        let random = try Shell.run(
+            "bash", ["-c", "set -o pipefail; head -c 120M /dev/urandom | nbdcopy - '\(served.uri)'"])
+        #expect(random.status == 0, "\(random.errors)")
+        let digest = try digest(served.uri)
+        try served.replaceSlowly("1", by: "new.img") { #expect(served.stop() == 0) }
+        let status = try Shell.run(nbdext, ["status", served.arrayPath]).output
+        #expect(status.contains("replacing member 1, ") && !status.contains(" 0 % done"), "\(status)")
+        try Shell.run("bash", ["-c", "mkdir -p '\(path)' && cp --sparse=always '\(served.arrayPath)'/*.img '\(path)'"])
+        for flag in ["clean", "replacing"] {
+            _ = FileManager.default.createFile(atPath: "\(path)/\(flag)", contents: nil)
+        }
+        return (name, digest)
+    }
+
     /// Takes a member out of a stopped array, writes, and lets it come back.
     private func readd(
         _ role: Int, to array: ServedArray, _ keep: (String) throws -> String
@@ -143,7 +170,7 @@ struct MDJudgeTests {
     func theirs() throws {
         let exchange = TemporaryDirectory()
         let findings = try judge("md-judge-theirs.sh", exchange.path)
-        #expect(findings.count == 31)
+        #expect(findings.count == 32)
         for (name, finding) in findings.sorted(by: { $0.key < $1.key }) {
             let path = "\(exchange.path)/theirs/\(name)"
             if let digest = finding["sha"], digest != "none" {
@@ -161,6 +188,7 @@ struct MDJudgeTests {
         if name.hasPrefix("raid5") && name != "raid5-spare-degraded" {
             #expect(state.contains("\"state\": \"\(expected)\""), "\(name): \(state)")
         }
+        if name == "raid5-replacing" { try complete(path, digest, state) }
         if name == "raid5-spare-clean" { #expect(state.contains("\"state\": \"spare\"")) }
         if name.hasPrefix("raid5") && name.hasSuffix("dirty") {
             // A crash between data and parity of the last write, of which md has a record or a bit.
@@ -183,6 +211,19 @@ struct MDJudgeTests {
         #expect(try self.digest(servedFrom: path) == digest, "\(name)")
         if name.hasPrefix("raid5") && !name.hasSuffix("degraded") {
             #expect(try MDMembers(path).parityIsRight(), "\(name)")
+        }
+    }
+
+    /// We go on with a replacement that md has begun: the new member does for the old one, and for another one.
+    private func complete(_ path: String, _ digest: String, _ state: String) throws {
+        #expect(state.contains("replacing member 1, ") && !state.contains(", 0 % done"), "\(state)")
+        try withCopy(of: path) { copy in
+            let served = ServedArray(existing: copy)
+            try served.start()
+            try served.waitForStatus { !$0.contains("replacing") }
+            #expect(served.stop() == 0)
+            for name in ["m1.img", "m2.img"] { try FileManager.default.removeItem(atPath: "\(copy)/\(name)") }
+            #expect(try self.digest(servedFrom: copy) == digest)
         }
     }
 

@@ -90,19 +90,6 @@ struct MaintenanceTests {
         #expect(array.stop() == 0)
     }
 
-    /// fio takes a while to start on a busy machine, and a rebuild without clients is over at once.
-    private func waitForRequests(_ array: ServedArray) throws {
-        for _ in 0..<600 {
-            let text = try run("top", array.arrayPath, "--prometheus").output
-            let isBusy = text.split(separator: "\n").contains {
-                $0.hasPrefix("nbdext_export_queue_depth{") && !$0.hasSuffix(" 0")
-            }
-            if isBusy { return }
-            usleep(50_000)
-        }
-        Issue.record("fio sends nothing")
-    }
-
     @Test(
         "a rebuild that a crash or a stop interrupts is completed when the array is opened again",
         arguments: [true, false])
@@ -112,7 +99,8 @@ struct MaintenanceTests {
         let data = try fill(array, mebibytes: 480)
         try succeed("fail", array.arrayPath, "0")
         let fio = try startFio(array, offset: "480M", seconds: 60)
-        try waitForRequests(array)
+        // A rebuild without clients is over at once.
+        try array.waitForRequests()
         let add = Process()
         add.executableURL = URL(fileURLWithPath: nbdext)
         add.arguments = ["add", array.arrayPath, "new.img"]
@@ -216,6 +204,60 @@ struct MaintenanceTests {
         #expect(array.stop() == 0)
     }
 
+    @Test("a check that a crash or a stop interrupts goes on when the array is opened again", arguments: [true, false])
+    func resumesChecks(crashes: Bool) throws {
+        let array = try ServedArray(
+            level: 5, members: 3, size: "512M", creation: ["--consistency", "bitmap"], keepsErrors: true)
+        try array.start()
+        _ = try fill(array, mebibytes: 510)
+        // Bits of the bitmap are cleared, or else a crash would have all of it repaired.
+        #expect(array.stop() == 0)
+        let offsets = [UInt64(5000), 200 << 20]
+        for offset in offsets {
+            // The last of three stripes of 128 KiB has its parity on the first member.
+            let stripe = offset / 65536 / 3 * 3 + 2
+            let file = try #require(FileHandle(forUpdatingAtPath: "\(array.arrayPath)/member-0.img"))
+            try file.seek(toOffset: 1 << 20 + stripe * 65536)
+            let byte = try #require(try file.read(upToCount: 1)).first!
+            try file.seek(toOffset: 1 << 20 + stripe * 65536)
+            try file.write(contentsOf: Data([byte ^ 0x10]))
+        }
+        try array.start()
+        let fio = Process()
+        fio.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
+        fio.arguments = [
+            "--name=r", "--ioengine=nbd", "--uri=\(array.uri)", "--rw=randread", "--bs=4k", "--size=1M", "--time_based",
+            "--runtime=120", "--output=/dev/null",
+        ]
+        fio.standardError = FileHandle.nullDevice
+        try fio.run()
+        try array.waitForRequests()
+        let check = Process()
+        check.executableURL = URL(fileURLWithPath: nbdext)
+        check.arguments = ["check", array.arrayPath]
+        check.standardOutput = FileHandle.nullDevice
+        check.standardError = FileHandle.nullDevice
+        try check.run()
+        // A client at work makes it last; its position is kept every 3 s.
+        var record = ""
+        for _ in 0..<200 where !record.contains("check ") || record.contains("check 0 ") {
+            usleep(50_000)
+            record = (try? String(contentsOfFile: "\(array.arrayPath)/.nbdext-job", encoding: .utf8)) ?? ""
+        }
+        #expect(record.contains(" 4096\nwrong 131072\n"), "\(record)")
+        if crashes { array.kill() } else { #expect(array.stop() == 0) }
+        fio.terminate()
+        fio.waitUntilExit()
+        check.waitUntilExit()
+        try array.start()
+        for _ in 0..<600 where !array.errors.contains("found") { usleep(50_000) }
+        #expect(array.errors.contains("that was interrupted goes on at "), "\(array.errors)")
+        #expect(!array.errors.contains("goes on at 0 %"), "\(array.errors)")
+        #expect(array.errors.contains("found 8192 bytes of wrong parity"), "\(array.errors)")
+        #expect(!FileManager.default.fileExists(atPath: "\(array.arrayPath)/.nbdext-job"))
+        #expect(array.stop() == 0)
+    }
+
     @Test("a rebuild leaves what was sparse sparse")
     func staysSparse() throws {
         let array = try ServedArray(level: 5, members: 3, size: "8G")
@@ -249,7 +291,7 @@ struct MaintenanceTests {
         try refused("is in use", "remove", path, "1")
         try refused("a member of the array already", "add", path, "member-1.img")
         try refused("is not in", "add", path, "/tmp/elsewhere.img")
-        try refused("no check or repair", "cancel", path)
+        try refused("no check, repair or replacement", "cancel", path)
         try refused("no server listens", "check", array.directory.path)
         _ = FileManager.default.createFile(atPath: path + "/small.img", contents: nil)
         try refused("needs", "add", path, "small.img")

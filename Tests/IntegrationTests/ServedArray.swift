@@ -96,6 +96,63 @@ final class ServedArray {
         try FileManager.default.removeItem(atPath: "\(arrayPath)/member-\(role).img")
     }
 
+    /// Begins to replace a member, and calls `body` when some of it is copied, and not all: a client at work makes it
+    /// last.
+    func replaceSlowly(_ member: String, by file: String, then body: () throws -> Void) throws {
+        let client = Process()
+        client.executableURL = URL(fileURLWithPath: Shell.find("fio") ?? "")
+        client.arguments = [
+            "--name=slow", "--ioengine=nbd", "--uri=\(uri)", "--rw=randread", "--bs=4k", "--iodepth=1", "--size=1M",
+            "--time_based", "--runtime=120", "--output=/dev/null",
+        ]
+        client.standardError = FileHandle.nullDevice
+        try client.run()
+        defer {
+            client.terminate()
+            client.waitUntilExit()
+        }
+        try waitForRequests()
+        let replace = Process()
+        replace.executableURL = URL(fileURLWithPath: nbdext)
+        replace.arguments = ["replace", arrayPath, member, file]
+        replace.standardOutput = FileHandle.nullDevice
+        replace.standardError = FileHandle.nullDevice
+        try replace.run()
+        for _ in 0..<600 {
+            let job = try Shell.run(nbdext, ["top", arrayPath, "--json", "--once", "--interval", "0.1"]).output
+            let isUnderWay = job.range(of: "\"done_bytes\": ?[0-9]{8}", options: .regularExpression) != nil
+            if job.contains("\"replace\"") && isUnderWay { break }
+        }
+        try body()
+        // The command may go on showing what happens.
+        Foundation.kill(replace.processIdentifier, SIGINT)
+        replace.waitUntilExit()
+    }
+
+    /// Waits until clients have requests under way: they take a while to start on a busy machine.
+    func waitForRequests() throws {
+        for _ in 0..<600 {
+            let text = try Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output
+            let isBusy = text.split(separator: "\n").contains {
+                $0.hasPrefix("nbdext_export_queue_depth{") && !$0.hasSuffix(" 0")
+            }
+            if isBusy { return }
+            usleep(50_000)
+        }
+        throw Failure(text: "no client sends anything")
+    }
+
+    /// Waits until what `nbdext status` prints is as wanted.
+    func waitForStatus(_ isWanted: (String) -> Bool) throws {
+        var status = ""
+        for _ in 0..<1200 {
+            status = try Shell.run(nbdext, ["status", arrayPath]).output
+            if isWanted(status) { return }
+            usleep(50_000)
+        }
+        throw Failure(text: "the status stays: \(status)")
+    }
+
     /// Runs qemu-io commands; throws unless all succeed.
     func qemuIO(_ commands: String...) throws {
         let result = try Shell.run("qemu-io", ["-f", "raw"] + commands.flatMap { ["-c", $0] } + [uri])

@@ -46,7 +46,7 @@ final class HeldMember: MemberEndpoint, MemberChannel, @unchecked Sendable {
         for io in held.reversed() {
             let place = memory + Int(io.byteOffset)
             switch io.kind {
-            case .read: memcpy(io.memory!, place, Int(io.byteCount))
+            case .read, .reread: memcpy(io.memory!, place, Int(io.byteCount))
             case .write, .durableWrite: memcpy(place, io.memory!, Int(io.byteCount))
             case .punch, .zero: memset(place, 0, Int(io.byteCount))
             case .flush: break

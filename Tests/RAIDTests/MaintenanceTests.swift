@@ -4,8 +4,10 @@ import RAID
 import Testing
 
 /// An array with random content, and a job that runs alone.
-private final class MaintainedArray {
+final class MaintainedArray {
     let array: SimulatedArray
+    /// What was to be kept of jobs.
+    private(set) var records: [MaintenanceRecord] = []
     private var generator: SeededGenerator
 
     init(seed: UInt64, chunkByteCount: Int = 64 << 10, stripes: Int = 6, members: Int = 4) {
@@ -24,17 +26,23 @@ private final class MaintainedArray {
     }
 
     /// Runs a job, for so many steps at most, and then ends what is under way.
-    func run(_ schedule: inout MaintenanceSchedule, steps: Int = .max) -> MaintenanceSchedule.End? {
+    /// - Parameter tick: nanoseconds from one look at the clock to the next.
+    func run(
+        _ schedule: inout MaintenanceSchedule, steps: Int = .max, tick: UInt64 = 0
+    ) -> MaintenanceSchedule.End? {
         var left = steps
+        var now: UInt64 = 0
         while true {
+            now += tick
             for outcome in array.maintained { schedule.ended(outcome) }
             array.maintained = []
             if left == 0 { schedule.cancel() }
             left -= left > 0 ? 1 : 0
-            switch schedule.next(now: 0, clientOperations: 0) {
+            switch schedule.next(now: now, clientOperations: 0) {
+            case .record(let record): records.append(record)
             case .submit(let request):
                 guard array.submit(request) else { return nil }
-                schedule.submitted(request, now: 0)
+                schedule.submitted(request, now: now)
             case .look(let byteOffset): schedule.found(data: array.nextData(from: byteOffset))
             case .wait: array.step(using: &generator)
             case .pause: return nil
@@ -133,6 +141,31 @@ struct MaintenanceTests {
             #expect(schedule.wrongPlaces.sorted() == places)
         }
         #expect(array.members == original)
+    }
+
+    @Test("an interrupted check goes on from any of its records, and counts each wrong block once")
+    func resumesChecks() throws {
+        for seed in UInt64(1)...10 {
+            let fixture = MaintainedArray(seed: seed, chunkByteCount: 16384, stripes: 40)
+            let array = fixture.array
+            for stripe in [UInt64(1), 5, 11, 30, 39] {
+                let parity = array.geometry.parityMember(stripe: stripe)
+                array.members[parity][Int(array.geometry.memberByteOffset(stripe: stripe, row: 4096))] ^= 1
+            }
+            var schedule = MaintenanceSchedule(.check, geometry: array.geometry)
+            #expect(fixture.run(&schedule, tick: 1_000_000_000) == .done)
+            let whole = (schedule.wrongByteCount, schedule.wrongPlaces.sorted())
+            #expect(whole.0 == 5 * 4096)
+            let records = fixture.records
+            #expect(records.count > 3 && Set(records.map(\.position)).count == records.count, "seed \(seed)")
+            for record in records {
+                #expect(record.isPossible(in: array.geometry))
+                var rest = MaintenanceSchedule(resuming: record, geometry: array.geometry)
+                #expect(rest.doneByteCount == record.position)
+                #expect(fixture.run(&rest) == .done)
+                #expect((rest.wrongByteCount, rest.wrongPlaces.sorted()) == whole, "seed \(seed), \(record)")
+            }
+        }
     }
 
     @Test("what was asked of a failed member is not believed when another one in its place answers")

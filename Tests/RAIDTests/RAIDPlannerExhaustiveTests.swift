@@ -21,7 +21,7 @@ struct RAIDPlannerExhaustiveTests {
                 member, offset, count, from in
                 for byte in 0..<Int(count) { members[member][Int(offset) + byte] = data[Int(from) + byte] }
             }
-            for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
+            for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount where geometry.level == .raid5 {
                 let parity = geometry.parityMember(stripe: stripe)
                 let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
                 for byte in start..<start + Int(geometry.chunkByteCount) {
@@ -40,6 +40,8 @@ struct RAIDPlannerExhaustiveTests {
         var missing: Int?
         /// The member of this I/O, counted in the order they end, fails when it ends.
         var failsAt: Int?
+        /// A block that this I/O reads cannot be read, from then on.
+        var badAt: Int?
     }
 
     /// - Returns: how many I/Os there were.
@@ -62,15 +64,28 @@ struct RAIDPlannerExhaustiveTests {
                 test.operation, byteOffset: UInt64(test.range.lowerBound), byteCount: UInt64(test.range.count),
                 memory: memory.baseAddress!, tag: 0))
         var count = 0
+        var wasBad = false
         while let io = array.pending.last {
             if count == test.failsAt { array.failingMembers = [Int(io.member)] }
+            if count == test.badAt && io.kind.isRead {
+                array.badBlocks.add(member: Int(io.member), byteOffset: io.byteOffset)
+                wasBad = true
+            }
             count += 1
             array.complete(at: array.pending.count - 1)
         }
+        let mayFail = array.geometry.level == .raid0 && (test.failsAt != nil || wasBad)
+        if mayFail && test.failsAt != nil {
+            // What was asked for may have been done in part.
+            if test.operation != .read { model.replaceSubrange(test.range, with: array.content()[test.range]) }
+        }
         let isRight =
-            array.finished.map(\.status) == [.done] && array.misdirected == 0 && isEqual(array.content(), model)
-            && (array.planner.state != .healthy || array.hasConsistentParity)
-            && (test.operation != .read || isEqual(Array(memory), Array(model[test.range])))
+            array.finished.map(\.status) == [mayFail ? .failed : .done] && array.misdirected == 0
+            && isEqual(array.content(), model)
+            && (!wasBad || mayFail
+                || (array.planner.state == .healthy && array.badBlocks.isEmpty && array.corrected.count == 1))
+            && (array.geometry.level == .raid0 || array.planner.state != .healthy || array.hasConsistentParity)
+            && (test.operation != .read || mayFail || isEqual(Array(memory), Array(model[test.range])))
         if !isRight { Issue.record("members \(array.geometry.memberCount): \(test)") }
         return count
     }
@@ -101,7 +116,7 @@ struct RAIDPlannerExhaustiveTests {
         }
     }
 
-    @Test("reads, writes and zeroes of every range, with a failure at every I/O", arguments: [3, 4])
+    @Test("reads, writes and zeroes of every range, with a failure at every I/O", arguments: [3, 4, 5])
     func everyFailure(memberCount: Int) {
         let array = SimulatedArray(
             level: .raid5, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: 2, operationCapacity: 16)
@@ -112,6 +127,45 @@ struct RAIDPlannerExhaustiveTests {
                 for failsAt in 0..<run(test, on: array, original) {
                     test.failsAt = failsAt
                     _ = run(test, on: array, original)
+                }
+            }
+        }
+    }
+
+    @Test("reads, writes and zeroes of every range, with a bad block at every read", arguments: [3, 4, 5])
+    func everyBadBlock(memberCount: Int) {
+        let array = SimulatedArray(
+            level: .raid5, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: 2, operationCapacity: 16)
+        let original = Original(array.geometry)
+        forEachRange(Int(array.geometry.capacityByteCount)) { range in
+            for operation in [ArrayRequest.Operation.read, .write, .zero] {
+                var test = Case(operation: operation, range: range)
+                for badAt in 0..<run(test, on: array, original) {
+                    test.badAt = badAt
+                    _ = run(test, on: array, original)
+                }
+            }
+        }
+    }
+
+    @Test(
+        "RAID 0: reads, writes and zeroes of every range, with a failure or a bad block at every I/O or none",
+        arguments: [2, 3, 4, 5])
+    func everyRangeOfRAID0(memberCount: Int) {
+        let array = SimulatedArray(
+            level: .raid0, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: memberCount > 3 ? 2 : 3)
+        let original = Original(array.geometry)
+        forEachRange(Int(array.geometry.capacityByteCount)) { range in
+            for operation in [ArrayRequest.Operation.read, .write, .zero] {
+                let test = Case(operation: operation, range: range)
+                for position in 0..<run(test, on: array, original) {
+                    var failing = test
+                    failing.failsAt = position
+                    _ = run(failing, on: array, original)
+                    guard operation == .read else { continue }
+                    var bad = test
+                    bad.badAt = position
+                    _ = run(bad, on: array, original)
                 }
             }
         }

@@ -12,6 +12,10 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var rejects = false
     /// Writes run out of space although their group had been given it.
     var runsOutOfSpace = false
+    /// Blocks become unreadable.
+    var badBlocks = false
+    /// They stay so when they are written.
+    var staysBad = false
     var missingMember: Int?
     var level = RAIDLevel.raid5
     var protection = ArrayConsistency.resync
@@ -60,6 +64,7 @@ final class OverlapRun {
         sectorCount = Int(array.geometry.capacityByteCount) / SectorHistory.sectorByteCount
         history = SectorHistory(sectorCount: sectorCount)
         let misfortune = Misfortune(seed: seed)
+        array.badBlocks.stayBad = trouble.staysBad
         if trouble.rejects { array.hasSpace = { misfortune.spares(5) } }
         if trouble.runsOutOfSpace { array.runsOutOfSpace = { !misfortune.spares(20) } }
     }
@@ -99,6 +104,9 @@ final class OverlapRun {
         for step in 0..<steps {
             if step % 60 == 59, array.failingMembers.count < trouble.failures {
                 array.failingMembers.insert(Int.random(in: 0..<placeCount, using: &generator))
+            }
+            if trouble.badBlocks && array.planner.state == .healthy && step % 4 == 0 {
+                array.badBlocks.addSome(using: &generator)
             }
             if flights.count < 10 && Bool.random(using: &generator) {
                 submit()
@@ -140,6 +148,7 @@ final class OverlapRun {
                 for outcome in array.maintained { schedule!.ended(outcome) }
                 array.maintained.removeAll()
             case .look(let byteOffset): schedule!.found(data: array.nextData(from: byteOffset))
+            case .record: break
             case .wait, .pause: return
             case .end(let end):
                 finish(end)
@@ -185,17 +194,22 @@ final class OverlapRun {
             guard let recovery = array.planner.recovery else { return }
             schedule = MaintenanceSchedule(ended.job, geometry: array.geometry, start: recovery.boundary)
         case .failed, .cancelled:
-            #expect(trouble.failures > 0 || trouble.cancels, "\(trouble.name), seed \(seed)")
+            #expect(trouble.failures > 0 || trouble.cancels || trouble.staysBad, "\(trouble.name), seed \(seed)")
         }
     }
 
     private func check() {
         #expect(flights.isEmpty, "\(trouble.name), seed \(seed): requests never ended")
         #expect(array.misdirected == 0, "\(trouble.name), seed \(seed)")
-        guard array.planner.state != .failed else { return }
+        if trouble.badBlocks && !trouble.staysBad && trouble.failures == 0 {
+            #expect(array.planner.state == .healthy, "\(trouble.name), seed \(seed)")
+        }
+        // Without redundancy, parity that could not be written is data that is wrong.
+        guard array.planner.state == .healthy || (array.planner.state != .failed && !array.planner.isParityDoubtful)
+        else { return }
         let fault = history.firstFault(in: array.content())
         #expect(fault == nil, "\(trouble.name), seed \(seed)")
-        if trouble.level == .raid5 && array.planner.state == .healthy && !trouble.runsOutOfSpace {
+        if trouble.level == .raid5 && array.planner.state == .healthy && !array.planner.isParityDoubtful {
             #expect(array.hasConsistentParity, "\(trouble.name), seed \(seed)")
         }
     }
@@ -259,7 +273,9 @@ final class OverlapRun {
             let mayLackSpace = trouble.rejects || trouble.runsOutOfSpace
             #expect(mayLackSpace, "\(trouble.name), seed \(seed)")
         case .failed:
-            let mayFail = array.planner.state == .failed || (trouble.level == .raid0 && trouble.failures > 0)
+            let isUnreadable = trouble.badBlocks && (trouble.level == .raid0 || array.planner.state != .healthy)
+            let mayFail =
+                array.planner.state == .failed || (trouble.level == .raid0 && trouble.failures > 0) || isUnreadable
             #expect(mayFail, "\(trouble.name), seed \(seed)")
         }
     }
@@ -275,7 +291,23 @@ struct RAIDPlannerOverlapTests {
         Trouble(name: "rejected groups", rejects: true),
         Trouble(name: "rejected groups and a failing member", failures: 1, rejects: true),
         Trouble(name: "space that was not there after all", runsOutOfSpace: true),
+        Trouble(name: "space that was not there after all, without a member", runsOutOfSpace: true, missingMember: 1),
+        Trouble(name: "space that was not there after all, with failures", failures: 1, runsOutOfSpace: true),
+        Trouble(name: "space that was not there after all, with logs", runsOutOfSpace: true, protection: .ppl),
+        Trouble(name: "bad blocks", badBlocks: true),
+        Trouble(name: "bad blocks with logs", badBlocks: true, protection: .ppl),
+        Trouble(name: "bad blocks with a bitmap", badBlocks: true, protection: .bitmap),
+        Trouble(name: "bad blocks and a check", badBlocks: true, job: .check),
+        Trouble(name: "bad blocks and a repair", badBlocks: true, job: .repair),
+        Trouble(name: "bad blocks and replacements", badBlocks: true, job: .replace),
+        Trouble(name: "bad blocks and a failing member", failures: 1, badBlocks: true),
+        Trouble(name: "bad blocks and two failing members", failures: 2, badBlocks: true),
+        Trouble(name: "bad blocks and a lack of space", rejects: true, badBlocks: true),
+        Trouble(name: "blocks that stay bad", badBlocks: true, staysBad: true),
+        Trouble(name: "blocks that stay bad, with logs", badBlocks: true, staysBad: true, protection: .ppl),
+        Trouble(name: "blocks that stay bad and a check", badBlocks: true, staysBad: true, job: .check),
         Trouble(name: "RAID 0", level: .raid0),
+        Trouble(name: "RAID 0 with bad blocks", badBlocks: true, level: .raid0),
         Trouble(name: "a rebuild", missingMember: 2, job: .rebuild),
         Trouble(name: "rebuilds after failures", failures: 3, job: .rebuild),
         Trouble(name: "a rebuild and failures", failures: 2, missingMember: 0, job: .rebuild),

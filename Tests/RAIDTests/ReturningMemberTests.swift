@@ -94,6 +94,7 @@ struct ReturningMemberTests {
                     schedule.unwritten(upTo: written)
                 }
             case .wait: if !array.isIdle { array.step(using: &generator) }
+            case .record: break
             case .pause: return nil
             case .end(let end): return end
             }

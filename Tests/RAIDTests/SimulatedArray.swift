@@ -13,8 +13,9 @@ final class SimulatedArray {
     var members: [[UInt8]]
     /// What is at the replacement's place until it has a role.
     var replacement: [UInt8] = []
-    /// By role: who had it before it was replaced. I/O that had begun then may end there.
-    private var replaced: [Int: (bytes: [UInt8], isFailing: Bool)] = [:]
+    /// By role: who had it before it was replaced last, and how many replacements there had been with that. I/O that had
+    /// begun before may end there.
+    private var replaced: [Int: (bytes: [UInt8], isFailing: Bool, count: Int)] = [:]
     /// How many members have been replaced so far.
     private var replacedCount = 0
     /// What calls of the planner asked for and nobody has begun to do.
@@ -39,6 +40,12 @@ final class SimulatedArray {
     var writes = 0
     /// The members whose I/Os fail from now on.
     var failingMembers: Set<Int> = []
+    /// Places of members that cannot be read, although the members have not failed.
+    var isUnreadable: (MemberIO) -> Bool = { _ in false }
+    /// Blocks that reads fail on.
+    var badBlocks: BadBlocks
+    /// Blocks that were healed.
+    var corrected: [CorrectedRead] = []
     /// I/Os that went where the planner knew that nothing is: to a missing member, or to a failed array.
     var misdirected = 0
     /// Called before a write group is started; false rejects it.
@@ -57,6 +64,7 @@ final class SimulatedArray {
             level: level, memberCount: memberCount, chunkByteCount: chunkByteCount,
             memberDataByteCount: UInt64(stripes * chunkByteCount),
             dataByteOffset: UInt64(dataByteOffset))
+        badBlocks = BadBlocks(geometry)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: memberCount)
         scratch = .allocate(byteCount: scratchByteCount, alignment: 4096)
         // Whatever the planner forgets to read must not happen to be right.
@@ -87,6 +95,8 @@ final class SimulatedArray {
         members = original
         if let missingMember { members[missingMember] = Array(repeating: 0xDD, count: members[missingMember].count) }
         failingMembers = []
+        badBlocks.removeAll()
+        corrected = []
         finished = []
         misdirected = 0
     }
@@ -137,6 +147,7 @@ final class SimulatedArray {
     /// Puts a new member in the place of a failed one, in sync below the boundary. What it holds above is arbitrary.
     func replace(_ member: Int, content: UInt8, boundary: UInt64 = 0) {
         failingMembers.remove(member)
+        badBlocks.forget(member: member)
         for index in members[member].indices[(Int(geometry.dataByteOffset + boundary))...] {
             members[member][index] = content
         }
@@ -163,8 +174,9 @@ final class SimulatedArray {
     }
 
     private func takeRole(_ role: Int) {
-        replaced[role] = (members[role], failingMembers.contains(role))
+        badBlocks.forget(member: role)
         replacedCount += 1
+        replaced[role] = (members[role], failingMembers.contains(role), replacedCount)
         members[role] = replacement
         if failingMembers.remove(geometry.replacementPlace) == nil {
             failingMembers.remove(role)
@@ -232,6 +244,7 @@ final class SimulatedArray {
         }
         finished += unit.finished
         maintained += unit.maintained
+        corrected += unit.correctedReads
         for token in unit.completeAfterJobs { call { $0.complete(token, .done, into: &output) } }
         for test in unit.zeroTests {
             let wrong = wrongBlocks(test, unit.paritySources)
@@ -253,29 +266,48 @@ final class SimulatedArray {
         let io = pending.remove(at: position)
         let mark = pendingMarks.remove(at: position)
         let binding = pendingBindings.remove(at: position)
-        let isOld = binding.map { $0 < replacedCount } ?? false && replaced[Int(io.member)] != nil
+        let isOld = binding.map { $0 < replaced[Int(io.member)]?.count ?? 0 } ?? false
         let isFailing =
             isOld
-            ? replaced[Int(io.member)]!.isFailing : failingMembers.contains(behind(Int(io.member)))
+            ? replaced[Int(io.member)]!.isFailing
+            : failingMembers.contains(behind(Int(io.member))) || (io.kind == .read && isUnreadable(io))
         if isFailing {
-            if geometry.level == .raid5 && !planner.isOutdated(io.token, member: Int(io.member)) {
-                fail(Int(io.member))
-            }
+            failIfAtFault(io, .failed)
             // A failed read may have left anything in memory, and nothing on the member counts any more.
-            if io.kind == .read {
-                io.memory!.initializeMemory(as: UInt8.self, repeating: 0xBB, count: Int(io.byteCount))
-            }
+            if io.kind.isRead { spoil(io) }
             call { $0.complete(io.token, .failed, into: &output) }
-        } else if io.kind != .read && io.kind != .flush && runsOutOfSpace() {
+        } else if badBlocks.fails(io) {
+            failIfAtFault(io, .unreadable)
+            spoil(io)
+            call { $0.complete(io.token, .unreadable, into: &output) }
+        } else if !io.kind.isRead && io.kind != .flush && runsOutOfSpace() {
+            if !isOld { executePart(io) }
             call { $0.complete(io.token, .noSpace, into: &output) }
         } else if isOld {
             executeOnReplaced(io)
             call { $0.complete(io.token, .done, into: &output) }
         } else {
             execute(io)
+            badBlocks.note(io)
             if !durable.isEmpty { keepDurable(io, mark) }
             call { $0.complete(io.token, .done, into: &output) }
         }
+    }
+
+    private func failIfAtFault(_ io: MemberIO, _ status: MemberStatus) {
+        guard geometry.level == .raid5, planner.isFailure(io.token, member: Int(io.member), status) else { return }
+        fail(Int(io.member))
+    }
+
+    private func spoil(_ io: MemberIO) {
+        io.memory!.initializeMemory(as: UInt8.self, repeating: 0xBB, count: Int(io.byteCount))
+    }
+
+    /// A write that runs out of space has done what comes before that.
+    private func executePart(_ io: MemberIO) {
+        var part = io
+        part.byteCount = io.byteCount / 1024 * 512
+        if io.kind == .write { execute(part) }
     }
 
     var isIdle: Bool { pending.isEmpty && work.isEmpty }
@@ -350,7 +382,7 @@ final class SimulatedArray {
     private func execute(_ io: MemberIO, on member: inout [UInt8]) {
         let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
         switch io.kind {
-        case .read:
+        case .read, .reread:
             reads += 1
             member.withUnsafeBytes {
                 io.memory!.copyMemory(from: $0.baseAddress! + range.lowerBound, byteCount: range.count)
@@ -386,7 +418,7 @@ final class SimulatedArray {
         let member = Int(io.member)
         let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
         switch io.kind {
-        case .read: break
+        case .read, .reread: break
         case .write, .punch, .zero:
             let bytes = Array(members[member][range])
             volatileWrites[member].append(VolatileWrite(byteOffset: range.lowerBound, bytes: bytes))

@@ -108,7 +108,10 @@ struct RemoteMemberTests {
         let server = try FakeServer { $0.byteOffset == 8192 ? .error(code) : .done }
         defer { server.stop() }
         let fixture = try Fixture(server.uri)
-        #expect(fixture.write(1, at: 8192, count: 512) == .failed)
+        #expect(fixture.write(1, at: 8192, count: 512) == (code == 28 ? .noSpace : .failed))
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 512, alignment: 512)
+        defer { memory.deallocate() }
+        #expect(fixture.run(.read, at: 8192, count: 512, memory: memory) == (code == 5 ? .unreadable : .failed))
         #expect(fixture.write(1, at: 4096, count: 512) == .done)
         #expect(fixture.reports.all.count == 1)
         #expect(fixture.reports.all[0].contains("write of 512 bytes at 8192 failed"))

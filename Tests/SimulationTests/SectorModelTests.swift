@@ -93,4 +93,19 @@ struct SectorModelTests {
         model.settle(0, write: 0, powerFailed: true, at: 30)
         #expect(found(after: power) == [0])
     }
+
+    @Test("what a flush has dropped stays uncertain through flushes that say good, until it is written again")
+    mutating func dropped() {
+        write(1, 10, 11, isDurable: true)
+        write(2, 20, 21)
+        model.noteDropped()
+        #expect(found(after: process) == [1, 2])
+        model.settle(0, write: 2, powerFailed: false, at: 30)
+        model.flushed(since: 40, at: 41)
+        #expect(found(after: process) == [1, 2])
+        write(3, 50, 51)
+        #expect(found(after: process) == [1, 2, 3])
+        model.flushed(since: 60, at: 61)
+        #expect(found(after: power) == [3])
+    }
 }

@@ -27,9 +27,10 @@ struct SuperblockCrashTests {
     }
 
     private func open(_ members: [SimulatedMember]) throws -> OpenedArray {
-        try ArrayStore.open(
-            members: members, place: "the test", readOnly: false,
-            in: ArrayStore.Surroundings(clock: { 1 }, report: { _ in }))
+        let world = members[0].world
+        let surroundings = ArrayStore.Surroundings(
+            clock: { 1 }, report: { _ in }, makeSlot: { SimulatedSlot(world: world) })
+        return try ArrayStore.open(members: members, place: "the test", readOnly: false, in: surroundings)
     }
 
     /// Two crashes, one in each change of the state, after every number of I/Os.
@@ -56,5 +57,48 @@ struct SuperblockCrashTests {
                 #expect(last.missingRole == nil, "crashes after \(first) and \(second) I/Os")
             }
         }
+    }
+
+    private func spare(_ world: SimulatedWorld) -> SimulatedMember {
+        SimulatedMember(name: "spare", byteCount: 24576, world: world)
+    }
+
+    @Test("a crash while a spare takes a role leaves an array that can be opened", arguments: [true, false])
+    func activation(powerFails: Bool) throws {
+        for count in 0...4 * Self.memberCount {
+            let world = SimulatedWorld(random: SeededGenerator(seed: UInt64(count)))
+            let disks = try makeMembers(world) + [spare(world)]
+            let array = try open(Array(disks.dropLast()))
+            _ = try array.add(disks[Self.memberCount])
+            #expect(array.recordFailure(role: 0))
+            world.setSynchronousCrash(after: count)
+            _ = try? array.activateSpare()
+            world.goDown()
+            for disk in disks { disk.crash(powerFails: powerFails) }
+            world.comeUp()
+            let last = try open(disks)
+            #expect(last.failedMembers == [0], "a crash after \(count) I/Os")
+            #expect(last.hasSpare != (last.recoveringMember != nil))
+        }
+    }
+
+    @Test("a spare that was away does not share its number with the one that was added meanwhile")
+    func numbers() throws {
+        let world = SimulatedWorld(random: SeededGenerator(seed: 1))
+        let members = try makeMembers(world)
+        let (first, second) = (spare(world), spare(world))
+        _ = try open(members).add(first)
+        _ = try open(members).add(second)
+        let array = try open(members + [first, second])
+        for role in [1, 2] {
+            #expect(array.recordFailure(role: role))
+            #expect(try array.activateSpare()?.role == role)
+            #expect(try array.recordRecovery(byteCount: array.geometry.memberDataByteCount))
+            #expect(try array.endRecovery())
+        }
+        let last = try open(members + [first, second])
+        #expect(last.failedMembers.isEmpty)
+        #expect(last.recordFailure(role: 1))
+        #expect(try open(members + [first, second]).failedMembers == [1])
     }
 }

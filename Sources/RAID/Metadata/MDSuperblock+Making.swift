@@ -67,6 +67,7 @@ extension MDSuperblock {
         spare.deviceUUID = deviceUUID
         spare.dataSectors = memberByteCount / 512 - dataOffsetSectors
         spare.recoveryByteOffset = nil
+        spare.features.remove(.replacement)
         spare.isRecoveryGuided = false
         // Corrected reads, flags and a list of bad blocks are another member's.
         spare.store(UInt32(0), 164)

@@ -108,15 +108,11 @@ extension MDSuperblock {
                 "has bad blocks on record; let Linux md replace the member, or drop the record if it is wrong: "
                     + "mdadm --assemble --update=force-no-bbl"
             ),
-            (
-                .replacement,
-                "is being brought up to date by Linux md; assemble the array with mdadm, wait until /proc/mdstat shows "
-                    + "no recovery, and stop it"
-            ),
         ]
         for (bits, reason) in reasons where !features.isDisjoint(with: bits) { throw .unsupported(reason) }
         let known: Features = [
-            .bitmap, .recoveryOffset, .recoveryBitmap, .partialParityLog, .multiplePartialParityLogs, .raid0Layout,
+            .bitmap, .recoveryOffset, .recoveryBitmap, .replacement, .partialParityLog, .multiplePartialParityLogs,
+            .raid0Layout,
         ]
         let unknown = features.subtracting(known).rawValue
         let pad: UInt32 = load(12)

@@ -5,7 +5,7 @@
 
 # judge CASE: what md thinks of one of our arrays.
 judge() {
-    local directory=$exchange/ours/$1 examine=ok before= mismatches=- loop
+    local directory=$exchange/ours/$1 examine=ok before= mismatches=- replaced= loop
     mkdir members && cp --sparse=always "$directory"/*.img members || return 1
     attach members/*.img || return 1
     for loop in "${loops[@]}"; do
@@ -32,10 +32,18 @@ judge() {
             idle || return 1
             mismatches=$(cat $md/mismatch_cnt)
         fi
+        # md goes on with a replacement that we have begun: the new member must do for the first one, too.
+        if [ -e "$directory/replacing" ]; then
+            replaced=no
+            if mdadm --detail $block | grep -q faulty; then
+                mdadm --fail $block "${loops[0]}" >log 2>&1 || { cat log; return 1; }
+                replaced=$(digest)
+            fi
+        fi
     else
         after=$(digest)
     fi
-    echo "JUDGE $1 examine=$examine before=${before:-$after} after=$after mismatches=$mismatches" \
+    echo "JUDGE $1 examine=$examine before=${before:-$after} after=$after mismatches=$mismatches replaced=$replaced" \
         "policy=$(cat $md/consistency_policy 2>/dev/null) events=$(mdadm --examine ${loops[0]} | sed -n 's/.*Events : //p')"
     detach
 }

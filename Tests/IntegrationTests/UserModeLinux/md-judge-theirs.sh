@@ -91,6 +91,24 @@ journal() {
 }
 step journal
 
+# A replacement is slow enough to be seen on its way, too.
+replacement() {
+    create 4 24M --level=5 --raid-devices=3 --spare-devices=1 --chunk=64 --assume-clean --bitmap=none || return 1
+    fill
+    echo 1000 >/proc/sys/dev/raid/speed_limit_min
+    echo 1000 >/proc/sys/dev/raid/speed_limit_max
+    mdadm $block --replace /dev/loop1 --with /dev/loop3 >log 2>&1 || { cat log; return 1; }
+    sleep 3
+    local sum
+    sum=$(digest)
+    mdadm --stop $block >/dev/null 2>&1
+    echo 1000000 >/proc/sys/dev/raid/speed_limit_max
+    echo 1000000 >/proc/sys/dev/raid/speed_limit_min
+    keep raid5-replacing "$sum"
+    detach
+}
+step replacement
+
 # A reshape is slow enough to be seen on its way.
 reshape() {
     create 4 24M --level=5 --raid-devices=3 --spare-devices=1 --chunk=64 --assume-clean --bitmap=none || return 1

@@ -1,0 +1,79 @@
+import Glibc
+import RAID
+
+/// Where an array's directory holds how far a check or a repair is, while there is one: md's superblocks have no place for
+/// that. A hidden file of a few lines, which is not a member's and which nothing but going on depends on.
+///
+///     nbdext job 1
+///     array 5e0f...                 the set's UUID, 32 hexadecimal digits
+///     check 1048576 8192            the job, its position, and bytes of wrong parity below that
+///     wrong 65536 69632             where the first ones are; one line, also if there are none
+///
+/// Threads: one at a time.
+struct JobFile: Sendable {
+    private static let heading = "nbdext job 1"
+    private static let byteCountMax = 4096
+
+    private let directory: String
+    private let uuid: String
+    private var path: String { "\(directory)/.nbdext-job" }
+
+    init(directory: String, uuid: [UInt8]) {
+        self.directory = directory
+        self.uuid = ArrayStore.uuidText(uuid).filter { $0 != ":" }
+    }
+
+    /// - Returns: nil when there is none of this array, or one that makes no sense.
+    func read(_ geometry: ArrayGeometry) -> MaintenanceRecord? {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: Self.byteCountMax)
+        let count = Glibc.read(descriptor, &bytes, bytes.count)
+        guard count > 0 else { return nil }
+        let record = Self.parse(String(decoding: bytes[..<count], as: UTF8.self), uuid: uuid)
+        return record.flatMap { $0.isPossible(in: geometry) ? $0 : nil }
+    }
+
+    private static func parse(_ text: String, uuid: String) -> MaintenanceRecord? {
+        let lines = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        guard lines.count == 4, lines[0].joined(separator: " ") == heading, lines[1] == ["array", uuid],
+            lines[2].count == 3, let job = MaintenanceSchedule.Job(rawValue: lines[2][0]),
+            let position = UInt64(lines[2][1]), let wrong = UInt64(lines[2][2]), lines[3].first == "wrong"
+        else { return nil }
+        let places = lines[3].dropFirst().compactMap { UInt64($0) }
+        guard places.count == lines[3].count - 1 else { return nil }
+        return MaintenanceRecord(job: job, position: position, wrongByteCount: wrong, wrongPlaces: places)
+    }
+
+    /// Takes the place of what was there, durably and at once.
+    func write(_ record: MaintenanceRecord) throws(ArrayStoreError) {
+        let places = record.wrongPlaces.map { " \($0)" }.joined()
+        let text = """
+            \(Self.heading)
+            array \(uuid)
+            \(record.job.rawValue) \(record.position) \(record.wrongByteCount)
+            wrong\(places)
+
+            """
+        let temporary = path + ".new"
+        let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure() }
+        let bytes = Array(text.utf8)
+        let isWritten = Glibc.write(descriptor, bytes, bytes.count) == bytes.count && fdatasync(descriptor) == 0
+        close(descriptor)
+        guard isWritten, rename(temporary, path) == 0 else {
+            let error = failure()
+            unlink(temporary)
+            throw error
+        }
+        MemberDirectory.flush(directory)
+    }
+
+    private func failure() -> ArrayStoreError {
+        ArrayStoreError(
+            "cannot write \(path): \(String(cString: strerror(errno))); a check begins anew if the server is restarted")
+    }
+
+    func remove() { unlink(path) }
+}

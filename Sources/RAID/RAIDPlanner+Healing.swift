@@ -1,0 +1,162 @@
+import MemberIO
+
+/// Blocks that a member cannot read while the others are there. The operation that met one locks the blocks of its rows
+/// and goes through them: what one member cannot read is computed from the others, written to that member, durably, and
+/// read again from what the member lies on. Then the operation begins anew, and finds what it wants.
+///
+/// As Linux md does it (raid5.c: R5_ReadError, R5_ReWrite): a member fails when a block that was written anew still
+/// cannot be read. Without redundancy for the rows nothing can be computed: what wanted the block fails, and the member
+/// stays, as in an array of md's whose members list their bad blocks.
+extension RAIDPlanner {
+    /// What is computed and written at a time, at most: the pages of md's stripes, and what disks lose at a time.
+    static let healingByteCountMax = 4096
+    /// How often an operation goes through its blocks before a member that still cannot read them fails.
+    static let healingRoundMax: UInt8 = 3
+
+    /// A read of an operation met what cannot be read. What is to be copied is computed instead: the member that has it is
+    /// about to be replaced, and need not be healed.
+    func noteBadBlock(_ slot: Int32) {
+        let operation = operations + Int(slot)
+        if isCopyRead(operation.pointee) {
+            operation.pointee.isUnreadable = true
+            operation.pointee.mustRestart = true
+        } else {
+            operation.pointee.hasBadBlock = true
+        }
+    }
+
+    /// An operation's reads ended, and some found what cannot be read.
+    func startHealing(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        guard missing(for: operation.pointee) == nil, operation.pointee.healingRounds < Self.healingRoundMax else {
+            return end(slot, .failed)
+        }
+        operation.pointee.healingRounds += 1
+        operation.pointee.isBeyondHealing = false
+        if operation.pointee.isIndexed && operation.pointee.coversBlocks(geometry) { return start(slot, into: &output) }
+        // Clients' reads hold no rows, and small writes a part of a block.
+        if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
+        operation.pointee.locksBlocks = true
+        begin(slot, into: &output)
+    }
+
+    /// Goes through the blocks of an operation that has its turn.
+    func heal(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].healingRow = operations[Int(slot)].lockedRows.lowerBound
+        probe(slot, into: &output)
+    }
+
+    /// Reads the block that comes next from all members. Behind the last one the operation begins anew; and without a
+    /// member, since that may have failed while the operation waited for its rows.
+    private func probe(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        guard state != .failed, missing(for: operation.pointee) == nil,
+            operation.pointee.healingRow < operation.pointee.row1
+        else {
+            operation.pointee.hasBadBlock = false
+            return start(slot, into: &output)
+        }
+        operation.pointee.phase = .probing
+        operation.pointee.generation = generation
+        operation.pointee.badMembers = 0
+        for member in 0..<geometry.memberCount { emitHealing(slot, .read, member: member, into: &output) }
+    }
+
+    /// Writes what one member could not read.
+    private func rewrite(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let bad = operation.pointee.badMembers.trailingZeroBitCount
+        let firstSource = output.paritySources.count
+        for member in 0..<geometry.memberCount where member != bad {
+            output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
+        }
+        output.parityJobs.append(
+            ParityJob(
+                destination: scratch.block(operation.pointee.scratch, member: bad),
+                byteCount: healingByteCount(operation.pointee), firstSource: firstSource,
+                sourceCount: geometry.memberCount - 1))
+        operation.pointee.phase = .rewriting
+        emitHealing(slot, .durableWrite, member: bad, into: &output)
+    }
+
+    private func emitHealing(_ slot: Int32, _ kind: MemberIO.Kind, member: Int, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        output.memberIOs.append(
+            MemberIO(
+                kind: kind, member: member,
+                byteOffset: geometry.memberByteOffset(
+                    stripe: operation.pointee.stripe, row: UInt64(operation.pointee.healingRow)),
+                byteCount: healingByteCount(operation.pointee),
+                memory: scratch.block(operation.pointee.scratch, member: member),
+                token: Self.healingToken | UInt64(member) << Self.generationShift | UInt64(slot)))
+        operation.pointee.outstanding += 1
+    }
+
+    private func healingByteCount(_ operation: StripeOperation) -> Int {
+        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healingRow))
+    }
+
+    /// An I/O of `heal` came back.
+    func completeHealingIO(_ slot: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        operation.pointee.outstanding -= 1
+        if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
+        if operation.pointee.phase == .probing && status != .done {
+            operation.pointee.badMembers |= 1 << UInt64(member)
+        }
+        guard operation.pointee.outstanding == 0 else { return }
+        if operation.pointee.mustRestart { return restart(slot, into: &output) }
+        switch operation.pointee.phase {
+        case .probing where operation.pointee.badMembers == 0: break
+        case .probing where operation.pointee.badMembers.nonzeroBitCount == 1: return rewrite(slot, into: &output)
+        case .rewriting where status == .done:
+            operation.pointee.phase = .verifying
+            return emitHealing(slot, .reread, member: member, into: &output)
+        case .verifying where status == .done: noteCorrected(slot, member, into: &output)
+        default: operation.pointee.isBeyondHealing = true
+        }
+        operation.pointee.healingRow += UInt32(healingByteCount(operation.pointee))
+        probe(slot, into: &output)
+    }
+
+    private func noteCorrected(_ slot: Int32, _ member: Int, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
+        correctedReads[member] += 1
+        output.correctedReads.append(
+            CorrectedRead(
+                member: member,
+                byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: UInt64(operation.healingRow)),
+                count: correctedReads[member]))
+    }
+
+    /// Whether an I/O that ended like this is the end of its member, unless the member has failed already.
+    package func isFailure(_ token: UInt64, member: Int, _ status: MemberStatus) -> Bool {
+        switch status {
+        case .done, .noSpace: return false
+        case .failed:
+            guard !isOutdated(token, member: member) else { return false }
+            // What could not be read before may stay so: nothing is worse for it, and there is no other copy.
+            return state == .healthy || Self.kind(of: token) != Self.healingToken
+                || operations[Int(UInt32(truncatingIfNeeded: token))].phase == .probing
+        case .unreadable:
+            guard state == .healthy, !isOutdated(token, member: member) else { return false }
+            let operation = operations[Int(UInt32(truncatingIfNeeded: token))]
+            switch Self.kind(of: token) {
+            case Self.healingToken: return operation.phase == .verifying
+            case 0:
+                return operation.phase == .reading && operation.healingRounds == Self.healingRoundMax
+                    && !operation.isBeyondHealing
+            default: return false
+            }
+        }
+    }
+}
+
+/// A block that a member could not read, and can since it was written anew.
+package struct CorrectedRead: BitwiseCopyable, Sendable {
+    package var member: Int
+    /// In the member file, data offset included.
+    package var byteOffset: UInt64
+    /// How many there have been of this member, with this one.
+    package var count: UInt64
+}

@@ -1,0 +1,103 @@
+import MemberIO
+
+/// Writes that find no space although their group had been given it: the file system cannot promise space, or the member
+/// is another server's. Some of the row's writes are done then, and others are not, or in part.
+///
+/// Before the rows are let go, what the operation should have written is read back, and the parity that is computed from
+/// what is there is written. Where that finds no space either, parity is in doubt until a repair.
+extension RAIDPlanner {
+    /// Ends a pass some of whose writes had no space.
+    func startMending(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        guard state != .failed else { return end(slot, .failed) }
+        switch operation.pointee.kind {
+        case .write, .writeZeroes: break
+        case .zeroStripes:
+            noteDoubt(into: &output)
+            return end(slot, .noSpace)
+        // Maintenance that could not write leaves what was there.
+        default: return end(slot, .noSpace)
+        }
+        operation.pointee.phase = .mending
+        operation.pointee.generation = generation
+        let (stripe, missing) = (operation.pointee.stripe, missing(for: operation.pointee))
+        guard geometry.parityMember(stripe: stripe) != missing else { return end(slot, .noSpace) }
+        for column in operation.pointee.passColumns {
+            let member = geometry.member(stripe: stripe, column: column)
+            if member != missing { emitScratchRead(slot, member: member, into: &output) }
+        }
+        // Parity that stands for a missing column alone is that column's old data, or its new.
+        if operation.pointee.outstanding == 0 { end(slot, .noSpace) }
+    }
+
+    /// A step of mending came to its end.
+    func finishMending(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let parity = geometry.parityMember(stripe: operation.pointee.stripe)
+        if state == .failed || parity == missing(for: operation.pointee) { return end(slot, .noSpace) }
+        if operation.pointee.isBeyondMending {
+            noteDoubt(into: &output)
+            return end(slot, .noSpace)
+        }
+        // After another member's failure, the outcomes say nothing of the members there are now.
+        let isOutdated = operation.pointee.generation != generation
+        if operation.pointee.phase == .mending {
+            if isOutdated { return startMending(slot, into: &output) }
+            emitMendedParity(operation.pointee, parity, into: &output)
+            emitForReplacement(slot, into: &output)
+        } else if !isOutdated {
+            return end(slot, .noSpace)
+        }
+        operation.pointee.phase = .mendingParity
+        operation.pointee.generation = generation
+        emit(
+            slot, .write, member: parity, memory: scratch.block(operation.pointee.scratch, member: parity),
+            into: &output)
+    }
+
+    /// The parity that was to be written, with each column's new data exchanged for what the column has. A column whose
+    /// member is missing keeps its new data: it is what parity says.
+    private func emitMendedParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
+        let destination = scratch.block(operation.scratch, member: parity)
+        let firstSource = output.paritySources.count
+        if operation.kind == .write || operation.passColumns.count < geometry.columnCount {
+            output.paritySources.append(UnsafeRawPointer(destination))
+        } else {
+            // Of zeros alone nothing was computed.
+            output.paritySources.append(zeroes)
+        }
+        for column in operation.passColumns {
+            let member = geometry.member(stripe: operation.stripe, column: column)
+            guard member != missing(for: operation) else { continue }
+            output.paritySources.append(UnsafeRawPointer(newData(operation, column)))
+            output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
+        }
+        output.parityJobs.append(
+            ParityJob(
+                destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
+                sourceCount: output.paritySources.count - firstSource))
+    }
+
+    /// Writes what the member that is being replaced has once more: its replacement gets it with that.
+    private func emitForReplacement(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(slot)]
+        guard let member = replacement?.member else { return }
+        for column in operation.passColumns
+        where geometry.member(stripe: operation.stripe, column: column) == member {
+            emit(slot, .write, member: member, memory: scratch.block(operation.scratch, member: member), into: &output)
+        }
+    }
+
+    // MARK: Doubt
+
+    private func noteDoubt(into output: inout PlannerOutput) {
+        doubtCount += 1
+        output.hasDoubt = true
+    }
+
+    /// Whether some rows' parity may be wrong.
+    package var isParityDoubtful: Bool { doubtCount != repairedDoubtCount }
+
+    /// A repair of everything is done that began when `doubtCount` was that.
+    package func repaired(doubtCount: UInt64) { repairedDoubtCount = max(repairedDoubtCount, doubtCount) }
+}

@@ -1,0 +1,119 @@
+import ArrayStore
+
+/// Following what the array makes of its members.
+extension ArrayLife {
+    /// What each disk is for an array, and the role that it has.
+    func parts(of array: OpenedArray) -> [(part: Knowledge.Part, role: Int?)] {
+        var parts = [(part: Knowledge.Part, role: Int?)](repeating: (.out, nil), count: disks.count)
+        for state in array.memberStates {
+            guard let disk = disks.firstIndex(where: { $0.name == state.path }) else { continue }
+            switch state.condition {
+            case .active: parts[disk] = (.inSync, state.role)
+            case .recovering: parts[disk] = (.recovering, state.role)
+            // Nobody is replaced here; whoever did that would be a spare still.
+            case .spare, .replacing: parts[disk] = (.spare, nil)
+            case .failed: parts[disk] = (.out, state.role)
+            }
+        }
+        return parts
+    }
+
+    /// Takes in what the array has done to its members since it was asked last, if it has.
+    func learn() {
+        guard !world.news.isEmpty || world.isDown else { return }
+        noteNews()
+        guard shape.level == .raid5, let array else { return }
+        // Survivors that are dead themselves may not have been told.
+        let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
+        for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
+            learn(number, part, role, isSure: isSure)
+        }
+        findMembers()
+        learnProgress()
+    }
+
+    private func learn(_ number: Int, _ part: Knowledge.Part, _ role: Int?, isSure: Bool) {
+        let before = knowledge.disks[number].may
+        knowledge.disks[number].role = role ?? knowledge.disks[number].role
+        if part == .recovering && before != .recovering {
+            tally[array!.recoveringMember?.isGuided == true ? .returnsBegun : .rebuildsBegun] += 1
+        }
+        if part == .inSync && before == .recovering && isSure { tally[.rebuildsDone] += 1 }
+        // A member that may come back is held like a spare, and nothing has been written to it yet.
+        let part = part == .spare && !before.contains(.spare) ? .out : part
+        var may = isSure ? part : before.union(part)
+        // What cannot come back any more becomes a spare first.
+        if !isSure && part == .recovering { may.insert(.spare) }
+        // A spare whose superblock could not be written is one still, and rebuilt from the start.
+        if part == .out && before.contains(.spare) { may.insert(.spare) }
+        if !isSure && part == .out && slots.contains(where: { $0.member === disks[number] }) {
+            // It may have been more in between.
+            if before.contains(.spare) { may.insert(.recovering) }
+            if before.contains(.recovering) { may.insert(.inSync) }
+        }
+        if may.contains(.recovering) && !before.contains(.recovering) { knowledge.recoveredByteCount = 0 }
+        knowledge.disks[number].may = may
+        if part == .inSync && before != .inSync && isSure { faultyRoles[role!] = disks[number].isDead }
+        if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
+    }
+
+    private func markFaulty(_ role: Int, by number: Int) {
+        if slots.isEmpty || slots[role].member === disks[number] { faultyRoles[role] = true }
+    }
+
+    /// How much of a rebuild will not have to be done again.
+    func learnProgress() {
+        guard !world.isDown, let recovering = array?.recoveringMember else { return }
+        knowledge.recoveredByteCount = recovering.byteCount
+    }
+
+    /// Which disks have the roles now.
+    func findMembers() {
+        for role in slots.indices { members[role] = slots[role].member ?? members[role] }
+    }
+
+    func noteNews() {
+        for text in world.news { note(text) }
+        world.news.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Opening
+
+    /// An array was opened: whatever it makes of the disks, it must be right to do so.
+    func checkParts(_ opened: OpenedArray) throws(SimulationFault) {
+        let found = parts(of: opened)
+        for (number, disk) in knowledge.disks.enumerated() {
+            let (part, role) = found[number]
+            if disk.isAbsent {
+                guard part == .out else { throw SimulationFault("\(disks[number].name) is absent and in use") }
+                continue
+            }
+            guard disk.may.contains(part), role == nil || role == disk.role else {
+                throw SimulationFault("\(disks[number].name) \(Self.complaint(part, disk.may))")
+            }
+            // A spare that was about to be removed is not flushed, and may be one again.
+            knowledge.disks[number].may = part == .out ? disk.may.intersection([.out, .spare]) : part
+        }
+        if let recovering = opened.recoveringMember {
+            guard recovering.byteCount >= knowledge.recoveredByteCount else {
+                throw SimulationFault(
+                    "\(recovering.byteCount) bytes of member \(recovering.role) are rebuilt, and "
+                        + "\(knowledge.recoveredByteCount) were")
+            }
+            knowledge.recoveredByteCount = recovering.byteCount
+            tally[.rebuildsResumed] += 1
+        }
+    }
+
+    private static func complaint(_ part: Knowledge.Part, _ may: Knowledge.Part) -> String {
+        switch part {
+        case .inSync: "is stale, and came back as good"
+        case .recovering: "is not being rebuilt, and is taken for a member that is"
+        case .spare: "is no spare, and is taken for one"
+        default:
+            may.contains(.inSync)
+                ? "is good, and was left out"
+                : "is a \(may.contains(.recovering) ? "member that is rebuilt" : "spare"), and was left out"
+        }
+    }
+}

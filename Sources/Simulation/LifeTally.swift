@@ -1,0 +1,30 @@
+/// How often what matters has happened.
+package struct LifeTally: Sendable {
+    /// What is counted; as it is printed.
+    package enum Event: String, CaseIterable, Sendable {
+        case powerLosses = "power losses"
+        case processDeaths = "deaths of the process"
+        case crashesInRebuild = "of these in a rebuild"
+        case rebuildsBegun = "rebuilds"
+        case returnsBegun = "members that came back"
+        case rebuildsResumed = "resumptions"
+        case rebuildsDone = "rebuilds to the end"
+        case checks = "checks"
+        case repairs = "repairs"
+        case stops = "orderly stops"
+    }
+
+    private var counts = [Int](repeating: 0, count: Event.allCases.count)
+
+    package subscript(event: Event) -> Int {
+        get { counts[Event.allCases.firstIndex(of: event)!] }
+        set { counts[Event.allCases.firstIndex(of: event)!] = newValue }
+    }
+
+    package mutating func add(_ other: LifeTally) {
+        for index in counts.indices { counts[index] += other.counts[index] }
+    }
+
+    /// All crashes.
+    package var crashes: Int { self[.powerLosses] + self[.processDeaths] }
+}

@@ -1,0 +1,174 @@
+import MemberIO
+import Platform
+import RAID
+import Testing
+
+@Suite("The RAID planner and blocks that cannot be read")
+struct RAIDPlannerHealingTests {
+    private let array: SimulatedArray
+    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    private let original: [UInt8]
+    /// The member and the byte of its file that hold the array's first byte.
+    private let member: Int
+    private let byteOffset: UInt64
+
+    /// Three stripes of random data on four members.
+    init() {
+        var generator = SeededGenerator(seed: 11)
+        array = SimulatedArray(level: .raid5, memberCount: 4, chunkByteCount: 64 << 10, stripes: 3)
+        let count = Int(array.geometry.capacityByteCount)
+        for offset in stride(from: 0, to: count, by: 8) {
+            memory.storeBytes(of: generator.next(), toByteOffset: offset, as: UInt64.self)
+        }
+        original = Array(memory[..<count])
+        member = array.geometry.member(stripe: 0, column: 0)
+        byteOffset = array.geometry.memberByteOffset(stripe: 0, row: 0)
+        #expect(run(.write, 0..<count) == .done)
+    }
+
+    /// Carries out a request.
+    private func run(_ operation: ArrayRequest.Operation, _ range: Range<Int>) -> ArrayStatus? {
+        array.submit(
+            ArrayRequest(
+                operation, byteOffset: UInt64(range.lowerBound), byteCount: UInt64(range.count),
+                memory: memory.baseAddress!, tag: 0))
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        return array.finished.popLast()?.status
+    }
+
+    @Test("a block is read, computed, written, and read again from below the cache")
+    func steps() {
+        defer { memory.deallocate() }
+        array.badBlocks.add(member: member, byteOffset: byteOffset + 4096)
+        array.submit(ArrayRequest(.read, byteOffset: 4096, byteCount: 4096, memory: memory.baseAddress!, tag: 0))
+        var kinds: [MemberIO.Kind] = []
+        while let io = array.pending.first {
+            #expect(io.kind.isRead || (Int(io.member) == member && io.byteOffset == byteOffset + 4096))
+            kinds.append(io.kind)
+            array.complete(at: 0)
+        }
+        #expect(kinds == [.read, .read, .read, .read, .read, .durableWrite, .reread, .read])
+        #expect(array.finished.map(\.status) == [.done])
+        #expect(Array(memory[..<4096]) == Array(original[4096..<8192]))
+        #expect(array.planner.correctedReads.reduce(0, +) == 1)
+        #expect(array.corrected.map(\.byteOffset) == [byteOffset + 4096])
+    }
+
+    @Test("nobody writes to a block's rows while it is healed")
+    func rowsAreLocked() {
+        defer { memory.deallocate() }
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.submit(ArrayRequest(.read, byteOffset: 512, byteCount: 512, memory: memory.baseAddress!, tag: 0))
+        // It met the block, and probes all of it.
+        array.complete(at: 0)
+        let probes = array.pending.count
+        #expect(probes == 4)
+        array.submit(
+            ArrayRequest(.write, byteOffset: 1024, byteCount: 512, memory: memory.baseAddress! + 512, tag: 1))
+        #expect(array.pending.count == probes)
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.finished.map(\.tag) == [0, 1])
+        #expect(array.finished.allSatisfy { $0.status == .done })
+        #expect(array.hasConsistentParity)
+    }
+
+    @Test("what two members cannot read is an error, and no member fails for it")
+    func twoBadBlocks() {
+        defer { memory.deallocate() }
+        let other = array.geometry.member(stripe: 0, column: 1)
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(member: other, byteOffset: byteOffset)
+        array.badBlocks.add(member: member, byteOffset: byteOffset + 4096)
+        #expect(run(.read, 0..<4096) == .failed)
+        #expect(run(.read, 0..<8192) == .failed)
+        #expect(array.planner.state == .healthy)
+        // The block beside it was healed, and what is written can be read.
+        #expect(array.planner.correctedReads[member] == 1)
+        #expect(run(.read, 4096..<8192) == .done)
+        #expect(Array(memory[..<4096]) == Array(original[4096..<8192]))
+        #expect(run(.write, 0..<Int(array.geometry.stripeByteCount)) == .done)
+        #expect(run(.read, 0..<8192) == .done)
+    }
+
+    @Test("a block that stays bad after it was written ends its member")
+    func staysBad() {
+        defer { memory.deallocate() }
+        array.badBlocks.stayBad = true
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        #expect(run(.read, 0..<4096) == .done)
+        #expect(Array(memory[..<4096]) == Array(original[..<4096]))
+        #expect(array.planner.state == .degraded(missing: member))
+        #expect(array.planner.correctedReads.allSatisfy { $0 == 0 })
+    }
+
+    @Test("without a member, what cannot be read is an error and the array goes on")
+    func degraded() {
+        defer { memory.deallocate() }
+        let missing = array.geometry.member(stripe: 0, column: 2)
+        array.planner.memberFailed(missing)
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        #expect(run(.read, 0..<4096) == .failed)
+        // The missing member's block is lost with it, and parity cannot be computed.
+        #expect(run(.read, 2 * 65536..<2 * 65536 + 4096) == .failed)
+        #expect(run(.write, 65536..<65536 + 4096) == .done)
+        #expect(run(.write, 2 * 65536..<2 * 65536 + 4096) == .failed)
+        #expect(array.planner.state == .degraded(missing: missing))
+        #expect(run(.read, 8192..<12288) == .done)
+        #expect(Array(memory[..<4096]) == Array(original[8192..<12288]))
+    }
+
+    @Test("a rebuild that meets a bad block fails, and goes on from there when the block was written")
+    func rebuild() {
+        defer { memory.deallocate() }
+        let missing = array.geometry.member(stripe: 0, column: 2)
+        array.planner.memberFailed(missing)
+        array.replace(missing, content: 0x5A)
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        for (attempt, result) in [MaintenanceOutcome.Result.failed, .done].enumerated() {
+            #expect(array.submit(MaintenanceRequest(.rebuild, byteOffset: 0, byteCount: 65536)))
+            while !array.pending.isEmpty { array.complete(at: 0) }
+            #expect(array.maintained.popLast()?.result == result)
+            #expect(array.planner.state == .degraded(missing: missing))
+            #expect(array.planner.recovery?.boundary == (attempt == 0 ? 0 : 65536))
+            array.badBlocks.removeAll()
+        }
+    }
+
+    @Test("parity is right after a write for which one member had no space", arguments: [0, 1, 2, 3])
+    func mending(failsAt: Int) {
+        defer { memory.deallocate() }
+        var writes = 0
+        array.runsOutOfSpace = {
+            writes += 1
+            return writes == failsAt + 1
+        }
+        // Three columns and parity.
+        let status = run(.write, 4096..<2 * 65536 + 4096 + 8192)
+        #expect(status == .noSpace)
+        #expect(array.hasConsistentParity)
+        #expect(!array.planner.isParityDoubtful)
+    }
+
+    @Test("parity that finds no space twice is in doubt until a repair")
+    func doubt() {
+        defer { memory.deallocate() }
+        let parity = array.geometry.parityMember(stripe: 0)
+        array.submit(ArrayRequest(.write, byteOffset: 0, byteCount: 4096, memory: memory.baseAddress!, tag: 0))
+        var isParity = false
+        array.runsOutOfSpace = { isParity }
+        memory[0] ^= 1
+        while let io = array.pending.first {
+            isParity = Int(io.member) == parity
+            array.complete(at: 0)
+        }
+        #expect(array.finished.map(\.status) == [.noSpace])
+        #expect(array.planner.isParityDoubtful)
+        let count = array.planner.doubtCount
+        array.runsOutOfSpace = { false }
+        #expect(array.submit(MaintenanceRequest(.repair, byteOffset: 0, byteCount: 65536)))
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.hasConsistentParity)
+        array.planner.repaired(doubtCount: count)
+        #expect(!array.planner.isParityDoubtful)
+    }
+}
