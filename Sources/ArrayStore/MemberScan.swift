@@ -78,12 +78,20 @@ struct MemberScan {
 
     /// The member whose superblock was written last, among those with a role; one that is complete rather than one
     /// that is being rebuilt.
+    ///
+    /// Two can have come to the same count of events apart from each other: a change reached one member before the power
+    /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They know
+    /// that they went on without it, and it does not: so of equal counts the one that knows of fewer members counts.
     private static func newest(of found: [ArrayMember]) -> ArrayMember? {
         found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }.max { one, other in
-            let lag = one.superblock.events < other.superblock.events
-            let isSame = one.superblock.events == other.superblock.events
-            return lag
-                || isSame && one.superblock.recoveryByteOffset != nil && other.superblock.recoveryByteOffset == nil
+            func age(_ member: ArrayMember) -> (UInt64, Int, Int) {
+                let superblock = member.superblock
+                let known = found.count {
+                    superblock.role(ofDevice: $0.superblock.deviceNumber) < MDSuperblock.firstSpecialRole
+                }
+                return (superblock.events, -known, superblock.recoveryByteOffset == nil ? 1 : 0)
+            }
+            return age(one) < age(other)
         }
     }
 

@@ -71,6 +71,25 @@ struct MemberTests {
         #expect(superblock.events == 2 && superblock.deviceNumber == 1)
     }
 
+    @Test("of members that came to the same count of events apart, those that know of the other's absence count")
+    func apart() throws {
+        let members = members()
+        // Being stopped reached member 0 alone; then the array was opened without it.
+        var alone = try MDSuperblock(parsing: members[0].bytes(at: 4096, count: 4096))
+        alone.events += 1
+        alone.seal()
+        try members[0].write(bytes: alone.bytes, at: 4096)
+        let degraded = try open(Array(members[1...]))
+        try degraded.markDirty()
+        try degraded.markClean()
+        while alone.events < (try MDSuperblock(parsing: members[1].bytes(at: 4096, count: 4096))).events {
+            alone.events += 1
+        }
+        alone.seal()
+        try members[0].write(bytes: alone.bytes, at: 4096)
+        #expect(try open(members).failedMembers == [0])
+    }
+
     @Test("a member that cannot be read, is damaged or was cut short is left out")
     func leftOut() throws {
         let breakages: [(String, (inout MemoryMember.State) -> Void)] = [

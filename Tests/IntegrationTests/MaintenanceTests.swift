@@ -244,7 +244,8 @@ struct MaintenanceTests {
             usleep(50_000)
             record = (try? String(contentsOfFile: "\(array.arrayPath)/.nbdext-job", encoding: .utf8)) ?? ""
         }
-        #expect(record.contains(" 4096\nwrong 131072\n"), "\(record)")
+        // How far it is depends on how busy the client could keep the server.
+        #expect(record.contains("\nwrong 131072\n"), "\(record)")
         if crashes { array.kill() } else { #expect(array.stop() == 0) }
         fio.terminate()
         fio.waitUntilExit()

@@ -26,7 +26,7 @@ struct RegistryTreeTests {
             ])
         let root = try tree("default").root
         #expect(root.properties["IOUserClass"] == .string("RAIDDriver"))
-        #expect(root.properties["IOCommandPoolSize"] == .number(64))
+        #expect(root.properties["IOCommandPoolSize"] == .number(256))
         #expect(root.properties["HBA Data Alignment"] == .number(.max))
         let media = try node("IOMedia", of: tree("default"))
         #expect(media.properties["Preferred Block Size"] == .number(512))
