@@ -35,7 +35,7 @@ struct MaintenanceThread {
         _ card: RAIDController, target: Int, _ controller: ParallelController, lane: Int, until stopped: Event
     ) {
         while true {
-            let isStopped = stopped.wait(milliseconds: 0)
+            let isStopped = stopped.isSet
             let pause = card.maintain(target: target, lane: lane, now: monotonicNanoseconds())
             // What the card has ended on the way goes up.
             controller.pump(lane: lane)

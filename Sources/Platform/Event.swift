@@ -5,7 +5,7 @@ package final class Event: @unchecked Sendable {
     // SAFETY: both are touched only through pthread calls or under the mutex.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
-    private var isSet = false
+    private var hasHappened = false
 
     package init() {
         mutex = .allocate(capacity: 1)
@@ -21,10 +21,17 @@ package final class Event: @unchecked Sendable {
         mutex.deallocate()
     }
 
+    /// Whether `set` was called. To wait for no time at all would take the 50 us by which Linux lets a timer be late.
+    package var isSet: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return hasHappened
+    }
+
     /// Lets every waiter go, now and later.
     package func set() {
         pthread_mutex_lock(mutex)
-        isSet = true
+        hasHappened = true
         pthread_cond_broadcast(condition)
         pthread_mutex_unlock(mutex)
     }
@@ -32,7 +39,7 @@ package final class Event: @unchecked Sendable {
     /// Blocks until `set` was called.
     package func wait() {
         pthread_mutex_lock(mutex)
-        while !isSet { pthread_cond_wait(condition, mutex) }
+        while !hasHappened { pthread_cond_wait(condition, mutex) }
         pthread_mutex_unlock(mutex)
     }
 
@@ -41,8 +48,8 @@ package final class Event: @unchecked Sendable {
         var deadline = deadline(milliseconds: milliseconds)
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        while !isSet {
-            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return isSet }
+        while !hasHappened {
+            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return hasHappened }
         }
         return true
     }
