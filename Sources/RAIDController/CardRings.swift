@@ -42,7 +42,6 @@ final class CardRings: Sendable {
         switch register {
         case RAIDControllerRegister.submissionTail:
             fetchSubmissions(until: value)
-        case RAIDControllerRegister.completionHead: break
         case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
         case RAIDControllerRegister.control: disable()
         case RAIDControllerRegister.submissionBaseLow...RAIDControllerRegister.submissionCapacity,

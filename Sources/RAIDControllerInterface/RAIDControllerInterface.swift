@@ -3,7 +3,8 @@
 /// The driver allocates two rings in memory and programs their bus addresses. It writes command descriptors,
 /// then the new tail into `submissionTail` (one write for any number of commands). The card writes completion
 /// descriptors, then its producer index into the first word of the completion ring, and asserts its interrupt
-/// line. Indices run freely and wrap at 2^32; a ring's capacity is a power of two.
+/// line. Indices run freely and wrap at 2^32; a ring's capacity is a power of two. The completion ring has to have room
+/// for all commands that are under way, so the card need not be told which completions the driver has read.
 public enum RAIDControllerRegister {
     /// Read only: `RAIDControllerRegister.identity`.
     public static let identification = 0x00
@@ -23,8 +24,6 @@ public enum RAIDControllerRegister {
     public static let completionBaseLow = 0x20
     public static let completionBaseHigh = 0x24
     public static let completionCapacity = 0x28
-    /// Doorbell: the free-running index one past the last completion taken.
-    public static let completionHead = 0x2C
     /// Write only: asserts the interrupt line, so that a driver can test its wiring.
     public static let interruptTest = 0x30
 

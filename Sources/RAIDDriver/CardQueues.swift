@@ -80,11 +80,10 @@ final class CardQueues {
         write(RAIDControllerRegister.submissionTail, submissionTail)
     }
 
-    /// Calls `body` with each completion that the card has written, then gives their ring entries back.
+    /// Calls `body` with each completion that the card has written.
     func takeCompletions(_ body: (UnsafePointer<RAIDCompletionDescriptor>) -> Void) {
         let producer = completionRing.base.load(as: UInt32.self)
         atomicMemoryFence(ordering: .acquiring)
-        guard producer != completionHead else { return }
         while completionHead != producer {
             let offset = Int(completionHead) & (Self.capacity - 1)
             let entry =
@@ -93,7 +92,6 @@ final class CardQueues {
             body(entry.assumingMemoryBound(to: RAIDCompletionDescriptor.self))
             completionHead &+= 1
         }
-        write(RAIDControllerRegister.completionHead, completionHead)
     }
 
     /// Fills a response from the card's completion of a task.
