@@ -21,16 +21,41 @@ struct nbdext_ring {
     _Alignas(64) struct nbdext_message messages[NBDEXT_RING_CAPACITY];
 };
 
-struct nbdext_channel {
+struct nbdext_ring_pair {
     struct nbdext_ring to_driver;
     struct nbdext_ring to_kernel;
-    _Alignas(8) unsigned char last_words[NBDEXT_LAST_WORDS_SIZE];
+};
+
+struct nbdext_channel {
+    _Alignas(64) unsigned char last_words[NBDEXT_LAST_WORDS_SIZE];
+    struct nbdext_ring_pair pairs[];
 };
 
 void *nbdext_channel_last_words(void *channel) { return ((struct nbdext_channel *)channel)->last_words; }
-size_t nbdext_channel_size(void) { return sizeof(struct nbdext_channel); }
-struct nbdext_ring *nbdext_channel_to_driver(void *channel) { return &((struct nbdext_channel *)channel)->to_driver; }
-struct nbdext_ring *nbdext_channel_to_kernel(void *channel) { return &((struct nbdext_channel *)channel)->to_kernel; }
+
+size_t nbdext_channel_size(uint32_t pair_count)
+{
+    return sizeof(struct nbdext_channel) + pair_count * sizeof(struct nbdext_ring_pair);
+}
+
+uint32_t nbdext_channel_pair_count(size_t size)
+{
+    return (uint32_t)((size - sizeof(struct nbdext_channel)) / sizeof(struct nbdext_ring_pair));
+}
+
+struct nbdext_ring *nbdext_channel_to_driver(void *channel, uint32_t pair)
+{
+    return &((struct nbdext_channel *)channel)->pairs[pair].to_driver;
+}
+
+struct nbdext_ring *nbdext_channel_to_kernel(void *channel, uint32_t pair)
+{
+    return &((struct nbdext_channel *)channel)->pairs[pair].to_kernel;
+}
+
+static _Thread_local uint32_t current_pair;
+void nbdext_set_current_pair(uint32_t pair) { current_pair = pair; }
+uint32_t nbdext_current_pair(void) { return current_pair; }
 
 struct nbdext_message *nbdext_ring_begin(struct nbdext_ring *ring)
 {

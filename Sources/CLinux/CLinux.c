@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -128,5 +129,25 @@ void nbdext_set_send_buffer(int socket, int bytes) {
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
+
+int nbdext_allowed_processors(uint16_t *numbers, int capacity) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) < 0) return 0;
+    int count = 0;
+    for (int number = 0; number < CPU_SETSIZE && count < capacity; number++)
+        if (CPU_ISSET(number, &set)) numbers[count++] = (uint16_t)number;
+    return count;
+}
+
+void nbdext_bind_thread(const uint16_t *numbers, int count) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int index = 0; index < count; index++) CPU_SET(numbers[index], &set);
+    sched_setaffinity(0, sizeof set, &set);
+    struct sched_param parameters = {0};
+    sched_setscheduler(0, SCHED_BATCH, &parameters);
+}
+
+int nbdext_current_processor(void) { return sched_getcpu(); }
 
 int nbdext_open_nothing(void) { return result(open("/", O_PATH | O_CLOEXEC)); }

@@ -44,7 +44,8 @@ package protocol DriverHost: AnyObject, Sendable {
     func startServices() throws(DriverStartError) -> Bool
 
     /// Carries all waiting submissions to the driver, on this thread unless another one is doing it.
-    func send()
+    /// - Parameter pair: by which pair of rings, for a driver whose calls arrive by messages.
+    func send(pair: Int)
 
     /// Asks the driver whether it accepts a target, and what the target can do.
     func initializeTarget(_ targetID: UInt64) -> kern_return_t
@@ -60,24 +61,31 @@ package protocol DriverHost: AnyObject, Sendable {
 
     // MARK: For a driver whose calls arrive by messages
 
-    /// Whether calls of the driver have to be fetched with `poll`.
-    var hasReceiver: Bool { get }
+    /// How many threads have to fetch the driver's calls with `poll` while no other thread does, one for each pair of
+    /// rings; 0 when the driver calls by itself.
+    var receiverCount: Int { get }
+
+    /// The calling thread fetches what comes by this pair.
+    func bindReceiver(pair: Int)
+
+    /// The pair by which the calling thread had better send so many tasks, and fetch what follows.
+    func pair(forTaskCount count: Int) -> Int
 
     /// The calling thread begins to fetch: until `endPolling`, the driver need not wake anybody.
-    func beginPolling()
+    func beginPolling(pair: Int)
 
     /// Does what the driver's messages say.
     /// - Returns: whether there were any.
-    func poll() -> Bool
+    func poll(pair: Int) -> Bool
 
     /// - Returns: whether a message came in the last moment, so that the thread has to go on.
-    func endPolling() -> Bool
+    func endPolling(pair: Int) -> Bool
 
     /// Sleeps until a message comes or the time is up; not while polling.
-    func sleep(milliseconds: Int)
+    func sleep(pair: Int, milliseconds: Int)
 
     /// Messages are there that the calling thread leaves: whoever sleeps has to see to them.
-    func wakeReceiver()
+    func wakeReceiver(pair: Int)
 
     /// What the driver's queues do, a line each.
     func picture() -> [String]
@@ -85,13 +93,15 @@ package protocol DriverHost: AnyObject, Sendable {
 
 extension DriverHost {
     package var restartCount: Int { 0 }
-    package var hasReceiver: Bool { false }
+    package var receiverCount: Int { 0 }
+    package func pair(forTaskCount count: Int) -> Int { 0 }
     package func endUnreachable() {}
-    package func beginPolling() {}
-    package func poll() -> Bool { false }
-    package func endPolling() -> Bool { false }
-    package func sleep(milliseconds: Int) {}
-    package func wakeReceiver() {}
+    package func bindReceiver(pair: Int) {}
+    package func beginPolling(pair: Int) {}
+    package func poll(pair: Int) -> Bool { false }
+    package func endPolling(pair: Int) -> Bool { false }
+    package func sleep(pair: Int, milliseconds: Int) {}
+    package func wakeReceiver(pair: Int) {}
     package func picture() -> [String] { context.waits.picture() }
 
     /// The driver has returned from UserProcessParallelTask.

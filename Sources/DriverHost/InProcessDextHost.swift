@@ -65,7 +65,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         return calls.managesDevices()
     }
 
-    package func send() { calls.defaultQueue.signal(mask: submissionMask) }
+    package func send(pair: Int) { calls.defaultQueue.signal(mask: submissionMask) }
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { calls.initializeTarget(targetID) }
 
@@ -84,7 +84,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
+                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: 0)
                 if count == 0 { return }
                 bundles.note(taskCount: count)
                 calls.defaultQueue.noteCall()
@@ -101,7 +101,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     /// - Returns: whether there was a task.
     private func sendOne() -> Bool {
         var slot: UInt16 = 0
-        guard kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1 else { return false }
+        guard kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1 else { return false }
         bundles.note(taskCount: 1)
         calls.defaultQueue.noteCall()
         let reply = calls.process(slots.commands + Int(slot), slot: Int(slot))

@@ -15,8 +15,9 @@ package protocol KernelHalf: DriverKernelPort {
     ///   - indices: room for `limit` slots.
     ///   - limit: at most this many.
     ///   - route: how they will be sent.
+    ///   - pair: by which pair of rings; 0 for a driver whose calls do not arrive by messages.
     /// - Returns: how many were taken; 0 when none wait.
-    func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute) -> Int
+    func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int) -> Int
 
     /// The driver refused a task of the legacy route: its immediate response was not Request_In_Process.
     func submissionRefused(slot: UInt16, response: UInt32)

@@ -55,7 +55,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         return true
     }
 
-    package func send() { driver.workLoop.signal(mask: submissionMask) }
+    package func send(pair: Int) { driver.workLoop.signal(mask: submissionMask) }
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { kIOReturnSuccess }
 
@@ -82,7 +82,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single)
+                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single, pair: 0)
                 if count == 0 { return }
                 bundles.note(taskCount: 1, callCount: count)
                 driver.workLoop.noteCall()

@@ -5,67 +5,77 @@ import Synchronization
 
 /// Completions and register writes, from the driver.
 extension ProcessDextHost {
-    package func beginPolling() { if pollers.add(1, ordering: .sequentiallyConsistent).oldValue == 0 { showPollers() } }
+    package var receiverCount: Int { pairs.count }
 
-    package func endPolling() -> Bool {
-        // One thread at a time waits for what the driver is about to say.
-        if outstandingCount.load(ordering: .relaxed) > 0, lingerLock.tryLock() {
-            _ = nbdext_ring_linger(toKernel, lingerTurns)
-            lingerLock.unlock()
-        }
-        if pollers.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { showPollers() }
-        return nbdext_ring_has_messages(toKernel) != 0
+    package func bindReceiver(pair: Int) { if pair > 0 { groups.bindCurrentThread(to: pair - 1) } }
+
+    package func pair(forTaskCount count: Int) -> Int {
+        pairs.count > 1 && count >= Self.boundTaskCountMin ? 1 + groups.current : 0
     }
 
-    /// How long a side looks for the other's next message before it sleeps. With one client, or a task or two, it looks
-    /// for longer than a wake-up takes, some 80 us: each hand-over is waited for, and nobody else wants the processor.
-    /// With many, messages come in clusters anyway, and long looks cost a quarter of the throughput (measured, on two
-    /// cores).
+    package func beginPolling(pair: Int) {
+        nbdext_set_current_pair(UInt32(pair))
+        pairs[pair].addPoller()
+    }
+
+    package func endPolling(pair: Int) -> Bool {
+        nbdext_set_current_pair(0)
+        let pair = pairs[pair]
+        // One thread at a time waits for what the driver is about to say.
+        if pair.index == 0, outstandingCount.load(ordering: .relaxed) > 0, pair.lingerLock.tryLock() {
+            _ = nbdext_ring_linger(pair.toKernel, lingerTurns)
+            pair.lingerLock.unlock()
+        }
+        pair.removePoller()
+        return nbdext_ring_has_messages(pair.toKernel) != 0
+    }
+
+    /// How long a side looks for the other's next message by the first pair before it sleeps. With one client, or a task
+    /// or two, it looks for longer than a wake-up takes, some 80 us: each hand-over is waited for, and nobody else wants
+    /// the processor. With many, messages come in clusters anyway, and long looks cost a quarter of the throughput
+    /// (measured, on two cores).
     var lingerTurns: UInt32 {
         outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
     }
 
-    /// Whoever makes the first or the last of them comes here afterwards, so that the last word is right.
-    private func showPollers() {
-        awakeLock.withLock {
-            nbdext_ring_set_awake(toKernel, pollers.load(ordering: .sequentiallyConsistent) > 0 ? 1 : 0)
-        }
+    package func sleep(pair: Int, milliseconds: Int) {
+        let ring = pairs[pair].toKernel
+        nbdext_ring_sleep(ring, nbdext_ring_bell(ring), Int32(milliseconds))
     }
 
-    package func sleep(milliseconds: Int) {
-        nbdext_ring_sleep(toKernel, nbdext_ring_bell(toKernel), Int32(milliseconds))
-    }
+    package func wakeReceiver(pair: Int) { nbdext_ring_ring(pairs[pair].toKernel) }
 
-    package func wakeReceiver() { nbdext_ring_ring(toKernel) }
-
-    package func poll() -> Bool {
-        guard nbdext_ring_has_messages(toKernel) != 0 else {
-            catchUp()
+    package func poll(pair: Int) -> Bool {
+        let pair = pairs[pair]
+        guard nbdext_ring_has_messages(pair.toKernel) != 0 else {
+            catchUp(pair)
             return false
         }
-        guard consumerLock.tryLock() else { return false }
+        guard pair.consumerLock.tryLock() else { return false }
         var count = 0
         // A driver that never stops sending does not keep this thread for ever.
         while count < 256 {
-            let taken = nbdext_ring_take(toKernel, message)
+            let taken = nbdext_ring_take(pair.toKernel, pair.message)
             if taken == 0 { break }
             count += 1
-            if taken > 0 { take() } else { refuse("wrote to indices that are not its own") }
+            if taken > 0 { take(pair) } else { refuse("wrote to indices that are not its own") }
         }
-        consumerLock.unlock()
-        catchUp()
+        pair.consumerLock.unlock()
+        catchUp(pair)
         return count > 0
     }
 
     /// Sends what could not be sent when it came up.
-    private func catchUp() {
-        if hasBacklog.load(ordering: .relaxed), !submissionQueue.OnQueue(),
-            hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
+    private func catchUp(_ pair: RingPair) {
+        if pair.hasBacklog.load(ordering: .relaxed), !pair.submissionQueue.OnQueue(),
+            pair.hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
         {
-            send()
+            send(pair: pair.index)
         }
-        if owesInterrupt.load(ordering: .relaxed), owesInterrupt.exchange(false, ordering: .acquiringAndReleasing) {
-            interrupt()
+        if pair.owesInterrupt.load(ordering: .relaxed),
+            pair.owesInterrupt.exchange(false, ordering: .acquiringAndReleasing)
+        {
+            interrupt(pair)
         }
     }
 
@@ -76,11 +86,12 @@ extension ProcessDextHost {
     }
 
     /// Does what a message says. Whatever it says was copied out of the shared memory first.
-    private func take() {
+    private func take(_ pair: RingPair) {
+        let message = pair.message
         history.note(message)
         switch nbdext_message_kind(message.pointee.kind) {
         case NBDEXT_REGISTER_WRITE:
-            guard isConnected else { return }
+            guard isConnected.load(ordering: .acquiring) else { return }
             function.writeRegister(Int(message.pointee.count), UInt32(truncatingIfNeeded: message.pointee.value))
         case NBDEXT_BUNDLED_COMPLETION:
             isProductive.store(true, ordering: .relaxed)
@@ -105,7 +116,7 @@ extension ProcessDextHost {
             reply.store(
                 UInt64(message.pointee.count) | (message.pointee.body.0 != 0 ? 1 << 32 : 0), ordering: .relaxed)
             repliedSlot.store(Int(truncatingIfNeeded: message.pointee.value) &+ 1, ordering: .sequentiallyConsistent)
-            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_ring(toKernel) }
+            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_ring(pair.toKernel) }
         default: break
         }
     }

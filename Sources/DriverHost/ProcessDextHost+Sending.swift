@@ -8,56 +8,58 @@ import Synchronization
 extension ProcessDextHost {
     /// One message for what waits. While the driver has not taken the last one, tasks gather: that is the backlog that
     /// goes as one bundle.
-    func sendBundled() {
+    func sendBundled(_ pair: RingPair) {
         guard isRunning.load(ordering: .acquiring) else { return }
-        while earlyTasksLeft > 0 {
+        while pair.index == 0, earlyTasksLeft.load(ordering: .relaxed) > 0 {
             if !sendOne() { return }
-            earlyTasksLeft -= 1
+            earlyTasksLeft.subtract(1, ordering: .relaxed)
         }
         while true {
-            if let bundlePosition, nbdext_ring_is_taken(toDriver, bundlePosition) == 0 {
-                hasBacklog.store(true, ordering: .sequentiallyConsistent)
+            if let position = pair.bundlePosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 {
+                pair.hasBacklog.store(true, ordering: .sequentiallyConsistent)
                 // It may have been taken in the meantime, and nobody would notice.
-                if nbdext_ring_is_taken(toDriver, bundlePosition) == 0 { return }
-                hasBacklog.store(false, ordering: .relaxed)
+                if nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }
+                pair.hasBacklog.store(false, ordering: .relaxed)
             }
             let wasSent = withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) {
                 indices in
-                producerLock.withLock { sendBundle(indices.baseAddress!) }
+                pair.producerLock.withLock { sendBundle(pair, indices.baseAddress!) }
             }
             if !wasSent { return }
         }
     }
 
     /// Under `producerLock`, so that nothing is sent to a driver that has ended.
-    private func sendBundle(_ indices: UnsafeMutablePointer<UInt16>) -> Bool {
-        guard isRunning.load(ordering: .relaxed), let message = nbdext_ring_begin(toDriver) else { return false }
+    private func sendBundle(_ pair: RingPair, _ indices: UnsafeMutablePointer<UInt16>) -> Bool {
+        guard isRunning.load(ordering: .relaxed), let message = nbdext_ring_begin(pair.toDriver) else { return false }
         // Not into the message itself: the driver could write there while the indices are still used.
-        let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled)
+        let count = kernel.takeSubmissions(
+            indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: pair.index)
         if count == 0 { return false }
         message.pointee.kind = NBDEXT_BUNDLED_TASKS.rawValue
         message.pointee.count = UInt32(count)
         withUnsafeMutableBytes(of: &message.pointee.body) {
             $0.baseAddress!.copyMemory(from: indices, byteCount: count * 2)
         }
-        bundles.note(taskCount: count)
+        bundles.note(taskCount: count, sender: pair.index)
         outstandingCount.add(count, ordering: .relaxed)
-        nbdext_ring_advise(toDriver, lingerTurns)
-        bundlePosition = nbdext_ring_position(toDriver)
+        if pair.index == 0 { nbdext_ring_advise(pair.toDriver, lingerTurns) }
+        pair.bundlePosition = nbdext_ring_position(pair.toDriver)
         history.note(message)
-        _ = nbdext_ring_publish(toDriver)
+        _ = nbdext_ring_publish(pair.toDriver)
         return true
     }
 
-    /// One message for one task, and a wait for the driver's answer to the call.
+    /// One message for one task, by the first pair, and a wait for the driver's answer to the call.
     /// - Returns: whether there was a task.
     func sendOne() -> Bool {
         guard isRunning.load(ordering: .acquiring) else { return false }
+        let pair = pairs[0]
         var slot: UInt16 = 0
         repliedSlot.store(0, ordering: .relaxed)
-        let receiver = producerLock.withLock { () -> DriverInstance? in
-            guard isRunning.load(ordering: .relaxed), let instance, let message = nbdext_ring_begin(toDriver),
-                kernel.takeSubmissions(&slot, limit: 1, route: .single) == 1
+        let receiver = pair.producerLock.withLock { () -> DriverInstance? in
+            guard isRunning.load(ordering: .relaxed), let instance, let message = nbdext_ring_begin(pair.toDriver),
+                kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1
             else { return nil }
             message.pointee.kind = NBDEXT_SINGLE_TASK.rawValue
             message.pointee.value = UInt64(slot)
@@ -65,38 +67,38 @@ extension ProcessDextHost {
                 $0.baseAddress!.copyMemory(
                     from: slots.commands + Int(slot), byteCount: MemoryLayout<SCSIUserParallelTask>.size)
             }
-            bundles.note(taskCount: 1)
+            bundles.note(taskCount: 1, sender: pair.index)
             outstandingCount.add(1, ordering: .relaxed)
-            nbdext_ring_advise(toDriver, lingerTurns)
+            nbdext_ring_advise(pair.toDriver, lingerTurns)
             history.note(message)
-            _ = nbdext_ring_publish(toDriver)
+            _ = nbdext_ring_publish(pair.toDriver)
             return instance
         }
         guard let receiver else { return false }
-        awaitReply(slot, of: receiver)
+        awaitReply(slot, of: receiver, pair)
         return true
     }
 
-    private func awaitReply(_ slot: UInt16, of instance: DriverInstance) {
+    private func awaitReply(_ slot: UInt16, of instance: DriverInstance, _ pair: RingPair) {
         var spins = 0
-        beginPolling()
+        beginPolling(pair: pair.index)
         while repliedSlot.load(ordering: .acquiring) != Int(slot) + 1 {
-            if poll() { continue }
+            if poll(pair: pair.index) { continue }
             spins += 1
             if spins < 200 {
                 nbdext_pause()
             } else {
                 if !instance.isAlive { break }
-                let bell = nbdext_ring_bell(toKernel)
+                let bell = nbdext_ring_bell(pair.toKernel)
                 replyIsAwaitedAsleep.store(true, ordering: .sequentiallyConsistent)
-                if !endPolling(), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
-                    nbdext_ring_sleep(toKernel, bell, 10)
+                if !endPolling(pair: pair.index), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
+                    nbdext_ring_sleep(pair.toKernel, bell, 10)
                 }
                 replyIsAwaitedAsleep.store(false, ordering: .relaxed)
-                beginPolling()
+                beginPolling(pair: pair.index)
             }
         }
-        _ = endPolling()
+        _ = endPolling(pair: pair.index)
         guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
         let reply = reply.load(ordering: .relaxed)
         singleTaskReturned(
@@ -105,18 +107,21 @@ extension ProcessDextHost {
             slot: slot, to: kernel)
     }
 
-    /// The card asserts its interrupt line. One message that was not taken yet is as good as two.
-    func interrupt() {
+    /// The card asserts its interrupt line; the driver hears of it by the pair by which this thread fetches its calls.
+    func interrupt() { interrupt(pairs[Int(nbdext_current_pair())]) }
+
+    /// One message that was not taken yet is as good as two.
+    func interrupt(_ pair: RingPair) {
         // What the interrupt is about was written before; the driver looks for it after it took the message.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        producerLock.withLock {
-            if let interruptPosition, nbdext_ring_is_taken(toDriver, interruptPosition) == 0 { return }
-            guard let message = nbdext_ring_begin(toDriver) else {
-                return owesInterrupt.store(true, ordering: .releasing)
+        pair.producerLock.withLock {
+            if let position = pair.interruptPosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }
+            guard let message = nbdext_ring_begin(pair.toDriver) else {
+                return pair.owesInterrupt.store(true, ordering: .releasing)
             }
             message.pointee.kind = NBDEXT_INTERRUPT.rawValue
-            interruptPosition = nbdext_ring_position(toDriver)
-            _ = nbdext_ring_publish(toDriver)
+            pair.interruptPosition = nbdext_ring_position(pair.toDriver)
+            _ = nbdext_ring_publish(pair.toDriver)
         }
     }
 }

@@ -39,16 +39,16 @@ extension ProcessDextHost {
                 try restart()
                 restarts.add(1, ordering: .relaxed)
                 let dead = supervise()
-                send()
+                send(pair: 0)
                 return dead
             } catch {
-                if !stopRequested.wait(milliseconds: 0) { writeDiagnostic("nbdext: \(error)\n") }
+                if !stopRequested.isSet { writeDiagnostic("nbdext: \(error)\n") }
                 endFailedStart()
                 kernel.driverDied()
                 pause = min(pause * 2, Self.longestPauseMilliseconds)
             }
         }
-        if !stopRequested.wait(milliseconds: 0) {
+        if !stopRequested.isSet {
             writeDiagnostic("nbdext: the driver is given up; every request fails from now on\n")
             kernel.driverIsLost()
         }
@@ -93,7 +93,7 @@ extension ProcessDextHost {
             throw DriverStartError(call: "UserMapHBAData", reason: "gave other task IDs than before")
         }
         kernel.driverReturned()
-        earlyTasksLeft = Self.earlyTaskCount
+        earlyTasksLeft.store(Self.earlyTaskCount, ordering: .relaxed)
         if try !startDriverServices() { kernel.initializeTargetsAgain() }
     }
 }

@@ -16,11 +16,10 @@ import Synchronization
 /// Threads: the start and restarts on one thread at a time; `stop` on another, also while the driver is being started
 /// again; `send`, `poll` and the rest on any.
 package final class ProcessDextHost: DriverHost, @unchecked Sendable {
-    // SAFETY: `life` under `lock`; rings: producer side under `producerLock`, consumer side (with `message` and
-    // `isConnected`) under `consumerLock`, which is taken first where both are; the rest is set before the first `send`.
+    // SAFETY: `life` under `lock`; rings protect themselves; the rest is set before the first `send`.
     package let mode: DriverMode
     package var place: DriverPlace { .process }
-    package let bundles = BundleCounters()
+    package let bundles: BundleCounters
     let restarts = Atomic<Int>(0)
     package var restartCount: Int { restarts.load(ordering: .relaxed) }
     package let context: DriverContext
@@ -30,16 +29,14 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private let personality: OSDictionary
     let arena: DataArena
     let callMilliseconds: Int
-    let submissionQueue: IODispatchQueue
-    private var submissionMask: UInt32 = 0
+    let groups: ProcessorGroups
+    /// The first one is for everybody; then, in bundled mode on several processors, one for each group of them.
+    let pairs: [RingPair]
+    /// A batch of at least so many tasks goes by its processor's own pair.
+    static let boundTaskCountMin = kMaxBundledParallelTasks / 2
     private let channel: UnsafeMutableRawPointer
+    private let channelByteCount: Int
     private let channelFile: Int32
-    let toDriver: OpaquePointer
-    let toKernel: OpaquePointer
-    let producerLock = Lock()
-    let consumerLock = Lock()
-    let message: UnsafeMutablePointer<nbdext_message>
-    let lingerLock = Lock()
     /// Written by a driver's process that crashes.
     let crashNote: UnsafeMutablePointer<nbdext_crash_note>
     /// Tasks sent and not completed: a hint whether it pays to wait for a message.
@@ -48,13 +45,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private(set) unowned var kernel: (any KernelHalf)!
     /// The same, for threads that may still be there when it is gone.
     private(set) weak var weakKernel: (any KernelHalf)?
-    private var isBundled = false
+    private(set) var isBundled = false
     static let earlyTaskCount = 2
-    var earlyTasksLeft = ProcessDextHost.earlyTaskCount
-    /// Tasks may be sent. Written under `producerLock`.
+    let earlyTasksLeft = Atomic<Int>(ProcessDextHost.earlyTaskCount)
+    /// Tasks may be sent. Read under a pair's `producerLock`.
     let isRunning = Atomic<Bool>(false)
-    /// What the driver writes to registers reaches the card. Under `consumerLock`.
-    var isConnected = false
+    /// What the driver writes to registers reaches the card. Read under a pair's `consumerLock`.
+    let isConnected = Atomic<Bool>(false)
     /// Which start of the driver this is.
     private let generation = Atomic<Int>(0)
     /// Whether the driver has completed tasks since its start.
@@ -71,20 +68,11 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     let stopRequested = Event()
     let memory: DriverMemory
 
-    /// Where the last bundle and the last interrupt are in the ring; a new one waits until the driver has taken it.
-    var bundlePosition: UInt32?
-    var interruptPosition: UInt32?
-    let hasBacklog = Atomic<Bool>(false)
-    let owesInterrupt = Atomic<Bool>(false)
     /// The slot whose UserProcessParallelTask has returned, plus 1; and what it returned.
     let repliedSlot = Atomic<Int>(0)
     let reply = Atomic<UInt64>(0)
     /// Whether the thread that waits for it sleeps, and has to be woken if another one takes the reply.
     let replyIsAwaitedAsleep = Atomic<Bool>(false)
-    /// Threads that fetch messages. The channel only says whether there are any, so that nothing of what a dead driver
-    /// may have written there lasts.
-    let pollers = Atomic<Int>(0)
-    let awakeLock = Lock()
 
     struct Life {
         var current: DriverInstance?
@@ -118,11 +106,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         self.arena = arena
         self.callMilliseconds = callMilliseconds
         context = DriverContext(log: log)
-        submissionQueue = IODispatchQueue(name: "Submission", context: context)
-        (channelFile, channel) = try SharedMemory.make("nbdext-channel", byteCount: nbdext_channel_size())
-        toDriver = nbdext_channel_to_driver(channel)
-        toKernel = nbdext_channel_to_kernel(channel)
-        message = .allocate(capacity: 1)
+        groups = ProcessorGroups()
+        let pairCount = mode == .bundled && groups.count > 1 ? 1 + groups.count : 1
+        bundles = BundleCounters(senderCount: pairCount)
+        let byteCount = nbdext_channel_size(UInt32(pairCount))
+        let (file, channel) = try SharedMemory.make("nbdext-channel", byteCount: byteCount)
+        channelFile = file
+        self.channel = channel
+        channelByteCount = byteCount
+        pairs = (0..<pairCount).map { [context] in RingPair(index: $0, channel: channel, context: context) }
         crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
         memory = DriverMemory(function: function)
     }
@@ -131,8 +123,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         function.interruptHandler = nil
         function.reset()
         memory.releaseAll()
-        message.deallocate()
-        munmap(channel, nbdext_channel_size())
+        munmap(channel, channelByteCount)
         close(channelFile)
     }
 
@@ -181,29 +172,27 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     private func resetChannel() {
-        consumerLock.lock()
-        producerLock.lock()
-        nbdext_ring_reset(toDriver, 1)
-        nbdext_ring_reset(toKernel, 0)
-        bundlePosition = nil
-        interruptPosition = nil
-        hasBacklog.store(false, ordering: .relaxed)
-        owesInterrupt.store(false, ordering: .relaxed)
+        for pair in pairs { pair.consumerLock.lock() }
+        for pair in pairs {
+            pair.producerLock.withLock { pair.reset() }
+        }
         memory.releaseAll()
-        isConnected = true
+        isConnected.store(true, ordering: .releasing)
         crashNote.pointee = nbdext_crash_note()
-        producerLock.unlock()
-        consumerLock.unlock()
+        for pair in pairs { pair.consumerLock.unlock() }
     }
 
     /// Nothing goes to the driver any more, and nothing that it wrote goes to the card. What it has completed counts.
     func disconnect() {
         setRunning(false)
-        consumerLock.withLock { isConnected = false }
+        isConnected.store(false, ordering: .releasing)
+        // Who has read it before is done.
+        for pair in pairs { pair.consumerLock.withLock {} }
     }
 
     private func setRunning(_ isRunning: Bool) {
-        producerLock.withLock { self.isRunning.store(isRunning, ordering: .releasing) }
+        self.isRunning.store(isRunning, ordering: .releasing)
+        for pair in pairs { pair.producerLock.withLock {} }
     }
 
     func askProperties() throws(DriverStartError) -> DriverProperties {
@@ -217,8 +206,10 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
         self.slots = slots
         taskIDs = try mapTasks()
-        submissionMask = submissionQueue.addSource("submission") { [unowned self] in
-            if isBundled { sendBundled() } else { while sendOne() {} }
+        for pair in pairs {
+            pair.setSender { [unowned self, unowned pair] in
+                if isBundled { sendBundled(pair) } else { while sendOne() {} }
+            }
         }
         return taskIDs
     }
@@ -267,9 +258,10 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         return current?.isAlive == true ? nil : current
     }
 
-    package func send() { submissionQueue.signal(mask: submissionMask) }
-
-    package var hasReceiver: Bool { true }
+    package func send(pair: Int) {
+        let isSerial = !isBundled || earlyTasksLeft.load(ordering: .relaxed) > 0
+        pairs[isSerial ? 0 : pair].signalSubmissions()
+    }
 
     package func stop() {
         let (current, mourning) = lock.withLock {
@@ -289,7 +281,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         _ = instance.link.ask(.stop, limitMilliseconds: min(callMilliseconds, 5000))
         setRunning(false)
         // What the driver had sent before its Stop returned counts: a ring of it at most.
-        for _ in 0..<2 { _ = poll() }
+        for pair in pairs.indices { for _ in 0..<2 { _ = poll(pair: pair) } }
         disconnect()
         instance.end(graceMilliseconds: 1000)
         function.reset()

@@ -144,14 +144,14 @@ extension ParallelController {
         guard card.pinsCommands,
             (0..<count).contains(where: { Int(indices[$0]) < pool.count && isWrite(indices[$0]) })
         else { return }
-        pool.forEachWithDriver { held, sequence in
+        pool.forEachWithDriver { held in
             // Whatever the device has is in the right order; that is nearly always all.
             guard card.dart.pinCount(window: Int(held)) == records[Int(held)].pinCount, isWrite(held),
                 let range = range(of: held)
             else { return }
             for index in 0..<count {
                 let slot = indices[index]
-                guard Int(slot) < pool.count, slot != held, isWrite(slot), pool.sequence(of: slot) > sequence,
+                guard Int(slot) < pool.count, slot != held, isWrite(slot), pool.isEarlier(held, than: slot),
                     address(of: held) == address(of: slot), let other = self.range(of: slot), other.overlaps(range)
                 else { continue }
                 log.report(

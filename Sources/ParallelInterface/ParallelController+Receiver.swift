@@ -4,11 +4,12 @@ import Platform
 extension ParallelController {
     private static let sleepMilliseconds = 100
 
-    /// What the receiver's thread does.
-    func receive(lane: Int, until stopped: Event) {
-        while !stopped.wait(milliseconds: 0) {
-            finishWork(lane: lane)
-            host.sleep(milliseconds: Self.sleepMilliseconds)
+    /// What a receiver's thread does.
+    func receive(lane: Int, pair: Int, until stopped: Event) {
+        host.bindReceiver(pair: pair)
+        while !stopped.isSet {
+            finishWork(lane: lane, pair: pair)
+            host.sleep(pair: pair, milliseconds: Self.sleepMilliseconds)
         }
     }
 }

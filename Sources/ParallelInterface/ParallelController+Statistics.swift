@@ -8,7 +8,7 @@ extension ParallelController {
         snapshot.mode = host.mode.rawValue
         snapshot.host = host.place.rawValue
         snapshot.restartCount = UInt64(host.restartCount)
-        pool.forEachWithDriver { _, _ in snapshot.taskCount += 1 }
+        pool.forEachWithDriver { _ in snapshot.taskCount += 1 }
         return snapshot
     }
 

@@ -112,9 +112,9 @@ extension ParallelController: KernelHalf {
     // MARK: Calls from the driver, inside its queues
 
     package func takeSubmissions(
-        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute
+        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int
     ) -> Int {
-        let count = pool.takeQueued(into: indices, limit: limit, route: route)
+        let count = pool.takeQueued(into: indices, limit: limit, route: route, pair: pair)
         if let trace {
             for index in 0..<count {
                 let slot = indices[index]

@@ -17,9 +17,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
-    /// Lanes at most: 72 of connections and of the controller's own threads, and for each of 62 arrays one of its
+    /// Lanes at most: 80 of connections and of the controller's own threads, and for each of 62 arrays one of its
     /// maintenance and one of its bitmap.
-    package static let laneCountMax = 72 + 2 * 62
+    package static let laneCountMax = 80 + 2 * 62
     package let laneCount = ParallelController.laneCountMax
     package let rowsPerLane = 128
     package let tasks: UnsafeMutablePointer<SCSITask>
@@ -47,7 +47,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var slots: SharedSlots!
     var pool: TaskSlots!
     private var watchdog: LaneThread?
-    private var receiver: LaneThread?
+    private var receivers: [LaneThread] = []
     /// For the end of a driver's process: then there may be no lane left. Set before the driver may end.
     private var endingLane: Int?
     /// Builds the storage stack above a new target, or hears why there is none.
@@ -133,14 +133,18 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
         watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
-        if host.hasReceiver {
-            receiver = try LaneThread(name: "receiver", controller: self) { $0.receive(lane: $1, until: $2) }
+        if host.receiverCount > 0 {
+            receivers = try (0..<host.receiverCount).map { pair in
+                try LaneThread(name: "receiver \(pair)", controller: self) {
+                    $0.receive(lane: $1, pair: pair, until: $2)
+                }
+            }
             endingLane = try makeOwnLane()
         }
         let begin = monotonicMilliseconds()
         let managesDevices = try host.startServices()
         // The watchdog does not see the queues of another process.
-        if host.hasReceiver, monotonicMilliseconds() - begin >= options.slowCallMilliseconds {
+        if host.receiverCount > 0, monotonicMilliseconds() - begin >= options.slowCallMilliseconds {
             log.report(
                 .waitInStartController,
                 "UserStartController has returned after \(monotonicMilliseconds() - begin) ms")
@@ -155,8 +159,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.stop()
         watchdog?.stop()
         watchdog = nil
-        receiver?.stop()
-        receiver = nil
+        for (pair, receiver) in receivers.enumerated() { receiver.stop { host.wakeReceiver(pair: pair) } }
+        receivers = []
         if pool != nil { endTasksOfStoppedDriver() }
         if let lane = endingLane { releaseOwnLane(lane) }
         endingLane = nil
@@ -264,7 +268,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             }
             prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
         }
-        pump(lane: lane)
+        pump(lane: lane, pair: host.pair(forTaskCount: rows.count))
     }
 
     /// Fails rows that come after the driver was stopped.
@@ -290,8 +294,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     /// Pumps a lane that is no client's until all work that it has begun is done.
-    package func finishWork(lane: Int) {
-        pump(lane: lane)
+    /// - Parameter pair: by which the driver's calls are fetched.
+    package func finishWork(lane: Int, pair: Int = 0) {
+        pump(lane: lane, pair: pair)
         waitForOutstandingWork(lane: lane)
     }
 
@@ -302,7 +307,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.
     ///
     /// A completion may submit more on the same lane; then the frame that is pumping already goes on with it.
-    package func pump(lane: Int) {
+    /// - Parameter pair: by which tasks are sent and the driver's calls are fetched.
+    package func pump(lane: Int, pair: Int = 0) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
         var rounds = 0
@@ -311,12 +317,12 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             // Not while polling: a call of the legacy route sleeps until the driver has answered.
             if pumps[lane].mustSend {
                 pumps[lane].mustSend = false
-                send(lane: lane)
+                send(lane: lane, pair: pair)
             }
-            host.beginPolling()
+            host.beginPolling(pair: pair)
             var worked: Bool
             repeat {
-                worked = host.poll()
+                worked = host.poll(pair: pair)
                 rounds += 1
                 if card.run(lane: lane) {
                     worked = true
@@ -327,21 +333,21 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
                     rounds = 0
                 }
             } while worked && !pumps[lane].mustSend && rounds < Self.idleRoundMax
-            hasMore = host.endPolling()
+            hasMore = host.endPolling(pair: pair)
         } while hasMore && rounds < Self.idleRoundMax || pumps[lane].mustSend
         // A driver that talks without end keeps the receiver busy, and nobody else.
-        if hasMore { host.wakeReceiver() }
+        if hasMore { host.wakeReceiver(pair: pair) }
         pumps[lane].isActive = false
     }
 
     /// The lane's thread must not wait for the driver: others depend on it.
-    func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.hasReceiver }
+    func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.receiverCount > 0 }
 
-    private func send(lane: Int) {
-        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [host] in host.send() }) {
+    private func send(lane: Int, pair: Int) {
+        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [host] in host.send(pair: pair) }) {
             thread.detach()
         } else {
-            host.send()
+            host.send(pair: pair)
         }
     }
 

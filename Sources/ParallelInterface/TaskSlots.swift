@@ -32,6 +32,8 @@ package final class TaskSlots: Sendable {
         var recovery = RecoveryStage.none
         /// Grows with each slot that is sent.
         var sequence: UInt64 = 0
+        /// By which of the host's pairs of rings it was sent. Those of one pair reach the driver in order.
+        var pair: UInt8 = 0
     }
 
     /// What has been done about a task whose time is up.
@@ -128,7 +130,7 @@ package final class TaskSlots: Sendable {
 
     /// Takes up to `limit` queued slots; they belong to the driver now.
     package func takeQueued(
-        into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute
+        into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int = 0
     ) -> Int {
         lock.withLock {
             var taken = 0
@@ -138,6 +140,7 @@ package final class TaskSlots: Sendable {
                 slots[Int(slot)].route = route
                 slots[Int(slot)].recovery = .none
                 slots[Int(slot)].sequence = lastSequence
+                slots[Int(slot)].pair = UInt8(pair)
                 indices[taken] = slot
                 taken += 1
             }
@@ -181,13 +184,15 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// When a slot was sent, as a number that grows.
-    func sequence(of slot: UInt16) -> UInt64 { slots[Int(slot)].sequence }
+    /// Whether both slots were sent to the driver in an order that it sees, this one first.
+    func isEarlier(_ slot: UInt16, than other: UInt16) -> Bool {
+        slots[Int(slot)].pair == slots[Int(other)].pair && slots[Int(slot)].sequence < slots[Int(other)].sequence
+    }
 
-    /// Calls `body` with each slot that the driver owns, and when it was sent.
-    func forEachWithDriver(_ body: (UInt16, UInt64) -> Void) {
+    /// Calls `body` with each slot that the driver owns.
+    func forEachWithDriver(_ body: (UInt16) -> Void) {
         lock.withLock {
-            for slot in 0..<count where slots[slot].state == .withDriver { body(UInt16(slot), slots[slot].sequence) }
+            for slot in 0..<count where slots[slot].state == .withDriver { body(UInt16(slot)) }
         }
     }
 

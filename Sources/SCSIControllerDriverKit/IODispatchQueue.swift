@@ -1,5 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import CDriverChannel
 import CLinux
 import Diagnostics
 import Platform
@@ -19,6 +20,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private static let running: UInt32 = 1 << 31
     private static let blocksPending: UInt32 = 1 << 30
     private static let sourceCountMax = 30
+    private static let claimAttempts = 200
 
     /// `pthread_self` of the thread that runs the queue, 0 when it is idle.
     private let runner = Atomic<UInt>(0)
@@ -125,11 +127,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
-    /// Runs a block at once if the queue is idle, else when its turn comes; for a thread that brings many.
+    /// Runs a block at once if the queue is idle, or soon is, else when its turn comes; for a thread that brings many.
     package func runInline(_ activity: StaticString, _ block: () -> Void) {
-        guard
-            state.compareExchange(expected: 0, desired: Self.running, ordering: .acquiringAndReleasing).exchanged
-        else {
+        guard claimSoon() else {
             _ = runSync(activity, purpose: activity.description, block)
             return
         }
@@ -144,6 +144,20 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         if !state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
             run()
         }
+    }
+
+    /// Waits for about as long as a call takes that brings a bundle to the card.
+    /// - Returns: whether the queue was idle; the caller runs it then.
+    private func claimSoon() -> Bool {
+        for _ in 0..<Self.claimAttempts {
+            if state.load(ordering: .relaxed) == 0,
+                state.compareExchange(expected: 0, desired: Self.running, ordering: .acquiringAndReleasing).exchanged
+            {
+                return true
+            }
+            nbdext_pause()
+        }
+        return false
     }
 
     /// Runs a block later, on a thread of its own if the queue is idle.

@@ -1,26 +1,30 @@
 /// How many tasks each call of the driver carried.
 ///
-/// Threads: counted under the queue that sends; read on any.
+/// Threads: each sender counts under the queue that sends; read on any.
 package final class BundleCounters: Sendable {
     /// The first and last count of tasks of each bucket.
     package static let ranges = [1...1, 2...2, 3...4, 5...8, 9...16, 17...32]
     /// "1", "2", "3-4", ...
     package static let names = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
 
-    private let counters = LaneCounters(laneCount: 1, wordCount: BundleCounters.ranges.count + 1)
+    private let counters: LaneCounters
 
-    package init() {}
+    /// - Parameter senderCount: queues that send.
+    package init(senderCount: Int = 1) {
+        counters = LaneCounters(laneCount: senderCount, wordCount: Self.ranges.count + 1)
+    }
 
     /// Counts calls.
     ///
     /// - Parameters:
     ///   - taskCount: tasks in each call, from 1 to 32.
     ///   - callCount: calls.
-    package func note(taskCount: Int, callCount: Int = 1) {
+    ///   - sender: which queue sends them.
+    package func note(taskCount: Int, callCount: Int = 1, sender: Int = 0) {
         guard taskCount > 0 else { return }
         let bucket = Int.bitWidth - (taskCount - 1).leadingZeroBitCount
-        counters.add(UInt64(callCount), to: min(bucket, Self.ranges.count - 1), lane: 0)
-        counters.add(UInt64(taskCount * callCount), to: Self.ranges.count, lane: 0)
+        counters.add(UInt64(callCount), to: min(bucket, Self.ranges.count - 1), lane: sender)
+        counters.add(UInt64(taskCount * callCount), to: Self.ranges.count, lane: sender)
     }
 
     /// The totals. Any thread.

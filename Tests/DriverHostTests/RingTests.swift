@@ -7,12 +7,12 @@ import Testing
 /// A channel in ordinary memory, for two threads.
 private final class Channel: @unchecked Sendable {
     // SAFETY: the rings are made for two sides.
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: nbdext_channel_size(), alignment: 64)
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: nbdext_channel_size(1), alignment: 64)
     let ring: OpaquePointer
 
     init() {
-        memset(memory, 0, nbdext_channel_size())
-        ring = nbdext_channel_to_kernel(memory)
+        memset(memory, 0, nbdext_channel_size(1))
+        ring = nbdext_channel_to_kernel(memory, 0)
     }
 
     deinit { memory.deallocate() }
@@ -100,7 +100,7 @@ struct RingTests {
             #expect(nbdext_ring_has_messages(channel.ring) == 0)
             if let message = nbdext_ring_begin(channel.ring) {
                 let offset = UnsafeRawPointer(message) - UnsafeRawPointer(channel.memory)
-                #expect(offset >= 0 && offset <= nbdext_channel_size() - MemoryLayout<nbdext_message>.size)
+                #expect(offset >= 0 && offset <= nbdext_channel_size(1) - MemoryLayout<nbdext_message>.size)
             }
         }
         nbdext_ring_set_indices(channel.ring, 0, 257)

@@ -68,7 +68,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
 
     /// Into everything that can be written: both rings of the channel with their indices, and response slots.
     private func writeGarbage() {
-        let byteCount = nbdext_channel_size()
+        let byteCount = nbdext_channel_size(1)
         guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
         else { return }
         for _ in 0..<20_000 {
@@ -77,7 +77,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
             (UnsafeMutableRawPointer(responses!) + Int.random(in: 0..<4096) / 4 * 4).storeBytes(
                 of: .random(in: 0 ... .max), as: UInt32.self)
         }
-        let ring = nbdext_channel_to_kernel(channel)
+        let ring = nbdext_channel_to_kernel(channel, 0)
         nbdext_ring_set_indices(ring, .random(in: 0 ... .max), .random(in: 0 ... .max))
         munmap(channel, byteCount)
     }

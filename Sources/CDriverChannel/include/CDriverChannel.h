@@ -1,5 +1,5 @@
-// What the kernel half and a driver in a process of its own share, beside the slots: one ring of messages in each
-// direction, and the words by which a side that sleeps is woken.
+// What the kernel half and a driver in a process of its own share, beside the slots: pairs of rings of messages, one
+// ring in each direction, and the words by which a side that sleeps is woken.
 //
 // Each ring has one consumer at a time and one producer at a time (each process has a lock of its own for that). The
 // other side may be hostile: indices are masked, a message is copied out before it is looked at, and a side that
@@ -35,15 +35,21 @@ _Static_assert(sizeof(struct nbdext_message) == 512, "a message is 512 bytes");
 struct nbdext_ring;
 
 /// The bytes of a channel: a memory file of this size, all zero, is an empty one.
-size_t nbdext_channel_size(void);
+size_t nbdext_channel_size(uint32_t pair_count);
+/// The pairs of rings in a channel of so many bytes.
+uint32_t nbdext_channel_pair_count(size_t size);
 
 /// Room for what a driver's process leaves behind when it crashes.
 #define NBDEXT_LAST_WORDS_SIZE 128
 void *nbdext_channel_last_words(void *channel);
 
-/// The two rings of a channel that is mapped at an address.
-struct nbdext_ring *nbdext_channel_to_driver(void *channel);
-struct nbdext_ring *nbdext_channel_to_kernel(void *channel);
+/// The two rings of a pair, in a channel that is mapped at an address.
+struct nbdext_ring *nbdext_channel_to_driver(void *channel, uint32_t pair);
+struct nbdext_ring *nbdext_channel_to_kernel(void *channel, uint32_t pair);
+
+/// By which pair the calling thread of a driver's process answers; 0 until it is set.
+void nbdext_set_current_pair(uint32_t pair);
+uint32_t nbdext_current_pair(void);
 
 /// The next message to fill in, or NULL when the ring is full.
 struct nbdext_message *nbdext_ring_begin(struct nbdext_ring *ring);

@@ -101,6 +101,15 @@ void nbdext_note_driver_crashes(struct nbdext_crash_note *note);
 /// anyway. Other crashes are left alone.
 void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports);
 
+/// The numbers of the processors that the calling thread may use, in ascending order, `capacity` at most. Returns how
+/// many; 0 when the system does not say. sched_getaffinity(2).
+int nbdext_allowed_processors(uint16_t *numbers, int capacity);
+/// Lets the calling thread run on these processors only, and as SCHED_BATCH, which does not preempt when it is woken, as
+/// far as the system allows it. sched_setaffinity(2), sched(7).
+void nbdext_bind_thread(const uint16_t *numbers, int count);
+/// The number of the processor on which the calling thread runs, or ran a moment ago.
+int nbdext_current_processor(void);
+
 /// A descriptor on which every read, write and flush fails at once, also through io_uring, which would wait for one that
 /// can be polled. Negative: -errno.
 int nbdext_open_nothing(void);

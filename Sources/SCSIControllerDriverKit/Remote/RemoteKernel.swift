@@ -7,21 +7,20 @@ import Platform
 ///
 /// Threads: any.
 final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
-    // SAFETY: `link` and `slots` are set before the first task; the ring's producer side is used under `lock`.
-    private let ring: OpaquePointer
+    // SAFETY: `link` and `slots` are set before the first task; each ring's producer side is used under its lock.
+    private let ways: [WayToKernel]
     private let arena: UnsafeMutableRawPointer
     private let arenaByteCount: Int
     private(set) var link: ControlLink!
     var commands: UnsafeMutablePointer<SCSIUserParallelTask>?
-    private let lock = Lock()
     /// Waits of driver code for an answer of the kernel.
     let context: DriverContext
 
     init(
-        channel: UnsafeMutableRawPointer, arena: UnsafeMutableRawPointer, arenaByteCount: Int,
+        channel: UnsafeMutableRawPointer, pairCount: Int, arena: UnsafeMutableRawPointer, arenaByteCount: Int,
         context: DriverContext
     ) {
-        ring = nbdext_channel_to_kernel(channel)
+        ways = (0..<pairCount).map { WayToKernel(ring: nbdext_channel_to_kernel(channel, UInt32($0))) }
         self.arena = arena
         self.arenaByteCount = arenaByteCount
         self.context = context
@@ -29,17 +28,22 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
     func attach(_ link: ControlLink) { self.link = link }
 
-    /// Sends a message; waits while the ring is full.
-    func send(_ fill: (UnsafeMutablePointer<nbdext_message>) -> Void) {
-        lock.withLock {
-            var message = nbdext_ring_begin(ring)
+    /// Sends a message by the calling thread's pair of rings; waits while the ring is full.
+    /// - Returns: the ring, and where the message is in it.
+    @discardableResult
+    func send(_ fill: (UnsafeMutablePointer<nbdext_message>) -> Void) -> (ring: OpaquePointer, position: UInt32) {
+        let way = ways[Int(nbdext_current_pair())]
+        return way.lock.withLock {
+            var message = nbdext_ring_begin(way.ring)
             while message == nil {
                 // The kernel is behind; it has been woken for what is there.
                 usleep(50)
-                message = nbdext_ring_begin(ring)
+                message = nbdext_ring_begin(way.ring)
             }
             fill(message!)
-            _ = nbdext_ring_publish(ring)
+            let position = nbdext_ring_position(way.ring)
+            _ = nbdext_ring_publish(way.ring)
+            return (way.ring, position)
         }
     }
 
@@ -65,16 +69,14 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
     /// One message, and a wait until the kernel has taken it: a completion of the legacy route is a call.
     func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
-        var position: UInt32 = 0
-        send { message in
+        let sent = send { message in
             message.pointee.kind = NBDEXT_SINGLE_COMPLETION.rawValue
             message.pointee.value = slot.map { UInt64($0) + 1 } ?? 0
             withUnsafeMutableBytes(of: &message.pointee.body) {
                 $0.baseAddress!.copyMemory(from: response, byteCount: MemoryLayout<SCSIUserParallelResponse>.size)
             }
-            position = nbdext_ring_position(ring)
         }
-        nbdext_ring_wait_taken(ring, position)
+        nbdext_ring_wait_taken(sent.ring, sent.position)
     }
 
     func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
@@ -126,6 +128,15 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
     private func call(_ call: ControlCall, _ message: ControlMessage) -> kern_return_t {
         link.ask(call, message)?.status ?? kIOReturnAborted
     }
+}
+
+/// A ring to the kernel, with one producer at a time.
+private final class WayToKernel: @unchecked Sendable {
+    // SAFETY: neither changes.
+    let ring: OpaquePointer
+    let lock = Lock()
+
+    init(ring: OpaquePointer) { self.ring = ring }
 }
 
 /// A status that one thread sets and another reads.
