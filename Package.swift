@@ -209,6 +209,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics", "Statistics",
+                "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

@@ -1,4 +1,5 @@
 import Foundation
+import LoadGenerator
 import Testing
 
 /// Kills the driver of a server again and again, at random moments.
@@ -10,9 +11,7 @@ struct DriverDeathTests {
         "and no request fails, nothing is lost, and nothing is left behind",
         .enabled(if: Shell.has("fio"), "fio is not installed"), arguments: ["bundled", "legacy"])
     func killed(mode: String) throws {
-        let seed =
-            ProcessInfo.processInfo.environment["NBDEXT_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
-        print("NBDEXT_SEED=\(seed)")
+        let seed = Self.printedSeed()
         let array = try ServedArray(
             level: 5, members: 4, options: ["--mode", mode, "--driver-host", "process"], keepsErrors: true)
         try array.start()
@@ -35,6 +34,39 @@ struct DriverDeathTests {
         #expect(Killer.children(of: server).isEmpty)
         let status = try Shell.run(nbdext, ["status", array.arrayPath, "--json"])
         #expect(status.output.contains("\"state\": \"clean\""), "\(status.output)")
+    }
+
+    /// Clients that send 32 requests in one call, which go by their processors' own pairs of rings.
+    @Test("under four clients that send and receive in batches, and every block they read is right")
+    func killedUnderBatches() throws {
+        let seed = Self.printedSeed()
+        let array = try ServedArray(
+            level: 5, members: 4, options: ["--driver-host", "process"], keepsErrors: true)
+        try array.start()
+        func load(_ connections: Int, _ block: Int, _ order: Workload.Order, reads: Int, _ end: LoadEnd) throws {
+            var run = LoadRun(
+                path: array.socket,
+                workload: Workload("test", blockByteCount: block, order: order, readPercent: reads),
+                load: LoadDepth(connectionCount: connections, depth: 32), end: end)
+            run.isChecked = reads > 0
+            let result = try run.execute()
+            #expect(result.errorCount == 0 && result.mismatchCount == 0, "seed \(seed) \(array.errors.suffix(2000))")
+        }
+        try load(1, 1 << 20, .sequential, reads: 0, .afterOnePass)
+        let killer = Killer(server: array.identifier, count: Self.killCount, seed: seed)
+        let killing = Thread { killer.run() }
+        killing.start()
+        while !killer.isDone { try load(4, 4096, .random, reads: 70, .afterSeconds(0.5)) }
+        try load(4, 4096, .random, reads: 70, .afterSeconds(0.2))
+        #expect(killer.killed == Self.killCount, "seed \(seed)")
+        #expect(array.stop() == 0)
+    }
+
+    private static func printedSeed() -> UInt64 {
+        let seed =
+            ProcessInfo.processInfo.environment["NBDEXT_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
+        print("NBDEXT_SEED=\(seed)")
+        return seed
     }
 
     private func fio(_ array: ServedArray) throws {

@@ -66,9 +66,11 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
 
     // MARK: Habits
 
-    /// Into everything that can be written: both rings of the channel with their indices, and response slots.
+    /// Into everything that can be written: all rings of the channel with their indices, and response slots.
     private func writeGarbage() {
-        let byteCount = nbdext_channel_size(1)
+        var status = stat()
+        fstat(4, &status)
+        let byteCount = Int(status.st_size)
         guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
         else { return }
         for _ in 0..<20_000 {
@@ -77,7 +79,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
             (UnsafeMutableRawPointer(responses!) + Int.random(in: 0..<4096) / 4 * 4).storeBytes(
                 of: .random(in: 0 ... .max), as: UInt32.self)
         }
-        let ring = nbdext_channel_to_kernel(channel, 0)
+        let ring = nbdext_channel_to_kernel(channel, .random(in: 0..<nbdext_channel_pair_count(byteCount)))
         nbdext_ring_set_indices(ring, .random(in: 0 ... .max), .random(in: 0 ... .max))
         munmap(channel, byteCount)
     }
