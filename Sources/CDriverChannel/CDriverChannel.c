@@ -89,6 +89,7 @@ void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer)
 {
     atomic_store(&ring->head, 0);
     atomic_store(&ring->tail, 0);
+    atomic_store(&ring->advice, 0);
     if (forgets_consumer) atomic_store(&ring->awake, 0);
 }
 

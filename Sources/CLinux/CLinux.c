@@ -139,13 +139,29 @@ int nbdext_allowed_processors(uint16_t *numbers, int capacity) {
     return count;
 }
 
+static _Thread_local int is_bound;
+static _Thread_local cpu_set_t unbound;
+
 void nbdext_bind_thread(const uint16_t *numbers, int count) {
+    if (!is_bound && sched_getaffinity(0, sizeof unbound, &unbound) < 0) return;
+    is_bound = 1;
     cpu_set_t set;
     CPU_ZERO(&set);
     for (int index = 0; index < count; index++) CPU_SET(numbers[index], &set);
     sched_setaffinity(0, sizeof set, &set);
     struct sched_param parameters = {0};
     sched_setscheduler(0, SCHED_BATCH, &parameters);
+}
+
+int nbdext_unbound_processors(cpu_set_t *set) {
+    if (is_bound) *set = unbound;
+    return is_bound;
+}
+
+void nbdext_release_thread(const cpu_set_t *set) {
+    sched_setaffinity(0, sizeof *set, set);
+    struct sched_param parameters = {0};
+    sched_setscheduler(0, SCHED_OTHER, &parameters);
 }
 
 int nbdext_current_processor(void) { return sched_getcpu(); }

@@ -52,17 +52,29 @@ extension ProcessDextHost {
             return false
         }
         guard pair.consumerLock.tryLock() else { return false }
+        let count = takeMessages(of: pair)
+        pair.consumerLock.unlock()
+        catchUp(pair)
+        return count > 0
+    }
+
+    /// What a driver that sends no more has left in the rings. Waits for whoever takes some of it now.
+    func takeAll() {
+        for pair in pairs { pair.consumerLock.withLock { _ = takeMessages(of: pair) } }
+    }
+
+    /// Under the pair's `consumerLock`.
+    /// - Returns: how many messages were taken, a ring of them at most: a driver that never stops sending does not keep
+    ///   this thread for ever.
+    private func takeMessages(of pair: RingPair) -> Int {
         var count = 0
-        // A driver that never stops sending does not keep this thread for ever.
         while count < 256 {
             let taken = nbdext_ring_take(pair.toKernel, pair.message)
             if taken == 0 { break }
             count += 1
             if taken > 0 { take(pair) } else { refuse("wrote to indices that are not its own") }
         }
-        pair.consumerLock.unlock()
-        catchUp(pair)
-        return count > 0
+        return count
     }
 
     /// Sends what could not be sent when it came up.

@@ -31,7 +31,10 @@ extension ProcessDextHost {
 
     /// Under `producerLock`, so that nothing is sent to a driver that has ended.
     private func sendBundle(_ pair: RingPair, _ indices: UnsafeMutablePointer<UInt16>) -> Bool {
-        guard isRunning.load(ordering: .relaxed), let message = nbdext_ring_begin(pair.toDriver) else { return false }
+        // It may be another driver than the one for which the pair was chosen.
+        guard isRunning.load(ordering: .relaxed), pair.index == 0 || sendsOnlyBundles,
+            let message = nbdext_ring_begin(pair.toDriver)
+        else { return false }
         // Not into the message itself: the driver could write there while the indices are still used.
         let count = kernel.takeSubmissions(
             indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: pair.index)

@@ -30,6 +30,8 @@ extension ProcessDextHost {
         disconnect()
         let outstanding = kernel.outstandingTasks()
         let ending = instance.end()
+        // What it had completed before its end counts.
+        takeAll()
         report(ending, instance, outstanding)
         kernel.driverDied()
         var pause = nextPause()

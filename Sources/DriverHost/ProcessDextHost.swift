@@ -45,7 +45,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private(set) unowned var kernel: (any KernelHalf)!
     /// The same, for threads that may still be there when it is gone.
     private(set) weak var weakKernel: (any KernelHalf)?
-    private(set) var isBundled = false
+    /// The driver has taken the slots.
+    let isBundled = Atomic<Bool>(false)
     static let earlyTaskCount = 2
     let earlyTasksLeft = Atomic<Int>(ProcessDextHost.earlyTaskCount)
     /// Tasks may be sent. Read under a pair's `producerLock`.
@@ -208,7 +209,11 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         taskIDs = try mapTasks()
         for pair in pairs {
             pair.setSender { [unowned self, unowned pair] in
-                if isBundled { sendBundled(pair) } else { while sendOne() {} }
+                if isBundled.load(ordering: .relaxed) {
+                    sendBundled(pair)
+                } else if pair.index == 0 {
+                    while sendOne() {}
+                }
             }
         }
         return taskIDs
@@ -229,7 +234,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         var responses = ControlMessage([1, count, mode == .bundled ? 1 : 0])
         responses.descriptor = slots.responseFile
         let answer = try ask(.mapSlots, "UserMapBundledParallelTaskCommandAndResponseBuffers", responses)
-        isBundled = mode == .bundled && answer[0] == 1
+        isBundled.store(mode == .bundled && answer[0] == 1, ordering: .relaxed)
         return ids
     }
 
@@ -259,8 +264,12 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     package func send(pair: Int) {
-        let isSerial = !isBundled || earlyTasksLeft.load(ordering: .relaxed) > 0
-        pairs[isSerial ? 0 : pair].signalSubmissions()
+        pairs[sendsOnlyBundles ? pair : 0].signalSubmissions()
+    }
+
+    /// No task goes by the legacy route, which the first pair serves.
+    var sendsOnlyBundles: Bool {
+        isBundled.load(ordering: .relaxed) && earlyTasksLeft.load(ordering: .relaxed) == 0
     }
 
     package func stop() {
@@ -281,7 +290,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         _ = instance.link.ask(.stop, limitMilliseconds: min(callMilliseconds, 5000))
         setRunning(false)
         // What the driver had sent before its Stop returned counts: a ring of it at most.
-        for pair in pairs.indices { for _ in 0..<2 { _ = poll(pair: pair) } }
+        takeAll()
         disconnect()
         instance.end(graceMilliseconds: 1000)
         function.reset()

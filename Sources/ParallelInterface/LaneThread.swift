@@ -23,11 +23,17 @@ package final class LaneThread: Sendable {
         thread.detach()
     }
 
-    /// Returns when the thread is done with the controller.
+    /// Lets the thread come to an end by itself.
     /// - Parameter wake: makes the thread look at its event, if it may be waiting for something else.
-    package func stop(wake: () -> Void = {}) {
+    package func askToStop(wake: () -> Void) {
         stopped.set()
         wake()
+    }
+
+    /// Returns when the thread is done with the controller.
+    /// - Parameter wake: as above.
+    package func stop(wake: () -> Void = {}) {
+        askToStop(wake: wake)
         finished.wait()
     }
 }

@@ -11,7 +11,6 @@ extension ParallelController {
     }
 
     private func takeAllBack(lane: Int) {
-        // What the driver had completed before its end counts.
         pump(lane: lane)
         while true {
             var owned = pool.ownedOrAbandoned()

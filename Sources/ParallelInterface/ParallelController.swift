@@ -134,10 +134,11 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         try checkTaskIDs()
         watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
         if host.receiverCount > 0 {
-            receivers = try (0..<host.receiverCount).map { pair in
-                try LaneThread(name: "receiver \(pair)", controller: self) {
-                    $0.receive(lane: $1, pair: pair, until: $2)
-                }
+            for pair in 0..<host.receiverCount {
+                receivers.append(
+                    try LaneThread(name: "receiver \(pair)", controller: self) {
+                        $0.receive(lane: $1, pair: pair, until: $2)
+                    })
             }
             endingLane = try makeOwnLane()
         }
@@ -159,7 +160,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.stop()
         watchdog?.stop()
         watchdog = nil
-        for (pair, receiver) in receivers.enumerated() { receiver.stop { host.wakeReceiver(pair: pair) } }
+        for (pair, receiver) in receivers.enumerated() { receiver.askToStop { host.wakeReceiver(pair: pair) } }
+        for receiver in receivers { receiver.stop() }
         receivers = []
         if pool != nil { endTasksOfStoppedDriver() }
         if let lane = endingLane { releaseOwnLane(lane) }
@@ -297,11 +299,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// - Parameter pair: by which the driver's calls are fetched.
     package func finishWork(lane: Int, pair: Int = 0) {
         pump(lane: lane, pair: pair)
-        waitForOutstandingWork(lane: lane)
+        waitForOutstandingWork(lane: lane, pair: pair)
     }
 
-    private func waitForOutstandingWork(lane: Int) {
-        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1) }
+    private func waitForOutstandingWork(lane: Int, pair: Int = 0) {
+        while hasOutstandingWork(lane: lane) {
+            card.wait(lane: lane, orReadable: -1)
+            pump(lane: lane, pair: pair)
+        }
     }
 
     /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.

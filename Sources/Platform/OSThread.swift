@@ -5,7 +5,7 @@ import Glibc
 package struct OSThread: ~Copyable, Sendable {
     fileprivate let handle: pthread_t
 
-    /// Starts a thread that runs `body`.
+    /// Starts a thread that runs `body`, on any processor, also when the calling thread is bound to some.
     ///
     /// - Parameters:
     ///   - name: shown by `ps -L` and `perf`; cut to 15 bytes.
@@ -19,6 +19,7 @@ package struct OSThread: ~Copyable, Sendable {
             { context in
                 let body = Unmanaged<Body>.fromOpaque(context!).takeRetainedValue()
                 nbdext_name_thread(body.name)
+                if var processors = body.processors { nbdext_release_thread(&processors) }
                 body.run()
                 return nil
             }, box.toOpaque())
@@ -37,10 +38,14 @@ package struct OSThread: ~Copyable, Sendable {
     private final class Body: Sendable {
         let name: String
         let run: @Sendable () -> Void
+        /// Those that the calling thread had before it was bound; nil when it is not.
+        let processors: cpu_set_t?
 
         init(name: String, run: @escaping @Sendable () -> Void) {
             self.name = name
             self.run = run
+            var processors = cpu_set_t()
+            self.processors = nbdext_unbound_processors(&processors) != 0 ? processors : nil
         }
     }
 }

@@ -130,7 +130,14 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Runs a block at once if the queue is idle, or soon is, else when its turn comes; for a thread that brings many.
     package func runInline(_ activity: StaticString, _ block: () -> Void) {
         guard claimSoon() else {
-            _ = runSync(activity, purpose: activity.description, block)
+            // Whoever runs it answers for this thread.
+            let pair = nbdext_current_pair()
+            _ = runSync(activity, purpose: activity.description) {
+                let own = nbdext_current_pair()
+                nbdext_set_current_pair(pair)
+                block()
+                nbdext_set_current_pair(own)
+            }
             return
         }
         let outerContext = nbdext_driver_context()

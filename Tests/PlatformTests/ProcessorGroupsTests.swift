@@ -42,6 +42,13 @@ struct ProcessorGroupsTests {
                     sched_yield()
                     #expect(groups.current == group)
                 }
+                // A thread that it starts is free again.
+                let free = Event()
+                try? OSThread(name: "free") {
+                    #expect(ProcessorGroups().count == groups.count)
+                    free.set()
+                }.detach()
+                free.wait()
                 done.set()
             }.detach()
             done.wait()

@@ -6,8 +6,10 @@
 #ifndef NBDEXT_CLINUX_H
 #define NBDEXT_CLINUX_H
 
+#include <sched.h>
 #include <spawn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -107,6 +109,11 @@ int nbdext_allowed_processors(uint16_t *numbers, int capacity);
 /// Lets the calling thread run on these processors only, and as SCHED_BATCH, which does not preempt when it is woken, as
 /// far as the system allows it. sched_setaffinity(2), sched(7).
 void nbdext_bind_thread(const uint16_t *numbers, int count);
+/// Whether the calling thread is bound, and if so, the processors that it had before: for threads that it starts, which
+/// would be bound as well.
+int nbdext_unbound_processors(cpu_set_t *set);
+/// Lets the calling thread run on these processors, as SCHED_OTHER again.
+void nbdext_release_thread(const cpu_set_t *set);
 /// The number of the processor on which the calling thread runs, or ran a moment ago.
 int nbdext_current_processor(void);
 

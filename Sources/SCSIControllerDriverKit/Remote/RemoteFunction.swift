@@ -2,7 +2,7 @@ import HardwareBus
 import Platform
 
 /// The PCI function as a driver's process sees it: registers are read over the control link and written by messages that
-/// keep their order, and the DART is the kernel's.
+/// keep their order within a pair of rings, and the DART is the kernel's.
 final class RemoteFunction: PCIFunction, @unchecked Sendable {
     private let kernel: RemoteKernel
 
