@@ -23,6 +23,8 @@ package enum ArrayStore {
         /// "clean", "dirty" (not stopped cleanly, or being served), "degraded", "degraded, dirty" or "failed".
         package var state: String
         package var members: [Member]
+        /// A check or a repair that has begun: "check" or "repair", and how many hundredths of it are recorded as done.
+        package var job: (kind: String, percent: Int)?
     }
 
     /// Looks at an array without locking or changing it.
@@ -50,10 +52,14 @@ package enum ArrayStore {
         for (store, reason) in scan.leftOut {
             list.append(Description.Member(path: store.name, state: reason))
         }
+        let job = JobFile(directory: directory, uuid: scan.newest.setUUID).read(scan.geometry)
         return Description(
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
             chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
-            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: list)
+            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: list,
+            job: job.map {
+                ($0.job.rawValue, Int(100 * Double($0.position) / Double(scan.geometry.memberDataByteCount)))
+            })
     }
 
     private static func state(of scan: MemberScan) -> String {

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import NBDServer
 import Platform
+import Statistics
 
 /// The socket by which other commands talk to a running server: one line goes in, words with tabs between them, and text comes back.
 ///
@@ -116,6 +117,18 @@ final class ControlSocket: Sendable {
             throw ServerError(body.isEmpty ? "what listens on \(path) is no nbdext server" : String(body))
         }
         return String(body)
+    }
+
+    /// What a server has counted, and the state of its arrays and jobs.
+    /// - Parameter limitMilliseconds: how long the answer may take.
+    static func statistics(
+        from path: String, limitMilliseconds: Int = answerMilliseconds
+    ) throws -> StatisticsSnapshot {
+        let text = try send("statistics", to: path, limitMilliseconds: limitMilliseconds)
+        guard let json = JSONParser.parse(text), let snapshot = StatisticsSnapshot(json: json) else {
+            throw ServerError("the server at \(path) is of another version: its statistics cannot be read")
+        }
+        return snapshot
     }
 
     private static func reply(_ descriptor: Int32, _ path: String) throws -> String {

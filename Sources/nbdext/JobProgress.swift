@@ -110,11 +110,7 @@ struct JobProgress {
     }
 
     private static func snapshots(_ array: ArrayOptions) throws -> [ArraySnapshot] {
-        let text = try ControlSocket.send("statistics", to: array.socketPath)
-        guard let json = JSONParser.parse(text), let snapshot = StatisticsSnapshot(json: json) else {
-            throw ServerError("the server at \(array.socketPath) is of another version: its statistics cannot be read")
-        }
-        return snapshot.arrays
+        try ControlSocket.statistics(from: array.socketPath).arrays
     }
 }
 

@@ -53,10 +53,10 @@ struct Top: ParsableCommand {
             return
         }
         let isTerminal = isatty(STDOUT_FILENO) != 0
-        var before = try snapshot(path)
+        var before = try ControlSocket.statistics(from: path)
         repeat {
             usleep(UInt32(interval * 1_000_000))
-            let now = try snapshot(path)
+            let now = try ControlSocket.statistics(from: path)
             let picture =
                 json
                 ? TopReport.json(of: now.since(before), total: now).text + "\n"
@@ -64,14 +64,6 @@ struct Top: ParsableCommand {
             write(isTerminal && !json && !once ? Self.redrawn(picture) : picture)
             before = now
         } while !once
-    }
-
-    private func snapshot(_ path: String) throws -> StatisticsSnapshot {
-        let text = try ControlSocket.send("statistics", to: path)
-        guard let json = JSONParser.parse(text), let snapshot = StatisticsSnapshot(json: json) else {
-            throw ServerError("the server at \(path) is of another version: its statistics cannot be read")
-        }
-        return snapshot
     }
 
     /// Home, each line cleared to its end, and then the rest of the screen: nothing flickers.

@@ -246,16 +246,22 @@ struct MaintenanceTests {
         }
         // How far it is depends on how busy the client could keep the server.
         #expect(record.contains("\nwrong 131072\n"), "\(record)")
+        let status = ["status", array.arrayPath, "--json"]
+        let running = try Shell.run(nbdext, status).output
+        #expect(running.contains("\"job\": {\"kind\": \"check\"") && running.contains("\"running\": true"), "\(running)")
         if crashes { array.kill() } else { #expect(array.stop() == 0) }
         fio.terminate()
         fio.waitUntilExit()
         check.waitUntilExit()
+        let left = try Shell.run(nbdext, status).output
+        #expect(left.contains("\"job\": {\"kind\": \"check\"") && left.contains("\"running\": false"), "\(left)")
         try array.start()
         for _ in 0..<600 where !array.errors.contains("found") { usleep(50_000) }
         #expect(array.errors.contains("that was interrupted goes on at "), "\(array.errors)")
         #expect(!array.errors.contains("goes on at 0 %"), "\(array.errors)")
         #expect(array.errors.contains("found 8192 bytes of wrong parity"), "\(array.errors)")
         #expect(!FileManager.default.fileExists(atPath: "\(array.arrayPath)/.nbdext-job"))
+        #expect(try Shell.run(nbdext, status).output.contains("\"job\": null"))
         #expect(array.stop() == 0)
     }
 
