@@ -19,13 +19,15 @@ extension ArrayLife {
     }
 
     /// Takes in what the array has done to its members since it was asked last, if it has.
-    func learn() {
+    /// - Throws: when a member was left out for no reason.
+    func learn() throws(SimulationFault) {
         guard !world.news.isEmpty || world.isDown else { return }
         noteNews()
         guard shape.level == .raid5, let array else { return }
         // Survivors that are dead themselves may not have been told.
         let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
         for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
+            if part == .out { try checkHasReason(number) }
             learn(number, part, role, isSure: isSure)
         }
         findMembers()
@@ -55,6 +57,13 @@ extension ArrayLife {
         knowledge.disks[number].may = may
         if part == .inSync && before != .inSync && isSure { faultyRoles[role!] = disks[number].isDead }
         if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
+    }
+
+    /// A member is left out that was good: it must have failed.
+    private func checkHasReason(_ number: Int) throws(SimulationFault) {
+        let disk = knowledge.disks[number]
+        guard !world.isDown, disk.may == .inSync, let role = disk.role, !faultyRoles[role] else { return }
+        throw SimulationFault("\(disks[number].name) was left out without a reason")
     }
 
     private func markFaulty(_ role: Int, by number: Int) {

@@ -19,7 +19,7 @@ extension ArrayLife {
             world.setSynchronousCrash(after: world.random.below(40))
         }
         _ = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
-        learn()
+        try learn()
         learnProgress()
         if !world.isDown && job != nil { try checkJob() }
     }
@@ -43,7 +43,7 @@ extension ArrayLife {
         switch snapshot.state {
         case .running: return
         case .done: tally[job.kind == .check ? .checks : .repairs] += 1
-        case .failed where !faultyRoles.contains(true):
+        case .failed where !faultyRoles.contains(true) && !hasLostRows:
             throw SimulationFault("a \(snapshot.kind) failed without a reason")
         case .noSpace where !hasBeenFull: throw SimulationFault("a \(snapshot.kind) had no space without a reason")
         default: break
@@ -57,11 +57,13 @@ extension ArrayLife {
         for _ in 0..<Self.turnMax {
             world.passTime()
             let pause = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
-            learn()
+            try learn()
             if world.isDown { return false }
             learnProgress()
             if job != nil { try checkJob() }
             if operationCount == 0 && pause == .idle { return true }
+            // It tries again every minute.
+            if operationCount == 0, case .until = pause, hasLostRows { return true }
             if operationCount > 0 { endSomeOperation() }
             try runCard()
             if world.isDown { return false }
@@ -79,7 +81,7 @@ extension ArrayLife {
     }
 
     func checkNothingIsLeft() throws(SimulationFault) {
-        guard let array, faultyRoles.count(where: { $0 }) <= 1, !isDone(array) else { return }
+        guard let array, faultyRoles.count(where: { $0 }) <= 1, !hasLostRows, !isDone(array) else { return }
         throw SimulationFault("maintenance has come to rest, and has something left to do")
     }
 
@@ -95,7 +97,7 @@ extension ArrayLife {
         case 7: try begin(.repair)
         default: try cancel()
         }
-        learn()
+        try learn()
     }
 
     private func addSpare() throws(SimulationFault) {

@@ -81,6 +81,9 @@ extension ArrayLife {
         case .memberIO where world.isFull:
             world.isFull = false
             return try reopenWithPresent()
+        case .memberIO where isDamaged:
+            makeReadable()
+            return try reopenWithPresent()
         default: throw SimulationFault("the array was refused without a reason: \(refusal)")
         }
     }
@@ -121,6 +124,7 @@ extension ArrayLife {
             throw SimulationFault("a dirty array without member \(missing[0]) was opened without force")
         }
         try checkParity(of: opened)
+        if opened.needsRepair { mendSuspectRows() }
         let isWhole = try checkContent(of: opened, isForced: isForced)
         knowledge.isDirty = false
         crash = SectorModel.Crash()
@@ -189,6 +193,9 @@ extension ArrayLife {
             do { return try card.makeLane() } catch { preconditionFailure("no lane: \(error)") }
         }
         driver.attach(card)
+        lostAt = Array(repeating: 0, count: shape.rowCount / Self.blockRowCount)
+        damageCount = 0
+        unverifiedBlocks = []
         faultyRoles = members.indices.map { opened.members[$0] == nil }
         hasBeenFull = world.isFull
     }

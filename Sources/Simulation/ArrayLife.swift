@@ -40,6 +40,12 @@ final class ArrayLife {
     /// By role: the member is not in sync, or does not work.
     var faultyRoles: [Bool] = []
     var hasBeenFull = false
+    /// By block of rows: when it was last known that not all of it could be read or computed.
+    var lostAt: [UInt64] = []
+    /// How often blocks have turned unreadable.
+    var damageCount = 0
+    /// Blocks of rows of which one was written anew and has not been read again.
+    var unverifiedBlocks: Set<Int> = []
     /// How the last flush was answered.
     var lastFlushWasGood = false
     /// The check or repair that was asked for and is not known to have ended, and its number.

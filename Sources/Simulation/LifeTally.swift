@@ -11,6 +11,9 @@ package struct LifeTally: Sendable {
         case rebuildsDone = "rebuilds to the end"
         case checks = "checks"
         case repairs = "repairs"
+        case damages = "damages of a member"
+        case heals = "blocks that were healed"
+        case mediumErrors = "commands that failed for blocks without a second copy"
         case stops = "orderly stops"
     }
 
