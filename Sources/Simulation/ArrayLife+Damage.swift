@@ -66,7 +66,7 @@ extension ArrayLife {
         case (.reread, .unreadable):
             unverifiedBlocks.subtract(blocks)
             let sectors = rows.lowerBound + shape.dataSector..<rows.upperBound + shape.dataSector
-            let role = Int(operation.io.member)
+            guard let role = role(of: operation) else { return }
             guard member.image.damaged.isBeyondHealing(sectors), member === members[role] else { return }
             faultyRoles[role] = true
         default: break

@@ -12,7 +12,7 @@ extension ArrayLife {
             countStep()
             try takeStep()
             // What is half rebuilt is worth a crash more often.
-            if array!.recoveringMember != nil && world.random.chance(15) { break }
+            if isFilling && world.random.chance(15) { break }
         }
         if !world.isDown && world.random.chance(200) {
             if try stop() { return }
@@ -95,15 +95,21 @@ extension ArrayLife {
         }!
         if world.random.chance(50) { return channel.advance(position) }
         let operation = channel.operations[position]
-        let role = Int(operation.io.member)
-        let fails = habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille) && mayFail(role)
+        let role = role(of: operation)
+        let fails =
+            habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille)
+            && (role.map(mayFail) ?? !array!.needsRepair)
         let status = channel.end(position, fails ? .error : .proper)
-        history.add(.memberIO(operation.io.kind, member: role, rows: rows(operation.io), status), step: step)
+        history.add(
+            .memberIO(operation.io.kind, member: Int(operation.io.member), rows: rows(operation.io), status), step: step
+        )
         noteHealing(operation, status)
         switch status {
         case .done, .unreadable: break
         // What was begun on a member that another one has replaced says nothing of that.
-        case .failed: if operation.member === members[role] { faultyRoles[role] = true }
+        case .failed:
+            if let role, operation.member === members[role] { faultyRoles[role] = true }
+            if role == nil { hasReplacementFailed = true }
         case .noSpace: for row in rows(operation.io) { isSuspect[row] = true }
         }
     }

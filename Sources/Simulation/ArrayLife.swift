@@ -44,6 +44,10 @@ final class ArrayLife {
     var lostAt: [UInt64] = []
     /// How often blocks have turned unreadable.
     var damageCount = 0
+    /// An I/O to the replacement has failed.
+    var hasReplacementFailed = false
+    /// A user has cancelled a replacement.
+    var mayEndReplacement = false
     /// Blocks of rows of which one was written anew and has not been read again.
     var unverifiedBlocks: Set<Int> = []
     /// How the last flush was answered.
@@ -109,11 +113,15 @@ final class ArrayLife {
         crashCount += 1
         tally[powerFails ? .powerLosses : .processDeaths] += 1
         if array?.recoveringMember != nil { tally[.crashesInRebuild] += 1 }
+        if array?.replacementState != nil { tally[.crashesInReplacement] += 1 }
         note(powerFails ? "the power fails" : "the process dies")
         world.goDown()
         for channel in world.channels { markSuspect(channel) }
         if powerFails {
             for member in members { markVolatileSuspect(member) }
+            for number in disks.indices where knowledge.disks[number].may.contains(.replacing) {
+                markVolatileSuspect(disks[number])
+            }
         } else if shape.level == .raid0 && disks.contains(where: \.hasDropped) {
             model.noteDropped()
             for disk in disks { disk.forgetDropped() }
