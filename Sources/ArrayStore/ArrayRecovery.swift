@@ -112,9 +112,24 @@ struct ArrayRecovery {
                 isRecovered = true
             }
             try resyncReplacement(outcome.stripes)
+            if outcome.mismatchCount > 0 { try resyncParityOfRecovering() }
         }
         try recovery.empty()
         return Outcome(isClean: isRecovered, consistency: .partialParityLog(try logArea()))
+    }
+
+    /// Makes the parity right that a member has which is being rebuilt. It may have been a replacement until a moment ago:
+    /// what was under way then is in the log of the member before it, and all of the data is on the others.
+    private func resyncParityOfRecovering() throws(ArrayStoreError) {
+        guard let (role, member) = scan.recovering.first, scan.missingRoles == [role] else { return }
+        let (geometry, chunk) = (scan.geometry, scan.geometry.chunkByteCount)
+        let end = min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount)
+        let ranges = (0..<(end + chunk - 1) / chunk)
+            .filter { geometry.parityMember(stripe: $0) == role }
+            .map { $0 * chunk..<min(($0 + 1) * chunk, end) }
+        var members = scan.members
+        members[role] = member
+        _ = try ParityResync.run(geometry, members.compactMap { $0?.store }, ranges: ranges)
     }
 
     private func logArea() throws(ArrayStoreError) -> PartialParityLogArea {

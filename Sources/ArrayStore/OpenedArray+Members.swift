@@ -193,7 +193,7 @@ extension OpenedArray {
     /// A spare whose number no other member has. Superblocks do not tell a number that a spare has from one that nobody has,
     /// so that of a spare that was away for a time may have been given to another one since; both would have its role.
     /// Under `lock`.
-    private func numbered(_ spare: ArrayMember) throws(ArrayStoreError) -> ArrayMember {
+    func numbered(_ spare: ArrayMember) throws(ArrayStoreError) -> ArrayMember {
         let number = spare.superblock.deviceNumber
         let others = allMembers.filter { $0.store !== spare.store }
         let isTaken = others.contains { $0.superblock.deviceNumber == number }

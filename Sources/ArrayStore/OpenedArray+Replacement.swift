@@ -30,15 +30,17 @@ extension OpenedArray {
         guard replacementSlot.put(spares[index].store.place) else {
             throw ArrayStoreError("\(spares[index].store.name) is not a file; name a file that is to take the place")
         }
-        let spare = spares.remove(at: index)
+        var spare = spares.remove(at: index)
         do throws(ArrayStoreError) {
+            spare = try numbered(spare)
             try invalidateLog(of: spare)
             replacement = Replacement(spare: spare, role: role)
             try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
         } catch {
             replacement = nil
             newest.setRole(MDSuperblock.roleSpare, ofDevice: spare.superblock.deviceNumber)
-            spares.append(spare)
+            // It may say itself by now that it is a replacement.
+            takeBack(spare)
             throw error
         }
         surroundings.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
@@ -46,22 +48,21 @@ extension OpenedArray {
 
     /// The replacement is not to become anything any more.
     /// - Parameter isFaulty: it cannot be used; otherwise it is a spare again.
-    /// - Returns: whether the members could be told.
-    package func endReplacement(isFaulty: Bool) -> Bool {
+    /// - Returns: the roles of members that could not be told, and have to be failed.
+    package func endReplacement(isFaulty: Bool) -> Set<Int> {
         lock.lock()
         defer { lock.unlock() }
-        guard let ended = dropReplacement(isFaulty: isFaulty) else { return true }
+        guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
         surroundings.report(
             "\(ended.member.store.name) does not replace member \(ended.role) of \(name) any more"
                 + (isFaulty ? ": it failed" : "; it is a spare"))
-        do throws(ArrayStoreError) {
-            try writeMembers { _ in }
-            if !isFaulty { try makeSpare(ended) }
-            return true
-        } catch {
+        var untold: Set<Int> = []
+        do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
             surroundings.report(error.description)
-            return false
+            untold = error.members
         }
+        if !isFaulty { takeBack(ended.member) }
+        return untold
     }
 
     /// Takes the replacement away, in memory. Under `lock`.
@@ -75,14 +76,35 @@ extension OpenedArray {
     }
 
     /// Writes what makes a member that was to be a replacement a spare. Under `lock`, when the members know.
-    func makeSpare(_ ended: Replacement) throws(ArrayStoreError) {
+    private func makeSpare(_ ended: ArrayMember) throws(ArrayStoreError) {
         let own = newest.spare(
             deviceNumber: ended.superblock.deviceNumber, deviceUUID: ended.superblock.deviceUUID,
-            memberByteCount: ended.member.store.byteCount)
-        let spare = ArrayMember(store: ended.member.store, superblock: own)
+            memberByteCount: ended.store.byteCount)
+        let spare = ArrayMember(store: ended.store, superblock: own)
         try writeProtection(to: spare)
         try spare.write(own)
         spares.append(spare)
+    }
+
+    /// Ends replacements that cannot go on, since what they have grows old from now on: one that was found while another
+    /// member is missing is a spare, and one that was not found is out, like a member. Under `lock`.
+    func settleReplacements() {
+        for index in spares.indices.reversed() where spares[index].superblock.features.contains(.replacement) {
+            let former = spares.remove(at: index)
+            newest.setRole(MDSuperblock.roleSpare, ofDevice: former.superblock.deviceNumber)
+            takeBack(former)
+        }
+        let present =
+            superblocks.compactMap { $0?.deviceNumber } + [replacement?.superblock.deviceNumber].compactMap { $0 }
+        for device in 0..<newest.roleCount
+        where newest.role(ofDevice: device) < MDSuperblock.firstSpecialRole && !present.contains(device) {
+            newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
+        }
+    }
+
+    /// Makes what was, or was to be, a replacement a spare; one that cannot be written is of no use. Under `lock`.
+    func takeBack(_ former: ArrayMember) {
+        do throws(ArrayStoreError) { try makeSpare(former) } catch { surroundings.report(error.description) }
     }
 
     /// Gives the replacement the role, in memory. Under `lock`.

@@ -155,7 +155,10 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Says durably on every member that writes are going to come, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
-        try update { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
+        lock.lock()
+        defer { lock.unlock() }
+        settleReplacements()
+        try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
     /// Says durably that all parity is right. Members must have been flushed.
@@ -185,12 +188,12 @@ package final class OpenedArray: @unchecked Sendable {
         let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
-            if let ended { try makeSpare(ended) }
-            return true
         } catch {
             surroundings.report(error.description)
             return false
         }
+        if let ended { takeBack(ended.member) }
+        return true
     }
 
     func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {

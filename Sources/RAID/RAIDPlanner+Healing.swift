@@ -136,10 +136,10 @@ extension RAIDPlanner {
         case .failed:
             guard !isOutdated(token, member: member) else { return false }
             // What could not be read before may stay so: nothing is worse for it, and there is no other copy.
-            return state == .healthy || Self.kind(of: token) != Self.healingToken
+            return canDoWithout(member) || Self.kind(of: token) != Self.healingToken
                 || operations[Int(UInt32(truncatingIfNeeded: token))].phase == .probing
         case .unreadable:
-            guard state == .healthy, !isOutdated(token, member: member) else { return false }
+            guard canDoWithout(member), !isOutdated(token, member: member) else { return false }
             let operation = operations[Int(UInt32(truncatingIfNeeded: token))]
             switch Self.kind(of: token) {
             case Self.healingToken: return operation.phase == .verifying
@@ -150,6 +150,9 @@ extension RAIDPlanner {
             }
         }
     }
+
+    /// Whether nothing is lost with a member: all others are there, or it is one that is being rebuilt from them.
+    private func canDoWithout(_ member: Int) -> Bool { state == .healthy || recovery?.member == member }
 }
 
 /// A block that a member could not read, and can since it was written anew.

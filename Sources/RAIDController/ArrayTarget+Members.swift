@@ -52,14 +52,10 @@ extension ArrayTarget {
 
     /// Under `membership`.
     private func dropReplacement(isFaulty: Bool) {
-        let isRecorded = array.endReplacement(isFaulty: isFaulty)
-        plannerLock.withLock {
-            planner.endReplacement()
-            guard !isRecorded else { return }
-            // Members that believe in a replacement which is not written any more must not be opened with it.
-            for role in 0...1 { planner.memberFailed(role) }
-            if isSound { soundness.add(1, ordering: .releasing) }
-        }
+        let untold = array.endReplacement(isFaulty: isFaulty)
+        plannerLock.withLock { planner.endReplacement() }
+        // Members that believe in a replacement which is not written any more must not be opened with it.
+        for role in untold.sorted() { leave(role) }
     }
 
     /// Gives a replacement up: it is a spare again.

@@ -48,6 +48,11 @@ extension ArrayLife {
         }
     }
 
+    static func areEqual(_ one: UnsafeRawPointer, _ other: UnsafeRawPointer) -> Bool {
+        let (one, other) = (one.assumingMemoryBound(to: UInt64.self), other.assumingMemoryBound(to: UInt64.self))
+        return (0..<64).allSatisfy { one[$0] == other[$0] }
+    }
+
     private static func add(_ bytes: UnsafeRawPointer, to words: UnsafeMutableBufferPointer<UInt64>) {
         let other = bytes.assumingMemoryBound(to: UInt64.self)
         for index in words.indices { words[index] ^= other[index] }

@@ -10,8 +10,8 @@ extension ArrayLife {
             switch state.condition {
             case .active: parts[disk] = (.inSync, state.role)
             case .recovering: parts[disk] = (.recovering, state.role)
-            // Nobody is replaced here; whoever did that would be a spare still.
-            case .spare, .replacing: parts[disk] = (.spare, nil)
+            case .replacing: parts[disk] = (.replacing, state.role)
+            case .spare: parts[disk] = (.spare, nil)
             case .failed: parts[disk] = (.out, state.role)
             }
         }
@@ -19,13 +19,16 @@ extension ArrayLife {
     }
 
     /// Takes in what the array has done to its members since it was asked last, if it has.
-    func learn() {
+    /// - Throws: when a member was left out for no reason.
+    func learn() throws(SimulationFault) {
         guard !world.news.isEmpty || world.isDown else { return }
         noteNews()
         guard shape.level == .raid5, let array else { return }
         // Survivors that are dead themselves may not have been told.
         let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
         for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
+            if part == .out { try checkHasReason(number) }
+            if part != .replacing { try checkMayEnd(number, now: part, role: role) }
             learn(number, part, role, isSure: isSure)
         }
         findMembers()
@@ -34,13 +37,16 @@ extension ArrayLife {
 
     private func learn(_ number: Int, _ part: Knowledge.Part, _ role: Int?, isSure: Bool) {
         let before = knowledge.disks[number].may
+        let isSameRole = role == knowledge.disks[number].role
         knowledge.disks[number].role = role ?? knowledge.disks[number].role
         if part == .recovering && before != .recovering {
             tally[array!.recoveringMember?.isGuided == true ? .returnsBegun : .rebuildsBegun] += 1
         }
         if part == .inSync && before == .recovering && isSure { tally[.rebuildsDone] += 1 }
+        if part == .inSync && before == .replacing && isSure { tally[.replacementsDone] += 1 }
+        if part == .recovering && before == .replacing && isSure { tally[.replacementsRebuilt] += 1 }
         // A member that may come back is held like a spare, and nothing has been written to it yet.
-        let part = part == .spare && !before.contains(.spare) ? .out : part
+        let part = part == .spare && before.isDisjoint(with: [.spare, .replacing]) ? .out : part
         var may = isSure ? part : before.union(part)
         // What cannot come back any more becomes a spare first.
         if !isSure && part == .recovering { may.insert(.spare) }
@@ -51,10 +57,21 @@ extension ArrayLife {
             if before.contains(.spare) { may.insert(.recovering) }
             if before.contains(.recovering) { may.insert(.inSync) }
         }
-        if may.contains(.recovering) && !before.contains(.recovering) { knowledge.recoveredByteCount = 0 }
+        let isContinued = before.contains(.recovering) || before.contains(.replacing) && isSameRole
+        if may.contains(.recovering) && !isContinued { knowledge.recoveredByteCount = 0 }
         knowledge.disks[number].may = may
+        if !isSure && before.contains(.replacing) { widenReplacing(number) }
         if part == .inSync && before != .inSync && isSure { faultyRoles[role!] = disks[number].isDead }
         if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
+    }
+
+    /// A member is left out that was good: it must have failed.
+    private func checkHasReason(_ number: Int) throws(SimulationFault) {
+        let disk = knowledge.disks[number]
+        guard !world.isDown, disk.may == .inSync, let role = disk.role, !faultyRoles[role],
+            slots.isEmpty || slots[role].member === disks[number]
+        else { return }
+        throw SimulationFault("\(disks[number].name) was left out without a reason")
     }
 
     private func markFaulty(_ role: Int, by number: Int) {
@@ -63,8 +80,10 @@ extension ArrayLife {
 
     /// How much of a rebuild will not have to be done again.
     func learnProgress() {
-        guard !world.isDown, let recovering = array?.recoveringMember else { return }
-        knowledge.recoveredByteCount = recovering.byteCount
+        guard !world.isDown, let array else { return }
+        if let filled = array.recoveringMember?.byteCount ?? array.replacementState?.byteCount {
+            knowledge.recoveredByteCount = filled
+        }
     }
 
     /// Which disks have the roles now.
@@ -88,11 +107,15 @@ extension ArrayLife {
                 guard part == .out else { throw SimulationFault("\(disks[number].name) is absent and in use") }
                 continue
             }
-            guard disk.may.contains(part), role == nil || role == disk.role else {
+            guard partsOfReplacing(number).contains(part), role == nil || role == disk.role else {
                 throw SimulationFault("\(disks[number].name) \(Self.complaint(part, disk.may))")
             }
             // A spare that was about to be removed is not flushed, and may be one again.
             knowledge.disks[number].may = part == .out ? disk.may.intersection([.out, .spare]) : part
+            // Until that is written, it may be a replacement again when others are there.
+            if disk.may.contains(.replacing) && part != .inSync && part != .out {
+                knowledge.disks[number].may.insert(.replacing)
+            }
         }
         if let recovering = opened.recoveringMember {
             guard recovering.byteCount >= knowledge.recoveredByteCount else {
@@ -103,6 +126,15 @@ extension ArrayLife {
             knowledge.recoveredByteCount = recovering.byteCount
             tally[.rebuildsResumed] += 1
         }
+        if let (number, role, byteCount) = replacement(of: opened) {
+            guard byteCount >= knowledge.recoveredByteCount else {
+                throw SimulationFault(
+                    "\(byteCount) bytes of member \(role) are copied to \(disks[number].name), and "
+                        + "\(knowledge.recoveredByteCount) were")
+            }
+            knowledge.recoveredByteCount = byteCount
+            tally[.replacementsResumed] += 1
+        }
     }
 
     private static func complaint(_ part: Knowledge.Part, _ may: Knowledge.Part) -> String {
@@ -110,10 +142,13 @@ extension ArrayLife {
         case .inSync: "is stale, and came back as good"
         case .recovering: "is not being rebuilt, and is taken for a member that is"
         case .spare: "is no spare, and is taken for one"
+        case .replacing: "is no replacement, and is taken for one"
         default:
             may.contains(.inSync)
                 ? "is good, and was left out"
-                : "is a \(may.contains(.recovering) ? "member that is rebuilt" : "spare"), and was left out"
+                : may.contains(.replacing)
+                    ? "is to replace a member, and was left out"
+                    : "is a \(may.contains(.recovering) ? "member that is rebuilt" : "spare"), and was left out"
         }
     }
 }

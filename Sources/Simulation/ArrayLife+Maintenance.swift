@@ -15,11 +15,11 @@ extension ArrayLife {
     /// What the thread that does an array's maintenance does in one turn.
     func maintain() throws(SimulationFault) {
         world.passTime()
-        if array!.recoveringMember != nil && world.random.chance(15) {
+        if isFilling && world.random.chance(15) {
             world.setSynchronousCrash(after: world.random.below(40))
         }
         _ = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
-        learn()
+        try learn()
         learnProgress()
         if !world.isDown && job != nil { try checkJob() }
     }
@@ -43,7 +43,7 @@ extension ArrayLife {
         switch snapshot.state {
         case .running: return
         case .done: tally[job.kind == .check ? .checks : .repairs] += 1
-        case .failed where !faultyRoles.contains(true):
+        case .failed where !faultyRoles.contains(true) && !hasLostRows:
             throw SimulationFault("a \(snapshot.kind) failed without a reason")
         case .noSpace where !hasBeenFull: throw SimulationFault("a \(snapshot.kind) had no space without a reason")
         default: break
@@ -57,11 +57,13 @@ extension ArrayLife {
         for _ in 0..<Self.turnMax {
             world.passTime()
             let pause = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
-            learn()
+            try learn()
             if world.isDown { return false }
             learnProgress()
             if job != nil { try checkJob() }
             if operationCount == 0 && pause == .idle { return true }
+            // It tries again every minute.
+            if operationCount == 0, case .until = pause, hasLostRows { return true }
             if operationCount > 0 { endSomeOperation() }
             try runCard()
             if world.isDown { return false }
@@ -72,30 +74,31 @@ extension ArrayLife {
     /// Maintenance is idle: then there is no member to rebuild onto, and no doubt.
     private func isDone(_ array: OpenedArray) -> Bool {
         switch array.failedMembers.count {
-        case 0: !array.needsRepair
+        case 0: !array.needsRepair && array.replacementState == nil
         case 1: array.recoveringMember == nil && !array.hasSpare
         default: true
         }
     }
 
     func checkNothingIsLeft() throws(SimulationFault) {
-        guard let array, faultyRoles.count(where: { $0 }) <= 1, !isDone(array) else { return }
+        guard let array, faultyRoles.count(where: { $0 }) <= 1, !hasLostRows, !isDone(array) else { return }
         throw SimulationFault("maintenance has come to rest, and has something left to do")
     }
 
     // MARK: Users
 
-    /// One of what `nbdext add`, `fail`, `remove`, `check`, `repair` and `cancel` ask for.
+    /// One of what `nbdext add`, `fail`, `remove`, `check`, `repair`, `replace` and `cancel` ask for.
     func askForMaintenance() throws(SimulationFault) {
-        switch world.random.below(10) {
+        switch world.random.below(13) {
         case 0...2: try addSpare()
         case 3: try failMember()
         case 4: removeSomething()
         case 5...6: try begin(.check)
         case 7: try begin(.repair)
+        case 8...10: try replaceMember()
         default: try cancel()
         }
-        learn()
+        try learn()
     }
 
     private func addSpare() throws(SimulationFault) {
@@ -171,7 +174,7 @@ extension ArrayLife {
             job = (kind, try card!.begin(kind, target: 0))
             note("a \(kind.rawValue) begins")
         } catch {
-            if job == nil && array!.failedMembers.isEmpty {
+            if job == nil && array!.failedMembers.isEmpty && !isBusy {
                 throw SimulationFault("no reason to refuse: \(error)")
             }
         }
@@ -179,16 +182,19 @@ extension ArrayLife {
 
     private func cancel() throws(SimulationFault) {
         guard !array!.needsRepair else { return }
+        let isReplacing = array!.replacementState != nil
+        mayEndReplacement = true
+        crashSoon(200, within: 12)
         do throws(MaintenanceError) {
             try card!.cancelJob(target: 0)
             note("the job is cancelled")
         } catch {
-            if job != nil { throw SimulationFault("no reason to refuse: \(error)") }
+            if job != nil || isReplacing { throw SimulationFault("no reason to refuse: \(error)") }
         }
     }
 
     /// Lets what is about to be written be the last that is done, perhaps.
-    private func crashSoon(_ perMille: Int, within count: Int) {
+    func crashSoon(_ perMille: Int, within count: Int) {
         if world.random.chance(perMille) { world.setSynchronousCrash(after: world.random.below(count)) }
     }
 }

@@ -81,6 +81,9 @@ extension ArrayLife {
         case .memberIO where world.isFull:
             world.isFull = false
             return try reopenWithPresent()
+        case .memberIO where isDamaged:
+            makeReadable()
+            return try reopenWithPresent()
         default: throw SimulationFault("the array was refused without a reason: \(refusal)")
         }
     }
@@ -121,6 +124,8 @@ extension ArrayLife {
             throw SimulationFault("a dirty array without member \(missing[0]) was opened without force")
         }
         try checkParity(of: opened)
+        try checkReplacement(of: opened)
+        if opened.needsRepair { mendSuspectRows() }
         let isWhole = try checkContent(of: opened, isForced: isForced)
         knowledge.isDirty = false
         crash = SectorModel.Crash()
@@ -166,14 +171,18 @@ extension ArrayLife {
     private func markDirty(_ opened: OpenedArray) -> Bool {
         knowledge.isClean = false
         let absent = knowledge.disks.indices.filter {
-            knowledge.disks[$0].isAbsent && !knowledge.disks[$0].may.isDisjoint(with: [.inSync, .recovering])
+            knowledge.disks[$0].isAbsent
+                && !knowledge.disks[$0].may.isDisjoint(with: [.inSync, .recovering, .replacing])
         }
         for number in absent { knowledge.disks[number].may.insert(.out) }
         do throws(ArrayStoreError) { try opened.markDirty() } catch { return false }
         if world.isDown { return false }
         world.setSynchronousCrash(after: nil)
         knowledge.isDirty = shape.level == .raid5
-        for number in absent { knowledge.disks[number].may.subtract([.inSync, .recovering]) }
+        for number in absent { knowledge.disks[number].may.subtract([.inSync, .recovering, .replacing]) }
+        for (number, (part, _)) in parts(of: opened).enumerated() where !knowledge.disks[number].isAbsent {
+            if knowledge.disks[number].may.contains(.replacing) { knowledge.disks[number].may = part }
+        }
         putBehindCard(opened)
         return true
     }
@@ -189,6 +198,11 @@ extension ArrayLife {
             do { return try card.makeLane() } catch { preconditionFailure("no lane: \(error)") }
         }
         driver.attach(card)
+        lostAt = Array(repeating: 0, count: shape.rowCount / Self.blockRowCount)
+        damageCount = 0
+        unverifiedBlocks = []
+        hasReplacementFailed = false
+        mayEndReplacement = false
         faultyRoles = members.indices.map { opened.members[$0] == nil }
         hasBeenFull = world.isFull
     }

@@ -12,7 +12,7 @@ extension ArrayLife {
             countStep()
             try takeStep()
             // What is half rebuilt is worth a crash more often.
-            if array!.recoveringMember != nil && world.random.chance(15) { break }
+            if isFilling && world.random.chance(15) { break }
         }
         if !world.isDown && world.random.chance(200) {
             if try stop() { return }
@@ -22,6 +22,7 @@ extension ArrayLife {
 
     private func takeStep() throws(SimulationFault) {
         breakSomething()
+        if habits.damagePerMille > 0 && world.random.chance(habits.damagePerMille) { damageSomething() }
         if world.random.chance(20) { tickBitmap() }
         if shape.level == .raid5 {
             if world.random.chance(habits.askPerMille) { try askForMaintenance() }
@@ -85,6 +86,7 @@ extension ArrayLife {
 
     /// Ends one member I/O, or does a part of it.
     func endSomeOperation() {
+        noteLostRows()
         var position = world.random.below(operationCount)
         let channel = world.channels.first { channel in
             if position < channel.operations.count { return true }
@@ -93,14 +95,21 @@ extension ArrayLife {
         }!
         if world.random.chance(50) { return channel.advance(position) }
         let operation = channel.operations[position]
-        let role = Int(operation.io.member)
-        let fails = habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille) && mayFail(role)
+        let role = role(of: operation)
+        let fails =
+            habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille)
+            && (role.map(mayFail) ?? !array!.needsRepair)
         let status = channel.end(position, fails ? .error : .proper)
-        history.add(.memberIO(operation.io.kind, member: role, rows: rows(operation.io), status), step: step)
+        history.add(
+            .memberIO(operation.io.kind, member: Int(operation.io.member), rows: rows(operation.io), status), step: step
+        )
+        noteHealing(operation, status)
         switch status {
         case .done, .unreadable: break
         // What was begun on a member that another one has replaced says nothing of that.
-        case .failed: if operation.member === members[role] { faultyRoles[role] = true }
+        case .failed:
+            if let role, operation.member === members[role] { faultyRoles[role] = true }
+            if role == nil { hasReplacementFailed = true }
         case .noSpace: for row in rows(operation.io) { isSuspect[row] = true }
         }
     }
@@ -163,9 +172,10 @@ extension ArrayLife {
 
     /// Lets the card work, on one lane or the other first, and takes its answers.
     func runCard() throws(SimulationFault) {
+        noteLostRows()
         let start = world.random.below(lanes.count)
         for offset in lanes.indices { _ = card!.run(lane: lanes[(start + offset) % lanes.count]) }
-        learn()
+        try learn()
         // What is answered after the end reaches nobody.
         if world.isDown { return }
         while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
@@ -177,6 +187,7 @@ extension ArrayLife {
         let isGood = answer.status == 0 && answer.transportError == 0
         history.add(.answered(tag: tag, command, isGood: isGood), step: step)
         let time = world.tick()
+        if !isGood && isLost(command) { tally[.mediumErrors] += 1 }
         if !isGood && !mayFail(command) {
             throw SimulationFault(
                 "\(command.kind.rawValue) failed, though the array can do without what has failed: sense "
@@ -198,7 +209,7 @@ extension ArrayLife {
     /// Whether a command has a reason to fail.
     private func mayFail(_ command: SimulatedDriver.Command) -> Bool {
         let survivable = shape.level == .raid5 ? 1 : 0
-        return hasBeenFull || faultyRoles.count(where: { $0 }) > survivable
+        return hasBeenFull || faultyRoles.count(where: { $0 }) > survivable || isLost(command)
     }
 
     private func checkRead(_ tag: Int, _ command: SimulatedDriver.Command) throws(SimulationFault) {

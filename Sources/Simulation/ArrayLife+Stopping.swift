@@ -31,6 +31,7 @@ extension ArrayLife {
     private func checkAtRest() throws(SimulationFault) {
         guard let array, array.failedMembers.count <= 1 else { return }
         try checkParity(of: array)
+        try checkReplacement(of: array)
         let missing = array.failedMembers.first
         let recovered = recoveredRows(of: array)
         for sector in 0..<shape.sectorCount {

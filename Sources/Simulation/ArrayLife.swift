@@ -40,6 +40,16 @@ final class ArrayLife {
     /// By role: the member is not in sync, or does not work.
     var faultyRoles: [Bool] = []
     var hasBeenFull = false
+    /// By block of rows: when it was last known that not all of it could be read or computed.
+    var lostAt: [UInt64] = []
+    /// How often blocks have turned unreadable.
+    var damageCount = 0
+    /// An I/O to the replacement has failed.
+    var hasReplacementFailed = false
+    /// A user has cancelled a replacement.
+    var mayEndReplacement = false
+    /// Blocks of rows of which one was written anew and has not been read again.
+    var unverifiedBlocks: Set<Int> = []
     /// How the last flush was answered.
     var lastFlushWasGood = false
     /// The check or repair that was asked for and is not known to have ended, and its number.
@@ -103,11 +113,15 @@ final class ArrayLife {
         crashCount += 1
         tally[powerFails ? .powerLosses : .processDeaths] += 1
         if array?.recoveringMember != nil { tally[.crashesInRebuild] += 1 }
+        if array?.replacementState != nil { tally[.crashesInReplacement] += 1 }
         note(powerFails ? "the power fails" : "the process dies")
         world.goDown()
         for channel in world.channels { markSuspect(channel) }
         if powerFails {
             for member in members { markVolatileSuspect(member) }
+            for number in disks.indices where knowledge.disks[number].may.contains(.replacing) {
+                markVolatileSuspect(disks[number])
+            }
         } else if shape.level == .raid0 && disks.contains(where: \.hasDropped) {
             model.noteDropped()
             for disk in disks { disk.forgetDropped() }

@@ -19,6 +19,11 @@ struct Habits {
     var deathPerMille: Int
     /// Of a thousand steps, those at which the disk fills up, or is emptied.
     var fullPerMille: Int
+    /// Of a thousand steps, those at which some blocks of a member turn unreadable. Not on disks that fill up: healing
+    /// believes the parity of rows, and rows of which a part found no space may have none that is right.
+    var damagePerMille: Int
+    /// Sectors of a block that turns unreadable as a whole.
+    var damageSectorCount: Int
     /// Of a thousand steps, those at which a user asks for maintenance.
     var askPerMille: Int
     /// Of a thousand steps, those at which maintenance gets its turn.
@@ -39,6 +44,8 @@ struct Habits {
         errorPerMille = isCalm ? 0 : random.pick([0, 1, 5])
         deathPerMille = isCalm ? 0 : random.pick([0, 2, 5])
         fullPerMille = random.chance(850) ? 0 : 20
+        damagePerMille = fullPerMille > 0 ? 0 : random.pick([0, 0, 5, 30])
+        damageSectorCount = random.pick([1, 8])
         askPerMille = random.pick([0, 10, 30, 100])
         maintainPerMille = random.pick([150, 400, 800])
         usualSectorCount = random.pick([1, 4, 8, shape.chunkSectorCount, shape.stripeSectorCount])

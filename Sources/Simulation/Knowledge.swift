@@ -10,6 +10,8 @@ struct Knowledge {
         static let spare = Part(rawValue: 4)
         /// Not a member, or one that has missed something.
         static let out = Part(rawValue: 8)
+        /// It is to take the role of one that is there.
+        static let replacing = Part(rawValue: 16)
     }
 
     /// What is known of one disk.
@@ -24,7 +26,7 @@ struct Knowledge {
 
     /// By the number of the disk.
     var disks: [Disk]
-    /// How much of the recovering member is durable at least, and said to be; bytes of its data area.
+    /// How much of the recovering member, or of a replacement, is durable at least, and said to be; bytes of its data area.
     var recoveredByteCount: UInt64 = 0
     /// The members say that parity may be wrong.
     var isDirty = false
@@ -49,6 +51,18 @@ struct Knowledge {
 
     /// The roles that it may be opened without.
     var outCountMax: Int {
-        (0..<memberCount).count { role in !disks.contains { $0.role == role && $0.may == .inSync && !$0.isAbsent } }
+        (0..<memberCount).count { mayLack($0, besides: nil) }
+    }
+
+    /// Whether an array may be opened without a member in sync that has a role, but for one disk.
+    func mayLack(_ role: Int, besides number: Int?) -> Bool {
+        let present = disks.indices.filter { $0 != number && disks[$0].role == role && !disks[$0].isAbsent }
+        if present.contains(where: { disks[$0].may == .inSync }) { return false }
+        // One of two has it: the role was about to go from one to the other.
+        let isGiven = present.contains { disks[$0].may == [.inSync, .out] }
+        let isTaken = present.contains {
+            disks[$0].may.isSuperset(of: [.inSync, .replacing]) && !disks[$0].may.contains(.recovering)
+        }
+        return !isGiven || !isTaken
     }
 }

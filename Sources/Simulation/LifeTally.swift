@@ -9,8 +9,16 @@ package struct LifeTally: Sendable {
         case returnsBegun = "members that came back"
         case rebuildsResumed = "resumptions"
         case rebuildsDone = "rebuilds to the end"
+        case replacementsBegun = "replacements"
+        case crashesInReplacement = "crashes in a replacement"
+        case replacementsResumed = "resumptions of a replacement"
+        case replacementsRebuilt = "replacements of a member that failed on the way"
+        case replacementsDone = "replacements to the end"
         case checks = "checks"
         case repairs = "repairs"
+        case damages = "damages of a member"
+        case heals = "blocks that were healed"
+        case mediumErrors = "commands that failed for blocks without a second copy"
         case stops = "orderly stops"
     }
 

@@ -61,7 +61,11 @@ final class SimulatedChannel: MemberChannel {
         guard let member = operation.member else { return .failed }
         var status = MemberStatus.failed
         if !member.isDead {
-            if ending == .error { fail(operation, member) } else { status = perform(operation, member) }
+            if ending == .error || isUnwritable(operation, member) {
+                fail(operation, member)
+            } else {
+                status = perform(operation, member)
+            }
         }
         if !operation.io.kind.isRead && operation.io.kind != .flush {
             member.image.complete(Self.sectors(operation.io), at: world.tick())
@@ -86,6 +90,11 @@ final class SimulatedChannel: MemberChannel {
         let sectors = Self.sectors(io)
         switch io.kind {
         case .read, .reread:
+            if member.image.damaged.isUnreadable(sectors) {
+                // Nobody may use what the memory holds now.
+                io.memory!.initializeMemory(as: UInt8.self, repeating: 0xEE, count: Int(io.byteCount))
+                return .unreadable
+            }
             io.memory!.copyMemory(
                 from: member.image.bytes(ofSector: 0) + Int(io.byteOffset), byteCount: Int(io.byteCount))
         case .write, .zero, .durableWrite:
@@ -101,6 +110,11 @@ final class SimulatedChannel: MemberChannel {
         case .flush: member.image.flush(covering: operation.startedAt)
         }
         return .done
+    }
+
+    private func isUnwritable(_ operation: Operation, _ member: SimulatedMember) -> Bool {
+        let kind = operation.io.kind
+        return !kind.isRead && kind != .flush && member.image.damaged.isUnwritable(Self.sectors(operation.io))
     }
 
     private func fail(_ operation: Operation, _ member: SimulatedMember) {

@@ -90,11 +90,14 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         if isDead { throw MemberStoreError(.failed, "the member is dead") }
     }
 
+    private static let inputOutputError = MemberStoreError(.failed, "Input/output error")
     private static let crashed = MemberStoreError(.failed, "the simulation has crashed")
 
     package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         try enter()
         precondition(byteOffset + UInt64(memory.count) <= byteCount)
+        let sectors = Int(byteOffset) / 512..<(Int(byteOffset) + memory.count + 511) / 512
+        if image.damaged.isUnreadable(sectors) { throw Self.inputOutputError }
         let start = image.bytes(ofSector: 0) + Int(byteOffset)
         memory.copyMemory(from: UnsafeRawBufferPointer(start: start, count: memory.count))
     }
@@ -118,6 +121,7 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         for sector in start / 512..<(start + memory.count + 511) / 512 {
             if partial && world.random.chance(500) { continue }
             guard hasRoom(sector: sector) else { throw MemberStoreError(.noSpace, "the simulated disk is full") }
+            if image.damaged.isUnwritable(sector..<sector + 1) { throw Self.inputOutputError }
             put(sector, of: memory, at: start, completedAt: time)
         }
     }

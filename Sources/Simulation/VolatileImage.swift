@@ -36,6 +36,8 @@ final class VolatileImage {
     private static let dropped = UInt64.max - 1
 
     let sectorCount: Int
+    /// What the medium does not give back.
+    private(set) var damaged = DamagedSectors()
     private let mappedByteCount: Int
     private let current: UnsafeMutableRawPointer
     private let durable: UnsafeMutableRawPointer
@@ -98,6 +100,7 @@ final class VolatileImage {
             place.initializeMemory(as: UInt8.self, repeating: 0, count: Self.sectorByteCount)
         }
         isTouched[sector * Self.sectorByteCount / Self.pageByteCount] = true
+        if !damaged.isEmpty { damaged.wrote(sector) }
         versions.append(Version(sector: Int32(sector), slot: slot, completedAt: completedAt))
     }
 
@@ -111,6 +114,16 @@ final class VolatileImage {
         }
         return nil
     }
+
+    /// Lets a sector be one that cannot be read, on the medium.
+    func damage(_ sector: Int, _ kind: DamagedSectors.Kind) {
+        damaged.damage(sector, kind, isCached: versions.contains { $0.sector == Int32(sector) })
+    }
+
+    /// Lets a sector be read again, as it was.
+    func mend(_ sector: Int) { damaged.mend(sector) }
+
+    func mendAll() { damaged.mendAll() }
 
     /// Calls `body` with each sector that has versions which are not durable; more than once, perhaps.
     func forEachVolatileSector(_ body: (Int) -> Void) { for version in versions { body(Int(version.sector)) } }
@@ -183,6 +196,7 @@ final class VolatileImage {
         versions = kept
         for sector in sectors {
             let offset = Int(sector) * Self.sectorByteCount
+            damaged.forgot(Int(sector))
             (current + offset).copyMemory(from: durable + offset, byteCount: Self.sectorByteCount)
         }
     }
@@ -206,6 +220,7 @@ final class VolatileImage {
         }
         for version in versions {
             let offset = Int(version.sector) * Self.sectorByteCount
+            damaged.forgot(Int(version.sector))
             (current + offset).copyMemory(from: durable + offset, byteCount: Self.sectorByteCount)
         }
         versions.removeAll(keepingCapacity: true)
@@ -213,6 +228,7 @@ final class VolatileImage {
     }
 
     private func makeDurable(_ version: Version) {
+        if !damaged.isEmpty { damaged.reachedMedium(Int(version.sector)) }
         let place = durable + Int(version.sector) * Self.sectorByteCount
         if version.slot >= 0 {
             place.copyMemory(from: pointer(version.slot), byteCount: Self.sectorByteCount)

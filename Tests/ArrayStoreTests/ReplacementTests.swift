@@ -130,10 +130,66 @@ struct ReplacementTests {
     func givenUp(isFaulty: Bool) throws {
         let fixture = try Fixture(.bitmap)
         let array = try fixture.openReplacing(boundary: 64 << 10)
-        #expect(array.endReplacement(isFaulty: isFaulty))
+        #expect(array.endReplacement(isFaulty: isFaulty).isEmpty)
         #expect(array.hasSpare == !isFaulty && array.replacementState == nil && array.missingRole == nil)
         let again = try fixture.open()
         #expect(again.hasSpare == !isFaulty && again.replacementState == nil && again.missingRole == nil)
+    }
+
+    @Test("one that was not there when the array was served is not believed later: it has missed writes")
+    func wasAway() throws {
+        let fixture = try Fixture()
+        _ = try fixture.openReplacing(boundary: 64 << 10)
+        let without = try ArrayStore.open(
+            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
+        #expect(without.replacementState == nil)
+        try without.markDirty()
+        let again = try fixture.open()
+        #expect(again.replacementState == nil && again.missingRole == nil && !again.hasSpare)
+        #expect(again.members.map { $0?.store.name } == ["m0", "m1", "m2"])
+        // As a new one it can be used.
+        _ = try again.add(fixture.spare)
+        try again.beginReplacement(of: 1, by: "new")
+        #expect(again.replacementState?.byteCount == 0)
+    }
+
+    @Test("a spare whose number a member has got while it was away gets another one before it replaces a member")
+    func sameNumber() throws {
+        let fixture = try Fixture()
+        let other = MemoryMember(
+            name: "other", bytes: Array(repeating: 0, count: Int(fixture.spare.byteCount)),
+            place: fixture.spare.place)
+        _ = try ArrayStore.open(
+            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings
+        )
+        .add(other)
+        let array = try fixture.openReplacing(boundary: 128 << 10)
+        #expect(try array.endRecovery())
+        #expect(try fixture.superblock(other).deviceNumber == fixture.superblock(fixture.spare).deviceNumber)
+        let again = try ArrayStore.open(
+            members: fixture.all + [other], place: "here", readOnly: false, in: fixture.messages.surroundings)
+        try again.beginReplacement(of: 1, by: "other")
+        #expect(again.endReplacement(isFaulty: false).isEmpty)
+        #expect(try fixture.open().members.map { $0?.store.name } == ["m0", "new", "m2"])
+    }
+
+    @Test("one that is found while another member is missing is a spare, and stays one")
+    func otherMissing() throws {
+        let fixture = try Fixture()
+        _ = try fixture.openReplacing(boundary: 64 << 10)
+        let found = [fixture.members[0], fixture.members[1], fixture.spare]
+        let array = try ArrayStore.open(
+            members: found, place: "here", readOnly: false, in: fixture.messages.surroundings)
+        #expect(array.hasSpare && array.missingRole == 2)
+        try array.markDirty()
+        let new = try fixture.superblock(fixture.spare)
+        #expect(new.role == MDSuperblock.roleSpare && !new.features.contains(.replacement))
+        try array.markClean()
+        try array.markDirty()
+        try array.markClean()
+        let again = try ArrayStore.open(
+            members: found, place: "here", readOnly: false, in: fixture.messages.surroundings)
+        #expect(again.hasSpare && again.missingRole == 2)
     }
 
     @Test("what cannot be done is refused, and changes nothing")
@@ -173,9 +229,9 @@ struct ReplacementTests {
     func crashes(consistency: ArrayConsistency) throws {
         let changes: [(String, Int, (OpenedArray) throws -> Bool)] = [
             ("the end", 3, { try $0.endRecovery() }), ("the old one's failure", 2, { $0.recordFailure(role: 1) }),
-            ("another one's failure", 2, { $0.recordFailure(role: 0) }),
-            ("giving up", 3, { $0.endReplacement(isFaulty: false) }),
-            ("the new one's failure", 3, { $0.endReplacement(isFaulty: true) }),
+            ("another one's failure", 2, { $0.recordFailure(role: 0) && $0.hasSpare }),
+            ("giving up", 3, { $0.endReplacement(isFaulty: false).isEmpty && $0.hasSpare }),
+            ("the new one's failure", 3, { $0.endReplacement(isFaulty: true).isEmpty }),
         ]
         for (name, remaining, change) in changes {
             var writeCount = 0

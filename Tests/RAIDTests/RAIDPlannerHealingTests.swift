@@ -134,6 +134,22 @@ struct RAIDPlannerHealingTests {
         }
     }
 
+    @Test("a member that is being rebuilt ends when a block of it stays bad: the others have what it has")
+    func rebuiltMemberStaysBad() {
+        defer { memory.deallocate() }
+        array.planner.memberFailed(member)
+        array.replace(member, content: 0x5A)
+        #expect(array.submit(MaintenanceRequest(.rebuild, byteOffset: 0, byteCount: 65536)))
+        while !array.pending.isEmpty { array.complete(at: 0) }
+        #expect(array.planner.recovery?.boundary == 65536)
+        array.badBlocks.stayBad = true
+        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        #expect(run(.read, 0..<4096) == .done)
+        #expect(Array(memory[..<4096]) == Array(original[..<4096]))
+        #expect(array.planner.state == .degraded(missing: member))
+        #expect(array.planner.recovery == nil)
+    }
+
     @Test("parity is right after a write for which one member had no space", arguments: [0, 1, 2, 3])
     func mending(failsAt: Int) {
         defer { memory.deallocate() }
