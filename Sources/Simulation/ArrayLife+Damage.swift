@@ -111,9 +111,11 @@ extension ArrayLife {
         note("all blocks can be read again")
     }
 
-    /// In rows whose parity is in doubt, what cannot be read would be computed wrong: that is the write hole.
+    /// In rows whose parity is in doubt, what cannot be read would be computed wrong, and so would all of a member that
+    /// fails for it: that is the write hole.
     func mendSuspectRows() {
         for disk in disks where !disk.image.damaged.isEmpty {
+            disk.image.mendBeyondHealing()
             for row in isSuspect.indices where isSuspect[row] { disk.image.mend(shape.dataSector + row) }
         }
     }

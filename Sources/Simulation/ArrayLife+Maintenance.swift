@@ -75,9 +75,13 @@ extension ArrayLife {
     private func isDone(_ array: OpenedArray) -> Bool {
         switch array.failedMembers.count {
         case 0: !array.needsRepair && array.replacementState == nil
-        case 1: array.recoveringMember == nil && !array.hasSpare
+        case 1: array.recoveringMember == nil && (!array.hasSpare || isSomeSpareDead)
         default: true
         }
+    }
+
+    private var isSomeSpareDead: Bool {
+        disks.indices.contains { disks[$0].isDead && knowledge.disks[$0].may.contains(.spare) }
     }
 
     func checkNothingIsLeft() throws(SimulationFault) {

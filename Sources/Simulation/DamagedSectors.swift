@@ -61,5 +61,10 @@ struct DamagedSectors {
         cached.remove(sector)
     }
 
+    /// Those that no write heals can be read and written again.
+    mutating func mendBeyondHealing() {
+        for (sector, kind) in kinds where kind != .untilWritten { mend(sector) }
+    }
+
     mutating func mendAll() { self = DamagedSectors() }
 }

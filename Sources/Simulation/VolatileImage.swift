@@ -123,6 +123,8 @@ final class VolatileImage {
     /// Lets a sector be read again, as it was.
     func mend(_ sector: Int) { damaged.mend(sector) }
 
+    func mendBeyondHealing() { damaged.mendBeyondHealing() }
+
     func mendAll() { damaged.mendAll() }
 
     /// Calls `body` with each sector that has versions which are not durable; more than once, perhaps.
