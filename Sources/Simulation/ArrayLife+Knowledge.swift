@@ -71,8 +71,8 @@ extension ArrayLife {
         guard !world.isDown, disk.may == .inSync, let role = disk.role, !faultyRoles[role],
             slots.isEmpty || slots[role].member === disks[number]
         else { return }
-        // A write that meets a block which stays unreadable, in a row that is lost already, fails its member at once.
-        if hasLostRows, disks[number].image.damaged.isBeyondHealing { return }
+        // A write that meets an unreadable block, in a row that is lost already, fails its member at once.
+        if hasLostRows, !disks[number].image.damaged.isEmpty { return }
         throw SimulationFault("\(disks[number].name) was left out without a reason")
     }
 

@@ -27,9 +27,6 @@ struct DamagedSectors {
 
     func isUnwritable(_ sectors: Range<Int>) -> Bool { !isEmpty && sectors.contains { kinds[$0] == .unwritable } }
 
-    /// Whether some sector stays unreadable when it is written.
-    var isBeyondHealing: Bool { kinds.values.contains { $0 != .untilWritten } }
-
     /// Whether some stay so when they are written.
     func isBeyondHealing(_ sectors: Range<Int>) -> Bool {
         !isEmpty && sectors.contains { kinds[$0].map { $0 != .untilWritten } ?? false }
