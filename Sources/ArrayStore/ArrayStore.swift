@@ -31,22 +31,20 @@ package enum ArrayStore {
     package static func examine(directory: String) throws(ArrayStoreError) -> Description {
         let members = try MemberDirectory.open(directory, for: .look) { _ in }
         let scan = try MemberScan(members, place: directory)
+        func percent(_ byteCount: UInt64) -> Int {
+            Int(min(Double(byteCount) * 100 / Double(scan.geometry.memberDataByteCount), 100))
+        }
         var list = scan.members.enumerated().map { role, member in
             if let member { return Description.Member(role: role, path: member.store.name, state: "active") }
             guard let member = scan.recovering[role] else { return Description.Member(role: role, state: "missing") }
-            let rebuilt = member.superblock.recoveryByteOffset ?? 0
-            let percent = Double(rebuilt) * 100 / Double(scan.geometry.memberDataByteCount)
+            let done = percent(member.superblock.recoveryByteOffset ?? 0)
             return Description.Member(
                 role: role, path: member.store.name,
-                state:
-                    "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(Int(min(percent, 100))) % done"
-            )
+                state: "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(done) % done")
         }
         if let (role, member) = scan.replacement {
-            let copied = Replacement(member, role: role, scan.geometry).byteCount
-            let percent = Double(copied) * 100 / Double(scan.geometry.memberDataByteCount)
-            list.append(
-                Description.Member(path: member.store.name, state: "replacing member \(role), \(Int(percent)) % done"))
+            let done = percent(Replacement(member, role: role, scan.geometry).byteCount)
+            list.append(Description.Member(path: member.store.name, state: "replacing member \(role), \(done) % done"))
         }
         for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
         for (store, reason) in scan.leftOut {
@@ -57,9 +55,7 @@ package enum ArrayStore {
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
             chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
             events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: list,
-            job: job.map {
-                ($0.job.rawValue, Int(100 * Double($0.position) / Double(scan.geometry.memberDataByteCount)))
-            })
+            job: job.map { ($0.job.rawValue, percent($0.position)) })
     }
 
     private static func state(of scan: MemberScan) -> String {

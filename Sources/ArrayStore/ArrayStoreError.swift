@@ -14,13 +14,13 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
 
     package let description: String
     package let kind: Kind
-    /// The members of an open array whose superblocks could not be written: roles, and the replacement's place. They have
-    /// to be failed: what they had to say of lost writes they have said.
-    package let members: Set<Int>
+    /// The members of an open array whose superblocks could not be written: roles, and the replacement's place, in
+    /// ascending order. They have to be failed: what they had to say of lost writes they have said.
+    package let members: [Int]
 
     package init(_ description: String, _ kind: Kind = .refused, members: Set<Int> = []) {
         self.description = description
         self.kind = kind
-        self.members = members
+        self.members = members.sorted()
     }
 }

@@ -49,14 +49,14 @@ extension OpenedArray {
     /// The replacement is not to become anything any more.
     /// - Parameter isFaulty: it cannot be used; otherwise it is a spare again.
     /// - Returns: the roles of members that could not be told, and have to be failed.
-    package func endReplacement(isFaulty: Bool) -> Set<Int> {
+    package func endReplacement(isFaulty: Bool) -> [Int] {
         lock.lock()
         defer { lock.unlock() }
         guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
         surroundings.report(
             "\(ended.member.store.name) does not replace member \(ended.role) of \(name) any more"
                 + (isFaulty ? ": it failed" : "; it is a spare"))
-        var untold: Set<Int> = []
+        var untold: [Int] = []
         do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
             surroundings.report(error.description)
             untold = error.members

@@ -35,7 +35,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// A batch of at least so many tasks goes by its processor's own pair.
     static let boundTaskCountMin = kMaxBundledParallelTasks / 2
     private let channel: UnsafeMutableRawPointer
-    private let channelByteCount: Int
     private let channelFile: Int32
     /// Written by a driver's process that crashes.
     let crashNote: UnsafeMutablePointer<nbdext_crash_note>
@@ -114,7 +113,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         let (file, channel) = try SharedMemory.make("nbdext-channel", byteCount: byteCount)
         channelFile = file
         self.channel = channel
-        channelByteCount = byteCount
         pairs = (0..<pairCount).map { [context] in RingPair(index: $0, channel: channel, context: context) }
         crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
         memory = DriverMemory(function: function)
@@ -124,7 +122,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         function.interruptHandler = nil
         function.reset()
         memory.releaseAll()
-        munmap(channel, channelByteCount)
+        munmap(channel, nbdext_channel_size(UInt32(pairs.count)))
         close(channelFile)
     }
 

@@ -290,9 +290,11 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     package func hasOutstandingWork(lane: Int) -> Bool { card.hasOutstandingWork(lane: lane) }
 
-    package func wait(lane: Int, orReadable descriptor: Int32) {
+    package func wait(lane: Int, orReadable descriptor: Int32) { wait(lane: lane, orReadable: descriptor, pair: 0) }
+
+    private func wait(lane: Int, orReadable descriptor: Int32, pair: Int) {
         card.wait(lane: lane, orReadable: descriptor)
-        pump(lane: lane)
+        pump(lane: lane, pair: pair)
     }
 
     /// Pumps a lane that is no client's until all work that it has begun is done.
@@ -303,10 +305,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     private func waitForOutstandingWork(lane: Int, pair: Int = 0) {
-        while hasOutstandingWork(lane: lane) {
-            card.wait(lane: lane, orReadable: -1)
-            pump(lane: lane, pair: pair)
-        }
+        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1, pair: pair) }
     }
 
     /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.

@@ -55,7 +55,7 @@ extension ArrayTarget {
         let untold = array.endReplacement(isFaulty: isFaulty)
         plannerLock.withLock { planner.endReplacement() }
         // Members that believe in a replacement which is not written any more must not be opened with it.
-        for role in untold.sorted() { leave(role) }
+        for role in untold { leave(role) }
     }
 
     /// Gives a replacement up: it is a spare again.

@@ -175,7 +175,7 @@ extension RAIDController {
     /// - Parameter place: who is failed if it is none of them in particular: a role, or the replacement's place.
     private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
         target.array.report(error.description)
-        for untold in error.members.isEmpty ? [place] : error.members.sorted() { target.memberFailed(untold) }
+        for untold in error.members.isEmpty ? [place] : error.members { target.memberFailed(untold) }
     }
 
     private func finish(_ end: MaintenanceSchedule.End, _ target: ArrayTarget, now: UInt64) {
@@ -220,7 +220,7 @@ extension RAIDController {
                 // The member that was to be replaced still serves: it is the new one that could not be told of the role.
                 target.array.report(error.description)
                 target.retryAt = now + Self.retryNanoseconds
-                for untold in error.members.sorted() {
+                for untold in error.members {
                     target.memberFailed(untold == recovery.member ? target.geometry.replacementPlace : untold)
                 }
             } else {
@@ -295,7 +295,7 @@ extension RAIDController {
                 throw ArrayStoreError("\(name) is busy with the end of the last replacement; try again")
             }
         } catch {
-            for untold in error.members.sorted() where untold != target.geometry.replacementPlace {
+            for untold in error.members where untold != target.geometry.replacementPlace {
                 target.memberFailed(untold)
             }
             throw MaintenanceError(error.description)
@@ -310,7 +310,7 @@ extension RAIDController {
         target: Int, _ matches: (OpenedArray.MemberState) -> Bool
     ) throws(ArrayStoreError) -> String {
         do throws(ArrayStoreError) { return try arrays[target].array.remove(matches) } catch {
-            for untold in error.members.sorted() { arrays[target].memberFailed(untold) }
+            for untold in error.members { arrays[target].memberFailed(untold) }
             throw error
         }
     }

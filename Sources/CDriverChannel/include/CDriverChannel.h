@@ -47,7 +47,7 @@ void *nbdext_channel_last_words(void *channel);
 struct nbdext_ring *nbdext_channel_to_driver(void *channel, uint32_t pair);
 struct nbdext_ring *nbdext_channel_to_kernel(void *channel, uint32_t pair);
 
-/// By which pair the calling thread of a driver's process answers; 0 until it is set.
+/// By which pair the calling thread sends, in either process; 0 until it is set.
 void nbdext_set_current_pair(uint32_t pair);
 uint32_t nbdext_current_pair(void);
 

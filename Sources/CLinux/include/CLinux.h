@@ -6,8 +6,6 @@
 #ifndef NBDEXT_CLINUX_H
 #define NBDEXT_CLINUX_H
 
-#include <sched.h>
-#include <spawn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
