@@ -176,8 +176,8 @@ extension OpenedArray {
         }
     }
 
-    /// What its role's log is about now is in another member's log: until the planner has written this one, a crash must
-    /// not be followed from the logs alone.
+    /// What its role's log is about now is in another member's log only: until the planner has written this one too, a crash
+    /// must not be followed from the logs alone.
     private func invalidateLog(of spare: ArrayMember) throws(ArrayStoreError) {
         guard let range = spare.superblock.partialParityLogRange else { return }
         let nothing = [UInt8](repeating: 0, count: MDPartialParityLog.headerByteCount)

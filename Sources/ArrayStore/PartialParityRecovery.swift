@@ -61,9 +61,10 @@ struct PartialParityRecovery {
         return outcome
     }
 
-    /// Makes every log an empty one.
+    /// Makes every log an empty one, also that of a replacement.
     func empty() throws(ArrayStoreError) {
-        for (_, member) in owners { try member.emptyLog(signature: signature) }
+        let logged = owners.map(\.member) + [scan.replacement?.member].compactMap { $0 }
+        for member in logged { try member.emptyLog(signature: signature) }
     }
 
     /// Follows the units that lie one after the other in a log while they are newer and newer.

@@ -18,8 +18,24 @@ struct PartialParityLogs {
         case flushing
     }
 
+    /// What there is of the newest unit in the log of a member that is to take the role.
+    enum Replica: UInt8, BitwiseCopyable {
+        /// That log is not valid.
+        case missing
+        /// The unit is being written there, after it was written to the member's own log; there is no next one meanwhile.
+        case underWay
+        /// It is as good as the member's own log.
+        case written
+    }
+
     struct Log: BitwiseCopyable {
         var phase = Phase.idle
+        var replica = Replica.missing
+        /// Writes of the unit that have not come back, and the worst that came.
+        var writeCount: UInt8 = 0
+        var writeStatus = MemberStatus.done
+        /// The newest unit, bytes; 0 when there was none yet.
+        var unitByteCount = 0
         var areaByteOffset: UInt64
         var generation: UInt64
         /// Operations without a record.

@@ -46,6 +46,7 @@ extension RAIDPlanner {
         precondition(canBeginReplacement && recovery.boundary % geometry.unitByteCount == 0)
         self.recovery = recovery
         replacementRole = recovery.member
+        logs?.logs[recovery.member].replica = .missing
         arrivals[geometry.replacementPlace] = generation
     }
 
@@ -58,7 +59,8 @@ extension RAIDPlanner {
         arrivals[geometry.replacementPlace] = generation
     }
 
-    /// The recovering member has everything: the array is whole, and a replacement has the role. The member with the role
+    /// The recovering member has everything: the array is whole, and a replacement, which has the log too, has the role. The
+    /// member with the role
     /// is to be put at its place before the planner is called again; what is under way to the replacement's place still
     /// has to find it there.
     /// - Returns: false when that is not so.

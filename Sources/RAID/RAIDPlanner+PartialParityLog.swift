@@ -9,19 +9,45 @@ extension RAIDPlanner {
     }
 
     /// A unit was written, or could not be: its operations go on.
-    func completeLogWrite(_ member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
+    /// - Parameter isReplica: it was written to the log of the member's replacement.
+    func completeLogWrite(
+        _ member: Int, _ status: MemberStatus, isReplica: Bool, into output: inout PlannerOutput
+    ) {
         let log = logs!.logs + member
+        if isReplica {
+            let isCopy = log.pointee.replica == .underWay
+            log.pointee.replica = status == .done ? .written : .missing
+            if isCopy { return }
+        }
+        // Whichever of the two members has the role when they go on, the operations need the record there.
+        if status == .failed || log.pointee.writeStatus == .done { log.pointee.writeStatus = status }
+        log.pointee.writeCount -= 1
+        guard log.pointee.writeCount == 0 else { return }
         log.pointee.phase = .covering
         while let slot = log.pointee.unit.popFirst(in: operations) {
-            if status == .noSpace {
+            if log.pointee.writeStatus == .noSpace {
                 end(slot, .noSpace)
-            } else if status == .failed || !isPlannedForState(slot) {
+            } else if log.pointee.writeStatus == .failed || !isPlannedForState(slot) {
                 endRecord(slot)
                 start(slot, into: &output)
             } else {
                 startWriting(slot, into: &output)
             }
         }
+    }
+
+    /// Makes sure that the log of a replacement is as good as that of the member whose role it is to take. Each unit since
+    /// the replacement began is in both; if there was none, the one before it is copied.
+    /// - Returns: whether that is so; if not, it is to be asked again.
+    package func copyLogToReplacement(into output: inout PlannerOutput) -> Bool {
+        guard let member = replacement?.member, let log = logs.map({ $0.logs + member }) else { return true }
+        guard log.pointee.replica == .missing, log.pointee.phase != .writing else {
+            return log.pointee.replica == .written
+        }
+        if log.pointee.unitByteCount == 0 { completeUnit(member, entryCount: 0, byteCount: 0, into: &output) }
+        log.pointee.replica = .underWay
+        emitToReplacement(unitWrite(member), into: &output)
+        return false
     }
 
     /// The rows of an operation with a record are written as far as they will be.
@@ -52,7 +78,10 @@ extension RAIDPlanner {
             if log.pointee.phase == .flushing, log.pointee.unflushed | log.pointee.flushing == 0 {
                 log.pointee.phase = .idle
             }
-            if log.pointee.phase == .idle, !log.pointee.waiting.isEmpty { emitUnit(member, into: &output) }
+            guard log.pointee.phase == .idle, log.pointee.replica != .underWay, !log.pointee.waiting.isEmpty else {
+                continue
+            }
+            emitUnit(member, into: &output)
         }
     }
 
@@ -102,18 +131,33 @@ extension RAIDPlanner {
         guard entryCount > 0 else { return }
         log.pointee.phase = .writing
         log.pointee.coveredCount = UInt32(entryCount)
+        log.pointee.writeStatus = .done
+        log.pointee.writeCount = 1
+        completeUnit(member, entryCount: entryCount, byteCount: byteCount, into: &output)
+        output.memberIOs.append(unitWrite(member))
+        guard replacement?.member == member else { return }
+        log.pointee.writeCount = 2
+        emitToReplacement(unitWrite(member), into: &output)
+    }
+
+    /// Makes the header of a unit whose entries are there.
+    private func completeUnit(_ member: Int, entryCount: Int, byteCount: Int, into output: inout PlannerOutput) {
+        let log = logs!.logs + member
         log.pointee.generation += 1
+        log.pointee.unitByteCount = MDPartialParityLog.headerByteCount + byteCount
         let header = logs!.header(ofMember: member)
         MDPartialParityLog.complete(headerAt: header, generation: log.pointee.generation, entryCount: entryCount)
         output.checksumJobs.append(
             ChecksumJob(
                 destination: header + MDPartialParityLog.checksumOffset, source: header,
                 byteCount: MDPartialParityLog.headerByteCount))
-        output.memberIOs.append(
-            MemberIO(
-                kind: .durableWrite, member: member, byteOffset: log.pointee.areaByteOffset,
-                byteCount: MDPartialParityLog.headerByteCount + byteCount, memory: header,
-                token: token(Self.logWriteToken, member: member)))
+    }
+
+    private func unitWrite(_ member: Int) -> MemberIO {
+        let log = logs!.logs[member]
+        return MemberIO(
+            kind: .durableWrite, member: member, byteOffset: log.areaByteOffset, byteCount: log.unitByteCount,
+            memory: logs!.header(ofMember: member), token: token(Self.logWriteToken, member: member))
     }
 
     private func logEntry(of operation: StripeOperation) -> MDPartialParityLog.Entry {

@@ -190,7 +190,9 @@ package final class RAIDPlanner {
         case 0: completeOperationIO(Int32(low), status, into: &output)
         case Self.requestToken: completeRequestIO(low, status, into: &output)
         case Self.flushToken: completeFlush(status, into: &output)
-        case Self.logWriteToken: completeLogWrite(Int(low), status, into: &output)
+        case Self.logWriteToken:
+            let isReplica = token & Self.replacementToken != 0
+            completeLogWrite(Int(low), status, isReplica: isReplica, into: &output)
         case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
         case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
         case Self.bitmapFlushToken: completeBitmapFlush(status)

@@ -28,6 +28,8 @@ extension RAIDController {
     private static let retryNanoseconds: UInt64 = 5_000_000_000
     /// When one is tried again that met what cannot be read.
     private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
+    /// When it is looked again whether a log has been copied.
+    private static let logNanoseconds: UInt64 = 1_000_000
     /// Steps in one call; the caller looks after its lane in between.
     private static let stepMax = 64
 
@@ -61,10 +63,19 @@ extension RAIDController {
             case .pause(let nanoseconds):
                 recordProgress(target, now: now)
                 return .until(nanoseconds: nanoseconds)
+            case .end(.done) where !isLogCopied(target, lane): return .until(nanoseconds: now + Self.logNanoseconds)
             case .end(let end): finish(end, target, now: now)
             }
         }
         return .working
+    }
+
+    /// A replacement may only take a role with the log of the member that has it.
+    private func isLogCopied(_ target: ArrayTarget, _ lane: CardLane) -> Bool {
+        let isCopied = target.plannerLock.withLock { target.planner.copyLogToReplacement(into: &lane.output) }
+        execute(lane, target)
+        flushStaged(lane, target)
+        return isCopied
     }
 
     /// Finds out where a job has something to do next.

@@ -41,7 +41,9 @@ extension ArrayLife {
             operationCount == 0 && !isBusy && array.failedMembers.isEmpty && array.replacementState == nil
             && !faultyRoles.contains(true) && !disks[number].isDead
         let before = knowledge.disks[number]
-        if array.replacementState == nil && array.recoveringMember == nil {
+        // One that is about to come back to its own role is held like a spare, and is none.
+        let isSpare = !before.may.isDisjoint(with: [.spare, .replacing])
+        if isSpare && array.replacementState == nil && array.recoveringMember == nil {
             knowledge.disks[number].may.insert(.replacing)
             knowledge.disks[number].role = role
             knowledge.recoveredByteCount = 0
@@ -56,6 +58,7 @@ extension ArrayLife {
         } catch {
             if world.isDown { return }
             if mustBegin { throw SimulationFault("no reason to refuse: \(error)") }
+            guard isSpare else { return }
             // Somebody could not be told.
             let isUntold = disks[number].isDead || faultyRoles.contains(true)
             knowledge.disks[number].may = isUntold ? [.spare, .replacing, .out] : before.may

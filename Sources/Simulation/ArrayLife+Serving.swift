@@ -110,7 +110,9 @@ extension ArrayLife {
         case .failed:
             if let role, operation.member === members[role] { faultyRoles[role] = true }
             if role == nil { hasReplacementFailed = true }
-        case .noSpace: for row in rows(operation.io) { isSuspect[row] = true }
+            // Nobody is left to say that this member has missed it.
+            if faultyRoles.count(where: { $0 }) > 1 { markSuspect(operation.io) }
+        case .noSpace: markSuspect(operation.io)
         }
     }
 

@@ -152,9 +152,13 @@ final class ArrayLife {
 
     /// Notes the rows of which a crash may leave some sectors old and some new.
     private func markSuspect(_ channel: SimulatedChannel) {
-        for operation in channel.operations where !operation.io.kind.isRead {
-            for row in rows(operation.io) { isSuspect[row] = true }
-        }
+        for operation in channel.operations { markSuspect(operation.io) }
+    }
+
+    /// The same of one member I/O.
+    func markSuspect(_ io: MemberIO) {
+        guard !io.kind.isRead else { return }
+        for row in rows(io) { isSuspect[row] = true }
     }
 
     private func markVolatileSuspect(_ member: SimulatedMember) {

@@ -78,6 +78,76 @@ struct PartialParityLogTests {
         }
     }
 
+    /// An array whose member 3, which has the parity of stripe 0, is replaced by one that has all but the log.
+    private func beginReplacement(of array: SimulatedArray) {
+        #expect(array.beginReplacement(of: 3, content: 0, boundary: UInt64(6 * Self.chunk)))
+        array.replacement.replaceSubrange(4096..<8192, with: Array(repeating: 0xFF, count: 4096))
+    }
+
+    private func logOfReplacement(_ array: SimulatedArray) -> ArraySlice<UInt8> {
+        array.replacement[4096..<4096 + Self.area.byteCount]
+    }
+
+    @Test("while a member is replaced, data and parity are written when the record is durable on both")
+    func recordOnBoth() throws {
+        try withData { memory in
+            let array = makeArray()
+            beginReplacement(of: array)
+            submit([0], to: array, from: memory)
+            completeReads(array)
+            #expect(array.pending.map(\.kind) == [.durableWrite, .durableWrite])
+            #expect(array.pending.map(\.member) == [3, 4])
+            array.complete(at: 1)
+            #expect(array.pending.map(\.member) == [3] && array.copyLogToReplacement())
+            array.complete(at: 0)
+            #expect(array.pending.map(\.kind) == [.write, .write, .write])
+            let record = try log(of: 3, array)
+            #expect(record.entries.count == 1)
+            #expect(logOfReplacement(array) == array.members[3][4096..<4096 + Self.area.byteCount])
+        }
+    }
+
+    @Test("a replacement gets a record that is older than itself, and the next record waits for that")
+    func recordIsCopied() {
+        withData { memory in
+            let array = makeArray()
+            submit([0], to: array, from: memory)
+            completeReads(array)
+            beginReplacement(of: array)
+            #expect(!array.copyLogToReplacement() && array.pending.map(\.member) == [3])
+            complete(.durableWrite, 3, of: array)
+            #expect(!array.copyLogToReplacement() && !array.copyLogToReplacement())
+            while array.pending.count > 1 {
+                array.complete(at: array.pending.firstIndex { $0.kind != .durableWrite }!)
+            }
+            #expect(array.pending.map(\.member) == [4] && array.hasConsistentParity)
+            submit([Self.chunk], to: array, from: memory)
+            completeReads(array)
+            #expect(array.pending.map(\.kind) == [.durableWrite])
+            array.complete(at: 0)
+            #expect(array.pending.map(\.member) == [3, 4] && array.copyLogToReplacement())
+            #expect(logOfReplacement(array) == array.members[3][4096..<4096 + Self.area.byteCount])
+        }
+    }
+
+    @Test("a replacement of an array that is not written to gets an empty log")
+    func emptyLogIsWritten() throws {
+        let array = makeArray()
+        beginReplacement(of: array)
+        #expect(!array.copyLogToReplacement())
+        array.failingMembers = [4]
+        array.complete(at: 0)
+        #expect(array.planner.replacement == nil && array.copyLogToReplacement())
+        beginReplacement(of: array)
+        #expect(!array.copyLogToReplacement())
+        array.complete(at: 0)
+        #expect(array.copyLogToReplacement())
+        let written = try logOfReplacement(array).withUnsafeBytes {
+            try MDPartialParityLog(parsing: $0, signature: Self.area.signature)
+        }
+        #expect(written.entries.isEmpty && written.generation == 41)
+    }
+
     @Test("a full stripe's record has no partial parity")
     func fullStripe() throws {
         try withData { memory in

@@ -165,6 +165,15 @@ final class SimulatedArray {
         return true
     }
 
+    /// Lets the replacement get the log of the member whose role it is to take.
+    /// - Returns: whether it has it.
+    func copyLogToReplacement() -> Bool {
+        var isCopied = false
+        call { isCopied = $0.copyLogToReplacement(into: &output) }
+        drain()
+        return isCopied
+    }
+
     /// The recovering member has everything, and a replacement the role.
     func endRecovery() -> Bool {
         let replaced = planner.replacement?.member
