@@ -146,8 +146,12 @@ package final class OpenedArray: @unchecked Sendable {
             guard let member = current[role], let own = superblocks[role] else { continue }
             if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
         }
-        if replacement.map({ $0.superblock.events < newest.events }) ?? false {
-            try replacement?.write(stateOf: newest)
+        if let found = replacement {
+            if found.superblock.events < newest.events {
+                try replacement!.write(stateOf: newest)
+            } else {
+                try found.member.flush()
+            }
         }
         // One that cannot be flushed is of no use.
         spares.removeAll { (try? $0.flush()) == nil }

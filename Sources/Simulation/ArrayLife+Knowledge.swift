@@ -61,7 +61,9 @@ extension ArrayLife {
         if may.contains(.recovering) && !isContinued { knowledge.recoveredByteCount = 0 }
         knowledge.disks[number].may = may
         if !isSure && before.contains(.replacing) { widenReplacing(number) }
-        if part == .inSync && before != .inSync && isSure { faultyRoles[role!] = disks[number].isDead }
+        if part == .inSync && before != .inSync && isSure {
+            faultyRoles[role!] = disks[number].isDead || hasUnheardFailure(role!)
+        }
         if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
     }
 
@@ -74,6 +76,11 @@ extension ArrayLife {
         // A write that meets an unreadable block, in a row that is lost already, fails its member at once.
         if hasLostRows, !disks[number].image.damaged.isEmpty { return }
         throw SimulationFault("\(disks[number].name) was left out without a reason")
+    }
+
+    /// Whether the array will hear that a member has failed which it has just called whole.
+    private func hasUnheardFailure(_ role: Int) -> Bool {
+        world.channels.contains { $0.hasFailure(at: role) || $0.hasFailure(at: shape.plan.geometry.replacementPlace) }
     }
 
     private func markFaulty(_ role: Int, by number: Int) {

@@ -42,6 +42,9 @@ final class SimulatedChannel: MemberChannel {
         }
     }
 
+    /// Whether a failure has happened at a member's place that nobody has heard of yet.
+    func hasFailure(at place: Int) -> Bool { done.contains { Int($0.member) == place && $0.status == .failed } }
+
     func reap(into completions: inout [MemberCompletion]) {
         completions += done
         done.removeAll(keepingCapacity: true)
