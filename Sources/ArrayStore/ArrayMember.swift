@@ -63,6 +63,17 @@ package struct ArrayMember: Sendable {
         }
     }
 
+    /// Makes the member's log, if it has one, none that counts: that of a replacement, since what its role's log is about is
+    /// in another member's log. Until the planner writes this one too, a crash must not be followed from the logs alone.
+    func invalidateLog() throws(ArrayStoreError) {
+        guard let range = superblock.partialParityLogRange else { return }
+        let nothing = [UInt8](repeating: 0, count: MDPartialParityLog.headerByteCount)
+        do throws(MemberStoreError) {
+            try store.write(bytes: nothing, at: range.lowerBound)
+            try store.flush()
+        } catch { throw ArrayStoreError("cannot write the log of \(store.name): \(error)", .memberIO) }
+    }
+
     /// The blocks of a range that are not all zeros.
     private func blocksWithData(in range: Range<UInt64>) throws(MemberStoreError) -> [Range<UInt64>] {
         let byteCount = UInt64(MDPartialParityLog.headerByteCount)

@@ -15,11 +15,14 @@ struct ArrayRecovery {
 
     private let scan: MemberScan
     private let place: String
+    private let force: Bool
     private let report: @Sendable (String) -> Void
 
-    init(_ scan: MemberScan, place: String, in surroundings: ArrayStore.Surroundings) {
+    /// - Parameter force: data that cannot be read is computed from parity that may be wrong.
+    init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
         self.scan = scan
         self.place = place
+        self.force = force
         report = surroundings.report
     }
 
@@ -51,10 +54,30 @@ struct ArrayRecovery {
     private func resync(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         let byteCount = ranges.reduce(UInt64(0)) { $0 + UInt64($1.count) }
         report("checking the parity of \(byteCount >> 10) KiB of each member")
-        let members = scan.members.compactMap { $0?.store }
-        let repaired = try ParityResync.run(scan.geometry, members, ranges: ranges)
+        let repaired = try resync(ranges, scan.members)
         report("parity is right again: \(repaired) bytes were rewritten")
         try resyncReplacement(ranges)
+    }
+
+    /// - Returns: bytes of parity that were rewritten.
+    private func resync(_ ranges: [Range<UInt64>], _ members: [ArrayMember?]) throws(ArrayStoreError) -> UInt64 {
+        let resync = ParityResync(scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force)
+        // Also if it comes to nothing later.
+        defer {
+            if !resync.computed.isEmpty {
+                report(
+                    "\(resync.computed.count) blocks of 4096 bytes could not be read and were computed from the other "
+                        + "members; the array's bytes \(Self.list(resync.computed)) may come back wrong")
+            }
+        }
+        try resync.run(ranges)
+        return resync.repairedByteCount
+    }
+
+    /// Ranges for people: the first few.
+    static func list(_ ranges: [Range<UInt64>]) -> String {
+        let first = ranges.prefix(8).map { "\($0)" }.joined(separator: ", ")
+        return ranges.count > 8 ? "\(first) and \(ranges.count - 8) more places" : first
     }
 
     /// Makes a replacement like the member whose role it is to take, where writes to both may have been under way.
@@ -111,7 +134,7 @@ struct ArrayRecovery {
                 try resync([unsynced])
                 isRecovered = true
             }
-            try resyncReplacement(outcome.stripes)
+            try resyncReplacement(outcome.ranges)
             if outcome.mismatchCount > 0 { try resyncParityOfRecovering() }
         }
         try recovery.empty()
@@ -129,7 +152,7 @@ struct ArrayRecovery {
             .map { $0 * chunk..<min(($0 + 1) * chunk, end) }
         var members = scan.members
         members[role] = member
-        _ = try ParityResync.run(geometry, members.compactMap { $0?.store }, ranges: ranges)
+        _ = try resync(ranges, members)
     }
 
     private func logArea() throws(ArrayStoreError) -> PartialParityLogArea {

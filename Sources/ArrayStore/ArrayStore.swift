@@ -86,7 +86,8 @@ package enum ArrayStore {
     /// Opens an array for serving: its parity is right.
     ///
     /// A RAID 5 array that was not stopped cleanly gets its parity right first, and is clean then. One that also lacks a
-    /// member is refused, as md refuses it, unless it has partial parity logs or `force` is set. Nothing is written to
+    /// member is refused, as md refuses it, unless it has partial parity logs or `force` is set; so is one of which data
+    /// cannot be read where parity is in doubt. Nothing is written to
     /// an array that was stopped cleanly until `markDirty`, unless its bitmap or its logs are not as they should be.
     ///
     /// - Parameters:
@@ -98,7 +99,7 @@ package enum ArrayStore {
         let scan = try MemberScan(members, place: place)
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
         try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
-        let recovery = ArrayRecovery(scan, place: place, in: surroundings)
+        let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         let array = try OpenedArray(
             scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
@@ -146,13 +147,10 @@ package enum ArrayStore {
         let regions = bitmap.setRegions(within: 0..<geometry.memberDataByteCount).map { region in
             let first = region.lowerBound / geometry.chunkByteCount * geometry.stripeByteCount
             let end = (region.upperBound + geometry.chunkByteCount - 1) / geometry.chunkByteCount
-            return "\(first)..<\(min(end * geometry.stripeByteCount, geometry.capacityByteCount))"
+            return first..<min(end * geometry.stripeByteCount, geometry.capacityByteCount)
         }
         if regions.isEmpty { return "by its bitmap nothing was being written" }
-        let more = regions.count > 8 ? " and \(regions.count - 8) more places" : ""
-        return
-            "what that member held of the array's bytes \(regions.prefix(8).joined(separator: ", "))\(more) may come "
-            + "back wrong"
+        return "what that member held of the array's bytes \(ArrayRecovery.list(regions)) may come back wrong"
     }
 
     /// The name without the host.

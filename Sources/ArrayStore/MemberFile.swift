@@ -53,7 +53,10 @@ package final class MemberFile: PlacedMember {
             let count = pread(
                 descriptor, memory.baseAddress! + done, memory.count - done, off_t(byteOffset) + off_t(done))
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw Self.failure(errno) }
+            guard count >= 0 else {
+                guard errno == EIO else { throw Self.failure(errno) }
+                throw MemberStoreError(.unreadable, String(cString: strerror(EIO)))
+            }
             guard count > 0 else { throw MemberStoreError(.failed, "the file has ended") }
             done += count
         }

@@ -94,14 +94,12 @@ extension OpenedArray {
         else { return nil }
         var spare = spares.remove(at: index)
         let isGuided = isReturning(spare)
-        if isGuided {
-            // Its bitmap is as old as the member.
-            try writeProtection(to: spare)
-        } else if spare.superblock.role != MDSuperblock.roleSpare {
-            spare = try makeSpare(spare.store)
-        } else {
-            spare = try numbered(spare)
+        if !isGuided {
+            spare = spare.superblock.role == MDSuperblock.roleSpare ? try numbered(spare) : try makeSpare(spare.store)
         }
+        // Its bitmap is as old as the member, and the log of one that was to be a replacement may have got a last entry when
+        // it was a spare already.
+        try writeProtection(to: spare)
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard slot.put(spare.store.place) else { return nil }
         if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {

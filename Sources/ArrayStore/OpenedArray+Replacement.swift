@@ -33,7 +33,7 @@ extension OpenedArray {
         var spare = spares.remove(at: index)
         do throws(ArrayStoreError) {
             spare = try numbered(spare)
-            try invalidateLog(of: spare)
+            try spare.invalidateLog()
             replacement = Replacement(spare: spare, role: role)
             try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
         } catch {
@@ -174,16 +174,5 @@ extension OpenedArray {
             guard let slot = slots[role], let place = current[role]?.store.place else { return {} }
             return { _ = slot.put(place) }
         }
-    }
-
-    /// What its role's log is about now is in another member's log only: until the planner has written this one too, a crash
-    /// must not be followed from the logs alone.
-    private func invalidateLog(of spare: ArrayMember) throws(ArrayStoreError) {
-        guard let range = spare.superblock.partialParityLogRange else { return }
-        let nothing = [UInt8](repeating: 0, count: MDPartialParityLog.headerByteCount)
-        do throws(MemberStoreError) {
-            try spare.store.write(bytes: nothing, at: range.lowerBound)
-            try spare.store.flush()
-        } catch { throw ArrayStoreError("cannot write the log of \(spare.store.name): \(error)", .memberIO) }
     }
 }

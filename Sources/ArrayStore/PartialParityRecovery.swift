@@ -14,14 +14,18 @@ struct PartialParityRecovery {
         /// Logs without a header that can be relied on, and entries whose partial parity is torn: something was being
         /// logged, or the log is damaged.
         var mismatchCount = 0
-        /// Where the rows of the entries are: bytes of the members' data, whole stripes.
-        var stripes: [Range<UInt64>] = []
+        /// Where the rows of the entries are: bytes of the members' data.
+        var ranges: [Range<UInt64>] = []
     }
 
     private let scan: MemberScan
     private let geometry: ArrayGeometry
     private let signature: UInt32
     private var outcome = Outcome()
+    /// Data that was being written and cannot be read: where it is.
+    private var unreadable: [(role: Int, byteOffset: UInt64)] = []
+    /// What is written anew as one: a smaller part of it may not be writable while the rest cannot be read.
+    private static let blockByteCount = 4096
 
     /// The newest header of a log.
     private struct Unit {
@@ -55,16 +59,18 @@ struct PartialParityRecovery {
                 byteOffset += UInt64(entry.partialParityByteCount)
             }
         }
+        // When all other parity is right.
+        for place in unreadable { try compute(place.role, at: place.byteOffset) }
         for (_, member) in owners {
             try perform("flush", member) { store throws(MemberStoreError) in try store.flush() }
         }
         return outcome
     }
 
-    /// Makes every log an empty one, also that of a replacement.
+    /// Makes every log an empty one; that of a replacement, which does not follow what happens, none that counts.
     func empty() throws(ArrayStoreError) {
-        let logged = owners.map(\.member) + [scan.replacement?.member].compactMap { $0 }
-        for member in logged { try member.emptyLog(signature: signature) }
+        for (_, member) in owners { try member.emptyLog(signature: signature) }
+        try scan.replacement?.member.invalidateLog()
     }
 
     /// Follows the units that lie one after the other in a log while they are newer and newer.
@@ -97,14 +103,16 @@ struct PartialParityRecovery {
         }
         for offset in stride(from: UInt64(0), to: rows.rowByteCount, by: Int(rows.stepByteCount)) {
             try replay(rows, at: offset, partialParity)
+            let start = rows.stripe * geometry.chunkByteCount + rows.parityRow(at: offset)
+            outcome.ranges.append(start..<start + rows.stepByteCount)
         }
         outcome.entryCount += 1
-        let start = rows.stripe * geometry.chunkByteCount
-        outcome.stripes.append(start..<start + geometry.chunkByteCount)
     }
 
     /// Makes the parity of one step of logged rows right, if all data that was to be written there can be read.
-    private func replay(_ rows: LoggedRows, at offset: UInt64, _ partialParity: [UInt8]) throws(ArrayStoreError) {
+    private mutating func replay(
+        _ rows: LoggedRows, at offset: UInt64, _ partialParity: [UInt8]
+    ) throws(ArrayStoreError) {
         let count = Int(rows.stepByteCount)
         var parity = [UInt8](repeating: 0, count: count)
         var isTouched = false
@@ -112,7 +120,10 @@ struct PartialParityRecovery {
             let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, row: place.row)
             let role = geometry.member(stripe: rows.stripe, column: place.column)
             guard let member = source(role, byteOffset) else { return }
-            let block = try read(member, at: byteOffset, count: count)
+            guard let block = try readable(member, at: byteOffset, count: count) else {
+                unreadable.append((role, byteOffset / UInt64(Self.blockByteCount) * UInt64(Self.blockByteCount)))
+                return
+            }
             for index in 0..<count { parity[index] ^= block[index] }
             isTouched = true
         }
@@ -127,6 +138,24 @@ struct PartialParityRecovery {
         }
     }
 
+    /// Writes anew what a member cannot read: what goes with the others there. What was being written may become anything,
+    /// and all else becomes what it was.
+    private func compute(_ role: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
+        guard let member = source(role, byteOffset) else { return }
+        var block = [UInt8](repeating: 0, count: Self.blockByteCount)
+        for other in scan.members.indices where other != role {
+            guard let source = source(other, byteOffset) else {
+                throw ArrayStoreError(
+                    "\(member.store.name) cannot read the 4096 bytes at byte \(byteOffset), which were being written, and "
+                        + "without member \(other) there is no other copy; make it readable, or bring that member back",
+                    .memberIO)
+            }
+            let bytes = try read(source, at: byteOffset, count: block.count)
+            for index in block.indices { block[index] ^= bytes[index] }
+        }
+        try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: block, at: byteOffset) }
+    }
+
     /// The member from which a role's data can be read at a place: not one that has not been rebuilt up to there.
     private func source(_ role: Int, _ byteOffset: UInt64) -> ArrayMember? {
         if let member = scan.members[role] { return member }
@@ -139,6 +168,16 @@ struct PartialParityRecovery {
     private func read(_ member: ArrayMember, at byteOffset: UInt64, count: Int) throws(ArrayStoreError) -> [UInt8] {
         do throws(MemberStoreError) { return try member.store.bytes(at: byteOffset, count: count) } catch {
             throw Self.failure("read", member, error)
+        }
+    }
+
+    /// - Returns: nil when it cannot be read.
+    private func readable(
+        _ member: ArrayMember, at byteOffset: UInt64, count: Int
+    ) throws(ArrayStoreError) -> [UInt8]? {
+        do throws(MemberStoreError) { return try member.store.bytes(at: byteOffset, count: count) } catch {
+            guard error.status == .unreadable else { throw Self.failure("read", member, error) }
+            return nil
         }
     }
 

@@ -22,9 +22,9 @@ struct PartialParityLogs {
     enum Replica: UInt8, BitwiseCopyable {
         /// That log is not valid.
         case missing
-        /// The unit is being written there, after it was written to the member's own log; there is no next one meanwhile.
+        /// The unit is being copied there; there is no next one meanwhile.
         case underWay
-        /// It is as good as the member's own log.
+        /// It is as good as the member's own log, and gets each unit that that gets.
         case written
     }
 

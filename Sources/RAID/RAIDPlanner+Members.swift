@@ -37,8 +37,12 @@ extension RAIDPlanner {
 
     /// Whether a replacement can begin: all members are there, and no I/O is under way to what was at its place before.
     package var canBeginReplacement: Bool {
-        state == .healthy && recovery == nil && window.count == 0 && replacementIOCount == 0
+        state == .healthy && recovery == nil && window.count == 0 && !hasReplacementIO
     }
+
+    /// Whether I/O is under way to the replacement's place; it goes to the member that was there when it began, whatever
+    /// that is by now.
+    package var hasReplacementIO: Bool { replacementIOCount > 0 }
 
     /// Lets a member that is at the replacement's place be filled, in sync below the boundary (a multiple of the unit).
     /// `canBeginReplacement` is true.

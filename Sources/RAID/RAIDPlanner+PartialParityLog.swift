@@ -36,8 +36,9 @@ extension RAIDPlanner {
         }
     }
 
-    /// Makes sure that the log of a replacement is as good as that of the member whose role it is to take. Each unit since
-    /// the replacement began is in both; if there was none, the one before it is copied.
+    /// Makes sure that the log of a replacement, which has everything else, is as good as that of the member whose role it
+    /// is to take: the newest unit is copied, and each one from then on is written to both. Not earlier: rows that the
+    /// replacement has not got yet need no record once that member fails, and could not be told from those of an old one.
     /// - Returns: whether that is so; if not, it is to be asked again.
     package func copyLogToReplacement(into output: inout PlannerOutput) -> Bool {
         guard let member = replacement?.member, let log = logs.map({ $0.logs + member }) else { return true }
@@ -135,7 +136,7 @@ extension RAIDPlanner {
         log.pointee.writeCount = 1
         completeUnit(member, entryCount: entryCount, byteCount: byteCount, into: &output)
         output.memberIOs.append(unitWrite(member))
-        guard replacement?.member == member else { return }
+        guard log.pointee.replica == .written, replacement?.member == member else { return }
         log.pointee.writeCount = 2
         emitToReplacement(unitWrite(member), into: &output)
     }

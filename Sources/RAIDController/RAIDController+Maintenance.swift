@@ -28,7 +28,7 @@ extension RAIDController {
     private static let retryNanoseconds: UInt64 = 5_000_000_000
     /// When one is tried again that met what cannot be read.
     private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
-    /// When it is looked again whether a log has been copied.
+    /// When it is looked again whether something of a log has ended.
     private static let logNanoseconds: UInt64 = 1_000_000
     /// Steps in one call; the caller looks after its lane in between.
     private static let stepMax = 64
@@ -112,6 +112,9 @@ extension RAIDController {
             return begin(schedule, target) == nil ? .idle : nil
         }
         if recovery == nil {
+            // It may be a spare, whose log must not change any more when it gets a role.
+            let hasReplacementIO = target.plannerLock.withLock { target.planner.hasReplacementIO }
+            if hasReplacementIO { return .until(nanoseconds: now + Self.logNanoseconds) }
             target.array.takeBackReconnected()
             guard activateSpare(target) else { return .idle }
         }

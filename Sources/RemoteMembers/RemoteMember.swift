@@ -139,6 +139,8 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         switch call.error {
         case 0: return call
         case ENOSPC, EDQUOT: throw MemberStoreError(.noSpace, String(cString: strerror(call.error)))
+        case EIO where kind == .read && link.problem == nil:
+            throw MemberStoreError(.unreadable, String(cString: strerror(EIO)))
         default: throw MemberStoreError(.failed, link.problem ?? String(cString: strerror(call.error)))
         }
     }

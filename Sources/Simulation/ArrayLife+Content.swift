@@ -36,8 +36,6 @@ extension ArrayLife {
                 "the parity of row \(row) is wrong",
                 sector: stripe * shape.stripeSectorCount + row % shape.chunkSectorCount)
         }
-        guard !isDoubtful, end == shape.rowCount else { return }
-        for row in isSuspect.indices { isSuspect[row] = false }
     }
 
     private func isParityRight(_ row: Int) -> Bool {

@@ -44,9 +44,11 @@ extension ArrayLife {
         }
     }
 
-    private func isUnreadable(_ role: Int, block: Int) -> Bool {
+    private func isUnreadable(_ role: Int, block: Int) -> Bool { isUnreadable(members[role], block: block) }
+
+    private func isUnreadable(_ disk: SimulatedMember, block: Int) -> Bool {
         let first = shape.dataSector + block * Self.blockRowCount
-        return members[role].image.damaged.isUnreadable(first..<first + Self.blockRowCount)
+        return disk.image.damaged.isUnreadable(first..<first + Self.blockRowCount)
     }
 
     private static func blocks(of rows: Range<Int>) -> Range<Int> {
@@ -99,6 +101,23 @@ extension ArrayLife {
     /// Whether some member has what cannot be read.
     var isDamaged: Bool { disks.contains { !$0.image.damaged.isEmpty } }
 
+    /// Notes what may be computed anew when the array is opened.
+    func noteUnreadableBlocks() {
+        for (number, disk) in disks.enumerated() where !disk.image.damaged.isEmpty {
+            for block in 0..<shape.rowCount / Self.blockRowCount where isUnreadable(disk, block: block) {
+                unreadableBlocks.insert([number, block])
+            }
+        }
+    }
+
+    /// Whether a row of a member could not be read when the array began to be opened.
+    func wasUnreadable(_ role: Int, row: Int) -> Bool {
+        guard !unreadableBlocks.isEmpty, let number = disks.firstIndex(where: { $0 === members[role] }) else {
+            return false
+        }
+        return unreadableBlocks.contains([number, row / Self.blockRowCount])
+    }
+
     /// The array was refused for blocks that cannot be read: a user takes one such member away, or puts in a new cable.
     func makeReadable() {
         let damaged = disks.indices.filter { !knowledge.disks[$0].isAbsent && !disks[$0].image.damaged.isEmpty }
@@ -111,12 +130,16 @@ extension ArrayLife {
         note("all blocks can be read again")
     }
 
-    /// In rows whose parity is in doubt, what cannot be read would be computed wrong, and so would all of a member that
-    /// fails for it: that is the write hole.
+    /// In rows whose parity is in doubt, what cannot be read would be computed wrong, with all of its block, and so would all
+    /// of a member that fails for it: that is the write hole.
     func mendSuspectRows() {
+        let suspect = Set(isSuspect.indices.filter { isSuspect[$0] }.map { $0 / Self.blockRowCount })
         for disk in disks where !disk.image.damaged.isEmpty {
             disk.image.mendBeyondHealing()
-            for row in isSuspect.indices where isSuspect[row] { disk.image.mend(shape.dataSector + row) }
+            for block in suspect {
+                let first = shape.dataSector + block * Self.blockRowCount
+                for sector in first..<first + Self.blockRowCount { disk.image.mend(sector) }
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ extension ArrayLife {
     private func reopenWithPresent() throws(SimulationFault) -> Bool {
         while true {
             if world.random.chance(150) { world.setSynchronousCrash(after: world.random.below(60)) }
+            noteUnreadableBlocks()
             let result = open(force: false)
             if world.isDown {
                 endAbruptly(powerFails: world.random.chance(700))
@@ -22,7 +23,7 @@ extension ArrayLife {
             }
             switch result {
             case .success(let opened):
-                guard try check(opened, isForced: false) else { return false }
+                guard try check(opened) else { return false }
                 if markDirty(opened) { return true }
                 endAbruptly(powerFails: world.random.chance(700))
             case .failure(let refusal): return try judge(refusal)
@@ -78,6 +79,10 @@ extension ArrayLife {
                 return try reopenWithPresent()
             }
             return try force()
+        case .dirtyAndDegraded where isDamaged && !knowledge.isClean:
+            if world.random.chance(500) { return try force() }
+            makeReadable()
+            return try reopenWithPresent()
         case .memberIO where world.isFull:
             world.isFull = false
             return try reopenWithPresent()
@@ -99,18 +104,23 @@ extension ArrayLife {
     /// What is left when a dirty and degraded array is opened by force: everything but what was being written.
     private func force() throws(SimulationFault) -> Bool {
         guard knowledge.outCount <= 1, knowledge.outCountMax <= 1 else { return false }
+        wasForced = true
         switch open(force: true) {
         case .success(let opened):
-            guard try check(opened, isForced: true), world.random.chance(700) else { return false }
+            guard try check(opened), world.random.chance(700) else { return false }
             return markDirty(opened)
         case .failure(let refusal):
-            throw SimulationFault("the array was refused in spite of force: \(refusal)")
+            guard refusal.kind == .memberIO, isDamaged else {
+                throw SimulationFault("the array was refused in spite of force: \(refusal)")
+            }
+            makeReadable()
+            return try reopenWithPresent()
         }
     }
 
     /// An array was opened: the right members are in it, parity is right, and it holds what it may hold.
     /// - Returns: false when blocks of a missing member are lost that were being written.
-    private func check(_ opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
+    private func check(_ opened: OpenedArray) throws(SimulationFault) -> Bool {
         guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
         // By role; that of a replacement, which is behind them, stays empty here.
         slots = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
@@ -120,21 +130,26 @@ extension ArrayLife {
         try checkParts(opened)
         findMembers()
         let missing = opened.failedMembers
-        if !missing.isEmpty && shape.level == .raid5 && knowledge.isDirty && !isForced && shape.consistency != .ppl {
+        if !missing.isEmpty && shape.level == .raid5 && knowledge.isDirty && !wasForced && shape.consistency != .ppl {
             throw SimulationFault("a dirty array without member \(missing[0]) was opened without force")
         }
         try checkParity(of: opened)
         try checkReplacement(of: opened)
         if opened.needsRepair { mendSuspectRows() }
-        let isWhole = try checkContent(of: opened, isForced: isForced)
+        let isWhole = try checkContent(of: opened)
+        if shape.level == .raid5 && missing.isEmpty && !opened.needsRepair {
+            for row in isSuspect.indices { isSuspect[row] = false }
+        }
         knowledge.isDirty = false
+        unreadableBlocks = []
+        wasForced = false
         crash = SectorModel.Crash()
         return isWhole
     }
 
     /// Looks at each sector of the array on its members, where this simulation thinks that it is.
     /// - Returns: false when a block of the missing member is lost that was being written.
-    private func checkContent(of opened: OpenedArray, isForced: Bool) throws(SimulationFault) -> Bool {
+    private func checkContent(of opened: OpenedArray) throws(SimulationFault) -> Bool {
         var isWhole = true
         let time = world.tick()
         let missing = opened.failedMembers.first
@@ -144,7 +159,8 @@ extension ArrayLife {
             let isReconstructed = member == missing && row >= recovered
             let write = isReconstructed ? reconstructedWrite(sector, missing: member, row: row) : write(in: sector)
             let isAllowed = write.map { model.mayFind($0, sector: sector, after: crash) } ?? false
-            if !isAllowed && isReconstructed && mayBeLost(sector, row: row, isForced: isForced) {
+            let isComputed = isReconstructed || wasUnreadable(member, row: row)
+            if !isAllowed && isComputed && mayBeLost(sector, row: row) {
                 isWhole = false
                 continue
             }
@@ -158,10 +174,10 @@ extension ArrayLife {
         return isWhole
     }
 
-    /// Whether a sector of the missing member may come out wrong: with partial parity logs only if it was being written
+    /// Whether a sector that was computed, of the missing member or of a block that could not be read, may come out wrong: with partial parity logs only if it was being written
     /// itself.
-    private func mayBeLost(_ sector: Int, row: Int, isForced: Bool) -> Bool {
-        if isForced { return isSuspect[row] }
+    private func mayBeLost(_ sector: Int, row: Int) -> Bool {
+        if wasForced { return isSuspect[row] }
         return shape.consistency == .ppl && model.isBeingWritten(sector)
     }
 

@@ -110,8 +110,8 @@ extension ArrayLife {
         case .failed:
             if let role, operation.member === members[role] { faultyRoles[role] = true }
             if role == nil { hasReplacementFailed = true }
-            // Nobody is left to say that this member has missed it.
-            if faultyRoles.count(where: { $0 }) > 1 { markSuspect(operation.io) }
+            // Perhaps nobody is left to say that this member has missed it.
+            markSuspect(operation.io)
         case .noSpace: markSuspect(operation.io)
         }
     }

@@ -33,6 +33,10 @@ final class ArrayLife {
     var knowledge: Knowledge
     /// Rows in which data and parity may disagree, since a crash or a lack of space interrupted writes.
     var isSuspect: [Bool]
+    /// Blocks of rows that could not be read since the content was last looked at: the disk's number, and the block's.
+    var unreadableBlocks: Set<[Int]> = []
+    /// The array was opened by force since then, or that was tried.
+    var wasForced = false
     /// What happened since the content was last looked at.
     var crash = SectorModel.Crash()
 

@@ -97,7 +97,7 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         try enter()
         precondition(byteOffset + UInt64(memory.count) <= byteCount)
         let sectors = Int(byteOffset) / 512..<(Int(byteOffset) + memory.count + 511) / 512
-        if image.damaged.isUnreadable(sectors) { throw Self.inputOutputError }
+        if image.damaged.isUnreadable(sectors) { throw MemberStoreError(.unreadable, "Input/output error") }
         let start = image.bytes(ofSector: 0) + Int(byteOffset)
         memory.copyMemory(from: UnsafeRawBufferPointer(start: start, count: memory.count))
     }

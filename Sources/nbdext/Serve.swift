@@ -112,7 +112,7 @@ struct Serve: ParsableCommand {
     @Flag(help: "Let clients read only. Nothing on disk is changed.")
     var readOnly = false
 
-    @Flag(help: "Serve an array that was not stopped cleanly and lacks a member.")
+    @Flag(help: "Serve an array that was not stopped cleanly and lacks a member or data.")
     var force = false
 
     @Option(help: "How member files are read and written.")

@@ -9,6 +9,8 @@ final class MemoryMember: PlacedMember {
         var bytes: [UInt8]
         var failsReads = false
         var failsWrites = false
+        /// Blocks of 4 KiB that cannot be read until they are written.
+        var unreadable: Set<Int> = []
         var writeCount = 0
         var flushCount = 0
         /// Shared with other members: when it is used up, every write fails, as in a crash.
@@ -30,20 +32,27 @@ final class MemoryMember: PlacedMember {
     var byteCount: UInt64 { state.withLock { UInt64($0.bytes.count) } }
 
     func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
-        let isDone = state.withLock { state in
+        let status: MemberStatus = state.withLock { state in
             let range = Int(byteOffset)..<Int(byteOffset) + memory.count
-            guard !state.failsReads, range.upperBound <= state.bytes.count else { return false }
+            guard !state.failsReads, range.upperBound <= state.bytes.count else { return .failed }
+            guard state.unreadable.isDisjoint(with: Self.blocks(of: range)) else { return .unreadable }
             state.bytes.withUnsafeBytes { memory.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[range])) }
-            return true
+            return .done
         }
-        guard isDone else { throw MemberStoreError(.failed, "no such luck") }
+        guard status == .done else { throw MemberStoreError(status, "no such luck") }
+    }
+
+    private static func blocks(of range: Range<Int>) -> Range<Int> {
+        range.lowerBound / 4096..<(range.upperBound + 4095) / 4096
     }
 
     func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         let isDone = state.withLock { state in
             guard !state.failsWrites, state.budget?.take() != false else { return false }
             state.writeCount += 1
-            state.bytes.replaceSubrange(Int(byteOffset)..<Int(byteOffset) + memory.count, with: memory)
+            let range = Int(byteOffset)..<Int(byteOffset) + memory.count
+            state.bytes.replaceSubrange(range, with: memory)
+            state.unreadable.subtract(Self.blocks(of: range))
             return true
         }
         guard isDone else { throw MemberStoreError(.failed, "no such luck") }

@@ -88,11 +88,13 @@ struct PartialParityLogTests {
         array.replacement[4096..<4096 + Self.area.byteCount]
     }
 
-    @Test("while a member is replaced, data and parity are written when the record is durable on both")
+    @Test("before a replacement takes a role, data and parity are written when the record is durable on both")
     func recordOnBoth() throws {
         try withData { memory in
             let array = makeArray()
             beginReplacement(of: array)
+            #expect(!array.copyLogToReplacement())
+            array.complete(at: 0)
             submit([0], to: array, from: memory)
             completeReads(array)
             #expect(array.pending.map(\.kind) == [.durableWrite, .durableWrite])

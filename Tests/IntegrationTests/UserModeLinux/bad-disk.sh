@@ -46,11 +46,14 @@ filefrag -v -b512 sick/member-1.img >extents.log
 first=$(sed -n 's/^ *[0-9]*: *[0-9]*\.\. *[0-9]*: *\([0-9]*\)\.\..*/\1/p' extents.log | tail -n 1)
 step [ -n "$first" ]
 # Two chunks in a row: one of them at most is parity, which nobody reads.
-for block in $(seq $((first / 8)) $((first / 8 + 31))); do
-    dmsetup message sick 0 addbadblock "$block" || finish "failed: addbadblock"
-done
+damage() {
+    for block in $(seq $((first / 8)) $((first / 8 + 31))); do
+        dmsetup message sick 0 addbadblock "$block" || finish "failed: addbadblock"
+    done
+    echo 3 >/proc/sys/vm/drop_caches
+}
+damage
 step dmsetup message sick 0 enable
-echo 3 >/proc/sys/vm/drop_caches
 step start array
 step holds 1
 # Half of them were data, and are healed; a check reads parity too.
@@ -67,7 +70,20 @@ step eval '! "$nbdext" status array | grep -q "failed\|stale\|missing"'
 echo 3 >/proc/sys/vm/drop_caches
 step start array
 step holds 1
+
+# The same when the server was killed: what parity there was is made from data, and data from parity only if that is wanted.
+step fills 1
+step kill -KILL $server
+wait $server
+sync
+damage
+step eval '! start array >refused.log'
+step grep 'member-1.img cannot read the 4096 bytes at byte .* accept that with --force' refused.log
+step start array --force
+step grep 'blocks of 4096 bytes could not be read and were computed from the other members' server.log
+step holds 1
 step stop
+step [ "$(left)" -eq 0 ]
 step dmsetup message sick 0 disable
 
 # Writes that fail: the member is failed, nothing that was flushed is lost, and its old data does not come back.
