@@ -193,6 +193,8 @@ package final class OpenedArray: @unchecked Sendable {
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
         } catch {
+            // One of those that remain is gone too, and must not fall behind any further.
+            isLost = true
             surroundings.report(error.description)
             return false
         }

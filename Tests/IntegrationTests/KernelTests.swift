@@ -5,29 +5,14 @@ import Testing
 @Suite("The Linux kernel", .serialized)
 struct KernelTests {
     private static let isAvailable =
-        Shell.has("linux.uml", "nbd-client", "mkfs.ext4", "insmod", "qemu-io")
-        && FileManager.default.fileExists(atPath: "/usr/lib/uml/modules")
+        UserModeLinux.isAvailable && Shell.has("nbd-client", "mkfs.ext4", "qemu-io")
 
     /// Boots a script as init.
     private func boot(_ script: String) throws -> Shell.Result {
         let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         let tree = here.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Sources").path
-        return try Shell.run(
-            "linux.uml",
-            [
-                "mem=1200M", "rootfstype=hostfs", "rootflags=/", "rw",
-                "init=\(here.appendingPathComponent("UserModeLinux/\(script)").path)", "nbdext=\(nbdext)",
-                "libraries=\(Self.runtimeLibraries)", "tree=\(tree)", "con=null", "con0=fd:0,fd:1", "con1=null",
-                "quiet",
-            ])
+        return try UserModeLinux.boot(script, ["tree=\(tree)"])
     }
-
-    /// Where the Swift runtime is that the server was built with.
-    private static let runtimeLibraries: String = {
-        let swift = URL(fileURLWithPath: Shell.find("swift") ?? "/usr/bin/swift").resolvingSymlinksInPath()
-        return swift.deletingLastPathComponent().deletingLastPathComponent()
-            .appendingPathComponent("lib/swift/linux").path
-    }()
 
     @Test(
         "ext4 on /dev/nbd0 keeps a source tree over a restart and the loss of a member",

@@ -5,8 +5,7 @@ import Testing
 @Suite("Linux md", .serialized)
 struct MDJudgeTests {
     private static let isAvailable =
-        Shell.has("linux.uml", "mdadm", "losetup", "insmod", "qemu-io", "fio", "nbdcopy")
-        && FileManager.default.fileExists(atPath: "/usr/lib/uml/modules")
+        UserModeLinux.isAvailable && Shell.has("mdadm", "losetup", "qemu-io", "fio", "nbdcopy")
 
     // MARK: Ours, judged by md
 
@@ -41,7 +40,7 @@ struct MDJudgeTests {
             let (name, digest) = try prepareReplacement(consistency, in: exchange.path)
             digests[name] = digest
         }
-        let findings = try judge("md-judge-ours.sh", exchange.path)
+        let findings = try UserModeLinux.judge("md-judge-ours.sh", exchange: exchange.path)
         for (name, digest) in digests.sorted(by: { $0.key < $1.key }) {
             let finding = try #require(findings[name], "\(name) was not judged")
             #expect(finding["examine"] == "ok", "\(name): \(finding)")
@@ -169,7 +168,7 @@ struct MDJudgeTests {
         .enabled(if: isAvailable, "user-mode-linux, mdadm, qemu-utils, fio, libnbd-bin or kmod is missing"))
     func theirs() throws {
         let exchange = TemporaryDirectory()
-        let findings = try judge("md-judge-theirs.sh", exchange.path)
+        let findings = try UserModeLinux.judge("md-judge-theirs.sh", exchange: exchange.path)
         #expect(findings.count == 32)
         for (name, finding) in findings.sorted(by: { $0.key < $1.key }) {
             let path = "\(exchange.path)/theirs/\(name)"
@@ -242,30 +241,6 @@ struct MDJudgeTests {
     }
 
     // MARK: Means
-
-    /// Boots the judge.
-    /// - Returns: by case, what it found.
-    private func judge(_ script: String, _ exchange: String) throws -> [String: [String: String]] {
-        let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        let result = try Shell.run(
-            "linux.uml",
-            [
-                "mem=1200M", "rootfstype=hostfs", "rootflags=/", "rw",
-                "init=\(here.appendingPathComponent("UserModeLinux/\(script)").path)", "exchange=\(exchange)",
-                "con=null", "con0=fd:0,fd:1", "con1=null", "quiet",
-            ])
-        #expect(result.output.contains("RESULT passed"), "\(result.output.suffix(3000))")
-        var findings: [String: [String: String]] = [:]
-        for line in result.output.split(whereSeparator: \.isNewline) where line.hasPrefix("JUDGE ") {
-            let words = line.split(separator: " ").map(String.init)
-            findings[words[1]] = [:]
-            for word in words.dropFirst(2) {
-                let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                if parts.count == 2 { findings[words[1]]?[String(parts[0])] = String(parts[1]) }
-            }
-        }
-        return findings
-    }
 
     private func digest(_ uri: String) throws -> String {
         let result = try Shell.run("bash", ["-c", "set -o pipefail; nbdcopy '\(uri)' - | sha256sum"])
