@@ -80,19 +80,19 @@ struct MemberScan {
     /// that is being rebuilt.
     ///
     /// Two can have come to the same count of events apart from each other: a change reached one member before the power
-    /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They know
-    /// that they went on without it, and it does not: so of equal counts the one that knows of fewer members counts.
+    /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They all say
+    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member.
     private static func newest(of found: [ArrayMember]) -> ArrayMember? {
-        found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }.max { one, other in
-            func age(_ member: ArrayMember) -> (UInt64, Int, Int) {
-                let superblock = member.superblock
-                let known = found.count {
-                    superblock.role(ofDevice: $0.superblock.deviceNumber) < MDSuperblock.firstSpecialRole
-                }
-                return (superblock.events, -known, superblock.recoveryByteOffset == nil ? 1 : 0)
+        let candidates = found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }
+        func age(_ member: ArrayMember) -> (UInt64, Int, Int) {
+            let own = member.superblock
+            let witnessCount = candidates.count {
+                $0.superblock.events == own.events
+                    && $0.superblock.role(ofDevice: own.deviceNumber) < MDSuperblock.firstSpecialRole
             }
-            return age(one) < age(other)
+            return (own.events, witnessCount, own.recoveryByteOffset == nil ? 1 : 0)
         }
+        return candidates.max { age($0) < age($1) }
     }
 
     private static func geometry(of member: ArrayMember) throws(ArrayStoreError) -> ArrayGeometry {

@@ -310,3 +310,23 @@ struct BitmapRecoveryTests {
         #expect(bitmap.events == (try fixture.superblock(1).events) && bitmap.eventsCleared == 1)
     }
 }
+
+@Suite("Members that have gone apart")
+struct DivergedMembersTests {
+    @Test("of two histories of the same length that of most members counts, whoever it leaves out", arguments: 0..<4)
+    func equalEvents(alone: Int) throws {
+        let fixture = try RecoveryFixture(.ppl)
+        // One heard that another one is out, before the power failed; then all others went on without it.
+        for role in 0..<4 {
+            var superblock = try fixture.superblock(role)
+            superblock.setRole(MDSuperblock.roleFaulty, ofDevice: UInt32(role == alone ? (alone + 1) % 4 : alone))
+            superblock.events += 1
+            superblock.seal()
+            try fixture.members[role].write(bytes: superblock.bytes, at: 4096)
+        }
+        let messages = Messages()
+        let array = try fixture.open(messages)
+        #expect(array.failedMembers == [alone])
+        #expect(messages.all.contains("m\(alone) is left out: failed"), "\(messages.all)")
+    }
+}
