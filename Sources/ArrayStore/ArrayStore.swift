@@ -87,8 +87,8 @@ package enum ArrayStore {
     ///
     /// A RAID 5 array that was not stopped cleanly gets its parity right first, and is clean then. One that also lacks a
     /// member is refused, as md refuses it, unless it has partial parity logs or `force` is set; so is one of which data
-    /// cannot be read where parity is in doubt. Nothing is written to
-    /// an array that was stopped cleanly until `markDirty`, unless its bitmap or its logs are not as they should be.
+    /// cannot be read where parity is in doubt. Nothing is written to an array that was stopped cleanly until
+    /// `markDirty`, unless its bitmap or its logs are not as they should be.
     ///
     /// - Parameters:
     ///   - members: in any order; nobody else uses them.

@@ -63,10 +63,9 @@ extension RAIDPlanner {
         arrivals[geometry.replacementPlace] = generation
     }
 
-    /// The recovering member has everything: the array is whole, and a replacement, which has the log too, has the role. The
-    /// member with the role
-    /// is to be put at its place before the planner is called again; what is under way to the replacement's place still
-    /// has to find it there.
+    /// The recovering member has everything: the array is whole, and a replacement, which has the log too
+    /// (`copyLogToReplacement`), has the role. The member with the role is to be put at its place before the planner is
+    /// called again; what is under way to the replacement's place still has to find it there.
     /// - Returns: false when that is not so.
     package func endRecovery() -> Bool {
         guard let recovery, recovery.boundary == geometry.memberDataByteCount, state != .failed else { return false }
