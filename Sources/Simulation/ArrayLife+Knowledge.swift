@@ -54,7 +54,7 @@ extension ArrayLife {
         if part == .out && before.contains(.spare) { may.insert(.spare) }
         if !isSure && part == .out && slots.contains(where: { $0.member === disks[number] }) {
             // It may have been more in between.
-            if before.contains(.spare) { may.insert(.recovering) }
+            if before.contains(.spare) || returning.contains(number) { may.insert(.recovering) }
             if before.contains(.recovering) { may.insert(.inSync) }
         }
         let isContinued = before.contains(.recovering) || before.contains(.replacing) && isSameRole

@@ -15,7 +15,8 @@ extension ArrayLife {
     /// What the thread that does an array's maintenance does in one turn.
     func maintain() throws(SimulationFault) {
         world.passTime()
-        if isFilling && world.random.chance(15) {
+        let isTakingSpare = array!.hasSpare && !array!.failedMembers.isEmpty
+        if (isFilling || isTakingSpare) && world.random.chance(isTakingSpare ? 100 : 15) {
             world.setSynchronousCrash(after: world.random.below(40))
         }
         _ = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
@@ -118,6 +119,7 @@ extension ArrayLife {
         }
         if world.isDown { return }
         knowledge.disks[number].may = addition == .spare ? .spare : .out
+        if addition == .returning { returning.insert(number) }
         card!.lookForSpare(target: 0)
     }
 

@@ -50,6 +50,8 @@ final class ArrayLife {
     var damageCount = 0
     /// An I/O to the replacement has failed.
     var hasReplacementFailed = false
+    /// Disks that were added and are to come back to the role that they had.
+    var returning: Set<Int> = []
     /// A user has cancelled a replacement.
     var mayEndReplacement = false
     /// Blocks of rows of which one was written anew and has not been read again.
@@ -150,6 +152,7 @@ final class ArrayLife {
         array = nil
         lanes = []
         slots = []
+        returning = []
         job = nil
         world.channels = []
     }
