@@ -135,7 +135,7 @@ final class ParityResync {
 
     private func arrayByteOffset(of offset: UInt64, on role: Int) -> UInt64 {
         let stripe = offset / geometry.chunkByteCount
-        let column = (0..<geometry.columnCount).first { geometry.member(stripe: stripe, column: $0) == role }!
+        let column = geometry.column(stripe: stripe, member: role)
         return stripe * geometry.stripeByteCount + UInt64(column) * geometry.chunkByteCount
             + offset % geometry.chunkByteCount
     }

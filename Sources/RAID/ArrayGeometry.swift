@@ -59,6 +59,11 @@ package struct ArrayGeometry: Sendable, Equatable {
         }
     }
 
+    /// The column of a stripe that a member holds; only for RAID 5, and not for the member that holds the parity.
+    package func column(stripe: UInt64, member: Int) -> Int {
+        (member - parityMember(stripe: stripe) - 1 + memberCount) % memberCount
+    }
+
     /// The byte in a member file of a row of a stripe.
     package func memberByteOffset(stripe: UInt64, row: UInt64) -> UInt64 {
         dataByteOffset + stripe << chunkShift + row

@@ -89,8 +89,7 @@ extension RAIDPlanner {
     /// The last of the columns that are written together, from the pass's first one on.
     func lastColumnOfPass(_ operation: StripeOperation) -> UInt8 {
         guard logs != nil, hasRecord(operation), let missing = missing(for: operation) else { return operation.column1 }
-        let parity = geometry.parityMember(stripe: operation.stripe)
-        let missingColumn = UInt8((missing - parity - 1 + geometry.memberCount) % geometry.memberCount)
+        let missingColumn = UInt8(geometry.column(stripe: operation.stripe, member: missing))
         if operation.pass0 == missingColumn { return missingColumn }
         return operation.pass0 < missingColumn && missingColumn <= operation.column1
             ? missingColumn - 1 : operation.column1
@@ -135,7 +134,7 @@ extension RAIDPlanner {
         let missing = missing(for: operation.pointee)
         if missing == parity { return }
         let written = operation.pointee.passColumns
-        let missingColumn = missing.map { (($0 - parity - 1) + geometry.memberCount) % geometry.memberCount }
+        let missingColumn = missing.map { geometry.column(stripe: stripe, member: $0) }
         if let missingColumn {
             operation.pointee.readsOldData = !written.contains(missingColumn)
         } else {
