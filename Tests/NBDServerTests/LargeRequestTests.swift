@@ -2,10 +2,11 @@ import Glibc
 import NBDProtocol
 import NBDServer
 import Platform
+import TestTraits
 import Testing
 
 /// Requests up to the 32 MiB that are announced, with very little memory for all clients together.
-@Suite("Large requests", .serialized)
+@Suite("Large requests", .serialized, .blocks)
 struct LargeRequestTests {
     private static let mebibyte = 1 << 20
     private static let largest = 32 << 20

@@ -1,12 +1,13 @@
 import Glibc
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 @testable import NBDServer
 
 /// Payload memory and who gets it, without sockets.
-@Suite("Payload memory")
+@Suite("Payload memory", .blocks)
 struct PayloadMemoryTests {
     private static let page = DataArena.pageByteCount
     private static let largest = PayloadChunks.largestByteCount

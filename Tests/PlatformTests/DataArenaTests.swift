@@ -1,8 +1,9 @@
 import Glibc
 import Platform
+import TestTraits
 import Testing
 
-@Suite("The data arena")
+@Suite("The data arena", .blocks)
 struct DataArenaTests {
     private let page = DataArena.pageByteCount
 
@@ -64,7 +65,7 @@ struct DataArenaTests {
     }
 }
 
-@Suite("The ring")
+@Suite("The ring", .blocks)
 struct RingTests {
     @Test("hands elements out in order across the wrap")
     func order() {
