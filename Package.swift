@@ -201,6 +201,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
+                "nbdext-scenario-driver",
                 "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
@@ -208,7 +209,7 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics", "Statistics",
+                "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "Scenarios", "Diagnostics", "Statistics",
                 "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
