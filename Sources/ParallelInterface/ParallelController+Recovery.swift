@@ -28,6 +28,7 @@ extension ParallelController {
         else { return }
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
+        if task.recovery != .none { reportOverdue(task) }
         let next: TaskSlots.RecoveryStage
         let function: TaskManagementFunction
         switch task.recovery {
@@ -35,7 +36,6 @@ extension ParallelController {
             // The device may have ended it this moment, and the driver be on its way.
             return pool.setRecovery(task, .overdue, deadline: afterGrace)
         case .none, .overdue:
-            reportOverdue(task)
             next = .aborted
             function = .abortTask(targetID: target, logicalUnit: unit, tag: tag)
         case .aborted:
@@ -98,8 +98,9 @@ extension ParallelController {
     private func reportOverdue(_ task: TaskSlots.Sent) {
         let slot = task.slot
         let diagnosis: Diagnosis?? = pool.whileWithDriver(task) {
-            // The device is at work: it is slow, and the driver is not to blame.
-            if card.dart.isPinned(window: Int(slot)) { return nil }
+            // The device is at work: it is slow, and the driver is not to blame so far.
+            if card.dart.isPinned(window: Int(slot)) || records[Int(slot)].isNamedOverdue { return nil }
+            records[Int(slot)].isNamedOverdue = true
             let wasSeen = card.dart.pinCount(window: Int(slot)) != records[Int(slot)].pinCount
             let text = "\(describe(slot)) in slot \(slot) was not completed in time"
             if card.pinsCommands && !wasSeen && pool.route(of: slot) == .bundled {
@@ -177,6 +178,19 @@ extension ParallelController {
 
     /// How long a stop waits for the device at most.
     private static let stopMilliseconds: UInt64 = 10_000
+
+    /// Waits until the device has done all tasks that the driver has; a driver may keep some from it.
+    package func waitForDevice(milliseconds: UInt64) {
+        let limit = monotonicMilliseconds() + milliseconds
+        while card.pinsCommands, monotonicMilliseconds() < limit {
+            let isDone = pool.ownedByDriver().allSatisfy { task in
+                !card.dart.isPinned(window: Int(task.slot))
+                    && card.dart.pinCount(window: Int(task.slot)) != records[Int(task.slot)].pinCount
+            }
+            if isDone { return }
+            _ = Event().wait(milliseconds: 5)
+        }
+    }
 
     /// What each queue does, and every task that the driver owns: for whoever asks why nothing moves.
     package func dump() -> String {

@@ -1,8 +1,8 @@
 import Diagnostics
-import SCSIControllerDriverKit
+import Platform
 
 /// Finds calls of a driver that do not return although they wait for nothing that is known.
-struct SlowCalls {
+package struct SlowCalls {
     private struct Sight {
         var turnCount: UInt32
         var since: UInt64
@@ -10,16 +10,41 @@ struct SlowCalls {
     }
 
     private let limitMilliseconds: UInt64
+    private let periodMilliseconds: UInt64
     private var sights: [ObjectIdentifier: Sight] = [:]
+    /// The time that the process did not have so far: stopped, or on a machine with no processor to spare. Nobody could
+    /// have done anything in it, the driver included.
+    private var lost: UInt64 = 0
+    private var looked = monotonicMilliseconds()
 
-    init(limitMilliseconds: UInt64) { self.limitMilliseconds = limitMilliseconds }
+    /// - Parameters:
+    ///   - limitMilliseconds: after how long a call is reported.
+    ///   - periodMilliseconds: between two looks.
+    package init(limitMilliseconds: UInt64, periodMilliseconds: UInt64) {
+        self.limitMilliseconds = limitMilliseconds
+        self.periodMilliseconds = periodMilliseconds
+    }
+
+    /// Looks, a period after the last time.
+    /// - Returns: how much time the process did not have since then, milliseconds.
+    package mutating func look(at context: DriverContext) -> UInt64 {
+        let late = monotonicMilliseconds() - looked
+        let missing = late > 2 * periodMilliseconds ? late - periodMilliseconds : 0
+        lost += missing
+        look(at: context, now: monotonicMilliseconds() - lost)
+        rest()
+        return missing
+    }
+
+    /// The next period begins now.
+    package mutating func rest() { looked = monotonicMilliseconds() }
 
     /// Looks at each queue: one that runs the same thing as long as that is stuck.
-    mutating func look(at context: DriverContext, now: UInt64) {
+    private mutating func look(at context: DriverContext, now: UInt64) {
         for queue in context.queues {
             let id = ObjectIdentifier(queue)
             // A queue that nobody but the driver uses may be busy for as long as the driver likes.
-            guard queue.runnerThread != 0, queue.hasSources else {
+            guard queue.runnerThread != 0, queue.isForKernel else {
                 sights[id] = nil
                 continue
             }
@@ -28,7 +53,9 @@ struct SlowCalls {
                 continue
             }
             // A queue that creates targets may wait for a disk to spin up.
-            if now - sight.since >= limitMilliseconds, !sight.isReported, queue.activity != "HandleAsyncEvent" {
+            if now - sight.since >= limitMilliseconds, !sight.isReported, queue.activity != "HandleAsyncEvent",
+                !context.waits.isCreatingTarget(queue.runnerThread)
+            {
                 sight.isReported = true
                 report(queue, after: now - sight.since, context)
             }
