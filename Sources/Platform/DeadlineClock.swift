@@ -9,7 +9,7 @@ package final class DeadlineClock: Sendable {
 
     /// Somebody turns it.
     package let isTurned: Bool
-    private let now = Atomic<UInt64>(1_000_000)
+    private let now = Atomic<UInt64>(monotonicMilliseconds())
 
     private init(isTurned: Bool) { self.isTurned = isTurned }
 

@@ -117,7 +117,8 @@ package final class WaitGraph: @unchecked Sendable {
     /// Reports a thread that waits for a queue which it runs itself.
     package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String) {
         let step = Step(
-            queue: queue, thread: currentThreadID(), activity: queue.activity, link: Link(queue: queue, purpose: purpose)
+            queue: queue, thread: currentThreadID(), activity: queue.activity,
+            link: Link(queue: queue, purpose: purpose)
         )
         context.log.report(diagnosis(of: [step], judge([step]).fault))
     }
@@ -198,7 +199,8 @@ package final class WaitGraph: @unchecked Sendable {
         }
         // Calls of the kernel wait on threads of their own.
         var links = queueWaits { $0.value.isFromKernel && $0.key != thread }
-        let isSomethingTaken = context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
+        let isSomethingTaken =
+            context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
             || context.queues.contains { $0.runnerThread != 0 && $0.hasPendingWork }
         guard isSomethingTaken, let answer = ask() else { return links }
         links += context.queues.filter { $0.runnerThread != 0 && $0.hasPendingSources }
@@ -249,7 +251,8 @@ package final class WaitGraph: @unchecked Sendable {
         var picture: [String] = []
         for step in cycle {
             picture.append("\(step.queue.name) runs \(step.activity)")
-            let what = step.link.bringsCompletion ? "\(step.link.purpose), whose interrupt waits for" : step.link.purpose
+            let what =
+                step.link.bringsCompletion ? "\(step.link.purpose), whose interrupt waits for" : step.link.purpose
             picture.append("  └─ waits for \(what) ─▶ a turn on")
         }
         picture.append("\(cycle.first!.queue.name)")
