@@ -202,6 +202,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
+                "nbdext-scenario-driver",
                 "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
@@ -209,9 +210,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
-                "Statistics",
-                "LoadGenerator",
+                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
+                "Scenarios",
+                "Diagnostics", "Statistics", "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

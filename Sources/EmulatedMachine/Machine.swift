@@ -80,6 +80,7 @@ package final class Machine: @unchecked Sendable {
             try controller.start()
             for (index, disk) in try targets.wait().enumerated() {
                 let array = arrays.isEmpty ? nil : arrays[index]
+                if let array, let card, !card.hasBeenAsked(array: index) { throw Self.isNotOf(array, disk) }
                 addresses.append(disk.address)
                 devices.append(
                     try BlockStorageDevice(
@@ -187,6 +188,13 @@ package final class Machine: @unchecked Sendable {
                         + "different names: create one of them with another --name")
             }
         }
+    }
+
+    /// The driver answers for an array's disk by itself: what it has would be exported under the array's name.
+    private static func isNotOf(_ array: OpenedArray, _ disk: BlockCommandsDevice) -> ArrayStoreError {
+        ArrayStoreError(
+            "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "
+                + "array \(array.name) would not be what is served; serve this driver without an array")
     }
 
     private static func name(of address: UnitAddress) -> String {
