@@ -36,7 +36,8 @@ struct DamagedMetadataTests {
     }
 
     @Test(
-        "a count of events that no array gets to is a damaged superblock", arguments: [.max, .max - 1, 1 << 63] as [UInt64])
+        "a count of events that no array gets to is a damaged superblock",
+        arguments: [.max, .max - 1, 1 << 63] as [UInt64])
     func events(count: UInt64) throws {
         #expect(refusal(try image(.resync, superblock(200, 8, count))).contains("it counts \(count) events"))
         // One member alone is left out, and the others are believed.
@@ -51,7 +52,8 @@ struct DamagedMetadataTests {
     }
 
     @Test(
-        "a spare whose number the role table has no entry for gets another one", arguments: [4, 128, 0xFFFF, 1 << 31] as [UInt64])
+        "a spare whose number the role table has no entry for gets another one",
+        arguments: [4, 128, 0xFFFF, 1 << 31] as [UInt64])
     func deviceNumber(number: UInt64) throws {
         let array = try open(try image(.resync, superblock(160, 4, number, member: 3)))
         try array.markDirty()
