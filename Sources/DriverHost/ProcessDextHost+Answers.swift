@@ -47,7 +47,8 @@ extension ProcessDextHost {
 
     /// What the creation of a target waits for here. Numbers: whether the driver has the command, and since when.
     private func creationWait(_ targetID: UInt64) -> ControlMessage {
-        guard let thread = lock.withLock({ creations[targetID] }), let wait = context.waits.kernelWait(of: thread) else {
+        guard let thread = lock.withLock({ creations[targetID] }), let wait = context.waits.kernelWait(of: thread)
+        else {
             return ControlMessage(status: kIOReturnBadArgument)
         }
         return ControlMessage(

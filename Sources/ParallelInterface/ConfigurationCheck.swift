@@ -124,7 +124,8 @@ package struct ConfigurationCheck {
             Diagnosis(
                 .maxTransferSizeTooSmall,
                 "maxTransferSize is \(dma.maxTransferSize), and the block layer sends up to \(largest) bytes at once: "
-                    + "raise it to \(largest)" + (isIncomplete ? "; or report the missing keys (B33), which limit that" : ""))
+                    + "raise it to \(largest)"
+                    + (isIncomplete ? "; or report the missing keys (B33), which limit that" : ""))
         ]
     }
 

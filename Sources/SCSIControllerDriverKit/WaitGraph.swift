@@ -116,9 +116,8 @@ package final class WaitGraph: @unchecked Sendable {
 
     /// Reports a thread that waits for a queue which it runs itself.
     package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String) {
-        let step = Step(
-            queue: queue, thread: currentThreadID(), activity: queue.activity, link: Link(queue: queue, purpose: purpose)
-        )
+        let link = Link(queue: queue, purpose: purpose)
+        let step = Step(queue: queue, thread: currentThreadID(), activity: queue.activity, link: link)
         context.log.report(diagnosis(of: [step], judge([step]).fault))
     }
 
@@ -198,7 +197,8 @@ package final class WaitGraph: @unchecked Sendable {
         }
         // Calls of the kernel wait on threads of their own.
         var links = queueWaits { $0.value.isFromKernel && $0.key != thread }
-        let isSomethingTaken = context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
+        let isSomethingTaken =
+            context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
             || context.queues.contains { $0.runnerThread != 0 && $0.hasPendingWork }
         guard isSomethingTaken, let answer = ask() else { return links }
         links += context.queues.filter { $0.runnerThread != 0 && $0.hasPendingSources }
@@ -249,8 +249,8 @@ package final class WaitGraph: @unchecked Sendable {
         var picture: [String] = []
         for step in cycle {
             picture.append("\(step.queue.name) runs \(step.activity)")
-            let what = step.link.bringsCompletion ? "\(step.link.purpose), whose interrupt waits for" : step.link.purpose
-            picture.append("  └─ waits for \(what) ─▶ a turn on")
+            let purpose = step.link.purpose + (step.link.bringsCompletion ? ", whose interrupt waits for" : "")
+            picture.append("  └─ waits for \(purpose) ─▶ a turn on")
         }
         picture.append("\(cycle.first!.queue.name)")
         let names = cycle.map { "\($0.queue.name) (in \($0.activity))" }.joined(separator: ", ")

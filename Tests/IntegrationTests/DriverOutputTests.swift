@@ -1,8 +1,9 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// What a driver prints, and what commands that run drivers leave behind.
-@Suite("Around a driver's process", .serialized)
+@Suite("Around a driver's process", .serialized, .blocks)
 struct DriverOutputTests {
     private static func sibling(_ name: String) -> String {
         URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
