@@ -50,8 +50,8 @@ struct DocumentedCommandsTests {
                     blocks.append(block)
                     current = nil
                 } else {
-                    current = Block(
-                        line: index + 1, words: line.dropFirst(3).split(separator: " ").map(String.init), lines: [])
+                    let words = line.dropFirst(3).split(separator: " ").map(String.init)
+                    current = Block(line: index + 1, words: words, lines: [])
                 }
             } else {
                 current?.lines.append(line)
