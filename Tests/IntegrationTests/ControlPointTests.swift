@@ -96,7 +96,7 @@ struct ControlPointTests {
 
     @Test("in directories whose paths are longer than a socket's may be")
     func longPath() throws {
-        let long = try create(String(repeating: "long", count: 30))
+        let long = try create(String(repeating: "long", count: 30), ["--name", "long"])
         let other = try create("b")
         for arguments in [[long, other], [other, long]] {
             try serve(arguments) {
