@@ -100,6 +100,12 @@ final class NewMember {
             throw ArrayStoreError(
                 "\(name) already is a member of an array; name another one (--force would destroy it)")
         }
+        // Files of an array that is served are locked; exports cannot be.
+        if let own = OpenedArray.superblock(of: remote), !own.isClean {
+            throw ArrayStoreError(
+                "\(name) is a member of the array \(ArrayStore.name(of: own)), which somebody serves or which was not "
+                    + "stopped cleanly; stop it first, or name another export")
+        }
     }
 
     private func checkFiles(replaced: Set<String>, force: Bool) throws(ArrayStoreError) {

@@ -53,7 +53,7 @@ package final class OpenedArray: @unchecked Sendable {
     var interruptedJob: MaintenanceRecord?
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
-    private var isLost = false
+    package internal(set) var isLost = false
     /// What was found out of members that are gone; nil for one that is there.
     var losses: [ObjectIdentifier: String?] = [:]
     /// What was not taken for a member when the array was opened: the file, what it is called, and why.

@@ -2,10 +2,11 @@ import ArrayStore
 import Glibc
 import RAID
 import Statistics
+import TestTraits
 import Testing
 
 /// Members that go away while the array is open.
-@Suite("Members that are lost")
+@Suite("Members that are lost", .blocks)
 struct LossTests {
     private let directory = TemporaryDirectory()
     private let messages = Messages()

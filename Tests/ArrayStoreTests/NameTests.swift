@@ -1,9 +1,10 @@
 import ArrayStore
 import Glibc
 import RAID
+import TestTraits
 import Testing
 
-@Suite("Names of arrays")
+@Suite("Names of arrays", .blocks)
 struct NameTests {
     private let directory = TemporaryDirectory()
 

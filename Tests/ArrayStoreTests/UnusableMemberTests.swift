@@ -2,10 +2,11 @@ import ArrayStore
 import Glibc
 import RAID
 import Statistics
+import TestTraits
 import Testing
 
 /// What lies in an array's directory and cannot be opened, or is there twice.
-@Suite("Members that cannot be used")
+@Suite("Members that cannot be used", .blocks)
 struct UnusableMemberTests {
     private let directory = TemporaryDirectory()
     private let messages = Messages()

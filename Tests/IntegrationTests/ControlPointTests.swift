@@ -1,9 +1,10 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// Commands find the server of an array by the array's directory alone.
 @Suite(
-    "Commands find the server of an array", .serialized, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
+    "Commands find the server of an array", .blocks, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
 struct ControlPointTests {
     private let directory = TemporaryDirectory()
 

@@ -1,9 +1,10 @@
 import Foundation
 import Statistics
+import TestTraits
 import Testing
 
 /// What is shown of an array is what a client would meet, whoever is asked.
-@Suite("States of served arrays", .serialized, .enabled(if: Shell.has("nbdkit", "qemu-io"), "nbdkit is not installed"))
+@Suite("States of served arrays", .blocks, .enabled(if: Shell.has("nbdkit", "qemu-io"), "nbdkit is not installed"))
 struct StateTests {
     private let directory = TemporaryDirectory()
 
