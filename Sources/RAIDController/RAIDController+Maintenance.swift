@@ -290,7 +290,7 @@ extension RAIDController {
                 "\(name) has failed, since it lacks members \(missing): bring them back, and serve it again")
         }
         return MaintenanceError(
-            "\(name) lacks member \(missing), so \(consequence); add one and let it be rebuilt first: nbdext add")
+            "\(name) lacks a member (\(missing)), so \(consequence); add one and let it be rebuilt first: nbdext add")
     }
 
     /// Ends the check, repair or replacement of a target that is under way. Any thread.
