@@ -64,7 +64,9 @@ let package = Package(
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
         layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer(
+            "ArrayStore",
+            ["RAID", "RemoteMembers", "Members", "MemberIO", "Statistics", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
