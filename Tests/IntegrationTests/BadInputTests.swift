@@ -174,7 +174,8 @@ struct BadInputTests {
         let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         let commands = [
             ["create"], ["serve"], ["status"], ["rename"], ["explain"], ["ioreg"], ["scenario", "list"],
-            ["scenario", "run"], ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"], ["cancel"], ["bench"],
+            ["scenario", "run"], ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"],
+            ["cancel"], ["bench"],
             ["check-driver"],
         ]
         var offered: Set<String> = []
