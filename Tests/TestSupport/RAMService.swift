@@ -12,6 +12,9 @@ package final class RAMService: BlockService, @unchecked Sendable {
     private let lock = Lock()
     private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
     private var holds = false
+    private var laneCount = 0
+    /// Lanes at most. Set before the first one is made.
+    package nonisolated(unsafe) var laneCountMax = Int.max
 
     package init(name: String = "ram", byteCount: Int = 80 << 20) throws {
         info = BlockServiceInfo(
@@ -26,7 +29,13 @@ package final class RAMService: BlockService, @unchecked Sendable {
     deinit { bytes.deallocate() }
 
     package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
-        Lane(service: self, receiver: receiver)
+        let isRefused = lock.withLock {
+            if laneCount == laneCountMax { return true }
+            laneCount += 1
+            return false
+        }
+        if isRefused { throw OSError(code: EUSERS, doing: "make a lane") }
+        return Lane(service: self, receiver: receiver)
     }
 
     /// Keeps requests until `releaseAll`.
@@ -44,6 +53,8 @@ package final class RAMService: BlockService, @unchecked Sendable {
         }
         for (request, receiver) in requests.reversed() { execute(request, receiver) }
     }
+
+    fileprivate func closeLane() { lock.withLock { laneCount -= 1 } }
 
     fileprivate func submit(_ requests: UnsafeBufferPointer<BlockRequest>, _ receiver: any BlockCompletionReceiver) {
         for request in requests {
@@ -80,6 +91,6 @@ package final class RAMService: BlockService, @unchecked Sendable {
         let hasOutstandingWork = false
         func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { service.submit(requests, receiver) }
         func wait(orReadable descriptor: Int32) {}
-        func close() {}
+        func close() { service.closeLane() }
     }
 }
