@@ -99,6 +99,12 @@ final class NewMember {
         guard force || !MemberDirectory.isMember(remote) else {
             throw ArrayStoreError("\(name) already is a member of an array; overwrite it with --force")
         }
+        // Files of an array that is served are locked; exports cannot be.
+        if let own = OpenedArray.superblock(of: remote), !own.isClean {
+            throw ArrayStoreError(
+                "\(name) is a member of the array \(ArrayStore.name(of: own)), which somebody serves or which was not "
+                    + "stopped cleanly; stop it first, or clear the export if nothing on it is needed")
+        }
     }
 
     private func checkFiles(replaced: Set<String>, force: Bool) throws(ArrayStoreError) {

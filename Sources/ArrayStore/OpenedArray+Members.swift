@@ -89,7 +89,7 @@ extension OpenedArray {
     package func activateSpare() throws(ArrayStoreError) -> RecoveringMember? {
         lock.lock()
         defer { lock.unlock() }
-        guard recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
+        guard !isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
             let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
         var spare = spares.remove(at: index)
@@ -156,6 +156,7 @@ extension OpenedArray {
 
     /// Takes a member into the array: as a spare, whose superblock is written here, or, if the bitmap knows all that it
     /// has missed, as the member that it was. `ArrayStore.prepareSpare` has made sure that it may be written to.
+    /// - Throws: also when the array may need what the member holds (`OverwriteRule`).
     package func add(_ store: any PlacedMember) throws(ArrayStoreError) -> Addition {
         lock.lock()
         defer { lock.unlock() }
@@ -163,6 +164,7 @@ extension OpenedArray {
             throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
         }
         guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
+        try checkIsNotLost()
         if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)
             if isReturning(member) {
@@ -175,17 +177,22 @@ extension OpenedArray {
         return .spare
     }
 
+    /// Throws when the array has lost more members than it can do without. Under `lock`.
+    func checkIsNotLost() throws(ArrayStoreError) {
+        guard isLost else { return }
+        throw ArrayStoreError(
+            "\(name) has lost more members than it can do without, and what they hold must stay as it is: when enough of "
+                + "them can be read again, stop the server and serve the array with --force")
+    }
+
     /// Writes what makes a member a spare. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
-        let number = try freeDeviceNumber()
         var generator = SystemRandomNumberGenerator()
         let own = newest.spare(
-            deviceNumber: number, deviceUUID: ArrayStore.randomUUID(using: &generator),
+            deviceNumber: try freeDeviceNumber(), deviceUUID: ArrayStore.randomUUID(using: &generator),
             memberByteCount: store.byteCount)
-        let spare = ArrayMember(store: store, superblock: own)
-        try writeProtection(to: spare)
-        try spare.write(own)
-        return spare
+        try overwrite(store, with: own)
+        return ArrayMember(store: store, superblock: own)
     }
 
     /// A spare whose number no other member has. Superblocks do not tell a number that a spare has from one that nobody has,
@@ -277,11 +284,12 @@ extension OpenedArray {
         }
         lock.lock()
         defer { lock.unlock() }
-        if let spare = spares.firstIndex(where: { $0.store.name == path }) {
-            // Without the magic number it will not be taken for a spare again.
-            let store = spares.remove(at: spare).store
-            try? store.write(bytes: [UInt8](repeating: 0, count: 4), at: MDSuperblock.byteOffset)
-            try? store.flush()
+        try checkIsNotLost()
+        if let index = spares.firstIndex(where: { $0.store.name == path }) {
+            let spare = spares.remove(at: index)
+            // Without the magic number it will not be taken for a spare again. One that was about to come back to its role
+            // keeps what it says of that.
+            if spare.superblock.role == MDSuperblock.roleSpare { try? overwrite(spare.store, with: nil) }
             return path
         }
         let role = current.firstIndex { $0?.store.name == path }

@@ -16,6 +16,7 @@ extension OpenedArray {
     package func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
+        try checkIsNotLost()
         guard let replacementSlot, slots[role] != nil else {
             throw ArrayStoreError(
                 "member \(role) of \(name) is not a file, and cannot be replaced while it serves; add another member, "
@@ -80,10 +81,8 @@ extension OpenedArray {
         let own = newest.spare(
             deviceNumber: ended.superblock.deviceNumber, deviceUUID: ended.superblock.deviceUUID,
             memberByteCount: ended.store.byteCount)
-        let spare = ArrayMember(store: ended.store, superblock: own)
-        try writeProtection(to: spare)
-        try spare.write(own)
-        spares.append(spare)
+        try overwrite(ended.store, with: own)
+        spares.append(ArrayMember(store: ended.store, superblock: own))
     }
 
     /// Ends replacements that cannot go on, since what they have grows old from now on: one that was found while another

@@ -1,3 +1,4 @@
+import MemberIO
 import RAID
 
 /// Members that were lost and come back.
@@ -70,7 +71,7 @@ extension OpenedArray {
     private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
 
     /// What is found on a member now.
-    static func superblock(of store: any PlacedMember) -> MDSuperblock? {
+    static func superblock(of store: any MemberStore) -> MDSuperblock? {
         guard let bytes = try? store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
             return nil
         }

@@ -50,7 +50,7 @@ package final class OpenedArray: @unchecked Sendable {
     var interruptedJob: MaintenanceRecord?
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
-    private var isLost = false
+    package internal(set) var isLost = false
     /// Members on servers that were not reached when the array was opened. They go on trying.
     var absentMembers: [any PlacedMember]
 

@@ -21,14 +21,23 @@ extension ArrayLife {
     /// Takes in what the array has done to its members since it was asked last, if it has.
     /// - Throws: when a member was left out for no reason.
     func learn() throws(SimulationFault) {
+        try checkNothingIsForgotten()
         guard !world.news.isEmpty || world.isDown else { return }
         noteNews()
         guard shape.level == .raid5, let array else { return }
+        let hadHolder = (0..<shape.memberCount).map { knowledge.holder(of: $0) != nil }
         // Survivors that are dead themselves may not have been told.
         let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
         for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
             if part == .out { try checkHasReason(number) }
             if part != .replacing { try checkMayEnd(number, now: part, role: role) }
+            // The array is lost with this one, and leaves its superblocks as they are.
+            if part == .out, knowledge.disks[number].may == .inSync, let role, array.failedMembers.count > 1,
+                hadHolder.indices.contains(where: { $0 != role && !hadHolder[$0] })
+            {
+                markFaulty(role, by: number)
+                continue
+            }
             learn(number, part, role, isSure: isSure)
         }
         findMembers()

@@ -94,6 +94,7 @@ extension ArrayLife {
 
     /// One of what `nbdext add`, `fail`, `remove`, `check`, `repair`, `replace` and `cancel` ask for.
     func askForMaintenance() throws(SimulationFault) {
+        if isLost || world.random.chance(50) { return try askForTheForbidden() }
         switch world.random.below(13) {
         case 0...2: try addSpare()
         case 3: try failMember()

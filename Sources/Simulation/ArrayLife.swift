@@ -52,6 +52,8 @@ final class ArrayLife {
     var hasReplacementFailed = false
     /// Disks that were added and are to come back to the role that they had.
     var returning: Set<Int> = []
+    /// By disk, the role that its superblock gave it when the array was found to be lost; empty while it is not.
+    var rolesWhenLost: [UInt16?] = []
     /// A user has cancelled a replacement.
     var mayEndReplacement = false
     /// Blocks of rows of which one was written anew and has not been read again.
@@ -153,6 +155,7 @@ final class ArrayLife {
         lanes = []
         slots = []
         returning = []
+        rolesWhenLost = []
         job = nil
         world.channels = []
     }

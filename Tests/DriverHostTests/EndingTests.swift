@@ -4,10 +4,11 @@ import DriverHost
 import EmulatedMachine
 import Foundation
 import Platform
+import TestTraits
 import Testing
 
 extension DriverProcesses {
-    @Suite("Ending what a driver keeps waiting", .serialized, .timeLimit(.minutes(10)))
+    @Suite("Ending what a driver keeps waiting", .serialized, .needsCore)
     struct EndingTests {}
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// A server process, from its start to its end; its output goes to a file.
@@ -44,7 +45,7 @@ private final class Server {
     }
 }
 
-@Suite("The end of a server", .serialized, .timeLimit(.minutes(10)))
+@Suite("The end of a server", .serialized, .blocks)
 struct StopTests {
     private let directory = TemporaryDirectory()
 

@@ -3,9 +3,10 @@ import Glibc
 import NBDServer
 import Platform
 import Synchronization
+import TestTraits
 import Testing
 
-@Suite("Accepting clients")
+@Suite("Accepting clients", .blocks)
 struct AcceptorTests {
     /// What accept(2) does: fails so often, then works.
     private final class Failing: Sendable {

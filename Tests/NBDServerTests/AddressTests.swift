@@ -1,8 +1,9 @@
 import Glibc
 import NBDServer
+import TestTraits
 import Testing
 
-@Suite("Addresses to listen at")
+@Suite("Addresses to listen at", .blocks)
 struct AddressTests {
     private static let readable: [(text: String, address: ServerAddress?)] = [
         ("localhost:10809", .tcp(host: "localhost", port: 10809)), ("127.0.0.1:0", .tcp(host: "127.0.0.1", port: 0)),

@@ -3,10 +3,11 @@ import NBDProtocol
 import NBDServer
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 /// What clients do that never come to their first request.
-@Suite("Handshakes")
+@Suite("Handshakes", .blocks)
 struct HandshakeTests {
     private static func timeouts(milliseconds: Int) -> ClientTimeouts {
         var timeouts = ClientTimeouts()

@@ -2,9 +2,10 @@ import Foundation
 import NBDServer
 import Platform
 import Synchronization
+import TestTraits
 import Testing
 
-@Suite("A Unix socket's path")
+@Suite("A Unix socket's path", .blocks)
 struct ListenerTests {
     /// Goes away with the test.
     private final class Directory {

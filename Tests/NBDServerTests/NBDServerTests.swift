@@ -2,6 +2,7 @@ import Glibc
 import NBDProtocol
 import NBDServer
 import TestSupport
+import TestTraits
 import Testing
 
 /// A client that speaks NBD byte by byte.
@@ -111,7 +112,7 @@ final class ServerFixture: @unchecked Sendable {
     }
 }
 
-@Suite("The NBD server", .serialized)
+@Suite("The NBD server", .serialized, .blocks)
 struct NBDServerTests {
     private func pattern(_ count: Int, _ seed: Int) -> [UInt8] {
         (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) &+ seed) }

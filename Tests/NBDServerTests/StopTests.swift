@@ -3,10 +3,11 @@ import NBDProtocol
 import NBDServer
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 /// A stop ends whatever clients do.
-@Suite("Stopping the NBD server")
+@Suite("Stopping the NBD server", .blocks)
 struct StopTests {
     private enum Client: String, CaseIterable {
         case idle, greeted, halfOption, flooding, halfPayload, sending

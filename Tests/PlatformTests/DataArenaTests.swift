@@ -1,7 +1,8 @@
 import Platform
+import TestTraits
 import Testing
 
-@Suite("The data arena")
+@Suite("The data arena", .blocks)
 struct DataArenaTests {
     private let page = DataArena.pageByteCount
 
@@ -31,7 +32,7 @@ struct DataArenaTests {
     }
 }
 
-@Suite("The ring")
+@Suite("The ring", .blocks)
 struct RingTests {
     @Test("hands elements out in order across the wrap")
     func order() {

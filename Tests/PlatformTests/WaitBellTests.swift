@@ -1,8 +1,9 @@
 import Glibc
 import Platform
+import TestTraits
 import Testing
 
-@Suite("The bell to wait for")
+@Suite("The bell to wait for", .blocks)
 struct WaitBellTests {
     private func isReadable(_ bell: WaitBell) -> Bool {
         var polled = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
