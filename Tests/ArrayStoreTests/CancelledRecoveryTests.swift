@@ -1,8 +1,9 @@
 import ArrayStore
 import RAID
+import TestTraits
 import Testing
 
-@Suite("A recovery that is cancelled")
+@Suite("A recovery that is cancelled", .blocks)
 struct CancelledRecoveryTests {
     private static let policies: [ArrayConsistency] = [.resync, .bitmap, .ppl]
 

@@ -1,8 +1,9 @@
 import Platform
 import Synchronization
+import TestTraits
 import Testing
 
-@Suite("A start that takes long")
+@Suite("A start that takes long", .blocks)
 struct StartUpTests {
     @Test("says what it does and how far it is")
     func picture() {

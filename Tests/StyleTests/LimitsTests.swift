@@ -1,9 +1,10 @@
 import Foundation
 import ParallelInterface
+import TestTraits
 import Testing
 
 /// The pages give the limits that the program has.
-@Suite("Documentation of limits")
+@Suite("Documentation of limits", .blocks)
 struct LimitsTests {
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
