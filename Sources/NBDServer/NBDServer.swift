@@ -15,6 +15,8 @@ package final class NBDServer: @unchecked Sendable {
     private let stalledWriters: StalledWriters
     private let crowd: Crowd
     private var acceptor: Acceptor?
+    private let memory: PayloadMemory
+    private var housekeeper: Housekeeper!
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
@@ -26,8 +28,11 @@ package final class NBDServer: @unchecked Sendable {
     ///   - services: one for each export, named after it; the first is also the default export.
     ///   - spareProcessorCount: with no more clients than this, each thread looks for its client's next request for
     ///     some 50 us before it sleeps.
+    ///   - payloadByteCountMax: memory for the payloads of large requests and of many at a time, bytes, for all clients;
+    ///     nil for a share of the machine's.
     package init(
-        services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0
+        services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0,
+        payloadByteCountMax: Int? = nil
     ) throws {
         crowd = Crowd(limit: spareProcessorCount)
         precondition(!services.isEmpty)
@@ -35,6 +40,25 @@ package final class NBDServer: @unchecked Sendable {
         self.timeouts = timeouts
         exports = services.map { ExportDescription($0.info) }
         stalledWriters = try StalledWriters()
+        memory = PayloadMemory(
+            byteCountMax: payloadByteCountMax
+                ?? PayloadMemory.defaultByteCountMax(arenaByteCount: services.map(\.arena.byteCount).min()!))
+        housekeeper = try Housekeeper(services: services) { [unowned self] in tidy(at: $0) }
+    }
+
+    /// Ends connections whose clients keep memory that others wait for.
+    /// - Returns: whether there are connections.
+    private func tidy(at milliseconds: UInt64) -> Bool {
+        let hasWaiters = memory.hasWaiters()
+        return lock.withLock {
+            for connection in connections.values where connection.isStalled(at: milliseconds, othersWait: hasWaiters) {
+                writeDiagnostic(
+                    "nbdext: connection \(connection.number) was ended: its client did not go on with a large request, "
+                        + "or did not take its replies, while others waited for the memory\n")
+                connection.cutOff()
+            }
+            return !connections.isEmpty
+        }
     }
 
     /// Begins to accept clients, at all of these addresses or at none. Once.
@@ -65,7 +89,7 @@ package final class NBDServer: @unchecked Sendable {
             _ = ended.wait(milliseconds: Int(deadline - now))
         }
         let late = lock.withLock {
-            for connection in connections.values { connection.abandon() }
+            for connection in connections.values { connection.cutOff() }
             return connections.count
         }
         if late > 0 {
@@ -74,6 +98,7 @@ package final class NBDServer: @unchecked Sendable {
         }
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
         stalledWriters.stop()
+        housekeeper.stop()
     }
 
     private func start(_ descriptor: Int32) {
@@ -85,7 +110,8 @@ package final class NBDServer: @unchecked Sendable {
         let connection = lock.withLock {
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
-                handshakeMilliseconds: timeouts.handshakeMilliseconds, stalledWriters: stalledWriters, crowd: crowd)
+                handshakeMilliseconds: timeouts.handshakeMilliseconds, stalledWriters: stalledWriters, crowd: crowd,
+                memory: memory)
             crowd.enter()
             connections[nextNumber] = connection
             nextNumber += 1

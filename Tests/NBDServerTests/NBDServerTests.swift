@@ -86,10 +86,10 @@ final class ServerFixture: @unchecked Sendable {
     private var isStopped = false
 
     /// - Parameter lanes: clients at most.
-    init(timeouts: ClientTimeouts = ClientTimeouts(), lanes: Int = .max) throws {
+    init(timeouts: ClientTimeouts = ClientTimeouts(), lanes: Int = .max, payloadByteCountMax: Int? = nil) throws {
         service = try RAMService()
         service.laneCountMax = lanes
-        server = try NBDServer(services: [service], timeouts: timeouts)
+        server = try NBDServer(services: [service], timeouts: timeouts, payloadByteCountMax: payloadByteCountMax)
         path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
         _ = try server.listen(at: [.unix(path: path)])
     }

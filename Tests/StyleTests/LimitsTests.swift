@@ -1,10 +1,9 @@
 import Foundation
 import ParallelInterface
-import TestTraits
 import Testing
 
 /// The pages give the limits that the program has.
-@Suite("Documentation of limits", .blocks)
+@Suite("Documentation of limits")
 struct LimitsTests {
     private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()

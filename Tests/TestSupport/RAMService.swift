@@ -5,14 +5,14 @@ import SCSIArchitectureModel
 
 /// A block service in memory. It completes requests inside `submit`, or when the test says so, from another thread.
 package final class RAMService: BlockService, @unchecked Sendable {
-    // SAFETY: `held` is touched under `lock`; the bytes only by requests that do not overlap.
+    // SAFETY: `held` and `lanes` are touched under `lock`; the bytes only by requests that do not overlap.
     package let info: BlockServiceInfo
     package let arena: DataArena
     package let bytes: UnsafeMutableRawPointer
-    private let lock = Lock()
+    fileprivate let lock = Lock()
     private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
     private var holds = false
-    private var laneCount = 0
+    fileprivate var lanes = 0
     /// Lanes at most. Set before the first one is made.
     package nonisolated(unsafe) var laneCountMax = Int.max
 
@@ -21,7 +21,7 @@ package final class RAMService: BlockService, @unchecked Sendable {
             name: name, description: "memory", byteCount: UInt64(byteCount), blockByteCount: 512,
             preferredByteCount: 4096,
             isReadOnly: false, supportsTrim: true)
-        arena = try DataArena(byteCount: 256 << 20)
+        arena = try DataArena(byteCount: 4 << 30)
         bytes = .allocate(byteCount: byteCount, alignment: 4096)
         bytes.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     }
@@ -30,8 +30,8 @@ package final class RAMService: BlockService, @unchecked Sendable {
 
     package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
         let isRefused = lock.withLock {
-            if laneCount == laneCountMax { return true }
-            laneCount += 1
+            if lanes == laneCountMax { return true }
+            lanes += 1
             return false
         }
         if isRefused { throw OSError(code: EUSERS, doing: "make a lane") }
@@ -40,6 +40,9 @@ package final class RAMService: BlockService, @unchecked Sendable {
 
     /// Keeps requests until `releaseAll`.
     package func hold() { lock.withLock { holds = true } }
+
+    /// Lanes that were made and not closed.
+    package var laneCount: Int { lock.withLock { lanes } }
 
     package var heldCount: Int { lock.withLock { held.count } }
 
@@ -53,8 +56,6 @@ package final class RAMService: BlockService, @unchecked Sendable {
         }
         for (request, receiver) in requests.reversed() { execute(request, receiver) }
     }
-
-    fileprivate func closeLane() { lock.withLock { laneCount -= 1 } }
 
     fileprivate func submit(_ requests: UnsafeBufferPointer<BlockRequest>, _ receiver: any BlockCompletionReceiver) {
         for request in requests {
@@ -91,6 +92,6 @@ package final class RAMService: BlockService, @unchecked Sendable {
         let hasOutstandingWork = false
         func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { service.submit(requests, receiver) }
         func wait(orReadable descriptor: Int32) {}
-        func close() { service.closeLane() }
+        func close() { service.lock.withLock { service.lanes -= 1 } }
     }
 }
