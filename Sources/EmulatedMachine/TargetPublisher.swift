@@ -17,6 +17,7 @@ final class TargetPublisher: @unchecked Sendable {
     private var failure: (any Error)?
     /// A target that the driver has created beside the arrays.
     private var strangeTarget: UInt64?
+    private var isCancelled = false
     /// Creations under way, and when the last one began or ended.
     private var creating = 0
     private var lastChange: UInt64 = 0
@@ -99,6 +100,12 @@ final class TargetPublisher: @unchecked Sendable {
         complete.set()
     }
 
+    /// Nobody waits for targets any more.
+    func cancel() {
+        lock.withLock { isCancelled = true }
+        fail(DriverStartError(call: "the start", reason: "was ended"))
+    }
+
     /// A target that its own driver keeps from answering.
     private func report(_ error: ProbeError, _ targetID: UInt64) {
         switch error.cause {
@@ -127,7 +134,7 @@ final class TargetPublisher: @unchecked Sendable {
         }
         return try lock.withLock {
             // Where the kernel scans, an ID without a target is no failure.
-            if let failure, count != nil || disks.isEmpty { throw failure }
+            if let failure, count != nil || disks.isEmpty || isCancelled { throw failure }
             if disks.isEmpty {
                 throw DriverStartError(
                     call: "UserDoesHBAPerformDeviceManagement",

@@ -24,6 +24,7 @@ package struct Watchdog {
         let lost = calls.look(at: controller.host.context)
         if lost > 0 { controller.pool.extendDeadlines(byMilliseconds: lost) }
         controller.recoverExpiredTasks(lane: lane)
+        if controller.isDriverGone.load(ordering: .acquiring) { controller.endTasksOfDriverThatIsGone(lane: lane) }
         calls.rest()
     }
 }
