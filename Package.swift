@@ -159,6 +159,11 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
+        // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
+        .target(
+            name: "HostileInput",
+            dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
+            path: "Tests/HostileInput", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
@@ -191,7 +196,7 @@ let package = Package(
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["TestSupport", "MemberIO", "Platform"]),
         tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
+        tests("ArrayStore", ["HostileInput", "RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [
@@ -216,3 +221,15 @@ let package = Package(
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )
+
+// Only for scripts/fuzz, which asks the compiler for libFuzzer.
+if Context.environment["NBDEXT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "nbdext-fuzz",
+            dependencies: [
+                "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
+                "SCSIControllerDriverKit",
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

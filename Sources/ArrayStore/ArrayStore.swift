@@ -30,7 +30,15 @@ package enum ArrayStore {
     /// Looks at an array without locking or changing it.
     package static func examine(directory: String) throws(ArrayStoreError) -> Description {
         let members = try MemberDirectory.open(directory, for: .look) { _ in }
-        let scan = try MemberScan(members, place: directory)
+        return try describe(members, place: directory) { JobFile(directory: directory, uuid: $0).read($1) }
+    }
+
+    /// Looks at an array's members without changing them.
+    /// - Parameter job: a check or a repair of the array with a UUID and a shape that has begun.
+    package static func describe(
+        _ members: [any PlacedMember], place: String, job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
+    ) throws(ArrayStoreError) -> Description {
+        let scan = try MemberScan(members, place: place)
         func percent(_ byteCount: UInt64) -> Int {
             Int(min(Double(byteCount) * 100 / Double(scan.geometry.memberDataByteCount), 100))
         }
@@ -50,7 +58,7 @@ package enum ArrayStore {
         for (store, reason) in scan.leftOut {
             list.append(Description.Member(path: store.name, state: reason))
         }
-        let job = JobFile(directory: directory, uuid: scan.newest.setUUID).read(scan.geometry)
+        let job = job(scan.newest.setUUID, scan.geometry)
         return Description(
             name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
             chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,

@@ -14,14 +14,18 @@ package final class MemberFile: PlacedMember {
 
     package var name: String { path }
 
-    /// - Throws: when the file cannot be opened.
+    /// - Throws: when the file cannot be opened, or is none: a FIFO or a device of that name is not waited for.
     package init(path: String, readOnly: Bool) throws(ArrayStoreError) {
-        descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC)
+        let descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw ArrayStoreError("cannot open \(path): \(String(cString: strerror(errno))); check its permissions")
         }
         var information = stat()
-        fstat(descriptor, &information)
+        guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw ArrayStoreError("\(path) is not a file; name one that is, or that is to be made")
+        }
+        self.descriptor = descriptor
         self.path = path
         isReadOnly = readOnly
         byteCount = UInt64(information.st_size)
