@@ -24,13 +24,18 @@ final class TerminalScreen {
         // So that a wait ends.
         signal(SIGWINCH) { _ in }
         guard readsKeys else { return }
+        var ends = sigset_t()
+        sigemptyset(&ends)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            sigaddset(&ends, number)
             signal(number) { number in
                 tcsetattr(STDIN_FILENO, TCSANOW, &TerminalScreen.before)
                 signal(number, SIG_DFL)
                 raise(number)
             }
         }
+        // Some parents leave them blocked.
+        sigprocmask(SIG_UNBLOCK, &ends, nil)
         // Back from having been stopped by Ctrl-Z: the shell has set its own.
         signal(SIGCONT) { _ in TerminalScreen.takeKeys() }
         Self.takeKeys()

@@ -2,12 +2,13 @@ import Glibc
 import HostileInput
 import MemberIO
 import RAID
+import TestTraits
 import Testing
 
 @testable import ArrayStore
 
 /// Values in members' metadata that were found to end the program, or to lead somewhere that they should not.
-@Suite("Metadata that cannot be")
+@Suite("Metadata that cannot be", .blocks)
 struct DamagedMetadataTests {
     private func image(
         _ kind: ArrayConsistency? = .resync, isDirty: Bool = false, _ changes: MetadataChange...

@@ -1,9 +1,11 @@
 import HostileInput
 import Platform
 import RAID
+import TestTraits
 import Testing
 
 /// Members' metadata with right checksums and values that nobody would write.
+@Suite("Hostile metadata", .needsCore)
 struct HostileMetadataTests {
     /// What each trial begins with; the seed says the rest.
     private func trial(_ changes: [MetadataChange], _ generator: inout SeededGenerator) throws -> String {

@@ -1,10 +1,11 @@
 import Foundation
+import TestTraits
 import Testing
 
 @testable import nbdext
 
 /// What people get who mistype.
-@Suite("Command line")
+@Suite("Command line", .blocks)
 struct CommandLineTests {
     private func advice(_ line: String) -> CommandLineAdvice {
         CommandLineAdvice(line.split(separator: " ").map(String.init), help: Nbdext._dumpHelp())

@@ -1,11 +1,12 @@
 import Foundation
 import Statistics
+import TestTraits
 import Testing
 
 @testable import nbdext
 
 /// `nbdext top` on a terminal.
-@Suite("top on a terminal")
+@Suite("top on a terminal", .blocks)
 struct TopScreenTests {
     /// What a server with one array of four members says under load.
     private var snapshot: StatisticsSnapshot {
