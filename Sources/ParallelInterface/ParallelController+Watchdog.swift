@@ -13,6 +13,7 @@ extension ParallelController {
             let lost = calls.look(at: host.context)
             if lost > 0 { pool.extendDeadlines(byMilliseconds: lost) }
             recoverExpiredTasks(lane: lane)
+            if isDriverGone.load(ordering: .acquiring) { endTasksOfDriverThatIsGone(lane: lane) }
             calls.rest()
         }
     }

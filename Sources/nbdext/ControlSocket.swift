@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import NBDServer
 import Platform
@@ -14,7 +13,7 @@ final class ControlSocket: Sendable {
     private static let lineByteCountMax = 8192
     /// How long a server may take to answer what it only has to look up, with somebody else's command before that.
     private static let answerMilliseconds = 30_000
-    private let listener: Listener
+    private let acceptor: Acceptor
 
     typealias Command = @Sendable ([String]) throws -> String
 
@@ -23,24 +22,14 @@ final class ControlSocket: Sendable {
     ///   - commands: what each first word does with the others; it returns what the command prints.
     /// - Throws: when the socket cannot be made.
     init(path: String, commands: [String: Command]) throws {
-        let listener = try Listener(.unix(path: path))
-        self.listener = listener
-        let thread = try OSThread(name: "control") {
-            while true {
-                let descriptor = nbdext_accept(listener.descriptor)
-                if descriptor < 0 { return }
-                Self.serve(descriptor, commands)
-                close(descriptor)
-            }
+        acceptor = try Acceptor([Listener(.unix(path: path))], of: "commands") { descriptor in
+            Self.serve(descriptor, commands)
+            close(descriptor)
         }
-        thread.detach()
     }
 
     /// Takes no more commands.
-    func stop() {
-        shutdown(listener.descriptor, Int32(SHUT_RDWR))
-        listener.close()
-    }
+    func stop() { acceptor.stop() }
 
     private static func serve(_ descriptor: Int32, _ commands: [String: Command]) {
         // A client that says or takes nothing does not keep the next one waiting for ever.
@@ -82,21 +71,14 @@ final class ControlSocket: Sendable {
     static func send(
         _ words: String, to path: String, limitMilliseconds: Int? = answerMilliseconds
     ) throws -> String {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        guard let address = sockaddr_un(path: path) else {
             throw ServerError("the socket path \(path) is too long (at most 107 bytes)")
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }
         defer { close(descriptor) }
         if let limitMilliseconds { limit(descriptor, milliseconds: limitMilliseconds) }
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let status = address.withPointer { connect(descriptor, $0, $1) }
         guard status == 0 else {
             if errno == EACCES {
                 throw ServerError("may not connect to \(path): permission denied; run the command as the server's user")
