@@ -183,6 +183,14 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
+    /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
+    package func flushMembers() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices where !failedRoles.contains(role) { try current[role]?.flush() }
+        try replacement?.member.flush()
+    }
+
     /// Says durably that all parity is right. Members must have been flushed.
     package func markClean() throws(ArrayStoreError) {
         // The change runs under the lock.
