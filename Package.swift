@@ -211,7 +211,7 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
                 "Statistics",
-                "LoadGenerator",
+                "LoadGenerator", "CNBD", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
