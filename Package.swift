@@ -64,7 +64,9 @@ let package = Package(
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
         layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer(
+            "ArrayStore",
+            ["RAID", "RemoteMembers", "Members", "MemberIO", "Statistics", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
@@ -159,10 +161,16 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
+        // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
+        .target(
+            name: "HostileInput",
+            dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
+            path: "Tests/HostileInput", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests(
+            "NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "CLinux", "Platform"]),
         tests(
             "LoadGenerator",
             ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
@@ -191,17 +199,19 @@ let package = Package(
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["TestSupport", "MemberIO", "Platform"]),
         tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
+        tests("ArrayStore", ["HostileInput", "RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [
                 "nbdext-test-driver", "EmulatedMachine", "HBAProfiles", "BlockStorage", "SCSIControllerDriverKit",
                 "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
             ]),
-        .testTarget(name: "StyleTests", dependencies: ["Diagnostics", "Scenarios"], swiftSettings: strict),
+        .testTarget(
+            name: "StyleTests", dependencies: ["Diagnostics", "Scenarios", "ParallelInterface"], swiftSettings: strict),
         tests(
             "Scenarios",
             [
+                "nbdext-scenario-driver",
                 "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
@@ -209,10 +219,22 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
-                "Statistics",
-                "LoadGenerator", "CNBD", "Platform",
+                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
+                "Scenarios",
+                "Diagnostics", "Statistics", "LoadGenerator", "CNBD", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )
+
+// Only for scripts/fuzz, which asks the compiler for libFuzzer.
+if Context.environment["NBDEXT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "nbdext-fuzz",
+            dependencies: [
+                "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
+                "SCSIControllerDriverKit",
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -63,6 +64,11 @@ int nbdext_is_in_memory(int fd) {
 int nbdext_lock_file(int fd, int is_exclusive) {
     struct flock lock = {.l_type = is_exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
     return result(fcntl(fd, F_OFD_SETLK, &lock));
+}
+
+int nbdext_is_locked(int fd) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 int nbdext_supports_nowait_write(int fd, int64_t offset) {
@@ -121,6 +127,11 @@ int nbdext_accept(int fd) {
         connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
     } while (connection < 0 && errno == EINTR);
     return result(connection);
+}
+
+int nbdext_readable_byte_count(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
 }
 
 void nbdext_set_send_buffer(int socket, int bytes) {

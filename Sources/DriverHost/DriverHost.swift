@@ -56,6 +56,10 @@ package protocol DriverHost: AnyObject, Sendable {
     /// The driver does not answer: ends it if it can be ended, so that it can be started again.
     func endUnreachable()
 
+    /// Nobody wants the driver any more: ends it at once if it can be ended, and does not start it again. What waits for
+    /// it goes on. Before `stop`, on any thread.
+    func giveUp()
+
     /// Ends the driver.
     func stop()
 
@@ -96,6 +100,7 @@ extension DriverHost {
     package var receiverCount: Int { 0 }
     package func pair(forTaskCount count: Int) -> Int { 0 }
     package func endUnreachable() {}
+    package func giveUp() {}
     package func bindReceiver(pair: Int) {}
     package func beginPolling(pair: Int) {}
     package func poll(pair: Int) -> Bool { false }
@@ -105,14 +110,9 @@ extension DriverHost {
     package func picture() -> [String] { context.waits.picture() }
 
     /// The driver has returned from UserProcessParallelTask.
-    func singleTaskReturned(_ reply: DriverCalls.SingleTaskReply, slot: UInt16, to kernel: any KernelHalf) {
-        if reply.response != kSCSIServiceResponse_Request_In_Process {
-            kernel.submissionRefused(slot: slot, response: reply.response)
-        } else if !reply.retainsAction && kernel.isWithDriver(slot: slot) {
-            context.log.report(
-                .missingRetain,
-                "UserProcessParallelTask returned with slot \(slot)'s task in process, and its action has no other "
-                    + "reference than the kernel's")
+    func singleTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
+        if response != kSCSIServiceResponse_Request_In_Process {
+            kernel.submissionRefused(slot: slot, response: response)
         }
     }
 }

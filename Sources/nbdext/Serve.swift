@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Diagnostics
 import DriverHost
 import EmulatedMachine
@@ -36,8 +37,9 @@ struct Serve: ParsableCommand {
         abstract: "Serves arrays over NBD.",
         discussion: """
             Each array is an export of its own name; the first is also the default export. The targets of a driver \
-            that needs no array are exports named target-0, target-1 and so on. SIGTERM and SIGINT end \
-            the server after it has finished and flushed what clients have sent; a second one ends it at once.
+            that needs no array are exports named target-0, target-1 and so on. SIGTERM, SIGINT and SIGHUP \
+            end the server after it has finished and flushed what clients have sent; a second one ends it at once. \
+            (Under nohup, SIGHUP does nothing.)
 
             EXAMPLES
               nbdext serve /srv/disks/a --socket /run/a.sock
@@ -46,17 +48,46 @@ struct Serve: ParsableCommand {
               nbdext serve --driver .build/debug/MyFirstDext --socket /run/a.sock
               nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
 
-            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read.
+            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read; before the \
+            server is ready, what it is doing.
             """)
 
     @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
     var directories: [String] = []
 
-    @Option(help: "Listen on a Unix socket at this path.")
-    var socket: String?
+    @Option(
+        help: """
+            The name of an array's export, in place of the array's own; may be repeated, in the order of the directories.
+            """)
+    var name: [String] = []
 
-    @Option(help: "Listen on TCP: HOST:PORT, or [IPV6]:PORT. The NBD port is 10809.")
-    var listen: String?
+    @Option(help: "Listen on a Unix socket at this path; may be repeated.")
+    var socket: [String] = []
+
+    @Option(
+        help: """
+            Listen on TCP, at every address of a host: HOST:PORT, [IPV6]:PORT, or *:PORT for all of this machine's; may be \
+            repeated. The NBD port is 10809.
+            """)
+    var listen: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The time in which a stop ends, in seconds: clients have most of it to take their replies.",
+            valueName: "seconds"))
+    var stopTimeout = 10
+
+    @Option(
+        help: ArgumentHelp(
+            "The time in which a client has to finish its handshake, in seconds.", valueName: "seconds"))
+    var handshakeTimeout = 10
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            A TCP client that shows no sign of life for so long, in seconds, is given up; 0 leaves that to the system.
+            """, valueName: "seconds"))
+    var keepalive = 120
 
     @Option(
         help: """
@@ -97,7 +128,10 @@ struct Serve: ParsableCommand {
             """)
     var buffered = false
 
-    @Option(help: "The path of the control socket. (default: nbdext.control in the first array's directory)")
+    @Option(
+        help:
+            "The path of the control socket; links in the arrays' directories lead to it. (default: nbdext.control in the first array's directory)"
+    )
     var control: String?
 
     @Option(help: "Write the driver's log, one line a call, to a file, or to standard output (-).")
@@ -123,61 +157,73 @@ struct Serve: ParsableCommand {
             throw ValidationError(
                 "name an array's directory, or with --driver the program of a driver that brings its own targets")
         }
+        guard name.count <= directories.count else {
+            throw ValidationError("there are more names than directories; say --name once for each, in their order")
+        }
+        guard name.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 255 }) else {
+            throw ValidationError("a name has 1 to 255 bytes; say one such as --name disks")
+        }
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
+        }
+        let times = [
+            ("--stop-timeout", stopTimeout, 1), ("--handshake-timeout", handshakeTimeout, 1),
+            ("--keepalive", keepalive, 0),
+        ]
+        for (option, seconds, least) in times where !(least...Self.secondsMax).contains(seconds) {
+            throw ValidationError(
+                "\(option) is \(seconds) s; say a number of seconds from \(least) to \(Self.secondsMax)")
         }
         _ = try addresses()
     }
 
+    /// A day.
+    private static let secondsMax = 86_400
+
     func run() throws {
         let addresses = try addresses()
-        blockSignals()
+        nbdext_raise_descriptor_limit()
+        let signals = try ServerSignals(stopSeconds: stopTimeout)
         CrashReports.install()
-        let machine = try Machine(try configuration())
+        let machine: Machine
+        do { machine = try Machine(try configuration(signals.startUp)) } catch {
+            // That is what was asked for.
+            if signals.mustEnd { return }
+            throw error
+        }
+        signals.isReady(machine)
+        var timeouts = ClientTimeouts()
+        timeouts.handshakeMilliseconds = handshakeTimeout * 1000
+        timeouts.keepAliveSeconds = keepalive
         let server = try NBDServer(
-            services: machine.devices + machine.bufferedDevices, spareProcessorCount: spareProcessorCount)
-        let control = openControlSocket(machine)
+            services: machine.devices + machine.bufferedDevices, timeouts: timeouts,
+            spareProcessorCount: spareProcessorCount)
+        let control = openControlPoint(machine)
         do {
-            for address in addresses {
-                let uri = try server.listen(at: address)
-                print("ready: \(uri)")
-            }
+            for uri in try server.listen(at: addresses) { print("ready: \(uri)") }
             fflush(nil)
         } catch {
             control?.stop()
-            server.stop()
+            server.stop(limitMilliseconds: 0)
             try machine.stop()
             throw error
         }
-        let signal = waitForEnd(machine)
-        exitAtOnceOnNextSignal()
-        writeDiagnostic(
-            "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
+        signals.waitForEnd()
         control?.stop()
-        server.stop()
+        server.stop(limitMilliseconds: signals.clientMilliseconds)
         if alignStages { writeDiagnostic(machine.dump()) }
         try machine.stop()
     }
 
-    /// A server without one serves all the same: the directory may be one that cannot be written to.
-    private func openControlSocket(_ machine: Machine) -> ControlSocket? {
-        guard let path = control ?? directories.first.map({ ControlSocket.defaultPath(directory: $0) }) else {
-            return nil
-        }
-        do {
-            var commands = MaintenanceCommands.table(machine)
-            commands["power-cut"] = { _ in machine.powerCut() }
-            commands["statistics"] = { _ in machine.statistics().json.text }
-            commands["prometheus"] = { _ in machine.statistics().prometheus }
-            return try ControlSocket(path: path, commands: commands)
-        } catch {
-            writeDiagnostic(
-                "nbdext: there is no control socket, so power-cut, top and maintenance will not work: \(error)\n")
-            return nil
-        }
+    private func openControlPoint(_ machine: Machine) -> ControlPoint? {
+        var commands = MaintenanceCommands.table(machine)
+        commands["power-cut"] = { _ in machine.powerCut() }
+        commands["statistics"] = { _ in machine.statistics().json.text }
+        commands["prometheus"] = { _ in machine.statistics().prometheus }
+        return ControlPoint.open(at: control, directories: directories, commands: commands)
     }
 
-    private func configuration() throws -> MachineConfiguration {
+    private func configuration(_ startUp: StartUp) throws -> MachineConfiguration {
         let name = profile ?? (mode == .kext ? "kext-512k" : "default")
         let profile = try HBAProfile(nameOrPath: name)
         if let mode, (mode == .kext) != (profile.driver == .kext) {
@@ -189,6 +235,8 @@ struct Serve: ParsableCommand {
             directories: directories, mode: mode ?? (profile.driver == .kext ? .kext : .bundled), profile: profile,
             policy: constraints, engine: engine,
             log: DiagnosisLog { writeDiagnostic($0.report) })
+        configuration.names = self.name
+        configuration.startUp = startUp
         configuration.readOnly = readOnly
         configuration.sharesTarget = luns && !directories.isEmpty
         if driverHost == .process || driver != nil {
@@ -243,9 +291,8 @@ struct Serve: ParsableCommand {
     }
 
     private func addresses() throws -> [ServerAddress] {
-        var addresses: [ServerAddress] = []
-        if let socket { addresses.append(.unix(path: socket)) }
-        if let listen {
+        var addresses = socket.map { ServerAddress.unix(path: $0) }
+        for listen in listen {
             guard let address = ServerAddress(hostAndPort: listen) else {
                 throw ValidationError("\(listen) is not HOST:PORT; say something like --listen localhost:10809")
             }
@@ -255,47 +302,5 @@ struct Serve: ParsableCommand {
             throw ValidationError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
         }
         return addresses
-    }
-
-    // MARK: Signals
-
-    /// Signals are waited for, so no thread may be interrupted by them. Called before any thread is started.
-    private func blockSignals() {
-        signal(SIGPIPE, SIG_IGN)
-        // A member that may grow no further reports an error instead.
-        signal(SIGXFSZ, SIG_IGN)
-        var set = Self.endSignals
-        sigaddset(&set, SIGUSR1)
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-    }
-
-    /// Waits for a signal that ends the server. SIGUSR1 shows what the driver does.
-    private func waitForEnd(_ machine: Machine) -> Int32 {
-        var set = Self.endSignals
-        sigaddset(&set, SIGUSR1)
-        while true {
-            var number: Int32 = 0
-            sigwait(&set, &number)
-            if number != SIGUSR1 { return number }
-            writeDiagnostic(machine.dump())
-        }
-    }
-
-    private func exitAtOnceOnNextSignal() {
-        let thread = try? OSThread(name: "signals") {
-            var set = Self.endSignals
-            var number: Int32 = 0
-            sigwait(&set, &number)
-            _exit(128 + number)
-        }
-        thread?.detach()
-    }
-
-    private static var endSignals: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGTERM)
-        sigaddset(&set, SIGINT)
-        return set
     }
 }

@@ -25,6 +25,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
             self.marker = file
         }
         self.habit = habit
+        // It is meant to crash sooner or later, also of the garbage that it has written: nobody needs to read of that.
+        if !habit.isEmpty { _ = dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) }
         return status
     }
 
@@ -38,9 +40,15 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         return super.UserStartController()
     }
 
+    override func Stop(_ provider: IOService) -> kern_return_t {
+        if habit == "stay" { while true { sleep(1000) } }
+        return super.Stop(provider)
+    }
+
     override func UserProcessBundledParallelTasks(
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
+        if habit == "mute" || habit == "deaf" && calls >= 20 { return }
         super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
         calls += 1
         if calls == 20 { begin() }
