@@ -81,16 +81,21 @@ struct MemberScan {
     ///
     /// Two can have come to the same count of events apart from each other: a change reached one member before the power
     /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They all say
-    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member.
+    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member, with
+    /// its own mark. Where that says nothing, a settled state is newer than one that is not.
     private static func newest(of found: [ArrayMember]) -> ArrayMember? {
         let candidates = found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }
-        func age(_ member: ArrayMember) -> (UInt64, Int, Int) {
+        func age(_ member: ArrayMember) -> (UInt64, Int, Int, Int, Int) {
             let own = member.superblock
             let witnessCount = candidates.count {
-                $0.superblock.events == own.events
+                $0.superblock.events == own.events && $0.superblock.mark == own.mark
                     && $0.superblock.role(ofDevice: own.deviceNumber) < MDSuperblock.firstSpecialRole
             }
-            return (own.events, witnessCount, own.recoveryByteOffset == nil ? 1 : 0)
+            // md may have written what has no mark, and was there after us if events are the same.
+            return (
+                own.events, witnessCount, own.lineage == nil ? 1 : 0, own.lineage?.isSettled == true ? 1 : 0,
+                own.recoveryByteOffset == nil ? 1 : 0
+            )
         }
         return candidates.max { age($0) < age($1) }
     }
@@ -173,6 +178,9 @@ struct MemberScan {
         }
         guard superblock.role < MDSuperblock.firstSpecialRole else { return "failed" }
         guard superblock.events + Self.eventsLagMax >= newest.events else { return "stale: it missed changes" }
+        guard newest.isSameState(as: superblock) else {
+            return "it is not what it was when the others saw it last: an older copy, or one that went on elsewhere"
+        }
         guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
             return "it went on without the others, which are newer"
         }
