@@ -24,7 +24,7 @@ func libraryLayer(_ name: String, _ dependencies: [Target.Dependency] = []) -> T
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies,
+        name: "\(name)Tests", dependencies: [.byName(name: name), "TestTraits"] + dependencies,
         swiftSettings: strict)
 }
 
@@ -153,7 +153,8 @@ let package = Package(
             name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
             swiftSettings: strict),
 
-        // What several test targets need.
+        // How tests say what they need, and what several test targets need.
+        .target(name: "TestTraits", dependencies: ["Platform"], path: "Tests/TestTraits", swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
@@ -185,7 +186,7 @@ let package = Package(
             ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
+            dependencies: ["TestTraits", "Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
             exclude: ["Mutants"], swiftSettings: strict),
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["TestSupport", "MemberIO", "Platform"]),
@@ -208,7 +209,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics", "Statistics",
+                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
+                "Statistics",
                 "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),

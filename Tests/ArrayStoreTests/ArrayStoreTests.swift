@@ -2,6 +2,7 @@ import ArrayStore
 import Glibc
 import Platform
 import RAID
+import TestTraits
 import Testing
 
 /// A directory that goes away with its owner.
@@ -33,7 +34,7 @@ final class TemporaryDirectory {
     }
 }
 
-@Suite("The array store")
+@Suite("The array store", .blocks)
 struct ArrayStoreTests {
     private let directory = TemporaryDirectory()
 
@@ -216,7 +217,7 @@ struct ArrayStoreTests {
     }
 }
 
-@Suite("The md superblock")
+@Suite("The md superblock", .blocks)
 struct SuperblockTests {
     private func superblock(_ level: RAIDLevel) -> MDSuperblock {
         let geometry = ArrayGeometry(

@@ -1,9 +1,10 @@
 import ArrayStore
 import Glibc
 import RAID
+import TestTraits
 import Testing
 
-@Suite("Members that a file names")
+@Suite("Members that a file names", .blocks)
 struct LinkedMemberTests {
     private let directory = TemporaryDirectory()
 

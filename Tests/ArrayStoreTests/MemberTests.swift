@@ -2,9 +2,10 @@ import ArrayStore
 import Glibc
 import MemberIO
 import RAID
+import TestTraits
 import Testing
 
-@Suite("Arrays of members that are not files")
+@Suite("Arrays of members that are not files", .blocks)
 struct MemberTests {
     private static let geometry = ArrayGeometry(
         level: .raid5, memberCount: 3, chunkByteCount: 4096, memberDataByteCount: 64 << 10, dataByteOffset: 16 << 10)
@@ -164,7 +165,7 @@ struct MemberTests {
     }
 }
 
-@Suite("A member file")
+@Suite("A member file", .blocks)
 struct MemberFileTests {
     @Test("knows its holes and its end")
     func holes() throws {

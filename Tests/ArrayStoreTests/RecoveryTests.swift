@@ -2,6 +2,7 @@ import ArrayStore
 import MemberIO
 import RAID
 import Synchronization
+import TestTraits
 import Testing
 
 /// The members of an array in memory, with data and right parity, to be broken by tests.
@@ -140,7 +141,7 @@ struct RecoveryFixture {
     }
 }
 
-@Suite("Recovery from partial parity logs")
+@Suite("Recovery from partial parity logs", .blocks)
 struct LogRecoveryTests {
     @Test("a torn row comes right, with all members and without one that was not being written")
     func torn() throws {
@@ -244,7 +245,7 @@ struct LogRecoveryTests {
     }
 }
 
-@Suite("Recovery with a bitmap")
+@Suite("Recovery with a bitmap", .blocks)
 struct BitmapRecoveryTests {
     /// A fixture with a bitmap of 64 KiB regions, that is, one for each stripe.
     private func fixture(bits: UInt8, eventsLag: UInt64 = 0) throws -> RecoveryFixture {
@@ -311,7 +312,7 @@ struct BitmapRecoveryTests {
     }
 }
 
-@Suite("Members that have gone apart")
+@Suite("Members that have gone apart", .blocks)
 struct DivergedMembersTests {
     @Test("of two histories of the same length that of most members counts, whoever it leaves out", arguments: 0..<4)
     func equalEvents(alone: Int) throws {

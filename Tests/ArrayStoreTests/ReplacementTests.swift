@@ -2,9 +2,10 @@ import ArrayStore
 import Glibc
 import MemberIO
 import RAID
+import TestTraits
 import Testing
 
-@Suite("Members that are replaced while they serve")
+@Suite("Members that are replaced while they serve", .blocks)
 struct ReplacementTests {
     /// An array of three members in memory, and what it said.
     private final class Fixture {
@@ -258,7 +259,7 @@ struct ReplacementTests {
     }
 }
 
-@Suite("Recovery with a replacement")
+@Suite("Recovery with a replacement", .blocks)
 struct ReplacementRecoveryTests {
     @Test("after a crash the replacement is made like the member that serves, below its boundary")
     func resync() throws {

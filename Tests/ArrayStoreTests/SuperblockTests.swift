@@ -1,8 +1,9 @@
+import TestTraits
 import Testing
 
 @testable import RAID
 
-@Suite("What is served of md's arrays")
+@Suite("What is served of md's arrays", .blocks)
 struct SupportTests {
     private func superblock(
         _ level: RAIDLevel = .raid5, consistency: ArrayConsistency = .resync,

@@ -1,9 +1,10 @@
 import ArrayStore
 import MemberIO
 import RAID
+import TestTraits
 import Testing
 
-@Suite("Recovery that meets blocks that cannot be read")
+@Suite("Recovery that meets blocks that cannot be read", .blocks)
 struct UnreadableRecoveryTests {
     /// Lets the block of a member at a row of a stripe be unreadable.
     private func damage(_ role: Int, stripe: UInt64, row: UInt64, of fixture: RecoveryFixture) {

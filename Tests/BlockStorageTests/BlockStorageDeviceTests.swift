@@ -5,9 +5,10 @@ import Platform
 import SCSI
 import SCSIArchitectureModel
 import TestSupport
+import TestTraits
 import Testing
 
-@Suite("The block layer")
+@Suite("The block layer", .blocks)
 struct BlockStorageDeviceTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
         fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }

@@ -1,6 +1,7 @@
 import BlockStorage
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 typealias Run = BreakUpLimits.Run
@@ -156,7 +157,7 @@ struct RandomBreakUp {
     }
 }
 
-@Suite("Break-up, at random")
+@Suite("Break-up, at random", .blocks)
 struct BreakUpPropertyTests {
     private static let seeds: ClosedRange<UInt64> = 1...2000
 

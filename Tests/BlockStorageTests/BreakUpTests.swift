@@ -1,6 +1,7 @@
 import BlockStorage
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 /// How a request's memory lies in physical memory.
@@ -108,7 +109,7 @@ private let examples: [Example] = [
         segmentBytes: 65536, alignment: 4, blockByteCount: 4096, request: 16 * mebi, stages: [8_454_144, 8_323_072]),
 ]
 
-@Suite("Break-up")
+@Suite("Break-up", .blocks)
 struct BreakUpTests {
     /// Breaks a whole request up; a stage of 0 ends it.
     private func stages(_ limits: BreakUpLimits, _ request: UInt64, _ memory: Memory) -> [UInt64] {

@@ -5,9 +5,10 @@ import Platform
 import SCSI
 import SCSIArchitectureModel
 import TestSupport
+import TestTraits
 import Testing
 
-@Suite("Stages, at random")
+@Suite("Stages, at random", .blocks)
 struct StagePropertyTests {
     private static let diskBlockCount: UInt64 = 1024
 

@@ -3,9 +3,10 @@ import Glibc
 import ParallelInterface
 import Platform
 import SCSI
+import TestTraits
 import Testing
 
-@Suite("Unaligned requests")
+@Suite("Unaligned requests", .blocks)
 struct UnalignedRequestsTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
         fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
@@ -127,7 +128,7 @@ struct UnalignedRequestsTests {
         otherLane.close()
     }
 
-    @Test("threads that write parts of the same blocks undo nothing of each other", .timeLimit(.minutes(1)))
+    @Test("threads that write parts of the same blocks undo nothing of each other")
     func threads() throws {
         let fixture = try BlockFixture(blockCount: 8)
         let device = fixture.device

@@ -2,6 +2,7 @@ import BlockStorage
 import BufferCache
 import Glibc
 import Platform
+import TestTraits
 import Testing
 
 /// A disk, a cache over it, and a client of each.
@@ -24,7 +25,7 @@ struct CacheFixture {
     }
 }
 
-@Suite("The buffered block device")
+@Suite("The buffered block device", .blocks)
 struct BufferedBlockDeviceTests {
     private let page = CacheFixture.page
 

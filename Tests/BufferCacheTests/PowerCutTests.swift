@@ -1,9 +1,10 @@
 import BlockStorage
 import BufferCache
 import Platform
+import TestTraits
 import Testing
 
-@Suite("A power cut")
+@Suite("A power cut", .blocks)
 struct PowerCutTests {
     private let page = CacheFixture.page
 

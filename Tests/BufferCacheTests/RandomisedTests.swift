@@ -3,10 +3,11 @@ import BufferCache
 import Glibc
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 /// Several clients at a time, on threads, against a model; the disk ends requests anyhow, anywhere.
-@Suite("The buffer cache under random requests")
+@Suite("The buffer cache under random requests", .needsCore)
 struct RandomisedTests {
     private static let clientCount = 3
     private static let diskByteCount = 48 * 16384 + 1536

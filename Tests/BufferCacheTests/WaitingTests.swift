@@ -2,10 +2,11 @@ import BlockStorage
 import BufferCache
 import Glibc
 import Platform
+import TestTraits
 import Testing
 
 /// Requests that meet I/O of others under way.
-@Suite("Waiting in the buffer cache")
+@Suite("Waiting in the buffer cache", .blocks)
 struct WaitingTests {
     private let page = CacheFixture.page
 

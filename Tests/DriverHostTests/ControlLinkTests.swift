@@ -4,6 +4,7 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 import Synchronization
+import TestTraits
 import Testing
 
 /// How many of this process's open files have a name with this in it. Other tests open files at the same time.
@@ -19,17 +20,7 @@ func linkTarget(_ path: String) -> String {
     return String(decoding: name.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Waits until something is so.
-func eventually(milliseconds: UInt64 = 10_000, _ isSo: () -> Bool) -> Bool {
-    let end = monotonicMilliseconds() + milliseconds
-    while !isSo() {
-        if monotonicMilliseconds() > end { return false }
-        usleep(2000)
-    }
-    return true
-}
-
-@Suite("The control link", .serialized, .timeLimit(.minutes(1)))
+@Suite("The control link", .serialized, .blocks)
 struct ControlLinkTests {
     private static func sockets() -> (Int32, Int32) {
         var ends: [Int32] = [0, 0]
@@ -75,7 +66,7 @@ struct ControlLinkTests {
                 event.set()
             }.detach()
         }
-        for event in finished { #expect(event.wait(milliseconds: 20_000)) }
+        for event in finished { #expect(event.comes()) }
         #expect(wrong.load(ordering: .relaxed) == 0)
         left.close()
     }
@@ -98,7 +89,7 @@ struct ControlLinkTests {
         }.detach()
         isAsked.wait()
         right.close()
-        #expect(answered.wait(milliseconds: 5000))
+        #expect(answered.comes())
         #expect(left.ask(.start) == nil)
         #expect(eventually { closed.load(ordering: .relaxed) == 2 })
         mayAnswer.set()
@@ -174,7 +165,7 @@ struct ControlLinkTests {
         var packet = [UInt8](repeating: 0, count: 72)
         packet[0] = 1
         for _ in 0..<1000 { _ = nbdext_send_packet(other, packet, packet.count, -1) }
-        #expect(closed.wait(milliseconds: 5000))
+        #expect(closed.comes())
         mayAnswer.set()
         #expect(asked.load(ordering: .relaxed) <= ControlLink.answerCountMax)
         close(other)

@@ -3,10 +3,11 @@ import DriverHost
 import Glibc
 import Platform
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
 extension DriverProcesses {
-    @Suite("Drivers with bad habits", .serialized, .timeLimit(.minutes(1)))
+    @Suite("Drivers with bad habits", .serialized, .needsCore)
     struct HabitTests {}
 }
 
@@ -21,13 +22,11 @@ extension DriverProcesses.HabitTests {
 
     @Test("one that does not return while it starts is given up in time")
     func hangs() throws {
-        let before = monotonicMilliseconds()
         let error = #expect(throws: DriverStartError.self) {
             try TestMachine(habit: "hang", isOnce: false) { $0.driverCallMilliseconds = 1000 }
         }
         #expect(error?.call == "UserInitializeController")
         #expect(error?.reason.contains("has not returned for 1 s") == true, "\(String(describing: error))")
-        #expect(monotonicMilliseconds() - before < 10_000)
         #expect(TestMachine.children().isEmpty)
     }
 
@@ -51,7 +50,7 @@ extension DriverProcesses.HabitTests {
         let begin = monotonicMilliseconds()
         var rounds = 0
         while monotonicMilliseconds() < begin + 800 && rounds < 40
-            || isNamed && machine.log.count(of: .slotMisuse) == 0 && monotonicMilliseconds() < begin + 20_000
+            || isNamed && machine.log.count(of: .slotMisuse) == 0 && rounds < 10_000
         {
             _ = machine.work(rounds: 1)
             rounds += 1

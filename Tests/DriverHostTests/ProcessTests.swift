@@ -2,6 +2,7 @@ import Diagnostics
 import DriverHost
 import Foundation
 import Platform
+import TestTraits
 import Testing
 
 /// One at a time: the tests look at the processes that they have started.
@@ -9,7 +10,7 @@ import Testing
 struct DriverProcesses {}
 
 extension DriverProcesses {
-    @Suite("A driver in a process of its own", .serialized, .timeLimit(.minutes(1)))
+    @Suite("A driver in a process of its own", .serialized, .needsCore)
     struct ProcessTests {}
 }
 
@@ -92,7 +93,7 @@ extension DriverProcesses.ProcessTests {
         var deaths = 0
         var last: pid_t = 0
         #expect(
-            eventually(milliseconds: 20_000) {
+            eventually {
                 if let process = TestMachine.children().first?.process, process != last {
                     last = process
                     usleep(UInt32.random(in: 0...20_000))

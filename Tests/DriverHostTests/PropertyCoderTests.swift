@@ -1,7 +1,8 @@
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
-@Suite("Dictionaries across the driver boundary")
+@Suite("Dictionaries across the driver boundary", .blocks)
 struct PropertyCoderTests {
     private static let sample: OSDictionary = [
         "number": .number(.max), "yes": true, "no": false, "text": "Grüße", "empty": "",

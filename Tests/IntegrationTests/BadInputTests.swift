@@ -1,7 +1,8 @@
 import Foundation
+import TestTraits
 import Testing
 
-@Suite("Bad input", .serialized)
+@Suite("Bad input", .serialized, .blocks)
 struct BadInputTests {
     private let directory = TemporaryDirectory()
 

@@ -1,7 +1,8 @@
 import Foundation
+import TestTraits
 import Testing
 
-@Suite("nbdext bench", .serialized, .timeLimit(.minutes(3)))
+@Suite("nbdext bench", .serialized, .needsCore)
 struct BenchTests {
     @Test("options that make no sense are refused at once")
     func refusals() throws {

@@ -1,8 +1,9 @@
+import TestTraits
 import Testing
 
 @testable import nbdext
 
-@Suite("Byte sizes")
+@Suite("Byte sizes", .blocks)
 struct ByteSizeTests {
     @Test(
         "are read in powers of 1024",

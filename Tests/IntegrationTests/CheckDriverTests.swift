@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// A program that is built beside the server's.
@@ -7,7 +8,7 @@ private func sibling(_ name: String) -> String {
 }
 
 /// `nbdext check-driver` with the real programs.
-@Suite("nbdext check-driver", .serialized, .timeLimit(.minutes(5)))
+@Suite("nbdext check-driver", .serialized, .needsCore)
 struct CheckDriverTests {
     /// What --json prints, as far as tests look at it.
     private struct Report: Decodable {

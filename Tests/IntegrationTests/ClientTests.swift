@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// A shape and a mode that the clients are run against.
@@ -15,7 +16,7 @@ struct Setup: CustomTestStringConvertible, Sendable {
         } + ["bundled", "legacy"].map { Setup(level: 5, mode: $0, isProcess: true) }
 }
 
-@Suite("Real clients", .serialized)
+@Suite("Real clients", .serialized, .blocks)
 struct ClientTests {
     private func serve(_ setup: Setup, _ options: [String] = []) throws -> ServedArray {
         let array = try ServedArray(

@@ -1,11 +1,12 @@
 import Foundation
 import Statistics
+import TestTraits
 import Testing
 
 @testable import nbdext
 
 /// Commands whose server fails, is mute or goes away.
-@Suite("The control socket")
+@Suite("The control socket", .blocks)
 struct ControlSocketTests {
     private let directory = TemporaryDirectory()
     private var path: String { directory.path + "/control" }

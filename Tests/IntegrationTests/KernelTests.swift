@@ -1,8 +1,9 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// A real Linux kernel as a process: its NBD client, its file systems, and the server beside it.
-@Suite("The Linux kernel", .serialized)
+@Suite("The Linux kernel", .serialized, .needsCore)
 struct KernelTests {
     private static let isAvailable =
         UserModeLinux.isAvailable && Shell.has("nbd-client", "mkfs.ext4", "qemu-io")

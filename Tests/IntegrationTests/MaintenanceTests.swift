@@ -1,8 +1,9 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// Members that fail, leave, come and are rebuilt while clients are served by the real program.
-@Suite("Maintenance of served arrays", .enabled(if: Shell.has("nbdcopy", "fio", "qemu-io")))
+@Suite("Maintenance of served arrays", .blocks, .enabled(if: Shell.has("nbdcopy", "fio", "qemu-io")))
 struct MaintenanceTests {
     private func run(_ arguments: String...) throws -> Shell.Result { try Shell.run(nbdext, arguments) }
 
@@ -109,11 +110,11 @@ struct MaintenanceTests {
         try add.run()
         // Clients at work make it last; the first progress is durable after 3 s.
         var status = ""
-        for _ in 0..<200 where !status.contains("rebuilding, ") || status.contains(" 0 % done") {
-            usleep(50_000)
+        let isUnderWay = try eventually(everyMilliseconds: 50) {
             status = try run("status", array.arrayPath).output
+            return status.contains("rebuilding, ") && !status.contains(" 0 % done")
         }
-        #expect(status.contains("rebuilding, "), "\(status)")
+        #expect(isUnderWay, "\(status)")
         if crashes { array.kill() } else { #expect(array.stop() == 0) }
         fio.terminate()
         fio.waitUntilExit()
@@ -123,7 +124,7 @@ struct MaintenanceTests {
         #expect(status.contains("degraded") && !status.contains(" 0 % done"), "\(status)")
         // A crash may have left a torn write that the missing member's data cannot be told from: fio's part.
         try array.start(crashes ? ["--force"] : [])
-        for _ in 0..<600 where try run("status", array.arrayPath).output.contains("degraded") { usleep(50_000) }
+        try array.waitForStatus { !$0.contains("degraded") }
         try succeed("fail", array.arrayPath, "1")
         try expect(data, in: array, "without member 1")
         #expect(array.stop() == 0)
@@ -240,10 +241,11 @@ struct MaintenanceTests {
         try check.run()
         // A client at work makes it last; its position is kept every 3 s.
         var record = ""
-        for _ in 0..<200 where !record.contains("check ") || record.contains("check 0 ") {
-            usleep(50_000)
+        let isKept = eventually(everyMilliseconds: 20) {
             record = (try? String(contentsOfFile: "\(array.arrayPath)/.nbdext-job", encoding: .utf8)) ?? ""
+            return record.contains("check ") && !record.contains("check 0 ")
         }
+        #expect(isKept)
         // How far it is depends on how busy the client could keep the server.
         #expect(record.contains("\nwrong 131072\n"), "\(record)")
         let status = ["status", array.arrayPath, "--json"]
@@ -257,7 +259,7 @@ struct MaintenanceTests {
         let left = try Shell.run(nbdext, status).output
         #expect(left.contains(job) && left.contains("\"running\": false"), "\(left)")
         try array.start()
-        for _ in 0..<600 where !array.errors.contains("found") { usleep(50_000) }
+        #expect(eventually(everyMilliseconds: 20) { array.errors.contains("found") })
         #expect(array.errors.contains("that was interrupted goes on at "), "\(array.errors)")
         #expect(!array.errors.contains("goes on at 0 %"), "\(array.errors)")
         #expect(array.errors.contains("found 8192 bytes of wrong parity"), "\(array.errors)")

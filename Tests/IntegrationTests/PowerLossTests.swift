@@ -1,9 +1,10 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// The power of a machine fails while clients write: its page cache is gone, and what is on its disk is judged by us and by
 /// the real md driver.
-@Suite("Loss of power", .serialized)
+@Suite("Loss of power", .serialized, .needsCore)
 struct PowerLossTests {
     private static let isAvailable =
         UserModeLinux.isAvailable

@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// What a shipped profile does with requests on the raw device.
@@ -39,7 +40,7 @@ struct ProfileExpectation: CustomTestStringConvertible, Sendable {
 }
 
 /// The table that a developer gets who tries dd with growing block sizes on /dev/rdiskN.
-@Suite("HBA profiles", .serialized)
+@Suite("HBA profiles", .serialized, .blocks)
 struct ProfileTests {
     private static let sizes = [
         64 << 10, 128 << 10, 512 << 10, 768 << 10, 2 << 20, 10 << 20,
@@ -129,7 +130,10 @@ struct ProfileTests {
             // The limit is for a server that starts after all.
             let result = try Shell.run(
                 "timeout",
-                ["20", nbdext, "serve", array.arrayPath, "--socket", array.socket, "--profile", profile.name] + policy)
+                [
+                    "\(Needs.hangMinutes)m", nbdext, "serve", array.arrayPath, "--socket", array.socket, "--profile",
+                    profile.name,
+                ] + policy)
             #expect(result.status != 0 && result.status != 124, "\(result.errors)")
             #expect(!result.output.contains("ready:"))
             for expected in [

@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 
 /// An export of nbdkit, on a Unix socket, that ends with its owner.
 final class RemoteExport {
@@ -35,12 +36,10 @@ final class RemoteExport {
         process.standardError = FileHandle.nullDevice
         try process.run()
         server = process
-        for _ in 0..<1000 {
-            if FileManager.default.fileExists(atPath: socket) { return }
-            guard process.isRunning else { break }
-            usleep(10_000)
+        _ = eventually { FileManager.default.fileExists(atPath: socket) || !process.isRunning }
+        guard FileManager.default.fileExists(atPath: socket) else {
+            throw Failure(text: "nbdkit \(arguments) does not listen")
         }
-        throw Failure(text: "nbdkit \(arguments) does not listen")
     }
 
     /// Ends the server without warning.

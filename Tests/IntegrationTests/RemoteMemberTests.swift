@@ -1,8 +1,10 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// Arrays on exports of other servers.
-@Suite("Remote members", .serialized, .enabled(if: Shell.has("nbdkit", "fio"), "nbdkit or fio is not installed"))
+@Suite(
+    "Remote members", .serialized, .blocks, .enabled(if: Shell.has("nbdkit", "fio"), "nbdkit or fio is not installed"))
 struct RemoteMemberTests {
     private let directory = TemporaryDirectory()
     private static let memory = ["memory", "64M"]
@@ -29,11 +31,8 @@ struct RemoteMemberTests {
     }
 
     private func wait(for text: String, in array: ServedArray) throws {
-        for _ in 0..<2000 {
-            if array.errors.contains(text) { return }
-            usleep(10_000)
-        }
-        Issue.record("the server never said \"\(text)\", but: \(array.errors)")
+        let isSaid = eventually(everyMilliseconds: 10) { array.errors.contains(text) }
+        #expect(isSaid, "the server never said \"\(text)\", but: \(array.errors)")
     }
 
     @Test("fio verifies what it wrote, and again after a restart", arguments: [0, 5])
@@ -316,7 +315,7 @@ struct RemoteMemberTests {
             Foundation.kill(qemu.processIdentifier, SIGKILL)
             qemu.waitUntilExit()
         }
-        for _ in 0..<1000 where !FileManager.default.fileExists(atPath: socket) { usleep(10_000) }
+        #expect(eventually { FileManager.default.fileExists(atPath: socket) })
         let array = try array(over: [inner.uri, "nbd+unix:///?socket=\(socket)"])
         try array.start()
         try array.fioVerify(Self.job)

@@ -1,8 +1,9 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// Members that are replaced while clients are served by the real program.
-@Suite("Replacements in served arrays", .enabled(if: Shell.has("nbdcopy", "fio")))
+@Suite("Replacements in served arrays", .blocks, .enabled(if: Shell.has("nbdcopy", "fio")))
 struct ReplacementTests {
     /// Runs a command that must succeed.
     @discardableResult

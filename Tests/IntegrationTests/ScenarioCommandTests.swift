@@ -1,8 +1,9 @@
 import Diagnostics
 import Scenarios
+import TestTraits
 import Testing
 
-@Suite("nbdext scenario", .timeLimit(.minutes(2)))
+@Suite("nbdext scenario", .needsCore)
 struct ScenarioCommandTests {
     @Test("a driver that crashes is named by the process that outlives it", arguments: [0, 1, 2])
     func crashes(index: Int) throws {

@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 
 /// An array in a temporary directory, and a server for it.
 final class ServedArray {
@@ -118,11 +119,13 @@ final class ServedArray {
         replace.standardOutput = FileHandle.nullDevice
         replace.standardError = FileHandle.nullDevice
         try replace.run()
-        for _ in 0..<600 {
-            let job = try Shell.run(nbdext, ["top", arrayPath, "--json", "--once", "--interval", "0.1"]).output
+        var job = ""
+        let isUnderWay = try eventually {
+            job = try Shell.run(nbdext, ["top", arrayPath, "--json", "--once", "--interval", "0.1"]).output
             let isUnderWay = job.range(of: "\"done_bytes\": ?[0-9]{8}", options: .regularExpression) != nil
-            if job.contains("\"replace\"") && isUnderWay { break }
+            return job.contains("\"replace\"") && isUnderWay
         }
+        guard isUnderWay else { throw Failure(text: "the replacement does not get on: \(job)") }
         try body()
         // The command may go on showing what happens.
         Foundation.kill(replace.processIdentifier, SIGINT)
@@ -131,26 +134,23 @@ final class ServedArray {
 
     /// Waits until clients have requests under way: they take a while to start on a busy machine.
     func waitForRequests() throws {
-        for _ in 0..<600 {
+        let isBusy = try eventually(everyMilliseconds: 50) {
             let text = try Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output
-            let isBusy = text.split(separator: "\n").contains {
+            return text.split(separator: "\n").contains {
                 $0.hasPrefix("nbdext_export_queue_depth{") && !$0.hasSuffix(" 0")
             }
-            if isBusy { return }
-            usleep(50_000)
         }
-        throw Failure(text: "no client sends anything")
+        guard isBusy else { throw Failure(text: "no client sends anything") }
     }
 
     /// Waits until what `nbdext status` prints is as wanted.
     func waitForStatus(_ isWanted: (String) -> Bool) throws {
         var status = ""
-        for _ in 0..<1200 {
+        let isSo = try eventually(everyMilliseconds: 50) {
             status = try Shell.run(nbdext, ["status", arrayPath]).output
-            if isWanted(status) { return }
-            usleep(50_000)
+            return isWanted(status)
         }
-        throw Failure(text: "the status stays: \(status)")
+        guard isSo else { throw Failure(text: "the status stays: \(status)") }
     }
 
     /// Runs qemu-io commands; throws unless all succeed.

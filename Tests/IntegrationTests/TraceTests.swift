@@ -1,4 +1,5 @@
 import Foundation
+import TestTraits
 import Testing
 
 /// A way to the driver, and the names of its calls.
@@ -29,7 +30,7 @@ struct TracedRoute: CustomTestStringConvertible, Sendable {
     }
 }
 
-@Suite("The driver's log", .serialized, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
+@Suite("The driver's log", .serialized, .blocks, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
 struct TraceTests {
     /// Every task that went to the driver came back, with the same slot and ID, by the same way, in between once.
     private func check(_ lines: [TraceLine], _ route: TracedRoute) {
@@ -91,10 +92,7 @@ struct TraceTests {
         process.standardInput = FileHandle.nullDevice
         try process.run()
         func output() throws -> [Substring] { try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n") }
-        for _ in 0..<200 {
-            if try output().contains(where: { $0.hasPrefix("ready:") }) { break }
-            Thread.sleep(forTimeInterval: 0.05)
-        }
+        #expect(try eventually { try output().contains { $0.hasPrefix("ready:") } })
         try array.qemuIO("read 0 4k")
         process.terminate()
         process.waitUntilExit()
@@ -109,7 +107,10 @@ struct TraceTests {
         let array = try ServedArray(level: 5, members: 3, size: "4M")
         let result = try Shell.run(
             "timeout",
-            ["20", nbdext, "serve", array.arrayPath, "--socket", array.socket, "--trace", "/nonesuch/trace"])
+            [
+                "\(Needs.hangMinutes)m", nbdext, "serve", array.arrayPath, "--socket", array.socket, "--trace",
+                "/nonesuch/trace",
+            ])
         #expect(result.status != 0 && result.status != 124)
         #expect(result.errors.contains("open the trace file /nonesuch/trace"), "\(result.errors)")
     }

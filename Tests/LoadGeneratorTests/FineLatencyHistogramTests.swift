@@ -1,8 +1,9 @@
+import TestTraits
 import Testing
 
 @testable import LoadGenerator
 
-@Suite("Latency histograms")
+@Suite("Latency histograms", .blocks)
 struct LatencyHistogramTests {
     @Test("buckets follow one another without gaps, and none is wider than a 32nd of its values")
     func buckets() {

@@ -3,9 +3,10 @@ import LoadGenerator
 import NBDProtocol
 import NBDServer
 import TestSupport
+import TestTraits
 import Testing
 
-@Suite("Load runs", .serialized, .timeLimit(.minutes(2)))
+@Suite("Load runs", .serialized, .needsCore)
 struct LoadRunTests {
     /// A server over memory on a socket of its own.
     private final class Fixture {

@@ -1,10 +1,11 @@
 import Glibc
 import MemberIO
+import TestTraits
 import Testing
 
 @testable import Members
 
-@Suite("What errors of the system mean for a member")
+@Suite("What errors of the system mean for a member", .blocks)
 struct DirectTransferTests {
     @Test("no space refuses a write, and fails a flush, which has lost what was written before")
     func noSpace() {

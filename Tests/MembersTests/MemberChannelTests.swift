@@ -3,6 +3,7 @@ import MemberIO
 import Members
 import Platform
 import TestSupport
+import TestTraits
 import Testing
 
 /// A member in memory whose operations wait until they are released, newest first.
@@ -64,7 +65,7 @@ final class HeldMember: MemberEndpoint, MemberChannel, @unchecked Sendable {
     }
 }
 
-@Suite("Members that are not files")
+@Suite("Members that are not files", .blocks)
 struct MemberChannelTests {
     private static var engines: [MemberEngineKind] {
         MemberEngineKind.detect() == .uring ? [.uring, .threads] : [.threads]

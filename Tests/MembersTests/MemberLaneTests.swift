@@ -1,6 +1,7 @@
 import Glibc
 import MemberIO
 import Members
+import TestTraits
 import Testing
 
 /// Temporary files that go away with their owner.
@@ -29,7 +30,7 @@ final class TemporaryFiles {
     }
 }
 
-@Suite("Member I/O")
+@Suite("Member I/O", .blocks)
 struct MemberLaneTests {
     private static var engines: [MemberEngineKind] {
         MemberEngineKind.detect() == .uring ? [.uring, .threads] : [.threads]
@@ -163,7 +164,7 @@ struct MemberLaneTests {
     }
 }
 
-@Suite("Member space")
+@Suite("Member space", .blocks)
 struct MemberSpaceTests {
     @Test("reserves whole granules and forgets what was punched")
     func reservation() {

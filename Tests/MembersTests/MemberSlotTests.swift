@@ -2,9 +2,10 @@ import Glibc
 import MemberIO
 import Members
 import Platform
+import TestTraits
 import Testing
 
-@Suite("Slots that members come to and go from")
+@Suite("Slots that members come to and go from", .blocks)
 struct MemberSlotTests {
     private static let byteCount = 4096
 

@@ -1,8 +1,9 @@
 import Foundation
 import NBDServer
+import TestTraits
 import Testing
 
-@Suite("A Unix socket's path")
+@Suite("A Unix socket's path", .blocks)
 struct ListenerTests {
     /// Goes away with the test.
     private final class Directory {

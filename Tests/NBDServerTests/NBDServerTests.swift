@@ -2,6 +2,7 @@ import Glibc
 import NBDProtocol
 import NBDServer
 import TestSupport
+import TestTraits
 import Testing
 
 /// A client that speaks NBD byte by byte.
@@ -83,9 +84,9 @@ final class ServerFixture {
     let path: String
     private var isStopped = false
 
-    init() throws {
+    init(payloadByteCountMax: Int? = nil) throws {
         service = try RAMService()
-        server = try NBDServer(services: [service])
+        server = try NBDServer(services: [service], payloadByteCountMax: payloadByteCountMax)
         path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
         _ = try server.listen(at: .unix(path: path))
     }
@@ -108,7 +109,7 @@ final class ServerFixture {
     }
 }
 
-@Suite("The NBD server", .serialized)
+@Suite("The NBD server", .serialized, .blocks)
 struct NBDServerTests {
     private func pattern(_ count: Int, _ seed: Int) -> [UInt8] {
         (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) &+ seed) }

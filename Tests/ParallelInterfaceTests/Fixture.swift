@@ -32,7 +32,7 @@ final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
             expected = count
             return list.count >= count
         }
-        return isEnough || isFull.wait(milliseconds: 20_000)
+        return isEnough || isFull.comes()
     }
 }
 

@@ -2,9 +2,10 @@ import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 import Synchronization
+import TestTraits
 import Testing
 
-@Suite("Dispatch queues")
+@Suite("Dispatch queues", .blocks)
 struct IODispatchQueueTests {
     private func makeQueue() -> IODispatchQueue {
         var queue: IODispatchQueue?
@@ -73,7 +74,7 @@ struct IODispatchQueueTests {
     }
 }
 
-@Suite("The DART")
+@Suite("The DART", .blocks)
 struct DARTTests {
     @Test("translates what is mapped and nothing else")
     func translation() {

@@ -5,6 +5,7 @@ import DriverHost
 import ParallelInterface
 import Platform
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
 /// Notes every call, and creates target 0 from its asynchronous event.
@@ -97,7 +98,7 @@ final class MasklessDriver: EchoDriver, @unchecked Sendable {
     override class var constraints: OSDictionary { [kIOMaximumSegmentCountReadKey: 7] }
 }
 
-@Suite("The life of a driver", .timeLimit(.minutes(1)))
+@Suite("The life of a driver", .blocks)
 struct LifeCycleTests {
     @Test("starts with the questions in the kernel's order, and a target is probed before its creation returns")
     func start() throws {
@@ -108,7 +109,7 @@ struct LifeCycleTests {
             targetCreated: { _, status in status == kIOReturnSuccess && controller.probe() })
         controller.set(fixture.controller)
         let driver = fixture.driver as! NotingDriver
-        #expect(driver.isCreated.wait(milliseconds: 20_000))
+        #expect(driver.isCreated.comes())
         let creation = [
             "UserInitializeTargetForID", "UserDoesHBASupportMultiPathing", "UserProcessParallelTask",
             "UserCreateTargetForID returned 0",
@@ -159,7 +160,7 @@ struct LifeCycleTests {
     @Test("sends the first commands by the legacy route, and takes each back by its own")
     func mixedRoutes() throws {
         let fixture = try Fixture(mode: .bundled, driverClass: NotingDriver.self, targetCreated: { _, _ in false })
-        #expect((fixture.driver as! NotingDriver).isCreated.wait(milliseconds: 20_000))
+        #expect((fixture.driver as! NotingDriver).isCreated.comes())
         // Both routes at once.
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2, 3, 4])
@@ -247,7 +248,7 @@ struct LifeCycleTests {
         #expect(!isStopped.wait(milliseconds: 30))
         #expect(fixture.recorder.rows == [1])
         fixture.card.dart.unpin(busy)
-        #expect(isStopped.wait(milliseconds: 5000))
+        #expect(isStopped.comes())
         #expect(fixture.recorder.rows == [1, 0])
         #expect(fixture.outcome(0) == [1, 4])
     }

@@ -5,9 +5,10 @@ import ParallelInterface
 import Platform
 import SCSI
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
-@Suite("The HBA's kernel half", .serialized)
+@Suite("The HBA's kernel half", .serialized, .blocks)
 struct ParallelControllerTests {
     @Test("a lane that works for others is given back when that work is done")
     func releasedLane() throws {

@@ -5,6 +5,7 @@ import DriverHost
 import ParallelInterface
 import Platform
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
 /// Notes requests for task management and says that it has done them.
@@ -78,7 +79,7 @@ final class StuckDriver: ObedientDriver, @unchecked Sendable {
     }
 }
 
-@Suite("Recovery", .timeLimit(.minutes(1)))
+@Suite("Recovery", .needsCore)
 struct RecoveryTests {
     private static let timedOut: [UInt8] = [1, 1]
 

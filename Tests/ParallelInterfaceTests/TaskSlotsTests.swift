@@ -1,9 +1,10 @@
 import DriverHost
+import TestTraits
 import Testing
 
 @testable import ParallelInterface
 
-@Suite("The task slot pool")
+@Suite("The task slot pool", .blocks)
 struct TaskSlotsTests {
     /// Claims a slot for each row, sends them all, and returns them.
     private func send(_ rows: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {

@@ -2,9 +2,10 @@ import Diagnostics
 import Platform
 import SCSIControllerDriverKit
 import Synchronization
+import TestTraits
 import Testing
 
-@Suite("Waits among queues", .timeLimit(.minutes(1)))
+@Suite("Waits among queues", .needsCore)
 struct WaitGraphTests {
     private func makeQueues(_ count: Int, _ log: DiagnosisLog) -> (DriverContext, [IODispatchQueue]) {
         let context = DriverContext(log: log)
@@ -31,8 +32,8 @@ struct WaitGraphTests {
             }.detach()
         }
         allArrived.wait()
-        #expect(named.wait(milliseconds: 1000))
-        for event in finished { #expect(event.wait(milliseconds: 5000)) }
+        #expect(named.comes())
+        for event in finished { #expect(event.comes()) }
         let diagnosis = try #require(log.diagnoses.first)
         #expect(log.diagnoses.count == 1)
         #expect(diagnosis.fault == .queueCycle)

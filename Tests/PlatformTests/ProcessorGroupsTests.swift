@@ -1,9 +1,10 @@
 import Glibc
+import TestTraits
 import Testing
 
 @testable import Platform
 
-@Suite("Groups of processors")
+@Suite("Groups of processors", .blocks)
 struct ProcessorGroupsTests {
     @Test("share the processors out, each to one group", arguments: [1, 2, 7, 8, 9, 31, 200])
     func sharesOut(processorCount: Int) {

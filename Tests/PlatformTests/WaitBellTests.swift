@@ -1,8 +1,9 @@
 import Glibc
 import Platform
+import TestTraits
 import Testing
 
-@Suite("The bell to wait for")
+@Suite("The bell to wait for", .blocks)
 struct WaitBellTests {
     private func isReadable(_ bell: WaitBell) -> Bool {
         var polled = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
@@ -27,14 +28,14 @@ struct WaitBellTests {
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
         defer { for end in ends { close(end) } }
-        bell.watch(ends[0])
+        _ = bell.watch(ends[0])
         #expect(!isReadable(bell))
         var byte: UInt8 = 1
         #expect(write(ends[1], &byte, 1) == 1)
         bell.wait()
-        bell.watch(-1)
+        _ = bell.watch(-1)
         #expect(!isReadable(bell))
-        bell.watch(ends[0])
+        _ = bell.watch(ends[0])
         #expect(isReadable(bell))
     }
 }

@@ -4,9 +4,10 @@ import RAID
 import RAIDController
 import RAIDControllerInterface
 import SCSI
+import TestTraits
 import Testing
 
-@Suite("A target with several logical units")
+@Suite("A target with several logical units", .blocks)
 struct LogicalUnitTests {
     private func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
         completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil

@@ -8,6 +8,7 @@ import RAIDController
 import RAIDControllerInterface
 import SCSI
 import Synchronization
+import TestTraits
 import Testing
 
 /// A card over an array in a temporary directory, driven through its registers as a driver would.
@@ -152,7 +153,7 @@ final class CardFixture {
     }
 }
 
-@Suite("The RAID controller card")
+@Suite("The RAID controller card", .blocks)
 struct RAIDControllerTests {
     private func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
         completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil

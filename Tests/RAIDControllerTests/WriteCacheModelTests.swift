@@ -4,15 +4,16 @@ import Platform
 import RAID
 import SCSI
 import TestSupport
+import TestTraits
 import Testing
 
-@Suite("The card's write cache against a model")
+@Suite("The card's write cache against a model", .needsCore)
 struct WriteCacheModelTests {
     /// Another one each time, unless NBDEXT_SEED says which.
     private static let seed = SeededGenerator.seed
 
     @Test(
-        "two users on two lanes, and power cuts", .timeLimit(.minutes(2)), arguments: [RAIDLevel.raid0, .raid5],
+        "two users on two lanes, and power cuts", arguments: [RAIDLevel.raid0, .raid5],
         [2, 5, 24, 200])
     func users(level: RAIDLevel, pages: Int) throws {
         print("write cache of \(pages) pages, RAID \(level.rawValue): seed \(Self.seed)")

@@ -5,6 +5,7 @@ import RAIDController
 import RAIDControllerInterface
 import SCSI
 import Synchronization
+import TestTraits
 import Testing
 
 extension CardFixture {
@@ -47,7 +48,7 @@ extension CardFixture {
     }
 }
 
-@Suite("The card's write cache")
+@Suite("The card's write cache", .blocks)
 struct WriteCacheTests {
     private static let byteCount = 256 << 10
 

@@ -20,8 +20,8 @@ final class Reports: Sendable {
         if text.contains("answers again") { returned.set() }
     }
 
-    func waitForLoss() -> Bool { lost.wait(milliseconds: 20_000) }
-    func waitForReturn() -> Bool { returned.wait(milliseconds: 20_000) }
+    func waitForLoss() -> Bool { lost.comes() }
+    func waitForReturn() -> Bool { returned.comes() }
 }
 
 /// A member behind a server, and a lane that has it alone.

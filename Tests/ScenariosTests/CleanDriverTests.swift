@@ -8,9 +8,10 @@ import Platform
 import RAID
 import Synchronization
 import TestSupport
+import TestTraits
 import Testing
 
-@Suite("The reference driver is clean", .serialized, .timeLimit(.minutes(2)))
+@Suite("The reference driver is clean", .serialized, .needsCore)
 struct CleanDriverTests {
     private static let clientCount = 4
 

@@ -1,11 +1,12 @@
 import Diagnostics
+import TestTraits
 import Testing
 
 @testable import Scenarios
 
-@Suite("Scenarios", .serialized)
+@Suite("Scenarios", .serialized, .needsCore)
 struct ScenarioTests {
-    @Test("each names its fault", .timeLimit(.minutes(1)), arguments: Scenario.all.filter { !$0.crashes }.map(\.name))
+    @Test("each names its fault", arguments: Scenario.all.filter { !$0.crashes }.map(\.name))
     func namesFault(name: String) throws {
         let scenario = try #require(Scenario.all.first { $0.name == name })
         let outcome = try ScenarioRun(scenario).run()

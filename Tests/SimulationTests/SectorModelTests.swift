@@ -1,8 +1,9 @@
+import TestTraits
 import Testing
 
 @testable import Simulation
 
-@Suite("The model of what sectors may hold")
+@Suite("The model of what sectors may hold", .blocks)
 struct SectorModelTests {
     private var model = SectorModel(sectorCount: 1)
     private let power = SectorModel.Crash(powerFailed: true, cacheWasLost: true)

@@ -1,9 +1,10 @@
 import Foundation
+import TestTraits
 import Testing
 
 @testable import Simulation
 
-@Suite("Simulation")
+@Suite("Simulation", .blocks)
 struct SimulationTests {
     /// NBDEXT_SIMULATION_SEED, or what follows from the commit, so that each one looks somewhere else.
     private static var seed: UInt64 {

@@ -1,12 +1,13 @@
 import ArrayStore
 import Platform
 import RAID
+import TestTraits
 import Testing
 
 @testable import Simulation
 
 /// Crashes at each I/O of the superblocks' changes: no good member may become stale by them.
-@Suite("Crashes while superblocks are written")
+@Suite("Crashes while superblocks are written", .blocks)
 struct SuperblockCrashTests {
     private static let memberCount = 4
 

@@ -1,9 +1,10 @@
 import Platform
+import TestTraits
 import Testing
 
 @testable import Simulation
 
-@Suite("A simulated medium")
+@Suite("A simulated medium", .blocks)
 struct VolatileImageTests {
     private let image = VolatileImage(byteCount: 64 << 10)
 

@@ -101,6 +101,30 @@ struct StyleTests {
         }
     }
 
+    /// Bytes and values in, bytes and values out: their tests wait for nothing.
+    private static let neverWait: Set = [
+        "SCSITests", "NBDProtocolTests", "RAIDTests", "StatisticsTests", "HBAProfilesTests", "StackModelTests",
+        "BenchReportTests", "StyleTests", "SCSIArchitectureModelTests",
+    ]
+
+    @Test("suites that wait say so, and leave it to that to notice a hang")
+    func waitingSuites() {
+        for source in Self.sources("Tests") where !Self.neverWait.contains(source.target) {
+            for (index, line) in source.lines.enumerated() where line.contains("@Suite") {
+                let text = source.lines[index...].prefix { !$0.contains("struct ") }.joined() + " "
+                // One without a name only groups others.
+                let isNamed = text.contains("\"")
+                #expect(
+                    !isNamed || text.contains(".blocks") || text.contains(".needsCore"),
+                    "\(source.path):\(index + 1) says neither .blocks nor .needsCore (see Tests/TestTraits/Needs.swift)"
+                )
+            }
+        }
+        for source in Self.sources("Tests") {
+            #expect(!source.lines.contains { $0.contains(".time" + "Limit(") }, "\(source.path) has a limit of its own")
+        }
+    }
+
     @Test("nothing is left for later")
     func looseEnds() {
         for source in Self.sources("Sources") {

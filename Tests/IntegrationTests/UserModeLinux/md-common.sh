@@ -1,7 +1,6 @@
 # Sourced by the scripts in which a real md driver judges. Behind "exchange=" on the kernel's command line is the
 # directory through which arrays come and go. What md finds is printed, one line for each case: JUDGE CASE KEY=VALUE...
 
-deadline=400
 . "$(dirname "$0")/common.sh"
 
 for word in $(cat /proc/cmdline); do
@@ -43,11 +42,6 @@ detach() {
 }
 # Waits until md is done with resyncing, rebuilding or checking.
 idle() {
-    local _
-    for _ in $(seq 600); do
-        [ "$(cat $md/sync_action)" = idle ] && return 0
-        sleep 0.05
-    done
-    return 1
+    while [ "$(cat $md/sync_action)" != idle ]; do sleep 0.05; done
 }
 digest() { sha256sum <$block | cut -d ' ' -f 1; }

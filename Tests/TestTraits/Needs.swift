@@ -1,0 +1,161 @@
+import Glibc
+import Platform
+import Synchronization
+import Testing
+
+/// What a suite needs of the machine; each suite whose tests wait for anything says one of the two.
+///
+/// Tests run side by side on Swift's pool of threads, which has one for each processor. A test that blocks keeps one of
+/// them from all others, and two of them stop the run. So the bodies of these suites run on threads of their own.
+///
+/// * `.blocks`: the tests wait for threads, processes, sockets or files. A few of all those suites run at a time.
+/// * `.needsCore`: besides, they keep a processor busy, or judge what happens within some time. One at a time.
+///
+/// How to wait in them:
+///
+/// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded machine
+///   may take a hundred times as long as an idle one. `Event.comes` waits for an event, and `eventually` looks until something is so.
+/// * Where deadlines are the subject, the test turns the time itself (`TurnedClock`).
+package struct Needs: SuiteTrait, TestTrait, TestScoping {
+    /// After so long a test hangs: the run ends there, and the threads' stacks say where it does.
+    package static let hangMinutes = 10
+
+    fileprivate let gate: Gate
+
+    package var isRecursive: Bool { true }
+
+    package func scopeProvider(for test: Test, testCase: Test.Case?) -> Needs? { testCase == nil ? nil : self }
+
+    package func provideScope(
+        for test: Test, testCase: Test.Case?, performing body: @Sendable () async throws -> Void
+    ) async throws {
+        await gate.enter()
+        defer { gate.leave() }
+        let hang = Task {
+            try await Task.sleep(for: .seconds(Self.hangMinutes * 60))
+            fatalError("the test \"\(test.displayName ?? test.name)\" hangs: it runs for \(Self.hangMinutes) minutes")
+        }
+        defer { hang.cancel() }
+        let thread = try OwnThread()
+        defer { thread.finish() }
+        let begin = monotonicMilliseconds()
+        try await withTaskExecutorPreference(thread) { try await body() }
+        TestTimes.note(test, milliseconds: monotonicMilliseconds() - begin)
+    }
+}
+
+extension Trait where Self == Needs {
+    /// The tests wait for others.
+    package static var blocks: Needs { Needs(gate: .blocking) }
+    /// The tests need a processor to themselves.
+    package static var needsCore: Needs { Needs(gate: .core) }
+}
+
+/// Lets some pass, and the others in the order in which they came.
+private final class Gate: Sendable {
+    static let blocking = Gate(width: 6)
+    static let core = Gate(width: 1)
+
+    private struct State {
+        var free: Int
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state: Mutex<State>
+
+    init(width: Int) { state = Mutex(State(free: width)) }
+
+    func enter() async {
+        await withCheckedContinuation { continuation in
+            let passes = state.withLock { state in
+                guard state.free > 0 else {
+                    state.waiting.append(continuation)
+                    return false
+                }
+                state.free -= 1
+                return true
+            }
+            if passes { continuation.resume() }
+        }
+    }
+
+    func leave() {
+        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard !state.waiting.isEmpty else {
+                state.free += 1
+                return nil
+            }
+            return state.waiting.removeFirst()
+        }
+        next?.resume()
+    }
+}
+
+/// Runs tasks on one thread that nothing else uses.
+private final class OwnThread: TaskExecutor {
+    private let jobs = Mutex<[UnownedJob]>([])
+    private let bell = Doorbell()
+    private let isFinished = Atomic<Bool>(false)
+
+    init() throws {
+        try OSThread(name: "test") { [self] in run() }.detach()
+    }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        jobs.withLock { $0.append(job) }
+        bell.ring()
+    }
+
+    /// Lets the thread end.
+    func finish() {
+        isFinished.store(true, ordering: .releasing)
+        bell.ring()
+    }
+
+    private func run() {
+        while true {
+            let ready = jobs.withLock { jobs in
+                defer { jobs = [] }
+                return jobs
+            }
+            for job in ready { job.runSynchronously(on: asUnownedTaskExecutor()) }
+            if !ready.isEmpty { continue }
+            if isFinished.load(ordering: .acquiring) { return }
+            bell.wait()
+        }
+    }
+}
+
+/// How long each body took, without the time for which it waited to begin.
+private enum TestTimes {
+    /// A file that gets a line for each.
+    private static let path = getenv("NBDEXT_TEST_TIMES").map { String(cString: $0) }
+
+    static func note(_ test: Test, milliseconds: UInt64) {
+        guard let path else { return }
+        let file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+        defer { close(file) }
+        let suite = test.id.nameComponents.dropLast().joined(separator: ".")
+        var line = "\(milliseconds) \(test.id.moduleName).\(suite): \(test.displayName ?? test.name)\n"
+        line.withUTF8 { _ = write(file, $0.baseAddress, $0.count) }
+    }
+}
+
+/// A minute before a test counts as one that hangs.
+private let patienceMilliseconds = (Needs.hangMinutes - 1) * 60_000
+
+extension Event {
+    /// Waits until it is set; false when it never will be.
+    package func comes() -> Bool { wait(milliseconds: patienceMilliseconds) }
+}
+
+/// Looks again and again until something is so; false when it never will be.
+package func eventually(everyMilliseconds pause: Int = 2, _ isSo: () throws -> Bool) rethrows -> Bool {
+    let end = monotonicMilliseconds() + UInt64(patienceMilliseconds)
+    while try !isSo() {
+        if monotonicMilliseconds() > end { return false }
+        _ = Event().wait(milliseconds: pause)
+    }
+    return true
+}
