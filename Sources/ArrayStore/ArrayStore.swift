@@ -96,7 +96,8 @@ package enum ArrayStore {
     package static func open(
         members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings
     ) throws(ArrayStoreError) -> OpenedArray {
-        let scan = try MemberScan(members, place: place)
+        var scan = try MemberScan(members, place: place)
+        if force { try forceOutdated(&scan, place: place, in: surroundings) }
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
         try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
         let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
@@ -107,6 +108,27 @@ package enum ArrayStore {
         try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
+    }
+
+    /// Lets members that missed changes stand in for those without which the array cannot be opened.
+    private static func forceOutdated(
+        _ scan: inout MemberScan, place: String, in surroundings: Surroundings
+    ) throws(ArrayStoreError) {
+        let unread = scan.forceOutdated(survivable: scan.geometry.level == .raid5 ? 1 : 0)
+        guard unread.isEmpty else {
+            throw ArrayStoreError(
+                "the array in \(place) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); older "
+                    + "members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and may have what "
+                    + "they missed: make it readable, or take its file out of the directory to go on with the older ones",
+                .tooManyMissing)
+        }
+        for role in scan.forcedRoles.sorted() {
+            guard let member = scan.members[role] else { continue }
+            surroundings.report(
+                "the array in \(place) is forced to start with \(member.store.name) as member \(role), which missed what "
+                    + "was done since change \(member.superblock.events) of \(scan.newest.events): all that was written since "
+                    + "then may come back old or wrong; compare it with a copy")
+        }
     }
 
     private static func checkIsComplete(

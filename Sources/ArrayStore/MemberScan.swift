@@ -16,6 +16,10 @@ struct MemberScan {
     private(set) var spares: [ArrayMember] = []
     /// Members that the array goes on without, and why.
     private(set) var leftOut: [(store: any PlacedMember, reason: String)]
+    /// Those of them that are whole, but are not of the array's newest state, each with the role that it had.
+    private var outdated: [(role: Int, member: ArrayMember)] = []
+    /// Roles that outdated members have again, by force.
+    private(set) var forcedRoles: Set<Int> = []
     /// The superblock that knows best.
     let newest: MDSuperblock
 
@@ -119,7 +123,10 @@ struct MemberScan {
         guard superblock.hasSameShape(as: newest) else {
             throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
         }
-        if let reason = reasonToLeaveOut(member) { return leftOut.append((member.store, reason)) }
+        if let reason = reasonToLeaveOut(member) {
+            noteOutdated(member, ownGeometry)
+            return leftOut.append((member.store, reason))
+        }
         if superblock.role == MDSuperblock.roleSpare { return spares.append(member) }
         let role = Int(newest.role(ofDevice: superblock.deviceNumber))
         guard role < members.count else {
@@ -160,6 +167,37 @@ struct MemberScan {
                 spares.append(found.member)
             }
         }
+    }
+
+    private mutating func noteOutdated(_ member: ArrayMember, _ own: ArrayGeometry) {
+        let superblock = member.superblock
+        guard superblock.role < members.count, superblock.recoveryByteOffset == nil,
+            !superblock.features.contains(.replacement), own == geometry,
+            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
+        else { return }
+        outdated.append((Int(superblock.role), member))
+    }
+
+    /// Gives missing roles to outdated members, the freshest first, until the array can do without the rest.
+    ///
+    /// Not when there is somebody who cannot be read: that may be the one who has what is missing, and once the array has
+    /// gone on with an older one, it cannot come back.
+    /// - Parameter survivable: how many members the array can do without.
+    /// - Returns: those who cannot be read, when they are why nothing was done.
+    mutating func forceOutdated(survivable: Int) -> [any PlacedMember] {
+        guard missingRoles.count > survivable else { return [] }
+        let freshest = outdated.sorted { $0.member.superblock.events > $1.member.superblock.events }
+        var scan = self
+        for (role, member) in freshest where scan.missingRoles.count > survivable && scan.members[role] == nil {
+            scan.members[role] = member
+            scan.recovering[role] = nil
+            scan.forcedRoles.insert(role)
+            scan.leftOut.removeAll { $0.store === member.store }
+        }
+        guard scan.missingRoles.count <= survivable else { return [] }
+        let unread = leftOut.map(\.store).filter { store in !outdated.contains { $0.member.store === store } }
+        if unread.isEmpty { self = scan }
+        return unread
     }
 
     /// Why the array goes on without a member, or nil.

@@ -80,6 +80,10 @@ package final class OpenedArray: @unchecked Sendable {
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
+        for role in scan.forcedRoles {
+            guard let device = current[role]?.superblock.deviceNumber else { continue }
+            newest.setRole(UInt16(role), ofDevice: device)
+        }
         given = current.map { $0?.superblock.mark ?? 0 }
         superblocks = current.map { member in
             var own = member?.superblock
@@ -190,7 +194,7 @@ package final class OpenedArray: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
-        guard failedRoles.count == 1, recovering == nil || recovering?.role == role else {
+        guard !isLost, failedRoles.count == 1, recovering == nil || recovering?.role == role else {
             isLost = true
             surroundings.report(
                 "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, serve "
@@ -269,6 +273,9 @@ package final class OpenedArray: @unchecked Sendable {
             }
         }
         guard let failure = failures.first else { return }
+        // Those that have not heard of it must not fall behind any further: with them it can be opened again.
+        let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
+        if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
         throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
     }
 
