@@ -112,7 +112,8 @@ package final class NBDServer: @unchecked Sendable {
             if !isRefusing {
                 writeDiagnostic(
                     "nbdext: clients are refused until others have left: there are \(Self.connectionCountMax), or "
-                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed\n")
+                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed\n"
+                )
             }
             isRefusing = true
             close(descriptor)
