@@ -164,7 +164,8 @@ let package = Package(
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
-        tests("NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
+        tests(
+            "NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "CLinux", "Platform"]),
         tests(
             "LoadGenerator",
             ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
@@ -200,7 +201,8 @@ let package = Package(
                 "nbdext-test-driver", "EmulatedMachine", "HBAProfiles", "BlockStorage", "SCSIControllerDriverKit",
                 "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
             ]),
-        .testTarget(name: "StyleTests", dependencies: ["Diagnostics", "Scenarios"], swiftSettings: strict),
+        .testTarget(
+            name: "StyleTests", dependencies: ["Diagnostics", "Scenarios", "ParallelInterface"], swiftSettings: strict),
         tests(
             "Scenarios",
             [

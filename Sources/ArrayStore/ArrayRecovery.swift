@@ -1,3 +1,4 @@
+import Platform
 import RAID
 
 /// What is done to an array before it is served: its parity becomes right, and its bitmap or its logs become such as a
@@ -17,6 +18,7 @@ struct ArrayRecovery {
     private let place: String
     private let force: Bool
     private let report: @Sendable (String) -> Void
+    private let startUp: StartUp
 
     /// - Parameter force: data that cannot be read is computed from parity that may be wrong.
     init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
@@ -24,6 +26,7 @@ struct ArrayRecovery {
         self.place = place
         self.force = force
         report = surroundings.report
+        startUp = surroundings.startUp
     }
 
     private var isComplete: Bool { scan.missingRoles.isEmpty }
@@ -61,7 +64,10 @@ struct ArrayRecovery {
 
     /// - Returns: bytes of parity that were rewritten.
     private func resync(_ ranges: [Range<UInt64>], _ members: [ArrayMember?]) throws(ArrayStoreError) -> UInt64 {
-        let resync = ParityResync(scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force)
+        let resync = ParityResync(
+            scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force, startUp: startUp)
+        startUp.begin(
+            "checking the parity of the array in \(place)", total: ranges.reduce(0) { $0 + UInt64($1.count) })
         // Also if it comes to nothing later.
         defer {
             if !resync.computed.isEmpty {
@@ -84,7 +90,7 @@ struct ArrayRecovery {
     private func resyncReplacement(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         guard let (role, member) = scan.replacement, let source = scan.members[role]?.store else { return }
         let replacement = Replacement(member, role: role, scan.geometry)
-        _ = try ReplacementResync(scan.geometry, source: source, replacement: replacement).run(ranges)
+        _ = try ReplacementResync(scan.geometry, source: source, replacement: replacement, startUp: startUp).run(ranges)
     }
 
     // MARK: Bitmap
@@ -119,7 +125,7 @@ struct ArrayRecovery {
     // MARK: Partial parity logs
 
     private func recoverWithLogs() throws(ArrayStoreError) -> Outcome {
-        var recovery = PartialParityRecovery(scan)
+        var recovery = PartialParityRecovery(scan, startUp: startUp)
         var isRecovered = isClean
         if !isClean {
             let outcome = try recovery.replay()

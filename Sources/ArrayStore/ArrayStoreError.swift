@@ -12,6 +12,8 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
         case unusable
         /// A member could not be read or written.
         case memberIO
+        /// It is not wanted any more.
+        case cancelled
     }
 
     package let description: String

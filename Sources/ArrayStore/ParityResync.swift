@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 
 /// Makes the parity of a RAID 5 array right after it was not stopped cleanly. All its members are there.
@@ -22,6 +23,7 @@ final class ParityResync {
     /// One bit for each block of a member's step that it cannot read.
     private var unreadable: [UInt64]
     private let computesUnreadable: Bool
+    private let startUp: StartUp
     /// Bytes of parity that were wrong and have been rewritten.
     private(set) var repairedByteCount: UInt64 = 0
     /// Data that could not be read and was computed and rewritten, in bytes of the array.
@@ -30,7 +32,11 @@ final class ParityResync {
     /// - Parameters:
     ///   - members: all, by role.
     ///   - computesUnreadable: data that cannot be read is computed, and may be wrong; otherwise it is an error.
-    init(_ geometry: ArrayGeometry, _ members: [any MemberStore], computesUnreadable: Bool) {
+    ///   - startUp: hears how many bytes are done, and says whether they are still wanted.
+    init(
+        _ geometry: ArrayGeometry, _ members: [any MemberStore], computesUnreadable: Bool, startUp: StartUp = StartUp()
+    ) {
+        self.startUp = startUp
         self.geometry = geometry
         self.members = members
         self.computesUnreadable = computesUnreadable
@@ -58,10 +64,14 @@ final class ParityResync {
     private func run(_ range: Range<UInt64>) throws(ArrayStoreError) {
         let end = min(range.upperBound, geometry.memberDataByteCount)
         var next = try firstStep(in: range.lowerBound / stepByteCount * stepByteCount, end)
+        var position = range.lowerBound
         while let current = next {
             try check(current)
-            next = try firstStep(in: current + stepByteCount, end)
+            try startUp.advanceOrThrow(by: current + stepByteCount - min(position, current + stepByteCount))
+            position = current + stepByteCount
+            next = try firstStep(in: position, end)
         }
+        try startUp.advanceOrThrow(by: end - min(position, end))
     }
 
     /// Reads the rows of a step, `offset` being their place in the members' data, and rewrites their parity if it is
@@ -159,5 +169,13 @@ final class ParityResync {
         ArrayStoreError(
             "cannot \(doing) \(member.name): \(error); move it away and serve the array without it, with --force",
             .memberIO)
+    }
+}
+
+extension StartUp {
+    /// Says how much more is done.
+    /// - Throws: when it is not wanted any more.
+    func advanceOrThrow(by count: UInt64) throws(ArrayStoreError) {
+        guard advance(by: count) else { throw ArrayStoreError("the start was ended", .cancelled) }
     }
 }

@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 
 /// Replays the partial parity logs of a RAID 5 array that was not stopped cleanly, as md does, and empties them.
@@ -34,8 +35,11 @@ struct PartialParityRecovery {
         var byteOffset: UInt64
     }
 
-    init(_ scan: MemberScan) {
+    private let startUp: StartUp
+
+    init(_ scan: MemberScan, startUp: StartUp = StartUp()) {
         self.scan = scan
+        self.startUp = startUp
         geometry = scan.geometry
         signature = MDPartialParityLog.signature(setUUID: scan.newest.setUUID)
     }
@@ -56,6 +60,7 @@ struct PartialParityRecovery {
             for entry in unit.log.entries {
                 let bytes = try read(member, at: byteOffset, count: Int(entry.partialParityByteCount))
                 try replay(entry, partialParity: bytes, role: role)
+                try startUp.advanceOrThrow(by: 0)
                 byteOffset += UInt64(entry.partialParityByteCount)
             }
         }

@@ -1,4 +1,5 @@
 import MemberIO
+import Platform
 import RAID
 
 /// A member that is to take the role of one that still serves. Its superblock has the role too, and says that it is a
@@ -47,8 +48,12 @@ struct ReplacementResync {
     private let geometry: ArrayGeometry
     private let source: any MemberStore
     private let replacement: Replacement
+    private let startUp: StartUp
 
-    init(_ geometry: ArrayGeometry, source: any MemberStore, replacement: Replacement) {
+    init(
+        _ geometry: ArrayGeometry, source: any MemberStore, replacement: Replacement, startUp: StartUp = StartUp()
+    ) {
+        self.startUp = startUp
         self.geometry = geometry
         self.source = source
         self.replacement = replacement
@@ -65,6 +70,7 @@ struct ReplacementResync {
             while let start = try nextData(from: position), start < end {
                 let count = min(Self.stepByteCount, end - start)
                 if try run(at: start, count: Int(count)) { repaired += count }
+                try startUp.advanceOrThrow(by: 0)
                 position = start + count
             }
         }

@@ -13,19 +13,30 @@ extension ArrayStore {
 
         /// Makes what stands for a member that can be replaced. Nothing is behind it.
         package let makeSlot: @Sendable () throws(OSError) -> any RoleSlot
+        /// The start that the array is opened for.
+        package var startUp: StartUp
 
         package init(
             clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void,
+            startUp: StartUp = StartUp(),
             makeSlot: @escaping @Sendable () throws(OSError) -> any RoleSlot = { () throws(OSError) in try MemberSlot()
             }
         ) {
             self.clock = clock
             self.report = report
             self.makeSlot = makeSlot
+            self.startUp = startUp
         }
 
         /// The system's clock, and standard error.
         package static let system = Surroundings(
             clock: { UInt64(time(nil)) }, report: { writeDiagnostic("nbdext: \($0)\n") })
+
+        /// The same, for a start that can be watched and cancelled.
+        package static func system(startingFor startUp: StartUp) -> Surroundings {
+            var surroundings = system
+            surroundings.startUp = startUp
+            return surroundings
+        }
     }
 }

@@ -81,9 +81,7 @@ extension BlockStorageDevice: BlockPieceOwner {
         let state = rows + Int(ended.row)
         if state.pointee.isGated && gate.leave() { unaligned.notice() }
         let request = state.pointee.request
-        let byteCount =
-            ended.error == .none
-            ? request.byteCount + state.pointee.droppedByteCount : UInt32(clamping: ended.byteCount)
+        let byteCount = ended.error == .none ? request.byteCount : UInt32(clamping: ended.byteCount)
         counters.complete(
             kind: Int(request.operation.rawValue), byteCount: byteCount, failed: ended.error != .none,
             nanoseconds: now &- state.pointee.startNanoseconds, lane: lane)

@@ -42,7 +42,8 @@ extension BlockStorageDevice {
             unaligned.phase = .readingSpan
             return span(row, .read, from: start, to: unaligned.stepEnd)
         }
-        if request.operation == .writeZeroes {
+        // An array's trimmed ranges read as zeros, also where only a part of a block is trimmed.
+        if request.operation == .writeZeroes || request.operation == .trim {
             let wholeEnd = end / blockByteCount * blockByteCount
             if start % blockByteCount == 0 && start < wholeEnd {
                 unaligned.phase = .zeroing

@@ -148,11 +148,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             request.byteCount > 0
         else { return .ended(.invalid) }
         if request.operation.isWrite && info.isReadOnly { return .ended(.readOnly) }
-        let isAligned = (request.byteOffset | UInt64(request.byteCount)) % blockByteCount == 0
-        if request.operation == .trim {
-            guard info.supportsTrim else { return .ended(.notSupported) }
-            if !isAligned && !roundInward(row) { return .ended(.none) }
-        } else if !isAligned {
+        if request.operation == .trim && !info.supportsTrim { return .ended(.notSupported) }
+        if (request.byteOffset | UInt64(request.byteCount)) % blockByteCount != 0 {
             rows[Int(row)].isUnaligned = true
             unaligned.append(row)
             return .waiting
@@ -167,18 +164,6 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             rows[Int(row)].isGated = true
         }
         return nextStage(row)
-    }
-
-    /// Makes a trim cover whole blocks only. Returns false when none is left.
-    private func roundInward(_ row: UInt32) -> Bool {
-        let request = rows[Int(row)].request
-        let start = (request.byteOffset + blockByteCount - 1) / blockByteCount * blockByteCount
-        let end = (request.byteOffset + UInt64(request.byteCount)) / blockByteCount * blockByteCount
-        guard start < end else { return false }
-        rows[Int(row)].droppedByteCount = request.byteCount - UInt32(end - start)
-        rows[Int(row)].request.byteOffset = start
-        rows[Int(row)].request.byteCount = UInt32(end - start)
-        return true
     }
 
     /// The next stage of an aligned request: as much as the limits allow.

@@ -7,8 +7,6 @@ struct RequestRow: BitwiseCopyable {
     var doneByteCount: UInt64 = 0
     /// Bytes of the stage that is under way.
     var stageByteCount: UInt64 = 0
-    /// Bytes of partial blocks at the edges of a trim, which it leaves alone.
-    var droppedByteCount: UInt32 = 0
     /// The request runs alone, through the bounce buffer.
     var isUnaligned = false
     /// The write gate counted the request in.

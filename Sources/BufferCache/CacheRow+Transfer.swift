@@ -46,8 +46,8 @@ extension CacheRow {
         switch request.operation {
         case .read: memcpy(memory!, place, part.count)
         case .write: memcpy(place, memory!, part.count)
-        case .writeZeroes: memset(place, 0, part.count)
-        case .flush, .trim: preconditionFailure("\(request.operation) moves no data")
+        case .writeZeroes, .trim: memset(place, 0, part.count)
+        case .flush: preconditionFailure("\(request.operation) moves no data")
         }
         let changed = isRead ? 0 : CachePage.sectors(touching: part)
         table.update(slot) { page in

@@ -89,12 +89,10 @@ final class CacheRow {
             request.byteCount > 0
         else { return .invalid }
         if !isRead && info.isReadOnly { return .readOnly }
+        if request.operation == .trim && !info.supportsTrim { return .notSupported }
         switch request.operation {
         case .read, .write, .flush: transfer = bytes
-        case .trim:
-            guard info.supportsTrim else { return .notSupported }
-            passed = wholeBlocks(info)
-        case .writeZeroes:
+        case .trim, .writeZeroes:
             passed = wholeBlocks(info)
             if passed.isEmpty {
                 transfer = bytes

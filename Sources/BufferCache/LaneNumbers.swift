@@ -4,7 +4,7 @@ import Platform
 ///
 /// Threads: any.
 final class LaneNumbers: Sendable {
-    /// More than any raw device has lanes.
+    /// More than any raw device has clients.
     static let capacity = 256
     private let lock = Lock()
     // SAFETY: only under `lock`.

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/vfs.h>
@@ -125,6 +126,11 @@ int nbdext_accept(int fd) {
         connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
     } while (connection < 0 && errno == EINTR);
     return result(connection);
+}
+
+int nbdext_readable_byte_count(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
 }
 
 void nbdext_set_send_buffer(int socket, int bytes) {

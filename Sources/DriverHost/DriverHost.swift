@@ -56,6 +56,10 @@ package protocol DriverHost: AnyObject, Sendable {
     /// The driver does not answer: ends it if it can be ended, so that it can be started again.
     func endUnreachable()
 
+    /// Nobody wants the driver any more: ends it at once if it can be ended, and does not start it again. What waits for
+    /// it goes on. Before `stop`, on any thread.
+    func giveUp()
+
     /// Ends the driver.
     func stop()
 
@@ -96,6 +100,7 @@ extension DriverHost {
     package var receiverCount: Int { 0 }
     package func pair(forTaskCount count: Int) -> Int { 0 }
     package func endUnreachable() {}
+    package func giveUp() {}
     package func bindReceiver(pair: Int) {}
     package func beginPolling(pair: Int) {}
     package func poll(pair: Int) -> Bool { false }

@@ -22,6 +22,17 @@ extension ProcessDextHost {
         instance.link.close()
     }
 
+    package func giveUp() {
+        let current = lock.withLock {
+            life.isStopped = true
+            life.isSupervised = false
+            return life.current
+        }
+        stopRequested.set()
+        current?.expectEnd()
+        endUnreachable()
+    }
+
     func ask(
         _ call: ControlCall, _ name: String, _ message: ControlMessage = ControlMessage()
     ) throws(DriverStartError) -> ControlMessage {
@@ -37,6 +48,7 @@ extension ProcessDextHost {
         _ call: ControlCall, _ name: String, _ message: ControlMessage
     ) throws(DriverStartError) -> ControlMessage {
         guard let instance, let answer = instance.link.ask(call, message, limitMilliseconds: callMilliseconds) else {
+            if stopRequested.isSet { throw DriverStartError(call: name, reason: "is not wanted any more") }
             if instance?.link.hasEnded == false {
                 throw DriverStartError(call: name, reason: "has not returned for \(callMilliseconds / 1000) s")
             }

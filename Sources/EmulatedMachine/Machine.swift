@@ -49,88 +49,127 @@ package final class Machine: @unchecked Sendable {
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { host.perform(function) }
 
     /// Opens the arrays and starts everything.
+    /// - Throws: also when the start is cancelled; everything is as before then, but arrays whose parity was being checked.
     package init(_ configuration: MachineConfiguration) throws {
-        let readOnly = configuration.readOnly
-        let force = configuration.force
+        let startUp = configuration.startUp
         try Self.check(configuration.directories)
         let names = configuration.names
-        arrays = try configuration.directories.enumerated().map { index, directory in
-            try ArrayStore.open(
-                directory: directory, readOnly: readOnly, force: force, name: index < names.count ? names[index] : nil)
+        let arrays = try configuration.directories.enumerated().map { index, directory in
+            startUp.begin("opening the array in \(directory)")
+            return try ArrayStore.open(
+                directory: directory, readOnly: configuration.readOnly, force: configuration.force,
+                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
         }
+        self.arrays = arrays
         try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
-        if !readOnly { for array in arrays { try array.markDirty() } }
-        let arena = try Self.makeArena()
-        let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
-        card =
-            arrays.isEmpty
-            ? nil
-            : RAIDController(
-                arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
-                unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart, engine: configuration.engine,
-                laneCount: ParallelController.laneCountMax, writeCacheByteCount: configuration.writeCacheByteCount)
-        let function = card ?? SoftwareFunction(dart: dart)
-        let targets = TargetPublisher(
-            count: arrays.isEmpty ? nil : arrays.count, timeouts: configuration.timeouts, log: configuration.log)
-        self.targets = targets
-        host = try configuration.makeHost(card: function, arena: arena)
-        controller = ParallelController(
-            host: host, card: function, arena: arena,
-            options: configuration.kernelOptions, trace: configuration.trace
-        ) { targets.publish($0, $1) }
-        targets.controller = controller
+        startUp.begin("starting the driver")
         do {
-            try controller.start()
-            for (index, disk) in try targets.wait().enumerated() {
-                let array = arrays.isEmpty ? nil : arrays[index]
-                addresses.append(disk.address)
-                devices.append(
-                    try BlockStorageDevice(
-                        disk: disk, transport: controller, name: array?.name ?? Self.name(of: disk.address),
-                        description: array.map { Self.describe($0) } ?? Self.describe(disk),
-                        alignsStages: configuration.alignsStages))
-            }
-            if configuration.bufferCacheByteCount > 0 {
-                bufferedDevices = try devices.map {
-                    try BufferedBlockDevice(
-                        over: $0, name: Self.bufferedName($0.info.name),
-                        cacheByteCount: configuration.bufferCacheByteCount)
-                }
-            }
-            for target in arrays.indices {
-                if let thread = try BitmapThread(card: card!, target: target, controller: controller) {
-                    bitmapThreads.append(thread)
-                }
-            }
-            watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
-            if let card, !readOnly {
-                for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 {
-                    maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
-                }
-            }
+            for array in arrays where !array.isReadOnly { try array.markDirty() }
+            let arena = try Self.makeArena()
+            let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
+            card =
+                arrays.isEmpty
+                ? nil
+                : RAIDController(
+                    arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
+                    unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
+                    engine: configuration.engine, laneCount: ParallelController.laneCount(arrayCount: arrays.count),
+                    writeCacheByteCount: configuration.writeCacheByteCount)
+            let function = card ?? SoftwareFunction(dart: dart)
+            let targets = TargetPublisher(
+                count: arrays.isEmpty ? nil : arrays.count, timeouts: configuration.timeouts, log: configuration.log)
+            self.targets = targets
+            host = try configuration.makeHost(card: function, arena: arena)
+            controller = ParallelController(
+                host: host, card: function, arena: arena, arrayCount: arrays.count,
+                options: configuration.kernelOptions, trace: configuration.trace
+            ) { targets.publish($0, $1) }
+            targets.controller = controller
         } catch {
+            Self.markClean(arrays)
+            throw error
+        }
+        do { try start(configuration) } catch {
             for watch in watches { watch.stop() }
             for thread in maintenance { thread.stop() }
             for thread in bitmapThreads { thread.stop() }
             controller.stop()
-            if !readOnly { for array in arrays { try? array.markClean() } }
+            Self.markClean(arrays)
             throw error
         }
     }
 
+    private func start(_ configuration: MachineConfiguration) throws {
+        let startUp = configuration.startUp
+        startUp.whenCancelled { [targets, controller] in
+            controller.cancelStart()
+            targets.cancel()
+        }
+        try controller.start()
+        startUp.begin("waiting for the driver to create its targets")
+        for (index, disk) in try targets.wait().enumerated() {
+            let array = arrays.isEmpty ? nil : arrays[index]
+            addresses.append(disk.address)
+            devices.append(
+                try BlockStorageDevice(
+                    disk: disk, transport: controller, name: array?.name ?? Self.name(of: disk.address),
+                    description: array.map { Self.describe($0) } ?? Self.describe(disk),
+                    alignsStages: configuration.alignsStages))
+        }
+        if configuration.bufferCacheByteCount > 0 {
+            bufferedDevices = try devices.map {
+                try BufferedBlockDevice(
+                    over: $0, name: Self.bufferedName($0.info.name), cacheByteCount: configuration.bufferCacheByteCount)
+            }
+        }
+        for target in arrays.indices {
+            if let thread = try BitmapThread(card: card!, target: target, controller: controller) {
+                bitmapThreads.append(thread)
+            }
+        }
+        watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
+        if let card {
+            for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
+                maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
+            }
+        }
+        guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
+    }
+
+    /// After a start that came to nothing: nothing was written.
+    private static func markClean(_ arrays: [OpenedArray]) {
+        for array in arrays where !array.isReadOnly { try? array.markClean() }
+    }
+
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
+    /// - Throws: the first failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
         maintenance = []
-        for device in bufferedDevices { try flush(device) }
-        for device in devices { try flush(device) }
+        var failure: (any Error)?
+        var isFlushed = devices.map { _ in true }
+        for devices: [any BlockService] in [bufferedDevices, devices] {
+            for (index, device) in devices.enumerated() {
+                do { try flush(device) } catch {
+                    isFlushed[index] = false
+                    failure = failure ?? error
+                }
+            }
+        }
         for thread in bitmapThreads { thread.stop() }
         bitmapThreads = []
         controller.stop()
-        for array in arrays where !array.isReadOnly { try array.markClean() }
+        for (index, array) in arrays.enumerated() where !array.isReadOnly && isFlushed[index] {
+            do { try array.markClean() } catch { failure = failure ?? error }
+        }
+        if let failure { throw failure }
     }
+
+    /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. A driver that only waits
+    /// for its device is left alone. Any thread.
+    package func endWaitingForDriver() { controller.endWaitingForDriver() }
 
     /// What a loss of power of the emulated machine would destroy is destroyed: the caches of the buffered devices and
     /// the card's write cache. Any thread, also while clients are served.

@@ -56,6 +56,8 @@ package struct MachineConfiguration: Sendable {
     package var disksAreRemovable = false
     /// Gets the driver's faults.
     package var log: DiagnosisLog
+    /// Hears what the start does, and can end it.
+    package var startUp = StartUp()
 
     package init(
         directories: [String], mode: DriverMode, profile: HBAProfile, policy: ConstraintPolicy,

@@ -7,7 +7,7 @@ import Platform
 /// Threads: any.
 final class SoftwareFunction: PCIFunction, @unchecked Sendable {
     // SAFETY: only under `lock`.
-    private var isTaken = Array(repeating: false, count: ParallelController.laneCountMax)
+    private var isTaken = Array(repeating: false, count: ParallelController.laneCount(arrayCount: 0))
     private let lock = Lock()
 
     override func makeLane() throws -> Int {

@@ -15,6 +15,7 @@ final class TargetPublisher: @unchecked Sendable {
     private let lock = Lock()
     private var disks: [UnitAddress: BlockCommandsDevice] = [:]
     private var failure: (any Error)?
+    private var isCancelled = false
     /// Creations under way, and when the last one began or ended.
     private var creating = 0
     private var lastChange: UInt64 = 0
@@ -91,6 +92,12 @@ final class TargetPublisher: @unchecked Sendable {
         complete.set()
     }
 
+    /// Nobody waits for targets any more.
+    func cancel() {
+        lock.withLock { isCancelled = true }
+        fail(DriverStartError(call: "the start", reason: "was ended"))
+    }
+
     /// A target that its own driver keeps from answering.
     private func report(_ error: ProbeError, _ targetID: UInt64) {
         switch error.cause {
@@ -115,7 +122,7 @@ final class TargetPublisher: @unchecked Sendable {
         }
         return try lock.withLock {
             // Where the kernel scans, an ID without a target is no failure.
-            if let failure, count != nil || disks.isEmpty { throw failure }
+            if let failure, count != nil || disks.isEmpty || isCancelled { throw failure }
             return disks.sorted { $0.key < $1.key }.map(\.value)
         }
     }
@@ -128,7 +135,8 @@ final class TargetPublisher: @unchecked Sendable {
             let now = monotonicMilliseconds()
             let (hasSettled, isBusy) = lock.withLock {
                 (
-                    creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
+                    isCancelled
+                        || creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
                     creating > 0
                 )
             }

@@ -27,6 +27,7 @@ package enum NBD {
     package static let replyServer: UInt32 = 2
     package static let replyInfo: UInt32 = 3
     package static let replyErrorUnsupported: UInt32 = 0x8000_0001
+    package static let replyErrorPolicy: UInt32 = 0x8000_0002
     package static let replyErrorInvalid: UInt32 = 0x8000_0003
     package static let replyErrorUnknown: UInt32 = 0x8000_0006
     package static let replyErrorTooBig: UInt32 = 0x8000_0009
@@ -87,6 +88,5 @@ package enum NBDError: UInt32, Sendable, BitwiseCopyable {
     case invalid = 22
     case noSpace = 28
     case overflow = 75
-    case notSupported = 95
     case shutdown = 108
 }

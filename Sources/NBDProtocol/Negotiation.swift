@@ -1,4 +1,5 @@
-/// The server's side of the handshake, from the greeting to the transmission phase: fixed newstyle.
+/// The server's side of the handshake, from the greeting to the transmission phase: fixed newstyle, and newstyle for
+/// clients that know only NBD_OPT_EXPORT_NAME.
 ///
 /// A state machine over bytes: feed it what arrived, send what it gives, and do what it says. It keeps at most one
 /// option's bytes.
@@ -27,6 +28,7 @@ package struct Negotiation: Sendable {
     private let exports: [ExportDescription]
     private var state = State.clientFlags
     private var input: [UInt8] = []
+    private var isFixed = false
     private var noZeroes = false
     /// Whether structured replies were negotiated.
     package private(set) var isStructured = false
@@ -44,15 +46,20 @@ package struct Negotiation: Sendable {
     }
 
     /// Takes bytes that arrived.
+    /// - Parameter admit: whether one more client can be served at an export, by its index; asked before the client is
+    ///   told so, once for each time that it wants requests to follow.
     /// - Returns: what to do. After `.transmission`, `takeRest` gives the bytes that belong to the requests.
-    package mutating func receive(_ bytes: some Sequence<UInt8>) -> Outcome {
+    package mutating func receive(
+        _ bytes: some Sequence<UInt8>, admitting admit: (_ exportIndex: Int) -> Bool
+    ) -> Outcome {
         input.append(contentsOf: bytes)
         while true {
             switch state {
             case .clientFlags:
                 guard let flags: UInt32 = take() else { return .needsMore }
                 let known = UInt32(NBD.flagFixedNewstyle | NBD.flagNoZeroes)
-                guard flags & ~known == 0, flags & UInt32(NBD.flagFixedNewstyle) != 0 else { return .close }
+                guard flags & ~known == 0 else { return .close }
+                isFixed = flags & UInt32(NBD.flagFixedNewstyle) != 0
                 noZeroes = flags & UInt32(NBD.flagNoZeroes) != 0
                 state = .optionHeader
             case .optionHeader:
@@ -61,6 +68,8 @@ package struct Negotiation: Sendable {
                 let option: UInt32 = take()!
                 let byteCount: UInt32 = take()!
                 guard magic == NBD.optionMagic else { return .close }
+                // Other options have replies, which such a client does not know.
+                guard isFixed || option == NBD.optionExportName else { return .close }
                 if byteCount <= Self.optionByteCountMax {
                     state = .optionData(option: option, byteCount: byteCount)
                 } else if option == NBD.optionExportName {
@@ -82,7 +91,7 @@ package struct Negotiation: Sendable {
                 let data = Array(input.prefix(Int(byteCount)))
                 input.removeFirst(Int(byteCount))
                 state = .optionHeader
-                let outcome = answer(option, data)
+                let outcome = answer(option, data, admit)
                 if outcome != .needsMore { return outcome }
             }
         }
@@ -96,14 +105,14 @@ package struct Negotiation: Sendable {
 
     // MARK: Options
 
-    private mutating func answer(_ option: UInt32, _ data: [UInt8]) -> Outcome {
+    private mutating func answer(_ option: UInt32, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         switch option {
-        case NBD.optionExportName: return exportName(data)
+        case NBD.optionExportName: return exportName(data, admit)
         case NBD.optionAbort:
             reply(option, NBD.replyAck)
             return .close
         case NBD.optionList: list(data)
-        case NBD.optionInfo, NBD.optionGo: return info(option, data)
+        case NBD.optionInfo, NBD.optionGo: return info(option, data, admit)
         case NBD.optionStructuredReply:
             if data.isEmpty {
                 isStructured = true
@@ -116,9 +125,9 @@ package struct Negotiation: Sendable {
         return .needsMore
     }
 
-    /// NBD_OPT_EXPORT_NAME has no error reply: an unknown name ends the connection.
-    private mutating func exportName(_ data: [UInt8]) -> Outcome {
-        guard let index = index(of: data) else { return .close }
+    /// NBD_OPT_EXPORT_NAME has no error reply: an unknown name ends the connection, and so does a client too many.
+    private mutating func exportName(_ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
+        guard let index = index(of: data), admit(index) else { return .close }
         append(exports[index].byteCount)
         append(exports[index].transmissionFlags(isStructured: isStructured))
         if !noZeroes { output.append(contentsOf: repeatElement(0, count: 124)) }
@@ -138,7 +147,7 @@ package struct Negotiation: Sendable {
     }
 
     /// NBD_OPT_INFO and NBD_OPT_GO: a name, and a list of what the client would like to know.
-    private mutating func info(_ option: UInt32, _ data: [UInt8]) -> Outcome {
+    private mutating func info(_ option: UInt32, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         guard data.count >= 6 else {
             reply(option, NBD.replyErrorInvalid, text: "the option is too short")
             return .needsMore
@@ -156,6 +165,10 @@ package struct Negotiation: Sendable {
         }
         guard let index = index(of: Array(data[4..<4 + nameByteCount])) else {
             reply(option, NBD.replyErrorUnknown, text: "there is no such export; ask for a list")
+            return .needsMore
+        }
+        guard option == NBD.optionInfo || admit(index) else {
+            reply(option, NBD.replyErrorPolicy, text: "the server has as many clients as it can serve; try again later")
             return .needsMore
         }
         let requests = Set((0..<requestCount).map { UInt16(Self.load(rest[2 + 2 * $0..<4 + 2 * $0])) })

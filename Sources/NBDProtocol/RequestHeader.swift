@@ -47,9 +47,12 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
         guard flags & ~allowedFlags == 0 else { return .invalid }
         if command == NBD.commandFlush { return byteOffset == 0 && byteCount == 0 ? .none : .invalid }
         if command != NBD.commandRead && export.isReadOnly { return .notPermitted }
-        if command == NBD.commandTrim && !export.supportsTrim { return .notSupported }
+        if command == NBD.commandTrim && !export.supportsTrim { return .invalid }
         let movesData = command == NBD.commandRead || command == NBD.commandWrite
-        if movesData && byteCount > NBD.payloadByteCountMax { return command == NBD.commandRead ? .overflow : .invalid }
+        if movesData && byteCount > NBD.payloadByteCountMax {
+            // NBD_EOVERFLOW is for clients that may ask for replies in one piece (NBD_CMD_FLAG_DF).
+            return command == NBD.commandRead && isStructured ? .overflow : .invalid
+        }
         guard byteCount > 0 else { return .invalid }
         guard byteOffset <= export.byteCount, UInt64(byteCount) <= export.byteCount - byteOffset else {
             return command == NBD.commandRead || command == NBD.commandTrim ? .invalid : .noSpace

@@ -27,6 +27,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     var export: ExportDescription!
     var isStructured = false
+    /// From the choice of an export on.
     private(set) var lane: (any BlockLane)!
     let lock = Lock()
     var chunks: PayloadChunks!
@@ -59,6 +60,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var batch: [BlockRequest] = []
     private var linger = ReceiveLinger()
     private let crowd: Crowd
+    private let handshakeMilliseconds: Int
+    private let isNegotiating = Atomic<Bool>(true)
+    /// What is still received when the server stops: as much as the socket held when this was noticed. Nil before.
+    private var lastByteCount: Int?
     private let memory: PayloadMemory
     /// The chunk that read data goes to, and how much of it is used.
     var readChunk = (index: -1, used: 0)
@@ -67,9 +72,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
-        stalledWriters: StalledWriters, crowd: Crowd, memory: PayloadMemory
+        handshakeMilliseconds: Int, stalledWriters: StalledWriters, crowd: Crowd, memory: PayloadMemory
     ) {
         self.crowd = crowd
+        self.handshakeMilliseconds = handshakeMilliseconds
         self.memory = memory
         self.number = number
         self.descriptor = descriptor
@@ -81,14 +87,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Serves the client until it leaves, breaks the protocol, or `stopReceiving` is called. The caller closes the
     /// descriptor.
     func run() {
-        guard let index = negotiate() else { return }
-        let service = services[index]
-        guard let bell = try? Bell(), let lane = try? service.makeLane(receiver: self) else {
-            return writeDiagnostic("nbdext: connection \(number) was refused: too many connections\n")
+        guard negotiate() else {
+            lane?.close()
+            return
         }
-        roomBell = bell
-        lock.withLock { chunks = PayloadChunks(arena: service.arena, memory: memory, bell: bell) }
-        self.lane = lane
         capacity = lane.requestCapacity
         batch.reserveCapacity(capacity)
         requests = .allocate(capacity: capacity)
@@ -109,8 +111,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// Lets the connection finish what it has received, and end. Any thread.
     func stopReceiving() {
-        isFinishing.store(true, ordering: .relaxed)
-        shutdown(descriptor, Int32(SHUT_RD))
+        isFinishing.store(true, ordering: .releasing)
+        // A handshake has nothing in it that could be finished.
+        shutdown(descriptor, Int32(isNegotiating.load(ordering: .acquiring) ? SHUT_RDWR : SHUT_RD))
     }
 
     /// Ends the connection without regard to its client; what the device is at work on is finished. Any thread, while
@@ -131,48 +134,54 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     // MARK: Handshake
 
-    /// - Returns: the export that the client chose, or nil when the connection is over.
-    private func negotiate() -> Int? {
+    /// - Returns: whether the client has chosen an export, and has a lane there; if not, the connection is over.
+    private func negotiate() -> Bool {
+        var socket = HandshakeSocket(descriptor, milliseconds: handshakeMilliseconds)
         var negotiation = Negotiation(exports: exports)
         var buffer = [UInt8](repeating: 0, count: 4096)
-        while true {
-            guard sendAll(negotiation.output) else { return nil }
+        defer {
+            if socket.isLate {
+                writeDiagnostic(
+                    "nbdext: connection \(number) was dropped: its handshake took more than "
+                        + "\(handshakeMilliseconds) ms\n")
+            }
+        }
+        while !isFinishing.load(ordering: .acquiring) {
+            guard socket.send(negotiation.output) else { return false }
             negotiation.output = []
-            let count = receive(&buffer)
-            guard count > 0 else { return nil }
-            switch negotiation.receive(buffer[..<count]) {
+            let count = socket.receive(into: &buffer)
+            guard count > 0 else { return false }
+            switch negotiation.receive(buffer[..<count], admitting: makeLane) {
             case .needsMore: continue
             case .close:
-                _ = sendAll(negotiation.output)
-                return nil
+                _ = socket.send(negotiation.output)
+                return false
             case .transmission(let index):
-                guard sendAll(negotiation.output) else { return nil }
+                // Its requests may be on their way as soon as it knows.
+                isNegotiating.store(false, ordering: .releasing)
+                guard socket.send(negotiation.output) else { return false }
                 export = exports[index]
                 isStructured = negotiation.isStructured
                 window.early = negotiation.takeRest()
-                return index
+                lock.withLock {
+                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, bell: roomBell)
+                }
+                return true
             }
         }
+        return false
     }
 
-    private func receive(_ buffer: inout [UInt8]) -> Int {
-        while true {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count >= 0 || errno != EINTR { return count }
+    /// Claims what a client of an export needs, before it is told that it is attached.
+    private func makeLane(exportIndex: Int) -> Bool {
+        do {
+            roomBell = try Bell()
+            lane = try services[exportIndex].makeLane(receiver: self)
+            return true
+        } catch {
+            writeDiagnostic("nbdext: connection \(number) was refused: \(error)\n")
+            return false
         }
-    }
-
-    private func sendAll(_ bytes: [UInt8]) -> Bool {
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return false }
-            sent += count
-        }
-        return true
     }
 
     // MARK: Requests
@@ -249,6 +258,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         if !window.early.isEmpty { return window.takeEarly(into: memory) }
         while true {
+            guard let limit = receiveLimit(memory.count) else { return false }
+            let memory = UnsafeMutableRawBufferPointer(rebasing: memory[..<limit])
             guard lock.withLock({ fallAsleep() }) else {
                 sendReplies()
                 continue
@@ -260,6 +271,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 : linger.receive(descriptor, into: memory, mayLinger: mayLinger)
             if count > 0 {
                 window.end += count
+                lastByteCount? -= count
                 movedByteCount.add(count, ordering: .relaxed)
                 return true
             }
@@ -269,6 +281,15 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             lock.withLock { isAwake = true }
             lane.wait(orReadable: descriptor)
         }
+    }
+
+    /// How much of `count` bytes may be received: a TCP client that goes on sending could keep a stop waiting for ever.
+    /// - Returns: nil when the server stops and everything that had come was received.
+    private func receiveLimit(_ count: Int) -> Int? {
+        guard isFinishing.load(ordering: .acquiring) else { return count }
+        let left = lastByteCount ?? Int(nbdext_readable_byte_count(descriptor))
+        lastByteCount = left
+        return left > 0 ? min(count, left) : nil
     }
 
     private func noteIfFull<Memory>(_ memory: Memory?) -> Memory? {
@@ -373,9 +394,9 @@ extension NBDError {
             case .none: .none
             case .inputOutput: .inputOutput
             case .noSpace: .noSpace
-            case .invalid: .invalid
+            // NBD_ENOTSUP is for fast zeroes alone.
+            case .invalid, .notSupported: .invalid
             case .readOnly: .notPermitted
-            case .notSupported: .notSupported
             case .shutdown: .shutdown
             }
     }

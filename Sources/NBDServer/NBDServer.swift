@@ -8,18 +8,18 @@ import Platform
 ///
 /// Threads: `listen` and `stop` on one control thread.
 package final class NBDServer: @unchecked Sendable {
-    // SAFETY: what changes after `init` is touched under `lock`, but for `listeners`, which the control thread owns.
+    // SAFETY: what changes after `init` is touched under `lock`, but for `acceptor`, which the control thread owns.
     private let services: [any BlockService]
     private let exports: [ExportDescription]
+    private let timeouts: ClientTimeouts
     private let stalledWriters: StalledWriters
     private let crowd: Crowd
+    private var acceptor: Acceptor?
     private let memory: PayloadMemory
     private var housekeeper: Housekeeper!
-    private var listeners: [Listener] = []
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
-    private var isStopping = false
     private static let sendBufferByteCount: Int32 = 1 << 20
     /// Rung when a connection has ended.
     private let ended = Doorbell()
@@ -31,11 +31,13 @@ package final class NBDServer: @unchecked Sendable {
     ///   - payloadByteCountMax: memory for the payloads of large requests and of many at a time, bytes, for all clients;
     ///     nil for a share of the machine's.
     package init(
-        services: [any BlockService], spareProcessorCount: Int = 0, payloadByteCountMax: Int? = nil
+        services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0,
+        payloadByteCountMax: Int? = nil
     ) throws {
         crowd = Crowd(limit: spareProcessorCount)
         precondition(!services.isEmpty)
         self.services = services
+        self.timeouts = timeouts
         exports = services.map { ExportDescription($0.info) }
         stalledWriters = try StalledWriters()
         memory = PayloadMemory(
@@ -59,62 +61,61 @@ package final class NBDServer: @unchecked Sendable {
         }
     }
 
-    /// Begins to accept clients at an address.
-    /// - Returns: the URI of the default export there.
-    package func listen(at address: ServerAddress) throws -> String {
-        let listener = try Listener(address)
-        listeners.append(listener)
-        let thread = try OSThread(name: "accept") { [self] in accept(listener) }
-        thread.detach()
-        return listener.uri(exports[0].name)
+    /// Begins to accept clients, at all of these addresses or at none. Once.
+    /// - Returns: the URI of the default export at each.
+    package func listen(at addresses: [ServerAddress]) throws -> [String] {
+        precondition(acceptor == nil)
+        var listeners: [Listener] = []
+        do throws(ServerError) {
+            for address in addresses { listeners.append(try Listener(address)) }
+        } catch {
+            for listener in listeners { listener.close() }
+            throw error
+        }
+        acceptor = try Acceptor(listeners, of: "clients") { [self] in start($0) }
+        return listeners.map { $0.uri(export: exports[0].name) }
     }
 
-    /// Accepts no more clients, lets each finish the requests that it has sent, and returns when all are gone.
-    package func stop() {
-        lock.withLock { isStopping = true }
-        for listener in listeners {
-            shutdown(listener.descriptor, Int32(SHUT_RDWR))
-            listener.close()
-        }
+    /// Accepts no more clients, lets each finish the requests that it has sent, and returns when all are gone and no
+    /// request is under way.
+    /// - Parameter limitMilliseconds: how long clients have to take their replies; who has not then loses the rest.
+    package func stop(limitMilliseconds: Int) {
+        acceptor?.stop()
+        let deadline = monotonicMilliseconds() + UInt64(limitMilliseconds)
         lock.withLock {
             for connection in connections.values { connection.stopReceiving() }
+        }
+        while case let now = monotonicMilliseconds(), now < deadline, lock.withLock({ !connections.isEmpty }) {
+            _ = ended.wait(milliseconds: Int(deadline - now))
+        }
+        let late = lock.withLock {
+            for connection in connections.values { connection.cutOff() }
+            return connections.count
+        }
+        if late > 0 {
+            writeDiagnostic(
+                "nbdext: \(late) client\(late == 1 ? " is" : "s are") cut off: not all replies were taken in time\n")
         }
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
         stalledWriters.stop()
         housekeeper.stop()
     }
 
-    private func accept(_ listener: Listener) {
-        while true {
-            let descriptor = nbdext_accept(listener.descriptor)
-            if descriptor == -EMFILE || descriptor == -ENFILE || descriptor == -ECONNABORTED {
-                usleep(10_000)
-                continue
-            }
-            guard descriptor >= 0 else { return }
-            var one: Int32 = 1
-            setsockopt(
-                descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-            // Room for whole replies: the next request is read while the client takes the last one.
-            nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
-            start(descriptor)
-        }
-    }
-
     private func start(_ descriptor: Int32) {
-        let connection: Connection? = lock.withLock {
-            if isStopping { return nil }
+        var one: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        timeouts.apply(to: descriptor)
+        // Room for whole replies: the next request is read while the client takes the last one.
+        nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
+        let connection = lock.withLock {
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
-                stalledWriters: stalledWriters, crowd: crowd, memory: memory)
+                handshakeMilliseconds: timeouts.handshakeMilliseconds, stalledWriters: stalledWriters, crowd: crowd,
+                memory: memory)
             crowd.enter()
             connections[nextNumber] = connection
             nextNumber += 1
             return connection
-        }
-        guard let connection else {
-            close(descriptor)
-            return
         }
         do {
             let thread = try OSThread(name: "client \(connection.number)") { [self] in

@@ -142,9 +142,6 @@ extension ParallelController {
 
     /// Ends everything that is left when the driver's Stop has returned: what it owned, what was not sent, what waited.
     func endTasksOfStoppedDriver() {
-        let unsent = UnsafeMutableBufferPointer<UInt16>.allocate(capacity: pool.count)
-        defer { unsent.deallocate() }
-        let unsentCount = pool.takeUnsent(into: unsent.baseAddress!)
         let owned = pool.ownedByDriver()
         if !owned.isEmpty {
             let list = owned.prefix(8).compactMap { task in pool.whileWithDriver(task) { describe(task.slot) } }
@@ -152,15 +149,19 @@ extension ParallelController {
                 .tasksOutstandingAtStop,
                 "\(owned.count) tasks were outstanding when Stop returned: \(list.joined(separator: "; "))")
         }
-        withEndingLane { lane in
-            // What came back before Stop returned counts.
-            _ = deliverCompletions(lane: lane)
+        withEndingLane { endTasksOfDriverThatIsGone(lane: $0) }
+    }
+
+    func endTasksOfDriverThatIsGone(lane: Int) {
+        // What came back before that counts.
+        _ = deliverCompletions(lane: lane)
+        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
+            let count = pool.takeUnsent(into: unsent.baseAddress!)
             failUnsent(
-                UnsafeBufferPointer(rebasing: UnsafeBufferPointer(unsent)[..<unsentCount]),
-                status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
-            failStarvedRows(lane: lane)
-            endTasksThatDeviceLeaves(lane: lane)
+                UnsafeBufferPointer(rebasing: unsent[..<count]), status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
         }
+        failStarvedRows(lane: lane)
+        endTasksThatDeviceLeaves(lane: lane)
     }
 
     /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.

@@ -19,6 +19,7 @@ extension ParallelController {
             }
             calls.look(at: host.context, now: monotonicMilliseconds() - lost)
             recoverExpiredTasks(lane: lane)
+            if isDriverGone.load(ordering: .acquiring) { endTasksOfDriverThatIsGone(lane: lane) }
             looked = monotonicMilliseconds()
         }
     }

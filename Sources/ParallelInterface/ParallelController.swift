@@ -1,5 +1,6 @@
 import Diagnostics
 import DriverHost
+import Glibc
 import HardwareBus
 import Platform
 import SCSIControllerDriverKit
@@ -17,10 +18,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // targets under `targetLock`; `pumps[lane]`
     // belongs to the lane's thread; the rest protects itself.
 
-    /// Lanes at most: 80 of connections and of the controller's own threads, and for each of 62 arrays one of its
-    /// maintenance and one of its bitmap.
-    package static let laneCountMax = 80 + 2 * 62
-    package let laneCount = ParallelController.laneCountMax
+    /// Clients that are served at the same time, whatever else there is. Pages and messages give this number.
+    package static let clientCountMax = 200
+    /// Of the controller's own threads: the watchdog's, a receiver's for each pair of rings, and one for ending tasks.
+    private static let ownLaneCount = 1 + (1 + ProcessorGroups.countMax) + 1
+
+    /// Lanes at most: also an array's maintenance and its bitmap have one each.
+    package static func laneCount(arrayCount: Int) -> Int { clientCountMax + ownLaneCount + 2 * arrayCount }
+
+    package let laneCount: Int
     package let rowsPerLane = 128
     package let tasks: UnsafeMutablePointer<SCSITask>
     package let arena: DataArena
@@ -41,6 +47,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package var clientLaneCount: Int { clientLanes.load(ordering: .relaxed) }
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
+    /// The driver was ended before its time: the watchdog ends what it had.
+    let isDriverGone = Atomic<Bool>(false)
     /// What the driver said of itself.
     package internal(set) var properties = DriverProperties()
     var taskIDs: [UInt64] = []
@@ -84,12 +92,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     ///   - host: runs the driver.
     ///   - card: the function that the driver's personality matched.
     ///   - arena: the memory of request payloads.
+    ///   - arrayCount: how many arrays the card has.
     ///   - options: how faults are met.
     ///   - trace: gets every task; nil for none.
     ///   - targetCreated: called when the driver created a target, on the thread of its AuxiliaryQueue, with how that
     ///     went so far. Probes the target and builds what is above; returns whether the target is usable.
     package init(
-        host: any DriverHost, card: PCIFunction, arena: DataArena, options: KernelOptions = KernelOptions(),
+        host: any DriverHost, card: PCIFunction, arena: DataArena, arrayCount: Int = 0,
+        options: KernelOptions = KernelOptions(),
         trace: TaskTrace? = nil, targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool
     ) {
         self.host = host
@@ -97,6 +107,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         self.arena = arena
         self.options = options
         self.trace = trace
+        laneCount = Self.laneCount(arrayCount: arrayCount)
         self.targetCreated = targetCreated
         tasks = .allocate(capacity: laneCount * rowsPerLane)
         tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
@@ -168,6 +179,23 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         endingLane = nil
     }
 
+    /// The start is not wanted any more: what it waits for the driver to do fails soon. Any thread.
+    package func cancelStart() {
+        acceptsTasks.store(false, ordering: .releasing)
+        host.giveUp()
+    }
+
+    /// Ends a driver that keeps a stop waiting, and what it has; unless its device is at work, which ends by itself. Any
+    /// thread.
+    package func endWaitingForDriver() {
+        let isDeviceAtWork = pool.ownedByDriver().contains { card.dart.isPinned(window: Int($0.slot)) }
+        guard !isDeviceAtWork else { return }
+        acceptsTasks.store(false, ordering: .releasing)
+        pool.close()
+        host.giveUp()
+        isDriverGone.store(true, ordering: .releasing)
+    }
+
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
 
@@ -231,9 +259,16 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // MARK: Lanes
 
     package func makeLane() throws -> Int {
-        let lane = try makeOwnLane()
-        clientLanes.add(1, ordering: .relaxed)
-        return lane
+        let count = clientLanes.add(1, ordering: .relaxed).newValue
+        do {
+            guard count <= Self.clientCountMax else {
+                throw OSError(code: EUSERS, doing: "serve more than \(Self.clientCountMax) clients")
+            }
+            return try makeOwnLane()
+        } catch {
+            clientLanes.subtract(1, ordering: .relaxed)
+            throw error
+        }
     }
 
     /// Makes a lane for a thread that is no client's.

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import NBDServer
 import Platform
@@ -17,11 +16,8 @@ final class ControlSocket: Sendable {
     private static let answerMilliseconds = 30_000
     /// Commands that change nothing.
     private static let lookups: Set<String> = ["status", "statistics", "prometheus"]
-    /// How long to wait when no connection can be taken, for want of descriptors for instance.
-    private static let pauseMicroseconds: UInt32 = 100_000
     private let place: SocketPlace
-    private let listener: Listener
-    private let isStopped = Event()
+    private let acceptor: Acceptor
 
     typealias Command = @Sendable ([String]) throws -> String
 
@@ -31,34 +27,20 @@ final class ControlSocket: Sendable {
     /// - Throws: when the socket cannot be made.
     init(path: String, commands: [String: Command]) throws {
         place = SocketPlace(path)
-        let listener = try Listener(.unix(path: place.path))
-        self.listener = listener
         let changes = CommandOrder()
-        let thread = try OSThread(name: "control") { [isStopped] in
-            while !isStopped.isSet {
-                let descriptor = nbdext_accept(listener.descriptor)
-                if descriptor < 0 {
-                    if !isStopped.isSet { usleep(Self.pauseMicroseconds) }
-                    continue
+        acceptor = try Acceptor([Listener(.unix(path: place.path))], of: "commands") { descriptor in
+            do throws(OSError) {
+                let command = try OSThread(name: "command") {
+                    Self.serve(descriptor, commands, changes)
+                    close(descriptor)
                 }
-                do throws(OSError) {
-                    let command = try OSThread(name: "command") {
-                        Self.serve(descriptor, commands, changes)
-                        close(descriptor)
-                    }
-                    command.detach()
-                } catch { close(descriptor) }
-            }
+                command.detach()
+            } catch { close(descriptor) }
         }
-        thread.detach()
     }
 
     /// Takes no more commands.
-    func stop() {
-        isStopped.set()
-        shutdown(listener.descriptor, Int32(SHUT_RDWR))
-        listener.close()
-    }
+    func stop() { acceptor.stop() }
 
     private static func serve(_ descriptor: Int32, _ commands: [String: Command], _ changes: CommandOrder) {
         // A client that says or takes nothing does not keep the next one waiting for ever.
@@ -125,20 +107,13 @@ final class ControlSocket: Sendable {
 
     private static func connected(to path: String, limitMilliseconds: Int?) throws -> Int32 {
         let place = SocketPlace(path)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        guard place.path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw ServerError("the socket's name in \(path) is too long")
+        guard let address = sockaddr_un(path: place.path) else {
+            throw ServerError("the socket's name in \(path) is too long; choose a shorter one")
         }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: place.path.utf8) }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }
         if let limitMilliseconds { limit(descriptor, milliseconds: limitMilliseconds) }
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let status = address.withPointer { connect(descriptor, $0, $1) }
         let code = errno
         withExtendedLifetime(place) {}
         if status == 0 { return descriptor }

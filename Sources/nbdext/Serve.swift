@@ -36,8 +36,9 @@ struct Serve: ParsableCommand {
         abstract: "Serves arrays over NBD.",
         discussion: """
             Each array is an export of its own name; the first is also the default export. The targets of a driver \
-            that needs no array are exports named target-0, target-1 and so on. SIGTERM and SIGINT end \
-            the server after it has finished and flushed what clients have sent; a second one ends it at once.
+            that needs no array are exports named target-0, target-1 and so on. SIGTERM, SIGINT and SIGHUP \
+            end the server after it has finished and flushed what clients have sent; a second one ends it at once. \
+            (Under nohup, SIGHUP does nothing.)
 
             EXAMPLES
               nbdext serve /srv/disks/a --socket /run/a.sock
@@ -46,7 +47,8 @@ struct Serve: ParsableCommand {
               nbdext serve --driver .build/debug/MyFirstDext --socket /run/a.sock
               nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
 
-            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read.
+            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read; before the \
+            server is ready, what it is doing.
             """)
 
     @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
@@ -58,11 +60,33 @@ struct Serve: ParsableCommand {
             """)
     var name: [String] = []
 
-    @Option(help: "Listen on a Unix socket at this path.")
-    var socket: String?
+    @Option(help: "Listen on a Unix socket at this path; may be repeated.")
+    var socket: [String] = []
 
-    @Option(help: "Listen on TCP: HOST:PORT, or [IPV6]:PORT. The NBD port is 10809.")
-    var listen: String?
+    @Option(
+        help: """
+            Listen on TCP, at every address of a host: HOST:PORT, [IPV6]:PORT, or *:PORT for all of this machine's; may be \
+            repeated. The NBD port is 10809.
+            """)
+    var listen: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The time in which a stop ends, in seconds: clients have most of it to take their replies.",
+            valueName: "seconds"))
+    var stopTimeout = 10
+
+    @Option(
+        help: ArgumentHelp(
+            "The time in which a client has to finish its handshake, in seconds.", valueName: "seconds"))
+    var handshakeTimeout = 10
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            A TCP client that shows no sign of life for so long, in seconds, is given up; 0 leaves that to the system.
+            """, valueName: "seconds"))
+    var keepalive = 120
 
     @Option(
         help: """
@@ -141,35 +165,50 @@ struct Serve: ParsableCommand {
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
         }
+        let times = [
+            ("--stop-timeout", stopTimeout, 1), ("--handshake-timeout", handshakeTimeout, 1),
+            ("--keepalive", keepalive, 0),
+        ]
+        for (option, seconds, least) in times where !(least...Self.secondsMax).contains(seconds) {
+            throw ValidationError(
+                "\(option) is \(seconds) s; say a number of seconds from \(least) to \(Self.secondsMax)")
+        }
         _ = try addresses()
     }
 
+    /// A day.
+    private static let secondsMax = 86_400
+
     func run() throws {
         let addresses = try addresses()
-        blockSignals()
+        let signals = try ServerSignals(stopSeconds: stopTimeout)
         CrashReports.install()
-        let machine = try Machine(try configuration())
+        let machine: Machine
+        do { machine = try Machine(try configuration(signals.startUp)) } catch {
+            // That is what was asked for.
+            if signals.mustEnd { return }
+            throw error
+        }
+        signals.isReady(machine)
+        var timeouts = ClientTimeouts()
+        timeouts.handshakeMilliseconds = handshakeTimeout * 1000
+        timeouts.keepAliveSeconds = keepalive
         let server = try NBDServer(
-            services: machine.devices + machine.bufferedDevices, spareProcessorCount: spareProcessorCount)
+            services: machine.devices + machine.bufferedDevices, timeouts: timeouts,
+            spareProcessorCount: spareProcessorCount)
         let control = openControlPoint(machine)
         do {
-            for address in addresses {
-                let uri = try server.listen(at: address)
-                print("ready: \(uri)")
-            }
+            for uri in try server.listen(at: addresses) { print("ready: \(uri)") }
             fflush(nil)
         } catch {
             control?.stop()
-            server.stop()
+            server.stop(limitMilliseconds: 0)
             try machine.stop()
             throw error
         }
-        let signal = waitForEnd(machine)
-        exitAtOnceOnNextSignal()
-        writeDiagnostic(
-            "nbdext: \(signal == SIGINT ? "interrupted" : "terminated"); finishing what clients have sent\n")
+        signals.waitForEnd()
         control?.stop()
-        server.stop()
+        server.stop(limitMilliseconds: signals.clientMilliseconds)
         if alignStages { writeDiagnostic(machine.dump()) }
         try machine.stop()
     }
@@ -182,7 +221,7 @@ struct Serve: ParsableCommand {
         return ControlPoint.open(at: control, directories: directories, commands: commands)
     }
 
-    private func configuration() throws -> MachineConfiguration {
+    private func configuration(_ startUp: StartUp) throws -> MachineConfiguration {
         let name = profile ?? (mode == .kext ? "kext-512k" : "default")
         let profile = try HBAProfile(nameOrPath: name)
         if let mode, (mode == .kext) != (profile.driver == .kext) {
@@ -195,6 +234,7 @@ struct Serve: ParsableCommand {
             policy: constraints, engine: engine,
             log: DiagnosisLog { writeDiagnostic($0.report) })
         configuration.names = self.name
+        configuration.startUp = startUp
         configuration.readOnly = readOnly
         configuration.sharesTarget = luns && !directories.isEmpty
         if driverHost == .process || driver != nil {
@@ -249,9 +289,8 @@ struct Serve: ParsableCommand {
     }
 
     private func addresses() throws -> [ServerAddress] {
-        var addresses: [ServerAddress] = []
-        if let socket { addresses.append(.unix(path: socket)) }
-        if let listen {
+        var addresses = socket.map { ServerAddress.unix(path: $0) }
+        for listen in listen {
             guard let address = ServerAddress(hostAndPort: listen) else {
                 throw ValidationError("\(listen) is not HOST:PORT; say something like --listen localhost:10809")
             }
@@ -261,47 +300,5 @@ struct Serve: ParsableCommand {
             throw ValidationError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
         }
         return addresses
-    }
-
-    // MARK: Signals
-
-    /// Signals are waited for, so no thread may be interrupted by them. Called before any thread is started.
-    private func blockSignals() {
-        signal(SIGPIPE, SIG_IGN)
-        // A member that may grow no further reports an error instead.
-        signal(SIGXFSZ, SIG_IGN)
-        var set = Self.endSignals
-        sigaddset(&set, SIGUSR1)
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-    }
-
-    /// Waits for a signal that ends the server. SIGUSR1 shows what the driver does.
-    private func waitForEnd(_ machine: Machine) -> Int32 {
-        var set = Self.endSignals
-        sigaddset(&set, SIGUSR1)
-        while true {
-            var number: Int32 = 0
-            sigwait(&set, &number)
-            if number != SIGUSR1 { return number }
-            writeDiagnostic(machine.dump())
-        }
-    }
-
-    private func exitAtOnceOnNextSignal() {
-        let thread = try? OSThread(name: "signals") {
-            var set = Self.endSignals
-            var number: Int32 = 0
-            sigwait(&set, &number)
-            _exit(128 + number)
-        }
-        thread?.detach()
-    }
-
-    private static var endSignals: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, SIGTERM)
-        sigaddset(&set, SIGINT)
-        return set
     }
 }

@@ -1,6 +1,7 @@
 import ArrayStore
 import MemberIO
 import Members
+import Platform
 import Synchronization
 
 /// A member in memory, which can be told to fail.
@@ -13,6 +14,8 @@ final class MemoryMember: PlacedMember {
         var unreadable: Set<Int> = []
         var writeCount = 0
         var flushCount = 0
+        /// Called before each write.
+        var beforeWrite: (@Sendable () -> Void)?
         /// Shared with other members: when it is used up, every write fails, as in a crash.
         var budget: Budget?
     }
@@ -47,6 +50,7 @@ final class MemoryMember: PlacedMember {
     }
 
     func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        state.withLock { $0.beforeWrite }?()
         let isDone = state.withLock { state in
             guard !state.failsWrites, state.budget?.take() != false else { return false }
             state.writeCount += 1
@@ -72,10 +76,14 @@ final class Messages: Sendable {
     var all: [String] { list.withLock { $0 } }
     var last: String? { all.last }
 
+    /// The start that arrays are opened for.
+    let startUp = StartUp()
+
     /// A clock that stands still, and this.
     var surroundings: ArrayStore.Surroundings {
         ArrayStore.Surroundings(
-            clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } })
+            clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } },
+            startUp: startUp)
     }
 }
 

@@ -17,10 +17,10 @@ struct LoadRunTests {
         init(byteCount: Int = 16 << 20) throws {
             service = try RAMService(byteCount: byteCount)
             server = try NBDServer(services: [service])
-            _ = try server.listen(at: .unix(path: path))
+            _ = try server.listen(at: [.unix(path: path)])
         }
 
-        deinit { server.stop() }
+        deinit { server.stop(limitMilliseconds: 60_000) }
 
         func run(
             _ block: Int, _ order: Workload.Order, reads: Int, _ connections: Int = 1, _ depth: Int = 8,

@@ -38,6 +38,17 @@ private struct Reply: Equatable {
     }
 }
 
+/// Numbers that a seed decides.
+private struct Random {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+
+    mutating func next(_ limit: Int) -> Int {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return Int(state >> 33) % limit
+    }
+}
+
 @Suite("NBD negotiation")
 struct NegotiationTests {
     private let exports = [
@@ -52,7 +63,7 @@ struct NegotiationTests {
     /// Feeds all bytes at once.
     private func run(_ input: [UInt8]) -> (Negotiation.Outcome, Negotiation) {
         var negotiation = Negotiation(exports: exports)
-        let outcome = negotiation.receive(input)
+        let outcome = negotiation.receive(input, admitting: { _ in true })
         return (outcome, negotiation)
     }
 
@@ -84,7 +95,7 @@ struct NegotiationTests {
         let (_, whole) = run(input)
         var negotiation = Negotiation(exports: exports)
         for (index, byte) in input.enumerated() {
-            let outcome = negotiation.receive([byte])
+            let outcome = negotiation.receive([byte], admitting: { _ in true })
             #expect(outcome == (index == input.count - 1 ? .transmission(exportIndex: 1) : .needsMore))
         }
         #expect(negotiation.output == whole.output)
@@ -118,6 +129,70 @@ struct NegotiationTests {
         #expect(unknown == .close)
     }
 
+    @Test("a client without fixed newstyle is served by EXPORT_NAME, and by nothing else")
+    func newstyle() {
+        let (outcome, negotiation) = run(bytes(UInt32(0)) + option(NBD.optionExportName, Array("two".utf8)))
+        #expect(outcome == .transmission(exportIndex: 1))
+        #expect(negotiation.output.count == 18 + 8 + 2 + 124)
+        let (short, withoutZeroes) = run(bytes(UInt32(2)) + option(NBD.optionExportName))
+        #expect(short == .transmission(exportIndex: 0) && withoutZeroes.output.count == 18 + 8 + 2)
+        for number in [NBD.optionGo, NBD.optionList, NBD.optionAbort, 99] {
+            let (other, refused) = run(bytes(UInt32(0)) + option(number, number == NBD.optionGo ? goData("one") : []))
+            // What it could not read is not sent.
+            #expect(other == .close && refused.output.count == 18)
+        }
+    }
+
+    @Test("a client too many hears so before it is told that it is attached, and may ask again")
+    func tooMany() {
+        var negotiation = Negotiation(exports: exports)
+        let asking = clientFlags + option(NBD.optionInfo, goData("two")) + option(NBD.optionGo, goData("two"))
+        var asked: [Int] = []
+        let refused = negotiation.receive(asking) {
+            asked.append($0)
+            return false
+        }
+        #expect(refused == .needsMore)
+        // INFO promises nothing.
+        #expect(asked == [1])
+        #expect(Reply.all(in: negotiation.output).map(\.type) == [3, 3, 1, NBD.replyErrorPolicy])
+        let admitted = negotiation.receive(option(NBD.optionGo, goData("two")), admitting: { _ in true })
+        #expect(admitted == .transmission(exportIndex: 1))
+        var old = Negotiation(exports: exports)
+        let closed = old.receive(clientFlags + option(NBD.optionExportName), admitting: { _ in false })
+        #expect(closed == .close && old.output.count == 18)
+    }
+
+    @Test("however the bytes are cut, the answers are the same, and one lane is asked for", arguments: 1...100)
+    func cuts(seed: UInt64) {
+        var random = Random(seed: seed)
+        var input = bytes(UInt32(random.next(4)))
+        for _ in 0..<random.next(6) {
+            let name = ["", "one", "two", "none"][random.next(4)]
+            let number = [NBD.optionList, NBD.optionInfo, NBD.optionGo, NBD.optionExportName, 5, 99][random.next(6)]
+            input += option(number, number == NBD.optionExportName ? Array(name.utf8) : goData(name))
+        }
+        var isFull = Random(seed: seed + 1000)
+        var whole = Negotiation(exports: exports)
+        var lanes = 0
+        let expected = whole.receive(input) { _ in
+            let isAdmitted = isFull.next(3) > 0
+            if isAdmitted { lanes += 1 }
+            return isAdmitted
+        }
+        isFull = Random(seed: seed + 1000)
+        var pieces = Negotiation(exports: exports)
+        var outcome = Negotiation.Outcome.needsMore
+        var rest = input[...]
+        while !rest.isEmpty && outcome == .needsMore {
+            let piece = rest.prefix(1 + random.next(20))
+            rest = rest.dropFirst(piece.count)
+            outcome = pieces.receive(piece) { _ in isFull.next(3) > 0 }
+        }
+        #expect(outcome == expected && pieces.output == whole.output, "seed \(seed)")
+        if case .transmission = expected { #expect(lanes == 1) } else { #expect(lanes == 0) }
+    }
+
     private static let refused: [(number: UInt32, data: [UInt8], error: UInt32)] = [
         (5, [], NBD.replyErrorUnsupported), (10, [1, 2], NBD.replyErrorUnsupported),
         (NBD.optionGo, goData("none"), NBD.replyErrorUnknown), (NBD.optionGo, [0, 0], NBD.replyErrorInvalid),
@@ -138,7 +213,7 @@ struct NegotiationTests {
 
     @Test("wrong flags and wrong magic numbers end the connection")
     func brokenProtocol() {
-        #expect(run(bytes(UInt32(0))).0 == .close)
+        #expect(run(bytes(UInt32(4))).0 == .close)
         #expect(run(bytes(UInt32(7))).0 == .close)
         #expect(run(clientFlags + Array("IHAVEOPX".utf8) + bytes(UInt64(0))).0 == .close)
     }
@@ -151,10 +226,10 @@ struct NegotiationTests {
             return state >> 33
         }
         var negotiation = Negotiation(exports: exports)
-        _ = negotiation.receive(clientFlags)
+        _ = negotiation.receive(clientFlags, admitting: { _ in true })
         for _ in 0..<50 {
             let data = (0..<Int(next() % 40)).map { _ in UInt8(truncatingIfNeeded: next() % 8) }
-            let outcome = negotiation.receive(option(UInt32(next() % 12), data))
+            let outcome = negotiation.receive(option(UInt32(next() % 12), data), admitting: { _ in true })
             if outcome != .needsMore { return }
         }
     }
@@ -206,6 +281,8 @@ struct RequestTests {
         check(header(NBD.commandWrite, offset: 1 << 20 - 1, count: 2), .noSpace)
         check(header(NBD.commandTrim, offset: 0, count: .max), .invalid)
         check(header(NBD.commandRead, count: (32 << 20) + 1), .overflow)
+        check(header(NBD.commandRead, flags: NBD.commandFlagDF, count: (32 << 20) + 1), .overflow)
+        check(header(NBD.commandRead, count: (32 << 20) + 1), .invalid, structured: false)
         check(header(NBD.commandWrite, count: (32 << 20) + 1), .invalid)
         var readOnly = export
         readOnly.isReadOnly = true
@@ -214,7 +291,7 @@ struct RequestTests {
         #expect(header(NBD.commandFlush, count: 0).validate(for: readOnly, isStructured: true) == .none)
         var fixed = export
         fixed.supportsTrim = false
-        #expect(header(NBD.commandTrim).validate(for: fixed, isStructured: true) == .notSupported)
+        #expect(header(NBD.commandTrim).validate(for: fixed, isStructured: true) == .invalid)
     }
 
     /// The bytes of a reply header.

@@ -128,7 +128,7 @@ struct LargeRequestTests {
         read(waiting, Self.largest, cookie: 2)
         usleep(100_000)
         let stopped = Event()
-        nonisolated(unsafe) let stoppedFixture = fixture
+        let stoppedFixture = fixture
         try OSThread(name: "stop") {
             stoppedFixture.stop()
             stopped.set()

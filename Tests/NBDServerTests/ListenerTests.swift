@@ -1,5 +1,7 @@
 import Foundation
 import NBDServer
+import Platform
+import Synchronization
 import TestTraits
 import Testing
 
@@ -34,10 +36,61 @@ struct ListenerTests {
         let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: path)) }
         #expect(error?.description.contains("is in use; choose another path") == true)
         // As a server that is killed does.
-        close(first.descriptor)
+        close(first.descriptors[0])
         let second = try Listener(.unix(path: path))
         second.close()
         #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("a server that ends leaves another one's socket alone")
+    func foreignSocket() throws {
+        let directory = try Directory()
+        let path = directory.path + "/socket"
+        let first = try Listener(.unix(path: path))
+        try FileManager.default.removeItem(atPath: path)
+        let second = try Listener(.unix(path: path))
+        first.close()
+        #expect(FileManager.default.fileExists(atPath: path))
+        second.close()
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test("of servers that begin together where a dead one left its socket, one has it")
+    func together() throws {
+        let directory = try Directory()
+        let path = directory.path + "/socket"
+        for _ in 0..<20 {
+            close(try Listener(.unix(path: path)).descriptors[0])
+            let listeners = Mutex<[Listener]>([])
+            let threads = try (0..<4).map { index in
+                try Joined {
+                    if let listener = try? Listener(.unix(path: path)) { listeners.withLock { $0.append(listener) } }
+                }
+            }
+            for thread in threads { thread.join() }
+            let found = listeners.withLock { $0 }
+            #expect(found.count == 1)
+            #expect(canConnect(to: path))
+            for listener in found { listener.close() }
+        }
+    }
+
+    /// A thread that is waited for.
+    private final class Joined: Sendable {
+        private let ended = Event()
+        init(_ body: @escaping @Sendable () -> Void) throws {
+            try OSThread(name: "listener") { [ended] in
+                body()
+                ended.set()
+            }.detach()
+        }
+        func join() { ended.wait() }
+    }
+
+    private func canConnect(to path: String) -> Bool {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        return sockaddr_un(path: path)!.withPointer { connect(descriptor, $0, $1) } == 0
     }
 
     @Test("a directory that is not there is named as the reason")

@@ -78,24 +78,27 @@ final class RawClient {
 }
 
 /// A server over memory on a socket of its own.
-final class ServerFixture {
+final class ServerFixture: @unchecked Sendable {
+    // SAFETY: `isStopped` is written once, by whoever stops the server.
     let service: RAMService
     let server: NBDServer
     let path: String
     private var isStopped = false
 
-    init(payloadByteCountMax: Int? = nil) throws {
+    /// - Parameter lanes: clients at most.
+    init(timeouts: ClientTimeouts = ClientTimeouts(), lanes: Int = .max, payloadByteCountMax: Int? = nil) throws {
         service = try RAMService()
-        server = try NBDServer(services: [service], payloadByteCountMax: payloadByteCountMax)
+        service.laneCountMax = lanes
+        server = try NBDServer(services: [service], timeouts: timeouts, payloadByteCountMax: payloadByteCountMax)
         path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
-        _ = try server.listen(at: .unix(path: path))
+        _ = try server.listen(at: [.unix(path: path)])
     }
 
-    deinit { if !isStopped { server.stop() } }
+    deinit { if !isStopped { server.stop(limitMilliseconds: 60_000) } }
 
-    func stop() {
+    func stop(limitMilliseconds: Int = 600_000) {
         isStopped = true
-        server.stop()
+        server.stop(limitMilliseconds: limitMilliseconds)
     }
 
     func connect() -> RawClient {

@@ -38,9 +38,15 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         return super.UserStartController()
     }
 
+    override func Stop(_ provider: IOService) -> kern_return_t {
+        if habit == "stay" { while true { sleep(1000) } }
+        return super.Stop(provider)
+    }
+
     override func UserProcessBundledParallelTasks(
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
+        if habit == "mute" || habit == "deaf" && calls >= 20 { return }
         super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
         calls += 1
         if calls == 20 { begin() }

@@ -13,6 +13,8 @@ package final class RAMService: BlockService, @unchecked Sendable {
     private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
     private var holds = false
     fileprivate var lanes = 0
+    /// Lanes at most. Set before the first one is made.
+    package nonisolated(unsafe) var laneCountMax = Int.max
 
     package init(name: String = "ram", byteCount: Int = 80 << 20) throws {
         info = BlockServiceInfo(
@@ -27,7 +29,12 @@ package final class RAMService: BlockService, @unchecked Sendable {
     deinit { bytes.deallocate() }
 
     package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
-        lock.withLock { lanes += 1 }
+        let isRefused = lock.withLock {
+            if lanes == laneCountMax { return true }
+            lanes += 1
+            return false
+        }
+        if isRefused { throw OSError(code: EUSERS, doing: "make a lane") }
         return Lane(service: self, receiver: receiver)
     }
 

@@ -76,6 +76,9 @@ void nbdext_trim_heap(void);
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);
 
+/// The bytes that a socket has received and nobody has read. ioctl(2), FIONREAD; 0 when it does not say.
+int nbdext_readable_byte_count(int fd);
+
 /// The spawned process closes all descriptors from `first` on. posix_spawn_file_actions_addclosefrom_np(3).
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first);
 

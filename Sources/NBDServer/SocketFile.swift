@@ -1,0 +1,127 @@
+import Glibc
+import Platform
+
+/// The file of a listening Unix socket. It is removed only while it is the one that was made.
+///
+/// Threads: any.
+struct SocketFile: Sendable {
+    /// Absolute, so that it means the same to everybody.
+    let path: String
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// How long another server may take to make a socket in the same directory.
+    private static let turnMilliseconds: UInt64 = 2000
+
+    /// Makes a socket that listens, and its file. One that nobody listens on is replaced.
+    /// - Returns: the socket's descriptor, and its file.
+    static func listen(path: String, backlog: Int32) throws(ServerError) -> (descriptor: Int32, file: SocketFile) {
+        guard let address = sockaddr_un(path: path) else {
+            throw ServerError("the socket path \(path) is too long (at most 107 bytes); choose a shorter one")
+        }
+        let descriptor = socket(AF_UNIX, listeningSocketType, 0)
+        guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
+        do throws(ServerError) {
+            // Between a look and a removal another server could make its own.
+            let turn = waitForTurn(path)
+            defer { if turn >= 0 { close(turn) } }
+            if !bind(descriptor, address) {
+                guard errno == EADDRINUSE else { throw failure(path, errno) }
+                try removeStale(path, address)
+                guard bind(descriptor, address) else { throw failure(path, errno) }
+            }
+            guard Glibc.listen(descriptor, backlog) == 0, let file = SocketFile(path) else {
+                throw failure(path, errno)
+            }
+            return (descriptor, file)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    /// - Returns: nil when there is no such socket.
+    private init?(_ path: String) {
+        var information = stat()
+        guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else { return nil }
+        device = information.st_dev
+        inode = information.st_ino
+        if path.hasPrefix("/") {
+            self.path = path
+        } else {
+            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+            guard getcwd(&buffer, buffer.count) != nil else { return nil }
+            let directory = buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+            self.path = directory == "/" ? "/\(path)" : "\(directory)/\(path)"
+        }
+    }
+
+    /// Removes the file, unless it is somebody else's by now. The socket must still be open: until it is closed, no other
+    /// file gets the same number.
+    func remove() {
+        var information = stat()
+        guard lstat(path, &information) == 0, information.st_dev == device, information.st_ino == inode else { return }
+        unlink(path)
+    }
+
+    /// Locks the directory in which a socket is to be made.
+    /// - Returns: a descriptor that keeps it locked, or -1: one that nobody may read is used all the same.
+    private static func waitForTurn(_ path: String) -> Int32 {
+        let slash = path.lastIndex(of: "/")
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let limit = monotonicMilliseconds() + turnMilliseconds
+        while descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, monotonicMilliseconds() < limit {
+            usleep(5000)
+        }
+        return descriptor
+    }
+
+    /// Removes a socket that nobody listens on: one that a server which died has left behind.
+    private static func removeStale(_ path: String, _ address: sockaddr_un) throws(ServerError) {
+        var information = stat()
+        // To connect to a file of any other kind is refused too.
+        guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
+            throw ServerError("\(path) is there and is no socket; choose another path")
+        }
+        let probe = socket(AF_UNIX, listeningSocketType, 0)
+        guard probe >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
+        defer { close(probe) }
+        // A server whose queue is full does not answer, and is there.
+        guard !address.withPointer({ connect(probe, $0, $1) == 0 }), errno == ECONNREFUSED else {
+            throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
+        }
+        guard unlink(path) == 0 else { throw failure(path, errno) }
+    }
+
+    private static func bind(_ descriptor: Int32, _ address: sockaddr_un) -> Bool {
+        address.withPointer { Glibc.bind(descriptor, $0, $1) == 0 }
+    }
+
+    private static func failure(_ path: String, _ code: Int32) -> ServerError {
+        let advice = code == ENOENT ? "make its directory, or choose another path" : "choose another path"
+        return ServerError("cannot listen on \(path): \(reason(code)); \(advice)")
+    }
+
+    private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
+}
+
+/// A stream that does not block, and that no driver's process gets.
+let listeningSocketType = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+
+extension sockaddr_un {
+    /// - Returns: nil for a path that does not fit.
+    package init?(path: String) {
+        self.init()
+        sun_family = sa_family_t(AF_UNIX)
+        guard path.utf8.count < MemoryLayout.size(ofValue: sun_path) else { return nil }
+        withUnsafeMutableBytes(of: &sun_path) { $0.copyBytes(from: path.utf8) }
+    }
+
+    /// Lends the address to a call of the socket interface.
+    package func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        withUnsafePointer(to: self) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<Self>.size)) }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+import Glibc
+import Platform
+
+/// Listening TCP sockets for every address of a host, all with one port.
+struct TCPSockets {
+    private(set) var descriptors: [Int32] = []
+    private(set) var port: UInt16
+
+    /// How often another port is tried when the one that the system chose is free for one family only.
+    private static let portAttempts = 16
+
+    /// Binds and listens.
+    /// - Parameters:
+    ///   - host: a name or an address; empty for all of this machine's.
+    ///   - port: 0 lets the system choose.
+    static func listen(host: String, port: UInt16, backlog: Int32) throws(ServerError) -> TCPSockets {
+        let addresses = try resolve(host, port)
+        for attempt in 1...portAttempts {
+            var sockets = TCPSockets(port: port)
+            do throws(Failure) {
+                try sockets.open(addresses, host: host, backlog: backlog)
+                return sockets
+            } catch {
+                let mayRetry = port == 0 && error.code == EADDRINUSE && attempt < portAttempts
+                for descriptor in sockets.descriptors { close(descriptor) }
+                guard !mayRetry else { continue }
+                let advice =
+                    error.code == EADDRINUSE
+                    ? "choose another --listen, or stop the server that has the port" : "choose another --listen"
+                throw ServerError(
+                    "cannot listen on \(name(host, port)): \(error.address.text): "
+                        + "\(String(cString: strerror(error.code))); \(advice)")
+            }
+        }
+        preconditionFailure("the last attempt returns or throws")
+    }
+
+    private init(port: UInt16) { self.port = port }
+
+    private struct Failure: Error {
+        var address: Address
+        var code: Int32
+    }
+
+    /// Opens a socket for each address. One of several that this machine does not have - IPv6 is often turned off - is
+    /// said to be left out.
+    private mutating func open(_ addresses: [Address], host: String, backlog: Int32) throws(Failure) {
+        var leftOut: [Failure] = []
+        for address in addresses {
+            do throws(Failure) { try bind(address) } catch {
+                guard [EAFNOSUPPORT, EADDRNOTAVAIL].contains(error.code) else { throw error }
+                leftOut.append(error)
+            }
+        }
+        guard !descriptors.isEmpty else { throw leftOut[0] }
+        for descriptor in descriptors where Glibc.listen(descriptor, backlog) != 0 {
+            throw Failure(address: addresses[0], code: errno)
+        }
+        // "Every address" is every one that there is.
+        for failure in leftOut where !host.isEmpty {
+            writeDiagnostic(
+                "nbdext: \(host) is also \(failure.address.text), which is not served: "
+                    + "\(String(cString: strerror(failure.code)))\n")
+        }
+    }
+
+    private mutating func bind(_ address: Address) throws(Failure) {
+        let descriptor = socket(address.family, listeningSocketType, 0)
+        guard descriptor >= 0 else { throw Failure(address: address, code: errno) }
+        var one: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        // IPv4 has sockets of its own.
+        if address.family == AF_INET6 {
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
+        let status = address.with(port: port) { Glibc.bind(descriptor, $0, $1) }
+        guard status == 0 else {
+            let code = errno
+            close(descriptor)
+            throw Failure(address: address, code: code)
+        }
+        descriptors.append(descriptor)
+        port = Address(boundTo: descriptor).port
+    }
+
+    /// Every address of a host, each once.
+    private static func resolve(_ host: String, _ port: UInt16) throws(ServerError) -> [Address] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        let status = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &list)
+        guard status == 0 else {
+            throw ServerError(
+                "cannot find the address \(name(host, port)): \(String(cString: gai_strerror(status))); choose another "
+                    + "--listen")
+        }
+        defer { freeaddrinfo(list) }
+        var addresses: [Address] = []
+        var next = list
+        while let entry = next?.pointee {
+            let address = Address(entry)
+            if !addresses.contains(address) { addresses.append(address) }
+            next = entry.ai_next
+        }
+        return addresses
+    }
+
+    private static func name(_ host: String, _ port: UInt16) -> String {
+        let shown = host.isEmpty ? "*" : host.contains(":") ? "[\(host)]" : host
+        return "\(shown):\(port)"
+    }
+}
+
+/// The address of a TCP socket, of either family.
+private struct Address: Equatable {
+    /// A sockaddr_in or a sockaddr_in6.
+    private var bytes: [UInt8]
+    /// The port is at the same place in both.
+    private static let portOffset = 2
+
+    init(_ entry: addrinfo) {
+        bytes = Array(UnsafeRawBufferPointer(start: entry.ai_addr, count: Int(entry.ai_addrlen)))
+    }
+
+    init(boundTo descriptor: Int32) {
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &size) }
+        }
+        bytes = withUnsafeBytes(of: storage) { Array($0[..<Int(size)]) }
+    }
+
+    var family: Int32 { bytes.withUnsafeBytes { Int32($0.loadUnaligned(as: sa_family_t.self)) } }
+
+    var port: UInt16 {
+        bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: Self.portOffset, as: UInt16.self).bigEndian }
+    }
+
+    func with<Result>(port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        var bytes = bytes
+        return bytes.withUnsafeMutableBytes {
+            $0.storeBytes(of: port.bigEndian, toByteOffset: Self.portOffset, as: UInt16.self)
+            return body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
+    }
+
+    /// As people write it, without the port.
+    var text: String {
+        var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        let status = with(port: port) {
+            getnameinfo($0, $1, &host, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
+        }
+        return status == 0 ? host.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } : "an address"
+    }
+}

@@ -1,0 +1,113 @@
+import EmulatedMachine
+import Glibc
+import Platform
+
+/// Takes the signals of a server, on a thread that is there before anything that takes long, and sees to it that a stop
+/// ends in time.
+///
+/// SIGTERM, SIGINT and SIGHUP end the server; a second one ends it at once. SIGUSR1 shows what it does.
+///
+/// Threads: one of its own; the rest on the control thread.
+final class ServerSignals: @unchecked Sendable {
+    // SAFETY: `machine` under `lock`.
+
+    /// Of the time for a stop, what clients have to take their replies, and after what a driver that keeps it waiting is
+    /// ended, in hundredths.
+    private static let clientsPercent = 60
+    private static let driverPercent = 80
+    /// What a last flush of slow members may take beyond that time. Then they are taken to hang.
+    private static let flushMilliseconds: UInt64 = 60_000
+    /// How often a stop that is under way is looked at.
+    private static let lookMilliseconds = 100
+
+    /// What the server does until it is ready.
+    let startUp = StartUp()
+    private let stopMilliseconds: UInt64
+    private let endRequested = Event()
+    private let lock = Lock()
+    private var machine: Machine?
+
+    /// Called before any other thread is started: signals are waited for, so no thread may be interrupted by them.
+    /// - Parameter stopSeconds: what a stop may take.
+    init(stopSeconds: Int) throws {
+        stopMilliseconds = UInt64(stopSeconds) * 1000
+        signal(SIGPIPE, SIG_IGN)
+        // A member that may grow no further reports an error instead.
+        signal(SIGXFSZ, SIG_IGN)
+        let signals = Self.signals()
+        withUnsafePointer(to: signals) { _ = pthread_sigmask(SIG_BLOCK, $0, nil) }
+        try OSThread(name: "signals") { [self] in run(signals) }.detach()
+    }
+
+    /// What clients have to take their replies when the server stops.
+    var clientMilliseconds: Int { Int(stopMilliseconds) * Self.clientsPercent / 100 }
+
+    /// From now on SIGUSR1 shows the machine.
+    func isReady(_ machine: Machine) { lock.withLock { self.machine = machine } }
+
+    /// Whether a signal has asked for the end.
+    var mustEnd: Bool { endRequested.isSet }
+
+    /// Returns when a signal asks for the end.
+    func waitForEnd() { endRequested.wait() }
+
+    private static func signals() -> sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for number in [SIGTERM, SIGINT, SIGUSR1] { sigaddset(&set, number) }
+        // Under nohup a terminal that closes is of no interest.
+        var action = sigaction()
+        sigaction(SIGHUP, nil, &action)
+        let isIgnored = unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+        if !isIgnored { sigaddset(&set, SIGHUP) }
+        return set
+    }
+
+    private func run(_ signals: sigset_t) {
+        var signals = signals
+        var number: Int32 = 0
+        repeat {
+            sigwait(&signals, &number)
+            if number == SIGUSR1 { showState() }
+        } while number == SIGUSR1
+        let began = monotonicMilliseconds()
+        let why =
+            switch number {
+            case SIGINT: "interrupted"
+            case SIGHUP: "the terminal was closed"
+            default: "terminated"
+            }
+        writeDiagnostic(
+            "nbdext: \(why); "
+                + (lock.withLock { machine } == nil ? "ending the start" : "finishing what clients have sent")
+                + "\n")
+        endRequested.set()
+        startUp.cancel()
+        while true {
+            var pause = timespec(tv_sec: 0, tv_nsec: Self.lookMilliseconds * 1_000_000)
+            let next = sigtimedwait(&signals, nil, &pause)
+            if next == SIGUSR1 { showState() } else if next > 0 { _exit(128 + next) }
+            supervise(monotonicMilliseconds() - began)
+        }
+    }
+
+    /// Ends what keeps a stop waiting.
+    private func supervise(_ elapsed: UInt64) {
+        guard let machine = lock.withLock({ machine }) else {
+            if elapsed < stopMilliseconds { return }
+            writeDiagnostic("nbdext: \(startUp.picture) does not end; the array may be dirty, and is checked then\n")
+            _exit(EXIT_FAILURE)
+        }
+        if elapsed >= stopMilliseconds * UInt64(Self.driverPercent) / 100 { machine.endWaitingForDriver() }
+        if elapsed < stopMilliseconds + Self.flushMilliseconds { return }
+        writeDiagnostic(
+            "nbdext: a member does not answer; arrays that are not stopped yet are dirty, and are checked when they are "
+                + "served again\n")
+        _exit(EXIT_FAILURE)
+    }
+
+    private func showState() {
+        if let machine = lock.withLock({ machine }) { return writeDiagnostic(machine.dump()) }
+        writeDiagnostic("nbdext: starting: \(startUp.picture)\n")
+    }
+}

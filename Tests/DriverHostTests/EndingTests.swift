@@ -1,0 +1,67 @@
+import ArrayStore
+import BlockStorage
+import DriverHost
+import EmulatedMachine
+import Foundation
+import Platform
+import TestTraits
+import Testing
+
+extension DriverProcesses {
+    @Suite("Ending what a driver keeps waiting", .serialized, .needsCore)
+    struct EndingTests {}
+}
+
+extension DriverProcesses.EndingTests {
+    @Test(
+        "a start is cancelled while its driver hangs in a call, or in the probe of its target",
+        arguments: [("hang", "starting the driver"), ("mute", "waiting for the driver to create its targets")])
+    func start(habit: String, step: String) throws {
+        let startUp = StartUp()
+        try OSThread(name: "cancel") {
+            // Until the driver has got there.
+            while !startUp.picture.hasPrefix(step) || TestMachine.children().isEmpty { usleep(20_000) }
+            usleep(300_000)
+            startUp.cancel()
+        }.detach()
+        let error = #expect(throws: (any Error).self) {
+            try TestMachine(habit: habit, isOnce: false) {
+                $0.startUp = startUp
+                $0.kernelOptions.taskTimeoutMilliseconds = 600_000
+            }
+        }
+        #expect(error != nil && startUp.isCancelled)
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("a driver that does not return from its Stop is ended, and its array is clean")
+    func stop() throws {
+        let machine = try TestMachine(habit: "stay", isOnce: false)
+        #expect(machine.work(rounds: 1) == 0)
+        try endSoon(machine)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+        #expect(try ArrayStore.examine(directory: machine.directory).state == "clean")
+    }
+
+    @Test("what a driver does not answer fails when it is ended, and its array stays dirty")
+    func requests() throws {
+        let machine = try TestMachine(habit: "deaf", isOnce: false) {
+            $0.kernelOptions.taskTimeoutMilliseconds = 600_000
+        }
+        try endSoon(machine)
+        #expect(machine.work(rounds: 20) > 0)
+        #expect(throws: ArrayStoreError.self) { try machine.stop() }
+        #expect(TestMachine.children().isEmpty)
+        #expect(try ArrayStore.examine(directory: machine.directory).state == "dirty")
+    }
+
+    /// What a server does when a stop has waited for long enough.
+    private func endSoon(_ machine: TestMachine) throws {
+        let machine = machine.machine!
+        try OSThread(name: "end") {
+            usleep(1_500_000)
+            machine.endWaitingForDriver()
+        }.detach()
+    }
+}
