@@ -161,6 +161,11 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
+        // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
+        .target(
+            name: "HostileInput",
+            dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
+            path: "Tests/HostileInput", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
@@ -194,7 +199,7 @@ let package = Package(
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["TestSupport", "MemberIO", "Platform"]),
         tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
+        tests("ArrayStore", ["HostileInput", "RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [
@@ -206,6 +211,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
+                "nbdext-scenario-driver",
                 "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
@@ -213,10 +219,22 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
-                "Statistics",
-                "LoadGenerator",
+                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
+                "Scenarios",
+                "Diagnostics", "Statistics", "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )
+
+// Only for scripts/fuzz, which asks the compiler for libFuzzer.
+if Context.environment["NBDEXT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "nbdext-fuzz",
+            dependencies: [
+                "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
+                "SCSIControllerDriverKit",
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

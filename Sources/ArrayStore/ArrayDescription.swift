@@ -1,4 +1,5 @@
 import Glibc
+import Members
 import Platform
 import RAID
 import Statistics
@@ -80,11 +81,24 @@ extension ArrayStore {
     package static func examine(directory: String) throws(ArrayStoreError) -> ArrayDescription {
         let isServed = try MemberDirectory.isServed(directory)
         let members = try MemberDirectory.open(directory, for: .look, connects: !isServed) { _ in }
-        let scan = try MemberScan(members, place: directory)
-        let job = JobFile(directory: directory, uuid: scan.newest.setUUID).read(scan.geometry)
+        return try describe(members, place: directory, isServed: isServed) {
+            JobFile(directory: directory, uuid: $0).read($1)
+        }
+    }
+
+    /// Looks at an array's members without changing them.
+    /// - Parameters:
+    ///   - isServed: somebody has locked them.
+    ///   - job: a check or a repair of the array with a UUID and a shape that has begun.
+    package static func describe(
+        _ members: [any PlacedMember], place: String, isServed: Bool = false,
+        job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
+    ) throws(ArrayStoreError) -> ArrayDescription {
+        let scan = try MemberScan(members, place: place)
+        let job = job(scan.newest.setUUID, scan.geometry)
         return ArrayDescription(
             scan, members: describe(scan),
-            service: isServed ? .locked : prospect(scan, place: directory),
+            service: isServed ? .locked : prospect(scan, place: place),
             job: job.map {
                 ArrayDescription.Job(
                     kind: $0.job.rawValue, member: nil, percent: scan.geometry.percent($0.position), isRunning: false)

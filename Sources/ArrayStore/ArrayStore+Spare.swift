@@ -66,10 +66,6 @@ extension ArrayStore {
     private static func checkMayBecomeSpare(
         _ file: MemberFile, of array: OpenedArray, byteCount: UInt64
     ) throws(ArrayStoreError) {
-        var information = stat()
-        guard fstat(file.descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
-            throw ArrayStoreError("\(file.path) is not a file; name one that is, or that is to be made")
-        }
         guard file.byteCount >= byteCount else {
             throw ArrayStoreError(
                 "\(file.path) has \(file.byteCount) bytes, and a member of \(array.name) needs \(byteCount): enlarge it "

@@ -51,14 +51,21 @@ package final class LinkedMember: PlacedMember {
 
     static func readURI(_ file: MemberFile) throws(ArrayStoreError) -> String {
         let bytes = try? file.bytes(at: 0, count: Int(min(file.byteCount, fileByteCountMax)))
-        let text = String(decoding: bytes ?? [], as: UTF8.self)
-        let line = text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? ""
-        guard isURI(line) else {
+        guard let uri = uri(in: bytes ?? []) else {
             throw ArrayStoreError(
                 "does not say where its member is; write the NBD URI of the export into it, such as nbd://host/export",
                 .unusable)
         }
-        return line
+        return uri
+    }
+
+    /// The URI in such a file; nil without one. One with control characters is none: it would be printed as it is, and
+    /// libnbd takes it up to the first zero.
+    package static func uri(in bytes: [UInt8]) -> String? {
+        let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+        guard line.allSatisfy({ $0 > 32 && $0 != 127 }) else { return nil }
+        let text = String(decoding: line, as: UTF8.self)
+        return isURI(text) ? text : nil
     }
 
     /// Whether a text is meant as an NBD URI.

@@ -202,7 +202,8 @@ extension OpenedArray {
         let number = spare.superblock.deviceNumber
         let others = allMembers.filter { $0.store !== spare.store }
         let isTaken = others.contains { $0.superblock.deviceNumber == number }
-        guard isTaken || newest.role(ofDevice: number) != MDSuperblock.roleSpare else { return spare }
+        guard isTaken || !newest.hasEntry(ofDevice: number) || newest.role(ofDevice: number) != MDSuperblock.roleSpare
+        else { return spare }
         var own = spare.superblock
         own.deviceNumber = try freeDeviceNumber()
         return ArrayMember(store: spare.store, superblock: own)
@@ -216,7 +217,7 @@ extension OpenedArray {
     /// Under `lock`.
     private func freeDeviceNumber() throws(ArrayStoreError) -> UInt32 {
         let taken = Set(allMembers.map(\.superblock.deviceNumber))
-        let number = (UInt32(geometry.memberCount)..<newest.roleCount).first {
+        let number = (0..<newest.roleCount).dropFirst(geometry.memberCount).first {
             newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
         }
         guard let number else {

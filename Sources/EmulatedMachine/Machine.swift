@@ -109,6 +109,7 @@ package final class Machine: @unchecked Sendable {
         startUp.begin("waiting for the driver to create its targets")
         for (index, disk) in try targets.wait().enumerated() {
             let array = arrays.isEmpty ? nil : arrays[index]
+            if let array, let card, !card.hasBeenAsked(array: index) { throw Self.isNotOf(array, disk) }
             addresses.append(disk.address)
             devices.append(
                 try BlockStorageDevice(
@@ -119,7 +120,8 @@ package final class Machine: @unchecked Sendable {
         if configuration.bufferCacheByteCount > 0 {
             bufferedDevices = try devices.map {
                 try BufferedBlockDevice(
-                    over: $0, name: Self.bufferedName($0.info.name), cacheByteCount: configuration.bufferCacheByteCount)
+                    over: $0, name: Self.bufferedName($0.info.name),
+                    cacheByteCount: configuration.bufferCacheByteCount)
             }
         }
         for target in arrays.indices {
@@ -236,6 +238,13 @@ package final class Machine: @unchecked Sendable {
                         + "their order, or give one another name: nbdext rename \(array.place) NAME")
             }
         }
+    }
+
+    /// The driver answers for an array's disk by itself: what it has would be exported under the array's name.
+    private static func isNotOf(_ array: OpenedArray, _ disk: BlockCommandsDevice) -> ArrayStoreError {
+        ArrayStoreError(
+            "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "
+                + "array \(array.name) would not be what is served; serve this driver without an array")
     }
 
     private static func bufferedName(_ name: String) -> String { "\(name).buffered" }

@@ -82,6 +82,7 @@ package struct MachineConfiguration: Sendable {
         return try ProcessDextHost(
             executable: driverExecutable, arguments: driverArguments, mode: mode, function: card,
             personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
-            callMilliseconds: driverCallMilliseconds)
+            callMilliseconds: driverCallMilliseconds, slowCallMilliseconds: kernelOptions.slowCallMilliseconds,
+            watchdogMilliseconds: kernelOptions.watchdogMilliseconds)
     }
 }

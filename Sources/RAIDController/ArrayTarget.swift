@@ -25,6 +25,8 @@ package final class ArrayTarget: @unchecked Sendable {
     /// What was read without the planner counts only if this is still the same.
     let soundness: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
+    /// Whether the card was ever given a command for the array.
+    let hasBeenAsked = Atomic<Bool>(false)
     /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
     let membership = Lock()
     /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that

@@ -30,6 +30,10 @@ package struct ExportTraits: Sendable, Equatable {
             return "not usable: the server takes no requests below \(requestByteCountMin) bytes, and members need "
                 + "\(Self.blockByteCount); set its minimum block size"
         }
+        if requestByteCountMax < Self.blockByteCount {
+            return "not usable: the server takes no requests above \(requestByteCountMax) bytes, and members need "
+                + "\(Self.blockByteCount); set its maximum block size"
+        }
         return nil
     }
 }

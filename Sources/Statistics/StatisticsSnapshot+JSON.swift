@@ -83,7 +83,7 @@ extension RequestKindSnapshot {
             guard let pair = bucket.arrayValue, pair.count == 2, let count = pair[1].countValue else { return nil }
             let index =
                 pair[0].countValue.map { LatencyBuckets.index(nanoseconds: $0) } ?? LatencyBuckets.count - 1
-            latency.counts[index] += count
+            latency.counts[index] &+= count
         }
     }
 }

@@ -108,7 +108,7 @@ final class ControlSocket: Sendable {
     private static func connected(to path: String, limitMilliseconds: Int?) throws -> Int32 {
         let place = SocketPlace(path)
         guard let address = sockaddr_un(path: place.path) else {
-            throw ServerError("the socket's name in \(path) is too long; choose a shorter one")
+            throw ServerError("the socket's name in \(path) is too long")
         }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }

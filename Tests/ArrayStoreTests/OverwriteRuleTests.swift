@@ -1,10 +1,11 @@
 import MemberIO
 import RAID
+import TestTraits
 import Testing
 
 @testable import ArrayStore
 
-@Suite("Who may be overwritten")
+@Suite("Who may be overwritten", .blocks)
 struct OverwriteRuleTests {
     @Test(
         "the rule, as a table",

@@ -19,7 +19,7 @@ struct DriverDeathTests {
         try fio(array)
         let files = try count("fd", array)
         let threads = try count("task", array)
-        let killer = Killer(server: array.identifier, count: Self.killCount, seed: seed)
+        let killer = Killer(of: array, count: Self.killCount, seed: seed)
         let killing = Thread { killer.run() }
         killing.start()
         while !killer.isDone { try fio(array) }
@@ -52,7 +52,7 @@ struct DriverDeathTests {
             #expect(result.errorCount == 0 && result.mismatchCount == 0, "seed \(seed) \(array.errors.suffix(2000))")
         }
         try load(1, 1 << 20, .sequential, reads: 0, .afterOnePass)
-        let killer = Killer(server: array.identifier, count: Self.killCount, seed: seed)
+        let killer = Killer(of: array, count: Self.killCount, seed: seed)
         let killing = Thread { killer.run() }
         killing.start()
         while !killer.isDone { try load(4, 4096, .random, reads: 70, .afterSeconds(0.5)) }
@@ -82,18 +82,23 @@ struct DriverDeathTests {
     }
 }
 
-/// Kills the children of a server.
+/// Kills the children of a server. Most live until the clients have got on: a request that meets five drivers which die of it
+/// fails, and on a busy machine a driver takes a while to begin.
 private final class Killer: @unchecked Sendable {
     // SAFETY: the counts under `lock`; the generator belongs to the thread that runs it.
     private let server: Int32
+    private let arrayPath: String
     private let count: Int
+    /// More than all clients have under way.
+    private static let progress = 200
     private var state: UInt64
     private let lock = NSLock()
     private var killedSoFar = 0
     private var isOver = false
 
-    init(server: Int32, count: Int, seed: UInt64) {
-        self.server = server
+    init(of array: ServedArray, count: Int, seed: UInt64) {
+        server = array.identifier
+        arrayPath = array.arrayPath
         self.count = count
         state = seed
     }
@@ -103,19 +108,36 @@ private final class Killer: @unchecked Sendable {
 
     func run() {
         var last: Int32 = 0
+        var served = 0
+        var mayHurry = true
         let end = Date().addingTimeInterval(Double(Needs.hangMinutes - 1) * 60)
         while killed < count, Date() < end {
             guard let child = Self.children(of: server).first, child != last else {
                 usleep(2000)
                 continue
             }
-            // Now and then before the new process has said a word.
-            usleep(random(below: 8) == 0 ? random(below: 10_000) : 30_000 + random(below: 120_000))
+            // Now and then before the new process has said a word, but not twice in a row.
+            if mayHurry, random(below: 8) == 0 {
+                usleep(random(below: 10_000))
+                mayHurry = false
+            } else {
+                while Date() < end, operationCount < served + Self.progress { usleep(5000) }
+                usleep(random(below: 120_000))
+                mayHurry = true
+            }
+            served = operationCount
             guard kill(child, SIGKILL) == 0 else { continue }
             last = child
             lock.withLock { killedSoFar += 1 }
         }
         lock.withLock { isOver = true }
+    }
+
+    /// What the server has served so far.
+    private var operationCount: Int {
+        let text = (try? Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output) ?? ""
+        return text.split(separator: "\n").filter { $0.hasPrefix("nbdext_export_operations_total{") }
+            .compactMap { Int($0.split(separator: " ").last ?? "") }.reduce(0, +)
     }
 
     private func random(below limit: UInt32) -> UInt32 {

@@ -15,7 +15,8 @@ import Testing
 ///
 /// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded machine
 ///   may take a hundred times as long as an idle one. `Event.comes` waits for an event, and `eventually` looks until something is so.
-/// * Where deadlines are the subject, the test turns the time itself (`TurnedClock`).
+/// * Where deadlines are the subject, the test turns the time itself: `DeadlineClock.standing()`, and see how the tests of the
+///   kernel half do it (`Fixture.turn`).
 package struct Needs: SuiteTrait, TestTrait, TestScoping {
     /// After so long a test hangs: the run ends there, and the threads' stacks say where it does.
     package static let hangMinutes = 10
@@ -98,7 +99,13 @@ private final class OwnThread: TaskExecutor {
     private let isFinished = Atomic<Bool>(false)
 
     init() throws {
-        try OSThread(name: "test") { [self] in run() }.detach()
+        try OSThread(name: "test") { [self] in
+            // Threads of Swift's pool block all signals, which programs that a test starts would inherit.
+            var none = sigset_t()
+            sigemptyset(&none)
+            pthread_sigmask(SIG_SETMASK, &none, nil)
+            run()
+        }.detach()
     }
 
     func enqueue(_ job: consuming ExecutorJob) {

@@ -100,11 +100,18 @@ struct nbdext_crash_reports {
 
 /// What a process leaves behind of its crash in a driver call, in memory that outlives it. A signal of 0 is none.
 struct nbdext_crash_note {
+    int32_t is_driver;  ///< not of a crash: the process has said that it is a driver
     int32_t signal;
     int32_t is_access; ///< the address is one that was read or written, else where the program stopped
     uint64_t address;
     char call[104];
 };
+
+/// From now on SIGHUP, SIGINT and SIGTERM, unless ignored or caught already, write their number to a pipe, as one byte.
+void nbdext_tell_of_interruptions(int pipe);
+
+/// From now on standard output is written line by line, whatever it is connected to.
+void nbdext_print_by_lines(void);
 
 /// From now on a crash inside a driver call is noted there before the process ends as it would anyway.
 void nbdext_note_driver_crashes(struct nbdext_crash_note *note);
