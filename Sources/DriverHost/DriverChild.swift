@@ -22,7 +22,7 @@ final class DriverChild: @unchecked Sendable {
     /// - Throws: when the program cannot be started.
     init(
         executable: String, arguments: [String], socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int
-    ) throws(DriverStartError) {
+    ) throws {
         self.executable = executable
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

@@ -194,6 +194,9 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
             }
             instance.expectEnd()
             let ending = instance.end()
+            if stopRequested.isSet {
+                throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
+            }
             throw DriverStartError(
                 call: executable,
                 reason: hasEnded

@@ -122,7 +122,7 @@ final class TargetPublisher: @unchecked Sendable {
     /// - Returns: their disks, by target and logical unit.
     func wait() throws -> [BlockCommandsDevice] {
         let limit = monotonicMilliseconds() + UInt64(timeouts.creationMilliseconds)
-        while !complete.wait(milliseconds: Self.pollMilliseconds) {
+        while !isComplete() {
             let now = monotonicMilliseconds()
             if try isOver(now) { break }
             // A probe under way has limits of its own.
@@ -144,12 +144,20 @@ final class TargetPublisher: @unchecked Sendable {
         }
     }
 
+    /// Waits for a moment. A driver that brings its own targets may create more of them.
+    /// - Returns: whether all targets are there, or one of an array will not come, or nobody waits any more.
+    private func isComplete() -> Bool {
+        guard count == nil else { return complete.wait(milliseconds: Self.pollMilliseconds) }
+        _ = Event().wait(milliseconds: Self.pollMilliseconds)
+        return lock.withLock { isCancelled }
+    }
+
     /// Whether no other target is to be waited for.
     ///
     /// Nothing tells that a driver has created its last target: no creation for a moment has to do.
     /// - Throws: when it is known that one will not come.
     private func isOver(_ now: UInt64) throws(DriverStartError) -> Bool {
-        let (hasSettled, isEmpty, strange) = lock.withLock {
+        let (hasSettled, isEmpty, strange) = lock.withLock { () -> (Bool, Bool, UInt64?) in
             (
                 creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
                 disks.isEmpty, strangeTarget

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Diagnostics
 import DriverHost
 import EmulatedMachine
@@ -181,6 +182,7 @@ struct Serve: ParsableCommand {
 
     func run() throws {
         let addresses = try addresses()
+        nbdext_raise_descriptor_limit()
         let signals = try ServerSignals(stopSeconds: stopTimeout)
         CrashReports.install()
         let machine: Machine
