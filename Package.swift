@@ -64,7 +64,9 @@ let package = Package(
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
         layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer(
+            "ArrayStore",
+            ["RAID", "RemoteMembers", "Members", "MemberIO", "Statistics", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
@@ -159,6 +161,11 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
             path: "Tests/TestSupport", swiftSettings: strict),
+        // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
+        .target(
+            name: "HostileInput",
+            dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
+            path: "Tests/HostileInput", swiftSettings: strict),
         tests("Platform"),
         tests("Statistics"),
         tests("NBDProtocol"),
@@ -192,7 +199,7 @@ let package = Package(
         tests("RAID", ["MemberIO", "Platform"]),
         tests("Members", ["TestSupport", "MemberIO", "Platform"]),
         tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["RAID", "MemberIO", "Members", "Platform"]),
+        tests("ArrayStore", ["HostileInput", "RAID", "MemberIO", "Members", "Platform"]),
         tests(
             "DriverHost",
             [
@@ -214,9 +221,20 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-                "Diagnostics", "Statistics",
-                "LoadGenerator",
+                "Diagnostics", "Statistics", "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
 )
+
+// Only for scripts/fuzz, which asks the compiler for libFuzzer.
+if Context.environment["NBDEXT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "nbdext-fuzz",
+            dependencies: [
+                "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
+                "SCSIControllerDriverKit",
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

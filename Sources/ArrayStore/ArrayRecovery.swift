@@ -107,6 +107,13 @@ struct ArrayRecovery {
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             mustBeWritten = true
         }
+        let offsets = scan.members.map { ($0?.superblock ?? scan.newest).bitmapByteOffset ?? 0 }
+        let byteCount = UInt64(MDBitmap.byteCount(bitCount: bitmap.bitCount))
+        guard offsets.allSatisfy({ byteCount <= scan.geometry.dataByteOffset - $0 }) else {
+            throw ArrayStoreError(
+                "the bitmap of the array in \(place) does not fit in front of every member's data; remove it with Linux md "
+                    + "(mdadm --grow --bitmap=none) and add it anew")
+        }
         if isComplete && (!isClean || mustBeWritten) {
             if !isClean { try resync(bitmap.setRegions(within: unsynced)) }
             for index in bitmap.bits.indices { bitmap.bits[index] = 0 }
@@ -117,7 +124,6 @@ struct ArrayRecovery {
             if isComplete { bitmap.eventsCleared = bitmap.events }
             try MemberBitmap.write(bitmap, to: scan.members)
         }
-        let offsets = scan.members.map { ($0?.superblock ?? scan.newest).bitmapByteOffset ?? 0 }
         return Outcome(
             isClean: isClean || isComplete, consistency: .bitmap(BitmapArea(byteOffsets: offsets, bitmap: bitmap)))
     }
@@ -125,6 +131,8 @@ struct ArrayRecovery {
     // MARK: Partial parity logs
 
     private func recoverWithLogs() throws(ArrayStoreError) -> Outcome {
+        // Nothing is written to an array that is refused.
+        let area = try logArea()
         var recovery = PartialParityRecovery(scan, startUp: startUp)
         var isRecovered = isClean
         if !isClean {
@@ -144,7 +152,7 @@ struct ArrayRecovery {
             if outcome.mismatchCount > 0 { try resyncParityOfRecovering() }
         }
         try recovery.empty()
-        return Outcome(isClean: isRecovered, consistency: .partialParityLog(try logArea()))
+        return Outcome(isClean: isRecovered, consistency: .partialParityLog(area))
     }
 
     /// Makes the parity right that a member has which is being rebuilt. It may have been a replacement until a moment ago:

@@ -45,7 +45,7 @@ extension ArrayStore {
             return file
         } catch {
             if isNew { unlink(path) }
-            throw error
+            throw error.kind == .unusable ? ArrayStoreError("\(path) \(error); name another file") : error
         }
     }
 
@@ -66,10 +66,6 @@ extension ArrayStore {
     private static func checkMayBecomeSpare(
         _ file: MemberFile, of array: OpenedArray, byteCount: UInt64
     ) throws(ArrayStoreError) {
-        var information = stat()
-        guard fstat(file.descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
-            throw ArrayStoreError("\(file.path) is not a file; name one that is, or that is to be made")
-        }
         guard file.byteCount >= byteCount else {
             throw ArrayStoreError(
                 "\(file.path) has \(file.byteCount) bytes, and a member of \(array.name) needs \(byteCount): enlarge it "
@@ -80,15 +76,13 @@ extension ArrayStore {
         {
             guard superblock.setUUID == array.uuid else {
                 throw ArrayStoreError(
-                    "\(file.path) is a member of the array \(ArrayStore.name(of: superblock)); remove the file if it is "
-                        + "not needed any more, or name another one")
+                    "\(file.path) is a member of the array \(ArrayStore.name(of: superblock)); name another file")
             }
             return
         }
         guard nbdext_seek_data(file.descriptor, 0) == Int64(-ENXIO) else {
             throw ArrayStoreError(
-                "\(file.path) holds data that is not a member's of \(array.name); remove the file if it is not needed, "
-                    + "or name another one")
+                "\(file.path) holds data that is not a member's of \(array.name); name another file")
         }
     }
 }

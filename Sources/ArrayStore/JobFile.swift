@@ -10,7 +10,7 @@ import RAID
 ///     wrong 65536 69632             where the first ones are; one line, also if there are none
 ///
 /// Threads: one at a time.
-struct JobFile: Sendable {
+package struct JobFile: Sendable {
     private static let heading = "nbdext job 1"
     private static let byteCountMax = 4096
 
@@ -25,17 +25,20 @@ struct JobFile: Sendable {
 
     /// - Returns: nil when there is none of this array, or one that makes no sense.
     func read(_ geometry: ArrayGeometry) -> MaintenanceRecord? {
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        // Somebody may have put a FIFO or a link there.
+        let descriptor = Glibc.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
+        var information = stat()
+        guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else { return nil }
         var bytes = [UInt8](repeating: 0, count: Self.byteCountMax)
         let count = Glibc.read(descriptor, &bytes, bytes.count)
         guard count > 0 else { return nil }
-        let record = Self.parse(String(decoding: bytes[..<count], as: UTF8.self), uuid: uuid)
-        return record.flatMap { $0.isPossible(in: geometry) ? $0 : nil }
+        return Self.parse(String(decoding: bytes[..<count], as: UTF8.self), uuid: uuid, geometry)
     }
 
-    private static func parse(_ text: String, uuid: String) -> MaintenanceRecord? {
+    /// - Returns: nil for a text that is not of the array, or makes no sense for its shape.
+    package static func parse(_ text: String, uuid: String, _ geometry: ArrayGeometry) -> MaintenanceRecord? {
         let lines = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
         guard lines.count == 4, lines[0].joined(separator: " ") == heading, lines[1] == ["array", uuid],
             lines[2].count == 3, let job = MaintenanceSchedule.Job(rawValue: lines[2][0]),
@@ -43,7 +46,8 @@ struct JobFile: Sendable {
         else { return nil }
         let places = lines[3].dropFirst().compactMap { UInt64($0) }
         guard places.count == lines[3].count - 1 else { return nil }
-        return MaintenanceRecord(job: job, position: position, wrongByteCount: wrong, wrongPlaces: places)
+        let record = MaintenanceRecord(job: job, position: position, wrongByteCount: wrong, wrongPlaces: places)
+        return record.isPossible(in: geometry) ? record : nil
     }
 
     /// Takes the place of what was there, durably and at once.
@@ -57,7 +61,9 @@ struct JobFile: Sendable {
 
             """
         let temporary = path + ".new"
-        let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        // One that a crash has left, or something else.
+        unlink(temporary)
+        let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw failure() }
         let bytes = Array(text.utf8)
         let isWritten = Glibc.write(descriptor, bytes, bytes.count) == bytes.count && fdatasync(descriptor) == 0

@@ -24,7 +24,9 @@ enum MemberBitmap {
                     union = bitmap
                     continue
                 }
-                guard all.bits.count == bitmap.bits.count else { throw .stale("the members' bitmaps differ in size") }
+                guard all.syncSectors == bitmap.syncSectors, all.chunkByteCount == bitmap.chunkByteCount else {
+                    throw .stale("the members' bitmaps differ in size")
+                }
                 for index in all.bits.indices { all.bits[index] |= bitmap.bits[index] }
                 // A member that none of them has forgotten anything about since it left.
                 all.eventsCleared = max(all.eventsCleared, bitmap.eventsCleared)
@@ -85,7 +87,8 @@ enum MemberBitmap {
         return bitmap
     }
 
-    /// Reads as much as the bits turn out to take.
+    /// Reads a bitmap's first page, and as much more as the bits turn out to take.
+    /// - Parameter room: bytes that there are in front of the data.
     private static func parse(_ store: any MemberStore, at start: UInt64, room: Int) throws(Unusable) -> MDBitmap {
         var count = MDBitmap.pageByteCount
         while true {
@@ -95,8 +98,13 @@ enum MemberBitmap {
             } catch MDBitmap.Problem.unsupportedVersion(let version) {
                 throw .refused(
                     "has a bitmap of version \(version), of a newer or clustered kind; serve it with Linux md")
-            } catch MDBitmap.Problem.wrongSize where count < room {
-                count = min(count * 2, room)
+            } catch MDBitmap.Problem.incomplete(let bitCount) where MDBitmap.byteCount(bitCount: bitCount) <= room {
+                guard bitCount <= MDBitmap.bitCountMax else {
+                    throw .refused(
+                        "has a bitmap of \(bitCount) regions, and up to \(MDBitmap.bitCountMax) are served; remove it with "
+                            + "Linux md (mdadm --grow --bitmap=none) and add one with a larger chunk")
+                }
+                count = MDBitmap.byteCount(bitCount: bitCount)
             } catch { throw .stale("that of \(store.name) cannot be read") }
         }
     }

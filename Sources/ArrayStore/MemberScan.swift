@@ -71,8 +71,11 @@ struct MemberScan {
         do throws(MDSuperblock.Problem) {
             return .superblock(try MDSuperblock(parsing: bytes))
         } catch {
-            return .unusable(
-                error == .wrongChecksum ? "its superblock is damaged (wrong checksum)" : "it has no superblock")
+            switch error {
+            case .wrongChecksum: return .unusable("its superblock is damaged (wrong checksum)")
+            case .impossible(let what): return .unusable("its superblock is damaged: \(what)")
+            case .noMagic, .unsupported: return .unusable("it has no superblock")
+            }
         }
     }
 
@@ -115,7 +118,12 @@ struct MemberScan {
             throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
         }
         if let reason = reasonToLeaveOut(member) { return leftOut.append((member.store, reason)) }
-        if superblock.role == MDSuperblock.roleSpare { return spares.append(member) }
+        if superblock.role == MDSuperblock.roleSpare {
+            guard superblock.hasSamePlaces(as: newest) else {
+                return leftOut.append((member.store, "a spare whose data or metadata begin at other places"))
+            }
+            return spares.append(member)
+        }
         let role = Int(newest.role(ofDevice: superblock.deviceNumber))
         guard role < members.count else {
             throw ArrayStoreError("\(name) has role \(role) in an array of \(members.count) members; move it away")
@@ -172,7 +180,9 @@ struct MemberScan {
         default: break
         }
         guard superblock.role < MDSuperblock.firstSpecialRole else { return "failed" }
-        guard superblock.events + Self.eventsLagMax >= newest.events else { return "stale: it missed changes" }
+        guard newest.events - min(superblock.events, newest.events) <= Self.eventsLagMax else {
+            return "stale: it missed changes"
+        }
         guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
             return "it went on without the others, which are newer"
         }

@@ -29,6 +29,12 @@ extension OpenedArray {
     package func takeBackReconnected() {
         for store in lock.withLock({ lostMembers }) {
             guard let again = store.reconnected() else { continue }
+            guard health != .failed else {
+                surroundings.report(
+                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable may be "
+                        + "gone; stop the server, and serve \(name) again")
+                continue
+            }
             guard again.absence == nil else {
                 // It goes on trying.
                 lock.withLock { replaceLost(store, by: again) }

@@ -2,6 +2,7 @@ import MemberIO
 import Members
 import Platform
 import RAID
+import Statistics
 
 /// An array whose members are open and locked, and whose superblocks are kept.
 ///
@@ -21,6 +22,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let uuid: [UInt8]
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
+    /// What was shown last.
+    let lastView = LockedView()
     /// By role; nil where a member cannot be replaced.
     let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
@@ -51,18 +54,23 @@ package final class OpenedArray: @unchecked Sendable {
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
     package internal(set) var isLost = false
+    /// What was found out of members that are gone; nil for one that is there.
+    var losses: [ObjectIdentifier: String?] = [:]
+    /// What was not taken for a member when the array was opened: the file, what it is called, and why.
+    let leftOut: [(path: String, name: String, reason: String)]
     /// Members on servers that were not reached when the array was opened. They go on trying.
     var absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(
-        scan: MemberScan, place: String, readOnly: Bool, consistency: ConsistencyPolicy,
+        scan: MemberScan, place: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
         in surroundings: ArrayStore.Surroundings
     ) throws(ArrayStoreError) {
         self.place = place
         self.surroundings = surroundings
         geometry = scan.geometry
         current = scan.members
+        leftOut = scan.leftOut.map { ($0.store.path, $0.store.name, $0.reason) }
         absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
         spares = scan.spares
@@ -85,7 +93,7 @@ package final class OpenedArray: @unchecked Sendable {
             return own
         }
         if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
-        name = ArrayStore.name(of: scan.newest)
+        self.name = name ?? ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
@@ -136,6 +144,16 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
+    /// Whether the array can serve. Any thread.
+    package var health: ArrayHealth { lock.withLock { healthUnlocked } }
+
+    /// Under `lock`.
+    var healthUnlocked: ArrayHealth {
+        if isLost { return .failed }
+        let missing = recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
+        return ArrayHealth(missingCount: missing.count, redundancy: geometry.level.redundancy)
+    }
+
     /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
     /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
     /// next change could leave one of them two behind, and stale.
@@ -177,15 +195,19 @@ package final class OpenedArray: @unchecked Sendable {
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
-        guard failedRoles.count == 1, recovering == nil || recovering?.role == role else {
+        guard failedRoles.insert(role).inserted else { return true }
+        guard healthUnlocked != .failed else {
             isLost = true
             surroundings.report(
-                "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, serve "
-                    + "the array with --force")
+                geometry.level == .raid0
+                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, and nothing of "
+                        + "that member be read, until it can be used again and the array is served anew"
+                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
+                        + "serve the array with --force")
             return true
         }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
+        guard !isReadOnly else { return true }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
         // The spare is needed more where a member is missing.

@@ -65,6 +65,11 @@ int nbdext_lock_file(int fd, int is_exclusive) {
     return result(fcntl(fd, F_OFD_SETLK, &lock));
 }
 
+int nbdext_is_locked(int fd) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 int nbdext_supports_nowait_write(int fd, int64_t offset) {
     char byte;
     if (pread(fd, &byte, 1, offset) != 1) return 0;

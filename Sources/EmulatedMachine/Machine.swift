@@ -40,6 +40,7 @@ package final class Machine: @unchecked Sendable {
     private let targets: TargetPublisher
     private var maintenance: [MaintenanceThread] = []
     private var bitmapThreads: [BitmapThread] = []
+    private var watches: [MemberWatch] = []
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
@@ -52,14 +53,15 @@ package final class Machine: @unchecked Sendable {
     package init(_ configuration: MachineConfiguration) throws {
         let startUp = configuration.startUp
         try Self.check(configuration.directories)
-        let arrays = try configuration.directories.map { directory in
+        let names = configuration.names
+        let arrays = try configuration.directories.enumerated().map { index, directory in
             startUp.begin("opening the array in \(directory)")
             return try ArrayStore.open(
                 directory: directory, readOnly: configuration.readOnly, force: configuration.force,
-                in: .system(startingFor: startUp))
+                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
-        try Self.checkNames(arrays)
+        try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
         do {
             for array in arrays where !array.isReadOnly { try array.markDirty() }
@@ -88,6 +90,7 @@ package final class Machine: @unchecked Sendable {
             throw error
         }
         do { try start(configuration) } catch {
+            for watch in watches { watch.stop() }
             for thread in maintenance { thread.stop() }
             for thread in bitmapThreads { thread.stop() }
             controller.stop()
@@ -117,7 +120,8 @@ package final class Machine: @unchecked Sendable {
         if configuration.bufferCacheByteCount > 0 {
             bufferedDevices = try devices.map {
                 try BufferedBlockDevice(
-                    over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
+                    over: $0, name: Self.bufferedName($0.info.name),
+                    cacheByteCount: configuration.bufferCacheByteCount)
             }
         }
         for target in arrays.indices {
@@ -125,6 +129,7 @@ package final class Machine: @unchecked Sendable {
                 bitmapThreads.append(thread)
             }
         }
+        watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
         if let card {
             for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
                 maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
@@ -141,6 +146,8 @@ package final class Machine: @unchecked Sendable {
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: the first failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
+        for watch in watches { watch.stop() }
+        watches = []
         for thread in maintenance { thread.stop() }
         maintenance = []
         var failure: (any Error)?
@@ -221,12 +228,14 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
-    private static func checkNames(_ arrays: [OpenedArray]) throws {
-        for (index, array) in arrays.enumerated() {
-            if let other = arrays[..<index].first(where: { $0.name == array.name }) {
+    private static func checkNames(_ arrays: [OpenedArray], areBuffered: Bool) throws {
+        var places: [String: String] = [:]
+        for array in arrays {
+            for name in [array.name] + (areBuffered ? [bufferedName(array.name)] : []) {
+                guard let other = places.updateValue(array.place, forKey: name) else { continue }
                 throw ArrayStoreError(
-                    "\(other.place) and \(array.place) are both named \(array.name); exports need "
-                        + "different names: create one of them with another --name")
+                    "\(other) and \(array.place) would both be exported as \(name); say --name for each directory, in "
+                        + "their order, or give one another name: nbdext rename \(array.place) NAME")
             }
         }
     }
@@ -237,6 +246,8 @@ package final class Machine: @unchecked Sendable {
             "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "
                 + "array \(array.name) would not be what is served; serve this driver without an array")
     }
+
+    private static func bufferedName(_ name: String) -> String { "\(name).buffered" }
 
     private static func name(of address: UnitAddress) -> String {
         "target-\(address.targetID)" + (address.logicalUnit == 0 ? "" : "-lun-\(address.logicalUnit)")

@@ -24,6 +24,8 @@ package struct TargetTimeouts: Sendable {
 package struct MachineConfiguration: Sendable {
     /// The arrays' directories. Without any there is no card, and the driver brings its own targets.
     package var directories: [String]
+    /// What the arrays are called, in the order of their directories; those behind the last one have their own names.
+    package var names: [String] = []
     /// The arrays are the logical units of one target, instead of a target each.
     package var sharesTarget = false
     package var mode: DriverMode

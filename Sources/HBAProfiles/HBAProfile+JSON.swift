@@ -14,7 +14,7 @@ extension HBAProfile {
     /// Finds a shipped profile by its name, or reads a file.
     package init(nameOrPath: String) throws {
         if let text = Self.shipped[nameOrPath] {
-            try self.init(json: Data(text), source: nameOrPath)
+            try self.init(json: text, source: nameOrPath)
             return
         }
         guard nameOrPath.contains("/") || nameOrPath.hasSuffix(".json") else {
@@ -27,7 +27,7 @@ extension HBAProfile {
         do { data = try Data(contentsOf: URL(filePath: nameOrPath)) } catch {
             throw ProfileError(description: "the profile \(nameOrPath) cannot be read; look at the path and its rights")
         }
-        try self.init(json: data, source: nameOrPath)
+        try self.init(json: Array(data), source: nameOrPath)
     }
 
     private static let shipped: [String: [UInt8]] = [
@@ -38,8 +38,8 @@ extension HBAProfile {
     ]
 
     /// - Parameter source: the name of the text, for messages.
-    init(json: Data, source: String) throws {
-        do { self = try JSONDecoder().decode(HBAProfile.self, from: json) } catch let error as DecodingError {
+    package init(json: [UInt8], source: String) throws {
+        do { self = try JSONDecoder().decode(HBAProfile.self, from: Data(json)) } catch let error as DecodingError {
             throw ProfileError(description: "profile \(source): \(Self.text(of: error))")
         }
         try check(source: source)

@@ -16,8 +16,9 @@ package final class MemberSpace: Sendable {
 
     private let place: MemberPlace
     private let byteCount: UInt64
+    /// Mapped, so that only what was reserved takes memory: members are sparse, and may say that they are very large.
     private nonisolated(unsafe) let bits: UnsafeMutablePointer<Atomic<UInt64>>
-    private let wordCount: Int
+    private let mappedByteCount: Int
 
     /// - Parameters:
     ///   - place: where the member is.
@@ -25,15 +26,18 @@ package final class MemberSpace: Sendable {
     package init(place: MemberPlace, byteCount: UInt64) {
         self.place = place
         self.byteCount = byteCount
-        wordCount = Int((byteCount / Self.granuleByteCount + 64) / 64)
-        bits = .allocate(capacity: wordCount)
-        for word in 0..<wordCount { (bits + word).initialize(to: Atomic(0)) }
+        let wordCount = Int((byteCount / Self.granuleByteCount + 64) / 64)
+        mappedByteCount = wordCount * MemoryLayout<Atomic<UInt64>>.size
+        let memory = mmap(
+            nil, mappedByteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let memory, memory != MAP_FAILED else {
+            fatalError("no address space for \(mappedByteCount) bytes: errno \(errno)")
+        }
+        // Zeros are atomics of value zero.
+        bits = memory.bindMemory(to: Atomic<UInt64>.self, capacity: wordCount)
     }
 
-    deinit {
-        bits.deinitialize(count: wordCount)
-        bits.deallocate()
-    }
+    deinit { munmap(bits, mappedByteCount) }
 
     /// Makes sure that writes to a range cannot fail for want of space.
     package func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
@@ -75,7 +79,7 @@ package final class MemberSpace: Sendable {
     }
 
     /// Forgets everything: there is another member now.
-    package func forgetAll() { forget(byteOffset: 0, byteCount: byteCount) }
+    package func forgetAll() { madvise(bits, mappedByteCount, MADV_DONTNEED) }
 
     private func isReserved(_ granule: UInt64) -> Bool {
         bits[Int(granule / 64)].load(ordering: .acquiring) & (1 << (granule % 64)) != 0

@@ -12,7 +12,7 @@ extension ParallelController {
     /// Takes the next step for each task whose time is up. On the watchdog's thread.
     func recoverExpiredTasks(lane: Int) {
         var isReachable = true
-        while acceptsTasks.load(ordering: .relaxed), let task = pool.nextExpired(now: monotonicMilliseconds()) {
+        while acceptsTasks.load(ordering: .relaxed), let task = pool.nextExpired(now: options.clock.milliseconds) {
             recover(task, isReachable: &isReachable, lane: lane)
         }
         failExpiredUnsent(lane: lane)
@@ -52,12 +52,12 @@ extension ParallelController {
             pool.setRecovery(task, next, deadline: afterGrace)
             noteReset(of: address, next)
         // A request that was refused will change nothing: the next step follows at once.
-        case .refused: pool.setRecovery(task, next, deadline: monotonicMilliseconds() &- 1)
+        case .refused: pool.setRecovery(task, next, deadline: options.clock.milliseconds &- 1)
         case .unreachable:
             // Nor would others be heard; one that waits in vain is enough for this time.
             if isReachable { host.endUnreachable() }
             isReachable = false
-            pool.setRecovery(task, .targetReset, deadline: monotonicMilliseconds() &- 1)
+            pool.setRecovery(task, .targetReset, deadline: options.clock.milliseconds &- 1)
         }
     }
 
@@ -71,7 +71,7 @@ extension ParallelController {
         }
     }
 
-    private var afterGrace: UInt64 { monotonicMilliseconds() + options.recoveryGraceMilliseconds }
+    private var afterGrace: UInt64 { options.clock.milliseconds + options.recoveryGraceMilliseconds }
 
     /// Asks the driver, on a thread of its own: a driver that needs help may not return from this call either.
     private func ask(_ function: TaskManagementFunction) -> TaskManagementOutcome {
@@ -79,7 +79,7 @@ extension ParallelController {
         do {
             try OSThread(name: "recovery") { [host] in answer.set(host.perform(function)) }.detach()
         } catch { return .unreachable }
-        return answer.wait(milliseconds: 2000) ?? .unreachable
+        return answer.wait(milliseconds: 2000, by: options.clock) ?? .unreachable
     }
 
     /// Completes a task that the driver keeps. One whose memory the device works on has to wait for the device.
@@ -116,7 +116,7 @@ extension ParallelController {
     /// Fails what waits to be sent to a driver that does not come for it.
     private func failExpiredUnsent(lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
-            let count = pool.takeExpiredUnsent(now: monotonicMilliseconds(), into: unsent.baseAddress!)
+            let count = pool.takeExpiredUnsent(now: options.clock.milliseconds, into: unsent.baseAddress!)
             failUnsent(
                 UnsafeBufferPointer(rebasing: unsent[..<count]), status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane
             )
@@ -167,12 +167,12 @@ extension ParallelController {
 
     /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.
     private func endTasksThatDeviceLeaves(lane: Int) {
-        let limit = monotonicMilliseconds() + Self.stopMilliseconds
+        let limit = options.clock.milliseconds + Self.stopMilliseconds
         while true {
             let owned = pool.ownedByDriver()
             for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
             finishWork(lane: lane)
-            if pool.ownedByDriver().isEmpty || monotonicMilliseconds() >= limit { return }
+            if pool.ownedByDriver().isEmpty || options.clock.milliseconds >= limit { return }
             _ = Event().wait(milliseconds: 5)
         }
     }
@@ -182,8 +182,8 @@ extension ParallelController {
 
     /// Waits until the device has done all tasks that the driver has; a driver may keep some from it.
     package func waitForDevice(milliseconds: UInt64) {
-        let limit = monotonicMilliseconds() + milliseconds
-        while card.pinsCommands, monotonicMilliseconds() < limit {
+        let limit = options.clock.milliseconds + milliseconds
+        while card.pinsCommands, options.clock.milliseconds < limit {
             let isDone = pool.ownedByDriver().allSatisfy { task in
                 !card.dart.isPinned(window: Int(task.slot))
                     && card.dart.pinCount(window: Int(task.slot)) != records[Int(task.slot)].pinCount
@@ -223,7 +223,7 @@ private final class Answer: @unchecked Sendable {
     }
 
     /// Nil when it takes too long.
-    func wait(milliseconds: Int) -> TaskManagementOutcome? {
-        isGiven.wait(milliseconds: milliseconds) ? outcome : nil
+    func wait(milliseconds: Int, by clock: DeadlineClock) -> TaskManagementOutcome? {
+        clock.wait(for: isGiven, milliseconds: milliseconds) ? outcome : nil
     }
 }

@@ -23,7 +23,7 @@ extension ParallelController: KernelHalf {
             }
             if accepted > 0 {
                 let slots = UnsafeBufferPointer(rebasing: buffer[..<accepted])
-                let now = monotonicMilliseconds()
+                let now = options.clock.milliseconds
                 if pool.enqueue(slots, now: now, deadline: { deadline(ofRow: $0, now: now) }) {
                     noteSubmissions(lane: lane)
                 } else {

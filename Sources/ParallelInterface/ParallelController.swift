@@ -143,7 +143,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
-        watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
+        if !options.clock.isTurned {
+            watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
+        }
         if host.receiverCount > 0 {
             for pair in 0..<host.receiverCount {
                 receivers.append(

@@ -11,33 +11,37 @@ package struct SlowCalls {
 
     private let limitMilliseconds: UInt64
     private let periodMilliseconds: UInt64
+    private let clock: DeadlineClock
     private var sights: [ObjectIdentifier: Sight] = [:]
     /// The time that the process did not have so far: stopped, or on a machine with no processor to spare. Nobody could
     /// have done anything in it, the driver included.
     private var lost: UInt64 = 0
-    private var looked = monotonicMilliseconds()
+    private var looked: UInt64
 
     /// - Parameters:
     ///   - limitMilliseconds: after how long a call is reported.
     ///   - periodMilliseconds: between two looks.
-    package init(limitMilliseconds: UInt64, periodMilliseconds: UInt64) {
+    ///   - clock: what both go by.
+    package init(limitMilliseconds: UInt64, periodMilliseconds: UInt64, clock: DeadlineClock = .machine) {
         self.limitMilliseconds = limitMilliseconds
         self.periodMilliseconds = periodMilliseconds
+        self.clock = clock
+        looked = clock.milliseconds
     }
 
     /// Looks, a period after the last time.
     /// - Returns: how much time the process did not have since then, milliseconds.
     package mutating func look(at context: DriverContext) -> UInt64 {
-        let late = monotonicMilliseconds() - looked
+        let late = clock.milliseconds - looked
         let missing = late > 2 * periodMilliseconds ? late - periodMilliseconds : 0
         lost += missing
-        look(at: context, now: monotonicMilliseconds() - lost)
+        look(at: context, now: clock.milliseconds - lost)
         rest()
         return missing
     }
 
     /// The next period begins now.
-    package mutating func rest() { looked = monotonicMilliseconds() }
+    package mutating func rest() { looked = clock.milliseconds }
 
     /// Looks at each queue: one that runs the same thing as long as that is stuck.
     private mutating func look(at context: DriverContext, now: UInt64) {

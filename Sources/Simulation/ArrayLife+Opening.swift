@@ -67,7 +67,7 @@ extension ArrayLife {
     private func judge(_ refusal: ArrayStoreError) throws(SimulationFault) -> Bool {
         note("refused: \(refusal)")
         world.setSynchronousCrash(after: nil)
-        let survivable = shape.level == .raid5 ? 1 : 0
+        let survivable = shape.level.redundancy
         switch refusal.kind {
         case .tooManyMissing where knowledge.outCountMax > survivable: return false
         // Nothing but spares is there.

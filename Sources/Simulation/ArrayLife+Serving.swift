@@ -210,7 +210,7 @@ extension ArrayLife {
 
     /// Whether a command has a reason to fail.
     private func mayFail(_ command: SimulatedDriver.Command) -> Bool {
-        let survivable = shape.level == .raid5 ? 1 : 0
+        let survivable = shape.level.redundancy
         return hasBeenFull || faultyRoles.count(where: { $0 }) > survivable || isLost(command)
     }
 

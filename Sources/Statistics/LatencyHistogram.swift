@@ -24,13 +24,14 @@ package struct LatencyHistogram: Sendable, Equatable {
         let rank = max(fraction * Double(count), 1)
         var below: UInt64 = 0
         for (index, own) in counts.enumerated() where own > 0 {
-            if Double(below + own) >= rank || below + own == count {
+            // Counts may have come from another server, and wrap.
+            if Double(below &+ own) >= rank || below &+ own == count {
                 let lower = LatencyBuckets.lowerBound(index)
                 guard let upper = LatencyBuckets.upperBound(index) else { return lower }
-                let share = min((rank - Double(below)) / Double(own), 1)
+                let share = min(max((rank - Double(below)) / Double(own), 0), 1)
                 return lower + UInt64(Double(upper - lower) * share)
             }
-            below += own
+            below &+= own
         }
         return nil
     }

@@ -83,7 +83,7 @@ extension RequestKindSnapshot {
             guard let pair = bucket.arrayValue, pair.count == 2, let count = pair[1].countValue else { return nil }
             let index =
                 pair[0].countValue.map { LatencyBuckets.index(nanoseconds: $0) } ?? LatencyBuckets.count - 1
-            latency.counts[index] += count
+            latency.counts[index] &+= count
         }
     }
 }
@@ -113,7 +113,7 @@ extension ArraySnapshot {
 
     fileprivate init?(json: JSONValue) {
         guard let name = json["name"]?.stringValue, let level = json["level"]?.countValue,
-            let state = json["state"]?.stringValue.flatMap({ State(rawValue: $0) }),
+            let state = json["state"]?.stringValue.flatMap({ ArrayHealth(rawValue: $0) }),
             let members = json["members"]?.arrayValue
         else { return nil }
         self.init(name: name, level: Int(clamping: level))

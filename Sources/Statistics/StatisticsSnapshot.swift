@@ -41,8 +41,8 @@ package struct ExportSnapshot: Sendable, Equatable {
     /// All kinds as one.
     package var total: RequestKindSnapshot {
         kinds.reduce(into: RequestKindSnapshot()) { total, kind in
-            total.byteCount += kind.byteCount
-            total.errorCount += kind.errorCount
+            total.byteCount &+= kind.byteCount
+            total.errorCount &+= kind.errorCount
             total.latency += kind.latency
         }
     }
@@ -75,7 +75,7 @@ package struct BundleSnapshot: Sendable, Equatable {
     package var callCounts = [UInt64](repeating: 0, count: BundleCounters.ranges.count)
     /// Tasks in all calls.
     package var taskCount: UInt64 = 0
-    package var callCount: UInt64 { callCounts.reduce(0, +) }
+    package var callCount: UInt64 { callCounts.reduce(0, &+) }
     /// The share of calls in each bucket; zeros when there were none.
     package var shares: [Double] {
         let count = callCount

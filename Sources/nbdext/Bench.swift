@@ -9,6 +9,7 @@ import Platform
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measures how fast tasks reach the driver by each route, on this machine.",
+        usage: "nbdext bench [<options>]",
         discussion: """
             Five servers run on temporary RAID 5 arrays of 4 members: kext, legacy and bundled, and the latter two \
             with a driver in a process of its own. Each is measured in turn under each load, in rounds, and medians are \
@@ -26,7 +27,9 @@ struct Bench: ParsableCommand {
     )
     var directory: String?
 
-    @Option(help: "The size of each of the five arrays, which all have room in memory; at least 64M.")
+    @Option(
+        help: "The size of each of the five arrays, which all have room in memory; at least 64M. \(ByteSize.help)",
+        transform: ByteSize.init(parsing:))
     var size = ByteSize(byteCount: 512 << 20)
 
     @Option(help: "How long each measurement takes.")

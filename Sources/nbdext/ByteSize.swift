@@ -1,28 +1,45 @@
-import ArgumentParser
-
 /// A number of bytes as people write it: "512", "64K", "10G", "1.5T". Units are powers of 1024; "KiB" and "KB" mean
 /// the same as "K".
-struct ByteSize: Equatable, ExpressibleByArgument, CustomStringConvertible {
+struct ByteSize: Equatable, CustomStringConvertible {
+    /// What help says of all sizes.
+    static let help = "Units are powers of 1024: K, KB and KiB are the same, and so up to P."
+
     let byteCount: UInt64
 
     init(byteCount: UInt64) { self.byteCount = byteCount }
 
-    init?(argument: String) {
-        let text = argument.uppercased()
-        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
-        guard let shift = Self.shifts[String(text.dropFirst(digits.count))] else { return nil }
-        let parts = digits.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let whole = parts.first.flatMap({ UInt64($0) }) else { return nil }
-        let (scaled, overflow) = whole.multipliedReportingOverflow(by: 1 << shift)
-        guard !overflow else { return nil }
-        if parts.count == 1 {
-            byteCount = scaled
-            return
+    /// Why a text is no size: the rest of a sentence that names it.
+    struct Problem: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// - Throws: `Problem`.
+    init(parsing text: String) throws {
+        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == "." || $0 == ",") }
+        let unit = text.dropFirst(digits.count)
+        guard !text.hasPrefix("-") else { throw Problem(description: "a size is not negative; say one such as 64M") }
+        guard !digits.isEmpty else { throw Problem(description: "a size begins with a number: 512, 64K, 10G, 1.5T") }
+        guard !digits.contains(",") else {
+            throw Problem(description: "write a fraction with a point, such as 1.5G, and no separators")
         }
-        guard shift > 0, let fraction = Double("0." + parts[1]) else { return nil }
+        guard let shift = Self.shifts[unit.uppercased()] else {
+            throw Problem(
+                description: "\(unit) is no unit; say K, M, G, T or P, which are powers of 1024, or none for bytes")
+        }
+        let parts = digits.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, !parts[0].isEmpty, parts.count == 1 || !parts[1].isEmpty else {
+            throw Problem(description: "\(digits) is no number; write one such as 10 or 1.5")
+        }
+        guard parts.count == 1 || shift > 0 else {
+            throw Problem(description: "there is no part of a byte; give it a unit, such as \(digits)K")
+        }
+        let tooLarge = Problem(description: "that is 16 EiB or more, which nothing holds; say a smaller size")
+        guard let whole = UInt64(parts[0]) else { throw tooLarge }
+        let (scaled, overflows) = whole.multipliedReportingOverflow(by: 1 << shift)
         // A fraction of very many nines is 1 as a Double.
-        let (sum, sumOverflows) = scaled.addingReportingOverflow(UInt64(fraction * Double(UInt64(1) << shift)))
-        guard !sumOverflows else { return nil }
+        let fraction = parts.count == 1 ? 0 : (Double("0." + parts[1]) ?? 0) * Double(UInt64(1) << shift)
+        let (sum, sumOverflows) = scaled.addingReportingOverflow(UInt64(fraction))
+        guard !overflows, !sumOverflows else { throw tooLarge }
         byteCount = sum
     }
 

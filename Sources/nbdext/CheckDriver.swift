@@ -9,6 +9,7 @@ struct CheckDriver: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-driver",
         abstract: "Checks a driver's program: life cycle, data, many requests, resets, stress, stop, restart.",
+        usage: "nbdext check-driver <program> [<options>]",
         discussion: """
             The driver runs as a process of its own, below the whole stack. What the detectors name fails the check \
             that was under way. Exits with 0 when nothing failed, and with 1 otherwise.

@@ -6,14 +6,18 @@ import RAID
 struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Makes an array of sparse member files, of exports of NBD servers, or of both.",
+        usage: """
+            nbdext create <directory> --level <level> --members <members>
+                          --size <size> [<options>]
+            """,
         discussion: """
             The array is usable at once: members of zeros have consistent parity. Its size is rounded up to whole \
             stripes. What an export holds is overwritten with zeros.
 
             EXAMPLES
               nbdext create /srv/disks/a --level 5 --members 4 --size 10G --chunk 64K
-              nbdext create /srv/disks/b --level 5 --size 10G --member nbd://one/disk --member nbd://two/disk \
-            --member 'nbd+unix:///disk?socket=/run/three.sock' --member /mnt/big/b.img
+              nbdext create /srv/disks/b --level 5 --size 10G --member nbd://one/disk \\
+                --member 'nbd+unix:///disk?socket=/run/two.sock' --member /mnt/big/b.img
             """)
 
     @Argument(help: "The array's directory; made if it does not exist.")
@@ -32,10 +36,11 @@ struct Create: ParsableCommand {
             """)
     var member: [String] = []
 
-    @Option(help: "The array's size: 64M, 10G, 1.5T.")
+    @Option(help: "The array's size: 64M, 10G, 1.5T. \(ByteSize.help)", transform: ByteSize.init(parsing:))
     var size: ByteSize
 
-    @Option(help: "Bytes that lie together on a member: a power of two from 4K to 64M.")
+    @Option(
+        help: "Bytes that lie together on a member: a power of two from 4K to 64M.", transform: ByteSize.init(parsing:))
     var chunk = ByteSize(byteCount: 64 << 10)
 
     @Option(help: "The array's and the export's name (default: the directory's).")
@@ -68,7 +73,7 @@ struct Create: ParsableCommand {
             consistency: consistency ?? (level == .raid5 ? .bitmap : .resync))
         if !member.isEmpty { plan.members = member.map { MemberLocation($0) } }
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
-        print(array.text(nil, directory: directory))
+        print(array.text(directory: directory))
     }
 
     /// The last part of a path, as far as it can be a name.

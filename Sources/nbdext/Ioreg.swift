@@ -6,6 +6,7 @@ import StackModel
 struct Ioreg: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Shows the registry of the stack that a profile makes, or what differs between two.",
+        usage: "nbdext ioreg [<options>]",
         discussion: """
             The tree is what IORegistryExplorer shows on macOS: which limits took effect, and which object has them. \
             Limits that the driver reports and macOS ignores are listed below it.

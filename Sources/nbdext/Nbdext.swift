@@ -1,4 +1,5 @@
 import ArgumentParser
+import Platform
 
 /// The command line.
 @main
@@ -20,8 +21,33 @@ struct Nbdext: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, PowerCut.self,
+            Create.self, Serve.self, Status.self, Rename.self, Explain.self, Ioreg.self, ScenarioCommand.self,
+            PowerCut.self,
             Top.self, Fail.self, Remove.self, Add.self, Replace.self, Check.self, Repair.self, Cancel.self, Bench.self,
             CheckDriver.self,
         ])
+
+    /// Runs the command, or says what is wrong with the command line.
+    static func main() {
+        do {
+            var command = try parse(Array(CommandLine.arguments.dropFirst()))
+            try command.run()
+        } catch { exit(withError: error) }
+    }
+
+    /// The command that the arguments are. Where the parser refuses them, its own words are given only if there are no
+    /// better ones.
+    private static func parse(_ arguments: [String]) throws -> any ParsableCommand {
+        do { return try parseAsRoot(arguments) } catch {
+            guard exitCode(for: error) == .validationFailure else { throw error }
+            let advice = CommandLineAdvice(arguments, help: _dumpHelp())
+            if let problem = advice.problem {
+                writeDiagnostic(
+                    "Error: \(problem)\n  See '\(advice.commandPath) --help' for more information.\n")
+                throw ExitCode.validationFailure
+            }
+            guard advice.joined != arguments else { throw error }
+            return try parseAsRoot(advice.joined)
+        }
+    }
 }

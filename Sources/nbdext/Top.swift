@@ -1,6 +1,5 @@
 import ArgumentParser
 import Glibc
-import NBDServer
 import Platform
 import Statistics
 
@@ -8,9 +7,11 @@ import Statistics
 struct Top: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Shows what a running server does: requests, latencies, bundles, members.",
+        usage: "nbdext top <directory> [<options>]",
         discussion: """
             Each interval is shown by the difference of what the server has counted at its ends. On a terminal the \
-            screen is drawn anew each time, until Ctrl-C; elsewhere one picture follows another.
+            screen is drawn anew each time, as much of it as fits, until q or Ctrl-C; elsewhere one picture follows \
+            another.
 
             EXAMPLES
               nbdext top /srv/disks/a
@@ -18,10 +19,10 @@ struct Top: ParsableCommand {
               nbdext top --control /run/a.control --prometheus > nbdext.prom
             """)
 
-    @Argument(help: "The directory of the server's first array.")
+    @Argument(help: "The directory of one of the server's arrays.")
     var directory: String?
 
-    @Option(help: "The server's control socket, if it is not in that directory.")
+    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
     var control: String?
 
     @Option(help: "Seconds from one picture to the next, at least 0.1.")
@@ -38,7 +39,7 @@ struct Top: ParsableCommand {
 
     func validate() throws {
         guard control != nil || directory != nil else {
-            throw ValidationError("say which server: the directory of its first array, or --control PATH")
+            throw ValidationError("say which server: the directory of one of its arrays, or --control PATH")
         }
         guard interval >= 0.1, interval <= 86_400 else {
             throw ValidationError("an interval is between 0.1 and 86400 seconds")
@@ -52,28 +53,50 @@ struct Top: ParsableCommand {
             print(try ControlSocket.send("prometheus", to: path), terminator: "")
             return
         }
-        let isTerminal = isatty(STDOUT_FILENO) != 0
+        let screen = once || json ? nil : TerminalScreen()
+        defer { screen?.end() }
         var before = try ControlSocket.statistics(from: path)
-        repeat {
-            usleep(UInt32(interval * 1_000_000))
+        if let screen, try !pause(screen, nil) { return }
+        if screen == nil { pause() }
+        while true {
             let now = try ControlSocket.statistics(from: path)
-            let picture =
-                json
-                ? TopReport.json(of: now.since(before), total: now).text + "\n"
-                : TopReport.lines(of: now.since(before)).joined(separator: "\n") + "\n"
-            write(isTerminal && !json && !once ? Self.redrawn(picture) : picture)
+            let interval = now.since(before)
             before = now
-        } while !once
+            guard let screen else {
+                write(json ? TopReport.json(of: interval, total: now).text : TopReport.text(of: interval))
+                if once { return }
+                pause()
+                continue
+            }
+            if try !pause(screen, interval) { return }
+        }
     }
 
-    /// Home, each line cleared to its end, and then the rest of the screen: nothing flickers.
-    private static func redrawn(_ picture: String) -> String {
-        "\u{1B}[H" + picture.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\u{1B}[K\n")
-            + "\u{1B}[J"
+    private func pause() { usleep(UInt32(interval * 1_000_000)) }
+
+    /// Shows an interval until the next one is over, anew when the terminal's size changes.
+    /// - Returns: false when somebody has pressed q.
+    private func pause(_ screen: TerminalScreen, _ shown: StatisticsSnapshot?) throws -> Bool {
+        let end = monotonicMilliseconds() + UInt64(interval * 1000)
+        while true {
+            if let shown {
+                let size = screen.size
+                screen.draw(
+                    TerminalPicture.fit(
+                        TopReport.lines(of: shown, columns: size.columns), columns: size.columns, rows: size.rows))
+            }
+            let now = monotonicMilliseconds()
+            guard now < end else { return true }
+            switch screen.wait(milliseconds: Int32(clamping: end - now)) {
+            case .timedOut: return true
+            case .resized: break
+            case .key(let key): if key == UInt8(ascii: "q") || key == UInt8(ascii: "Q") { return false }
+            }
+        }
     }
 
     private func write(_ text: String) {
-        print(text, terminator: "")
+        print(text)
         fflush(nil)
     }
 }

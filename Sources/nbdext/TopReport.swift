@@ -6,29 +6,36 @@ enum TopReport {
 
     // MARK: For people
 
-    /// At most 80 columns, unless names are long.
-    static func lines(of interval: StatisticsSnapshot) -> [String] {
+    /// The picture, with its line ends but the last.
+    static func text(of interval: StatisticsSnapshot) -> String { lines(of: interval).joined(separator: "\n") }
+
+    /// At most 80 columns, unless names are long; fewer where the terminal has fewer, down to 60.
+    static func lines(of interval: StatisticsSnapshot, columns: Int = 80) -> [String] {
         let seconds = max(Double(interval.nanoseconds) / 1e9, 1e-9)
         let driver = interval.driver
+        let isNarrow = columns < 73
         var lines = [
-            "driver \(driver.mode), \(driver.host), \(driver.restartCount) restarts, has \(driver.taskCount) tasks; "
-                + "interval \(decimal(seconds, places: 1)) s"
+            "driver \(driver.mode), \(driver.host), \(driver.restartCount) restarts, has \(driver.taskCount) tasks"
+                + (isNarrow ? "" : "; interval \(decimal(seconds, places: 1)) s")
         ]
-        for export in interval.exports { lines += [""] + Self.lines(of: export, seconds) }
+        for export in interval.exports { lines += [""] + Self.lines(of: export, seconds, isNarrow: isNarrow) }
         let calls = interval.bundles.callCount
         lines += [
             "",
             "driver calls \(rate(calls, seconds))/s"
                 + (calls == 0
                     ? "" : ", \(decimal(Double(interval.bundles.taskCount) / Double(calls), places: 1)) tasks each"),
-            row("tasks in a call", BundleCounters.names.map { ($0, 8) }),
-            row("% of calls", interval.bundles.callCounts.map { (calls == 0 ? "-" : percent($0, of: calls), 8) }),
+            row("tasks a call", BundleCounters.names.map { ($0, 7) }, nameWidth: 14),
+            row(
+                "% of calls", interval.bundles.callCounts.map { (calls == 0 ? "-" : percent($0, of: calls), 7) },
+                nameWidth: 14),
         ]
-        for array in interval.arrays { lines += [""] + Self.lines(of: array, seconds) }
+        for array in interval.arrays { lines += [""] + Self.lines(of: array, seconds, isNarrow: isNarrow) }
         return lines
     }
 
-    private static func lines(of export: ExportSnapshot, _ seconds: Double) -> [String] {
+    private static func lines(of export: ExportSnapshot, _ seconds: Double, isNarrow: Bool) -> [String] {
+        let percentiles = isNarrow ? percentiles.filter { $0.0 == "p50" || $0.0 == "p99" } : percentiles
         var lines = [
             "export \(export.name): queue depth \(export.queueDepth)",
             row("", [("IOPS", 9), ("MB/s", 9)] + percentiles.map { ($0.0, 9) } + [("errors", 8)]),
@@ -47,7 +54,7 @@ enum TopReport {
         return lines
     }
 
-    private static func lines(of array: ArraySnapshot, _ seconds: Double) -> [String] {
+    private static func lines(of array: ArraySnapshot, _ seconds: Double, isNarrow: Bool) -> [String] {
         var title =
             "array \(array.name) (target \(array.target) LUN \(array.logicalUnit)): RAID \(array.level), "
             + array.state.rawValue
@@ -63,7 +70,7 @@ enum TopReport {
         }
         if let writes = array.writes {
             lines.append(
-                "  writes/s: full stripe \(rate(writes.fullStripe, seconds)), read-modify "
+                "  writes/s: \(isNarrow ? "full" : "full stripe") \(rate(writes.fullStripe, seconds)), read-modify "
                     + "\(rate(writes.readModify, seconds)), reconstruct \(rate(writes.reconstruct, seconds))")
         }
         lines.append(
@@ -88,9 +95,8 @@ enum TopReport {
     }
 
     /// A name and columns that are aligned at the right.
-    private static func row(_ name: String, _ columns: [(text: String, width: Int)]) -> String {
-        let isBundle = columns.first?.width == 8
-        var line = "  " + name + String(repeating: " ", count: max((isBundle ? 16 : 7) - name.count, 0))
+    private static func row(_ name: String, _ columns: [(text: String, width: Int)], nameWidth: Int = 7) -> String {
+        var line = "  " + name + String(repeating: " ", count: max(nameWidth - name.count, 0))
         for (text, width) in columns {
             line += String(repeating: " ", count: max(width - text.count, 1)) + text
         }
@@ -99,7 +105,7 @@ enum TopReport {
 
     private static func rate(_ count: UInt64, _ seconds: Double) -> String {
         let rate = Double(count) / seconds
-        return rate > 0 && rate < 10 ? decimal(rate, places: 1) : "\(UInt64(rate.rounded()))"
+        return rate > 0 && rate < 10 ? decimal(rate, places: 1) : "\(whole(rate))"
     }
 
     private static func megabytes(_ bytes: UInt64, _ seconds: Double) -> String {
@@ -116,13 +122,16 @@ enum TopReport {
         let value = Double(nanoseconds)
         let (unit, size) = units.last { value >= $0.1 } ?? units[0]
         let amount = value / size
-        return (amount < 10 ? decimal(amount, places: 1) : "\(UInt64(amount.rounded()))") + " " + unit
+        return (amount < 10 ? decimal(amount, places: 1) : "\(whole(amount))") + " " + unit
     }
+
+    /// The nearest number. A server may say anything.
+    private static func whole(_ value: Double) -> UInt64 { UInt64(exactly: value.rounded()) ?? .max }
 
     private static func decimal(_ value: Double, places: Int) -> String {
         var scale = 1.0
         for _ in 0..<places { scale *= 10 }
-        let scaled = UInt64((value * scale).rounded())
+        let scaled = whole(value * scale)
         let digits = String(scaled % UInt64(scale))
         return "\(scaled / UInt64(scale))." + String(repeating: "0", count: places - digits.count) + digits
     }

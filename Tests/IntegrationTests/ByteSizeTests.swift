@@ -11,8 +11,8 @@ struct ByteSizeTests {
             ("0", 0), ("512", 512), ("512b", 512), ("64K", 65536), ("64k", 65536), ("64KB", 65536), ("64KiB", 65536),
             ("10M", 10 << 20), ("10G", 10 << 30), ("1.5T", 3 << 39), ("0.5K", 512), ("16383P", 16383 << 50),
         ] as [(String, UInt64)])
-    func reading(text: String, byteCount: UInt64) {
-        #expect(ByteSize(argument: text)?.byteCount == byteCount)
+    func reading(text: String, byteCount: UInt64) throws {
+        #expect(try ByteSize(parsing: text).byteCount == byteCount)
     }
 
     @Test(
@@ -22,7 +22,7 @@ struct ByteSizeTests {
             "18446744073709551616", "16383.99999999999999999999P",
         ])
     func refusing(text: String) {
-        #expect(ByteSize(argument: text) == nil)
+        #expect(throws: ByteSize.Problem.self) { try ByteSize(parsing: text) }
     }
 
     @Test(

@@ -68,9 +68,11 @@ struct ConsistencyMetadataTests {
         #expect(throws: MDBitmap.Problem.unsupportedVersion(6)) { try parse(changed(4, 6)) }
         #expect(throws: MDBitmap.Problem.wrongSize) { try parse(changed(55, 0)) }
         #expect(throws: MDBitmap.Problem.wrongSize) { try parse(changed(54, 1)) }
-        #expect(throws: MDBitmap.Problem.wrongSize) { try parse(changed(46, 1)) }
+        #expect(throws: MDBitmap.Problem.wrongSize) { try parse(changed(46, 32)) }
         // 32 regions need four bytes of bits.
-        #expect(throws: MDBitmap.Problem.wrongSize) { try parse(Array(changed(42, 0x40).prefix(256 + 3))) }
+        #expect(throws: MDBitmap.Problem.incomplete(bitCount: 32)) {
+            try parse(Array(changed(42, 0x40).prefix(256 + 3)))
+        }
         let fitting = try parse(Array(changed(42, 0x40).prefix(256 + 4)))
         #expect(fitting.bitCount == 32)
         let (stale, active) = (try parse(changed(48, 2)), try parse(changed(48, 1)))

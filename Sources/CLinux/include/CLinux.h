@@ -34,6 +34,9 @@ int64_t nbdext_seek_data(int fd, int64_t offset);
 /// fcntl(2), F_OFD_SETLK. Returns 0, or -EAGAIN when another open file holds one that excludes it.
 int nbdext_lock_file(int fd, int is_exclusive);
 
+/// Whether another open file holds a lock on this one: fcntl(2), F_OFD_GETLK.
+int nbdext_is_locked(int fd);
+
 /// True where a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an
 /// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
 int nbdext_supports_nowait_write(int fd, int64_t offset);

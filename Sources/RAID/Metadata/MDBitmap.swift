@@ -8,6 +8,8 @@ package struct MDBitmap: Sendable, Equatable {
     package static let headerByteCount = 256
     /// The unit in which bitmaps are written.
     package static let pageByteCount = 4096
+    /// Bits at most: a planner keeps some bytes for each. What mdadm makes by itself has less than a million.
+    package static let bitCountMax = 1 << 22
     private static let magic: UInt32 = 0x6D74_6962
     private static let version: UInt32 = 4
     private static let stateStale: UInt32 = 2
@@ -18,8 +20,10 @@ package struct MDBitmap: Sendable, Equatable {
         case noMagic
         /// Clustered and lockless bitmaps have other versions.
         case unsupportedVersion(UInt32)
-        /// A chunk that is no power of two or below 512 bytes, or bits that do not fit the block.
+        /// A chunk that is no power of two or below 512 bytes.
         case wrongSize
+        /// Bits that do not fit the block: how many there are.
+        case incomplete(bitCount: Int)
     }
 
     /// The array's.
@@ -57,6 +61,11 @@ package struct MDBitmap: Sendable, Equatable {
     /// Bytes of a bitmap with that many bits, in whole pages.
     package static func byteCount(bitCount: Int) -> Int {
         (headerByteCount + (bitCount + 7) / 8 + pageByteCount - 1) / pageByteCount * pageByteCount
+    }
+
+    /// The smallest area in front of the data that a bitmap of such a member fits in: its chunk has 32 bits in the header.
+    static func areaByteCountMin(memberDataByteCount: UInt64) -> UInt64 {
+        UInt64(byteCount(bitCount: bitCount(syncSectors: memberDataByteCount / 512, chunkByteCount: 1 << 31)))
     }
 
     /// The chunk that mdadm would choose: 64 MiB, or as much more as it takes for the bits to fit the area.
@@ -103,9 +112,10 @@ package struct MDBitmap: Sendable, Equatable {
         writeBehind = bytes.integer(at: 60, as: UInt32.self)
         reservedSectors = bytes.integer(at: 64, as: UInt32.self)
         bits = []
-        guard chunkByteCount >= 512, chunkByteCount.nonzeroBitCount == 1, syncSectors < 1 << 53,
-            bitCount <= (bytes.count - Self.headerByteCount) * 8
-        else { throw .wrongSize }
+        guard chunkByteCount >= 512, chunkByteCount.nonzeroBitCount == 1, syncSectors < 1 << 53 else {
+            throw .wrongSize
+        }
+        guard bitCount <= (bytes.count - Self.headerByteCount) * 8 else { throw .incomplete(bitCount: bitCount) }
         bits = Array(bytes[Self.headerByteCount..<Self.headerByteCount + (bitCount + 7) / 8])
     }
 

@@ -2,6 +2,8 @@
 extension MDSuperblock {
     /// Members at most. md has up to 1920, PPL up to 64.
     package static let memberCountMax = 32
+    /// Bytes of an array at most: arrays are made with up to half of it, and some bytes more.
+    private static let arrayByteCountMax: UInt64 = 1 << 61
     private static let chunkByteCounts: ClosedRange<UInt64> = 4096...64 << 20
     private static let servedByMD = "serve it with Linux md"
 
@@ -27,7 +29,7 @@ extension MDSuperblock {
     /// The member's data up to here has been rebuilt, in bytes from where data begins; nil for a member that is not
     /// being rebuilt.
     package var recoveryByteOffset: UInt64? {
-        get { features.contains(.recoveryOffset) ? recoveryOffsetSectors &* 512 : nil }
+        get { features.contains(.recoveryOffset) ? min(recoveryOffsetSectors, UInt64.max / 512) * 512 : nil }
         set {
             if newValue == nil { features.remove(.recoveryOffset) } else { features.insert(.recoveryOffset) }
             recoveryOffsetSectors = (newValue ?? 0) / 512
@@ -47,6 +49,12 @@ extension MDSuperblock {
         level == other.level && layout == other.layout && chunkSectors == other.chunkSectors
             && memberCount == other.memberCount && usedSectors == other.usedSectors
             && creationTime == other.creationTime && consistency == other.consistency
+    }
+
+    /// Whether data, bitmap and log are where another member has them.
+    package func hasSamePlaces(as other: MDSuperblock) -> Bool {
+        dataOffsetSectors == other.dataOffsetSectors && bitmapByteOffset == other.bitmapByteOffset
+            && partialParityLogRange == other.partialParityLogRange
     }
 
     /// The array that the superblock describes.
@@ -74,6 +82,9 @@ extension MDSuperblock {
         let geometry = ArrayGeometry(
             level: level, memberCount: Int(memberCount), chunkByteCount: Int(chunk),
             memberDataByteCount: sectors * 512, dataByteOffset: dataOffsetSectors * 512)
+        guard geometry.memberDataByteCount <= Self.arrayByteCountMax / UInt64(geometry.columnCount) else {
+            throw .unsupported("is of an array of more than 2 EiB; \(Self.servedByMD)")
+        }
         try checkPlaces(geometry)
         return geometry
     }
@@ -137,7 +148,10 @@ extension MDSuperblock {
             switch consistency {
             case .resync: true
             case .bitmap:
-                bitmapByteOffset.map { $0 + UInt64(MDBitmap.pageByteCount) <= geometry.dataByteOffset } ?? false
+                bitmapByteOffset.map {
+                    $0 + MDBitmap.areaByteCountMin(memberDataByteCount: geometry.memberDataByteCount)
+                        <= geometry.dataByteOffset
+                } ?? false
             case .ppl:
                 partialParityLogRange.map {
                     $0.upperBound <= geometry.dataByteOffset

@@ -16,6 +16,8 @@ package struct MDSuperblock: Sendable, Equatable {
     package static let roleFaulty: UInt16 = 0xFFFE
     /// Roles from here on are no place in the array: a journal, a faulty member, a spare.
     package static let firstSpecialRole: UInt16 = 0xFFFD
+    /// Counts of events are below this: no array gets there, and so a count can always be raised.
+    private static let eventsEnd: UInt64 = 1 << 63
 
     /// What a superblock has besides its fixed fields: MD_FEATURE_* in md_p.h.
     package struct Features: OptionSet, Sendable {
@@ -52,6 +54,8 @@ package struct MDSuperblock: Sendable, Equatable {
     package enum Problem: Error, Equatable {
         case noMagic
         case wrongChecksum
+        /// A value that no array can come to: what is wrong.
+        case impossible(String)
         /// The rest of a sentence that begins with the member's name: what it has, and what to do.
         case unsupported(String)
     }
@@ -162,14 +166,21 @@ package struct MDSuperblock: Sendable, Equatable {
         set { store(newValue, 220) }
     }
 
-    /// The role of the member with that device number.
+    /// The role of the member with that device number; none for one that the table has no entry for.
     package func role(ofDevice number: UInt32) -> UInt16 {
-        guard number < roleCount else { return Self.roleSpare }
+        guard hasEntry(ofDevice: number) else { return Self.roleSpare }
         return load(256 + 2 * Int(number))
     }
 
+    /// Whether the table has an entry for a device number. Numbers come from members' superblocks, and may be any.
+    package func hasEntry(ofDevice number: UInt32) -> Bool { number < roleCount }
+
+    /// Changes an entry. A number without one has no role, and stays so.
     package mutating func setRole(_ role: UInt16, ofDevice number: UInt32) {
-        precondition(number < roleCount)
+        guard hasEntry(ofDevice: number) else {
+            precondition(role >= Self.firstSpecialRole, "a member gets a role by a number that the table has")
+            return
+        }
         store(role, 256 + 2 * Int(number))
     }
 
@@ -207,6 +218,7 @@ package struct MDSuperblock: Sendable, Equatable {
         let version: UInt32 = load(4)
         guard magic == Self.magic, version == 1, superOffsetSectors == Self.byteOffset / 512 else { throw .noMagic }
         guard roleCount <= 1920, checksum == computedChecksum else { throw .wrongChecksum }
+        guard events < Self.eventsEnd else { throw .impossible("it counts \(events) events") }
     }
 
     /// Completes the checksum.
@@ -229,17 +241,11 @@ package struct MDSuperblock: Sendable, Equatable {
         return UInt32(truncatingIfNeeded: (sum & 0xFFFF_FFFF) + (sum >> 32))
     }
 
-    func load<Integer: FixedWidthInteger & UnsignedInteger>(_ offset: Int) -> Integer {
-        var value: Integer = 0
-        for index in (0..<MemoryLayout<Integer>.size).reversed() { value = value << 8 | Integer(bytes[offset + index]) }
-        return value
+    func load<Integer: FixedWidthInteger & BitwiseCopyable>(_ offset: Int) -> Integer {
+        bytes.withUnsafeBytes { $0.integer(at: offset, as: Integer.self) }
     }
 
-    mutating func store<Integer: FixedWidthInteger & UnsignedInteger>(_ value: Integer, _ offset: Int) {
-        var rest = value
-        for index in 0..<MemoryLayout<Integer>.size {
-            bytes[offset + index] = UInt8(truncatingIfNeeded: rest)
-            rest >>= 8
-        }
+    mutating func store<Integer: FixedWidthInteger & BitwiseCopyable>(_ value: Integer, _ offset: Int) {
+        bytes.withUnsafeMutableBytes { $0.baseAddress!.put(value, at: offset) }
     }
 }
