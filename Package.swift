@@ -64,7 +64,9 @@ let package = Package(
         layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
         layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
         layer("RAID", ["MemberIO"]),
-        layer("ArrayStore", ["RAID", "RemoteMembers", "Members", "MemberIO", "Platform", "CLinux", systemPackage]),
+        layer(
+            "ArrayStore",
+            ["RAID", "RemoteMembers", "Members", "MemberIO", "Statistics", "Platform", "CLinux", systemPackage]),
         layer("RAIDControllerInterface"),
         layer(
             "RAIDController",
@@ -209,6 +211,7 @@ let package = Package(
         tests(
             "Scenarios",
             [
+                "nbdext-scenario-driver",
                 "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
                 "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
                 "Diagnostics", "Platform",
@@ -216,9 +219,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "Scenarios", "Diagnostics",
-                "Statistics",
-                "LoadGenerator",
+                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
+                "Scenarios",
+                "Diagnostics", "Statistics", "LoadGenerator", "CNBD", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

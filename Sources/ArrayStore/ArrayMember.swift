@@ -10,6 +10,8 @@ package protocol PlacedMember: MemberStore {
     var absence: String? { get }
     /// The file that is the member, or leads to it.
     var path: String { get }
+    /// How the member, which was there once, is gone; nil while it is there. Does not wait for the member.
+    var loss: MemberLoss? { get }
     /// The member anew, when it was lost and can be reached again since; nil otherwise, and the next time.
     func reconnected() -> (any PlacedMember)?
 }
@@ -17,6 +19,7 @@ package protocol PlacedMember: MemberStore {
 extension PlacedMember {
     package var absence: String? { nil }
     package var path: String { name }
+    package var loss: MemberLoss? { nil }
     package func reconnected() -> (any PlacedMember)? { nil }
 }
 

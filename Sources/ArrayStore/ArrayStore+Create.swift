@@ -65,13 +65,13 @@ extension ArrayStore {
     /// - Throws: with no file changed. Exports are changed only when everything else was found to be possible.
     package static func create(
         directory: String, plan: Plan, force: Bool
-    ) throws(ArrayStoreError) -> Description {
+    ) throws(ArrayStoreError) -> ArrayDescription {
         try check(plan)
         let old = try existingFiles(directory: directory)
         if !old.isEmpty && !force {
             throw ArrayStoreError(
-                "\(directory) already holds an array (\(old[0].path)); choose another directory, or "
-                    + "overwrite it with --force")
+                "\(directory) already holds an array (\(old[0].path)); choose another directory "
+                    + "(--force would destroy that array)")
         }
         try make(directory: directory, plan: plan, replacing: old.map(\.path), force: force)
         return try examine(directory: directory)
@@ -131,13 +131,7 @@ extension ArrayStore {
         guard plan.byteCount <= 1 << 60 else {
             throw ArrayStoreError("the array would be larger than 1 EiB; say a smaller --size")
         }
-        guard !plan.name.isEmpty, plan.name.utf8.count <= 32,
-            plan.name.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: "/") })
-        else {
-            throw ArrayStoreError(
-                "\"\(plan.name)\" cannot be an array's name; use up to 32 letters, digits, '-', '_' or "
-                    + "'.' with --name")
-        }
+        try checkName(plan.name)
     }
 
     private static func existingFiles(directory: String) throws(ArrayStoreError) -> [MemberFile] {

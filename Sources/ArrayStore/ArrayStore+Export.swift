@@ -28,7 +28,12 @@ extension ArrayStore {
         }
         // Two connections to it would be one too many for its file's lock.
         array.letGoOfAbsent(path)
-        let member = try LinkedMember(path: path, for: .write) { array.report($0) }
+        let member: LinkedMember
+        do throws(ArrayStoreError) {
+            let file = try MemberFile(path: path, readOnly: false)
+            try file.lock()
+            member = try LinkedMember(file, for: .write) { array.report($0) }
+        } catch { throw error.kind == .unusable ? ArrayStoreError("\(path) \(error)") : error }
         if let absence = member.absence {
             array.keepTrying(member)
             throw ArrayStoreError("\(member.name) is \(absence)")
@@ -41,8 +46,7 @@ extension ArrayStore {
         }
         if let superblock = OpenedArray.superblock(of: member), superblock.setUUID != array.uuid {
             throw ArrayStoreError(
-                "\(member.name) is a member of the array \(ArrayStore.name(of: superblock)); clear it if it is not needed "
-                    + "any more, or name another one")
+                "\(member.name) is a member of the array \(ArrayStore.name(of: superblock)); name another export")
         }
         return member
     }

@@ -45,7 +45,7 @@ extension ArrayStore {
             return file
         } catch {
             if isNew { unlink(path) }
-            throw error
+            throw error.kind == .unusable ? ArrayStoreError("\(path) \(error); name another file") : error
         }
     }
 
@@ -76,15 +76,13 @@ extension ArrayStore {
         {
             guard superblock.setUUID == array.uuid else {
                 throw ArrayStoreError(
-                    "\(file.path) is a member of the array \(ArrayStore.name(of: superblock)); remove the file if it is "
-                        + "not needed any more, or name another one")
+                    "\(file.path) is a member of the array \(ArrayStore.name(of: superblock)); name another file")
             }
             return
         }
         guard nbdext_seek_data(file.descriptor, 0) == Int64(-ENXIO) else {
             throw ArrayStoreError(
-                "\(file.path) holds data that is not a member's of \(array.name); remove the file if it is not needed, "
-                    + "or name another one")
+                "\(file.path) holds data that is not a member's of \(array.name); name another file")
         }
     }
 }

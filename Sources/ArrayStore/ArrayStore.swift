@@ -2,88 +2,16 @@ import RAID
 
 /// Arrays in directories of member files.
 package enum ArrayStore {
-    /// What `nbdext status` tells.
-    package struct Description: Sendable {
-        /// One member, present or not.
-        package struct Member: Sendable {
-            package var role: Int?
-            package var path: String?
-            /// "active", "missing", or why it was left out.
-            package var state: String
-        }
-
-        package var name: String
-        package var uuid: String
-        package var level: RAIDLevel
-        package var chunkByteCount: UInt64
-        package var byteCount: UInt64
-        package var events: UInt64
-        /// How parity is made right after a crash; `.resync` for RAID 0, which has none.
-        package var consistency: ArrayConsistency
-        /// "clean", "dirty" (not stopped cleanly, or being served), "degraded", "degraded, dirty" or "failed".
-        package var state: String
-        package var members: [Member]
-        /// A check or a repair that has begun: "check" or "repair", and how many hundredths of it are recorded as done.
-        package var job: (kind: String, percent: Int)?
-    }
-
-    /// Looks at an array without locking or changing it.
-    package static func examine(directory: String) throws(ArrayStoreError) -> Description {
-        let members = try MemberDirectory.open(directory, for: .look) { _ in }
-        return try describe(members, place: directory) { JobFile(directory: directory, uuid: $0).read($1) }
-    }
-
-    /// Looks at an array's members without changing them.
-    /// - Parameter job: a check or a repair of the array with a UUID and a shape that has begun.
-    package static func describe(
-        _ members: [any PlacedMember], place: String, job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
-    ) throws(ArrayStoreError) -> Description {
-        let scan = try MemberScan(members, place: place)
-        func percent(_ byteCount: UInt64) -> Int {
-            Int(min(Double(byteCount) * 100 / Double(scan.geometry.memberDataByteCount), 100))
-        }
-        var list = scan.members.enumerated().map { role, member in
-            if let member { return Description.Member(role: role, path: member.store.name, state: "active") }
-            guard let member = scan.recovering[role] else { return Description.Member(role: role, state: "missing") }
-            let done = percent(member.superblock.recoveryByteOffset ?? 0)
-            return Description.Member(
-                role: role, path: member.store.name,
-                state: "\(member.superblock.isRecoveryGuided ? "re-added" : "rebuilding"), \(done) % done")
-        }
-        if let (role, member) = scan.replacement {
-            let done = percent(Replacement(member, role: role, scan.geometry).byteCount)
-            list.append(Description.Member(path: member.store.name, state: "replacing member \(role), \(done) % done"))
-        }
-        for member in scan.spares { list.append(Description.Member(path: member.store.name, state: "spare")) }
-        for (store, reason) in scan.leftOut {
-            list.append(Description.Member(path: store.name, state: reason))
-        }
-        let job = job(scan.newest.setUUID, scan.geometry)
-        return Description(
-            name: name(of: scan.newest), uuid: uuidText(scan.newest.setUUID), level: scan.geometry.level,
-            chunkByteCount: scan.geometry.chunkByteCount, byteCount: scan.geometry.capacityByteCount,
-            events: scan.newest.events, consistency: scan.newest.consistency, state: state(of: scan), members: list,
-            job: job.map { ($0.job.rawValue, percent($0.position)) })
-    }
-
-    private static func state(of scan: MemberScan) -> String {
-        let survivable = scan.geometry.level == .raid5 ? 1 : 0
-        if scan.missingRoles.count > survivable { return "failed" }
-        switch (scan.missingRoles.isEmpty, scan.newest.isClean) {
-        case (true, true): return "clean"
-        case (true, false): return "dirty"
-        case (false, true): return "degraded"
-        case (false, false): return "degraded, dirty"
-        }
-    }
-
     /// Opens the array whose members are the files of a directory, or are named by them; the files are locked.
+    /// - Parameter name: what the array is called while it is open; nil for what its members say.
     package static func open(
-        directory: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings = .system
+        directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
+        in surroundings: Surroundings = .system
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
             directory, for: readOnly ? .read : .write, report: surroundings.report)
-        let array = try open(members: members, place: directory, readOnly: readOnly, force: force, in: surroundings)
+        let array = try open(
+            members: members, place: directory, readOnly: readOnly, force: force, name: name, in: surroundings)
         guard !readOnly else { return array }
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
         array.jobFile = jobFile
@@ -102,35 +30,65 @@ package enum ArrayStore {
     ///   - members: in any order; nobody else uses them.
     ///   - place: what messages call where they are.
     package static func open(
-        members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, in surroundings: Surroundings
+        members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, name: String? = nil,
+        in surroundings: Surroundings
     ) throws(ArrayStoreError) -> OpenedArray {
-        let scan = try MemberScan(members, place: place)
+        var scan = try MemberScan(members, place: place)
+        if force { for text in try forceOutdated(&scan, place: place) { surroundings.report(text) } }
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
-        try checkIsComplete(scan, place: place, readOnly: readOnly, force: force, in: surroundings)
+        if let warning = try checkIsComplete(scan, place: place, readOnly: readOnly, force: force) {
+            surroundings.report(warning)
+        }
         let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         let array = try OpenedArray(
-            scan: scan, place: place, readOnly: readOnly, consistency: outcome.consistency, in: surroundings)
+            scan: scan, place: place, readOnly: readOnly, name: name, consistency: outcome.consistency, in: surroundings
+        )
         guard !readOnly else { return array }
         try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
     }
 
-    private static func checkIsComplete(
-        _ scan: MemberScan, place: String, readOnly: Bool, force: Bool, in surroundings: Surroundings
-    ) throws(ArrayStoreError) {
+    /// Lets members that missed changes stand in for those without which the array cannot be opened.
+    /// - Returns: what people are to be told of each.
+    static func forceOutdated(
+        _ scan: inout MemberScan, place: String
+    ) throws(ArrayStoreError) -> [String] {
+        let unread = scan.forceOutdated(survivable: scan.geometry.level.redundancy)
+        guard unread.isEmpty else {
+            throw ArrayStoreError(
+                "the array in \(place) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); older "
+                    + "members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and may have what "
+                    + "they missed: make it readable, or take its file out of the directory to go on with the older ones",
+                .tooManyMissing)
+        }
+        return scan.forcedRoles.sorted().compactMap { role in
+            scan.members[role].map { member in
+                "the array in \(place) is forced to start with \(member.store.name) as member \(role), which missed what "
+                    + "was done since change \(member.superblock.events) of \(scan.newest.events): all that was written since "
+                    + "then may come back old or wrong; compare it with a copy"
+            }
+        }
+    }
+
+    /// - Returns: what people are to be told of an array that is forced.
+    /// - Throws: when the array cannot be served, or not without `force`.
+    @discardableResult
+    static func checkIsComplete(
+        _ scan: MemberScan, place: String, readOnly: Bool, force: Bool
+    ) throws(ArrayStoreError) -> String? {
         let missing = scan.missingRoles
-        let survivable = scan.geometry.level == .raid5 ? 1 : 0
+        let survivable = scan.geometry.level.redundancy
         guard missing.count <= survivable else {
             let roles = missing.map(String.init).joined(separator: ", ")
             throw ArrayStoreError(
                 "the array in \(place) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
                     + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)
         }
-        guard !scan.newest.isClean, let role = missing.first else { return }
+        guard !scan.newest.isClean, let role = missing.first else { return nil }
         let isLogged = scan.newest.consistency == .ppl
-        if isLogged && !readOnly { return }
+        if isLogged && !readOnly { return nil }
         guard force else {
             throw ArrayStoreError(
                 isLogged
@@ -141,9 +99,8 @@ package enum ArrayStore {
                         + "written may come back wrong: bring the member back, or accept that with --force",
                 .dirtyAndDegraded)
         }
-        surroundings.report(
-            "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: "
-                + (try doubts(scan)))
+        return "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: "
+            + (try doubts(scan))
     }
 
     /// What may be wrong of an array that lacks a member, since it may have been in the middle of a write, for people.
@@ -159,13 +116,6 @@ package enum ArrayStore {
         }
         if regions.isEmpty { return "by its bitmap nothing was being written" }
         return "what that member held of the array's bytes \(ArrayRecovery.list(regions)) may come back wrong"
-    }
-
-    /// The name without the host.
-    static func name(of superblock: MDSuperblock) -> String {
-        let name = superblock.setName
-        guard let colon = name.firstIndex(of: ":") else { return name }
-        return String(name[name.index(after: colon)...])
     }
 
     /// As mdadm prints it: four groups of eight digits.

@@ -8,6 +8,8 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
         case tooManyMissing
         /// The array was not stopped cleanly and lacks a member: blocks may come back wrong.
         case dirtyAndDegraded
+        /// A file cannot be a member, as it is; others may be.
+        case unusable
         /// A member could not be read or written.
         case memberIO
         /// It is not wanted any more.

@@ -20,13 +20,12 @@ package final class LinkedMember: PlacedMember {
     private let isReadOnly: Bool
     private let report: @Sendable (String) -> Void
 
-    /// Reads the file, locks it as its use demands, and begins to connect.
-    /// - Throws: when the file cannot be opened or locked, or does not hold a URI.
+    /// Reads the file, which has been locked as its use demands, and begins to connect.
+    /// - Throws: `.unusable`, in words that fit after the file's name, when it does not hold a URI.
     init(
-        path: String, for use: MemberDirectory.Use, report: @escaping @Sendable (String) -> Void
+        _ file: MemberFile, for use: MemberDirectory.Use, report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) {
-        file = try MemberFile(path: path, readOnly: use != .write)
-        if use != .look { try file.lock() }
+        self.file = file
         isReadOnly = use != .write
         self.report = report
         remote = try Self.connect(try Self.readURI(file), isReadOnly, report)
@@ -54,8 +53,8 @@ package final class LinkedMember: PlacedMember {
         let bytes = try? file.bytes(at: 0, count: Int(min(file.byteCount, fileByteCountMax)))
         guard let uri = uri(in: bytes ?? []) else {
             throw ArrayStoreError(
-                "\(file.path) does not say where its member is; write the NBD URI of the export into it, such as "
-                    + "nbd://host/export")
+                "does not say where its member is; write the NBD URI of the export into it, such as nbd://host/export",
+                .unusable)
         }
         return uri
     }
@@ -80,6 +79,7 @@ package final class LinkedMember: PlacedMember {
     package var place: MemberPlace { .endpoint(remote) }
     package var absence: String? { remote.absence }
     package var byteCount: UInt64 { remote.byteCount }
+    package var loss: MemberLoss? { remote.loss.map { .unreachable($0) } ?? file.loss }
 
     package func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         try remote.read(into: memory, at: byteOffset)

@@ -17,38 +17,83 @@ enum MemberDirectory {
     }
 
     /// Opens every file in a directory that has an md superblock of version 1.2, and every member that a file names;
-    /// hidden files are passed over. Members on other servers may still be connecting when this returns.
-    /// - Parameter report: gets what happens to members on other servers.
+    /// hidden files are passed over. What cannot be opened, and may be a member, is a member without content. Members on
+    /// other servers may still be connecting when this returns.
+    /// - Parameters:
+    ///   - connects: false if other servers are not to be asked anything.
+    ///   - report: gets what happens to members on other servers.
     /// - Throws: also when the only superblocks are of other versions.
     static func open(
-        _ directory: String, for use: Use, report: @escaping @Sendable (String) -> Void
+        _ directory: String, for use: Use, connects: Bool = true, report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) -> [any PlacedMember] {
         var members: [any PlacedMember] = []
         var foreign: String?
-        for path in try paths(in: directory) {
-            if path.hasSuffix(LinkedMember.fileExtension) {
-                members.append(try LinkedMember(path: path, for: use, report: report))
-                continue
-            }
-            let file = try MemberFile(path: path, readOnly: use != .write)
-            if isMember(file) {
+        var names: [FileIdentity: String] = [:]
+        let paths = try paths(in: directory)
+        for path in paths {
+            do throws(ArrayStoreError) {
+                let isLink = path.hasSuffix(LinkedMember.fileExtension)
+                guard let file = try open(path, for: use) else { continue }
+                guard isLink || isMember(file) else {
+                    if let version = ForeignMetadata.version(on: file) {
+                        foreign = foreign ?? "\(path) has md metadata of version \(version)"
+                    }
+                    continue
+                }
+                if let other = names.updateValue(path, forKey: file.identity) {
+                    throw ArrayStoreError("is the same file as \(other), under another name", .unusable)
+                }
                 if use != .look { try file.lock() }
-                members.append(file)
-            } else if let version = ForeignMetadata.version(on: file) {
-                foreign = foreign ?? "\(path) has md metadata of version \(version)"
+                if !isLink {
+                    members.append(file)
+                } else if connects {
+                    members.append(try LinkedMember(file, for: use, report: report))
+                } else {
+                    throw ArrayStoreError("is not asked while the array is being served", .unusable)
+                }
+            } catch {
+                guard error.kind == .unusable else { throw error }
+                members.append(UnusableMember(path, error.description))
             }
         }
-        if let foreign, members.isEmpty {
+        if let foreign, members.allSatisfy({ $0 is UnusableMember }) {
             throw ArrayStoreError("\(foreign), and version 1.2 is served; serve the array with Linux md")
         }
+        guard !members.isEmpty || paths.isEmpty else {
+            throw ArrayStoreError(
+                "\(directory) holds no array: no file there has an md superblock of version 1.2; name the directory that "
+                    + "holds the members")
+        }
         return members
+    }
+
+    /// - Returns: nil for what need not be told of: a file that can be read and is no member.
+    private static func open(_ path: String, for use: Use) throws(ArrayStoreError) -> MemberFile? {
+        do throws(ArrayStoreError) { return try MemberFile(path: path, readOnly: use != .write) } catch {
+            guard error.kind == .unusable, use == .write, !path.hasSuffix(LinkedMember.fileExtension),
+                let file = try? MemberFile(path: path, readOnly: true), !isMember(file)
+            else { throw error }
+            return nil
+        }
+    }
+
+    /// Whether somebody serves the array in a directory: a file of it is locked.
+    static func isServed(_ directory: String) throws(ArrayStoreError) -> Bool {
+        try paths(in: directory).contains { path in
+            guard let file = try? MemberFile(path: path, readOnly: true) else { return false }
+            return file.isLocked && (path.hasSuffix(LinkedMember.fileExtension) || isMember(file))
+        }
     }
 
     /// The files that an array consists of, locked for this process alone. Other servers are not asked anything.
     static func lockFiles(in directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var files: [MemberFile] = []
         for path in try paths(in: directory) {
-            let file = try MemberFile(path: path, readOnly: false)
+            let file: MemberFile
+            do throws(ArrayStoreError) { file = try MemberFile(path: path, readOnly: false) } catch {
+                throw error.kind == .unusable ? ArrayStoreError("\(path) \(error); move it away") : error
+            }
+            guard !files.contains(where: { $0.identity == file.identity }) else { continue }
             if path.hasSuffix(LinkedMember.fileExtension) || isMember(file) {
                 try file.lock()
                 files.append(file)
@@ -70,13 +115,14 @@ enum MemberDirectory {
     /// The file in a directory that names an export, or nil.
     static func link(to uri: String, in directory: String) throws(ArrayStoreError) -> String? {
         for path in try paths(in: directory) where path.hasSuffix(LinkedMember.fileExtension) {
-            let file = try MemberFile(path: path, readOnly: true)
+            guard let file = try? MemberFile(path: path, readOnly: true) else { continue }
             if (try? LinkedMember.readURI(file)) == uri { return path }
         }
         return nil
     }
 
-    /// The regular files in a directory, sorted by name.
+    /// What is in a directory and may be a member, sorted by name: neither a socket nor a directory, unless that has a
+    /// member's name.
     private static func paths(in directory: String) throws(ArrayStoreError) -> [String] {
         var names: [String]
         do throws(OSError) {
@@ -85,9 +131,17 @@ enum MemberDirectory {
         names.removeAll { $0.hasPrefix(".") }
         return names.sorted().map { "\(directory)/\($0)" }.filter { path in
             var information = stat()
-            return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFREG
+            guard stat(path, &information) == 0 || lstat(path, &information) == 0 else { return false }
+            switch information.st_mode & S_IFMT {
+            case S_IFSOCK: return false
+            case S_IFDIR: return path.hasSuffix(".img") || path.hasSuffix(LinkedMember.fileExtension)
+            default: return path != "\(directory)/\(controlName)"
+            }
         }
     }
+
+    /// The name by which the server of an array is found: a socket, or a link that leads to one.
+    static let controlName = "nbdext.control"
 
     /// Whether a file has an md superblock, of whatever state. One that cannot be read is left to those who read all of
     /// it.

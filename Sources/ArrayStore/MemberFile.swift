@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import MemberIO
 import Members
+import Platform
 
 /// An open file that is a member of an array.
 ///
@@ -11,21 +12,26 @@ package final class MemberFile: PlacedMember {
     package let descriptor: Int32
     package let byteCount: UInt64
     private let isReadOnly: Bool
+    /// Which file it is, whatever it is called.
+    let identity: FileIdentity
 
     package var name: String { path }
 
-    /// - Throws: when the file cannot be opened, or is none: a FIFO or a device of that name is not waited for.
+    /// - Throws: `.unusable`, in words that fit after the file's name, when it cannot be opened or is no regular file.
     package init(path: String, readOnly: Bool) throws(ArrayStoreError) {
-        let descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw ArrayStoreError("cannot open \(path): \(String(cString: strerror(errno))); check its permissions")
-        }
+        // What is no file must not make anybody wait for somebody at its other end.
+        descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw Self.openFailure(errno, path, readOnly: readOnly) }
         var information = stat()
-        guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
+        fstat(descriptor, &information)
+        guard information.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw ArrayStoreError("\(path) is not a file; name one that is, or that is to be made")
+            throw ArrayStoreError("is not a regular file", .unusable)
         }
-        self.descriptor = descriptor
+        // On a file, engines would not wait where they should.
+        let flags = fcntl(descriptor, F_GETFL)
+        _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK)
+        identity = FileIdentity(information)
         self.path = path
         isReadOnly = readOnly
         byteCount = UInt64(information.st_size)
@@ -33,14 +39,73 @@ package final class MemberFile: PlacedMember {
 
     deinit { close(descriptor) }
 
+    private static func openFailure(_ code: Int32, _ path: String, readOnly: Bool) -> ArrayStoreError {
+        let reason = String(cString: strerror(code))
+        switch code {
+        case EMFILE, ENFILE, ENOMEM:
+            return ArrayStoreError("cannot open \(path): \(reason); raise the limit, or end something else")
+        case EACCES where !readOnly && access(path, R_OK) == 0, EPERM where !readOnly && access(path, R_OK) == 0, EROFS:
+            return ArrayStoreError("can only be read (\(reason)); --read-only serves such members", .unusable)
+        case EISDIR: return ArrayStoreError("is not a regular file", .unusable)
+        default: return ArrayStoreError("cannot be opened: \(reason)", .unusable)
+        }
+    }
+
     package var place: MemberPlace { .file(descriptor) }
+
+    package var loss: MemberLoss? {
+        var (own, found) = (stat(), stat())
+        guard fstat(descriptor, &own) == 0 else { return nil }
+        let isThere = stat(path, &found) == 0
+        if isThere && FileIdentity(found) == identity { return nil }
+        // An error that says nothing of the file.
+        guard isThere || errno == ENOENT || errno == ENOTDIR else { return nil }
+        if own.st_nlink == 0 { return .unlinked(isThere ? "was replaced by another one" : "was deleted") }
+        guard !isInDirectory else { return nil }
+        return .unlinked(isThere ? "was replaced by another one" : "was moved away")
+    }
+
+    /// Whether the member would be found under another name, or the directory itself has got another one.
+    private var isInDirectory: Bool {
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        guard let names = try? Directory.names(in: directory) else { return true }
+        return names.contains { !$0.hasPrefix(".") && FileIdentity(path: "\(directory)/\($0)") == identity }
+    }
 
     /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     package func lock() throws(ArrayStoreError) {
-        guard nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 else {
+        guard isSoon({ nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 }) else {
             throw ArrayStoreError(
-                "\(path) is in use by another process; stop the server that has it, or serve it there")
+                isOpenElsewhere
+                    ? "\(path) is in use already: it is a member of another array of this server, or has another name there; "
+                        + "each array needs files of its own"
+                    : "\(path) is in use by another process; stop the server that has it, or serve it there")
         }
+    }
+
+    /// Whether this process has the file under another descriptor too.
+    private var isOpenElsewhere: Bool {
+        let names = (try? Directory.names(in: "/proc/self/fd")) ?? []
+        return names.compactMap { Int32($0) }.contains { other in
+            var found = stat()
+            return other != descriptor && fstat(other, &found) == 0 && FileIdentity(found) == identity
+        }
+    }
+
+    /// Whether somebody has locked the file.
+    var isLocked: Bool { !isSoon { nbdext_is_locked(descriptor) == 0 } }
+
+    /// How often to look whether somebody lets go of a lock: a process that is just being started has its parent's until it
+    /// runs its own program.
+    private static let lockAttempts = 20
+    private static let lockPauseMicroseconds: UInt32 = 5000
+
+    private func isSoon(_ isSo: () -> Bool) -> Bool {
+        for _ in 1..<Self.lockAttempts {
+            if isSo() { return true }
+            usleep(Self.lockPauseMicroseconds)
+        }
+        return isSo()
     }
 
     /// Lets the room in front of the data exist on disk, so that later writes of metadata cannot fail for space. Where
@@ -91,5 +156,23 @@ package final class MemberFile: PlacedMember {
 
     private static func failure(_ code: Int32) -> MemberStoreError {
         MemberStoreError(code == ENOSPC || code == EDQUOT ? .noSpace : .failed, String(cString: strerror(code)))
+    }
+}
+
+/// Which file or directory something is, whatever it is called.
+package struct FileIdentity: Hashable, Sendable {
+    private let device: UInt64
+    private let number: UInt64
+
+    init(_ information: stat) {
+        device = UInt64(information.st_dev)
+        number = UInt64(information.st_ino)
+    }
+
+    /// - Returns: nil when the path leads nowhere.
+    package init?(path: String) {
+        var information = stat()
+        guard stat(path, &information) == 0 else { return nil }
+        self.init(information)
     }
 }

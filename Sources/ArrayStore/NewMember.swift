@@ -97,13 +97,14 @@ final class NewMember {
                     + "make the export larger, or say a smaller --size")
         }
         guard force || !MemberDirectory.isMember(remote) else {
-            throw ArrayStoreError("\(name) already is a member of an array; overwrite it with --force")
+            throw ArrayStoreError(
+                "\(name) already is a member of an array; name another one (--force would destroy it)")
         }
         // Files of an array that is served are locked; exports cannot be.
         if let own = OpenedArray.superblock(of: remote), !own.isClean {
             throw ArrayStoreError(
                 "\(name) is a member of the array \(ArrayStore.name(of: own)), which somebody serves or which was not "
-                    + "stopped cleanly; stop it first, or clear the export if nothing on it is needed")
+                    + "stopped cleanly; stop it first, or name another export")
         }
     }
 
@@ -111,13 +112,17 @@ final class NewMember {
         for path in Set([entry, file!]) where !replaced.contains(path) {
             var information = stat()
             guard lstat(path, &information) == 0 else { continue }
-            let member =
-                information.st_mode & S_IFMT == S_IFREG ? try MemberFile(path: path, readOnly: false) : nil
-            guard let member, MemberDirectory.isMember(member) else {
+            let member: MemberFile?
+            do throws(ArrayStoreError) { member = try MemberFile(path: path, readOnly: false) } catch {
+                guard error.kind == .unusable else { throw error }
+                member = nil
+            }
+            guard information.st_mode & S_IFMT == S_IFREG, let member, MemberDirectory.isMember(member) else {
                 throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
             }
             guard force else {
-                throw ArrayStoreError("\(path) already is a member of an array; overwrite it with --force")
+                throw ArrayStoreError(
+                    "\(path) already is a member of an array; name another one (--force would destroy it)")
             }
             try member.lock()
         }
@@ -184,7 +189,9 @@ final class NewMember {
         let code = MemberFile.reserveMetadata(descriptor, dataByteOffset: plan.geometry.dataByteOffset)
         guard code == 0 else { throw failure("reserve space in", name, code) }
         guard fsync(descriptor) == 0 else { throw failure("write", name, errno) }
-        return try MemberFile(path: path, readOnly: false)
+        do throws(ArrayStoreError) { return try MemberFile(path: path, readOnly: false) } catch {
+            throw ArrayStoreError("\(name) \(error)", error.kind)
+        }
     }
 
     private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {

@@ -24,8 +24,11 @@ extension OpenedArray {
         /// The file in the array's directory that is the member or names it.
         package var file: String?
         package var condition: Condition
+        /// How the member is gone; nil while it is there.
+        package var loss: String?
 
-        fileprivate init(_ member: ArrayMember?, role: Int?, _ condition: Condition) {
+        fileprivate init(_ member: ArrayMember?, role: Int?, _ condition: Condition, loss: String?) {
+            self.loss = loss
             self.role = role
             path = member?.store.name
             file = member?.store.path
@@ -34,28 +37,25 @@ extension OpenedArray {
     }
 
     /// All members, by role, then a replacement, failed ones without a role, then spares.
-    package var memberStates: [MemberState] {
-        lock.withLock {
-            var states = current.indices.map { role in
-                let condition: MemberState.Condition
-                if failedRoles.contains(role) {
-                    condition = .failed
-                } else if let recovering, recovering.role == role {
-                    condition = .recovering(byteCount: recovering.byteCount)
-                } else {
-                    condition = .active
-                }
-                return MemberState(current[role], role: role, condition)
-            }
-            if let replacement {
-                states.append(
-                    MemberState(
-                        replacement.member, role: replacement.role, .replacing(byteCount: replacement.byteCount)))
-            }
-            states += replaced.map { MemberState($0, role: nil, .failed) }
-            states += spares.map { MemberState($0, role: nil, .spare) }
-            return states
+    package var memberStates: [MemberState] { lock.withLock { memberStatesUnlocked } }
+
+    /// Under `lock`.
+    var memberStatesUnlocked: [MemberState] {
+        func state(_ member: ArrayMember?, role: Int?, _ condition: MemberState.Condition) -> MemberState {
+            MemberState(member, role: role, condition, loss: member.flatMap { lossText($0.store) })
         }
+        var states = current.indices.map { role in
+            if failedRoles.contains(role) { return state(current[role], role: role, .failed) }
+            guard let recovering, recovering.role == role else { return state(current[role], role: role, .active) }
+            return state(current[role], role: role, .recovering(byteCount: recovering.byteCount))
+        }
+        if let replacement {
+            states.append(
+                state(replacement.member, role: replacement.role, .replacing(byteCount: replacement.byteCount)))
+        }
+        states += replaced.map { state($0, role: nil, .failed) }
+        states += spares.map { state($0, role: nil, .spare) }
+        return states
     }
 
     /// The member that is being rebuilt; nil when there is none.
@@ -107,6 +107,7 @@ extension OpenedArray {
         }
         current[role] = spare
         superblocks[role] = spare.superblock
+        given[role] = 0
         superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)

@@ -2,6 +2,7 @@ import MemberIO
 import Members
 import Platform
 import RAID
+import Statistics
 
 /// An array whose members are open and locked, and whose superblocks are kept.
 ///
@@ -21,6 +22,8 @@ package final class OpenedArray: @unchecked Sendable {
     package let uuid: [UInt8]
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
+    /// What was shown last.
+    let lastView = LockedView()
     /// By role; nil where a member cannot be replaced.
     let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
@@ -28,6 +31,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// By role, what was written last or found.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
+    /// By role, the mark that its member has for sure; 0 for none.
+    var given: [UInt64]
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int>
@@ -51,18 +56,23 @@ package final class OpenedArray: @unchecked Sendable {
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
     package internal(set) var isLost = false
+    /// What was found out of members that are gone; nil for one that is there.
+    var losses: [ObjectIdentifier: String?] = [:]
+    /// What was not taken for a member when the array was opened: the file, what it is called, and why.
+    let leftOut: [(path: String, name: String, reason: String)]
     /// Members on servers that were not reached when the array was opened. They go on trying.
     var absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
     init(
-        scan: MemberScan, place: String, readOnly: Bool, consistency: ConsistencyPolicy,
+        scan: MemberScan, place: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
         in surroundings: ArrayStore.Surroundings
     ) throws(ArrayStoreError) {
         self.place = place
         self.surroundings = surroundings
         geometry = scan.geometry
         current = scan.members
+        leftOut = scan.leftOut.map { ($0.store.path, $0.store.name, $0.reason) }
         absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
         spares = scan.spares
@@ -78,14 +88,24 @@ package final class OpenedArray: @unchecked Sendable {
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
+        for role in scan.forcedRoles {
+            guard let device = current[role]?.superblock.deviceNumber else { continue }
+            newest.setRole(UInt16(role), ofDevice: device)
+        }
+        given = current.map { $0?.superblock.mark ?? 0 }
         superblocks = current.map { member in
             var own = member?.superblock
             // A replacement whose predecessor is gone is a member like any other.
             own?.features.remove(.replacement)
             return own
         }
+        // One that was not found, and that the others did not know to be out, had the state that they have.
+        if newest.lineage?.departed == 0, let role = failedRoles.first, newest.device(withRole: UInt16(role)) != nil {
+            let mark = newest.mark
+            newest.lineage?.departed = mark
+        }
         if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
-        name = ArrayStore.name(of: scan.newest)
+        self.name = name ?? ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         slots = try Self.slots(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
@@ -136,6 +156,16 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
+    /// Whether the array can serve. Any thread.
+    package var health: ArrayHealth { lock.withLock { healthUnlocked } }
+
+    /// Under `lock`.
+    var healthUnlocked: ArrayHealth {
+        if isLost { return .failed }
+        let missing = recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
+        return ArrayHealth(missingCount: missing.count, redundancy: geometry.level.redundancy)
+    }
+
     /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
     /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
     /// next change could leave one of them two behind, and stale.
@@ -144,10 +174,14 @@ package final class OpenedArray: @unchecked Sendable {
         defer { lock.unlock() }
         for role in current.indices {
             guard let member = current[role], let own = superblocks[role] else { continue }
-            if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
+            if own.events < newest.events || own.lineage != newest.lineage {
+                try writeState(to: role)
+            } else {
+                try member.flush()
+            }
         }
         if let found = replacement {
-            if found.superblock.events < newest.events {
+            if found.superblock.events < newest.events || found.superblock.lineage != newest.lineage {
                 try replacement!.write(stateOf: newest)
             } else {
                 try found.member.flush()
@@ -165,6 +199,14 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
+    /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
+    package func flushMembers() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices where !failedRoles.contains(role) { try current[role]?.flush() }
+        try replacement?.member.flush()
+    }
+
     /// Says durably that all parity is right. Members must have been flushed.
     package func markClean() throws(ArrayStoreError) {
         // The change runs under the lock.
@@ -177,15 +219,20 @@ package final class OpenedArray: @unchecked Sendable {
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        guard failedRoles.insert(role).inserted, !isReadOnly else { return true }
-        guard failedRoles.count == 1, recovering == nil || recovering?.role == role else {
+        guard failedRoles.insert(role).inserted else { return true }
+        guard healthUnlocked != .failed else {
             isLost = true
             surroundings.report(
-                "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, serve "
-                    + "the array with --force")
+                geometry.level == .raid0
+                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, and nothing of "
+                        + "that member be read, until it can be used again and the array is served anew"
+                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
+                        + "serve the array with --force")
             return true
         }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
+        guard !isReadOnly else { return true }
+        if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = given[role] }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
         // The spare is needed more where a member is missing.
@@ -208,8 +255,12 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers(change)
     }
 
-    /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
-    /// acknowledges what the survivors do not know yet.
+    /// Draws a new mark, durably on every member: a copy of one that was made before does not count as that member any more.
+    /// To be called before bits of the bitmap are cleared, which would be all that such a copy lacks.
+    package func renewMark() throws(ArrayStoreError) { try update { _ in } }
+
+    /// Writes a new state to every member that is there, and then, when all have it, that it is settled. Under `lock`, which
+    /// is held across this rare I/O so that nobody acknowledges what the survivors do not know yet.
     /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
     ///   that is not if the others called it so before itself.
     /// - Throws: when some could not be written, and names them; all others have been.
@@ -217,7 +268,8 @@ package final class OpenedArray: @unchecked Sendable {
         guard !isLost else { return }
         change(&newest)
         newest.events += 1
-        newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
+        newest.updateTime = surroundings.clock()
+        newest.draw(mark: surroundings.random(), isWhole: failedRoles.isEmpty && recovering == nil)
         for role in failedRoles {
             // Also of one that was to replace it, and was not found.
             while let device = newest.device(withRole: UInt16(role)) {
@@ -242,7 +294,18 @@ package final class OpenedArray: @unchecked Sendable {
             attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
         }
         attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
+        if failures.isEmpty {
+            // From here on nobody is believed any more who has the state before.
+            newest.settle()
+            for role in present { attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) } }
+            attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in
+                try replacement?.write(stateOf: newest)
+            }
+        }
         guard let failure = failures.first else { return }
+        // Those that have not heard of it must not fall behind any further: with them it can be opened again.
+        let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
+        if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
         throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
     }
 
@@ -255,6 +318,7 @@ package final class OpenedArray: @unchecked Sendable {
         own.isRecoveryGuided = recovery?.isGuided ?? false
         superblocks[role] = own
         try member.write(own)
+        given[role] = own.mark
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.

@@ -34,7 +34,7 @@ struct OverwriteRule: Sendable, Equatable {
             "is left as it is, since the array has lost more members than it can do without and may need all of them"
         case .newer:
             "has seen changes that the array which is served has not: it may be the better one; stop the server and "
-                + "look at nbdext status, or remove the member's file if nothing on it is needed"
+                + "look at nbdext status"
         case .former, .spare, .blank: nil
         }
     }

@@ -65,6 +65,8 @@ static void crashed(int number, siginfo_t *info, void *unused)
         put_hex(address);
         put("\n");
     }
+    // What a driver has printed so far is the best witness. Not strictly allowed here, but nothing is left to lose.
+    if (crash_note != NULL && ftrylockfile(stdout) == 0) fflush_unlocked(stdout);
     // A signal that somebody sent does not come again by itself.
     if (info->si_code <= 0) raise(number);
 }
@@ -80,6 +82,12 @@ void nbdext_report_driver_crashes(const struct nbdext_crash_reports *reports)
 {
     crash_reports = *reports;
     catch_crashes();
+}
+
+void nbdext_print_by_lines(void)
+{
+    fflush(stdout);
+    setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
 void nbdext_note_driver_crashes(struct nbdext_crash_note *note)

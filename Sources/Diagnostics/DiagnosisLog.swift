@@ -2,7 +2,8 @@ import Platform
 
 /// Collects diagnoses, and hands the first of each fault to whoever shows them.
 ///
-/// A faulty driver repeats its mistake with every command; the first report says all, the others are counted.
+/// A faulty driver repeats its mistake with every command; the first report says all, the others are counted. What
+/// follows from a fault that was reported is not reported as another one.
 ///
 /// Threads: any. The handler is called on the thread that saw the fault, inside whatever it was doing.
 public final class DiagnosisLog: Sendable {
@@ -18,8 +19,10 @@ public final class DiagnosisLog: Sendable {
     /// Takes note of a fault.
     public func report(_ diagnosis: Diagnosis) {
         let isFirst = lock.withLock {
+            let isNew = first[diagnosis.fault] == nil
+            if isNew && first.keys.contains(where: { $0.consequences.contains(diagnosis.fault) }) { return false }
             counts[diagnosis.fault, default: 0] += 1
-            guard first[diagnosis.fault] == nil else { return false }
+            guard isNew else { return false }
             first[diagnosis.fault] = diagnosis
             return true
         }

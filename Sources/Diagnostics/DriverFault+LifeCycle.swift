@@ -24,7 +24,7 @@ extension DriverFault {
                 "in UserInitializeController: IODispatchQueue::Create, then SetDispatchQueue(\"AuxiliaryQueue\", queue)",
             reference: Reference.forum),
         .otherWorkOnAuxiliaryQueue: FaultEntry(
-            "AuxiliaryQueue does other work than creating targets",
+            "the queue on which targets are created does other work",
             rule: "AuxiliaryQueue runs UserCreateTargetForID and the event handler that calls it, and nothing else",
             symptom: "UserCreateTargetForID never returns, and returns success the moment Stop begins",
             fix: "give interrupts, timers and completions a queue of their own",

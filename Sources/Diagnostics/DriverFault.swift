@@ -81,4 +81,28 @@ public enum DriverFault: String, Sendable, CaseIterable {
         default: .error
         }
     }
+
+    /// What a driver that has this fault seems to do wrong as well, although it follows from this one.
+    public var consequences: Set<DriverFault> {
+        switch self {
+        // Tasks do not come back when the queues wait that they need.
+        case .createOnDefaultQueue, .otherWorkOnAuxiliaryQueue, .waitInStartController, .waitInStop, .queueCycle:
+            [.targetNotReady, .taskNeverCompleted, .bundledSlotDropped, .tasksOutstandingAtStop]
+        // A completion that is refused leaves the task with the driver.
+        case .bundledActionCompletedAsLegacy, .legacyTaskCompletedAsBundled:
+            [.taskNeverCompleted, .tasksOutstandingAtStop]
+        // The task after, in the same slot, is hit by the completion that was one too many.
+        case .slotMisuse, .completedWhileDeviceWorks:
+            [
+                .slotMisuse, .completedWhileDeviceWorks, .writeNotExecuted, .flushNotHonoured,
+                .overlappingWritesReordered, .taskNeverCompleted, .tasksOutstandingAtStop,
+            ]
+        // A driver without its slots drops what names them.
+        case .slotAddressIsNull: [.bundledSlotDropped, .taskNeverCompleted, .tasksOutstandingAtStop]
+        case .taskNeverCompleted, .bundledSlotDropped: [.tasksOutstandingAtStop]
+        // The release that follows has no retain of its own.
+        case .missingRetain: [.overRelease]
+        default: []
+        }
+    }
 }

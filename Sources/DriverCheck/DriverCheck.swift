@@ -89,6 +89,8 @@ package final class DriverCheck {
     private func stopWithRequest() {
         guard let machine = start(isFirst: false) else { return }
         leaveRequest(on: machine.devices[0])
+        // The card's time is not the driver's.
+        machine.controller.waitForDevice(milliseconds: 2000)
         _ = Event().wait(milliseconds: 150)
         stop(machine, "stop after write", flushes: false)
     }

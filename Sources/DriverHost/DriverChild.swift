@@ -22,7 +22,7 @@ final class DriverChild: @unchecked Sendable {
     /// - Throws: when the program cannot be started.
     init(
         executable: String, arguments: [String], socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int
-    ) throws(OSError) {
+    ) throws {
         self.executable = executable
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -71,8 +71,25 @@ final class DriverChild: @unchecked Sendable {
         defer { for pointer in arguments + environment { free(pointer) } }
         var process: pid_t = 0
         let status = posix_spawn(&process, executable, &actions, &attributes, &arguments, &environment)
-        guard status == 0 else { throw OSError(code: status, doing: "start the driver \(executable)") }
+        guard status == 0 else { throw Self.error(status, executable) }
         self.process = process
+    }
+
+    /// Why a program cannot be started, and what to do.
+    private static func error(_ code: Int32, _ executable: String) -> DriverStartError {
+        var status = stat()
+        let exists = stat(executable, &status) == 0
+        let reason =
+            switch code {
+            case ENOENT where exists: "cannot be started: its interpreter or loader is missing"
+            case ENOENT: "does not exist; give --driver the path of the driver's program"
+            case EACCES where exists && status.st_mode & S_IFMT == S_IFDIR:
+                "is a directory; give --driver the path of the driver's program"
+            case EACCES where exists: "may not be executed; 'chmod +x' it, or name the program that was built"
+            case ENOEXEC: "is not a program for this machine; build the driver here"
+            default: "cannot be started: \(String(cString: strerror(code)))"
+            }
+        return DriverStartError(call: executable, reason: reason)
     }
 
     /// Ends it at once, if it runs.

@@ -110,14 +110,9 @@ extension DriverHost {
     package func picture() -> [String] { context.waits.picture() }
 
     /// The driver has returned from UserProcessParallelTask.
-    func singleTaskReturned(_ reply: DriverCalls.SingleTaskReply, slot: UInt16, to kernel: any KernelHalf) {
-        if reply.response != kSCSIServiceResponse_Request_In_Process {
-            kernel.submissionRefused(slot: slot, response: reply.response)
-        } else if !reply.retainsAction && kernel.isWithDriver(slot: slot) {
-            context.log.report(
-                .missingRetain,
-                "UserProcessParallelTask returned with slot \(slot)'s task in process, and its action has no other "
-                    + "reference than the kernel's")
+    func singleTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
+        if response != kSCSIServiceResponse_Request_In_Process {
+            kernel.submissionRefused(slot: slot, response: response)
         }
     }
 }

@@ -104,8 +104,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         guard kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1 else { return false }
         bundles.note(taskCount: 1)
         calls.defaultQueue.noteCall()
-        let reply = calls.process(slots.commands + Int(slot), slot: Int(slot))
-        singleTaskReturned(reply, slot: slot, to: kernel)
+        let response = calls.process(slots.commands + Int(slot), slot: Int(slot))
+        singleTaskReturned(response: response, slot: slot, to: kernel)
         return true
     }
 }

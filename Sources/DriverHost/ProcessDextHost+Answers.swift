@@ -13,8 +13,11 @@ extension ProcessDextHost {
                 return ControlMessage(status: kIOReturnBadArgument)
             }
             return ControlMessage(status: kernel.reportHBAConstraints(dictionary))
-        case .createTarget:
-            return ControlMessage(status: kernel.createTarget(message[0], properties: [:]))
+        case .createTarget: return createTarget(message[0], kernel)
+        case .creationWait: return creationWait(message[0])
+        case .breakCreation:
+            if let thread = lock.withLock({ creations[message[0]] }) { context.waits.doom(thread) }
+            return ControlMessage()
         case .destroyTarget: return ControlMessage(status: kernel.destroyTarget(message[0]))
         case .isTargetPresent: return ControlMessage([kernel.isTargetPresent(message[0]) ? 1 : 0])
         case .dataBuffer:
@@ -30,6 +33,26 @@ extension ProcessDextHost {
             return ControlMessage()
         default: return ControlMessage(status: kIOReturnUnsupported)
         }
+    }
+
+    private func createTarget(_ targetID: UInt64, _ kernel: any KernelHalf) -> ControlMessage {
+        let thread = currentThreadID()
+        lock.withLock { creations[targetID] = thread }
+        defer {
+            lock.withLock { if creations[targetID] == thread { creations[targetID] = nil } }
+            context.waits.forgive(thread)
+        }
+        return ControlMessage(status: kernel.createTarget(targetID, properties: [:]))
+    }
+
+    /// What the creation of a target waits for here. Numbers: whether the driver has the command, and since when.
+    private func creationWait(_ targetID: UInt64) -> ControlMessage {
+        guard let thread = lock.withLock({ creations[targetID] }), let wait = context.waits.kernelWait(of: thread)
+        else {
+            return ControlMessage(status: kIOReturnBadArgument)
+        }
+        return ControlMessage(
+            [wait.isWithDriverSince == nil ? 0 : 1, wait.isWithDriverSince ?? 0], payload: Array(wait.purpose.utf8))
     }
 
     /// A fault that was seen in the driver's process: its number, what happened, and a picture, a line each.

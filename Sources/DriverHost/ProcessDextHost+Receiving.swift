@@ -125,8 +125,7 @@ extension ProcessDextHost {
                     slot: slot > 0 && slot <= UInt64(slots.taskCount) ? UInt16(slot - 1) : nil)
             }
         case NBDEXT_SINGLE_REPLY:
-            reply.store(
-                UInt64(message.pointee.count) | (message.pointee.body.0 != 0 ? 1 << 32 : 0), ordering: .relaxed)
+            reply.store(message.pointee.count, ordering: .relaxed)
             repliedSlot.store(Int(truncatingIfNeeded: message.pointee.value) &+ 1, ordering: .sequentiallyConsistent)
             if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_ring(pair.toKernel) }
         default: break

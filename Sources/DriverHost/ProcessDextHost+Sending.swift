@@ -103,11 +103,7 @@ extension ProcessDextHost {
         }
         _ = endPolling(pair: pair.index)
         guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
-        let reply = reply.load(ordering: .relaxed)
-        singleTaskReturned(
-            DriverCalls.SingleTaskReply(
-                response: UInt32(truncatingIfNeeded: reply), retainsAction: reply >> 32 != 0),
-            slot: slot, to: kernel)
+        singleTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
     }
 
     /// The card asserts its interrupt line; the driver hears of it by the pair by which this thread fetches its calls.

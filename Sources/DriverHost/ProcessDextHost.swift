@@ -16,7 +16,7 @@ import Synchronization
 /// Threads: the start and restarts on one thread at a time; `stop` on another, also while the driver is being started
 /// again; `send`, `poll` and the rest on any.
 package final class ProcessDextHost: DriverHost, @unchecked Sendable {
-    // SAFETY: `life` under `lock`; rings protect themselves; the rest is set before the first `send`.
+    // SAFETY: `life` and `creations` under `lock`; rings protect themselves; the rest is set before the first `send`.
     package let mode: DriverMode
     package var place: DriverPlace { .process }
     package let bundles: BundleCounters
@@ -29,6 +29,9 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private let personality: OSDictionary
     let arena: DataArena
     let callMilliseconds: Int
+    /// After how long a call of the driver is reported that has not returned, and how often that is looked at.
+    private let slowCallMilliseconds: UInt64
+    private let watchdogMilliseconds: Int
     let groups: ProcessorGroups
     /// The first one is for everybody; then, in bundled mode on several processors, one for each group of them.
     let pairs: [RingPair]
@@ -64,13 +67,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private(set) var taskIDs: [UInt64] = []
     let lock = Lock()
     var life = Life()
+    /// The threads on which targets are being created for the driver, by target. Under `lock`.
+    var creations: [UInt64: UInt] = [:]
     /// Ends the pauses between starts.
     let stopRequested = Event()
     let memory: DriverMemory
 
     /// The slot whose UserProcessParallelTask has returned, plus 1; and what it returned.
     let repliedSlot = Atomic<Int>(0)
-    let reply = Atomic<UInt64>(0)
+    let reply = Atomic<UInt32>(0)
     /// Whether the thread that waits for it sleeps, and has to be woken if another one takes the reply.
     let replyIsAwaitedAsleep = Atomic<Bool>(false)
 
@@ -92,10 +97,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     ///   - arena: where task buffers lie.
     ///   - log: gets the driver's faults.
     ///   - callMilliseconds: how long each call may take while the driver starts.
+    ///   - slowCallMilliseconds: after how long a call of the driver is reported that has not returned.
+    ///   - watchdogMilliseconds: how often that is looked at.
     /// - Throws: when the system refuses the shared memory.
     package init(
         executable: String, arguments: [String] = [], mode: DriverMode, function: PCIFunction,
-        personality: OSDictionary, arena: DataArena, log: DiagnosisLog, callMilliseconds: Int = 60_000
+        personality: OSDictionary, arena: DataArena, log: DiagnosisLog, callMilliseconds: Int = 60_000,
+        slowCallMilliseconds: UInt64 = 5000, watchdogMilliseconds: Int = 500
     ) throws(OSError) {
         precondition(mode != .kext)
         self.executable = executable
@@ -105,6 +113,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         self.personality = personality
         self.arena = arena
         self.callMilliseconds = callMilliseconds
+        self.slowCallMilliseconds = slowCallMilliseconds
+        self.watchdogMilliseconds = watchdogMilliseconds
         context = DriverContext(log: log)
         groups = ProcessorGroups()
         let pairCount = mode == .bundled && groups.count > 1 ? 1 + groups.count : 1
@@ -161,14 +171,42 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 if !life.isStopped { life.current = instance }
                 return !life.isStopped
             }
-            if isWanted { return }
+            if isWanted { return try awaitGreeting(of: instance) }
             instance.expectEnd()
             instance.end()
+        } catch let error as DriverStartError {
+            throw error
         } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
         }
         throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
     }
+
+    /// A driver's main function says first of all that it is one. Another program ends soon, or never says so.
+    private func awaitGreeting(of instance: DriverInstance) throws(DriverStartError) {
+        let limit = monotonicMilliseconds() + UInt64(min(callMilliseconds, Self.greetingMilliseconds))
+        while crashNote.pointee.is_driver == 0 {
+            let hasEnded = instance.link.hasEnded
+            // It may have come with the end.
+            guard hasEnded || monotonicMilliseconds() > limit, crashNote.pointee.is_driver == 0 else {
+                usleep(500)
+                continue
+            }
+            instance.expectEnd()
+            let ending = instance.end()
+            if stopRequested.isSet {
+                throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
+            }
+            throw DriverStartError(
+                call: executable,
+                reason: hasEnded
+                    ? "is not a driver: it \(ending) and did not call DriverKitMain"
+                    : "is not a driver: it has not called DriverKitMain within \(Self.greetingMilliseconds / 1000) s")
+        }
+    }
+
+    /// How long a program may take until its main function calls DriverKitMain.
+    private static let greetingMilliseconds = 10_000
 
     private func resetChannel() {
         for pair in pairs { pair.consumerLock.lock() }
@@ -195,7 +233,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     func askProperties() throws(DriverStartError) -> DriverProperties {
-        _ = try ask(.start, "Start", ControlMessage(payload: PropertyCoder.encode(personality)))
+        let periods = [slowCallMilliseconds, UInt64(watchdogMilliseconds)]
+        _ = try ask(.start, "Start", ControlMessage(periods, payload: PropertyCoder.encode(personality)))
         _ = try ask(.initializeController, "UserInitializeController")
         let properties = DriverProperties(try ask(.questions, "UserReport…"))
         try properties.checkTaskCount(of: "UserReportMaximumTaskCount", log: context.log)

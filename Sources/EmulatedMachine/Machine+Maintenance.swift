@@ -113,7 +113,7 @@ extension Machine {
         state.path == name || state.file?.split(separator: "/").last.map(String.init) == name
     }
 
-    private func target(_ directory: String) throws -> Int {
+    func target(_ directory: String) throws -> Int {
         guard let index = arrays.firstIndex(where: { Self.isSame($0.place, directory) }) else {
             throw Refusal(description: "this server does not serve an array in \(directory)")
         }

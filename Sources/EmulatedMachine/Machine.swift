@@ -38,8 +38,11 @@ package final class Machine: @unchecked Sendable {
     private let host: any DriverHost
     let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    /// The card or the kernel keeps data that was not written to the members.
+    private let hasCaches: Bool
     private var maintenance: [MaintenanceThread] = []
     private var bitmapThreads: [BitmapThread] = []
+    private var watches: [MemberWatch] = []
 
     /// The process that the driver is at the moment, if it is one.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
@@ -52,14 +55,16 @@ package final class Machine: @unchecked Sendable {
     package init(_ configuration: MachineConfiguration) throws {
         let startUp = configuration.startUp
         try Self.check(configuration.directories)
-        let arrays = try configuration.directories.map { directory in
+        let names = configuration.names
+        let arrays = try configuration.directories.enumerated().map { index, directory in
             startUp.begin("opening the array in \(directory)")
             return try ArrayStore.open(
                 directory: directory, readOnly: configuration.readOnly, force: configuration.force,
-                in: .system(startingFor: startUp))
+                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
-        try Self.checkNames(arrays)
+        hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
+        try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
         do {
             for array in arrays where !array.isReadOnly { try array.markDirty() }
@@ -88,6 +93,7 @@ package final class Machine: @unchecked Sendable {
             throw error
         }
         do { try start(configuration) } catch {
+            for watch in watches { watch.stop() }
             for thread in maintenance { thread.stop() }
             for thread in bitmapThreads { thread.stop() }
             controller.stop()
@@ -106,6 +112,7 @@ package final class Machine: @unchecked Sendable {
         startUp.begin("waiting for the driver to create its targets")
         for (index, disk) in try targets.wait().enumerated() {
             let array = arrays.isEmpty ? nil : arrays[index]
+            if let array, let card, !card.hasBeenAsked(array: index) { throw Self.isNotOf(array, disk) }
             addresses.append(disk.address)
             devices.append(
                 try BlockStorageDevice(
@@ -116,7 +123,8 @@ package final class Machine: @unchecked Sendable {
         if configuration.bufferCacheByteCount > 0 {
             bufferedDevices = try devices.map {
                 try BufferedBlockDevice(
-                    over: $0, name: "\($0.info.name).buffered", cacheByteCount: configuration.bufferCacheByteCount)
+                    over: $0, name: Self.bufferedName($0.info.name),
+                    cacheByteCount: configuration.bufferCacheByteCount)
             }
         }
         for target in arrays.indices {
@@ -124,6 +132,7 @@ package final class Machine: @unchecked Sendable {
                 bitmapThreads.append(thread)
             }
         }
+        watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
         if let card {
             for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
                 maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
@@ -138,28 +147,37 @@ package final class Machine: @unchecked Sendable {
     }
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
-    /// - Throws: the first failure, when everything else is done. An array that could not be flushed stays dirty.
+    /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
+        for watch in watches { watch.stop() }
+        watches = []
         for thread in maintenance { thread.stop() }
         maintenance = []
-        var failure: (any Error)?
-        var isFlushed = devices.map { _ in true }
+        var failures: [Int: any Error] = [:]
         for devices: [any BlockService] in [bufferedDevices, devices] {
             for (index, device) in devices.enumerated() {
-                do { try flush(device) } catch {
-                    isFlushed[index] = false
-                    failure = failure ?? error
-                }
+                do { try flush(device) } catch { failures[index] = error }
             }
         }
         for thread in bitmapThreads { thread.stop() }
         bitmapThreads = []
         controller.stop()
-        for (index, array) in arrays.enumerated() where !array.isReadOnly && isFlushed[index] {
-            do { try array.markClean() } catch { failure = failure ?? error }
+        for (index, array) in arrays.enumerated() where !array.isReadOnly {
+            do {
+                if failures[index] != nil {
+                    guard mayFlushWithoutDriver else { continue }
+                    try array.flushMembers()
+                    writeDiagnostic("nbdext: the members of \(array.name) were flushed without the driver\n")
+                    failures[index] = nil
+                }
+                try array.markClean()
+            } catch { failures[index] = failures[index] ?? error }
         }
-        if let failure { throw failure }
+        if let failure = failures.first?.value { throw failure }
     }
+
+    /// Whether nothing but the members' own caches holds data after the driver has ended, and nothing is being written.
+    private var mayFlushWithoutDriver: Bool { !hasCaches && !controller.hasTasks }
 
     /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. A driver that only waits
     /// for its device is left alone. Any thread.
@@ -220,15 +238,26 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
-    private static func checkNames(_ arrays: [OpenedArray]) throws {
-        for (index, array) in arrays.enumerated() {
-            if let other = arrays[..<index].first(where: { $0.name == array.name }) {
+    private static func checkNames(_ arrays: [OpenedArray], areBuffered: Bool) throws {
+        var places: [String: String] = [:]
+        for array in arrays {
+            for name in [array.name] + (areBuffered ? [bufferedName(array.name)] : []) {
+                guard let other = places.updateValue(array.place, forKey: name) else { continue }
                 throw ArrayStoreError(
-                    "\(other.place) and \(array.place) are both named \(array.name); exports need "
-                        + "different names: create one of them with another --name")
+                    "\(other) and \(array.place) would both be exported as \(name); say --name for each directory, in "
+                        + "their order, or give one another name: nbdext rename \(array.place) NAME")
             }
         }
     }
+
+    /// The driver answers for an array's disk by itself: what it has would be exported under the array's name.
+    private static func isNotOf(_ array: OpenedArray, _ disk: BlockCommandsDevice) -> ArrayStoreError {
+        ArrayStoreError(
+            "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "
+                + "array \(array.name) would not be what is served; serve this driver without an array")
+    }
+
+    private static func bufferedName(_ name: String) -> String { "\(name).buffered" }
 
     private static func name(of address: UnitAddress) -> String {
         "target-\(address.targetID)" + (address.logicalUnit == 0 ? "" : "-lun-\(address.logicalUnit)")

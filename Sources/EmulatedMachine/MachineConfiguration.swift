@@ -24,6 +24,8 @@ package struct TargetTimeouts: Sendable {
 package struct MachineConfiguration: Sendable {
     /// The arrays' directories. Without any there is no card, and the driver brings its own targets.
     package var directories: [String]
+    /// What the arrays are called, in the order of their directories; those behind the last one have their own names.
+    package var names: [String] = []
     /// The arrays are the logical units of one target, instead of a target each.
     package var sharesTarget = false
     package var mode: DriverMode
@@ -80,6 +82,7 @@ package struct MachineConfiguration: Sendable {
         return try ProcessDextHost(
             executable: driverExecutable, arguments: driverArguments, mode: mode, function: card,
             personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
-            callMilliseconds: driverCallMilliseconds)
+            callMilliseconds: driverCallMilliseconds, slowCallMilliseconds: kernelOptions.slowCallMilliseconds,
+            watchdogMilliseconds: kernelOptions.watchdogMilliseconds)
     }
 }

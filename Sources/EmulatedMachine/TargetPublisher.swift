@@ -15,13 +15,15 @@ final class TargetPublisher: @unchecked Sendable {
     private let lock = Lock()
     private var disks: [UnitAddress: BlockCommandsDevice] = [:]
     private var failure: (any Error)?
+    /// A target that the driver has created beside the arrays.
+    private var strangeTarget: UInt64?
     private var isCancelled = false
     /// Creations under way, and when the last one began or ended.
     private var creating = 0
     private var lastChange: UInt64 = 0
     private let complete = Event()
     private let timeouts: TargetTimeouts
-    private static let pollMilliseconds: UInt32 = 20
+    private static let pollMilliseconds = 20
 
     init(count: Int?, timeouts: TargetTimeouts, log: DiagnosisLog) {
         self.count = count
@@ -31,10 +33,15 @@ final class TargetPublisher: @unchecked Sendable {
 
     /// On the driver's AuxiliaryQueue: probes the target and its logical units.
     func publish(_ targetID: UInt64, _ status: kern_return_t) -> Bool {
-        if let count, targetID >= count { return false }
+        lock.withLock { lastChange = monotonicMilliseconds() }
+        if let count, targetID >= count {
+            lock.withLock { strangeTarget = strangeTarget ?? targetID }
+            return false
+        }
+        let mayBeAbsent = count == nil && controller.isScanned(targetID)
         guard status == kIOReturnSuccess else {
             // A second creation fails, and leaves the first as it is.
-            if status != kIOReturnExclusiveAccess {
+            if status != kIOReturnExclusiveAccess && !mayBeAbsent {
                 fail(
                     DriverStartError(
                         call: "UserCreateTargetForID(\(targetID))",
@@ -66,6 +73,7 @@ final class TargetPublisher: @unchecked Sendable {
             }
             return true
         } catch {
+            if mayBeAbsent { return false }
             if let error = error as? ProbeError, !controller.isStopping { report(error, targetID) }
             fail(error)
             return false
@@ -101,20 +109,24 @@ final class TargetPublisher: @unchecked Sendable {
     /// A target that its own driver keeps from answering.
     private func report(_ error: ProbeError, _ targetID: UInt64) {
         switch error.cause {
-        case .notDelivered:
+        case .notDelivered where !controller.isScanned(targetID):
             log.report(
                 .targetNotReady,
                 "UserCreateTargetForID(\(targetID)) had begun, and its probe failed: \(error.description)")
         case .notReady: log.report(.notReadyTooLong, error.description)
-        case .waitBroken, .answer: break
+        case .notDelivered, .ended, .waitBroken, .answer: break
         }
     }
 
     /// Waits until the driver has created all targets.
     /// - Returns: their disks, by target and logical unit.
     func wait() throws -> [BlockCommandsDevice] {
-        let isComplete = count == nil ? waitUntilSettled() : complete.wait(milliseconds: timeouts.creationMilliseconds)
-        guard isComplete else {
+        let limit = monotonicMilliseconds() + UInt64(timeouts.creationMilliseconds)
+        while !isComplete() {
+            let now = monotonicMilliseconds()
+            if try isOver(now) { break }
+            // A probe under way has limits of its own.
+            guard now >= limit, count != nil || lock.withLock({ creating == 0 }) else { continue }
             throw DriverStartError(
                 call: "UserCreateTargetForID",
                 reason: "was not called for every \(count == nil ? "target" : "array") within "
@@ -123,27 +135,45 @@ final class TargetPublisher: @unchecked Sendable {
         return try lock.withLock {
             // Where the kernel scans, an ID without a target is no failure.
             if let failure, count != nil || disks.isEmpty || isCancelled { throw failure }
+            if disks.isEmpty {
+                throw DriverStartError(
+                    call: "UserDoesHBAPerformDeviceManagement",
+                    reason: "left it to the kernel to look for targets, and no ID answered as a disk")
+            }
             return disks.sorted { $0.key < $1.key }.map(\.value)
         }
     }
 
+    /// Waits for a moment. A driver that brings its own targets may create more of them.
+    /// - Returns: whether all targets are there, or one of an array will not come, or nobody waits any more.
+    private func isComplete() -> Bool {
+        guard count == nil else { return complete.wait(milliseconds: Self.pollMilliseconds) }
+        _ = Event().wait(milliseconds: Self.pollMilliseconds)
+        return lock.withLock { isCancelled }
+    }
+
+    /// Whether no other target is to be waited for.
+    ///
     /// Nothing tells that a driver has created its last target: no creation for a moment has to do.
-    /// - Returns: false when there was none at all in time.
-    private func waitUntilSettled() -> Bool {
-        let limit = monotonicMilliseconds() + UInt64(timeouts.creationMilliseconds)
-        while true {
-            let now = monotonicMilliseconds()
-            let (hasSettled, isBusy) = lock.withLock {
-                (
-                    isCancelled
-                        || creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
-                    creating > 0
-                )
-            }
-            if hasSettled { return true }
-            // A probe under way has limits of its own.
-            if now >= limit && !isBusy { return false }
-            _ = Event().wait(milliseconds: Int(Self.pollMilliseconds))
+    /// - Throws: when it is known that one will not come.
+    private func isOver(_ now: UInt64) throws(DriverStartError) -> Bool {
+        let (hasSettled, isEmpty, strange) = lock.withLock { () -> (Bool, Bool, UInt64?) in
+            (
+                creating == 0 && lastChange > 0 && now >= lastChange + UInt64(timeouts.settlingMilliseconds),
+                disks.isEmpty, strangeTarget
+            )
         }
+        if isEmpty && log.count(of: .noAuxiliaryQueue) > 0 {
+            throw DriverStartError(
+                call: "UserCreateTargetForID", reason: "cannot run without AuxiliaryQueue; register it (B03)")
+        }
+        guard hasSettled else { return false }
+        if let strange, isEmpty {
+            throw DriverStartError(
+                call: "UserCreateTargetForID(\(strange))",
+                reason: "was called for a target that is none of the card's arrays; serve a driver that brings its own "
+                    + "disks without an array")
+        }
+        return count == nil
     }
 }

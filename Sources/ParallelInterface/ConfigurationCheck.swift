@@ -43,7 +43,8 @@ package struct ConfigurationCheck {
         let constraints = HBAConstraints(properties: reported, allowsByteAndBlockCounts: isKext)
         var found: [Diagnosis] = []
         if !isKext { found += missingKeys(reported) + ignoredKeys(reported) }
-        found += segmentFaults(constraints) + dmaFaults() + transferFaults(constraints)
+        let isIncomplete = found.contains { $0.fault == .requiredConstraintMissing }
+        found += segmentFaults(constraints) + dmaFaults() + transferFaults(constraints, isIncomplete: isIncomplete)
         return found.sorted { $0.fault.severity > $1.fault.severity }
     }
 
@@ -112,7 +113,8 @@ package struct ConfigurationCheck {
         return found
     }
 
-    private func transferFaults(_ constraints: HBAConstraints) -> [Diagnosis] {
+    /// - Parameter isIncomplete: required keys are missing.
+    private func transferFaults(_ constraints: HBAConstraints, isIncomplete: Bool) -> [Diagnosis] {
         guard dma.maxTransferSize > 0 else {
             return [Diagnosis(.maxTransferSizeTooSmall, "maxTransferSize is 0: no request can be sent")]
         }
@@ -122,7 +124,8 @@ package struct ConfigurationCheck {
             Diagnosis(
                 .maxTransferSizeTooSmall,
                 "maxTransferSize is \(dma.maxTransferSize), and the block layer sends up to \(largest) bytes at once: "
-                    + "raise it to \(largest)")
+                    + "raise it to \(largest)"
+                    + (isIncomplete ? "; or report the missing keys (B33), which limit that" : ""))
         ]
     }
 

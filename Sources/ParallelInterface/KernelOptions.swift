@@ -1,3 +1,5 @@
+import Platform
+
 /// What the kernel half does with a driver's configuration that is incomplete.
 package enum ConstraintPolicy: String, Sendable, CaseIterable {
     /// Refuses to start, and says what is wrong and what to change.
@@ -21,6 +23,8 @@ package struct KernelOptions: Sendable {
     package var slowCallMilliseconds: UInt64 = 5000
     /// How often deadlines and calls are looked at.
     package var watchdogMilliseconds = 500
+    /// What all of that goes by. Whoever turns it has a `Watchdog` of their own; the controller starts none then.
+    package var clock = DeadlineClock.machine
 
     package init() {}
 }

@@ -10,6 +10,13 @@ struct SlotRecord: BitwiseCopyable {
     var pinCount: UInt16 = 0
     /// The driver took the data itself, with UserGetDataBuffer.
     var dataBufferWasTaken = false
+    /// The response is the kernel half's.
+    var isEndedByKernel = false
+    /// It was reported that the task is overdue.
+    var isNamedOverdue = false
+    /// Some task of the slot has been more than one command for the device. Never forgotten: what follows from completing
+    /// such a task too early may hit the slot's next task, or the one after.
+    var hasBeenSplit = false
 }
 
 /// Detectors of driver faults. None of them knows what the driver is: they compare what it says with what its device
@@ -17,7 +24,8 @@ struct SlotRecord: BitwiseCopyable {
 extension ParallelController {
     /// Notes a slot's state as its task is filled in.
     func beginRecord(_ slot: UInt16) {
-        records[Int(slot)] = SlotRecord(pinCount: card.dart.pinCount(window: Int(slot)))
+        records[Int(slot)] = SlotRecord(
+            pinCount: card.dart.pinCount(window: Int(slot)), hasBeenSplit: records[Int(slot)].hasBeenSplit)
         let response = slots.responses + Int(slot)
         if response.pointee.version != 0 {
             log.report(
@@ -69,9 +77,27 @@ extension ParallelController {
                 "task \(taskIDs[Int(slot)]) arrived bundled in slot \(slot) and was completed with "
                     + "ParallelTaskCompletion")
         default:
+            // Who completes a task with the first of its commands goes on to complete it with the others.
+            if isSplit(slot) { return reportCompletedTooEarly(slot, "was passed back again") }
             let text = state == .completed ? "had been passed back already" : "belongs to the framework"
             log.report(.slotMisuse, "slot \(slot) was completed; it \(text)")
         }
+    }
+
+    /// How many commands for a slot's task the device has seen.
+    private func commandCount(of slot: UInt16) -> UInt16 {
+        card.dart.pinCount(window: Int(slot)) &- records[Int(slot)].pinCount
+    }
+
+    private func isSplit(_ slot: UInt16) -> Bool {
+        card.pinsCommands && (records[Int(slot)].hasBeenSplit || commandCount(of: slot) > 1)
+    }
+
+    private func reportCompletedTooEarly(_ slot: UInt16, _ what: String) {
+        log.report(
+            .completedWhileDeviceWorks,
+            "slot \(slot) \(what): its task was several commands for the device, and was completed before the last of "
+                + "them had ended")
     }
 
     // MARK: Responses
@@ -87,7 +113,9 @@ extension ParallelController {
                 judgeTransferCount(response, slot, task)
             }
             if card.pinsCommands {
-                if card.dart.pinCount(window: Int(slot)) == records[Int(slot)].pinCount { reportUnseen(slot) }
+                let count = commandCount(of: slot)
+                if count == 0 { reportUnseen(slot) }
+                if count > 1 { records[Int(slot)].hasBeenSplit = true }
             }
         case kSCSITaskStatus_CHECK_CONDITION: judgeSense(response, slot)
         default: break
@@ -127,6 +155,9 @@ extension ParallelController {
         let isAboutMedium =
             isFlush || range(of: slot) != nil || opcode == OperationCode.unmap || opcode == OperationCode.writeSame16
         guard isAboutMedium else { return }
+        if records[Int(slot)].hasBeenSplit {
+            return reportCompletedTooEarly(slot, "was passed back before the device had seen its task")
+        }
         if isFlush {
             let address = address(of: slot)
             let held = card.dirtyByteCount(target: UInt16(address.targetID), logicalUnit: address.logicalUnit)
@@ -151,7 +182,8 @@ extension ParallelController {
             else { return }
             for index in 0..<count {
                 let slot = indices[index]
-                guard Int(slot) < pool.count, slot != held, isWrite(slot), pool.isEarlier(held, than: slot),
+                guard Int(slot) < pool.count, slot != held, pool.slots[Int(slot)].state == .withDriver,
+                    isWrite(slot), pool.isEarlier(held, than: slot),
                     address(of: held) == address(of: slot), let other = self.range(of: slot), other.overlaps(range)
                 else { continue }
                 log.report(

@@ -12,7 +12,7 @@ extension ParallelController {
     /// Takes the next step for each task whose time is up. On the watchdog's thread.
     func recoverExpiredTasks(lane: Int) {
         var isReachable = true
-        while acceptsTasks.load(ordering: .relaxed), let task = pool.nextExpired(now: monotonicMilliseconds()) {
+        while acceptsTasks.load(ordering: .relaxed), let task = pool.nextExpired(now: options.clock.milliseconds) {
             recover(task, isReachable: &isReachable, lane: lane)
         }
         failExpiredUnsent(lane: lane)
@@ -28,6 +28,7 @@ extension ParallelController {
         else { return }
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
+        if task.recovery != .none { reportOverdue(task) }
         let next: TaskSlots.RecoveryStage
         let function: TaskManagementFunction
         switch task.recovery {
@@ -35,7 +36,6 @@ extension ParallelController {
             // The device may have ended it this moment, and the driver be on its way.
             return pool.setRecovery(task, .overdue, deadline: afterGrace)
         case .none, .overdue:
-            reportOverdue(task)
             next = .aborted
             function = .abortTask(targetID: target, logicalUnit: unit, tag: tag)
         case .aborted:
@@ -52,12 +52,12 @@ extension ParallelController {
             pool.setRecovery(task, next, deadline: afterGrace)
             noteReset(of: address, next)
         // A request that was refused will change nothing: the next step follows at once.
-        case .refused: pool.setRecovery(task, next, deadline: monotonicMilliseconds() &- 1)
+        case .refused: pool.setRecovery(task, next, deadline: options.clock.milliseconds &- 1)
         case .unreachable:
             // Nor would others be heard; one that waits in vain is enough for this time.
             if isReachable { host.endUnreachable() }
             isReachable = false
-            pool.setRecovery(task, .targetReset, deadline: monotonicMilliseconds() &- 1)
+            pool.setRecovery(task, .targetReset, deadline: options.clock.milliseconds &- 1)
         }
     }
 
@@ -71,7 +71,7 @@ extension ParallelController {
         }
     }
 
-    private var afterGrace: UInt64 { monotonicMilliseconds() + options.recoveryGraceMilliseconds }
+    private var afterGrace: UInt64 { options.clock.milliseconds + options.recoveryGraceMilliseconds }
 
     /// Asks the driver, on a thread of its own: a driver that needs help may not return from this call either.
     private func ask(_ function: TaskManagementFunction) -> TaskManagementOutcome {
@@ -79,7 +79,7 @@ extension ParallelController {
         do {
             try OSThread(name: "recovery") { [host] in answer.set(host.perform(function)) }.detach()
         } catch { return .unreachable }
-        return answer.wait(milliseconds: 2000) ?? .unreachable
+        return answer.wait(milliseconds: 2000, by: options.clock) ?? .unreachable
     }
 
     /// Completes a task that the driver keeps. One whose memory the device works on has to wait for the device.
@@ -98,8 +98,9 @@ extension ParallelController {
     private func reportOverdue(_ task: TaskSlots.Sent) {
         let slot = task.slot
         let diagnosis: Diagnosis?? = pool.whileWithDriver(task) {
-            // The device is at work: it is slow, and the driver is not to blame.
-            if card.dart.isPinned(window: Int(slot)) { return nil }
+            // The device is at work: it is slow, and the driver is not to blame so far.
+            if card.dart.isPinned(window: Int(slot)) || records[Int(slot)].isNamedOverdue { return nil }
+            records[Int(slot)].isNamedOverdue = true
             let wasSeen = card.dart.pinCount(window: Int(slot)) != records[Int(slot)].pinCount
             let text = "\(describe(slot)) in slot \(slot) was not completed in time"
             if card.pinsCommands && !wasSeen && pool.route(of: slot) == .bundled {
@@ -115,7 +116,7 @@ extension ParallelController {
     /// Fails what waits to be sent to a driver that does not come for it.
     private func failExpiredUnsent(lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
-            let count = pool.takeExpiredUnsent(now: monotonicMilliseconds(), into: unsent.baseAddress!)
+            let count = pool.takeExpiredUnsent(now: options.clock.milliseconds, into: unsent.baseAddress!)
             failUnsent(
                 UnsafeBufferPointer(rebasing: unsent[..<count]), status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane
             )
@@ -166,18 +167,31 @@ extension ParallelController {
 
     /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.
     private func endTasksThatDeviceLeaves(lane: Int) {
-        let limit = monotonicMilliseconds() + Self.stopMilliseconds
+        let limit = options.clock.milliseconds + Self.stopMilliseconds
         while true {
             let owned = pool.ownedByDriver()
             for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
             finishWork(lane: lane)
-            if pool.ownedByDriver().isEmpty || monotonicMilliseconds() >= limit { return }
+            if pool.ownedByDriver().isEmpty || options.clock.milliseconds >= limit { return }
             _ = Event().wait(milliseconds: 5)
         }
     }
 
     /// How long a stop waits for the device at most.
     private static let stopMilliseconds: UInt64 = 10_000
+
+    /// Waits until the device has done all tasks that the driver has; a driver may keep some from it.
+    package func waitForDevice(milliseconds: UInt64) {
+        let limit = options.clock.milliseconds + milliseconds
+        while card.pinsCommands, options.clock.milliseconds < limit {
+            let isDone = pool.ownedByDriver().allSatisfy { task in
+                !card.dart.isPinned(window: Int(task.slot))
+                    && card.dart.pinCount(window: Int(task.slot)) != records[Int(task.slot)].pinCount
+            }
+            if isDone { return }
+            _ = Event().wait(milliseconds: 5)
+        }
+    }
 
     /// What each queue does, and every task that the driver owns: for whoever asks why nothing moves.
     package func dump() -> String {
@@ -209,7 +223,7 @@ private final class Answer: @unchecked Sendable {
     }
 
     /// Nil when it takes too long.
-    func wait(milliseconds: Int) -> TaskManagementOutcome? {
-        isGiven.wait(milliseconds: milliseconds) ? outcome : nil
+    func wait(milliseconds: Int, by clock: DeadlineClock) -> TaskManagementOutcome? {
+        clock.wait(for: isGiven, milliseconds: milliseconds) ? outcome : nil
     }
 }

@@ -39,6 +39,7 @@ extension ParallelController {
 
     /// Completes a task for a driver that cannot any more. The upper layers will send it again.
     private func takeBack(_ slot: UInt16) {
+        records[Int(slot)].isEndedByKernel = true
         let response = slots.responses + Int(slot)
         response.pointee = SCSIUserParallelResponse()
         response.pointee.version = kScsiUserParallelTaskResponseCurrentVersion1

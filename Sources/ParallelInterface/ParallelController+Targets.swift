@@ -26,7 +26,19 @@ extension ParallelController {
     private func enter(_ targetID: SCSIDeviceIdentifier, isScan: Bool) -> kern_return_t {
         if let status = returnTarget(targetID) { return status }
         let status = enterTarget(targetID, isScan: isScan)
-        return targetCreated(targetID, status) ? kIOReturnSuccess : status == kIOReturnSuccess ? kIOReturnError : status
+        if targetCreated(targetID, status) { return kIOReturnSuccess }
+        guard status == kIOReturnSuccess else { return status }
+        // There is no such target after all; it may be created later.
+        targetLock.withLock {
+            createdTargets.remove(targetID)
+            scannedTargets.remove(targetID)
+        }
+        return kIOReturnError
+    }
+
+    /// Whether the kernel looks for a target by itself: that there is none is no mistake then.
+    package func isScanned(_ targetID: SCSIDeviceIdentifier) -> Bool {
+        targetLock.withLock { scannedTargets.contains(targetID) }
     }
 
     /// A driver that was started again creates its targets once more: they exist, and the driver only learns of them.
@@ -58,7 +70,7 @@ extension ParallelController {
         }
         let isNew = targetLock.withLock {
             guard createdTargets.insert(targetID).inserted else { return false }
-            if isScan { scannedTargets.insert(targetID) }
+            if isScan { scannedTargets.insert(targetID) } else { scannedTargets.remove(targetID) }
             destroyedTargets.remove(targetID)
             return true
         }

@@ -23,8 +23,8 @@ extension ParallelController: KernelHalf {
             }
             if accepted > 0 {
                 let slots = UnsafeBufferPointer(rebasing: buffer[..<accepted])
-                let now = monotonicMilliseconds()
-                if pool.enqueue(slots, deadline: { deadline(ofRow: $0, now: now) }) {
+                let now = options.clock.milliseconds
+                if pool.enqueue(slots, now: now, deadline: { deadline(ofRow: $0, now: now) }) {
                     noteSubmissions(lane: lane)
                 } else {
                     for slot in slots { fail(row: pool.row(of: slot), status: kSCSITaskStatus_DeviceNotPresent) }
@@ -130,6 +130,7 @@ extension ParallelController: KernelHalf {
         log.report(
             .immediateResponse,
             "UserProcessParallelTask returned the response \(response) for task \(taskIDs[Int(slot)])")
+        records[Int(slot)].isEndedByKernel = true
         slots.responses[Int(slot)] = SCSIUserParallelResponse()
         slots.responses[Int(slot)].version = kScsiUserParallelTaskResponseCurrentVersion1
         slots.responses[Int(slot)].fTargetID = slots.commands[Int(slot)].fTargetID
@@ -206,6 +207,7 @@ extension ParallelController: KernelHalf {
             return fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
         }
         let task = tasks + Int(row)
+        task.pointee.isAnsweredByDriver = !records[Int(slot)].isEndedByKernel
         task.pointee.serviceResponse = UInt8(truncatingIfNeeded: response.pointee.fServiceResponse)
         task.pointee.taskStatus = UInt8(truncatingIfNeeded: response.pointee.fCompletionStatus)
         task.pointee.realizedTransferCount = min(
@@ -246,6 +248,7 @@ extension ParallelController: KernelHalf {
     /// Gives a row the outcome of a task that did not reach the device, or did not come back.
     func fail(row: UInt32, status: UInt32) {
         let task = tasks + Int(row)
+        task.pointee.isAnsweredByDriver = false
         task.pointee.serviceResponse = UInt8(kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE)
         task.pointee.taskStatus = UInt8(status)
         task.pointee.realizedTransferCount = 0

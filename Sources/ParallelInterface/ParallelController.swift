@@ -143,7 +143,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
-        watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
+        if !options.clock.isTurned {
+            watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
+        }
         if host.receiverCount > 0 {
             for pair in 0..<host.receiverCount {
                 receivers.append(
@@ -153,15 +155,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             }
             endingLane = try makeOwnLane()
         }
-        let begin = monotonicMilliseconds()
-        let managesDevices = try host.startServices()
-        // The watchdog does not see the queues of another process.
-        if host.receiverCount > 0, monotonicMilliseconds() - begin >= options.slowCallMilliseconds {
-            log.report(
-                .waitInStartController,
-                "UserStartController has returned after \(monotonicMilliseconds() - begin) ms")
-        }
-        if !managesDevices { scanTargets() }
+        if try !host.startServices() { scanTargets() }
     }
 
     /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
@@ -195,6 +189,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.giveUp()
         isDriverGone.store(true, ordering: .releasing)
     }
+
+    /// Whether a task could not be taken from the driver, since its device is at work.
+    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty }
 
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
@@ -318,9 +315,17 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
-    package func wait(forAnswer event: Event, to command: String) -> Bool {
-        host.context.waits.wait(
-            for: event, of: .completion, purpose: "the completion of \(command)", createsTarget: true) == .done
+    package func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool {
+        let purpose = "the completion of \(command)"
+        let resource = WaitGraph.Resource.kernel { [weak self] in
+            KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(row: row))
+        }
+        return host.context.waits.wait(for: event, of: resource, purpose: purpose) == .done
+    }
+
+    /// When the driver was given a row's task, if it has it and the device does not work on it.
+    private func isWithDriverSince(row: UInt32) -> UInt64? {
+        pool.sent(row: row) { card.dart.isPinned(window: Int($0)) ? nil : pool.slots[Int($0)].filled }
     }
 
     package func hasOutstandingWork(lane: Int) -> Bool { card.hasOutstandingWork(lane: lane) }

@@ -22,6 +22,10 @@ package struct SCSITask: BitwiseCopyable {
     package var requestedTransferCount: UInt64 = 0
     package var buffer: UnsafeMutableRawPointer?
 
+    /// The outcome is the driver's own answer; if not, the kernel half has ended the task, for a reason that it reports
+    /// itself.
+    package var isAnsweredByDriver = false
+
     // The outcome. Decode `serviceResponse` and `taskStatus` together: their numbers overlap.
 
     /// SCSIServiceResponse: 1 delivery or target failure, 2 task complete.

@@ -34,9 +34,9 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
     /// Whether I/O started on this lane is outstanding; then the thread must block in `wait` and nowhere else.
     func hasOutstandingWork(lane: Int) -> Bool
 
-    /// Blocks until somebody sets `event`, which the completion of a probe command does.
+    /// Blocks until somebody sets `event`, which the completion of the probe command in a row does.
     /// - Returns: false when that can never happen, as the driver blocks its own completions.
-    func wait(forAnswer event: Event, to command: String) -> Bool
+    func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool
 
     /// Blocks until I/O of this lane made progress or `descriptor` (unless negative) is readable, and does the
     /// work that followed.

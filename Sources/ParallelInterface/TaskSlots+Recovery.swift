@@ -19,6 +19,13 @@ extension TaskSlots {
         }
     }
 
+    /// Calls `body` with the slot of a row's task if the driver has it; the slot stays as it is meanwhile. Nil if not.
+    func sent<Result>(row: UInt32, _ body: (UInt16) -> Result?) -> Result? {
+        lock.withLock {
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.flatMap { body(UInt16($0)) }
+        }
+    }
+
     /// The tasks that the driver has, oldest first.
     func ownedByDriver() -> [Sent] {
         lock.withLock {

@@ -25,7 +25,8 @@ package final class TaskSlots: Sendable {
     struct Slot: BitwiseCopyable {
         var state = State.free
         var row: UInt32 = 0
-        /// Monotonic milliseconds; 0 for no limit.
+        /// When it was filled in, and when it has to be back; monotonic milliseconds, 0 for no limit.
+        var filled: UInt64 = 0
         var deadline: UInt64 = 0
         var route = TaskRoute.single
         /// How far the recovery of a task has gone whose time is up.
@@ -117,10 +118,11 @@ package final class TaskSlots: Sendable {
     }
 
     /// Queues filled slots for sending, each with its deadline. Returns false, and queues none, when the pool is closed.
-    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, deadline: (UInt32) -> UInt64) -> Bool {
+    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, now: UInt64 = 0, deadline: (UInt32) -> UInt64) -> Bool {
         lock.withLock {
             if isClosed { return false }
             for slot in filled {
+                slots[Int(slot)].filled = now
                 slots[Int(slot)].deadline = deadline(slots[Int(slot)].row)
                 queued.append(slot)
             }

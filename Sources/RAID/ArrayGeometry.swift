@@ -4,6 +4,9 @@ package enum RAIDLevel: Int32, Sendable {
     case raid0 = 0
     /// Striping with one rotating parity chunk a stripe, left-symmetric.
     case raid5 = 5
+
+    /// How many members an array can do without.
+    package var redundancy: Int { self == .raid5 ? 1 : 0 }
 }
 
 /// Where an array's bytes lie on its members.
@@ -62,6 +65,15 @@ package struct ArrayGeometry: Sendable, Equatable {
     /// The column of a stripe that a member holds; only for RAID 5, and not for the member that holds the parity.
     package func column(stripe: UInt64, member: Int) -> Int {
         (member - parityMember(stripe: stripe) - 1 + memberCount) % memberCount
+    }
+
+    /// The bytes of the array that a stretch of a member's data area, inside one stripe, holds; nil where that is parity.
+    package func arrayRange(member: Int, _ range: Range<UInt64>) -> Range<UInt64>? {
+        let stripe = range.lowerBound >> chunkShift
+        guard level == .raid0 || member != parityMember(stripe: stripe) else { return nil }
+        let column = level == .raid0 ? member : column(stripe: stripe, member: member)
+        let start = stripe * stripeByteCount + UInt64(column) << chunkShift + row(of: range.lowerBound)
+        return start..<start + UInt64(range.count)
     }
 
     /// The byte in a member file of a row of a stripe.

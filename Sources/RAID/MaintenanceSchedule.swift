@@ -74,6 +74,9 @@ package struct MaintenanceSchedule: Sendable {
     /// Bytes of the recovering member that were computed and written.
     package private(set) var rebuiltByteCount: UInt64 = 0
 
+    /// Where something could not be done first: bytes of the data area.
+    package private(set) var failedRange: Range<UInt64>?
+
     /// - Parameters:
     ///   - start: bytes of the data area that are done already; a multiple of the unit.
     ///   - isGuided: a rebuild passes over regions whose bits are not set.
@@ -182,7 +185,9 @@ package struct MaintenanceSchedule: Sendable {
             position = request.byteOffset
             data = position
         case .noSpace: ending = ending ?? .noSpace
-        case .failed: ending = ending ?? .failed
+        case .failed:
+            ending = ending ?? .failed
+            failedRange = failedRange ?? request.byteOffset..<request.end
         }
     }
 

@@ -2,10 +2,12 @@ import MemberIO
 
 /// Members that fail, come and are replaced, and what I/O that is under way meanwhile says of them.
 extension RAIDPlanner {
-    /// A member of a RAID 5 array failed, and that is durably recorded. I/Os under way to it end with `.failed`. A
-    /// replacement of that very member has its role now, and is in sync below its boundary; another one is given up.
+    /// A member failed, and the others know of it, durably. I/Os under way to it end with `.failed`. A replacement of that very member has its role now, and is in sync below its boundary; another one is given up.
     package func memberFailed(_ member: Int) {
         switch state {
+        case .healthy where geometry.level == .raid0:
+            state = .failed
+            generation &+= 1
         case .healthy:
             let replacement = recovery
             endReplacement()

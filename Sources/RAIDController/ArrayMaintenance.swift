@@ -104,10 +104,20 @@ final class ArrayMaintenance: @unchecked Sendable {
         ring()
     }
 
+    /// Where the job that runs could not do something, and how many hundredths of it are done.
+    var failure: (range: Range<UInt64>?, percent: Int) {
+        lock.withLock {
+            guard let schedule else { return (nil, 0) }
+            return (schedule.failedRange, Int(schedule.doneByteCount * 100 / max(schedule.byteCount, 1)))
+        }
+    }
+
     /// The job has ended.
-    func finish(_ end: MaintenanceSchedule.End, geometry: ArrayGeometry) {
+    /// - Parameter reason: why it failed, for people.
+    func finish(_ end: MaintenanceSchedule.End, reason: String?, geometry: ArrayGeometry) {
         lock.withLock {
             last = running(geometry: geometry)
+            last?.reason = reason
             switch end {
             case .done: last?.state = .done
             case .cancelled: last?.state = .cancelled

@@ -3,18 +3,25 @@ import RAID
 
 /// Members that come and go: first the superblocks say so, durably, and then the planner hears of it.
 extension ArrayTarget {
-    /// A member operation failed. RAID 5 goes on without the member, as soon as the others know of it; RAID 0 has
-    /// nothing to go on with, and leaves it at the failed operation.
+    /// A member operation failed, or the member is gone. RAID 5 goes on without it, as soon as the others know of it; RAID 0
+    /// has nothing to go on with: whatever would change it fails from then on, as in md.
     /// - Parameters:
     ///   - place: the member's role, or the replacement's place.
     ///   - isCurrent: whether it is still the member that failed; asked when no other one comes or goes.
     func memberFailed(_ place: Int, if isCurrent: () -> Bool = { true }) {
-        guard geometry.level == .raid5 else { return }
         membership.withLock {
             guard isCurrent() else { return }
             if place == geometry.replacementPlace { replacementFailed() } else { leave(place) }
         }
         maintenance.ring()
+    }
+
+    /// Looks where the members are, and fails those that are gone. What is shown of the array is renewed before, since a
+    /// member that hangs may keep it from being looked at later.
+    func watchMembers() {
+        _ = array.view
+        for place in array.lostPlaces() { memberFailed(place) { array.lostPlaces().contains(place) } }
+        if geometry.level == .raid0 && array.health == .failed { array.takeBackReconnected() }
     }
 
     /// Under `membership`.
@@ -27,6 +34,8 @@ extension ArrayTarget {
             planner.memberFailed(role)
             // Survivors that cannot be told could not be told apart from the failed member later.
             if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
+            // What the other members of a RAID 0 array hold can still be read: it may be all that is left of somebody's data.
+            guard geometry.level == .raid5 else { return }
             if isSound { soundness.add(1, ordering: .releasing) }
             guard isReplaced, planner.recovery != nil else { return }
             if isContinued {

@@ -25,6 +25,8 @@ package final class ArrayTarget: @unchecked Sendable {
     /// What was read without the planner counts only if this is still the same.
     let soundness: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
+    /// Whether the card was ever given a command for the array.
+    let hasBeenAsked = Atomic<Bool>(false)
     /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
     let membership = Lock()
     /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
@@ -127,14 +129,10 @@ package final class ArrayTarget: @unchecked Sendable {
     /// The array's state, without its members.
     func snapshot() -> ArraySnapshot {
         var snapshot = ArraySnapshot(name: array.name, level: Int(geometry.level.rawValue))
-        snapshot.missingMembers = array.failedMembers
-        let survivable = geometry.level == .raid5 ? 1 : 0
-        if !snapshot.missingMembers.isEmpty {
-            snapshot.state = snapshot.missingMembers.count > survivable ? .failed : .degraded
-        }
-        snapshot.hasPendingRebuild =
-            snapshot.state == .degraded && (array.hasSpare || array.recoveringMember != nil)
-            || array.replacementState != nil
+        let view = array.view
+        snapshot.missingMembers = view.missingMembers
+        snapshot.state = view.state
+        snapshot.hasPendingRebuild = view.hasPendingRebuild
         snapshot.job = maintenance.snapshot(geometry: geometry)
         if geometry.level == .raid5 {
             let writes = writeStatistics

@@ -19,7 +19,10 @@ extension RAIDController {
                 let descriptor = lane.commands + index
                 let target = self.array(
                     target: descriptor.pointee.targetID, logicalUnit: descriptor.pointee.logicalUnit)
-                if let array, array !== target { flushStaged(lane, array) }
+                if array !== target {
+                    if let array { flushStaged(lane, array) }
+                    target?.hasBeenAsked.store(true, ordering: .relaxed)
+                }
                 array = target
                 begin(descriptor, numbers[index], target, lane)
             }

@@ -203,20 +203,36 @@ extension RAIDController {
             target.array.report(
                 "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some")
             target.retryAt = now + Self.retryNanoseconds
-        } else if end == .failed, job.isRecovery ? target.hasRecovery : target.array.needsRepair {
-            target.array.report(
-                "the \(job.rawValue) of \(target.array.name) met blocks that cannot be read and of which "
-                    + "there is no copy; it is tried again in a minute. Writing to those blocks makes them readable")
-            target.retryAt = now + Self.unreadableRetryNanoseconds
         }
+        let reason = end == .failed ? reportFailure(of: job, target, now: now) : nil
         if job == .repair && end == .done { noteRepaired(target) }
         if !job.isRecovery { target.array.keep(target.maintenance.interruption) }
-        target.maintenance.finish(end, geometry: target.geometry)
+        target.maintenance.finish(end, reason: reason, geometry: target.geometry)
         let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
         if wrong > 0 {
             // Whoever has asked for it may not be there any more.
             target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
         }
+    }
+
+    /// - Returns: why the job failed, for people.
+    private func reportFailure(of job: MaintenanceSchedule.Job, _ target: ArrayTarget, now: UInt64) -> String {
+        let (name, failure) = (target.array.name, target.maintenance.failure)
+        if target.array.health == .failed { return "\(name) has failed" }
+        guard job.isRecovery ? target.hasRecovery : target.isSound else {
+            let missing = target.array.failedMembers.map { "member \($0)" }.joined(separator: ", ")
+            return job.isRecovery && !missing.isEmpty ? "\(missing) failed while it was filled" : "\(missing) failed"
+        }
+        let reason =
+            failure.range.map { target.array.unreadableText(in: $0) ?? "blocks could not be read, and can be by now" }
+            ?? "its end could not be recorded on the members"
+        let isTriedAgain = job.isRecovery || target.array.needsRepair
+        if isTriedAgain { target.retryAt = now + Self.unreadableRetryNanoseconds }
+        target.array.report(
+            "the \(job.rawValue) of \(name) ended at \(failure.percent) %: \(reason)"
+                + (isTriedAgain ? "; it is tried again in a minute" : "")
+                + ". Writing to those bytes of the array, whole stripes at best, makes them readable")
+        return reason
     }
 
     private func noteRepaired(_ target: ArrayTarget) {
@@ -255,9 +271,7 @@ extension RAIDController {
             throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
         guard target.isSound else {
-            throw MaintenanceError(
-                "\(name) lacks a member, so its parity cannot be checked; add a member and let it be rebuilt: nbdext add"
-            )
+            throw Self.lacksMember(target, elseIt: "its parity cannot be checked")
         }
         // One that waited for a member to be rebuilt would tell nothing new.
         _ = target.array.takeInterruptedJob()
@@ -265,6 +279,18 @@ extension RAIDController {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
         }
         return number
+    }
+
+    /// - Parameter consequence: what cannot be done without the member.
+    private static func lacksMember(_ target: ArrayTarget, elseIt consequence: String) -> MaintenanceError {
+        let name = target.array.name
+        let missing = target.array.failedMembers.map(String.init).joined(separator: ", ")
+        guard target.array.health != .failed else {
+            return MaintenanceError(
+                "\(name) has failed, since it lacks members \(missing): bring them back, and serve it again")
+        }
+        return MaintenanceError(
+            "\(name) lacks a member (\(missing)), so \(consequence); add one and let it be rebuilt first: nbdext add")
     }
 
     /// Ends the check, repair or replacement of a target that is under way. Any thread.
@@ -294,7 +320,7 @@ extension RAIDController {
             throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
         guard target.isSound else {
-            throw MaintenanceError("\(name) lacks a member; add another one and let it be rebuilt first: nbdext add")
+            throw Self.lacksMember(target, elseIt: "no other one can be replaced")
         }
     }
 
@@ -350,6 +376,9 @@ extension RAIDController {
         let target = arrays[target]
         return target.plannerLock.withLock { target.planner.writtenRegions }
     }
+
+    /// Looks where a target's members are: one that nobody asks anything of may be gone too. Any thread; not in a hurry.
+    package func watchMembers(target: Int) { arrays[target].watchMembers() }
 
     /// A target with redundancy that may be written to.
     /// - Parameter reason: why a RAID 0 array cannot have what is asked for.

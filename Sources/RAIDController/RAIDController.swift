@@ -76,6 +76,9 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         return arrays[Int(logicalUnit) < unitsPerTarget ? first + Int(logicalUnit) : first]
     }
 
+    /// Whether the card was ever given a command for an array. Any thread.
+    package func hasBeenAsked(array: Int) -> Bool { arrays[array].hasBeenAsked.load(ordering: .relaxed) }
+
     /// What RAID 5 writes to an array had to read so far. Any thread.
     package func writeStatistics(array: Int) -> WriteStatistics { arrays[array].writeStatistics }
 

@@ -241,13 +241,16 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
     ) -> kern_return_t {
         let record = Int(parallelRequest.fControllerTaskIdentifier) - 1
-        completion.retain()
+        keep(completion)
         legacyTasks[record] = LegacyTask(completion: completion, task: parallelRequest)
         withUnsafePointer(to: parallelRequest) { post($0, tag: UInt32(record) | Self.legacyTag) }
         cards.ringDoorbell()
         response = kSCSIServiceResponse_Request_In_Process
         return kIOReturnSuccess
     }
+
+    /// Holds a task's action until the card has answered.
+    open func keep(_ completion: OSAction) { completion.retain() }
 
     // MARK: Interrupts
 

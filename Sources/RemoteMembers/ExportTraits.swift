@@ -40,8 +40,8 @@ package struct ExportTraits: Sendable, Equatable {
 
 /// How long a remote member is waited for, milliseconds.
 package struct RemoteTimeLimits: Sendable {
-    /// To connect and shake hands.
-    package var connecting: UInt64 = 10_000
+    /// To connect and shake hands. An array waits as long for a server that hangs before it is served without it.
+    package var connecting: UInt64 = 3_500
     /// To answer a request.
     package var answering: UInt64 = 30_000
     /// Between the first two attempts to reach a lost member; doubled after each.

@@ -56,6 +56,10 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         return link.problem
     }
 
+    /// Why every operation fails, in words that fit after "it is"; nil while the server is there, or is still being
+    /// connected to.
+    package var loss: String? { link.problem }
+
     /// Whether the server, which was lost or was not there, answers again, so that another member can be made of it. Says
     /// so once.
     package func takeAnswer() -> Bool { link.takeAnswer() }

@@ -31,7 +31,7 @@ struct RemoteThread {
             if link.isStopping { return }
             if let connection = try? connect() {
                 connection.sayGoodbye(limit: 1000)
-                link.report("\(link.uri) answers again")
+                link.report("\(link.uri) can be reached again")
                 link.noteAnswer()
                 return
             }

@@ -9,8 +9,10 @@ package struct ProbeError: Error, CustomStringConvertible {
     package enum Cause: Sendable {
         /// The target answered, and not as a disk that can be used does.
         case answer
-        /// A command was not delivered, or its answer did not come back.
+        /// The driver answered that a command was not delivered.
         case notDelivered
+        /// The kernel half has ended a command, for a reason that it has reported.
+        case ended
         /// The target said "becoming ready" until the time was up.
         case notReady
         /// The driver blocks its own completions.
@@ -189,7 +191,7 @@ private struct Prober {
         device.probeRow = row
         withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
-        guard transport.wait(forAnswer: device.probeAnswered, to: name(of: cdb)) else {
+        guard transport.wait(forAnswer: device.probeAnswered, to: name(of: cdb), row: row) else {
             throw ProbeError(
                 description: "\(device.address)'s driver blocks the completion of \(name(of: cdb))",
                 command: cdb,
@@ -246,7 +248,7 @@ private struct Prober {
         return ProbeError(
             description: "\(device.address) did not answer \(name(of: cdb)): "
                 + "service response \(task.serviceResponse), task status \(task.taskStatus)",
-            command: cdb, cause: .notDelivered)
+            command: cdb, cause: task.isAnsweredByDriver ? .notDelivered : .ended)
     }
 
     private func name(of cdb: CommandDescriptorBlock) -> String {

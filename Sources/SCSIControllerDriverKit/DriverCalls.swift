@@ -129,13 +129,13 @@ package final class DriverCalls: @unchecked Sendable {
 
     /// Asks the driver whether it accepts a target, and what the target can do.
     package func initializeTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
-        let status = onDefault("UserInitializeTargetForID", createsTarget: true) {
+        let status = onDefault("UserInitializeTargetForID") {
             driver.UserInitializeTargetForID(targetID)
         }
         guard status == kIOReturnSuccess else { return status ?? kIOReturnAborted }
         // The kernel asks; this emulation has one path to each target, whatever the answer.
         var hasPaths = false
-        _ = onDefault("UserDoesHBASupportMultiPathing", createsTarget: true) {
+        _ = onDefault("UserDoesHBASupportMultiPathing") {
             driver.UserDoesHBASupportMultiPathing(&hasPaths)
         }
         return kIOReturnSuccess
@@ -170,39 +170,32 @@ package final class DriverCalls: @unchecked Sendable {
         driver.UserProcessBundledParallelTasks(indices, count, bundledAction)
     }
 
-    /// What a driver left behind when it returned from UserProcessParallelTask.
-    package struct SingleTaskReply: BitwiseCopyable, Sendable {
-        /// An SCSIServiceResponse.
-        package var response: UInt32
-        /// Whether the driver holds a reference to the task's action.
-        package var retainsAction: Bool
-
-        package init(response: UInt32, retainsAction: Bool) {
-            self.response = response
-            self.retainsAction = retainsAction
-        }
-    }
-
     /// One call of the legacy route.
     /// - Parameter slot: that of the task object.
-    package func process(_ task: UnsafePointer<SCSIUserParallelTask>, slot: Int) -> SingleTaskReply {
+    /// - Returns: what the driver left in `*response`, an SCSIServiceResponse.
+    package func process(_ task: UnsafePointer<SCSIUserParallelTask>, slot: Int) -> UInt32 {
         let action = taskActions[slot]
+        action.isCompleted.store(false, ordering: .relaxed)
         var response = kSCSIServiceResponse_Request_In_Process
         context.taskInEntry = task.pointee.fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(task.pointee, &response, action)
         context.taskInEntry = 0
-        return SingleTaskReply(response: response, retainsAction: action.retainCount > 1)
+        // Once the task is completed, the action may be gone by right.
+        if response == kSCSIServiceResponse_Request_In_Process, !action.isCompleted.load(ordering: .acquiring) {
+            action.reportIfOnlyKernels("UserProcessParallelTask returned with slot \(slot)'s task in process")
+        }
+        return response
     }
 
     // MARK: Calls
 
     /// Runs a call on the Default queue. Nil when it could never run; the reason was reported.
     private func onDefault<Result>(
-        _ name: StaticString, createsTarget: Bool = false, limitMilliseconds: Int? = nil, _ body: () -> Result
+        _ name: StaticString, limitMilliseconds: Int? = nil, _ body: () -> Result
     ) -> Result? {
         var result: Result?
         _ = defaultQueue.runSync(
-            name, purpose: name.description, createsTarget: createsTarget, limitMilliseconds: limitMilliseconds
+            name, purpose: name.description, isFromKernel: true, limitMilliseconds: limitMilliseconds
         ) { result = body() }
         return result
     }

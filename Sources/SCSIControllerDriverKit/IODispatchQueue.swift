@@ -26,6 +26,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let runner = Atomic<UInt>(0)
     /// The address of the name of what runs: a static string.
     private let activityAddress = Atomic<UInt>(0)
+    /// Whether the block that runs may be there to complete a command.
+    private let blockCarries = Atomic<Bool>(false)
     /// Goes up whenever the queue takes up new work, so that somebody who looks twice sees whether it moves.
     private let turns = Atomic<UInt32>(0)
     private let sourceCount = Atomic<Int>(0)
@@ -43,9 +45,24 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     private struct Block {
         var activity: StaticString
+        var carries = Carries.nothing
         var ticket: Event?
         var run: @Sendable () -> Void
     }
+
+    /// Whether a block may be there to complete a command, by who left it.
+    private enum Carries {
+        case nothing
+        /// Code that handles tasks or interrupts.
+        case completion
+        /// A thread of the driver's own, at that time, monotonic milliseconds.
+        case perhaps(UInt64)
+    }
+
+    private static let anonymousBlocks = ["a block of DispatchSync", "a block of DispatchAsync"]
+    private static let carriers = [
+        "the interrupt handler", "UserProcessParallelTask", "UserProcessBundledParallelTasks", "ProcessParallelTask",
+    ]
 
     private struct Source {
         var activity: StaticString
@@ -84,7 +101,20 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Runs a block on the queue later, never inside the caller's own queue section.
     public func DispatchAsync(_ block: @escaping @Sendable () -> Void) {
-        runAsync("a block of DispatchAsync", block)
+        runAsync("a block of DispatchAsync", carries: Self.carriesOfCaller(), block)
+    }
+
+    /// What a block is likely to be for that the calling thread leaves on a queue.
+    private static func carriesOfCaller() -> Carries {
+        guard let context = DriverContext.current, let call = nbdext_driver_call() else {
+            return .perhaps(monotonicMilliseconds())
+        }
+        let name = String(cString: call)
+        let isCarrier =
+            anonymousBlocks.contains(name)
+            ? context.queues.contains { $0.OnQueue() && $0.blockCarries.load(ordering: .relaxed) }
+            : carriers.contains(name)
+        return isCarrier ? .completion : .nothing
     }
 
     // MARK: Blocks with names
@@ -93,37 +123,47 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// - Parameters:
     ///   - activity: what the block does, for whoever looks at the queue.
     ///   - purpose: what the caller waits for.
-    ///   - createsTarget: the wait is a part of UserCreateTargetForID.
+    ///   - isFromKernel: the caller is the kernel.
     ///   - limitMilliseconds: how long to wait for the turn at most; nil means for ever.
     /// - Returns: whether the block ran; false when it never could, or when its turn did not come in time.
     package func runSync(
-        _ activity: StaticString, purpose: String, createsTarget: Bool = false, limitMilliseconds: Int? = nil,
+        _ activity: StaticString, purpose: String, isFromKernel: Bool = false, limitMilliseconds: Int? = nil,
         _ block: () -> Void
     ) -> Bool {
+        let carries = isFromKernel ? .nothing : Self.carriesOfCaller()
         if OnQueue() {
-            if let context {
-                context.waits.reportOwnQueue(self, purpose: purpose, createsTarget: createsTarget)
-            } else {
-                preconditionFailure("queue \(name) waits for itself in \(purpose)")
-            }
+            waitForOneself(activity, carries, purpose: purpose)
             return false
         }
         let done = Event()
         return withoutActuallyEscaping(block) { block in
             // SAFETY: this frame outlives the block's only run, as it waits for `done` or withdraws the block.
             nonisolated(unsafe) let block = block
-            append(Block(activity: activity, ticket: done) { block() })
+            append(Block(activity: activity, carries: carries, ticket: done) { block() })
             signal(mask: Self.blocksPending)
             guard let context else {
                 done.wait()
                 return true
             }
             let outcome = context.waits.wait(
-                for: done, of: .queue(self), purpose: purpose, createsTarget: createsTarget,
+                for: done, of: .queue(self), purpose: purpose, isFromKernel: isFromKernel,
                 limitMilliseconds: limitMilliseconds)
             if outcome != .done && withdraw(done) { return false }
             done.wait()
             return true
+        }
+    }
+
+    /// The thread that runs the queue waits for its turn there.
+    private func waitForOneself(_ activity: StaticString, _ carries: Carries, purpose: String) {
+        guard let context else { preconditionFailure("queue \(name) waits for itself in \(purpose)") }
+        if case .completion = carries, context.waits.isCreatingTarget(currentThreadID()) {
+            // The driver's code for a command runs on the thread that has sent it, where the driver is in this process.
+            // What can never end is the creation that waits for the command: it finds the block here.
+            append(Block(activity: activity, carries: carries) {})
+            state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
+        } else {
+            context.waits.reportOwnQueue(self, purpose: purpose)
         }
     }
 
@@ -132,7 +172,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         guard claimSoon() else {
             // Whoever runs it answers for this thread.
             let pair = nbdext_current_pair()
-            _ = runSync(activity, purpose: activity.description) {
+            _ = runSync(activity, purpose: activity.description, isFromKernel: true) {
                 let own = nbdext_current_pair()
                 nbdext_set_current_pair(pair)
                 block()
@@ -169,7 +209,11 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Runs a block later, on a thread of its own if the queue is idle.
     package func runAsync(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
-        append(Block(activity: activity, ticket: nil, run: block))
+        runAsync(activity, carries: .nothing, block)
+    }
+
+    private func runAsync(_ activity: StaticString, carries: Carries, _ block: @escaping @Sendable () -> Void) {
+        append(Block(activity: activity, carries: carries, run: block))
         do {
             let thread = try OSThread(name: name) { self.signal(mask: Self.blocksPending) }
             thread.detach()
@@ -252,7 +296,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         // One at a time, so that those which wait behind a long one can be withdrawn.
         while var block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
             enter(block.activity)
+            if case .nothing = block.carries {} else { blockCarries.store(true, ordering: .relaxed) }
             block.run()
+            blockCarries.store(false, ordering: .relaxed)
             // Let go of what the block holds before whoever waits for it goes on.
             block.run = {}
             block.ticket?.set()
@@ -273,8 +319,28 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     package var hasPendingSources: Bool {
         state.load(ordering: .acquiring) & (Self.blocksPending - 1) != 0
     }
-    /// Whether the kernel or a device signals the queue.
-    package var hasSources: Bool { sourceCount.load(ordering: .relaxed) > 0 }
+    /// Whether the kernel or a device gives work to the queue.
+    package var isForKernel: Bool { isDefault || sourceCount.load(ordering: .relaxed) > 0 }
+    /// Whether anything waits for its turn.
+    var hasPendingWork: Bool { state.load(ordering: .acquiring) & ~Self.running != 0 }
+    /// Whether a block waits that may be there to complete a command which the driver has since then.
+    func hasCarrier(since: UInt64) -> Bool {
+        lock.withLock {
+            blocks.contains {
+                switch $0.carries {
+                case .nothing: false
+                case .completion: true
+                case .perhaps(let left): left >= since
+                }
+            }
+        }
+    }
+    /// Whether what runs may be there to complete a command.
+    var runsCarrier: Bool {
+        let name = activity
+        return Self.anonymousBlocks.contains(name)
+            ? blockCarries.load(ordering: .relaxed) : Self.carriers.contains(name)
+    }
     /// Changes whenever the queue takes up work.
     package var turnCount: UInt32 { turns.load(ordering: .relaxed) }
 

@@ -69,7 +69,8 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     /// Builds the storage stack for a target. Commands to the target arrive before this returns.
     /// - Returns: whether there is such a target and it could be used.
     public final func CreateTargetForID(_ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary) -> Bool {
-        kernel.createTarget(targetID, properties: properties) == kIOReturnSuccess
+        func create() -> kern_return_t { kernel.createTarget(targetID, properties: properties) }
+        return (DriverContext.current?.waits.creatingTarget(create) ?? create()) == kIOReturnSuccess
     }
 
     /// The task's fields, in place.

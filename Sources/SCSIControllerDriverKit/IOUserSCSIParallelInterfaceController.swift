@@ -150,7 +150,8 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 .noAuxiliaryQueue, "UserCreateTargetForID(\(targetID)) cannot run: there is no AuxiliaryQueue")
             return kIOReturnError
         }
-        return kernel.createTarget(targetID, properties: targetDictionary)
+        func create() -> kern_return_t { kernel.createTarget(targetID, properties: targetDictionary) }
+        return DriverContext.current?.waits.creatingTarget(create) ?? create()
     }
 
     /// Says whether a target was created and not destroyed.
@@ -213,7 +214,18 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 "task \(response.fControllerTaskIdentifier) arrived in a bundled call and was completed with "
                     + "ParallelTaskCompletion")
         }
+        // Inside of the call that brought the task, the action is the caller's.
+        if action.retainCount <= 1, !isInEntry(ofTask: response.fControllerTaskIdentifier) {
+            action.reportIfOnlyKernels(
+                "task \(response.fControllerTaskIdentifier) was completed outside of its UserProcessParallelTask")
+        }
+        action.isCompleted.store(true, ordering: .releasing)
         withUnsafePointer(to: response) { kernel.completeParallelTask($0, slot: slot) }
+    }
+
+    /// Whether the calling thread is inside of the UserProcessParallelTask that brought a task.
+    private func isInEntry(ofTask id: UInt64) -> Bool {
+        dispatchQueue(named: "Default")?.OnQueue() == true && DriverContext.current?.taskInEntry == id
     }
 
     /// Passes slots back: any subset, in any order, at most 32 a call. The driver must not touch them afterwards.

@@ -1,5 +1,8 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import Diagnostics
+import Synchronization
+
 /// A completion that one side hands to the other: whom to call, and by which route.
 ///
 /// The kernel half makes one for each task object (legacy route) and a single one for all bundled calls; a driver
@@ -16,12 +19,22 @@ public final class OSAction: OSObject, @unchecked Sendable {
     }
 
     package let route: Route
+    /// Whether the task has been completed for which the action was handed out last.
+    let isCompleted = Atomic<Bool>(false)
     package let handler: (@Sendable (OSAction, UInt64) -> Void)?
 
     package init(route: Route, handler: (@Sendable (OSAction, UInt64) -> Void)? = nil) {
         self.route = route
         self.handler = handler
         if case .callback = route { super.init() } else { super.init(ownedByKernel: true) }
+    }
+
+    /// Reports a task's action that a driver uses after the call which brought it, and to which only the kernel has a
+    /// reference.
+    func reportIfOnlyKernels(_ when: @autoclosure () -> String) {
+        if retainCount <= 1 {
+            DriverContext.report(.missingRetain, "\(when()), and its action has no other reference than the kernel's")
+        }
     }
 
     /// Makes an action that calls `handler` with the action and a count or status.

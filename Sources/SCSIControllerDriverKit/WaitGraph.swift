@@ -1,24 +1,40 @@
 import Diagnostics
 import Platform
 
+/// What the kernel does, and waits for, on behalf of a driver's call.
+package struct KernelWait: Sendable {
+    /// "the completion of TEST UNIT READY": completes the sentence "waits for ...".
+    package var purpose: String
+    /// When the driver was given the command, monotonic milliseconds, if its device does not work on it: then only the
+    /// driver can end the wait. Nil for all other waits.
+    package var isWithDriverSince: UInt64?
+
+    package init(purpose: String, isWithDriverSince: UInt64?) {
+        self.purpose = purpose
+        self.isWithDriverSince = isWithDriverSince
+    }
+}
+
 /// Who waits for whom among the threads that run a driver's queues.
 ///
 /// Each thread that has to wait inside of driver code says so here and looks now and then whether the wait can end.
-/// When it cannot (the waits form a cycle), the fault is named, and the wait is broken instead of hanging.
+/// When it cannot (the waits form a cycle), the fault is named, and one wait is broken instead of hanging: that of the
+/// call which should not have waited.
+///
+/// A cycle may go through the kernel, which is another process for some drivers. What the kernel waits for is asked when
+/// a thread looks; where the kernel waits for the driver in turn, its calls are threads that wait here.
 ///
 /// Threads: any.
 package final class WaitGraph: @unchecked Sendable {
-    // SAFETY: `waits` only under `lock`; `context` is set once, before the first wait.
+    // SAFETY: what changes only under `lock`; `context` is set once, before the first wait.
 
     /// What a thread waits for.
     package enum Resource {
         /// Its turn on a queue, to do something there.
         case queue(IODispatchQueue)
-        /// The completion of a command, which interrupts bring on one of the driver's queues.
-        case completion
-        /// An answer of the kernel's process to UserCreateTargetForID: it depends on the calls that the kernel makes
-        /// meanwhile, and on the completion of the probe's commands.
-        case kernelCall
+        /// The kernel. What that waits for is asked for by the closure; nil means that it cannot be told. Either a call of
+        /// the driver, or the completion of a command, which some queue of the driver brings.
+        case kernel(@Sendable () -> KernelWait?)
     }
 
     /// How a wait ended.
@@ -31,67 +47,83 @@ package final class WaitGraph: @unchecked Sendable {
     }
 
     private struct Wait {
+        /// No other wait has it.
+        var number: UInt64
         var resource: Resource
         /// "UserInitializeTargetForID": completes the sentence "waits for ...".
         var purpose: String
-        /// The wait is a part of the creation of a target.
-        var createsTarget: Bool
-    }
-
-    /// A queue that is taken, and what its thread does.
-    private struct Holder {
-        var queue: IODispatchQueue
-        var thread: UInt
-        var activity: String
+        var isFromKernel: Bool
     }
 
     private static let pollMilliseconds = 100
     weak var context: DriverContext!
     private let lock = Lock()
     private var waits: [UInt: Wait] = [:]
+    private var lastNumber: UInt64 = 0
+    /// Threads inside of UserCreateTargetForID.
+    private var creators: Set<UInt> = []
+    /// Threads whose wait is being reported, and those whose wait has been broken.
+    private var claimed: Set<UInt> = []
+    private var broken: Set<UInt> = []
+    /// Kernel threads all of whose waits are broken, for a driver in another process.
+    private var doomed: Set<UInt> = []
 
     /// Waits for an event that the owner of `resource` will set.
     /// - Parameters:
     ///   - purpose: what is waited for, for the report.
-    ///   - createsTarget: the wait is a part of UserCreateTargetForID.
+    ///   - isFromKernel: the thread is the kernel's, which waits to call the driver.
     ///   - limitMilliseconds: how long to wait at most, to about 100 ms; nil means for ever.
     package func wait(
-        for event: Event, of resource: Resource, purpose: String, createsTarget: Bool = false,
+        for event: Event, of resource: Resource, purpose: String, isFromKernel: Bool = false,
         limitMilliseconds: Int? = nil
     ) -> Outcome {
         let thread = currentThreadID()
-        let outer = lock.withLock {
-            waits.updateValue(
-                Wait(resource: resource, purpose: purpose, createsTarget: createsTarget), forKey: thread)
+        let outer = lock.withLock { () -> Wait? in
+            lastNumber += 1
+            return waits.updateValue(
+                Wait(number: lastNumber, resource: resource, purpose: purpose, isFromKernel: isFromKernel),
+                forKey: thread)
         }
-        defer { lock.withLock { waits[thread] = outer } }
-        // Seen twice, since queues change hands while they are looked at.
-        var suspects: [UInt]?
+        defer {
+            lock.withLock {
+                waits[thread] = outer
+                claimed.remove(thread)
+                broken.remove(thread)
+            }
+        }
+        // Queues change hands while they are looked at. A cycle of the same waits that is seen twice was there in between.
+        var suspects: [UInt64]?
         var left = limitMilliseconds ?? .max
         while !event.wait(milliseconds: Self.pollMilliseconds) {
+            if isBroken(thread) { return .cycle }
             let cycle = cycle(of: thread)
-            let threads = cycle?.map(\.thread)
-            if let cycle, threads == suspects {
-                context.log.report(diagnosis(of: cycle))
-                return .cycle
+            let numbers = cycle?.flatMap { [$0.number, $0.link.number] }
+            if let cycle, numbers == suspects {
+                breakUp(cycle)
+                if isBroken(thread) { return .cycle }
             }
-            suspects = threads
+            suspects = numbers
             left -= Self.pollMilliseconds
             if left <= 0 { return .timeUp }
         }
         return .done
     }
 
-    /// Reports a thread that waits for a queue which it runs itself.
-    package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String, createsTarget: Bool) {
+    /// Runs a part of UserCreateTargetForID on the calling thread.
+    package func creatingTarget<Result>(_ body: () -> Result) -> Result {
         let thread = currentThreadID()
-        let holder = Holder(queue: queue, thread: thread, activity: queue.activity)
-        let outer = lock.withLock {
-            waits.updateValue(
-                Wait(resource: .queue(queue), purpose: purpose, createsTarget: createsTarget), forKey: thread)
-        }
-        context.log.report(diagnosis(of: [holder]))
-        lock.withLock { waits[thread] = outer }
+        let isOutermost = lock.withLock { creators.insert(thread).inserted }
+        defer { if isOutermost { _ = lock.withLock { creators.remove(thread) } } }
+        return body()
+    }
+
+    package func isCreatingTarget(_ thread: UInt) -> Bool { lock.withLock { creators.contains(thread) } }
+
+    /// Reports a thread that waits for a queue which it runs itself.
+    package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String) {
+        let link = Link(queue: queue, purpose: purpose)
+        let step = Step(queue: queue, thread: currentThreadID(), activity: queue.activity, link: link)
+        context.log.report(diagnosis(of: [step], judge([step]).fault))
     }
 
     /// Lines that say what each queue does and what its thread waits for.
@@ -99,72 +131,158 @@ package final class WaitGraph: @unchecked Sendable {
         context.queues.map { queue in
             let thread = queue.runnerThread
             guard thread != 0 else { return "\(queue.name): idle\(queue.pendingText)" }
-            let wait = lock.withLock { waits[thread] }
-            let waiting = wait.map { ", waits for \($0.purpose)" } ?? ""
+            let waiting = wait(of: thread).map { ", waits for \($0.purpose)" } ?? ""
             return "\(queue.name): runs \(queue.activity)\(waiting)\(queue.pendingText)"
         }
     }
 
+    // MARK: For the other process
+
+    /// What a thread of the kernel waits for, if it is for the driver.
+    package func kernelWait(of thread: UInt) -> KernelWait? {
+        guard case .kernel(let ask)? = wait(of: thread)?.resource else { return nil }
+        return ask()
+    }
+
+    /// Breaks whatever a thread of the kernel waits for, until `forgive`: the driver's process has found a cycle.
+    package func doom(_ thread: UInt) { _ = lock.withLock { doomed.insert(thread) } }
+
+    package func forgive(_ thread: UInt) { _ = lock.withLock { doomed.remove(thread) } }
+
     // MARK: Cycles
 
+    /// Whose turn is waited for.
+    private struct Link {
+        var queue: IODispatchQueue
+        var purpose: String
+        /// It is to bring a completion.
+        var bringsCompletion = false
+        /// The thread that waits in the name of the one before.
+        var via: UInt?
+        /// Its wait's number.
+        var number: UInt64 = 0
+    }
+
+    /// A queue that is taken, what its thread does, and what that waits for.
+    private struct Step {
+        var queue: IODispatchQueue
+        var thread: UInt
+        /// Its wait's.
+        var number: UInt64 = 0
+        var activity: String
+        var link: Link
+    }
+
+    private func wait(of thread: UInt) -> Wait? { lock.withLock { waits[thread] } }
+
+    private func isBroken(_ thread: UInt) -> Bool {
+        lock.withLock { broken.contains(thread) || doomed.contains(thread) }
+    }
+
     /// The taken queues along a cycle of waits that begins and ends at a thread.
-    private func cycle(of start: UInt) -> [Holder]? {
+    private func cycle(of start: UInt) -> [Step]? {
         var visited: Set<UInt> = []
-        func follow(_ thread: UInt) -> [Holder]? {
-            guard visited.insert(thread).inserted, let wait = lock.withLock({ waits[thread] }) else { return nil }
-            for holder in holders(of: wait.resource) {
-                if holder.thread == start { return [holder] }
-                if let rest = follow(holder.thread) { return [holder] + rest }
-            }
-            if case .kernelCall = wait.resource {
-                // The kernel's calls wait on threads of their own.
-                let calls = lock.withLock { waits.filter { $0.value.createsTarget && $0.key != thread }.map(\.key) }
-                for call in calls {
-                    if let rest = follow(call) { return rest }
-                }
+        func follow(_ thread: UInt) -> [(thread: UInt, number: UInt64, link: Link)]? {
+            guard visited.insert(thread).inserted, let wait = wait(of: thread), !isBroken(thread) else { return nil }
+            for link in links(of: wait, thread: thread) {
+                let holder = link.queue.runnerThread
+                if holder == start { return [(thread, wait.number, link)] }
+                if holder != 0, let rest = follow(holder) { return [(thread, wait.number, link)] + rest }
             }
             return nil
         }
-        return follow(start)
-    }
-
-    private func holders(of resource: Resource) -> [Holder] {
-        let queues =
-            switch resource {
-            case .queue(let queue): [queue]
-            case .completion, .kernelCall: context.queues.filter(\.hasPendingSources)
-            }
-        return queues.compactMap { queue in
-            let thread = queue.runnerThread
-            return thread == 0 ? nil : Holder(queue: queue, thread: thread, activity: queue.activity)
+        guard let path = follow(start) else { return nil }
+        return path.indices.map { index in
+            // Each thread has the queue that the one before it waits for.
+            let queue = path[index == 0 ? path.count - 1 : index - 1].link.queue
+            return Step(
+                queue: queue, thread: path[index].thread, number: path[index].number, activity: queue.activity,
+                link: path[index].link)
         }
     }
 
-    private func diagnosis(of cycle: [Holder]) -> Diagnosis {
-        let waits = lock.withLock { cycle.map { self.waits[$0.thread] } }
-        var picture: [String] = []
-        for (holder, wait) in zip(cycle, waits) {
-            let purpose = wait?.purpose ?? "something"
-            picture.append("\(holder.queue.name) runs \(holder.activity)")
-            if case .completion? = wait?.resource {
-                picture.append("  └─ waits for \(purpose), whose interrupt waits for ─▶ a turn on")
-            } else {
-                picture.append("  └─ waits for \(purpose) ─▶ a turn on")
+    private func links(of wait: Wait, thread: UInt) -> [Link] {
+        guard case .kernel(let ask) = wait.resource else {
+            guard case .queue(let queue) = wait.resource else { return [] }
+            return [Link(queue: queue, purpose: wait.purpose)]
+        }
+        // Calls of the kernel wait on threads of their own.
+        var links = queueWaits { $0.value.isFromKernel && $0.key != thread }
+        let isSomethingTaken =
+            context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
+            || context.queues.contains { $0.runnerThread != 0 && $0.hasPendingWork }
+        guard isSomethingTaken, let answer = ask() else { return links }
+        links += context.queues.filter { $0.runnerThread != 0 && $0.hasPendingSources }
+            .map { Link(queue: $0, purpose: answer.purpose, bringsCompletion: true) }
+        if let since = answer.isWithDriverSince { links += carriers(since: since, answer.purpose) }
+        return links
+    }
+
+    private func queueWaits(where isWanted: ((key: UInt, value: Wait)) -> Bool) -> [Link] {
+        lock.withLock { waits.filter(isWanted).sorted { $0.key < $1.key } }.compactMap { thread, wait in
+            guard case .queue(let queue) = wait.resource else { return nil }
+            return Link(queue: queue, purpose: wait.purpose, via: thread, number: wait.number)
+        }
+    }
+
+    /// Where the driver's own code, and not an interrupt, may be about to complete a command. Only when nothing else moves
+    /// in the driver: code that runs might complete it as well.
+    private func carriers(since: UInt64, _ purpose: String) -> [Link] {
+        let queues = context.queues.filter { $0.runnerThread != 0 }
+        guard queues.allSatisfy({ wait(of: $0.runnerThread) != nil }) else { return [] }
+        let creators = lock.withLock { self.creators }
+        let runners = Set(queues.map(\.runnerThread))
+        let own = queues.filter { queue in
+            queue.hasCarrier(since: since) || queue.runsCarrier && !creators.contains(queue.runnerThread)
+        }
+        let outside = queueWaits { !$0.value.isFromKernel && !runners.contains($0.key) }
+        return own.map { Link(queue: $0, purpose: purpose, bringsCompletion: true) }
+            + outside.map {
+                Link(queue: $0.queue, purpose: purpose, bringsCompletion: true, via: $0.via, number: $0.number)
             }
+    }
+
+    /// Names a cycle, and breaks the wait in it that should not be.
+    private func breakUp(_ cycle: [Step]) {
+        let (fault, index) = judge(cycle)
+        let victims = [cycle[index].thread] + (cycle[index].link.via.map { [$0] } ?? [])
+        let isMine = lock.withLock {
+            guard cycle.allSatisfy({ !claimed.contains($0.thread) && !broken.contains($0.thread) }) else {
+                return false
+            }
+            claimed.formUnion(victims)
+            return true
+        }
+        guard isMine else { return }
+        context.log.report(diagnosis(of: Array(cycle[index...] + cycle[..<index]), fault))
+        lock.withLock { broken.formUnion(victims.filter { waits[$0] != nil }) }
+    }
+
+    private func diagnosis(of cycle: [Step], _ fault: DriverFault) -> Diagnosis {
+        var picture: [String] = []
+        for step in cycle {
+            picture.append("\(step.queue.name) runs \(step.activity)")
+            let purpose = step.link.purpose + (step.link.bringsCompletion ? ", whose interrupt waits for" : "")
+            picture.append("  └─ waits for \(purpose) ─▶ a turn on")
         }
         picture.append("\(cycle.first!.queue.name)")
         let names = cycle.map { "\($0.queue.name) (in \($0.activity))" }.joined(separator: ", ")
-        let fault = fault(of: cycle, waits.compactMap { $0 })
         return Diagnosis(fault, "this wait can never end; it goes through \(names):", picture: picture)
     }
 
-    private func fault(of cycle: [Holder], _ waits: [Wait]) -> DriverFault {
-        if cycle.contains(where: { $0.activity == "Stop" }) { return .waitInStop }
-        if cycle.count > 1 && cycle.contains(where: { $0.activity == "UserStartController" }) {
-            return .waitInStartController
+    /// The mistake, and where in the cycle it is: which call should not wait.
+    private func judge(_ cycle: [Step]) -> (fault: DriverFault, index: Int) {
+        if let index = cycle.firstIndex(where: { $0.activity == "Stop" }) { return (.waitInStop, index) }
+        if cycle.count > 1, let index = cycle.firstIndex(where: { $0.activity == "UserStartController" }) {
+            return (.waitInStartController, index)
         }
-        guard waits.contains(where: \.createsTarget) else { return .queueCycle }
-        if cycle.contains(where: \.queue.isDefault) { return .createOnDefaultQueue }
-        return cycle.contains { $0.queue.name == "AuxiliaryQueue" } ? .otherWorkOnAuxiliaryQueue : .queueCycle
+        let creators = lock.withLock { self.creators }
+        if let index = cycle.firstIndex(where: { creators.contains($0.thread) }) {
+            return (cycle[index].queue.isDefault ? .createOnDefaultQueue : .otherWorkOnAuxiliaryQueue, index)
+        }
+        // Nobody is more to blame than the others: the queue that was made first.
+        let queues = context.queues
+        let index = queues.lazy.compactMap { queue in cycle.firstIndex { $0.queue === queue } }.first
+        return (.queueCycle, index ?? 0)
     }
 }

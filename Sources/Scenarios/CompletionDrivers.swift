@@ -31,13 +31,7 @@ final class ReleasesBundledAction: RAIDDriver, @unchecked Sendable {
 
 /// B22.
 final class ForgetsRetain: RAIDDriver, @unchecked Sendable {
-    override func UserProcessParallelTask(
-        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
-    ) -> kern_return_t {
-        let status = super.UserProcessParallelTask(parallelRequest, &response, completion)
-        completion.release()
-        return status
-    }
+    override func keep(_ completion: OSAction) {}
 }
 
 /// B24.

@@ -61,6 +61,7 @@ final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
 
 /// B41: a write goes to the card in two commands, and is complete with the first.
 final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
+    private static let slotCountMax: UInt32 = 4096
     private var hasSplit = false
 
     override func fill(
@@ -68,20 +69,23 @@ final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
         from completion: UnsafePointer<RAIDCompletionDescriptor>
     ) {
         super.fill(response, for: task, from: completion)
-        guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasSplit else { return }
+        // A task of the legacy route has an action, which is gone with its first completion.
+        guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasSplit,
+            bundledAction != nil, completion.pointee.tag < Self.slotCountMax
+        else { return }
         hasSplit = true
         super.post(task, tag: completion.pointee.tag)
         ringDoorbell()
     }
 }
 
-/// B42: the first write is held back until another one has ended.
+/// B42: the first write of a bundle is held back until another one to the same blocks has ended.
 final class ReordersWrites: RAIDDriver, @unchecked Sendable {
     private var held: (task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32)?
     private var hasHeld = false
 
     override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
-        if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasHeld {
+        if blocks(task) != nil, !hasHeld, bundledAction != nil {
             hasHeld = true
             held = (task, tag)
         } else {
@@ -90,12 +94,23 @@ final class ReordersWrites: RAIDDriver, @unchecked Sendable {
     }
 
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
+        let ended = (0..<Int(count)).map { blocks(commands + Int(indices[$0])) }
         super.complete(indices, count)
-        if let held {
+        if let held, let range = blocks(held.task), ended.contains(where: { $0?.overlaps(range) == true }) {
             self.held = nil
             super.post(held.task, tag: held.tag)
             ringDoorbell()
         }
+    }
+}
+
+extension ReordersWrites {
+    /// The blocks of a WRITE(10), or nil for other commands.
+    private func blocks(_ task: UnsafePointer<SCSIUserParallelTask>) -> Range<Int>? {
+        let cdb = task.pointee.fCommandDescriptorBlock
+        guard cdb.0 == 0x2A else { return nil }
+        let first = Int(cdb.2) << 24 | Int(cdb.3) << 16 | Int(cdb.4) << 8 | Int(cdb.5)
+        return first..<first + (Int(cdb.7) << 8 | Int(cdb.8))
     }
 }
 

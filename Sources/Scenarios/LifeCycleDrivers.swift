@@ -17,7 +17,10 @@ final class NamesQueueOnTaskEntry: RAIDDriver, @unchecked Sendable {
 
 /// B02.
 final class CreatesOnDefaultQueue: RAIDDriver, @unchecked Sendable {
-    override func UserStartController() -> kern_return_t { UserCreateTargetForID(0, [:]) }
+    override func UserStartController() -> kern_return_t {
+        _ = UserCreateTargetForID(0, [:])
+        return kIOReturnSuccess
+    }
 }
 
 /// B03.
@@ -35,6 +38,26 @@ final class TakesInterruptsOnAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
         var queue: IODispatchQueue?
         _ = CopyDispatchQueue("AuxiliaryQueue", &queue)
         return queue
+    }
+}
+
+/// B04, by what the interrupt handler leaves to be done there.
+final class CompletesOnCreatingQueue: RAIDDriver, @unchecked Sendable {
+    override func makeAuxiliaryQueue() -> IODispatchQueue? {
+        var queue: IODispatchQueue?
+        guard IODispatchQueue.Create("FCQ", 0, 0, &queue) == kIOReturnSuccess else { return nil }
+        return SetDispatchQueue("AuxiliaryQueue", queue!) == kIOReturnSuccess ? queue : nil
+    }
+
+    override func InterruptOccurred(_ action: OSAction, _ count: UInt64) {
+        auxiliaryQueue?.DispatchAsync { super.InterruptOccurred(action, count) }
+    }
+}
+
+/// B04, by waiting for that queue.
+final class WaitsForCreatingQueue: RAIDDriver, @unchecked Sendable {
+    override func InterruptOccurred(_ action: OSAction, _ count: UInt64) {
+        auxiliaryQueue?.DispatchSync { super.InterruptOccurred(action, count) }
     }
 }
 

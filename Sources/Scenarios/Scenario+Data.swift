@@ -51,11 +51,11 @@ extension Scenario {
             .maxTransferSizeTooSmall, "max-transfer-size-too-small",
             "has maxTransferSize 64 KiB and nothing that splits requests",
             workload: .write(byteCount: 128 << 10, memoryOffset: 0), profile: "dext-64k"
-        ) { _ in },
+        ) { _ in }.with(.requiredConstraintMissing),
         configured(.requiredConstraintMissing, "constraints-incomplete", "leaves the segment byte counts out") {
             $0.constraints[kIOMaximumSegmentByteCountReadKey] = nil
             $0.constraints[kIOMaximumSegmentByteCountWriteKey] = nil
-        }.strict(),
+        }.strict().with(.maxTransferSizeTooSmall),
         configured(.requiredConstraintMissing, "alignment-mask-missing", "leaves HBA Data Alignment out") {
             $0.constraints[kIOMinimumHBADataAlignmentMaskKey] = nil
         },

@@ -14,6 +14,12 @@ extension Scenario {
             .otherWorkOnAuxiliaryQueue, "interrupts-on-auxiliary-queue", "handles interrupts on AuxiliaryQueue",
             TakesInterruptsOnAuxiliaryQueue.self),
         Scenario(
+            .otherWorkOnAuxiliaryQueue, "completions-on-creating-queue",
+            "creates targets and posts completions on one queue of its own", CompletesOnCreatingQueue.self),
+        Scenario(
+            .otherWorkOnAuxiliaryQueue, "completions-wait-for-creating-queue",
+            "waits in its interrupt handler for the queue that creates targets", WaitsForCreatingQueue.self),
+        Scenario(
             .interruptsOnDefaultQueue, "interrupts-on-default-queue", "handles interrupts on the Default queue",
             TakesInterruptsOnDefaultQueue.self),
         Scenario(

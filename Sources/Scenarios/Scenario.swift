@@ -41,6 +41,17 @@ package struct Scenario: Sendable {
     /// Changes the profile.
     package var change: @Sendable (inout HBAProfile) -> Void = { _ in }
     package var disksAreRemovable = false
+    /// Faults of their own that come with this one.
+    package var companions: Set<DriverFault> = []
+    /// The driver's queues wait for each other.
+    package var isAboutQueues: Bool {
+        switch fault {
+        case .createOnDefaultQueue, .noAuxiliaryQueue, .otherWorkOnAuxiliaryQueue, .interruptsOnDefaultQueue,
+            .waitInStartController, .waitInStop, .queueCycle:
+            true
+        default: false
+        }
+    }
 
     init(_ fault: DriverFault, _ name: String, _ mistake: String) {
         self.fault = fault
@@ -74,6 +85,13 @@ package struct Scenario: Sendable {
     func crashing() -> Scenario {
         var copy = self
         copy.crashes = true
+        return copy
+    }
+
+    /// The same, with another fault that the configuration has as well.
+    func with(_ companion: DriverFault) -> Scenario {
+        var copy = self
+        copy.companions.insert(companion)
         return copy
     }
 

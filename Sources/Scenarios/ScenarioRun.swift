@@ -20,12 +20,20 @@ package struct ScenarioOutcome: Sendable {
 /// Runs a scenario on a small array in a directory for temporary files.
 package struct ScenarioRun {
     private let scenario: Scenario
+    private let driverExecutable: String?
     private let log: DiagnosisLog
     private static let arrayByteCount: UInt64 = 32 << 20
 
-    /// - Parameter report: gets the first diagnosis of each fault as it is made.
-    package init(_ scenario: Scenario, report: @escaping @Sendable (Diagnosis) -> Void = { _ in }) {
+    /// - Parameters:
+    ///   - driverExecutable: the program of the scenarios' drivers, to run the driver in a process of its own; nil runs it
+    ///     in this process.
+    ///   - report: gets the first diagnosis of each fault as it is made.
+    package init(
+        _ scenario: Scenario, driverExecutable: String? = nil,
+        report: @escaping @Sendable (Diagnosis) -> Void = { _ in }
+    ) {
         self.scenario = scenario
+        self.driverExecutable = driverExecutable
         log = DiagnosisLog(handler: report)
     }
 
@@ -56,6 +64,8 @@ package struct ScenarioRun {
             directories: [directory], mode: scenario.mode, profile: profile, policy: scenario.policy,
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverClass = scenario.driverClass
+        configuration.driverExecutable = driverExecutable
+        configuration.driverArguments = [scenario.name]
         configuration.disksAreRemovable = scenario.disksAreRemovable
         configuration.writeCacheByteCount = scenario.usesWriteCache ? 8 << 20 : 0
         // What takes macOS a minute is over in a moment.

@@ -80,7 +80,7 @@ extension ArrayLife {
     /// Notes which blocks of rows cannot all be read or computed at the moment.
     func noteLostRows() {
         guard members.contains(where: { !$0.image.damaged.isEmpty }) else { return }
-        let survivable = shape.level == .raid5 ? 1 : 0
+        let survivable = shape.level.redundancy
         for block in lostAt.indices {
             let count = members.indices.count { faultyRoles[$0] || isUnreadable($0, block: block) }
             if count > survivable { lostAt[block] = world.time }

@@ -1,21 +1,11 @@
 /// An array and its members.
 package struct ArraySnapshot: Sendable, Equatable {
-    /// Whether the array is whole.
-    package enum State: String, Sendable, CaseIterable {
-        /// All members are there.
-        case clean
-        /// RAID 5 without one member.
-        case degraded
-        /// More members are gone than the level survives.
-        case failed
-    }
-
     package var name: String
     package var level: Int
     /// Where the array is on the HBA.
     package var target = 0
     package var logicalUnit = 0
-    package var state = State.clean
+    package var state = ArrayHealth.clean
     /// The roles of members that are gone.
     package var missingMembers: [Int] = []
     /// What RAID 5 writes had to read; nil for RAID 0.

@@ -7,7 +7,7 @@ package struct JobSnapshot: Sendable, Equatable {
         case cancelled
         /// The recovering member's file system is full; it is tried again.
         case noSpace = "no-space"
-        /// A member failed, or the array has no redundancy to check.
+        /// A member failed, or could not read what there is no copy of: `reason` tells.
         case failed
     }
 
@@ -55,6 +55,8 @@ package struct JobSnapshot: Sendable, Equatable {
     /// Bytes of parity that were wrong, and where the first ones are.
     package var wrongByteCount: UInt64 = 0
     package var wrongPlaces: [Place] = []
+    /// Why it failed, for people; nil if it did not.
+    package var reason: String?
 
     package init(number: UInt64, kind: String, byteCount: UInt64) {
         self.number = number
@@ -77,7 +79,7 @@ package struct JobSnapshot: Sendable, Equatable {
                     .object([("written", .count(UInt64($0.written))), ("total", .count(UInt64($0.total)))])
                 } ?? .null
             ),
-            ("wrong_bytes", .count(wrongByteCount)),
+            ("reason", reason.map { .string($0) } ?? .null), ("wrong_bytes", .count(wrongByteCount)),
             (
                 "wrong_places",
                 .array(
@@ -105,6 +107,7 @@ package struct JobSnapshot: Sendable, Equatable {
         if let written = json["regions"]?["written"]?.countValue, let total = json["regions"]?["total"]?.countValue {
             regions = Regions(written: Int(clamping: written), total: Int(clamping: total))
         }
+        reason = json["reason"]?.stringValue
         wrongByteCount = json["wrong_bytes"]?.countValue ?? 0
         wrongPlaces = (json["wrong_places"]?.arrayValue ?? []).map { place in
             Place(

@@ -113,7 +113,7 @@ extension ArraySnapshot {
 
     fileprivate init?(json: JSONValue) {
         guard let name = json["name"]?.stringValue, let level = json["level"]?.countValue,
-            let state = json["state"]?.stringValue.flatMap({ State(rawValue: $0) }),
+            let state = json["state"]?.stringValue.flatMap({ ArrayHealth(rawValue: $0) }),
             let members = json["members"]?.arrayValue
         else { return nil }
         self.init(name: name, level: Int(clamping: level))

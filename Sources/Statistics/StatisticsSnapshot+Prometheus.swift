@@ -96,7 +96,7 @@ extension StatisticsSnapshot {
         let state = "nbdext_array_state"
         text.begin(state, type: "gauge", help: "1 for the state that the array is in.")
         for array in arrays {
-            for name in ArraySnapshot.State.allCases {
+            for name in ArrayHealth.allCases {
                 text.sample(
                     state, [("export", array.name), ("state", name.rawValue)], array.state == name ? 1 : 0)
             }

@@ -92,7 +92,7 @@ struct JobProgress {
             throw ServerError("the \(job.kind) found no space at \(job.percent) %; free some, and it goes on by itself")
         case .failed:
             throw ServerError(
-                "the \(job.kind) of \(name) ended at \(job.percent) %, since a member failed; see nbdext status")
+                "the \(job.kind) of \(name) ended at \(job.percent) %: \(job.reason ?? "nbdext status tells more")")
         }
     }
 

@@ -8,14 +8,13 @@ struct ArrayOptions: ParsableArguments {
     @Argument(help: "The array's directory.")
     var directory: String
 
-    @Option(help: "The server's control socket, if it is not in that directory.")
+    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
     var control: String?
 
     var socketPath: String { control ?? ControlSocket.defaultPath(directory: directory) }
 
-    /// Sends a command about the array.
-    /// - Returns: the array's name, and what the server says.
-    func send(_ command: String, _ arguments: [String] = []) throws -> (name: String, message: String) {
+    /// A command about the array, as servers take it.
+    func words(_ command: String, _ arguments: [String] = []) throws -> String {
         guard let path = realpath(directory, nil) else {
             throw ServerError("there is no directory \(directory)")
         }
@@ -24,7 +23,13 @@ struct ArrayOptions: ParsableArguments {
         guard !words.contains(where: { $0.contains("\t") || $0.contains("\n") }) else {
             throw ServerError("names with tabs or line ends cannot be sent to a server")
         }
-        let reply = try ControlSocket.send(words.joined(separator: "\t"), to: socketPath, limitMilliseconds: nil)
+        return words.joined(separator: "\t")
+    }
+
+    /// Sends a command about the array.
+    /// - Returns: the array's name, and what the server says.
+    func send(_ command: String, _ arguments: [String] = []) throws -> (name: String, message: String) {
+        let reply = try ControlSocket.send(try words(command, arguments), to: socketPath, limitMilliseconds: nil)
         let parts = reply.split(separator: "\n", maxSplits: 1).map(String.init)
         return (parts.first ?? "", parts.count > 1 ? parts[1] : "")
     }

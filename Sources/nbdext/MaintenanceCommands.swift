@@ -5,6 +5,10 @@ import NBDServer
 enum MaintenanceCommands {
     static func table(_ machine: Machine) -> [String: ControlSocket.Command] {
         [
+            "status": { words in
+                try need(1, words)
+                return try machine.status(directory: words[0]).json.text
+            },
             "fail": { words in
                 try need(2, words)
                 return try machine.fail(words[1], directory: words[0])

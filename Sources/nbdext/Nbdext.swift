@@ -21,7 +21,8 @@ struct Nbdext: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Create.self, Serve.self, Status.self, Explain.self, Ioreg.self, ScenarioCommand.self, PowerCut.self,
+            Create.self, Serve.self, Status.self, Rename.self, Explain.self, Ioreg.self, ScenarioCommand.self,
+            PowerCut.self,
             Top.self, Fail.self, Remove.self, Add.self, Replace.self, Check.self, Repair.self, Cancel.self, Bench.self,
             CheckDriver.self,
         ])

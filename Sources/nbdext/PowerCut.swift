@@ -10,15 +10,15 @@ struct PowerCut: ParsableCommand {
             card's write cache (--write-cache on). The server goes on, so that what survived can be read.
             """)
 
-    @Argument(help: "The directory of the server's first array.")
+    @Argument(help: "The directory of one of the server's arrays.")
     var directory: String?
 
-    @Option(help: "The server's control socket, if it is not in that directory.")
+    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
     var control: String?
 
     func validate() throws {
         guard control != nil || directory != nil else {
-            throw ValidationError("say which server: the directory of its first array, or --control PATH")
+            throw ValidationError("say which server: the directory of one of its arrays, or --control PATH")
         }
     }
 

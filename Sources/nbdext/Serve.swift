@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Diagnostics
 import DriverHost
 import EmulatedMachine
@@ -53,6 +54,12 @@ struct Serve: ParsableCommand {
 
     @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
     var directories: [String] = []
+
+    @Option(
+        help: """
+            The name of an array's export, in place of the array's own; may be repeated, in the order of the directories.
+            """)
+    var name: [String] = []
 
     @Option(help: "Listen on a Unix socket at this path; may be repeated.")
     var socket: [String] = []
@@ -121,7 +128,10 @@ struct Serve: ParsableCommand {
             """)
     var buffered = false
 
-    @Option(help: "The path of the control socket. (default: nbdext.control in the first array's directory)")
+    @Option(
+        help:
+            "The path of the control socket; links in the arrays' directories lead to it. (default: nbdext.control in the first array's directory)"
+    )
     var control: String?
 
     @Option(help: "Write the driver's log, one line a call, to a file, or to standard output (-).")
@@ -147,6 +157,12 @@ struct Serve: ParsableCommand {
             throw ValidationError(
                 "name an array's directory, or with --driver the program of a driver that brings its own targets")
         }
+        guard name.count <= directories.count else {
+            throw ValidationError("there are more names than directories; say --name once for each, in their order")
+        }
+        guard name.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 255 }) else {
+            throw ValidationError("a name has 1 to 255 bytes; say one such as --name disks")
+        }
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
         }
@@ -166,6 +182,7 @@ struct Serve: ParsableCommand {
 
     func run() throws {
         let addresses = try addresses()
+        nbdext_raise_descriptor_limit()
         let signals = try ServerSignals(stopSeconds: stopTimeout)
         CrashReports.install()
         let machine: Machine
@@ -181,7 +198,7 @@ struct Serve: ParsableCommand {
         let server = try NBDServer(
             services: machine.devices + machine.bufferedDevices, timeouts: timeouts,
             spareProcessorCount: spareProcessorCount)
-        let control = openControlSocket(machine)
+        let control = openControlPoint(machine)
         do {
             for uri in try server.listen(at: addresses) { print("ready: \(uri)") }
             fflush(nil)
@@ -198,22 +215,12 @@ struct Serve: ParsableCommand {
         try machine.stop()
     }
 
-    /// A server without one serves all the same: the directory may be one that cannot be written to.
-    private func openControlSocket(_ machine: Machine) -> ControlSocket? {
-        guard let path = control ?? directories.first.map({ ControlSocket.defaultPath(directory: $0) }) else {
-            return nil
-        }
-        do {
-            var commands = MaintenanceCommands.table(machine)
-            commands["power-cut"] = { _ in machine.powerCut() }
-            commands["statistics"] = { _ in machine.statistics().json.text }
-            commands["prometheus"] = { _ in machine.statistics().prometheus }
-            return try ControlSocket(path: path, commands: commands)
-        } catch {
-            writeDiagnostic(
-                "nbdext: there is no control socket, so power-cut, top and maintenance will not work: \(error)\n")
-            return nil
-        }
+    private func openControlPoint(_ machine: Machine) -> ControlPoint? {
+        var commands = MaintenanceCommands.table(machine)
+        commands["power-cut"] = { _ in machine.powerCut() }
+        commands["statistics"] = { _ in machine.statistics().json.text }
+        commands["prometheus"] = { _ in machine.statistics().prometheus }
+        return ControlPoint.open(at: control, directories: directories, commands: commands)
     }
 
     private func configuration(_ startUp: StartUp) throws -> MachineConfiguration {
@@ -228,6 +235,7 @@ struct Serve: ParsableCommand {
             directories: directories, mode: mode ?? (profile.driver == .kext ? .kext : .bundled), profile: profile,
             policy: constraints, engine: engine,
             log: DiagnosisLog { writeDiagnostic($0.report) })
+        configuration.names = self.name
         configuration.startUp = startUp
         configuration.readOnly = readOnly
         configuration.sharesTarget = luns && !directories.isEmpty

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ArrayStore
+import Platform
 import Statistics
 
 /// `nbdext status`.
@@ -7,8 +8,9 @@ struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tells what an array is and whether it is well.",
         discussion: """
-            Reads the members' superblocks; the array may be served meanwhile, and is "dirty" then. Its server, if there is \
-            one, tells how a job goes and which members could not read blocks.
+            If the array is being served, its server is asked, and nobody else. Otherwise the members' superblocks are read, \
+            and what serve would do is told. Ends with 0 if all members are there, 1 if the array is degraded, 2 if it cannot \
+            be served, and 4 if that cannot be told.
             """)
 
     @OptionGroup var array: ArrayOptions
@@ -16,89 +18,80 @@ struct Status: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
-    /// A server that is busy with another command is not waited for.
+    /// A server that hangs is not waited for.
     private static let answerMilliseconds = 2000
+    /// Nobody can tell how the array is.
+    private static let unknown: Int32 = 4
 
     func run() throws {
-        let described = try ArrayStore.examine(directory: array.directory)
-        let served = try? ControlSocket.statistics(
-            from: array.socketPath, limitMilliseconds: Self.answerMilliseconds
-        ).arrays.first { $0.name == described.name }
-        print(json ? described.json(served) : described.text(served, directory: array.directory))
+        let described: ArrayDescription
+        do { described = try answer() ?? ArrayStore.examine(directory: array.directory) } catch {
+            writeDiagnostic("Error: \(error)\n")
+            throw ExitCode(Self.unknown)
+        }
+        print(json ? described.json.text : described.text(directory: array.directory))
+        let code = described.state?.exitCode ?? Self.unknown
+        if code != 0 { throw ExitCode(code) }
+    }
+
+    /// What the array's server says; nil when there is none that does.
+    private func answer() -> ArrayDescription? {
+        guard let words = try? array.words("status"),
+            let text = try? ControlSocket.send(
+                words, to: array.socketPath, limitMilliseconds: Self.answerMilliseconds)
+        else { return nil }
+        return JSONParser.parse(text).flatMap { ArrayDescription(json: $0) }
     }
 }
 
-/// A check, a repair, a rebuild or a replacement, as `status` tells of it.
-private struct JobStatus {
-    var kind: String
-    var member: Int?
-    var percent: Int
-    var isRunning: Bool
-
-    /// What the server does, if there is one, else what is left to do.
-    init?(_ array: ArrayStore.Description, _ served: ArraySnapshot?) {
-        if let served {
-            guard let job = served.job, job.state == .running else { return nil }
-            (kind, member, percent, isRunning) = (job.kind, job.member, job.percent, true)
-        } else {
-            guard let job = array.job else { return nil }
-            (kind, member, percent, isRunning) = (job.kind, nil, job.percent, false)
+extension ArrayHealth {
+    /// What a command that tells the state ends with; mdadm --detail --test does the same.
+    var exitCode: Int32 {
+        switch self {
+        case .clean: 0
+        case .degraded: 1
+        case .failed: 2
         }
     }
-
-    var text: String {
-        "\(kind)\(member.map { " of member \($0)" } ?? ""), \(percent) % done"
-            + (isRunning ? "" : "; it goes on when the array is served")
-    }
-
-    var json: String {
-        "{\"kind\": \"\(kind)\", \"member\": \(member.map(String.init) ?? "null"), \"percent\": \(percent), "
-            + "\"running\": \(isRunning)}"
-    }
 }
 
-extension ArrayStore.Description {
+extension ArrayDescription {
     /// The array as people read it.
-    func text(_ served: ArraySnapshot?, directory: String) -> String {
+    func text(directory: String) -> String {
         var lines = [
             "array    \(name) in \(directory)",
-            "level    RAID \(level.rawValue), \(memberCount) members, chunk \(ByteSize(byteCount: chunkByteCount))",
+            "level    RAID \(level), \(memberCount) members, chunk \(ByteSize(byteCount: chunkByteCount))",
             "size     \(ByteSize(byteCount: byteCount)) (\(byteCount) bytes)",
-            "state    \(state)",
+            "state    \(stateText)",
+            serviceLine,
             "uuid     \(uuid)",
         ]
-        if level == .raid5 { lines.insert("policy   \(consistency.rawValue)", at: 4) }
-        if let job = JobStatus(self, served) { lines.append("job      \(job.text)") }
+        if level == 5 { lines.insert("policy   \(consistency)", at: 5) }
+        if let job { lines.append("job      \(job.text)") }
         for member in members {
             let role = member.role.map(String.init) ?? "-"
-            let count = Self.correctedReadErrorCount(of: member, served)
+            let count = member.correctedReadErrorCount
             let note = count == 0 ? "" : "; \(count) blocks that it could not read were written anew"
             lines.append("member \(role) \(member.state)\(member.path.map { "  \($0)" } ?? "")\(note)")
         }
         return lines.joined(separator: "\n")
     }
 
-    /// Since the server was started.
-    private static func correctedReadErrorCount(of member: Member, _ served: ArraySnapshot?) -> UInt64 {
-        guard let role = member.role, let members = served?.members, members.indices.contains(role) else { return 0 }
-        return members[role].correctedReadErrorCount
-    }
-
-    /// The array for programs.
-    func json(_ served: ArraySnapshot?) -> String {
-        let list = members.map { member in
-            "{\"role\": \(member.role.map(String.init) ?? "null"), \"state\": \(JSONValue.quoted(member.state)), "
-                + "\"path\": \(member.path.map(JSONValue.quoted) ?? "null"), "
-                + "\"corrected_read_errors\": \(Self.correctedReadErrorCount(of: member, served))}"
+    private var serviceLine: String {
+        switch service {
+        case .served(let process): "served   by process \(process)"
+        case .locked:
+            "served   by a server that cannot be asked; if its control socket is elsewhere, name it with --control"
+        case .possible: "serve    would serve it"
+        case .needsForce(let reason): "serve    would serve it with --force only: \(reason)"
+        case .refused(let reason): "serve    would refuse it: \(reason)"
         }
-        return """
-            {"name": \(JSONValue.quoted(name)), "uuid": "\(uuid)", "level": \(level.rawValue), "members": \(memberCount), \
-            "chunk": \(chunkByteCount), "size": \(byteCount), "state": "\(state)", \
-            "consistency": "\(consistency.rawValue)", "events": \(events), \
-            "job": \(JobStatus(self, served)?.json ?? "null"), \
-            "member_list": [\(list.joined(separator: ", "))]}
-            """
     }
+}
 
-    private var memberCount: Int { members.filter { $0.role != nil }.count }
+extension ArrayDescription.Job {
+    fileprivate var text: String {
+        "\(kind)\(member.map { " of member \($0)" } ?? ""), \(percent) % done"
+            + (isRunning ? "" : "; " + (reason.map { "it ended: \($0)" } ?? "it goes on when the array is served"))
+    }
 }

@@ -19,10 +19,10 @@ struct Top: ParsableCommand {
               nbdext top --control a/nbdext.control --prometheus > nbdext.prom
             """)
 
-    @Argument(help: "The directory of the server's first array.")
+    @Argument(help: "The directory of one of the server's arrays.")
     var directory: String?
 
-    @Option(help: "The server's control socket, if it is not in that directory.")
+    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
     var control: String?
 
     @Option(help: "Seconds from one picture to the next, at least 0.1.")
@@ -39,7 +39,7 @@ struct Top: ParsableCommand {
 
     func validate() throws {
         guard control != nil || directory != nil else {
-            throw ValidationError("say which server: the directory of its first array, or --control PATH")
+            throw ValidationError("say which server: the directory of one of its arrays, or --control PATH")
         }
         guard interval >= 0.1, interval <= 86_400 else {
             throw ValidationError("an interval is between 0.1 and 86400 seconds")

@@ -46,13 +46,13 @@ struct ArrayStoreTests {
         _ = try ArrayStore.create(directory: directory.path, plan: plan(level, members), force: false)
     }
 
-    private func status() throws -> String { try ArrayStore.examine(directory: directory.path).state }
+    private func status() throws -> String { try ArrayStore.examine(directory: directory.path).stateText }
 
     @Test("a new array is clean, of the size asked for or a stripe more")
     func new() throws {
         try create()
         let array = try ArrayStore.examine(directory: directory.path)
-        #expect(array.state == "clean" && array.level == .raid5 && array.members.count == 4 && array.name == "a")
+        #expect(array.stateText == "clean" && array.level == 5 && array.members.count == 4 && array.name == "a")
         #expect(array.byteCount >= 8 << 20 && array.byteCount < (8 << 20) + 3 * 65536)
         #expect(directory.names() == (0..<4).map { "member-\($0).img" })
     }
@@ -126,7 +126,7 @@ struct ArrayStoreTests {
         }
         rename("\(directory.path).hidden", "\(directory.path)/member-2.img")
         let array = try ArrayStore.examine(directory: directory.path)
-        #expect(array.state == "degraded")
+        #expect(array.stateText == "degraded")
         #expect(array.members.map(\.state) == ["active", "active", "missing", "active", "failed"])
     }
 

@@ -35,7 +35,7 @@ struct LinkedMemberTests {
         unlink("\(directory.path)/b")
         put("nbd+unix:///?socket=/nonexistent\nanything\n", in: "b.nbd")
         let status = try ArrayStore.examine(directory: directory.path)
-        #expect(status.state == "degraded")
+        #expect(status.stateText == "degraded")
         let absent = try #require(status.members.first { $0.path == "nbd+unix:///?socket=/nonexistent" })
         #expect(absent.role == nil)
         #expect(absent.state.hasPrefix("not reachable: "))
@@ -54,7 +54,7 @@ struct LinkedMemberTests {
             unlink("\(directory.path)/x.nbd")
             put(text, in: "x.nbd")
             let error = #expect(throws: ArrayStoreError.self) { _ = try ArrayStore.examine(directory: directory.path) }
-            #expect(error?.description.contains("x.nbd does not say where its member is") == true)
+            #expect(error?.description.contains("x.nbd: does not say where its member is") == true)
         }
     }
 
@@ -65,14 +65,14 @@ struct LinkedMemberTests {
         _ = try ArrayStore.create(directory: directory.path, plan: plan(members), force: false)
         #expect(directory.names() == ["a", "c", "member-1.img"])
         #expect(other.names() == ["x"])
-        #expect(try ArrayStore.examine(directory: directory.path).state == "clean")
+        #expect(try ArrayStore.examine(directory: directory.path).stateText == "clean")
         let second = TemporaryDirectory()
         #expect(throws: ArrayStoreError.self) {
             _ = try ArrayStore.create(directory: second.path, plan: plan(members), force: false)
         }
         #expect(second.names() == [])
         _ = try ArrayStore.create(directory: directory.path, plan: plan(members), force: true)
-        #expect(try ArrayStore.examine(directory: directory.path).state == "clean")
+        #expect(try ArrayStore.examine(directory: directory.path).stateText == "clean")
     }
 
     @Test("impossible places are refused before anything is made")

@@ -173,8 +173,9 @@ struct BadInputTests {
         let section = try #require(readme.components(separatedBy: "\n## ").first { $0.hasPrefix("Commands\n") })
         let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         let commands = [
-            ["create"], ["serve"], ["status"], ["explain"], ["ioreg"], ["scenario", "list"], ["scenario", "run"],
-            ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"], ["cancel"], ["bench"],
+            ["create"], ["serve"], ["status"], ["rename"], ["explain"], ["ioreg"], ["scenario", "list"],
+            ["scenario", "run"], ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"],
+            ["cancel"], ["bench"],
             ["check-driver"],
         ]
         var offered: Set<String> = []

@@ -7,6 +7,24 @@ private func sibling(_ name: String) -> String {
     URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
 }
 
+/// The example of a driver, a package of its own.
+enum ExampleDriver {
+    struct BuildFailure: Error {
+        var output: String
+    }
+
+    /// Its program, which is built when somebody asks first, beside what was built of it for the last tests.
+    static let built = Result {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().path
+        let scratch = root + "/.build/MyFirstDext"
+        let build = try Shell.run(
+            "swift", ["build", "--package-path", root + "/Examples/MyFirstDext", "--scratch-path", scratch])
+        guard build.status == 0 else { throw BuildFailure(output: build.output + build.errors) }
+        return scratch + "/debug/MyFirstDext"
+    }
+}
+
 /// `nbdext check-driver` with the real programs.
 @Suite("nbdext check-driver", .serialized, .needsCore)
 struct CheckDriverTests {
@@ -34,15 +52,8 @@ struct CheckDriverTests {
 
     @Test("the example builds by itself, passes, and is served")
     func example() throws {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().path
+        let driver = try ExampleDriver.built.get()
         let scratch = TemporaryDirectory()
-        let build = try Shell.run(
-            "swift",
-            ["build", "--package-path", root + "/Examples/MyFirstDext", "--scratch-path", scratch.path + "/build"])
-        try #require(build.status == 0, "\(build.output)\(build.errors)")
-        let driver = scratch.path + "/build/debug/MyFirstDext"
-
         let (status, report, text) = try check([driver])
         #expect(status == 0 && report.passed, "\(text)")
         #expect(Set(report.checks.map(\.mode)) == ["bundled", "legacy"])

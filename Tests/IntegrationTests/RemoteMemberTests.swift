@@ -98,11 +98,11 @@ struct RemoteMemberTests {
         #expect(array.errors.contains("member 1 of array failed; the array goes on without it"), "\(array.errors)")
         let status = try status(array)
         #expect(status.contains("degraded, dirty"), "\(status)")
-        #expect(status.contains("not reachable: "), "\(status)")
+        #expect(status.contains("member 1 failed: it is lost: "), "\(status)")
         #expect(status.contains(victim.uri), "\(status)")
         victim.kill()
         try victim.start()
-        try wait(for: "\(victim.uri) answers again", in: array)
+        try wait(for: "\(victim.uri) can be reached again", in: array)
         try array.fioVerify(load + ["--verify_only"])
         #expect(array.stop() == 0)
         // What came back holds nothing, and stays out.
@@ -238,7 +238,7 @@ struct RemoteMemberTests {
         #expect(array.errors.contains("\(exports[0].uri) is left out: not reachable: "), "\(array.errors)")
         try array.qemuIO("read -P 1 0 4M")
         try exports[0].start()
-        try wait(for: "answers again", in: array)
+        try wait(for: "can be reached again", in: array)
         array.kill()
         exports[0].kill()
         #expect(throws: ServedArray.Failure.self, "not stopped cleanly, and a member is missing") { try array.start() }

@@ -79,9 +79,11 @@ final class StuckDriver: ObedientDriver, @unchecked Sendable {
     }
 }
 
-@Suite("Recovery", .needsCore)
+@Suite("Recovery", .blocks)
 struct RecoveryTests {
     private static let timedOut: [UInt8] = [1, 1]
+    /// Time for all steps.
+    private static let untilEnded: UInt64 = 300
 
     private func makeFixture(_ driverClass: EchoDriver.Type, mode: DriverMode = .legacy) throws -> Fixture {
         try Fixture(
@@ -99,8 +101,15 @@ struct RecoveryTests {
         let fixture = try makeFixture(ObedientDriver.self)
         fixture.driver.answersNothing = true
         fixture.submit([3])
-        #expect(fixture.recorder.wait(for: 1))
-        #expect((fixture.driver as! ObedientDriver).requests == ["abort", "unit reset", "target reset"])
+        // It is seen at 70 ms, and may be on its way then.
+        let steps = ["abort", "unit reset", "target reset"]
+        for (milliseconds, count) in [(70, 0), (40, 0), (10, 1), (40, 1), (10, 2), (40, 2), (10, 3), (40, 3)] {
+            fixture.turn(milliseconds: UInt64(milliseconds))
+            #expect((fixture.driver as! ObedientDriver).requests == Array(steps[..<count]))
+        }
+        #expect(fixture.recorder.rows == [])
+        fixture.turn(milliseconds: 10)
+        #expect(fixture.recorder.rows == [3])
         #expect(fixture.outcome(3) == Self.timedOut)
         #expect(fixture.faults == [.taskNeverCompleted])
         fixture.controller.stop()
@@ -114,7 +123,8 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1])
         fixture.submit([2, 3], logicalUnit: 1)
-        #expect(fixture.recorder.wait(for: 4))
+        fixture.turn(milliseconds: Self.untilEnded)
+        #expect(fixture.recorder.rows.count == 4)
         let driver = fixture.driver as! ObedientDriver
         #expect(driver.requests.filter { $0 == "abort" }.count == 4)
         #expect(driver.resets.sorted() == ["0", "0:0", "0:1"])
@@ -128,7 +138,9 @@ struct RecoveryTests {
         (fixture.driver as! ObedientDriver).response = kSCSIServiceResponse_FUNCTION_REJECTED
         fixture.driver.answersNothing = true
         fixture.submit([3])
-        #expect(fixture.recorder.wait(for: 1))
+        // None of the steps is waited for.
+        fixture.turn(milliseconds: 120)
+        #expect(fixture.recorder.rows == [3])
         #expect((fixture.driver as! ObedientDriver).requests == ["abort", "unit reset", "target reset"])
         #expect(fixture.outcome(3) == Self.timedOut)
         fixture.controller.stop()
@@ -142,10 +154,11 @@ struct RecoveryTests {
         driver.answersAtAbort = true
         for row in UInt32(0)..<5 {
             fixture.submit([row])
-            while fixture.recorder.rows.count <= row { _ = Event().wait(milliseconds: 5) }
+            fixture.turn(milliseconds: 120)
+            #expect(fixture.recorder.rows.last == row)
             #expect(fixture.outcome(row) == [2, 0])
         }
-        _ = Event().wait(milliseconds: 150)
+        fixture.turn(milliseconds: Self.untilEnded)
         #expect(driver.requests == Array(repeating: "abort", count: 5))
         fixture.controller.stop()
     }
@@ -155,7 +168,8 @@ struct RecoveryTests {
         let fixture = try makeFixture(ObedientDriver.self, mode: mode)
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2, 3])
-        #expect(fixture.recorder.wait(for: 4))
+        fixture.turn(milliseconds: Self.untilEnded)
+        #expect(fixture.recorder.rows.count == 4)
         fixture.driver.answersNothing = false
         fixture.card.hasWork.store(true, ordering: .releasing)
         // Each slot is used again, the late ones too.
@@ -174,7 +188,7 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         let count = UInt32(EchoDriver.taskCount)
         fixture.submit(Array(0..<count + 3))
-        #expect(fixture.recorder.wait(for: Int(count) + 3))
+        fixture.turn(milliseconds: Self.untilEnded)
         #expect(fixture.recorder.rows.sorted() == Array(0..<count + 3))
         for row in 0..<count { #expect(fixture.outcome(row) == Self.timedOut) }
         for row in count..<count + 3 { #expect(fixture.outcome(row) == [1, 4]) }
@@ -195,13 +209,12 @@ struct RecoveryTests {
         }.detach()
         driver.isStuck.wait()
         fixture.submit([0, 1])
-        #expect(fixture.recorder.wait(for: 3))
+        #expect(try fixture.turn { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
         #expect(fixture.outcome(0) == Self.timedOut)
         #expect(fixture.outcome(1) == Self.timedOut)
         #expect(driver.requests == [])
         #expect(driver.seenTasks.count == 1)
-        while !fixture.faults.contains(.queueCycle) { _ = Event().wait(milliseconds: 10) }
-        #expect(fixture.faults == [.taskNeverCompleted, .queueCycle])
+        #expect(Set(fixture.faults) == [.taskNeverCompleted, .queueCycle])
         driver.mayReturn.set()
         isFree.wait()
         driver.sticksAtTask = false
@@ -216,9 +229,8 @@ struct RecoveryTests {
         driver.sticksAtAbort = true
         driver.answersNothing = true
         fixture.submit([0, 1, 2])
-        #expect(fixture.recorder.wait(for: 3))
+        #expect(try fixture.turn { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
         for row in UInt32(0)...2 { #expect(fixture.outcome(row) == Self.timedOut) }
-        while !fixture.faults.contains(.queueCycle) { _ = Event().wait(milliseconds: 10) }
         driver.mayReturn.set()
         fixture.controller.stop()
     }

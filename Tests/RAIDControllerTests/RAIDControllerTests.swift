@@ -212,7 +212,11 @@ struct RAIDControllerTests {
         let fixture = try CardFixture(level: .raid0, members: 2)
         truncate("\(fixture.directory)/member-1.img", 8192)
         #expect(sense(fixture.transfer(false, lba: 0, blocks: 256)) == .unrecoveredReadError)
+        // What the other one holds can still be read, and nothing be written that would only be done in part.
         #expect(fixture.transfer(false, lba: 0, blocks: 8).status == 0)
+        #expect(fixture.array.health == .failed)
+        #expect(sense(fixture.transfer(true, lba: 0, blocks: 8)) == .writeError)
+        #expect(fixture.execute(.synchronizeCache10).status != 0)
     }
 
     @Test("zeroed ranges read as zeros and give their space back")

@@ -17,7 +17,7 @@ final class Reports: Sendable {
     func add(_ text: String) {
         texts.withLock { $0.append(text) }
         if text.contains(" is lost: ") { lost.set() }
-        if text.contains("answers again") { returned.set() }
+        if text.contains("can be reached again") { returned.set() }
     }
 
     func waitForLoss() -> Bool { lost.comes() }

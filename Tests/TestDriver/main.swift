@@ -1,3 +1,9 @@
 import SCSIControllerDriverKit
 
-DriverKitMain(MisbehavingDriver.self)
+// The first argument is what kind of driver it is.
+switch CommandLine.arguments.dropFirst().first {
+case "software": DriverKitMain(MyFirstDext.self)
+case "scanned": DriverKitMain(ScannedDext.self)
+case "prints-and-traps", "prints-and-stops": DriverKitMain(PrintingDriver.self)
+default: DriverKitMain(MisbehavingDriver.self)
+}

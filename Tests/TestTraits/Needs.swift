@@ -15,6 +15,8 @@ import Testing
 ///
 /// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded machine
 ///   may take a hundred times as long as an idle one. `Event.comes` waits for an event, and `eventually` looks until something is so.
+/// * Where deadlines are the subject, the test turns the time itself: `DeadlineClock.standing()`, and see how the tests of the
+///   kernel half do it (`Fixture.turn`).
 package struct Needs: SuiteTrait, TestTrait, TestScoping {
     /// After so long a test hangs: the run ends there, and the threads' stacks say where it does.
     package static let hangMinutes = 10

@@ -19,7 +19,7 @@ enum nbdext_message_kind {
     NBDEXT_BUNDLED_COMPLETION = 4,  ///< count slots in indices
     NBDEXT_SINGLE_COMPLETION = 5,   ///< the response in body, its slot + 1 (or 0) in value; the driver waits
     NBDEXT_REGISTER_WRITE = 6,      ///< offset in count, value in value
-    NBDEXT_SINGLE_REPLY = 7,        ///< slot in value, *response in count; body[0]: action was retained
+    NBDEXT_SINGLE_REPLY = 7,        ///< slot in value, *response in count
 };
 
 struct nbdext_message {

@@ -34,6 +34,9 @@ int64_t nbdext_seek_data(int fd, int64_t offset);
 /// fcntl(2), F_OFD_SETLK. Returns 0, or -EAGAIN when another open file holds one that excludes it.
 int nbdext_lock_file(int fd, int is_exclusive);
 
+/// Whether another open file holds a lock on this one: fcntl(2), F_OFD_GETLK.
+int nbdext_is_locked(int fd);
+
 /// True where a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an
 /// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
 int nbdext_supports_nowait_write(int fd, int64_t offset);
@@ -44,6 +47,11 @@ int nbdext_is_in_memory(int fd);
 /// preadv2(2)/pwritev2(2) with RWF_NOWAIT when `nowait`, RWF_DSYNC when `is_durable` is set.
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
 ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
+
+/// Lets the process have as many descriptors as it may allow itself: the soft limit becomes the hard one. setrlimit(2).
+void nbdext_raise_descriptor_limit(void);
+/// The soft limit: descriptors are below it.
+int64_t nbdext_descriptor_limit(void);
 
 /// The event of poll(2) for a peer that sends no more.
 #define NBDEXT_POLLRDHUP 0x2000
@@ -97,11 +105,18 @@ struct nbdext_crash_reports {
 
 /// What a process leaves behind of its crash in a driver call, in memory that outlives it. A signal of 0 is none.
 struct nbdext_crash_note {
+    int32_t is_driver;  ///< not of a crash: the process has said that it is a driver
     int32_t signal;
     int32_t is_access; ///< the address is one that was read or written, else where the program stopped
     uint64_t address;
     char call[104];
 };
+
+/// From now on SIGHUP, SIGINT and SIGTERM, unless ignored or caught already, write their number to a pipe, as one byte.
+void nbdext_tell_of_interruptions(int pipe);
+
+/// From now on standard output is written line by line, whatever it is connected to.
+void nbdext_print_by_lines(void);
 
 /// From now on a crash inside a driver call is noted there before the process ends as it would anyway.
 void nbdext_note_driver_crashes(struct nbdext_crash_note *note);

@@ -29,6 +29,9 @@ package enum ControlCall: UInt32, Sendable {
     case mapMemory
     case unmapMemory
     case report
+    case creationWait
+    case breakCreation
+    // The kernel asks the driver.
     case waitPicture
 }
 

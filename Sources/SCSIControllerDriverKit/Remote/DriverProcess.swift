@@ -6,6 +6,7 @@ import Diagnostics
 import Glibc
 import HardwareBus
 import Platform
+import Synchronization
 
 /// Runs a driver as the whole of this process, for the server that started it. Does not return.
 ///
@@ -17,6 +18,8 @@ public func DriverKitMain(_ driverClass: IOUserSCSIParallelInterfaceController.T
                 + "'nbdext check-driver PATH'\n")
         exit(64)
     }
+    // What a driver prints arrives line by line, also in a pipe, and however the process ends.
+    nbdext_print_by_lines()
     process.run()
 }
 
@@ -38,6 +41,8 @@ final class DriverProcess: @unchecked Sendable {
     private let function: RemoteFunction
     private let channel: UnsafeMutableRawPointer
     private let pairCount: Int
+    /// By pair, whether its thread carries out messages.
+    private let isServing: UnsafeMutablePointer<Atomic<Bool>>
     private let groups: ProcessorGroups
     private var commandMemory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
@@ -52,8 +57,9 @@ final class DriverProcess: @unchecked Sendable {
         for descriptor in [
             DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
         ] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        nbdext_note_driver_crashes(
-            nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self))
+        let note = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
+        nbdext_note_driver_crashes(note)
+        note.pointee.is_driver = 1
         let box = LinkBox()
         let context = DriverContext(
             log: DiagnosisLog { diagnosis in
@@ -67,6 +73,8 @@ final class DriverProcess: @unchecked Sendable {
         self.channel = channel
         groups = ProcessorGroups()
         self.pairCount = pairCount
+        isServing = .allocate(capacity: pairCount)
+        for pair in 0..<pairCount { (isServing + pair).initialize(to: Atomic(false)) }
         kernel = RemoteKernel(
             channel: channel, pairCount: pairCount, arena: arena,
             arenaByteCount: arenaByteCount, context: context)
@@ -76,7 +84,10 @@ final class DriverProcess: @unchecked Sendable {
             socket: DriverProcessDescriptor.control, takesDescriptors: true,
             answerer: { [unowned self] in answer($0, $1) },
             // The server is gone, however it ended; a driver without a kernel has nothing to do.
-            closed: { _exit(0) })
+            closed: {
+                fflush(nil)
+                _exit(0)
+            })
         kernel.attach(link)
         box.link = link
         context.allocateShared = { [unowned self] in allocate($0) }
@@ -138,7 +149,9 @@ final class DriverProcess: @unchecked Sendable {
         nbdext_ring_set_awake(ring, 1)
         while true {
             repeat {
+                isServing[pair].store(true, ordering: .sequentiallyConsistent)
                 while nbdext_ring_take(ring, &message) > 0 { take(&message) }
+                isServing[pair].store(false, ordering: .releasing)
             } while nbdext_ring_linger(ring, min(nbdext_ring_advice(ring), 10_000)) != 0
             let bell = nbdext_ring_bell(ring)
             nbdext_ring_set_awake(ring, 0)
@@ -165,17 +178,15 @@ final class DriverProcess: @unchecked Sendable {
 
     private func takeSingle(_ message: inout nbdext_message) {
         let slot = Int(message.value)
-        var reply = DriverCalls.SingleTaskReply(
-            response: kSCSIServiceResponse_Request_In_Process, retainsAction: false)
+        var response = kSCSIServiceResponse_Request_In_Process
         withUnsafeBytes(of: &message.body) { body in
             let task = body.baseAddress!.assumingMemoryBound(to: SCSIUserParallelTask.self)
-            calls.defaultQueue.runInline("UserProcessParallelTask") { reply = calls.process(task, slot: slot) }
+            calls.defaultQueue.runInline("UserProcessParallelTask") { response = calls.process(task, slot: slot) }
         }
         kernel.send { message in
             message.pointee.kind = NBDEXT_SINGLE_REPLY.rawValue
             message.pointee.value = UInt64(slot)
-            message.pointee.count = reply.response
-            withUnsafeMutableBytes(of: &message.pointee.body) { $0[0] = reply.retainsAction ? 1 : 0 }
+            message.pointee.count = response
         }
     }
 }
@@ -193,7 +204,9 @@ extension DriverProcess {
 
     private func carryOut(_ call: ControlCall, _ message: ControlMessage) throws(DriverStartError) -> ControlMessage {
         switch call {
-        case .start: try calls.start(personality: PropertyCoder.decode(message.payload) ?? [:], kernel: kernel)
+        case .start:
+            watch(limitMilliseconds: message[0], periodMilliseconds: message[1])
+            try calls.start(personality: PropertyCoder.decode(message.payload) ?? [:], kernel: kernel)
         case .initializeController: try calls.initializeController()
         case .questions: return try calls.askProperties().message
         case .mapTasks: return try mapTasks(count: Int(message[0]))
@@ -201,7 +214,9 @@ extension DriverProcess {
         case .startController: try calls.startController()
         case .managesDevices: return ControlMessage([calls.managesDevices() ? 1 : 0])
         case .initializeTarget: return ControlMessage(status: calls.initializeTarget(message[0]))
-        case .stop: calls.stop()
+        case .stop:
+            finishMessages()
+            calls.stop()
         case .waitPicture:
             return ControlMessage(payload: Array(context.waits.picture().joined(separator: "\n").utf8))
         default:
@@ -211,6 +226,31 @@ extension DriverProcess {
             return ControlMessage([calls.perform(function).rawValue])
         }
         return ControlMessage()
+    }
+
+    /// What the kernel had sent before a call is the driver's before that call.
+    private func finishMessages() {
+        let limit = monotonicMilliseconds() + Self.finishMilliseconds
+        for pair in 0..<pairCount {
+            let ring = nbdext_channel_to_driver(channel, UInt32(pair))!
+            while nbdext_ring_has_messages(ring) != 0 || isServing[pair].load(ordering: .sequentiallyConsistent),
+                monotonicMilliseconds() < limit
+            { usleep(500) }
+        }
+    }
+
+    /// A call that does not return does not keep the driver from being stopped.
+    private static let finishMilliseconds: UInt64 = 1000
+
+    /// Looks for calls of the driver that do not return.
+    private func watch(limitMilliseconds: UInt64, periodMilliseconds: UInt64) {
+        let period = max(1, periodMilliseconds)
+        let thread = try? OSThread(name: "watchdog") { [context] in
+            var calls = SlowCalls(limitMilliseconds: limitMilliseconds, periodMilliseconds: period)
+            let never = Event()
+            while !never.wait(milliseconds: Int(clamping: period)) { _ = calls.look(at: context) }
+        }
+        thread?.detach()
     }
 
     /// All task objects in one answer: a driver that is started again has to be back soon.

@@ -112,9 +112,26 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
         else { return kIOReturnNoResources }
         thread.detach()
         let outcome = context.waits.wait(
-            for: done, of: .kernelCall, purpose: "the kernel's answer to UserCreateTargetForID(\(targetID))",
-            createsTarget: true)
-        return outcome == .done ? answer.get() : kIOReturnAborted
+            for: done, of: .kernel { [weak self] in self?.kernelWait(forTarget: targetID) },
+            purpose: "the kernel's answer to UserCreateTargetForID(\(targetID))")
+        if outcome == .done { return answer.get() }
+        // The kernel's side of the call must not go on: what was said not to happen does not happen.
+        _ = link.ask(.breakCreation, ControlMessage([targetID]), limitMilliseconds: Self.breakMilliseconds)
+        _ = done.wait(milliseconds: Self.breakMilliseconds)
+        return kIOReturnAborted
+    }
+
+    private static let breakMilliseconds = 2000
+
+    /// What the kernel waits for while it creates a target.
+    private func kernelWait(forTarget targetID: SCSIDeviceIdentifier) -> KernelWait? {
+        guard
+            let answer = link.ask(.creationWait, ControlMessage([targetID]), limitMilliseconds: Self.breakMilliseconds),
+            answer.status == kIOReturnSuccess
+        else { return nil }
+        return KernelWait(
+            purpose: String(decoding: answer.payload, as: UTF8.self),
+            isWithDriverSince: answer[0] == 1 ? answer[1] : nil)
     }
 
     func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {

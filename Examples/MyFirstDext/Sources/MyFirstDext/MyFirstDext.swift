@@ -8,7 +8,7 @@ import SCSIControllerDriverKit
 /// UserGetDataBuffer, which is legal only inside UserProcessParallelTask. A software driver is therefore a driver of
 /// the legacy route, with one call a task: it does not override UserMapBundledParallelTaskCommandAndResponseBuffers, and
 /// the base class declines the shared slots for it. A driver with hardware takes them, and never needs the data.
-final class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
+class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     // SAFETY: `disk` is touched on the Default queue only; `asyncEvent` is set before anybody else runs.
 
     private static let blockByteCount = 512, blockCount = 131_072  // 64 MiB

@@ -1,0 +1,28 @@
+import MemberIO
+import Members
+
+/// What stands in an array's directory where a member may be, and cannot be used: the array goes on without it.
+final class UnusableMember: PlacedMember {
+    let name: String
+    /// Why, in words that fit after "is left out:".
+    private let reason: String
+
+    init(_ name: String, _ reason: String) {
+        self.name = name
+        self.reason = reason
+    }
+
+    var absence: String? { reason }
+    var place: MemberPlace { .none }
+    var byteCount: UInt64 { 0 }
+
+    private var failure: MemberStoreError { MemberStoreError(.failed, reason) }
+
+    func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
+        throw failure
+    }
+
+    func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) { throw failure }
+    func flush() throws(MemberStoreError) { throw failure }
+    func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? { throw failure }
+}

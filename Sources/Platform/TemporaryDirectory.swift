@@ -1,0 +1,110 @@
+import CLinux
+import Glibc
+
+/// A directory for temporary files that goes away with its owner, and with the process, however that ends.
+///
+/// A signal that ends the process at a terminal removes it first. For the ends that nobody can catch there is a shell that
+/// waits for the process: it keeps the process's outputs open, so whoever reads them to the end finds nothing left.
+///
+/// Threads: any.
+package final class TemporaryDirectory: Sendable {
+    package let path: String
+    private let keeper: Keeper?
+
+    /// - Parameter name: a part of the directory's name.
+    /// - Throws: when it cannot be made.
+    package init(name: String) throws(OSError) {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(parent)/nbdext-\(name)-XXXXXX".utf8CString)
+        guard let made = mkdtemp(&template) else {
+            throw OSError(code: errno, doing: "make a directory in \(parent)")
+        }
+        path = String(cString: made)
+        keeper = Keeper(path)
+        InterruptedDirectories.add(path)
+    }
+
+    deinit {
+        Directory.remove(path)
+        InterruptedDirectories.remove(path)
+        keeper?.end()
+    }
+}
+
+/// Opens a pipe that no program inherits.
+private func openPipe(_ ends: inout [Int32]) -> Bool {
+    guard pipe(&ends) == 0 else { return false }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return true
+}
+
+/// A shell that removes a directory when this process is gone.
+private struct Keeper: Sendable {
+    private let process: pid_t
+    /// The shell reads the other end, until this one is closed.
+    private let pipe: Int32
+
+    init?(_ directory: String) {
+        var ends: [Int32] = [0, 0]
+        guard openPipe(&ends) else { return nil }
+        defer { close(ends[0]) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO)
+        _ = nbdext_spawn_closing_from(&actions, STDERR_FILENO + 1)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // A key at the terminal is not for it.
+        posix_spawnattr_setpgroup(&attributes, 0)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        let words = ["sh", "-c", "trap '' HUP INT TERM; read -r none; rm -rf -- \"$0\"", directory]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var process: pid_t = 0
+        guard posix_spawn(&process, "/bin/sh", &actions, &attributes, &arguments, environ) == 0 else {
+            close(ends[1])
+            return nil
+        }
+        self.process = process
+        pipe = ends[1]
+    }
+
+    func end() {
+        close(pipe)
+        while waitpid(process, nil, 0) < 0 && errno == EINTR {}
+    }
+}
+
+/// The directories to remove when a signal ends the process.
+private enum InterruptedDirectories {
+    private static let lock = Lock()
+    // SAFETY: only under `lock`.
+    private nonisolated(unsafe) static var paths: Set<String> = []
+    /// Where the handler tells the thread which signal came.
+    private static let pipe: [Int32] = install()
+
+    static func add(_ path: String) {
+        _ = pipe
+        lock.withLock { _ = paths.insert(path) }
+    }
+
+    static func remove(_ path: String) { lock.withLock { _ = paths.remove(path) } }
+
+    private static func install() -> [Int32] {
+        var ends: [Int32] = [-1, -1]
+        guard openPipe(&ends) else { return ends }
+        let reader = ends[0]
+        let thread = try? OSThread(name: "interrupted") {
+            var number: UInt8 = 0
+            while read(reader, &number, 1) < 0 && errno == EINTR {}
+            for path in lock.withLock({ paths }) { Directory.remove(path) }
+            signal(Int32(number), SIG_DFL)
+            kill(getpid(), Int32(number))
+        }
+        thread?.detach()
+        nbdext_tell_of_interruptions(ends[1])
+        return ends
+    }
+}

@@ -1,0 +1,47 @@
+import Foundation
+import TestTraits
+import Testing
+
+/// What a driver prints, and what commands that run drivers leave behind.
+@Suite("Around a driver's process", .serialized, .blocks)
+struct DriverOutputTests {
+    private static func sibling(_ name: String) -> String {
+        URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
+    }
+
+    @Test("what a driver prints arrives in a pipe, also what it prints last", arguments: ["traps", "stops"])
+    func output(end: String) throws {
+        let result = try Shell.run(
+            nbdext,
+            [
+                "check-driver", Self.sibling("nbdext-test-driver"), "--card", "--mode", "bundled", "--driver-argument",
+                "prints-and-\(end)",
+            ])
+        #expect(result.output.contains("a whole line\n"), "\(result.output)")
+        #expect(result.output.contains(end == "traps" ? "before the trap" : "at the stop"), "\(result.output)")
+    }
+
+    /// - Parameter signal: 0 lets the command end by itself.
+    @Test("a scenario leaves nothing behind, however it ends", arguments: [0, SIGINT, SIGTERM, SIGHUP, SIGKILL])
+    func leavesNothing(signal: Int32) throws {
+        let directory = TemporaryDirectory()
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: nbdext)
+        process.arguments = ["scenario", "run", signal == 0 ? "driver-crash" : "sleep-in-start-controller"]
+        process.environment = ProcessInfo.processInfo.environment.merging(["TMPDIR": directory.path]) { $1 }
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        func names() -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? [] }
+        if signal != 0 {
+            while names().isEmpty && process.isRunning { usleep(1000) }
+            #expect(!names().isEmpty)
+            kill(process.processIdentifier, signal)
+        }
+        // Whoever reads the output to its end finds nothing left.
+        _ = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        #expect(names() == [])
+    }
+}

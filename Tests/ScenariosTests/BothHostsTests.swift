@@ -1,0 +1,51 @@
+import Diagnostics
+import Foundation
+import Scenarios
+import TestTraits
+import Testing
+
+/// Where the driver is makes no difference to what is said of it.
+@Suite("A scenario in either host", .serialized, .needsCore)
+struct BothHostsTests {
+    @Test("names its fault and nothing else, in a driver's process", arguments: Scenario.all.map(\.name))
+    func process(name: String) throws {
+        let scenario = try #require(Scenario.all.first { $0.name == name })
+        let outcome = try ScenarioRun(scenario, driverExecutable: Self.program).run()
+        #expect(faults(outcome) == expected(scenario), "\(outcome)")
+    }
+
+    @Test("names its fault and nothing else, in the server", arguments: Scenario.all.filter { !$0.crashes }.map(\.name))
+    func inProcess(name: String) throws {
+        let scenario = try #require(Scenario.all.first { $0.name == name })
+        let outcome = try ScenarioRun(scenario).run()
+        #expect(faults(outcome) == expected(scenario), "\(outcome)")
+    }
+
+    @Test(
+        "shows the same picture and has the same end, for queues that wait",
+        arguments: Scenario.all.filter(\.isAboutQueues).map(\.name))
+    func queues(name: String) throws {
+        let scenario = try #require(Scenario.all.first { $0.name == name })
+        let inProcess = try ScenarioRun(scenario).run()
+        let process = try ScenarioRun(scenario, driverExecutable: Self.program).run()
+        #expect(process.diagnoses.map(\.picture) == inProcess.diagnoses.map(\.picture))
+        #expect(process.startError == inProcess.startError)
+        #expect(process.requests == inProcess.requests)
+    }
+
+    private func faults(_ outcome: ScenarioOutcome) -> Set<DriverFault> { Set(outcome.diagnoses.map(\.fault)) }
+
+    private func expected(_ scenario: Scenario) -> Set<DriverFault> { scenario.companions.union([scenario.fault]) }
+
+    /// The program of the scenarios' drivers, built beside the tests.
+    private static let program: String = {
+        var directory = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+        let name = "nbdext-scenario-driver"
+        while directory.path != "/",
+            !FileManager.default.fileExists(atPath: directory.appendingPathComponent(name).path)
+        {
+            directory = directory.deletingLastPathComponent()
+        }
+        return directory.appendingPathComponent(name).path
+    }()
+}

@@ -1,0 +1,1 @@
+../../Examples/MyFirstDext/Sources/MyFirstDext/MyFirstDext.swift
