@@ -221,7 +221,7 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-                "Diagnostics", "Statistics", "LoadGenerator",
+                "Diagnostics", "Statistics", "LoadGenerator", "CNBD", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

@@ -135,7 +135,9 @@ extension ArrayStore {
             return .possible
         } catch {
             do throws(ArrayStoreError) {
-                try checkIsComplete(scan, place: place, readOnly: false, force: true)
+                var forced = scan
+                _ = try forceOutdated(&forced, place: place)
+                try checkIsComplete(forced, place: place, readOnly: false, force: true)
                 return .needsForce(error.description)
             } catch let refusal { return .refused(refusal.description) }
         }

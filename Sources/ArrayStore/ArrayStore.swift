@@ -33,7 +33,8 @@ package enum ArrayStore {
         members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, name: String? = nil,
         in surroundings: Surroundings
     ) throws(ArrayStoreError) -> OpenedArray {
-        let scan = try MemberScan(members, place: place)
+        var scan = try MemberScan(members, place: place)
+        if force { for text in try forceOutdated(&scan, place: place) { surroundings.report(text) } }
         for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
         if let warning = try checkIsComplete(scan, place: place, readOnly: readOnly, force: force) {
             surroundings.report(warning)
@@ -47,6 +48,28 @@ package enum ArrayStore {
         try array.bringUpLagging()
         if outcome.isClean && !scan.newest.isClean { try array.markClean() }
         return array
+    }
+
+    /// Lets members that missed changes stand in for those without which the array cannot be opened.
+    /// - Returns: what people are to be told of each.
+    static func forceOutdated(
+        _ scan: inout MemberScan, place: String
+    ) throws(ArrayStoreError) -> [String] {
+        let unread = scan.forceOutdated(survivable: scan.geometry.level.redundancy)
+        guard unread.isEmpty else {
+            throw ArrayStoreError(
+                "the array in \(place) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); older "
+                    + "members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and may have what "
+                    + "they missed: make it readable, or take its file out of the directory to go on with the older ones",
+                .tooManyMissing)
+        }
+        return scan.forcedRoles.sorted().compactMap { role in
+            scan.members[role].map { member in
+                "the array in \(place) is forced to start with \(member.store.name) as member \(role), which missed what "
+                    + "was done since change \(member.superblock.events) of \(scan.newest.events): all that was written since "
+                    + "then may come back old or wrong; compare it with a copy"
+            }
+        }
     }
 
     /// - Returns: what people are to be told of an array that is forced.

@@ -74,7 +74,7 @@ package final class MemberFile: PlacedMember {
 
     /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
     package func lock() throws(ArrayStoreError) {
-        guard nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 else {
+        guard isSoon({ nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 }) else {
             throw ArrayStoreError(
                 isOpenElsewhere
                     ? "\(path) is in use already: it is a member of another array of this server, or has another name there; "
@@ -93,7 +93,20 @@ package final class MemberFile: PlacedMember {
     }
 
     /// Whether somebody has locked the file.
-    var isLocked: Bool { nbdext_is_locked(descriptor) != 0 }
+    var isLocked: Bool { !isSoon { nbdext_is_locked(descriptor) == 0 } }
+
+    /// How often to look whether somebody lets go of a lock: a process that is just being started has its parent's until it
+    /// runs its own program.
+    private static let lockAttempts = 20
+    private static let lockPauseMicroseconds: UInt32 = 5000
+
+    private func isSoon(_ isSo: () -> Bool) -> Bool {
+        for _ in 1..<Self.lockAttempts {
+            if isSo() { return true }
+            usleep(Self.lockPauseMicroseconds)
+        }
+        return isSo()
+    }
 
     /// Lets the room in front of the data exist on disk, so that later writes of metadata cannot fail for space. Where
     /// the file system cannot do that, nothing happens.

@@ -16,6 +16,10 @@ struct MemberScan {
     private(set) var spares: [ArrayMember] = []
     /// Members that the array goes on without, and why.
     private(set) var leftOut: [(store: any PlacedMember, reason: String)]
+    /// Those of them that are whole, but are not of the array's newest state, each with the role that it had.
+    private var outdated: [(role: Int, member: ArrayMember)] = []
+    /// Roles that outdated members have again, by force.
+    private(set) var forcedRoles: Set<Int> = []
     /// The superblock that knows best.
     let newest: MDSuperblock
 
@@ -84,16 +88,21 @@ struct MemberScan {
     ///
     /// Two can have come to the same count of events apart from each other: a change reached one member before the power
     /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They all say
-    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member.
+    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member, with
+    /// its own mark. Where that says nothing, a settled state is newer than one that is not.
     private static func newest(of found: [ArrayMember]) -> ArrayMember? {
         let candidates = found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }
-        func age(_ member: ArrayMember) -> (UInt64, Int, Int) {
+        func age(_ member: ArrayMember) -> (UInt64, Int, Int, Int, Int) {
             let own = member.superblock
             let witnessCount = candidates.count {
-                $0.superblock.events == own.events
+                $0.superblock.events == own.events && $0.superblock.mark == own.mark
                     && $0.superblock.role(ofDevice: own.deviceNumber) < MDSuperblock.firstSpecialRole
             }
-            return (own.events, witnessCount, own.recoveryByteOffset == nil ? 1 : 0)
+            // md may have written what has no mark, and was there after us if events are the same.
+            return (
+                own.events, witnessCount, own.lineage == nil ? 1 : 0, own.lineage?.isSettled == true ? 1 : 0,
+                own.recoveryByteOffset == nil ? 1 : 0
+            )
         }
         return candidates.max { age($0) < age($1) }
     }
@@ -117,7 +126,10 @@ struct MemberScan {
         guard superblock.hasSameShape(as: newest) else {
             throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
         }
-        if let reason = reasonToLeaveOut(member) { return leftOut.append((member.store, reason)) }
+        if let reason = reasonToLeaveOut(member) {
+            noteOutdated(member, ownGeometry)
+            return leftOut.append((member.store, reason))
+        }
         if superblock.role == MDSuperblock.roleSpare {
             guard superblock.hasSamePlaces(as: newest) else {
                 return leftOut.append((member.store, "a spare whose data or metadata begin at other places"))
@@ -165,6 +177,37 @@ struct MemberScan {
         }
     }
 
+    private mutating func noteOutdated(_ member: ArrayMember, _ own: ArrayGeometry) {
+        let superblock = member.superblock
+        guard superblock.role < members.count, superblock.recoveryByteOffset == nil,
+            !superblock.features.contains(.replacement), own == geometry,
+            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
+        else { return }
+        outdated.append((Int(superblock.role), member))
+    }
+
+    /// Gives missing roles to outdated members, the freshest first, until the array can do without the rest.
+    ///
+    /// Not when there is somebody who cannot be read: that may be the one who has what is missing, and once the array has
+    /// gone on with an older one, it cannot come back.
+    /// - Parameter survivable: how many members the array can do without.
+    /// - Returns: those who cannot be read, when they are why nothing was done.
+    mutating func forceOutdated(survivable: Int) -> [any PlacedMember] {
+        guard missingRoles.count > survivable else { return [] }
+        let freshest = outdated.sorted { $0.member.superblock.events > $1.member.superblock.events }
+        var scan = self
+        for (role, member) in freshest where scan.missingRoles.count > survivable && scan.members[role] == nil {
+            scan.members[role] = member
+            scan.recovering[role] = nil
+            scan.forcedRoles.insert(role)
+            scan.leftOut.removeAll { $0.store === member.store }
+        }
+        guard scan.missingRoles.count <= survivable else { return [] }
+        let unread = leftOut.map(\.store).filter { store in !outdated.contains { $0.member.store === store } }
+        if unread.isEmpty { self = scan }
+        return unread
+    }
+
     /// Why the array goes on without a member, or nil.
     private func reasonToLeaveOut(_ member: ArrayMember) -> String? {
         let superblock = member.superblock
@@ -182,6 +225,9 @@ struct MemberScan {
         guard superblock.role < MDSuperblock.firstSpecialRole else { return "failed" }
         guard newest.events - min(superblock.events, newest.events) <= Self.eventsLagMax else {
             return "stale: it missed changes"
+        }
+        guard newest.isSameState(as: superblock) else {
+            return "it is not what it was when the others saw it last: an older copy, or one that went on elsewhere"
         }
         guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
             return "it went on without the others, which are newer"

@@ -107,6 +107,7 @@ extension OpenedArray {
         }
         current[role] = spare
         superblocks[role] = spare.superblock
+        given[role] = 0
         superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)

@@ -113,6 +113,7 @@ extension OpenedArray {
         replacement = nil
         current[new.role] = new.member
         superblocks[new.role] = new.superblock
+        given[new.role] = new.superblock.mark
         superblocks[new.role]!.features.remove(.replacement)
         if let old { newest.setRole(MDSuperblock.roleFaulty, ofDevice: old.superblock.deviceNumber) }
         return old
@@ -148,12 +149,14 @@ extension OpenedArray {
     /// - Throws: with everything as it was, but for members that have been told already; both are as good.
     func endCompleteReplacement() throws(ArrayStoreError) -> Bool {
         guard let new = replacement else { return false }
-        let (before, superblock) = (newest, superblocks[new.role])
+        let (before, superblock, mark) = (newest, superblocks[new.role], given[new.role])
         let old = giveRole(to: new)
         do throws(ArrayStoreError) { try writeMembers(first: new.role) { _ in } } catch {
-            let events = newest.events
+            let (events, lineage) = (newest.events, newest.lineage)
             newest = before
             newest.events = events
+            newest.lineage = lineage
+            given[new.role] = mark
             current[new.role] = old
             superblocks[new.role] = superblock
             replacement = new

@@ -3,8 +3,8 @@ import RAID
 
 /// Members that were lost and come back.
 extension OpenedArray {
-    /// Whether a member had the role that is missing now, and the bitmap has not forgotten anything since it left. The
-    /// rules are md's. Under `lock`.
+    /// Whether a member had the role that is missing now, is what it was when it left, and the bitmap has not forgotten
+    /// anything since. The rules are md's, but for the mark, which proves the second. Under `lock`.
     func isReturning(_ member: ArrayMember) -> Bool {
         let own = member.superblock
         guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
@@ -21,7 +21,8 @@ extension OpenedArray {
             !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
         else { return false }
         let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided
-        return isWhole && bitmap.eventsCleared <= own.events && own.events < newest.events
+        let isItself = own.mark == newest.lineage?.departed ?? 0
+        return isWhole && isItself && bitmap.eventsCleared <= own.events && own.events < newest.events
     }
 
     /// Looks after members on servers that were lost: those that answer again and that the bitmap knows come back by

@@ -31,6 +31,8 @@ package final class OpenedArray: @unchecked Sendable {
     /// By role, what was written last or found.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
+    /// By role, the mark that its member has for sure; 0 for none.
+    var given: [UInt64]
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int>
@@ -86,11 +88,21 @@ package final class OpenedArray: @unchecked Sendable {
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
             isParityDoubtful = !scan.newest.isClean
         }
+        for role in scan.forcedRoles {
+            guard let device = current[role]?.superblock.deviceNumber else { continue }
+            newest.setRole(UInt16(role), ofDevice: device)
+        }
+        given = current.map { $0?.superblock.mark ?? 0 }
         superblocks = current.map { member in
             var own = member?.superblock
             // A replacement whose predecessor is gone is a member like any other.
             own?.features.remove(.replacement)
             return own
+        }
+        // One that was not found, and that the others did not know to be out, had the state that they have.
+        if newest.lineage?.departed == 0, let role = failedRoles.first, newest.device(withRole: UInt16(role)) != nil {
+            let mark = newest.mark
+            newest.lineage?.departed = mark
         }
         if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         self.name = name ?? ArrayStore.name(of: scan.newest)
@@ -162,10 +174,14 @@ package final class OpenedArray: @unchecked Sendable {
         defer { lock.unlock() }
         for role in current.indices {
             guard let member = current[role], let own = superblocks[role] else { continue }
-            if own.events < newest.events { try writeState(to: role) } else { try member.flush() }
+            if own.events < newest.events || own.lineage != newest.lineage {
+                try writeState(to: role)
+            } else {
+                try member.flush()
+            }
         }
         if let found = replacement {
-            if found.superblock.events < newest.events {
+            if found.superblock.events < newest.events || found.superblock.lineage != newest.lineage {
                 try replacement!.write(stateOf: newest)
             } else {
                 try found.member.flush()
@@ -181,6 +197,14 @@ package final class OpenedArray: @unchecked Sendable {
         defer { lock.unlock() }
         settleReplacements()
         try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
+    }
+
+    /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
+    package func flushMembers() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        for role in current.indices where !failedRoles.contains(role) { try current[role]?.flush() }
+        try replacement?.member.flush()
     }
 
     /// Says durably that all parity is right. Members must have been flushed.
@@ -208,6 +232,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         guard !isReadOnly else { return true }
+        if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = given[role] }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
         // The spare is needed more where a member is missing.
@@ -230,8 +255,12 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers(change)
     }
 
-    /// Writes a new state to every member that is there. Under `lock`, which is held across this rare I/O so that nobody
-    /// acknowledges what the survivors do not know yet.
+    /// Draws a new mark, durably on every member: a copy of one that was made before does not count as that member any more.
+    /// To be called before bits of the bitmap are cleared, which would be all that such a copy lacks.
+    package func renewMark() throws(ArrayStoreError) { try update { _ in } }
+
+    /// Writes a new state to every member that is there, and then, when all have it, that it is settled. Under `lock`, which
+    /// is held across this rare I/O so that nobody acknowledges what the survivors do not know yet.
     /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
     ///   that is not if the others called it so before itself.
     /// - Throws: when some could not be written, and names them; all others have been.
@@ -239,7 +268,8 @@ package final class OpenedArray: @unchecked Sendable {
         guard !isLost else { return }
         change(&newest)
         newest.events += 1
-        newest.updateTime = surroundings.clock() & 0xFF_FFFF_FFFF
+        newest.updateTime = surroundings.clock()
+        newest.draw(mark: surroundings.random(), isWhole: failedRoles.isEmpty && recovering == nil)
         for role in failedRoles {
             // Also of one that was to replace it, and was not found.
             while let device = newest.device(withRole: UInt16(role)) {
@@ -264,7 +294,18 @@ package final class OpenedArray: @unchecked Sendable {
             attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
         }
         attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
+        if failures.isEmpty {
+            // From here on nobody is believed any more who has the state before.
+            newest.settle()
+            for role in present { attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) } }
+            attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in
+                try replacement?.write(stateOf: newest)
+            }
+        }
         guard let failure = failures.first else { return }
+        // Those that have not heard of it must not fall behind any further: with them it can be opened again.
+        let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
+        if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
         throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
     }
 
@@ -277,6 +318,7 @@ package final class OpenedArray: @unchecked Sendable {
         own.isRecoveryGuided = recovery?.isGuided ?? false
         superblocks[role] = own
         try member.write(own)
+        given[role] = own.mark
     }
 
     /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.

@@ -11,6 +11,9 @@ extension ArrayStore {
         /// Takes a message for people: what was found and done. Any thread.
         package let report: @Sendable (String) -> Void
 
+        /// Random numbers, for marks. Any thread.
+        package let random: @Sendable () -> UInt64
+
         /// Makes what stands for a member that can be replaced. Nothing is behind it.
         package let makeSlot: @Sendable () throws(OSError) -> any RoleSlot
         /// The start that the array is opened for.
@@ -19,11 +22,13 @@ extension ArrayStore {
         package init(
             clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void,
             startUp: StartUp = StartUp(),
+            random: @escaping @Sendable () -> UInt64 = { .random(in: .min ... .max) },
             makeSlot: @escaping @Sendable () throws(OSError) -> any RoleSlot = { () throws(OSError) in try MemberSlot()
             }
         ) {
             self.clock = clock
             self.report = report
+            self.random = random
             self.makeSlot = makeSlot
             self.startUp = startUp
         }

@@ -11,13 +11,18 @@ struct BitmapThread {
     /// - Throws: when there is no lane or no thread left.
     init?(card: RAIDController, target: Int, controller: ParallelController) throws {
         guard let seconds = card.bitmapPeriodSeconds(target: target) else { return nil }
+        @Sendable func clear(_ lane: Int, _ controller: ParallelController) {
+            controller.finishWork(lane: lane)
+            card.clearBits(target: target, lane: lane)
+            controller.finishWork(lane: lane)
+        }
         thread = try LaneThread(name: "bitmap \(target)", controller: controller) { controller, lane, stopped in
             while !stopped.wait(milliseconds: seconds * 1000) {
                 card.tickBitmap(target: target, lane: lane)
-                controller.finishWork(lane: lane)
+                clear(lane, controller)
             }
             card.restBitmap(target: target, lane: lane)
-            controller.finishWork(lane: lane)
+            clear(lane, controller)
         }
     }
 

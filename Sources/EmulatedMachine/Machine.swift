@@ -38,6 +38,8 @@ package final class Machine: @unchecked Sendable {
     private let host: any DriverHost
     let arrays: [OpenedArray]
     private let targets: TargetPublisher
+    /// The card or the kernel keeps data that was not written to the members.
+    private let hasCaches: Bool
     private var maintenance: [MaintenanceThread] = []
     private var bitmapThreads: [BitmapThread] = []
     private var watches: [MemberWatch] = []
@@ -61,6 +63,7 @@ package final class Machine: @unchecked Sendable {
                 name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
+        hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
         try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
         do {
@@ -144,30 +147,37 @@ package final class Machine: @unchecked Sendable {
     }
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
-    /// - Throws: the first failure, when everything else is done. An array that could not be flushed stays dirty.
+    /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
         maintenance = []
-        var failure: (any Error)?
-        var isFlushed = devices.map { _ in true }
+        var failures: [Int: any Error] = [:]
         for devices: [any BlockService] in [bufferedDevices, devices] {
             for (index, device) in devices.enumerated() {
-                do { try flush(device) } catch {
-                    isFlushed[index] = false
-                    failure = failure ?? error
-                }
+                do { try flush(device) } catch { failures[index] = error }
             }
         }
         for thread in bitmapThreads { thread.stop() }
         bitmapThreads = []
         controller.stop()
-        for (index, array) in arrays.enumerated() where !array.isReadOnly && isFlushed[index] {
-            do { try array.markClean() } catch { failure = failure ?? error }
+        for (index, array) in arrays.enumerated() where !array.isReadOnly {
+            do {
+                if failures[index] != nil {
+                    guard mayFlushWithoutDriver else { continue }
+                    try array.flushMembers()
+                    writeDiagnostic("nbdext: the members of \(array.name) were flushed without the driver\n")
+                    failures[index] = nil
+                }
+                try array.markClean()
+            } catch { failures[index] = failures[index] ?? error }
         }
-        if let failure { throw failure }
+        if let failure = failures.first?.value { throw failure }
     }
+
+    /// Whether nothing but the members' own caches holds data after the driver has ended, and nothing is being written.
+    private var mayFlushWithoutDriver: Bool { !hasCaches && !controller.hasTasks }
 
     /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. A driver that only waits
     /// for its device is left alone. Any thread.

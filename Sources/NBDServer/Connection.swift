@@ -176,6 +176,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private func makeLane(exportIndex: Int) -> Bool {
         do {
             roomBell = try Bell()
+            guard Headroom.isLeft(after: roomBell.descriptor) else {
+                throw OSError(code: EMFILE, doing: "serve one more client")
+            }
             lane = try services[exportIndex].makeLane(receiver: self)
             return true
         } catch {

@@ -20,6 +20,10 @@ package final class NBDServer: @unchecked Sendable {
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
+    /// Clients were refused lately. Belongs to the acceptor's thread.
+    private var isRefusing = false
+    /// Connections at most, also those that have not chosen an export yet: each has a thread.
+    private static let connectionCountMax = 1024
     private static let sendBufferByteCount: Int32 = 1 << 20
     /// Rung when a connection has ended.
     private let ended = Doorbell()
@@ -101,7 +105,21 @@ package final class NBDServer: @unchecked Sendable {
         housekeeper.stop()
     }
 
+    /// Serves a client, unless it would take what the server needs for itself.
     private func start(_ descriptor: Int32) {
+        let isFull = lock.withLock { connections.count >= Self.connectionCountMax }
+        guard !isFull, Headroom.isLeft(after: descriptor) else {
+            if !isRefusing {
+                writeDiagnostic(
+                    "nbdext: clients are refused until others have left: there are \(Self.connectionCountMax), or "
+                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed\n"
+                )
+            }
+            isRefusing = true
+            close(descriptor)
+            return
+        }
+        isRefusing = false
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
         timeouts.apply(to: descriptor)

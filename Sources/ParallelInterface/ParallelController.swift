@@ -190,6 +190,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         isDriverGone.store(true, ordering: .releasing)
     }
 
+    /// Whether a task could not be taken from the driver, since its device is at work.
+    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty }
+
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
 

@@ -94,7 +94,7 @@ extension RAIDPlanner {
     // MARK: Clearing
 
     /// A period of the bitmap passed (`MDBitmap.daemonSleepSeconds`). Bits of regions that nothing was written to for
-    /// two of them are cleared, after a flush; none while a member is missing, since they say what it misses, or while
+    /// two of them can be cleared after a flush (`clearBits`); none while a member is missing, since they say what it misses, or while
     /// parity is in doubt.
     package func tick(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
@@ -104,8 +104,8 @@ extension RAIDPlanner {
         finishBatch(into: &output)
     }
 
-    /// The array comes to rest: all bits are cleared, as in `tick`. No request is outstanding. When all member I/Os have
-    /// ended, and those that they cause, it is done.
+    /// The array comes to rest: all bits can be cleared, as after `tick`, when all member I/Os have ended. No request is
+    /// outstanding.
     package func rest(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
         beginClearing(writtenBefore: bitmap!.tick + 1, into: &output)
@@ -114,6 +114,7 @@ extension RAIDPlanner {
 
     private func beginClearing(writtenBefore tick: UInt32, into output: inout PlannerOutput) {
         guard state == .healthy, !isParityDoubtful, bitmap!.clearingOutstanding == 0 else { return }
+        bitmap!.isReadyToClear = false
         var isNeeded = false
         for region in 0..<bitmap!.regionCount {
             let isOld = bitmap!.regions[region].isDurable && bitmap!.regions[region].lastWrite < tick
@@ -143,11 +144,25 @@ extension RAIDPlanner {
             for region in 0..<bitmap!.regionCount { bitmap!.regions[region].isClearing = false }
         }
         bitmap!.clearingOutstanding -= 1
-        guard bitmap!.clearingOutstanding == 0, state == .healthy else { return }
+        bitmap!.isReadyToClear = bitmap!.clearingOutstanding == 0
+    }
+
+    /// Whether the flushes are done after which `clearBits` may clear some.
+    package var hasBitsToClear: Bool {
+        guard let bitmap, bitmap.isReadyToClear, state == .healthy else { return false }
+        return (0..<bitmap.regionCount).contains { bitmap.regions[$0].isClearing }
+    }
+
+    /// Clears the bits of regions that nothing was written to since `tick` or `rest`. The members' mark was renewed after
+    /// their flushes.
+    package func clearBits(into output: inout PlannerOutput) {
+        guard hasBitsToClear, !isParityDoubtful else { return }
+        bitmap!.isReadyToClear = false
         for region in 0..<bitmap!.regionCount where bitmap!.regions[region].isClearing {
             bitmap!.regions[region].isClearing = false
             bitmap!.regions[region].isDurable = false
             bitmap!.change(region, to: false)
         }
+        finishBatch(into: &output)
     }
 }

@@ -34,6 +34,8 @@ struct WriteIntentBitmap {
     var roundHasFailed = false
     /// Flushes before clearing that have not come back.
     var clearingOutstanding: UInt32 = 0
+    /// Those flushes are done, and `isClearing` says which bits may go.
+    var isReadyToClear = false
     /// Counted from 2, so that a region that was never written to is old from the start.
     var tick: UInt32 = 2
     private let regionShift: UInt64

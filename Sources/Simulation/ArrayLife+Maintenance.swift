@@ -109,6 +109,7 @@ extension ArrayLife {
 
     private func addSpare() throws(SimulationFault) {
         guard let number = diskToAdd() else { return }
+        if world.random.chance(300) { rollBack(number) }
         note("\(disks[number].name) is added")
         // As `nbdext add` does with a member that failed.
         _ = try? array!.remove { [name = disks[number].name] in $0.path == name }

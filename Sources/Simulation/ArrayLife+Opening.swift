@@ -38,6 +38,7 @@ extension ArrayLife {
                 disk.isDead = false
                 note("\(disk.name) is back")
             }
+            if world.random.chance(300) { rollBack(number) }
             knowledge.disks[number].isAbsent = disk.isDead
         }
         if habits.deathPerMille > 0 && world.random.chance(30) {
@@ -50,7 +51,7 @@ extension ArrayLife {
     private func open(force: Bool) -> Result<OpenedArray, ArrayStoreError> {
         let present = disks.indices.filter { !knowledge.disks[$0].isAbsent }.map { disks[$0] }
         let surroundings = ArrayStore.Surroundings(
-            clock: { 1 }, report: { [world] in world.news.append($0) },
+            clock: { 1 }, report: { [world] in world.news.append($0) }, random: { [world] in world.random.next() },
             makeSlot: { [world] in SimulatedSlot(world: world) })
         defer { noteNews() }
         do throws(ArrayStoreError) {

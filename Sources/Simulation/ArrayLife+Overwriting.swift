@@ -52,11 +52,7 @@ extension ArrayLife {
 
     /// The role that a disk's superblock gives it; nil when it gives none.
     private func roleOnDisk(_ disk: SimulatedMember) -> UInt16? {
-        let start = disk.image.bytes(ofSector: Int(MDSuperblock.byteOffset / 512))
-        let bytes = Array(UnsafeRawBufferPointer(start: start, count: MDSuperblock.byteCount))
-        guard let superblock = try? MDSuperblock(parsing: bytes), superblock.role < MDSuperblock.firstSpecialRole else {
-            return nil
-        }
+        guard let superblock = superblock(on: disk), superblock.role < MDSuperblock.firstSpecialRole else { return nil }
         return superblock.role
     }
 }

@@ -24,6 +24,7 @@ extension ArrayLife {
         breakSomething()
         if habits.damagePerMille > 0 && world.random.chance(habits.damagePerMille) { damageSomething() }
         if world.random.chance(20) { tickBitmap() }
+        if habits.snapshotPerMille > 0 && world.random.chance(habits.snapshotPerMille) { keepCopy() }
         if shape.level == .raid5 {
             if world.random.chance(habits.askPerMille) { try askForMaintenance() }
             if world.random.chance(habits.maintainPerMille) { try maintain() }
@@ -52,7 +53,10 @@ extension ArrayLife {
     /// What a thread of the server does every few seconds.
     private func tickBitmap() {
         guard card!.bitmapPeriodSeconds(target: 0) != nil else { return }
-        card!.tickBitmap(target: 0, lane: world.random.pick(lanes))
+        let lane = world.random.pick(lanes)
+        if world.random.chance(500) { return card!.tickBitmap(target: 0, lane: lane) }
+        crashSoon(100, within: 10)
+        card!.clearBits(target: 0, lane: lane)
     }
 
     // MARK: Failures

@@ -23,6 +23,8 @@ extension ArrayLife {
         guard lastFlushWasGood else { return false }
         card!.restBitmap(target: 0, lane: lanes[0])
         guard try drain() else { return false }
+        card!.clearBits(target: 0, lane: lanes[0])
+        guard try drain() else { return false }
         try checkAtRest()
         return close()
     }

@@ -35,6 +35,8 @@ final class ArrayLife {
     var isSuspect: [Bool]
     /// Blocks of rows that could not be read since the content was last looked at: the disk's number, and the block's.
     var unreadableBlocks: Set<[Int]> = []
+    /// Older copies of disks: a snapshot that somebody has kept.
+    var snapshots: [Int: [UInt8]] = [:]
     /// The array was opened by force since then, or that was tried.
     var wasForced = false
     /// What happened since the content was last looked at.

@@ -17,6 +17,8 @@ struct Habits {
     var errorPerMille: Int
     /// Of a thousand steps, those at which a member dies.
     var deathPerMille: Int
+    /// Of a thousand steps, those at which somebody keeps a copy of a disk.
+    var snapshotPerMille: Int
     /// Of a thousand steps, those at which the disk fills up, or is emptied.
     var fullPerMille: Int
     /// Of a thousand steps, those at which some blocks of a member turn unreadable. Not on disks that fill up: healing
@@ -48,6 +50,7 @@ struct Habits {
         damageSectorCount = random.pick([1, 8])
         askPerMille = random.pick([0, 10, 30, 100])
         maintainPerMille = random.pick([150, 400, 800])
+        snapshotPerMille = random.pick([0, 0, 20])
         usualSectorCount = random.pick([1, 4, 8, shape.chunkSectorCount, shape.stripeSectorCount])
         hotSectorCount = random.pick([shape.chunkSectorCount, shape.stripeSectorCount, shape.sectorCount])
     }

@@ -19,6 +19,7 @@ package struct LifeTally: Sendable {
         case damages = "damages of a member"
         case heals = "blocks that were healed"
         case mediumErrors = "commands that failed for blocks without a second copy"
+        case rollBacks = "members that turned into older copies of themselves"
         case stops = "orderly stops"
     }
 

@@ -130,6 +130,25 @@ final class VolatileImage {
     /// Calls `body` with each sector that has versions which are not durable; more than once, perhaps.
     func forEachVolatileSector(_ body: (Int) -> Void) { for version in versions { body(Int(version.sector)) } }
 
+    // MARK: Copies
+
+    /// All that reads see now.
+    var content: [UInt8] {
+        Array(UnsafeRawBufferPointer(start: current, count: sectorCount * Self.sectorByteCount))
+    }
+
+    /// Becomes a copy that was made of it once, durably.
+    func restore(_ content: [UInt8]) {
+        for version in versions where version.slot >= 0 { freeSlots.append(version.slot) }
+        versions.removeAll(keepingCapacity: true)
+        current.copyMemory(from: content, byteCount: content.count)
+        durable.copyMemory(from: content, byteCount: content.count)
+        for page in isTouched.indices {
+            isTouched[page] = true
+            isDropped[page] = false
+        }
+    }
+
     // MARK: Flushing
 
     /// Makes durable what was over at a time, of some sectors or of all.

@@ -35,9 +35,8 @@ struct Status: ParsableCommand {
     }
 
     /// What the array's server says; nil when there is none that does.
-    private func answer() throws -> ArrayDescription? {
-        let words = try array.words("status")
-        guard
+    private func answer() -> ArrayDescription? {
+        guard let words = try? array.words("status"),
             let text = try? ControlSocket.send(
                 words, to: array.socketPath, limitMilliseconds: Self.answerMilliseconds)
         else { return nil }

@@ -38,8 +38,8 @@ struct MemberTests {
         for member in members {
             let superblock = try MDSuperblock(parsing: member.bytes(at: 4096, count: 4096))
             #expect(superblock.events == 2 && !superblock.isClean && superblock.updateTime == 1_700_000_000)
-            // What was found is made durable before something newer is written.
-            #expect(member.state.withLock { $0.flushCount } == 2)
+            // What was found is made durable before something newer is written, and that is settled when all have it.
+            #expect(member.state.withLock { $0.flushCount } == 3)
         }
     }
 
@@ -53,8 +53,8 @@ struct MemberTests {
         let messages = Messages()
         _ = try open(members, messages)
         #expect(try members[1].bytes(at: offset, count: 1) == [3])
-        // One block of parity, and then superblocks that say so.
-        #expect(members.map { $0.state.withLock { $0.writeCount } } == [2, 2, 2])
+        // One block of parity, and then superblocks that say so, twice.
+        #expect(members.map { $0.state.withLock { $0.writeCount } } == [3, 3, 3])
         #expect(messages.last?.contains("4096 bytes were rewritten") == true, "\(messages.all)")
     }
 

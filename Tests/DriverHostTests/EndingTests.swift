@@ -44,16 +44,24 @@ extension DriverProcesses.EndingTests {
         #expect(try ArrayStore.examine(directory: machine.directory).state == "clean")
     }
 
-    @Test("what a driver does not answer fails when it is ended, and its array stays dirty")
-    func requests() throws {
+    @Test(
+        "what a driver does not answer fails when it is ended; its array is flushed without it, unless a cache has data",
+        arguments: [0, 1 << 20])
+    func requests(cacheByteCount: Int) throws {
         let machine = try TestMachine(habit: "deaf", isOnce: false) {
             $0.kernelOptions.taskTimeoutMilliseconds = 600_000
+            $0.writeCacheByteCount = cacheByteCount
         }
         try endSoon(machine)
         #expect(machine.work(rounds: 20) > 0)
-        #expect(throws: ArrayStoreError.self) { try machine.stop() }
+        if cacheByteCount == 0 {
+            try machine.stop()
+        } else {
+            #expect(throws: ArrayStoreError.self) { try machine.stop() }
+        }
         #expect(TestMachine.children().isEmpty)
-        #expect(try ArrayStore.examine(directory: machine.directory).state == "dirty")
+        let state = try ArrayStore.examine(directory: machine.directory).state
+        #expect(state == (cacheByteCount == 0 ? "clean" : "dirty"))
     }
 
     /// What a server does when a stop has waited for long enough.

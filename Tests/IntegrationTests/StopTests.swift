@@ -180,6 +180,21 @@ struct StopTests {
         #expect(try state(path) == "clean")
     }
 
+    @Test("comes while a driver does not answer any more; its process is ended too, and the array is clean")
+    func silentDriver() throws {
+        let path = try create()
+        let server = try serve(path, "--driver-host", "process", "--stop-timeout", "3")
+        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.process.processIdentifier)"]).output
+        let child = try #require(Int32(children.trimmingCharacters(in: .whitespacesAndNewlines)))
+        kill(child, SIGSTOP)
+        let waiting = try client(Self.attach + Self.request(0, offset: 0, count: 4096))
+        defer { close(waiting) }
+        server.signal(SIGTERM)
+        #expect(server.end() == 0, "\(server.output)")
+        #expect(kill(child, 0) != 0)
+        #expect(try state(path) == "clean")
+    }
+
     @Test("comes at once with the second signal")
     func twice() throws {
         let path = try create()

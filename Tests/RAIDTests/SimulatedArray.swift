@@ -350,17 +350,24 @@ final class SimulatedArray {
     /// A period of the bitmap passes; what follows is done at once.
     func tick() {
         postTick()
-        drain()
+        clearBits()
     }
 
-    /// A period of the bitmap passes, and the rest is left for later.
+    /// A period of the bitmap passes, and the rest is left for later: bits are cleared in the next period.
     func postTick() {
+        call { $0.clearBits(into: &output) }
         call { $0.tick(into: &output) }
     }
 
     /// The array comes to rest; what follows is done at once.
     func rest() {
         call { $0.rest(into: &output) }
+        clearBits()
+    }
+
+    private func clearBits() {
+        drain()
+        call { $0.clearBits(into: &output) }
         drain()
     }
 

@@ -48,6 +48,11 @@ int nbdext_is_in_memory(int fd);
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
 ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
 
+/// Lets the process have as many descriptors as it may allow itself: the soft limit becomes the hard one. setrlimit(2).
+void nbdext_raise_descriptor_limit(void);
+/// The soft limit: descriptors are below it.
+int64_t nbdext_descriptor_limit(void);
+
 /// The event of poll(2) for a peer that sends no more.
 #define NBDEXT_POLLRDHUP 0x2000
 

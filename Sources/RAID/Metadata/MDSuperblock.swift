@@ -142,9 +142,10 @@ package struct MDSuperblock: Sendable, Equatable {
         get { Array(bytes[168..<184]) }
         set { bytes.replaceSubrange(168..<184, with: newValue) }
     }
+    /// Seconds since 1970: 40 bits. What is above belongs to `lineage`.
     package var updateTime: UInt64 {
-        get { load(192) }
-        set { store(newValue, 192) }
+        get { load(192) & 0xFF_FFFF_FFFF }
+        set { storeBytes(newValue, count: 5, 192) }
     }
     /// Grows with every change of state; the members with the highest number know best.
     package var events: UInt64 {
@@ -194,6 +195,7 @@ package struct MDSuperblock: Sendable, Equatable {
     package mutating func takeState(of other: MDSuperblock) {
         events = other.events
         updateTime = other.updateTime
+        lineage = other.lineage
         resyncOffset = other.resyncOffset
         roleCount = other.roleCount
         bytes.replaceSubrange(256..., with: other.bytes[256...])
@@ -247,5 +249,16 @@ package struct MDSuperblock: Sendable, Equatable {
 
     mutating func store<Integer: FixedWidthInteger & BitwiseCopyable>(_ value: Integer, _ offset: Int) {
         bytes.withUnsafeMutableBytes { $0.baseAddress!.put(value, at: offset) }
+    }
+
+    /// Stores the low bytes of a number.
+    mutating func storeBytes<Integer: FixedWidthInteger & UnsignedInteger>(
+        _ value: Integer, count: Int, _ offset: Int
+    ) {
+        var rest = value
+        for index in 0..<count {
+            bytes[offset + index] = UInt8(truncatingIfNeeded: rest)
+            rest >>= 8
+        }
     }
 }
