@@ -1,4 +1,5 @@
 import BlockStorage
+import Glibc
 import Platform
 
 /// A lane of the cache: a lane of the raw device, and a row for each of its tags.
@@ -61,11 +62,14 @@ final class BufferedLane: BlockLane {
     func wait(orReadable descriptor: Int32) {
         guard hasOutstandingWork || descriptor >= 0 else { return }
         if mailbox.fallAsleep() {
-            mailbox.bell.watch(descriptor)
+            let isWatched = mailbox.bell.watch(descriptor)
             if raw.hasOutstandingWork {
                 raw.wait(orReadable: mailbox.bell.descriptor)
-            } else {
+            } else if isWatched {
                 mailbox.bell.wait()
+            } else {
+                // Without memory to watch the descriptor with, it is looked at again soon.
+                usleep(1000)
             }
             mailbox.wakeUp()
         }

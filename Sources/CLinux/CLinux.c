@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -125,6 +126,8 @@ void nbdext_set_send_buffer(int socket, int bytes) {
     if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
         setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
+
+void nbdext_trim_heap(void) { malloc_trim(0); }
 
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);

@@ -29,7 +29,11 @@ final class DriverChild: @unchecked Sendable {
         defer { posix_spawn_file_actions_destroy(&actions) }
         // Copies first, to numbers that are out of the way of the targets.
         let copies = [socket, channel, arena].map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
-        defer { for copy in copies { close(copy) } }
+        let code = errno
+        defer { for copy in copies where copy >= 0 { close(copy) } }
+        guard copies.allSatisfy({ $0 >= 0 }) else {
+            throw OSError(code: code, doing: "make descriptors for the driver \(executable)")
+        }
         let targets = [
             DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
         ]

@@ -18,8 +18,10 @@ import SCSIControllerDriverKit
 package final class Machine: @unchecked Sendable {
     // SAFETY: what `init` sets does not change; `powerCut` touches nothing else.
 
-    /// Virtual memory for payloads; pages that are never touched cost nothing.
-    private static let arenaByteCount = 4 << 30
+    /// Addresses for payloads: eight times what is in use at most (`DataArena`); pages that are never touched cost nothing.
+    private static let arenaByteCountMax = 36 << 30
+    /// What a server for a few clients gets along with.
+    private static let arenaByteCountMin = 1 << 30
     /// Task slots have the first windows of the DART; the driver's rings claim some of the others.
     private static let dartWindowCount = 4096 + 64
     private static let taskWindowCount = 4096
@@ -55,7 +57,7 @@ package final class Machine: @unchecked Sendable {
         }
         try Self.checkNames(arrays)
         if !readOnly { for array in arrays { try array.markDirty() } }
-        let arena = try DataArena(byteCount: Self.arenaByteCount)
+        let arena = try Self.makeArena()
         let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
         card =
             arrays.isEmpty
@@ -164,6 +166,17 @@ package final class Machine: @unchecked Sendable {
         for (index, directory) in directories.enumerated()
         where directories[..<index].contains(where: { isSame($0, directory) }) {
             throw ArrayStoreError("\(directory) is named twice; name each array's directory once")
+        }
+    }
+
+    /// An arena as large as the system allows (RLIMIT_AS).
+    private static func makeArena() throws(OSError) -> DataArena {
+        var byteCount = arenaByteCountMax
+        while true {
+            do throws(OSError) { return try DataArena(byteCount: byteCount) } catch {
+                byteCount /= 2
+                if byteCount < arenaByteCountMin { throw error }
+            }
         }
     }
 

@@ -24,18 +24,22 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
     /// Makes a slot with no member behind it.
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
-        nothing = nbdext_open_nothing()
+        let nothing = nbdext_open_nothing()
         guard nothing >= 0 else { throw OSError(code: -nothing, doing: "make a descriptor for a member") }
-        descriptor = fcntl(nothing, F_DUPFD_CLOEXEC, 0)
+        let descriptor = fcntl(nothing, F_DUPFD_CLOEXEC, 0)
+        guard descriptor >= 0 else {
+            let code = errno
+            close(nothing)
+            throw OSError(code: code, doing: "make a descriptor for a member")
+        }
+        self.nothing = nothing
+        self.descriptor = descriptor
         version = .allocate(capacity: 1)
         version.initialize(to: Atomic(1))
-        guard descriptor >= 0 else {
-            throw OSError(code: errno, doing: "make a descriptor for a member")
-        }
     }
 
     deinit {
-        if descriptor >= 0 { close(descriptor) }
+        close(descriptor)
         close(nothing)
         version.deinitialize(count: 1)
         version.deallocate()

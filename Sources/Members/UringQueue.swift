@@ -17,13 +17,15 @@ final class UringQueue {
     private var polled: Int32 = -1
 
     init() throws(OSError) {
-        ring = .allocate(capacity: 1)
+        let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
         ring.initialize(to: io_uring())
         let status = io_uring_queue_init(Self.entryCount, ring, 0)
         guard status == 0 else {
             ring.deallocate()
             throw OSError(code: -status, doing: "set up io_uring; try --io-engine threads")
         }
+        // Last: once everything is set, an initialiser that throws is followed by `deinit`.
+        self.ring = ring
     }
 
     /// Readable while completions can be reaped.

@@ -1,4 +1,5 @@
 import BlockStorage
+import CLinux
 import Glibc
 import NBDProtocol
 import Platform
@@ -11,7 +12,7 @@ import Synchronization
 /// thread asleep sends the replies itself, and leaves a client that does not take them to `StalledWriters`.
 ///
 /// Locks: `lock` guards chunks, free tags and the reply queue; it is held for a batch's bookkeeping and never across a
-/// system call.
+/// system call, but for the ring of another connection's bell when that one waited for memory.
 final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     // SAFETY: `window`, `lane`, `linger` and `batch` belong to the connection's thread; what `lock` guards is named above; the
     // batch being sent belongs to the thread that set `isSending`.
@@ -41,13 +42,24 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Whether the connection's thread is going to look at the reply queue by itself. Under `lock`.
     private var isAwake = true
     private let isBroken = Atomic<Bool>(false)
-    /// The connection's thread waits for tags or memory.
-    private let isWaitingForRoom = Atomic<Bool>(false)
-    private let roomBell = Doorbell()
+    private let isFinishing = Atomic<Bool>(false)
+    /// Wakes the connection's thread when it waits for tags or memory.
+    private var roomBell: Bell!
+    /// Replies that were sent so far: each has freed a tag, and perhaps memory. Under `lock`.
+    private var sentCount: UInt64 = 0
+    /// What `sentCount` was when there was no room. Under `lock`.
+    private var fullCount: UInt64 = 0
+    /// The connection's thread sleeps until there is room. Under `lock`.
+    private var isWaitingForRoom = false
+    /// Bytes that went over the socket so far, in both directions.
+    let movedByteCount = Atomic<Int>(0)
+    /// What `movedByteCount` was, and when, since the client keeps shared memory. Belongs to `isStalled`.
+    var lastProgress: (byteCount: Int, milliseconds: UInt64)?
     var window = ReceiveWindow()
     var batch: [BlockRequest] = []
     private var linger = ReceiveLinger()
     private let crowd: Crowd
+    private let memory: PayloadMemory
     /// The chunk that read data goes to, and how much of it is used.
     var readChunk = (index: -1, used: 0)
     /// The connection's number, for messages.
@@ -55,9 +67,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
-        stalledWriters: StalledWriters, crowd: Crowd
+        stalledWriters: StalledWriters, crowd: Crowd, memory: PayloadMemory
     ) {
         self.crowd = crowd
+        self.memory = memory
         self.number = number
         self.descriptor = descriptor
         self.services = services
@@ -70,9 +83,11 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     func run() {
         guard let index = negotiate() else { return }
         let service = services[index]
-        guard let lane = try? service.makeLane(receiver: self) else {
+        guard let bell = try? Bell(), let lane = try? service.makeLane(receiver: self) else {
             return writeDiagnostic("nbdext: connection \(number) was refused: too many connections\n")
         }
+        roomBell = bell
+        lock.withLock { chunks = PayloadChunks(arena: service.arena, memory: memory, bell: bell) }
         self.lane = lane
         capacity = lane.requestCapacity
         batch.reserveCapacity(capacity)
@@ -81,7 +96,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         freeTags = (0..<UInt16(capacity)).reversed()
         replies = Ring(minimumCapacity: capacity)
         replyBatch = ReplyBatch(requestCapacity: capacity)
-        if chunks.claimWindow(&window) { serve() }
+        serve()
         drain()
         lane.close()
         lock.withLock {
@@ -93,7 +108,26 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     }
 
     /// Lets the connection finish what it has received, and end. Any thread.
-    func stopReceiving() { shutdown(descriptor, Int32(SHUT_RD)) }
+    func stopReceiving() {
+        isFinishing.store(true, ordering: .relaxed)
+        shutdown(descriptor, Int32(SHUT_RD))
+    }
+
+    /// Ends the connection without regard to its client; what the device is at work on is finished. Any thread, while
+    /// the descriptor is open.
+    func cutOff() {
+        isBroken.store(true, ordering: .relaxed)
+        shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+
+    /// Whether shared memory comes back only when the client moves bytes: it has sent a part of a large request, or
+    /// takes its replies slowly.
+    var keepsSharedMemory: Bool {
+        lock.withLock {
+            chunks != nil && chunks.sharedByteCount > 0
+                && (isSending || window.chunk >= 0 && chunks.isLarge(window.chunk))
+        }
+    }
 
     // MARK: Handshake
 
@@ -115,7 +149,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 guard sendAll(negotiation.output) else { return nil }
                 export = exports[index]
                 isStructured = negotiation.isStructured
-                chunks = PayloadChunks(arena: services[index].arena)
                 window.early = negotiation.takeRest()
                 return index
             }
@@ -148,7 +181,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         while !isBroken.load(ordering: .relaxed) {
             let parsed = lock.withLock {
                 isAwake = true
-                return parse()
+                let parsed = parse()
+                if case .needsRoom = parsed { fullCount = sentCount }
+                return parsed
             }
             if !batch.isEmpty {
                 batch.withUnsafeBufferPointer { lane.submit($0) }
@@ -158,38 +193,58 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             switch parsed {
             case .more: continue
             case .needsBytes: if !receiveMore() { return }
-            case .needsRoom: waitForRoom()
+            case .needsRoom: waitForRoom(watchingClient: true)
             case .end: return
             }
         }
     }
 
-    /// Blocks until a request has ended.
-    private func waitForRoom() {
+    /// Blocks until one of the connection's requests has ended, it was given memory, or its client has left.
+    private func waitForRoom(watchingClient: Bool) {
         sendReplies()
         if lane.hasOutstandingWork {
             lane.wait(orReadable: -1)
             return sendReplies()
         }
-        guard lock.withLock({ fallAsleep() }) else { return }
-        defer { lock.withLock { isAwake = true } }
-        isWaitingForRoom.store(true, ordering: .sequentiallyConsistent)
-        let isIdle = lock.withLock { freeTags.count == capacity }
-        // Nothing of ours is under way: the arena is full of others' payloads; look again soon.
-        if isIdle { usleep(1000) } else { roomBell.wait() }
-        isWaitingForRoom.store(false, ordering: .relaxed)
+        let waitsForOthers = lock.withLock { () -> Bool? in
+            guard sentCount == fullCount, fallAsleep() else { return nil }
+            isWaitingForRoom = true
+            return chunks.isWaiting
+        }
+        guard let waitsForOthers else { return }
+        var polls = [pollfd(fd: roomBell.descriptor, events: Int16(POLLIN), revents: 0)]
+        if watchingClient {
+            // The end of the stream says that a client has left, unless its requests bring news of it soon anyway: then
+            // a client that only has nothing more to ask for gets its replies.
+            let leaves = waitsForOthers && !isFinishing.load(ordering: .relaxed)
+            polls.append(pollfd(fd: descriptor, events: leaves ? Int16(NBDEXT_POLLRDHUP) : 0, revents: 0))
+        }
+        _ = poll(&polls, nfds_t(polls.count), -1)
+        if polls[0].revents != 0 { roomBell.silence() }
+        if watchingClient, polls[1].revents != 0 {
+            let isStop = polls[1].revents == Int16(NBDEXT_POLLRDHUP) && isFinishing.load(ordering: .relaxed)
+            if !isStop { cutOff() }
+        }
+        lock.withLock {
+            isWaitingForRoom = false
+            isAwake = true
+        }
     }
 
     /// Waits for every request to end and for every reply to be sent, unless the client is gone.
     private func drain() {
-        while lock.withLock({ freeTags.count < capacity }) { waitForRoom() }
+        lock.withLock { chunks.stopWaiting() }
+        while lock.withLock({
+            fullCount = sentCount
+            return freeTags.count < capacity
+        }) { waitForRoom(watchingClient: false) }
     }
 
     /// Receives into the window; waits for bytes or for I/O of the lane.
     /// - Returns: false at the end of the stream.
     private func receiveMore() -> Bool {
-        guard let memory = lock.withLock({ prepareWindow() }) else {
-            waitForRoom()
+        guard let memory = lock.withLock({ noteIfFull(prepareWindow()) }) else {
+            waitForRoom(watchingClient: true)
             return true
         }
         if !window.early.isEmpty { return window.takeEarly(into: memory) }
@@ -205,6 +260,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 : linger.receive(descriptor, into: memory, mayLinger: mayLinger)
             if count > 0 {
                 window.end += count
+                movedByteCount.add(count, ordering: .relaxed)
                 return true
             }
             if count == 0 { return false }
@@ -213,6 +269,11 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             lock.withLock { isAwake = true }
             lane.wait(orReadable: descriptor)
         }
+    }
+
+    private func noteIfFull<Memory>(_ memory: Memory?) -> Memory? {
+        if memory == nil { fullCount = sentCount }
+        return memory
     }
 
     /// Whether nobody waits for this thread, and there is a processor for it to waste.
@@ -268,13 +329,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Sends the rest of the batch. Returns false when the client takes no more for now.
     private func sendBatch(blocking: Bool) -> Bool {
         if isBroken.load(ordering: .relaxed) { return true }
-        switch replyBatch.send(to: descriptor, blocking: blocking) {
+        switch replyBatch.send(to: descriptor, blocking: blocking, counting: movedByteCount) {
         case .all: return true
         case .full: return false
         case .broken:
             // The client is gone: no more is received or sent.
-            isBroken.store(true, ordering: .relaxed)
-            shutdown(descriptor, Int32(SHUT_RDWR))
+            cutOff()
             return true
         }
     }
@@ -290,16 +350,17 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// Frees the batch that was sent and takes the next. Returns false, and gives up sending, when there is none.
     private func nextBatch() -> Bool {
-        let hasMore = lock.withLock {
+        let (hasMore, mustRing) = lock.withLock {
             for tag in replyBatch.tags {
                 releaseChunk(requests + Int(tag))
                 freeTags.append(tag)
             }
+            sentCount &+= UInt64(replyBatch.tags.count)
             isSending = !replies.isEmpty
             if isSending { replyBatch.begin(from: &replies, requests, isStructured: isStructured) }
-            return isSending
+            return (isSending, isWaitingForRoom)
         }
-        if isWaitingForRoom.load(ordering: .sequentiallyConsistent) { roomBell.ring() }
+        if mustRing { roomBell.ring() }
         return hasMore
     }
 }

@@ -13,6 +13,8 @@ package final class NBDServer: @unchecked Sendable {
     private let exports: [ExportDescription]
     private let stalledWriters: StalledWriters
     private let crowd: Crowd
+    private let memory: PayloadMemory
+    private var housekeeper: Housekeeper!
     private var listeners: [Listener] = []
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
@@ -26,12 +28,35 @@ package final class NBDServer: @unchecked Sendable {
     ///   - services: one for each export, named after it; the first is also the default export.
     ///   - spareProcessorCount: with no more clients than this, each thread looks for its client's next request for
     ///     some 50 us before it sleeps.
-    package init(services: [any BlockService], spareProcessorCount: Int = 0) throws {
+    ///   - payloadByteCountMax: memory for the payloads of large requests and of many at a time, bytes, for all clients;
+    ///     nil for a share of the machine's.
+    package init(
+        services: [any BlockService], spareProcessorCount: Int = 0, payloadByteCountMax: Int? = nil
+    ) throws {
         crowd = Crowd(limit: spareProcessorCount)
         precondition(!services.isEmpty)
         self.services = services
         exports = services.map { ExportDescription($0.info) }
         stalledWriters = try StalledWriters()
+        memory = PayloadMemory(
+            byteCountMax: payloadByteCountMax
+                ?? PayloadMemory.defaultByteCountMax(arenaByteCount: services.map(\.arena.byteCount).min()!))
+        housekeeper = try Housekeeper(services: services) { [unowned self] in tidy(at: $0) }
+    }
+
+    /// Ends connections whose clients keep memory that others wait for.
+    /// - Returns: whether there are connections.
+    private func tidy(at milliseconds: UInt64) -> Bool {
+        let hasWaiters = memory.hasWaiters()
+        return lock.withLock {
+            for connection in connections.values where connection.isStalled(at: milliseconds, othersWait: hasWaiters) {
+                writeDiagnostic(
+                    "nbdext: connection \(connection.number) was ended: its client did not go on with a large request, "
+                        + "or did not take its replies, while others waited for the memory\n")
+                connection.cutOff()
+            }
+            return !connections.isEmpty
+        }
     }
 
     /// Begins to accept clients at an address.
@@ -56,6 +81,7 @@ package final class NBDServer: @unchecked Sendable {
         }
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
         stalledWriters.stop()
+        housekeeper.stop()
     }
 
     private func accept(_ listener: Listener) {
@@ -80,7 +106,7 @@ package final class NBDServer: @unchecked Sendable {
             if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
-                stalledWriters: stalledWriters, crowd: crowd)
+                stalledWriters: stalledWriters, crowd: crowd, memory: memory)
             crowd.enter()
             connections[nextNumber] = connection
             nextNumber += 1

@@ -6,11 +6,16 @@ import Platform
 /// The bytes that a connection has received and not yet understood: a range of a payload chunk.
 ///
 /// Payloads stay where the socket put them. Requests are received in large pieces, many at a time; when the window is
-/// empty, the next header is put 28 bytes before a page, so that its payload is aligned.
+/// empty, the next header is put 28 bytes before a page, so that its payload is aligned. A request that does not fit in
+/// an ordinary chunk has a chunk of its own, with which it leaves the window.
 struct ReceiveWindow {
+    /// -1 for none: then the window is empty.
     var chunk = -1
     var start = 0
     var end = 0
+    /// The size of the request at the front, with its header; 0 while the header is not there. Nobody reads the header
+    /// again for it: a driver's process could change it.
+    var requestByteCount = 0
     /// The payload of the last request if it was a large write: the next one is probably alike, and is received
     /// without the beginning of its successor.
     var expectedPayloadByteCount = 0
@@ -23,6 +28,11 @@ struct ReceiveWindow {
     static let largePayloadByteCount = 64 << 10
     /// What is asked of the socket at a time.
     static let receiveByteCount = 256 << 10
+    /// Requests that are larger, header included, need a chunk of their own.
+    static let ordinaryByteCountMax = PayloadChunks.chunkByteCount - firstStart
+    /// So much of such a request has to come before memory is claimed for the rest of it: an announcement costs a
+    /// client nothing, and is worth no memory.
+    static let earnestByteCount = NBD.requestByteCount + largePayloadByteCount
 
     var byteCount: Int { end - start }
 
@@ -31,17 +41,6 @@ struct ReceiveWindow {
         memory.copyBytes(from: early[..<count])
         early.removeFirst(count)
         end += count
-        return true
-    }
-}
-
-extension PayloadChunks {
-    /// Gives a window its first chunk. Returns false when the arena has none.
-    mutating func claimWindow(_ window: inout ReceiveWindow) -> Bool {
-        guard let chunk = claim(byteCount: Self.chunkByteCount) else { return false }
-        window.chunk = chunk
-        window.start = ReceiveWindow.firstStart
-        window.end = window.start
         return true
     }
 }
@@ -64,20 +63,23 @@ extension Connection {
         var byteCount = 0
         while true {
             if byteCount >= Self.batchByteCountMax { return .more }
+            window.requestByteCount = 0
             guard window.byteCount >= NBD.requestByteCount else { return .needsBytes }
             let memory = chunks.extent(window.chunk).baseAddress! + window.start
             guard let header = RequestHeader(parsing: memory) else { return .end }
             if header.command == NBD.commandDisconnect { return .end }
             // A payload beyond what was announced is not worth receiving.
             guard header.payloadByteCount <= Int(NBD.payloadByteCountMax) else { return .end }
-            guard window.byteCount >= NBD.requestByteCount + header.payloadByteCount else { return .needsBytes }
+            window.requestByteCount = NBD.requestByteCount + header.payloadByteCount
+            guard window.byteCount >= window.requestByteCount else { return .needsBytes }
             guard let tag = freeTags.last else { return .needsRoom }
             guard accept(header, tag, payload: memory + NBD.requestByteCount) else { return .needsRoom }
             freeTags.removeLast()
-            window.start += NBD.requestByteCount + header.payloadByteCount
+            window.start += window.requestByteCount
             window.expectedPayloadByteCount =
                 header.payloadByteCount >= ReceiveWindow.largePayloadByteCount ? header.payloadByteCount : 0
             byteCount += header.payloadByteCount + requests[Int(tag)].dataByteCount
+            if window.requestByteCount > ReceiveWindow.ordinaryByteCountMax { dropWindow() }
         }
     }
 
@@ -111,20 +113,23 @@ extension Connection {
         return true
     }
 
-    /// Memory for read data, behind that of the last read while its chunk has room.
+    /// Memory for read data: a chunk of its own for a large read, else behind that of the last read while its chunk has
+    /// room.
     private func claimReadMemory(
         _ byteCount: Int, _ request: UnsafeMutablePointer<PendingRequest>
     ) -> UnsafeMutableRawPointer? {
         let needed = (byteCount + 4095) & ~4095
+        if needed > PayloadChunks.chunkByteCount {
+            guard let index = claimChunk(needed) else { return nil }
+            request.pointee.chunk = index
+            return chunks.extent(index).baseAddress!
+        }
         if readChunk.index >= 0 {
             if chunks.isExclusive(readChunk.index) { readChunk.used = 0 }
-            if readChunk.used + needed > chunks.extent(readChunk.index).count {
-                chunks.release(readChunk.index)
-                readChunk.index = -1
-            }
+            if readChunk.used + needed > PayloadChunks.chunkByteCount { dropReadChunk() }
         }
         if readChunk.index < 0 {
-            guard let index = chunks.claim(byteCount: needed) else { return nil }
+            guard let index = claimChunk(needed) else { return nil }
             readChunk = (index, 0)
         }
         chunks.retain(readChunk.index)
@@ -133,31 +138,42 @@ extension Connection {
         return chunks.extent(readChunk.index).baseAddress! + readChunk.used
     }
 
-    /// Makes room behind the window for what comes next.
-    /// - Returns: where to receive, and how much at most; nil when there is no memory.
-    func prepareWindow() -> UnsafeMutableRawBufferPointer? {
-        let needed = neededByteCount
-        if window.byteCount == 0 { rewind() }
-        let room = chunks.extent(window.chunk).count - window.start
-        if room < max(needed, ReceiveWindow.largePayloadByteCount) {
-            guard moveWindow(needed: needed) else { return nil }
-        }
-        let extent = chunks.extent(window.chunk)
-        var limit = min(extent.count - window.end, ReceiveWindow.receiveByteCount)
-        if needed > NBD.requestByteCount + ReceiveWindow.largePayloadByteCount { limit = needed - window.byteCount }
-        return UnsafeMutableRawBufferPointer(start: extent.baseAddress! + window.end, count: limit)
+    private func dropReadChunk() {
+        chunks.release(readChunk.index)
+        readChunk.index = -1
     }
 
-    /// The bytes of the request at the front of the window, as far as it is known.
-    private var neededByteCount: Int {
-        guard window.byteCount >= NBD.requestByteCount,
-            let header = RequestHeader(parsing: chunks.extent(window.chunk).baseAddress! + window.start)
-        else { return NBD.requestByteCount + window.expectedPayloadByteCount }
-        return NBD.requestByteCount + header.payloadByteCount
+    /// Claims a chunk. An idle one gives way before others' memory is asked for.
+    private func claimChunk(_ byteCount: Int) -> Int? {
+        if readChunk.index >= 0, !chunks.hasOwn, chunks.isExclusive(readChunk.index) { dropReadChunk() }
+        return chunks.claim(byteCount: byteCount)
+    }
+
+    /// Makes room behind the window for what comes next.
+    /// - Returns: where to receive, and how much at most; nil when there is no memory for it now.
+    func prepareWindow() -> UnsafeMutableRawBufferPointer? {
+        if window.byteCount == 0 { rewind() }
+        var wanted =
+            window.requestByteCount > 0
+            ? window.requestByteCount : NBD.requestByteCount + window.expectedPayloadByteCount
+        let isLarge = wanted > ReceiveWindow.ordinaryByteCountMax
+        if isLarge && window.byteCount < ReceiveWindow.earnestByteCount { wanted = ReceiveWindow.earnestByteCount }
+        let room = window.chunk < 0 ? 0 : chunks.extent(window.chunk).count - window.start
+        if room < max(wanted, ReceiveWindow.largePayloadByteCount) {
+            guard moveWindow(wanted: wanted) else { return nil }
+        }
+        let extent = chunks.extent(window.chunk)
+        var limit = ReceiveWindow.receiveByteCount
+        if isLarge || wanted > NBD.requestByteCount + ReceiveWindow.largePayloadByteCount {
+            limit = wanted - window.byteCount
+        }
+        return UnsafeMutableRawBufferPointer(
+            start: extent.baseAddress! + window.end, count: max(0, min(limit, extent.count - window.end)))
     }
 
     /// Puts the empty window where its next payload is aligned: at the front of its chunk if nothing there is in use.
     private func rewind() {
+        guard window.chunk >= 0 else { return }
         if chunks.isExclusive(window.chunk) {
             window.start = ReceiveWindow.firstStart
         } else {
@@ -166,17 +182,33 @@ extension Connection {
         window.end = window.start
     }
 
-    /// Takes the window, and the part of a request in it, to another chunk.
-    private func moveWindow(needed: Int) -> Bool {
-        guard let chunk = chunks.claim(byteCount: ReceiveWindow.firstStart + needed) else { return false }
+    /// Takes the part of a request that is in the window to where so much of it fits: to the front of its chunk if
+    /// nothing else there is in use, or to another chunk.
+    private func moveWindow(wanted: Int) -> Bool {
+        let byteCount = ReceiveWindow.firstStart + wanted
         let count = window.byteCount
-        let target = chunks.extent(chunk).baseAddress! + ReceiveWindow.firstStart
-        memcpy(target, chunks.extent(window.chunk).baseAddress! + window.start, count)
-        chunks.release(window.chunk)
-        window.chunk = chunk
+        let source = window.chunk < 0 ? nil : chunks.extent(window.chunk).baseAddress! + window.start
+        if window.chunk < 0 || !chunks.isExclusive(window.chunk) || chunks.extent(window.chunk).count < byteCount {
+            guard let chunk = claimChunk(byteCount) else { return false }
+            if let source {
+                memcpy(chunks.extent(chunk).baseAddress! + ReceiveWindow.firstStart, source, count)
+                chunks.release(window.chunk)
+            }
+            window.chunk = chunk
+        } else if let source {
+            memmove(chunks.extent(window.chunk).baseAddress! + ReceiveWindow.firstStart, source, count)
+        }
         window.start = ReceiveWindow.firstStart
         window.end = window.start + count
         return true
+    }
+
+    /// Leaves the chunk of a large request, which fills the window, to the request.
+    private func dropWindow() {
+        chunks.release(window.chunk)
+        window.chunk = -1
+        window.start = 0
+        window.end = 0
     }
 }
 

@@ -1,6 +1,7 @@
 import Glibc
 import NBDProtocol
 import Platform
+import Synchronization
 
 /// A request that a connection has received and not yet answered in full; indexed by tag.
 struct PendingRequest {
@@ -29,6 +30,10 @@ struct ReplyBatch {
     private var batchCount = 0
     private var vectorCount = 0
     private var firstVector = 0
+    private var hasLargeData = false
+
+    /// Of larger data, so much is sent at a time: so it can be seen that a client takes it.
+    private static let pieceByteCount = 2 << 20
 
     init(requestCapacity: Int) {
         headers = .allocate(byteCount: requestCapacity * ReplyHeader.byteCountMax, alignment: 64)
@@ -49,6 +54,7 @@ struct ReplyBatch {
         batchCount = 0
         vectorCount = 0
         firstVector = 0
+        hasLargeData = false
         while batchCount < Self.batchMax, let tag = queued.popFirst() {
             let request = requests[Int(tag)]
             let dataByteCount = if case .none = request.error { request.dataByteCount } else { 0 }
@@ -60,6 +66,7 @@ struct ReplyBatch {
             vectorCount += 1
             if dataByteCount > 0 {
                 vectors[vectorCount] = iovec(iov_base: request.data, iov_len: dataByteCount)
+                hasLargeData = hasLargeData || dataByteCount > Self.pieceByteCount
                 vectorCount += 1
             }
             batch[batchCount] = tag
@@ -79,21 +86,35 @@ struct ReplyBatch {
     }
 
     /// Sends what is left of the batch.
-    /// - Parameter blocking: waits for a slow client instead of returning `.full`.
-    mutating func send(to descriptor: Int32, blocking: Bool) -> Progress {
+    /// - Parameters:
+    ///   - blocking: waits for a slow client instead of returning `.full`.
+    ///   - moved: is added what was sent, as soon as it was.
+    mutating func send(to descriptor: Int32, blocking: Bool, counting moved: borrowing Atomic<Int>) -> Progress {
         while firstVector < vectorCount {
-            var message = msghdr()
-            message.msg_iov = vectors + firstVector
-            message.msg_iovlen = vectorCount - firstVector
-            let flags = Int32(MSG_NOSIGNAL) | (blocking ? 0 : Int32(MSG_DONTWAIT))
-            let sent = sendmsg(descriptor, &message, flags)
+            let sent = sendOnce(to: descriptor, flags: Int32(MSG_NOSIGNAL) | (blocking ? 0 : Int32(MSG_DONTWAIT)))
             if sent < 0 {
                 if errno == EINTR { continue }
                 return errno == EAGAIN || errno == EWOULDBLOCK ? .full : .broken
             }
+            moved.add(sent, ordering: .relaxed)
             advance(sent)
         }
         return .all
+    }
+
+    /// Sends all that is left, or what precedes the end of the next large data's first piece.
+    private func sendOnce(to descriptor: Int32, flags: Int32) -> Int {
+        var message = msghdr()
+        message.msg_iov = vectors + firstVector
+        message.msg_iovlen = vectorCount - firstVector
+        guard hasLargeData,
+            let large = (firstVector..<vectorCount).first(where: { vectors[$0].iov_len > Self.pieceByteCount })
+        else { return sendmsg(descriptor, &message, flags) }
+        message.msg_iovlen = large + 1 - firstVector
+        let byteCount = vectors[large].iov_len
+        vectors[large].iov_len = Self.pieceByteCount
+        defer { vectors[large].iov_len = byteCount }
+        return sendmsg(descriptor, &message, flags)
     }
 
     private mutating func advance(_ byteCount: Int) {

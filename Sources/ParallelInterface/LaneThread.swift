@@ -15,12 +15,17 @@ package final class LaneThread: Sendable {
         _ body: @escaping @Sendable (ParallelController, _ lane: Int, _ stopped: Event) -> Void
     ) throws {
         let lane = try controller.makeOwnLane()
-        let thread = try OSThread(name: name) { [stopped, finished, unowned controller] in
-            body(controller, lane, stopped)
+        do {
+            let thread = try OSThread(name: name) { [stopped, finished, unowned controller] in
+                body(controller, lane, stopped)
+                controller.releaseOwnLane(lane)
+                finished.set()
+            }
+            thread.detach()
+        } catch {
             controller.releaseOwnLane(lane)
-            finished.set()
+            throw error
         }
-        thread.detach()
     }
 
     /// Lets the thread come to an end by itself.

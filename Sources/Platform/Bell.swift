@@ -10,8 +10,9 @@ package final class Bell: Sendable {
 
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
-        descriptor = nbdext_eventfd()
+        let descriptor = nbdext_eventfd()
         guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make an eventfd") }
+        self.descriptor = descriptor
     }
 
     deinit { close(descriptor) }

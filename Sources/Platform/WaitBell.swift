@@ -16,23 +16,29 @@ package final class WaitBell: @unchecked Sendable {
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
         bell = try Bell()
-        descriptor = nbdext_epoll()
-        var status = descriptor
-        if status >= 0 { status = nbdext_epoll_add(descriptor, bell.descriptor) }
-        guard status >= 0 else { throw OSError(code: -status, doing: "make an epoll instance") }
+        let descriptor = nbdext_epoll()
+        guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make an epoll instance") }
+        let status = nbdext_epoll_add(descriptor, bell.descriptor)
+        guard status >= 0 else {
+            close(descriptor)
+            throw OSError(code: -status, doing: "watch an eventfd")
+        }
+        self.descriptor = descriptor
     }
 
-    deinit { if descriptor >= 0 { close(descriptor) } }
+    deinit { close(descriptor) }
 
     /// Watches another descriptor beside the bell; none when it is negative. It must be one that can be polled, and
     /// stay open until another one is watched or the bell is gone.
-    package func watch(_ other: Int32) {
-        guard other != watched else { return }
+    /// - Returns: false when the system has no memory for it; then none is watched.
+    package func watch(_ other: Int32) -> Bool {
+        guard other != watched else { return true }
         if watched >= 0 { _ = nbdext_epoll_remove(descriptor, watched) }
+        watched = -1
+        guard other >= 0 else { return true }
+        guard nbdext_epoll_add(descriptor, other) == 0 else { return false }
         watched = other
-        guard other >= 0 else { return }
-        let status = nbdext_epoll_add(descriptor, other)
-        precondition(status == 0, "epoll_ctl failed with errno \(-status)")
+        return true
     }
 
     /// Makes the descriptor readable until `silence`.

@@ -84,9 +84,9 @@ final class ServerFixture {
     let path: String
     private var isStopped = false
 
-    init() throws {
+    init(payloadByteCountMax: Int? = nil) throws {
         service = try RAMService()
-        server = try NBDServer(services: [service])
+        server = try NBDServer(services: [service], payloadByteCountMax: payloadByteCountMax)
         path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
         _ = try server.listen(at: .unix(path: path))
     }

@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 import TestTraits
 import Testing
@@ -29,6 +30,38 @@ struct DataArenaTests {
         arena.free(extents[2])
         #expect(arena.allocate(byteCount: 3 * page) == nil)
         #expect(arena.allocate(byteCount: 2 * page) != nil)
+    }
+
+    /// Bytes of memory behind an arena.
+    private func memory(of arena: DataArena) -> Int {
+        var information = stat()
+        fstat(arena.descriptor, &information)
+        return Int(information.st_blocks) * 512
+    }
+
+    @Test("pages that stay free lose their memory, and no others do")
+    func trimming() throws {
+        let arena = try DataArena(byteCount: 256 * page)
+        let extents = (0..<4).compactMap { _ in arena.allocate(byteCount: 40 * page) }
+        for extent in extents { extent.initializeMemory(as: UInt8.self, repeating: 7) }
+        #expect(memory(of: arena) == 160 * page)
+        arena.free(extents[0])
+        arena.free(extents[2])
+        arena.trim(age: 3)
+        arena.trim(age: 3)
+        #expect(memory(of: arena) == 160 * page)
+        // What was in use meanwhile is young again.
+        let again = try #require(arena.allocate(byteCount: 40 * page))
+        #expect(again.baseAddress == extents[0].baseAddress)
+        arena.free(again)
+        arena.trim(age: 3)
+        #expect(memory(of: arena) == 120 * page)
+        #expect(extents[1].allSatisfy { $0 == 7 } && extents[3].allSatisfy { $0 == 7 })
+        arena.free(extents[1])
+        arena.free(extents[3])
+        arena.trim(age: 1)
+        #expect(memory(of: arena) == 0)
+        #expect(arena.allocate(byteCount: 256 * page) != nil)
     }
 }
 

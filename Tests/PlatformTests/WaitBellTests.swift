@@ -28,14 +28,14 @@ struct WaitBellTests {
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
         defer { for end in ends { close(end) } }
-        bell.watch(ends[0])
+        _ = bell.watch(ends[0])
         #expect(!isReadable(bell))
         var byte: UInt8 = 1
         #expect(write(ends[1], &byte, 1) == 1)
         bell.wait()
-        bell.watch(-1)
+        _ = bell.watch(-1)
         #expect(!isReadable(bell))
-        bell.watch(ends[0])
+        _ = bell.watch(ends[0])
         #expect(isReadable(bell))
     }
 }

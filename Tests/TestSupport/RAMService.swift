@@ -5,20 +5,21 @@ import SCSIArchitectureModel
 
 /// A block service in memory. It completes requests inside `submit`, or when the test says so, from another thread.
 package final class RAMService: BlockService, @unchecked Sendable {
-    // SAFETY: `held` is touched under `lock`; the bytes only by requests that do not overlap.
+    // SAFETY: `held` and `lanes` are touched under `lock`; the bytes only by requests that do not overlap.
     package let info: BlockServiceInfo
     package let arena: DataArena
     package let bytes: UnsafeMutableRawPointer
-    private let lock = Lock()
+    fileprivate let lock = Lock()
     private var held: [(BlockRequest, any BlockCompletionReceiver)] = []
     private var holds = false
+    fileprivate var lanes = 0
 
     package init(name: String = "ram", byteCount: Int = 80 << 20) throws {
         info = BlockServiceInfo(
             name: name, description: "memory", byteCount: UInt64(byteCount), blockByteCount: 512,
             preferredByteCount: 4096,
             isReadOnly: false, supportsTrim: true)
-        arena = try DataArena(byteCount: 256 << 20)
+        arena = try DataArena(byteCount: 4 << 30)
         bytes = .allocate(byteCount: byteCount, alignment: 4096)
         bytes.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     }
@@ -26,11 +27,15 @@ package final class RAMService: BlockService, @unchecked Sendable {
     deinit { bytes.deallocate() }
 
     package func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane {
-        Lane(service: self, receiver: receiver)
+        lock.withLock { lanes += 1 }
+        return Lane(service: self, receiver: receiver)
     }
 
     /// Keeps requests until `releaseAll`.
     package func hold() { lock.withLock { holds = true } }
+
+    /// Lanes that were made and not closed.
+    package var laneCount: Int { lock.withLock { lanes } }
 
     package var heldCount: Int { lock.withLock { held.count } }
 
@@ -80,6 +85,6 @@ package final class RAMService: BlockService, @unchecked Sendable {
         let hasOutstandingWork = false
         func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { service.submit(requests, receiver) }
         func wait(orReadable descriptor: Int32) {}
-        func close() {}
+        func close() { service.lock.withLock { service.lanes -= 1 } }
     }
 }

@@ -45,6 +45,9 @@ int nbdext_is_in_memory(int fd);
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
 ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
 
+/// The event of poll(2) for a peer that sends no more.
+#define NBDEXT_POLLRDHUP 0x2000
+
 /// An eventfd(2), non-blocking, close-on-exec.
 int nbdext_eventfd(void);
 
@@ -63,6 +66,9 @@ int nbdext_mutex_init(pthread_mutex_t *mutex);
 /// Asks for that much memory for what a socket has to send: beyond the system's limit where that is allowed
 /// (SO_SNDBUFFORCE), up to it elsewhere (SO_SNDBUF).
 void nbdext_set_send_buffer(int socket, int bytes);
+
+/// Gives free pages of the heap back to the system. malloc_trim(3).
+void nbdext_trim_heap(void);
 
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);
