@@ -212,7 +212,8 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-                "Diagnostics", "Statistics", "LoadGenerator",
+                "Diagnostics", "Statistics",
+                "LoadGenerator",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

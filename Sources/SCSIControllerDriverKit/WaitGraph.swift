@@ -47,6 +47,8 @@ package final class WaitGraph: @unchecked Sendable {
     }
 
     private struct Wait {
+        /// No other wait has it.
+        var number: UInt64
         var resource: Resource
         /// "UserInitializeTargetForID": completes the sentence "waits for ...".
         var purpose: String
@@ -57,6 +59,7 @@ package final class WaitGraph: @unchecked Sendable {
     weak var context: DriverContext!
     private let lock = Lock()
     private var waits: [UInt: Wait] = [:]
+    private var lastNumber: UInt64 = 0
     /// Threads inside of UserCreateTargetForID.
     private var creators: Set<UInt> = []
     /// Threads whose wait is being reported, and those whose wait has been broken.
@@ -75,9 +78,11 @@ package final class WaitGraph: @unchecked Sendable {
         limitMilliseconds: Int? = nil
     ) -> Outcome {
         let thread = currentThreadID()
-        let outer = lock.withLock {
-            waits.updateValue(
-                Wait(resource: resource, purpose: purpose, isFromKernel: isFromKernel), forKey: thread)
+        let outer = lock.withLock { () -> Wait? in
+            lastNumber += 1
+            return waits.updateValue(
+                Wait(number: lastNumber, resource: resource, purpose: purpose, isFromKernel: isFromKernel),
+                forKey: thread)
         }
         defer {
             lock.withLock {
@@ -86,18 +91,18 @@ package final class WaitGraph: @unchecked Sendable {
                 broken.remove(thread)
             }
         }
-        // Seen twice, since queues change hands while they are looked at.
-        var suspects: [UInt]?
+        // Queues change hands while they are looked at. A cycle of the same waits that is seen twice was there in between.
+        var suspects: [UInt64]?
         var left = limitMilliseconds ?? .max
         while !event.wait(milliseconds: Self.pollMilliseconds) {
             if isBroken(thread) { return .cycle }
             let cycle = cycle(of: thread)
-            let threads = cycle?.map(\.thread)
-            if let cycle, threads == suspects {
+            let numbers = cycle?.flatMap { [$0.number, $0.link.number] }
+            if let cycle, numbers == suspects {
                 breakUp(cycle)
                 if isBroken(thread) { return .cycle }
             }
-            suspects = threads
+            suspects = numbers
             left -= Self.pollMilliseconds
             if left <= 0 { return .timeUp }
         }
@@ -116,10 +121,8 @@ package final class WaitGraph: @unchecked Sendable {
 
     /// Reports a thread that waits for a queue which it runs itself.
     package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String) {
-        let step = Step(
-            queue: queue, thread: currentThreadID(), activity: queue.activity,
-            link: Link(queue: queue, purpose: purpose)
-        )
+        let link = Link(queue: queue, purpose: purpose)
+        let step = Step(queue: queue, thread: currentThreadID(), activity: queue.activity, link: link)
         context.log.report(diagnosis(of: [step], judge([step]).fault))
     }
 
@@ -156,12 +159,16 @@ package final class WaitGraph: @unchecked Sendable {
         var bringsCompletion = false
         /// The thread that waits in the name of the one before.
         var via: UInt?
+        /// Its wait's number.
+        var number: UInt64 = 0
     }
 
     /// A queue that is taken, what its thread does, and what that waits for.
     private struct Step {
         var queue: IODispatchQueue
         var thread: UInt
+        /// Its wait's.
+        var number: UInt64 = 0
         var activity: String
         var link: Link
     }
@@ -175,12 +182,12 @@ package final class WaitGraph: @unchecked Sendable {
     /// The taken queues along a cycle of waits that begins and ends at a thread.
     private func cycle(of start: UInt) -> [Step]? {
         var visited: Set<UInt> = []
-        func follow(_ thread: UInt) -> [(thread: UInt, link: Link)]? {
+        func follow(_ thread: UInt) -> [(thread: UInt, number: UInt64, link: Link)]? {
             guard visited.insert(thread).inserted, let wait = wait(of: thread), !isBroken(thread) else { return nil }
             for link in links(of: wait, thread: thread) {
                 let holder = link.queue.runnerThread
-                if holder == start { return [(thread, link)] }
-                if holder != 0, let rest = follow(holder) { return [(thread, link)] + rest }
+                if holder == start { return [(thread, wait.number, link)] }
+                if holder != 0, let rest = follow(holder) { return [(thread, wait.number, link)] + rest }
             }
             return nil
         }
@@ -188,7 +195,9 @@ package final class WaitGraph: @unchecked Sendable {
         return path.indices.map { index in
             // Each thread has the queue that the one before it waits for.
             let queue = path[index == 0 ? path.count - 1 : index - 1].link.queue
-            return Step(queue: queue, thread: path[index].thread, activity: queue.activity, link: path[index].link)
+            return Step(
+                queue: queue, thread: path[index].thread, number: path[index].number, activity: queue.activity,
+                link: path[index].link)
         }
     }
 
@@ -212,7 +221,7 @@ package final class WaitGraph: @unchecked Sendable {
     private func queueWaits(where isWanted: ((key: UInt, value: Wait)) -> Bool) -> [Link] {
         lock.withLock { waits.filter(isWanted).sorted { $0.key < $1.key } }.compactMap { thread, wait in
             guard case .queue(let queue) = wait.resource else { return nil }
-            return Link(queue: queue, purpose: wait.purpose, via: thread)
+            return Link(queue: queue, purpose: wait.purpose, via: thread, number: wait.number)
         }
     }
 
@@ -228,7 +237,9 @@ package final class WaitGraph: @unchecked Sendable {
         }
         let outside = queueWaits { !$0.value.isFromKernel && !runners.contains($0.key) }
         return own.map { Link(queue: $0, purpose: purpose, bringsCompletion: true) }
-            + outside.map { Link(queue: $0.queue, purpose: purpose, bringsCompletion: true, via: $0.via) }
+            + outside.map {
+                Link(queue: $0.queue, purpose: purpose, bringsCompletion: true, via: $0.via, number: $0.number)
+            }
     }
 
     /// Names a cycle, and breaks the wait in it that should not be.
@@ -251,9 +262,8 @@ package final class WaitGraph: @unchecked Sendable {
         var picture: [String] = []
         for step in cycle {
             picture.append("\(step.queue.name) runs \(step.activity)")
-            let what =
-                step.link.bringsCompletion ? "\(step.link.purpose), whose interrupt waits for" : step.link.purpose
-            picture.append("  └─ waits for \(what) ─▶ a turn on")
+            let purpose = step.link.purpose + (step.link.bringsCompletion ? ", whose interrupt waits for" : "")
+            picture.append("  └─ waits for \(purpose) ─▶ a turn on")
         }
         picture.append("\(cycle.first!.queue.name)")
         let names = cycle.map { "\($0.queue.name) (in \($0.activity))" }.joined(separator: ", ")

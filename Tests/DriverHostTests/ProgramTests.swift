@@ -42,9 +42,8 @@ extension DriverProcesses.ProgramTests {
 
     @Test("a program that ends without being a driver is named at once, with how it ended")
     func otherProgram() {
-        #expect(
-            start("/bin/true").hasSuffix(
-                "/bin/true is not a driver: it exited with status 0 and did not call DriverKitMain"))
+        let text = "/bin/true is not a driver: it exited with status 0 and did not call DriverKitMain"
+        #expect(start("/bin/true").hasSuffix(text))
         #expect(start("/bin/false").contains("/bin/false is not a driver: it exited with status 1"))
     }
 

@@ -4,17 +4,8 @@ import Testing
 
 @testable import Scenarios
 
-@Suite("Scenarios", .serialized, .needsCore)
+@Suite("The list of scenarios", .blocks)
 struct ScenarioTests {
-    @Test("each names its fault", arguments: Scenario.all.filter { !$0.crashes }.map(\.name))
-    func namesFault(name: String) throws {
-        let scenario = try #require(Scenario.all.first { $0.name == name })
-        let outcome = try ScenarioRun(scenario).run()
-        #expect(
-            outcome.diagnoses.contains { $0.fault == scenario.fault },
-            "\(scenario.fault.rawValue) was not seen, but \(outcome.diagnoses.map(\.summary)), \(outcome.requests)")
-    }
-
     @Test("cover every fault together with the reasons for those that have none")
     func coverage() {
         let covered = Set(Scenario.all.map(\.fault))
