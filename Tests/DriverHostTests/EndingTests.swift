@@ -42,7 +42,7 @@ extension DriverProcesses.EndingTests {
         defer { ended.set() }
         try machine.stop()
         #expect(TestMachine.children().isEmpty)
-        #expect(try ArrayStore.examine(directory: machine.directory).state == "clean")
+        #expect(try ArrayStore.examine(directory: machine.directory).stateText == "clean")
     }
 
     @Test(
@@ -62,7 +62,7 @@ extension DriverProcesses.EndingTests {
             #expect(throws: ArrayStoreError.self) { try machine.stop() }
         }
         #expect(TestMachine.children().isEmpty)
-        let state = try ArrayStore.examine(directory: machine.directory).state
+        let state = try ArrayStore.examine(directory: machine.directory).stateText
         #expect(state == (cacheByteCount == 0 ? "clean" : "dirty"))
     }
 
