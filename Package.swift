@@ -221,12 +221,7 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-<<<<<<< HEAD
                 "Diagnostics", "Statistics", "LoadGenerator", "CNBD", "Platform",
-=======
-                "Diagnostics", "Statistics",
-                "LoadGenerator",
->>>>>>> tests
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]
