@@ -179,8 +179,8 @@ package final class Machine: @unchecked Sendable {
     /// Whether nothing but the members' own caches holds data after the driver has ended, and nothing is being written.
     private var mayFlushWithoutDriver: Bool { !hasCaches && !controller.hasTasks }
 
-    /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. A driver that only waits
-    /// for its device is left alone. Any thread.
+    /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. One whose tasks move, or
+    /// that only waits for its device, is left alone. One thread, which calls this ten times a second until the stop ends.
     package func endWaitingForDriver() { controller.endWaitingForDriver() }
 
     /// What a loss of power of the emulated machine would destroy is destroyed: the caches of the buffered devices and

@@ -47,6 +47,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package var clientLaneCount: Int { clientLanes.load(ordering: .relaxed) }
     /// False once the controller stops: then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
+    /// What `endWaitingForDriver` has seen, and how often in a row.
+    private var lastPulse: TaskSlots.Pulse?
+    private var stillCount = 0
+    private static let stillCountMax = 5
     /// The driver was ended before its time: the watchdog ends what it had.
     let isDriverGone = Atomic<Bool>(false)
     /// What the driver said of itself.
@@ -179,11 +183,16 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.giveUp()
     }
 
-    /// Ends a driver that keeps a stop waiting, and what it has; unless its device is at work, which ends by itself. Any
-    /// thread.
+    /// Ends a driver that keeps a stop waiting, and what it has. One whose tasks move, or whose device is at work, is left
+    /// alone. One thread, which calls this again and again.
     package func endWaitingForDriver() {
+        let pulse = pool.pulse()
         let isDeviceAtWork = pool.ownedByDriver().contains { card.dart.isPinned(window: Int($0.slot)) }
-        guard !isDeviceAtWork else { return }
+        // Without tasks it is the driver's Stop that is waited for, or nothing.
+        let moves = isDeviceAtWork || pulse != lastPulse || pulse == nil && !isStopping
+        lastPulse = pulse
+        stillCount = moves ? 0 : stillCount + 1
+        guard stillCount >= Self.stillCountMax else { return }
         acceptsTasks.store(false, ordering: .releasing)
         pool.close()
         host.giveUp()

@@ -90,6 +90,19 @@ package final class TaskSlots: Sendable {
         completed.deallocate()
     }
 
+    /// What is different whenever a task was sent or has ended.
+    struct Pulse: Equatable {
+        var lastSequence: UInt64
+        var freeCount: Int
+    }
+
+    /// - Returns: nil while there are no tasks.
+    func pulse() -> Pulse? {
+        lock.withLock {
+            free.count == count && waiting.isEmpty ? nil : Pulse(lastSequence: lastSequence, freeCount: free.count)
+        }
+    }
+
     /// The row that a slot serves. Stable from the claim until the slot is released, so its holder needs no lock.
     package func row(of slot: UInt16) -> UInt32 { slots[Int(slot)].row }
 

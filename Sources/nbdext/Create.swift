@@ -15,9 +15,9 @@ struct Create: ParsableCommand {
             stripes. What an export holds is overwritten with zeros.
 
             EXAMPLES
-              nbdext create /srv/disks/a --level 5 --members 4 --size 10G --chunk 64K
-              nbdext create /srv/disks/b --level 5 --size 10G --member nbd://one/disk \\
-                --member 'nbd+unix:///disk?socket=/run/two.sock' --member /mnt/big/b.img
+              nbdext create a --level 5 --members 4 --size 10G --chunk 64K
+              nbdext create b --level 5 --size 1G --member one.img --member two.img \\
+                --member 'nbd+unix:///a?socket=a.sock'
             """)
 
     @Argument(help: "The array's directory; made if it does not exist.")

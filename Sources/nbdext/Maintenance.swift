@@ -60,7 +60,7 @@ struct Fail: ParsableCommand {
             member is rebuilt onto that, and the command shows the progress; interrupting it leaves the rebuild going on.
 
             EXAMPLE
-              nbdext fail /srv/disks/a 2
+              nbdext fail a 2
             """)
 
     @OptionGroup var array: ArrayOptions
@@ -79,7 +79,7 @@ struct Remove: ParsableCommand {
             The server closes the file; it may be deleted, or added again.
 
             EXAMPLE
-              nbdext remove /srv/disks/a 2
+              nbdext remove a 2
             """)
 
     @OptionGroup var array: ArrayOptions
@@ -101,8 +101,8 @@ struct Add: ParsableCommand {
             array has a bitmap, only what was written without it is copied.
 
             EXAMPLE
-              nbdext add /srv/disks/a member-4.img
-              nbdext add /srv/disks/a nbd://one/disk
+              nbdext add a member-4.img
+              nbdext add a 'nbd+unix:///b?socket=b.sock'
             """)
 
     @OptionGroup var array: ArrayOptions
@@ -124,7 +124,7 @@ struct Replace: ParsableCommand {
             nbdext cancel ends it.
 
             EXAMPLE
-              nbdext replace /srv/disks/a 2 member-4.img
+              nbdext replace a 2 member-4.img
             """)
 
     @OptionGroup var array: ArrayOptions

@@ -13,11 +13,11 @@ struct Nbdext: ParsableCommand {
             array's members.
 
             EXAMPLES
-              nbdext create /srv/disks/a --level 5 --members 4 --size 10G
-              nbdext serve /srv/disks/a --socket /run/a.sock --listen localhost:10809
-              nbdext status /srv/disks/a
+              nbdext create a --level 5 --members 4 --size 10G
+              nbdext serve a --socket a.sock --listen localhost:10809
+              nbdext status a
               nbdext explain --profile dext-64k --size 128K
-              nbd-client -unix /run/a.sock /dev/nbd0
+              nbd-client -unix a.sock /dev/nbd0
             """,
         version: "0.1.0",
         subcommands: [

@@ -42,11 +42,11 @@ struct Serve: ParsableCommand {
             (Under nohup, SIGHUP does nothing.)
 
             EXAMPLES
-              nbdext serve /srv/disks/a --socket /run/a.sock
-              nbdext serve /srv/disks/a /srv/disks/b --listen localhost:10809 --mode legacy
-              nbdext serve /srv/disks/a /srv/disks/b --luns --socket /run/ab.sock
-              nbdext serve --driver .build/debug/MyFirstDext --socket /run/a.sock
-              nbdext serve /srv/disks/a --socket /run/a.sock --profile dext-64k --constraints macos --trace -
+              nbdext serve a --socket a.sock
+              nbdext serve a b --listen localhost:10809 --mode legacy
+              nbdext serve a b --luns --socket ab.sock
+              nbdext serve --driver .build/debug/MyFirstDext --socket a.sock
+              nbdext serve a --socket a.sock --profile dext-64k --constraints macos --trace -
 
             SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read; before the \
             server is ready, what it is doing.

@@ -14,9 +14,9 @@ struct Top: ParsableCommand {
             another.
 
             EXAMPLES
-              nbdext top /srv/disks/a
-              nbdext top /srv/disks/a --once --json
-              nbdext top --control /run/a.control --prometheus > nbdext.prom
+              nbdext top a
+              nbdext top a --once --json
+              nbdext top --control a/nbdext.control --prometheus > nbdext.prom
             """)
 
     @Argument(help: "The directory of one of the server's arrays.")

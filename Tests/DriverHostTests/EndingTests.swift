@@ -38,10 +38,11 @@ extension DriverProcesses.EndingTests {
     func stop() throws {
         let machine = try TestMachine(habit: "stay", isOnce: false)
         #expect(machine.work(rounds: 1) == 0)
-        try endSoon(machine)
+        let ended = try endSoon(machine)
+        defer { ended.set() }
         try machine.stop()
         #expect(TestMachine.children().isEmpty)
-        #expect(try ArrayStore.examine(directory: machine.directory).state == "clean")
+        #expect(try ArrayStore.examine(directory: machine.directory).stateText == "clean")
     }
 
     @Test(
@@ -52,7 +53,8 @@ extension DriverProcesses.EndingTests {
             $0.kernelOptions.taskTimeoutMilliseconds = 600_000
             $0.writeCacheByteCount = cacheByteCount
         }
-        try endSoon(machine)
+        let ended = try endSoon(machine)
+        defer { ended.set() }
         #expect(machine.work(rounds: 20) > 0)
         if cacheByteCount == 0 {
             try machine.stop()
@@ -60,16 +62,17 @@ extension DriverProcesses.EndingTests {
             #expect(throws: ArrayStoreError.self) { try machine.stop() }
         }
         #expect(TestMachine.children().isEmpty)
-        let state = try ArrayStore.examine(directory: machine.directory).state
+        let state = try ArrayStore.examine(directory: machine.directory).stateText
         #expect(state == (cacheByteCount == 0 ? "clean" : "dirty"))
     }
 
-    /// What a server does when a stop has waited for long enough.
-    private func endSoon(_ machine: TestMachine) throws {
+    /// What a server does when a stop has waited for long enough, until it has ended.
+    private func endSoon(_ machine: TestMachine) throws -> Event {
         let machine = machine.machine!
+        let ended = Event()
         try OSThread(name: "end") {
-            usleep(1_500_000)
-            machine.endWaitingForDriver()
+            while !ended.wait(milliseconds: 100) { machine.endWaitingForDriver() }
         }.detach()
+        return ended
     }
 }
