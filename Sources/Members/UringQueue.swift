@@ -5,8 +5,6 @@ import Platform
 
 /// A lane's io_uring.
 final class UringQueue {
-    /// Entries of the submission ring; the completion ring has twice as many.
-    private static let entryCount: UInt32 = 256
     /// The user data of the poll on a lane's descriptor; transfers use their index.
     private static let pollData = UInt64.max
     private static let reapBatch = 64
@@ -16,10 +14,11 @@ final class UringQueue {
     /// The descriptor that a poll is armed for, or -1.
     private var polled: Int32 = -1
 
-    init() throws(OSError) {
+    /// - Parameter entryCount: entries of the submission ring; the completion ring has twice as many.
+    init(entryCount: UInt32 = 256) throws(OSError) {
         let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
         ring.initialize(to: io_uring())
-        let status = io_uring_queue_init(Self.entryCount, ring, 0)
+        let status = io_uring_queue_init(entryCount, ring, 0)
         guard status == 0 else {
             ring.deallocate()
             throw OSError(code: -status, doing: "set up io_uring; try --io-engine threads")
