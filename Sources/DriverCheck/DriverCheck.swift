@@ -184,12 +184,9 @@ package final class DriverCheck {
         var failure: (any Error)?
         hangGuard.watch(name ?? "stop") {
             if !flushes {
-                machine.controller.stop()
+                machine.abandon()
             } else {
-                do { try machine.stop() } catch {
-                    failure = error
-                    machine.controller.stop()
-                }
+                do { try machine.stop() } catch { failure = error }
             }
         }
         guard let name else { return }
