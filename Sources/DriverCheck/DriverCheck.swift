@@ -142,7 +142,7 @@ package final class DriverCheck {
     }
 
     /// - Parameter taskTimeoutMilliseconds: what takes macOS a minute is over in seconds, as a rule.
-    private func start(isFirst: Bool, taskTimeoutMilliseconds: Int = 1500) -> Machine? {
+    private func start(isFirst: Bool, taskTimeoutMilliseconds: UInt32 = 1500) -> Machine? {
         log = DiagnosisLog { _ in }
         seen = []
         isBroken = false
@@ -198,7 +198,7 @@ package final class DriverCheck {
         }
     }
 
-    private func configuration(_ taskTimeoutMilliseconds: Int) throws -> MachineConfiguration {
+    private func configuration(_ taskTimeoutMilliseconds: UInt32) throws -> MachineConfiguration {
         // A fresh one each time: the last machine may have left it dirty.
         array = options.usesCard ? try TemporaryArray(name: "check", byteCount: Self.arrayByteCount) : nil
         var configuration = MachineConfiguration(
