@@ -32,7 +32,7 @@ extension ArrayStore {
         do throws(ArrayStoreError) {
             let file = try MemberFile(path: path, readOnly: false)
             try file.lock()
-            member = try LinkedMember(file, for: .write) { array.report($0) }
+            member = try LinkedMember(file, for: .write, mayWait: array.outages != nil) { array.report($0) }
         } catch { throw error.kind == .unusable ? ArrayStoreError("\(path) \(error)") : error }
         if let absence = member.absence {
             array.keepTrying(member)

@@ -60,7 +60,8 @@ package final class Machine: @unchecked Sendable {
             startUp.begin("opening the array in \(directory)")
             return try ArrayStore.open(
                 directory: directory, readOnly: configuration.readOnly, force: configuration.force,
-                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
+                name: index < names.count ? names[index] : nil,
+                lostSeconds: configuration.lostSeconds, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
         hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
@@ -139,12 +140,16 @@ package final class Machine: @unchecked Sendable {
             }
         }
         guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
+        for array in arrays { array.beginWaiting() }
     }
 
     /// After a start that came to nothing: nothing was written.
     private static func markClean(_ arrays: [OpenedArray]) {
         for array in arrays where !array.isReadOnly { try? array.markClean() }
     }
+
+    /// Waits for no lost member any more: what was held fails, so that clients get answers. Any thread.
+    package func endWaiting() { for array in arrays { array.endWaiting() } }
 
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
