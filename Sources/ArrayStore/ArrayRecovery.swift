@@ -111,8 +111,8 @@ struct ArrayRecovery {
         let byteCount = UInt64(MDBitmap.byteCount(bitCount: bitmap.bitCount))
         guard offsets.allSatisfy({ byteCount <= scan.geometry.dataByteOffset - $0 }) else {
             throw ArrayStoreError(
-                "the bitmap of the array in \(place) does not fit in front of every member's data; remove it with Linux md "
-                    + "(mdadm --grow --bitmap=none) and add it anew")
+                "the bitmap of the array in \(place) does not fit in front of every member's data; let Linux md make "
+                    + "another one (mdadm --grow --bitmap=none, then --bitmap=internal)")
         }
         if isComplete && (!isClean || mustBeWritten) {
             if !isClean { try resync(bitmap.setRegions(within: unsynced)) }

@@ -101,8 +101,9 @@ enum MemberBitmap {
             } catch MDBitmap.Problem.incomplete(let bitCount) where MDBitmap.byteCount(bitCount: bitCount) <= room {
                 guard bitCount <= MDBitmap.bitCountMax else {
                     throw .refused(
-                        "has a bitmap of \(bitCount) regions, and up to \(MDBitmap.bitCountMax) are served; remove it with "
-                            + "Linux md (mdadm --grow --bitmap=none) and add one with a larger chunk")
+                        "has a bitmap of \(bitCount) regions, and up to \(MDBitmap.bitCountMax) are served; let Linux md "
+                            + "make one with a larger chunk instead (mdadm --grow --bitmap=none, then --bitmap=internal)"
+                    )
                 }
                 count = MDBitmap.byteCount(bitCount: bitCount)
             } catch { throw .stale("that of \(store.name) cannot be read") }

@@ -244,6 +244,8 @@ package final class OpenedArray: @unchecked Sendable {
         if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = given[role] }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
+        // To tell the others that their new member is this one has failed on too many of them.
+        guard !isLost else { return false }
         // The spare is needed more where a member is missing.
         let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {

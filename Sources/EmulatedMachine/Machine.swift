@@ -94,10 +94,7 @@ package final class Machine: @unchecked Sendable {
             throw error
         }
         do { try start(configuration) } catch {
-            for watch in watches { watch.stop() }
-            for thread in maintenance { thread.stop() }
-            for thread in bitmapThreads { thread.stop() }
-            controller.stop()
+            abandon()
             Self.markClean(arrays)
             throw error
         }
@@ -151,9 +148,22 @@ package final class Machine: @unchecked Sendable {
     /// Waits for no lost member any more: what was held fails, so that clients get answers. Any thread.
     package func endWaiting() { for array in arrays { array.endWaiting() } }
 
+    /// Stops the driver and all that looks after the arrays. Nothing is flushed, and the arrays stay dirty.
+    package func abandon() {
+        endWaiting()
+        for watch in watches { watch.stop() }
+        watches = []
+        for thread in maintenance { thread.stop() }
+        maintenance = []
+        for thread in bitmapThreads { thread.stop() }
+        bitmapThreads = []
+        controller.stop()
+    }
+
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
+        endWaiting()
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
@@ -164,9 +174,7 @@ package final class Machine: @unchecked Sendable {
                 do { try flush(device) } catch { failures[index] = error }
             }
         }
-        for thread in bitmapThreads { thread.stop() }
-        bitmapThreads = []
-        controller.stop()
+        abandon()
         for (index, array) in arrays.enumerated() where !array.isReadOnly {
             do {
                 if failures[index] != nil {

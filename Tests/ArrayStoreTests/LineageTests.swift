@@ -1,12 +1,13 @@
 import MemberIO
 import RAID
 import Synchronization
+import TestTraits
 import Testing
 
 @testable import ArrayStore
 
 /// Members prove what they are by marks that each change of the array's state draws anew.
-@Suite("Members that prove what they are")
+@Suite("Members that prove what they are", .blocks)
 struct LineageTests {
     private static let plan = ArrayStore.Plan(
         level: .raid5, memberCount: 3, byteCount: 256 << 10, chunkByteCount: 4096, name: "m", consistency: .bitmap)

@@ -230,24 +230,37 @@ struct WriteCacheTests {
         // The second chunk is on the second member.
         #expect(fixture.write(1, lba: 128, blocks: 10) == nil)
         #expect(fixture.write(2, lba: 0, blocks: 10) == nil)
-        for (path, flags, error) in [
-            ("/dev/full", O_RDWR, SenseData.spaceAllocationFailed), ("/dev/null", O_RDONLY, .writeError),
-        ] {
-            fixture.replacing(member: 1, with: path, flags) {
-                #expect(fixture.flush() == error)
-                #expect(fixture.write(3, lba: 130, blocks: 1, forced: true) == error)
-                #expect(fixture.read(lba: 120, blocks: 16) == nil)
-                #expect(fixture.read(lba: 128, blocks: 10) == Array(repeating: 1, count: 10))
-                #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) >= 10 * 512)
-                // Everything else goes on, through the room that is left.
-                for index in 0..<200 {
-                    #expect(fixture.write(UInt8(index), lba: UInt64(index * 384 % 7680), blocks: 100) == nil)
-                }
+        fixture.replacing(member: 1, with: "/dev/full", O_RDWR) {
+            expectKept(fixture, failingWith: .spaceAllocationFailed)
+            // Everything else goes on, through the room that is left.
+            for index in 0..<200 {
+                #expect(fixture.write(UInt8(index), lba: UInt64(index * 384 % 7680), blocks: 100) == nil)
             }
         }
         #expect(fixture.flush() == nil)
         #expect(fixture.card.powerCut() == 0)
         #expect(fixture.read(lba: 126, blocks: 14) == [0, 0] + Array(repeating: 1, count: 10) + [0, 0])
+    }
+
+    /// What cannot be destaged is kept, is read, and fails who needs it on a member.
+    private func expectKept(_ fixture: CardFixture, failingWith error: SenseData) {
+        #expect(fixture.flush() == error)
+        #expect(fixture.write(3, lba: 130, blocks: 1, forced: true) == error)
+        #expect(fixture.read(lba: 120, blocks: 16) == nil)
+        #expect(fixture.read(lba: 128, blocks: 10) == Array(repeating: 1, count: 10))
+        #expect(fixture.card.dirtyByteCount(target: 0, logicalUnit: 0) >= 10 * 512)
+    }
+
+    @Test("a member that fails a destage ends writing to a RAID 0 array, and the cache keeps what it has")
+    func destageThatFailsMember() throws {
+        let fixture = try fixture(.raid0)
+        #expect(fixture.write(1, lba: 128, blocks: 10) == nil)
+        #expect(fixture.write(2, lba: 0, blocks: 10) == nil)
+        fixture.replacing(member: 1, with: "/dev/null", O_RDONLY) { expectKept(fixture, failingWith: .writeError) }
+        // The member would take them again. Nobody knows what it has lost meanwhile.
+        #expect(fixture.flush() == .writeError)
+        #expect(fixture.write(4, lba: 0, blocks: 1, forced: true) == .writeError)
+        #expect(fixture.read(lba: 128, blocks: 10) == Array(repeating: 1, count: 10))
     }
 
     @Test("a cache full of what cannot be written refuses writes, and takes them again later")

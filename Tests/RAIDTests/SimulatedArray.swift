@@ -301,6 +301,8 @@ final class SimulatedArray {
             if !durable.isEmpty { keepDurable(io, mark) }
             call { $0.complete(io.token, .done, into: &output) }
         }
+        // Nothing keeps marks here, so none has to be renewed before.
+        if planner.hasBitsToClear { call { $0.clearBits(into: &output) } }
     }
 
     private func failIfAtFault(_ io: MemberIO, _ status: MemberStatus) {
@@ -350,24 +352,17 @@ final class SimulatedArray {
     /// A period of the bitmap passes; what follows is done at once.
     func tick() {
         postTick()
-        clearBits()
+        drain()
     }
 
-    /// A period of the bitmap passes, and the rest is left for later: bits are cleared in the next period.
+    /// A period of the bitmap passes, and the rest is left for later.
     func postTick() {
-        call { $0.clearBits(into: &output) }
         call { $0.tick(into: &output) }
     }
 
     /// The array comes to rest; what follows is done at once.
     func rest() {
         call { $0.rest(into: &output) }
-        clearBits()
-    }
-
-    private func clearBits() {
-        drain()
-        call { $0.clearBits(into: &output) }
         drain()
     }
 
