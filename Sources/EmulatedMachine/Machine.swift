@@ -93,10 +93,7 @@ package final class Machine: @unchecked Sendable {
             throw error
         }
         do { try start(configuration) } catch {
-            for watch in watches { watch.stop() }
-            for thread in maintenance { thread.stop() }
-            for thread in bitmapThreads { thread.stop() }
-            controller.stop()
+            abandon()
             Self.markClean(arrays)
             throw error
         }
@@ -146,6 +143,17 @@ package final class Machine: @unchecked Sendable {
         for array in arrays where !array.isReadOnly { try? array.markClean() }
     }
 
+    /// Stops the driver and all that looks after the arrays. Nothing is flushed, and the arrays stay dirty.
+    package func abandon() {
+        for watch in watches { watch.stop() }
+        watches = []
+        for thread in maintenance { thread.stop() }
+        maintenance = []
+        for thread in bitmapThreads { thread.stop() }
+        bitmapThreads = []
+        controller.stop()
+    }
+
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
@@ -159,9 +167,7 @@ package final class Machine: @unchecked Sendable {
                 do { try flush(device) } catch { failures[index] = error }
             }
         }
-        for thread in bitmapThreads { thread.stop() }
-        bitmapThreads = []
-        controller.stop()
+        abandon()
         for (index, array) in arrays.enumerated() where !array.isReadOnly {
             do {
                 if failures[index] != nil {
