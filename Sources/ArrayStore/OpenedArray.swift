@@ -58,8 +58,8 @@ package final class OpenedArray: @unchecked Sendable {
     package internal(set) var isLost = false { didSet { outages?.end() } }
     /// Nil when lost members are never waited for. Set once, before the array is served.
     var outages: Outages?
-    /// What was found out of members that are gone; nil for one that is there.
-    var losses: [ObjectIdentifier: String?] = [:]
+    /// What was found out of members that are gone, by their stores.
+    var losses: [ObjectIdentifier: KnownLoss] = [:]
     /// What was not taken for a member when the array was opened: the file, what it is called, and why.
     let leftOut: [(path: String, name: String, reason: String)]
     /// Members on servers that were not reached when the array was opened. They go on trying.
@@ -201,6 +201,18 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
+    /// Marks several arrays dirty.
+    /// - Throws: with those before the one that failed clean again. That one gets no second change: whoever has not heard of
+    ///   the first would be two behind, and stale.
+    package static func markDirty(_ arrays: [OpenedArray]) throws(ArrayStoreError) {
+        for (index, array) in arrays.enumerated() {
+            do throws(ArrayStoreError) { try array.markDirty() } catch {
+                for other in arrays[..<index] { try? other.markClean() }
+                throw error
+            }
+        }
+    }
+
     /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
     package func flushMembers() throws(ArrayStoreError) {
         lock.lock()
@@ -217,7 +229,8 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
     /// is so, also for those who ask while another thread is writing it.
-    /// - Returns: whether the survivors could be written.
+    /// - Returns: whether the survivors know all that they have to; false also when they could not be told of an earlier
+    ///   change.
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
@@ -230,6 +243,7 @@ package final class OpenedArray: @unchecked Sendable {
             return false
         }
         guard healthUnlocked != .failed else {
+            let isAsTold = !isLost || geometry.level == .raid0
             isLost = true
             surroundings.report(
                 geometry.level == .raid0
@@ -237,7 +251,7 @@ package final class OpenedArray: @unchecked Sendable {
                         + "that member be read, until it can be used again and the array is served anew"
                     : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
                         + "serve the array with --force")
-            return true
+            return isAsTold
         }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         guard !isReadOnly else { return true }

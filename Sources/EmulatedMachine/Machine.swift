@@ -67,8 +67,8 @@ package final class Machine: @unchecked Sendable {
         hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
         try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
+        try OpenedArray.markDirty(arrays.filter { !$0.isReadOnly })
         do {
-            for array in arrays where !array.isReadOnly { try array.markDirty() }
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
             card =
@@ -130,7 +130,7 @@ package final class Machine: @unchecked Sendable {
                 bitmapThreads.append(thread)
             }
         }
-        watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
+        for target in arrays.indices { watches.append(try MemberWatch(card: card!, target: target)) }
         if let card {
             for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
                 maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
