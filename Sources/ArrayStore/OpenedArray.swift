@@ -27,7 +27,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// By role; nil where a member cannot be replaced.
     let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
-    var current: [ArrayMember?]
+    var current: [ArrayMember?] { didSet { tellOutages() } }
     /// By role, what was written last or found.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
@@ -35,9 +35,9 @@ package final class OpenedArray: @unchecked Sendable {
     var given: [UInt64]
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
-    var failedRoles: Set<Int>
+    var failedRoles: Set<Int> { didSet { tellOutages() } }
     /// The member that is being brought up to date.
-    var recovering: RecoveringMember?
+    var recovering: RecoveringMember? { didSet { tellOutages() } }
     /// The member that is to take the role of one that still serves. There is none while a member is missing.
     var replacement: Replacement?
     /// Where lanes find it; nil where members cannot be replaced.
@@ -55,7 +55,9 @@ package final class OpenedArray: @unchecked Sendable {
     var interruptedJob: MaintenanceRecord?
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
-    package internal(set) var isLost = false
+    package internal(set) var isLost = false { didSet { outages?.end() } }
+    /// Nil when lost members are never waited for. Set once, before the array is served.
+    var outages: Outages?
     /// What was found out of members that are gone, by their stores.
     var losses: [ObjectIdentifier: KnownLoss] = [:]
     /// What was not taken for a member when the array was opened: the file, what it is called, and why.
@@ -233,6 +235,13 @@ package final class OpenedArray: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted else { return true }
+        if let outages, outages.hasWaitedInVain, !isLost, geometry.level == .raid5 {
+            // Others are gone with it. Nobody is told: as all of them are now, they belong together.
+            isLost = true
+            surroundings.report(
+                "\(name) cannot go on; when the servers of its members can be reached again, serve it again")
+            return false
+        }
         guard healthUnlocked != .failed else {
             let isAsTold = !isLost || geometry.level == .raid0
             isLost = true
@@ -332,8 +341,10 @@ package final class OpenedArray: @unchecked Sendable {
         let recovery = recovering.flatMap { $0.role == role ? $0 : nil }
         own.recoveryByteOffset = recovery?.byteCount
         own.isRecoveryGuided = recovery?.isGuided ?? false
+        outages?.expect([superblocks[role]!, own], of: role)
         superblocks[role] = own
         try member.write(own)
+        outages?.expect([own], of: role)
         given[role] = own.mark
     }
 

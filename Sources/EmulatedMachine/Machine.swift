@@ -60,7 +60,8 @@ package final class Machine: @unchecked Sendable {
             startUp.begin("opening the array in \(directory)")
             return try ArrayStore.open(
                 directory: directory, readOnly: configuration.readOnly, force: configuration.force,
-                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
+                name: index < names.count ? names[index] : nil,
+                lostSeconds: configuration.lostSeconds, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
         hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
@@ -71,10 +72,10 @@ package final class Machine: @unchecked Sendable {
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
             card =
-                arrays.isEmpty
+                try arrays.isEmpty
                 ? nil
                 : RAIDController(
-                    arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
+                    arrays: arrays.map { try ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
                     unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
                     engine: configuration.engine, laneCount: ParallelController.laneCount(arrayCount: arrays.count),
                     writeCacheByteCount: configuration.writeCacheByteCount)
@@ -136,6 +137,7 @@ package final class Machine: @unchecked Sendable {
             }
         }
         guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
+        for array in arrays { array.beginWaiting() }
     }
 
     /// After a start that came to nothing: nothing was written.
@@ -143,8 +145,12 @@ package final class Machine: @unchecked Sendable {
         for array in arrays where !array.isReadOnly { try? array.markClean() }
     }
 
+    /// Waits for no lost member any more: what was held fails, so that clients get answers. Any thread.
+    package func endWaiting() { for array in arrays { array.endWaiting() } }
+
     /// Stops the driver and all that looks after the arrays. Nothing is flushed, and the arrays stay dirty.
     package func abandon() {
+        endWaiting()
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
@@ -157,6 +163,7 @@ package final class Machine: @unchecked Sendable {
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
+        endWaiting()
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
