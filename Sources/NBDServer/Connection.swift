@@ -123,13 +123,18 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
-    /// Whether shared memory comes back only when the client moves bytes: it has sent a part of a large request, or
-    /// takes its replies slowly.
-    var keepsSharedMemory: Bool {
-        lock.withLock {
-            chunks != nil && chunks.sharedByteCount > 0
-                && (isSending || window.chunk >= 0 && chunks.isLarge(window.chunk))
+    /// Whether others wait for shared memory that comes back only when the client moves bytes: it has sent a part of a
+    /// large request and nothing that is still to be received, or takes its replies slowly. On any thread, while the
+    /// descriptor is open.
+    /// - Parameter waiterCount: connections that wait for memory, perhaps this one among them.
+    func keepsSharedMemory(fromWaiters waiterCount: Int) -> Bool {
+        let (sends, receives) = lock.withLock { () -> (Bool, Bool) in
+            guard chunks != nil, chunks.sharedByteCount > 0, waiterCount > (chunks.isWaiting ? 1 : 0) else {
+                return (false, false)
+            }
+            return (isSending, window.lacksBytes && chunks.isLarge(window.chunk))
         }
+        return sends || receives && nbdext_readable_byte_count(descriptor) == 0
     }
 
     // MARK: Handshake
@@ -218,25 +223,21 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             lane.wait(orReadable: -1)
             return sendReplies()
         }
-        let waitsForOthers = lock.withLock { () -> Bool? in
-            guard sentCount == fullCount, fallAsleep() else { return nil }
+        let mustWait = lock.withLock {
+            guard sentCount == fullCount, fallAsleep() else { return false }
             isWaitingForRoom = true
-            return chunks.isWaiting
+            return true
         }
-        guard let waitsForOthers else { return }
+        guard mustWait else { return }
         var polls = [pollfd(fd: roomBell.descriptor, events: Int16(POLLIN), revents: 0)]
         if watchingClient {
-            // The end of the stream says that a client has left, unless its requests bring news of it soon anyway: then
-            // a client that only has nothing more to ask for gets its replies.
-            let leaves = waitsForOthers && !isFinishing.load(ordering: .relaxed)
-            polls.append(pollfd(fd: descriptor, events: leaves ? Int16(NBDEXT_POLLRDHUP) : 0, revents: 0))
+            // POLLHUP or POLLERR: it takes no replies any more. The end of its stream alone does not say so: it may have
+            // nothing more to ask for.
+            polls.append(pollfd(fd: descriptor, events: 0, revents: 0))
         }
         _ = poll(&polls, nfds_t(polls.count), -1)
         if polls[0].revents != 0 { roomBell.silence() }
-        if watchingClient, polls[1].revents != 0 {
-            let isStop = polls[1].revents == Int16(NBDEXT_POLLRDHUP) && isFinishing.load(ordering: .relaxed)
-            if !isStop { cutOff() }
-        }
+        if watchingClient, polls[1].revents != 0 { cutOff() }
         lock.withLock {
             isWaitingForRoom = false
             isAwake = true
@@ -334,16 +335,16 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     }
 
     /// On the connection's thread: sends the queued replies unless another thread does. It waits for the client only
-    /// if nobody waits for it.
+    /// if nobody waits for it, and not while it is in the queue for memory: it has to fetch what it is given there.
     private func sendReplies() {
-        let isMine = lock.withLock {
-            guard !isSending, !replies.isEmpty else { return false }
+        let mayBlock = lock.withLock { () -> Bool? in
+            guard !isSending, !replies.isEmpty else { return nil }
             isSending = true
             replyBatch.begin(from: &replies, requests, isStructured: isStructured)
-            return true
+            return !chunks.isWaiting
         }
-        guard isMine else { return }
-        while !lane.hasOutstandingWork {
+        guard let mayBlock else { return }
+        while mayBlock && !lane.hasOutstandingWork {
             _ = sendBatch(blocking: true)
             if !nextBatch() { return }
         }

@@ -20,6 +20,7 @@ package final class NBDServer: @unchecked Sendable {
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
+    private var isStopping = false
     /// Clients were refused lately. Belongs to the acceptor's thread.
     private var isRefusing = false
     /// Connections at most, also those that have not chosen an export yet: each has a thread.
@@ -53,16 +54,18 @@ package final class NBDServer: @unchecked Sendable {
     /// Ends connections whose clients keep memory that others wait for.
     /// - Returns: whether there are connections.
     private func tidy(at milliseconds: UInt64) -> Bool {
-        let hasWaiters = memory.hasWaiters()
-        return lock.withLock {
-            for connection in connections.values where connection.isStalled(at: milliseconds, othersWait: hasWaiters) {
-                writeDiagnostic(
-                    "nbdext: connection \(connection.number) was ended: its client did not go on with a large request, "
-                        + "or did not take its replies, while others waited for the memory\n")
-                connection.cutOff()
-            }
-            return !connections.isEmpty
+        let waiterCount = memory.waiterCount()
+        let (ended, hasConnections) = lock.withLock { () -> ([Int], Bool) in
+            let stalled = connections.values.filter { $0.isStalled(at: milliseconds, waiterCount: waiterCount) }
+            for connection in stalled { connection.cutOff() }
+            return (stalled.map(\.number), !connections.isEmpty)
         }
+        for number in ended {
+            writeDiagnostic(
+                "nbdext: connection \(number) was ended: its client did not go on with a large request, or did not take "
+                    + "its replies, while others waited for the memory\n")
+        }
+        return hasConnections
     }
 
     /// Begins to accept clients, at all of these addresses or at none. Once.
@@ -87,6 +90,7 @@ package final class NBDServer: @unchecked Sendable {
         acceptor?.stop()
         let deadline = monotonicMilliseconds() + UInt64(limitMilliseconds)
         lock.withLock {
+            isStopping = true
             for connection in connections.values { connection.stopReceiving() }
         }
         while case let now = monotonicMilliseconds(), now < deadline, lock.withLock({ !connections.isEmpty }) {
@@ -125,7 +129,9 @@ package final class NBDServer: @unchecked Sendable {
         timeouts.apply(to: descriptor)
         // Room for whole replies: the next request is read while the client takes the last one.
         nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
-        let connection = lock.withLock {
+        let connection = lock.withLock { () -> Connection? in
+            // It was accepted in the last moment; nobody would tell it to end.
+            if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
                 handshakeMilliseconds: timeouts.handshakeMilliseconds, stalledWriters: stalledWriters, crowd: crowd,
@@ -134,6 +140,10 @@ package final class NBDServer: @unchecked Sendable {
             connections[nextNumber] = connection
             nextNumber += 1
             return connection
+        }
+        guard let connection else {
+            close(descriptor)
+            return
         }
         do {
             let thread = try OSThread(name: "client \(connection.number)") { [self] in

@@ -10,7 +10,9 @@ import Platform
 /// connections whose clients keep a piece without moving bytes while others wait. So every piece comes back, the first
 /// of the queue is served after a bounded time, and by induction each one is. Who waits keeps nothing that others wait
 /// for, but the pieces of requests that end by themselves: a connection's own chunks are not counted here, and a window
-/// gives a shared piece away together with the request for which it was claimed.
+/// gives a shared piece away together with the request for which it was claimed. What a turn was given is fetched at
+/// once: a connection in the queue sleeps only where its bell wakes it, and leaves replies that its client does not take
+/// to `StalledWriters`; one that needs the memory no more leaves the queue before it sleeps elsewhere.
 ///
 /// Threads: any; its lock is the last that is taken before the arena's.
 final class PayloadMemory: @unchecked Sendable {
@@ -64,14 +66,12 @@ final class PayloadMemory: @unchecked Sendable {
         }
     }
 
-    /// Whether a connection is in the queue.
-    func isWaiting(_ turn: MemoryTurn) -> Bool { lock.withLock { turn.wanted > 0 } }
-
-    /// Whether anybody is. Looks whether the first can be served: a fragmented arena may have joined again.
-    func hasWaiters() -> Bool {
+    /// How many connections are in the queue. Looks whether the first can be served: a fragmented arena may have joined
+    /// again.
+    func waiterCount() -> Int {
         lock.withLock {
             serve(calledBy: nil)
-            return !queue.isEmpty
+            return queue.count
         }
     }
 

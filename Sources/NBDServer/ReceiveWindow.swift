@@ -16,6 +16,8 @@ struct ReceiveWindow {
     /// The size of the request at the front, with its header; 0 while the header is not there. Nobody reads the header
     /// again for it: a driver's process could change it.
     var requestByteCount = 0
+    /// A part of the request at the front is still to come, and its header is there. Under the connection's lock.
+    var lacksBytes = false
     /// The payload of the last request if it was a large write: the next one is probably alike, and is received
     /// without the beginning of its successor.
     var expectedPayloadByteCount = 0
@@ -64,6 +66,7 @@ extension Connection {
         while true {
             if byteCount >= Self.batchByteCountMax { return .more }
             window.requestByteCount = 0
+            window.lacksBytes = false
             guard window.byteCount >= NBD.requestByteCount else { return .needsBytes }
             let memory = chunks.extent(window.chunk).baseAddress! + window.start
             guard let header = RequestHeader(parsing: memory) else { return .end }
@@ -71,7 +74,8 @@ extension Connection {
             // A payload beyond what was announced is not worth receiving.
             guard header.payloadByteCount <= Int(NBD.payloadByteCountMax) else { return .end }
             window.requestByteCount = NBD.requestByteCount + header.payloadByteCount
-            guard window.byteCount >= window.requestByteCount else { return .needsBytes }
+            window.lacksBytes = window.byteCount < window.requestByteCount
+            if window.lacksBytes { return .needsBytes }
             guard let tag = freeTags.last else { return .needsRoom }
             guard accept(header, tag, payload: memory + NBD.requestByteCount) else { return .needsRoom }
             freeTags.removeLast()
@@ -132,6 +136,8 @@ extension Connection {
             guard let index = claimChunk(needed) else { return nil }
             readChunk = (index, 0)
         }
+        // What it waited for may not be needed any more.
+        chunks.stopWaiting()
         chunks.retain(readChunk.index)
         request.pointee.chunk = readChunk.index
         defer { readChunk.used += needed }
@@ -162,6 +168,8 @@ extension Connection {
         if room < max(wanted, ReceiveWindow.largePayloadByteCount) {
             guard moveWindow(wanted: wanted) else { return nil }
         }
+        // Who receives may sleep for long, and so waits for nothing else.
+        chunks.stopWaiting()
         let extent = chunks.extent(window.chunk)
         var limit = ReceiveWindow.receiveByteCount
         if isLarge || wanted > NBD.requestByteCount + ReceiveWindow.largePayloadByteCount {

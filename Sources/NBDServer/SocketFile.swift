@@ -10,9 +10,6 @@ struct SocketFile: Sendable {
     private let device: dev_t
     private let inode: ino_t
 
-    /// How long another server may take to make a socket in the same directory.
-    private static let turnMilliseconds: UInt64 = 2000
-
     /// Makes a socket that listens, and its file. One that nobody listens on is replaced.
     /// - Returns: the socket's descriptor, and its file.
     static func listen(path: String, backlog: Int32) throws(ServerError) -> (descriptor: Int32, file: SocketFile) {
@@ -22,10 +19,8 @@ struct SocketFile: Sendable {
         let descriptor = socket(AF_UNIX, listeningSocketType, 0)
         guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
         do throws(ServerError) {
-            // Between a look and a removal another server could make its own.
-            let turn = waitForTurn(path)
-            defer { if turn >= 0 { close(turn) } }
-            if !bind(descriptor, address) {
+            try DirectoryTurn.take(for: path) { () throws(ServerError) in
+                if bind(descriptor, address) { return }
                 guard errno == EADDRINUSE else { throw failure(path, errno) }
                 try removeStale(path, address)
                 guard bind(descriptor, address) else { throw failure(path, errno) }
@@ -62,19 +57,6 @@ struct SocketFile: Sendable {
         var information = stat()
         guard lstat(path, &information) == 0, information.st_dev == device, information.st_ino == inode else { return }
         unlink(path)
-    }
-
-    /// Locks the directory in which a socket is to be made.
-    /// - Returns: a descriptor that keeps it locked, or -1: one that nobody may read is used all the same.
-    private static func waitForTurn(_ path: String) -> Int32 {
-        let slash = path.lastIndex(of: "/")
-        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        let limit = monotonicMilliseconds() + turnMilliseconds
-        while descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, monotonicMilliseconds() < limit {
-            usleep(5000)
-        }
-        return descriptor
     }
 
     /// Removes a socket that nobody listens on: one that a server which died has left behind.

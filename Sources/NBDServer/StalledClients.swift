@@ -7,8 +7,9 @@ extension Connection {
     private static let progressByteCount = 1 << 20
 
     /// Whether the connection has to end for the sake of others. On one thread.
-    func isStalled(at milliseconds: UInt64, othersWait: Bool) -> Bool {
-        guard othersWait, keepsSharedMemory else {
+    /// - Parameter waiterCount: connections that wait for memory, perhaps this one among them.
+    func isStalled(at milliseconds: UInt64, waiterCount: Int) -> Bool {
+        guard waiterCount > 0, keepsSharedMemory(fromWaiters: waiterCount) else {
             lastProgress = nil
             return false
         }

@@ -22,7 +22,7 @@ struct ControlPoint {
         var failure = "it has no place"
         for candidate in path.map({ [$0] }) ?? directories.map(ControlSocket.defaultPath(directory:)) {
             do {
-                removeLeftOver(candidate)
+                DirectoryTurn.take(for: candidate) { removeDeadLink(candidate) }
                 return ControlPoint(
                     try ControlSocket(path: candidate, commands: commands), at: candidate, directories)
             } catch { failure = "\(error)" }
@@ -48,11 +48,15 @@ struct ControlPoint {
     private static func link(in directory: String, to target: String) -> String? {
         let path = ControlSocket.defaultPath(directory: directory)
         guard !isSame(path, target) else { return nil }
-        removeLeftOver(path)
-        if symlink(target, path) == 0 { return path }
+        let code = DirectoryTurn.take(for: path) {
+            removeDeadLink(path)
+            if isKind(S_IFSOCK, path), !ControlSocket.isAnswered(path) { unlink(path) }
+            return symlink(target, path) == 0 ? 0 : errno
+        }
+        if code == 0 { return path }
         writeDiagnostic(
             "nbdext: commands about \(directory) need --control \(target), since \(path) cannot be made: "
-                + "\(String(cString: strerror(errno)))\n")
+                + "\(String(cString: strerror(code)))\n")
         return nil
     }
 
@@ -62,13 +66,14 @@ struct ControlPoint {
             && first.st_ino == second.st_ino
     }
 
-    /// Removes the link of a server that is gone; sockets are looked after where they are made.
-    private static func removeLeftOver(_ path: String) {
+    /// Removes the link of a server that is gone. In the directory's turn.
+    private static func removeDeadLink(_ path: String) {
+        if isKind(S_IFLNK, path), !ControlSocket.isAnswered(path) { unlink(path) }
+    }
+
+    private static func isKind(_ kind: mode_t, _ path: String) -> Bool {
         var information = stat()
-        guard lstat(path, &information) == 0 else { return }
-        let kind = information.st_mode & S_IFMT
-        guard kind == S_IFLNK || kind == S_IFSOCK, !ControlSocket.isAnswered(path) else { return }
-        unlink(path)
+        return lstat(path, &information) == 0 && information.st_mode & S_IFMT == kind
     }
 
     /// Takes no more commands, and leaves nothing behind.

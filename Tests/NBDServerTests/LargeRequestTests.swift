@@ -117,6 +117,22 @@ struct LargeRequestTests {
         expectReply(holder, cookie: 1, byteCount: Self.largest, fill: 0)
     }
 
+    @Test("a client that sends no more gets the reply that it waits for memory for")
+    func halfClosed() throws {
+        let fixture = try ServerFixture(payloadByteCountMax: Self.scarce)
+        fixture.service.hold()
+        let holder = fixture.connect()
+        read(holder, Self.largest, cookie: 1)
+        fixture.waitUntilHeld(1)
+        let waiting = fixture.connect()
+        read(waiting, Self.largest, cookie: 2)
+        shutdown(waiting.descriptor, Int32(SHUT_WR))
+        usleep(100_000)
+        fixture.service.releaseAll()
+        expectReply(holder, cookie: 1, byteCount: Self.largest, fill: 0)
+        expectReply(waiting, cookie: 2, byteCount: Self.largest, fill: 0)
+    }
+
     @Test("stopping answers a large request that waits for memory")
     func stopping() throws {
         let fixture = try ServerFixture(payloadByteCountMax: Self.scarce)

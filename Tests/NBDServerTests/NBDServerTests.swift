@@ -9,6 +9,9 @@ import Testing
 final class RawClient {
     let descriptor: Int32
 
+    /// Takes over a socket that is connected.
+    init(descriptor: Int32) { self.descriptor = descriptor }
+
     /// Connects; the greeting is not read yet.
     init(path: String) {
         descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)

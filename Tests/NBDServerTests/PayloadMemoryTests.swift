@@ -62,7 +62,7 @@ struct PayloadMemoryTests {
         }
         #expect(holder.hasRung)
         #expect(holder.claim(2 << 20) != nil)
-        #expect(!memory.hasWaiters())
+        #expect(memory.waiterCount() == 0)
     }
 
     @Test("two ordinary chunks are always there")

@@ -53,9 +53,6 @@ void nbdext_raise_descriptor_limit(void);
 /// The soft limit: descriptors are below it.
 int64_t nbdext_descriptor_limit(void);
 
-/// The event of poll(2) for a peer that sends no more.
-#define NBDEXT_POLLRDHUP 0x2000
-
 /// An eventfd(2), non-blocking, close-on-exec.
 int nbdext_eventfd(void);
 
