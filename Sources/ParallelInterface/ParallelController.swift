@@ -51,7 +51,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     private var lastPulse: TaskSlots.Pulse?
     private var stillCount = 0
     private static let stillCountMax = 5
-    /// The driver was ended before its time: the watchdog ends what it had.
+    /// The driver was given up: the watchdog ends what it had.
     let isDriverGone = Atomic<Bool>(false)
     /// What the driver said of itself.
     package internal(set) var properties = DriverProperties()
@@ -181,6 +181,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package func cancelStart() {
         acceptsTasks.store(false, ordering: .releasing)
         host.giveUp()
+        // A scan may wait for a task that the driver has.
+        isDriverGone.store(true, ordering: .releasing)
     }
 
     /// Ends a driver that keeps a stop waiting, and what it has. One whose tasks move, or whose device is at work, is left

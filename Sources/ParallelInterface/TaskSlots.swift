@@ -93,13 +93,14 @@ package final class TaskSlots: Sendable {
     /// What is different whenever a task was sent or has ended.
     struct Pulse: Equatable {
         var lastSequence: UInt64
-        var freeCount: Int
+        var busyCount: Int
     }
 
-    /// - Returns: nil while there are no tasks.
+    /// - Returns: nil while there are no tasks. A slot that the driver keeps after its task was ended has none.
     func pulse() -> Pulse? {
         lock.withLock {
-            free.count == count && waiting.isEmpty ? nil : Pulse(lastSequence: lastSequence, freeCount: free.count)
+            let busyCount = (0..<count).count { slots[$0].state != .free && slots[$0].state != .abandoned }
+            return busyCount == 0 && waiting.isEmpty ? nil : Pulse(lastSequence: lastSequence, busyCount: busyCount)
         }
     }
 

@@ -10,7 +10,7 @@ struct Rename: ParsableCommand {
             another name and leave the members alone, say serve --name.
 
             EXAMPLE
-              nbdext rename /srv/disks/a photos
+              nbdext rename disks photos
             """)
 
     @Argument(help: "The array's directory.")

@@ -195,9 +195,15 @@ struct Serve: ParsableCommand {
         var timeouts = ClientTimeouts()
         timeouts.handshakeMilliseconds = handshakeTimeout * 1000
         timeouts.keepAliveSeconds = keepalive
-        let server = try NBDServer(
-            services: machine.devices + machine.bufferedDevices, timeouts: timeouts,
-            spareProcessorCount: spareProcessorCount)
+        let server: NBDServer
+        do {
+            server = try NBDServer(
+                services: machine.devices + machine.bufferedDevices, timeouts: timeouts,
+                spareProcessorCount: spareProcessorCount)
+        } catch {
+            try? machine.stop()
+            throw error
+        }
         let control = openControlPoint(machine)
         do {
             for uri in try server.listen(at: addresses) { print("ready: \(uri)") }

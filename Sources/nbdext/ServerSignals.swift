@@ -77,12 +77,10 @@ final class ServerSignals: @unchecked Sendable {
             case SIGHUP: "the terminal was closed"
             default: "terminated"
             }
-        writeDiagnostic(
-            "nbdext: \(why); "
-                + (lock.withLock { machine } == nil ? "ending the start" : "finishing what clients have sent")
-                + "\n")
+        let what = lock.withLock { machine } == nil ? "ending the start" : "finishing what clients have sent"
         endRequested.set()
         startUp.cancel()
+        writeDiagnostic("nbdext: \(why); \(what)\n")
         while true {
             var pause = timespec(tv_sec: 0, tv_nsec: Self.lookMilliseconds * 1_000_000)
             let next = sigtimedwait(&signals, nil, &pause)

@@ -7,7 +7,10 @@ private final class Server {
     let process = Process()
     private let log: String
 
-    init(_ arguments: [String], in directory: TemporaryDirectory, program: String = nbdext) throws {
+    /// - Parameter errors: gets standard error; nil for the file.
+    init(
+        _ arguments: [String], in directory: TemporaryDirectory, program: String = nbdext, errors: FileHandle? = nil
+    ) throws {
         log = directory.path + "/log-\(UUID().uuidString.prefix(8))"
         _ = FileManager.default.createFile(atPath: log, contents: nil)
         let output = try #require(FileHandle(forWritingAtPath: log))
@@ -15,7 +18,7 @@ private final class Server {
         process.arguments = arguments
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
-        process.standardError = output
+        process.standardError = errors ?? output
         try process.run()
     }
 
@@ -193,6 +196,30 @@ struct StopTests {
         #expect(server.end() == 0, "\(server.output)")
         #expect(kill(child, 0) != 0)
         #expect(try state(path) == "clean")
+    }
+
+    @Test("comes also when nobody takes what it says any more")
+    func stuckReader() throws {
+        let path = try create()
+        let pipe = Pipe()
+        let full = pipe.fileHandleForWriting.fileDescriptor
+        let flags = fcntl(full, F_GETFL)
+        _ = fcntl(full, F_SETFL, flags | O_NONBLOCK)
+        let piece = [UInt8](repeating: 0x2E, count: 4096)
+        while write(full, piece, piece.count) > 0 {}
+        _ = fcntl(full, F_SETFL, flags)
+        let server = try Server(
+            ["serve", path, "--socket", directory.path + "/socket", "--stop-timeout", "1"], in: directory,
+            errors: pipe.fileHandleForWriting)
+        try server.waitFor("ready: ")
+        let stuck = try client(Self.attach + (0..<60).flatMap { Self.request(0, offset: $0 << 20, count: 1 << 20) })
+        defer { close(stuck) }
+        usleep(300_000)
+        server.signal(SIGUSR1)
+        server.signal(SIGTERM)
+        #expect(server.end() == 0)
+        #expect(try state(path) == "clean")
+        withExtendedLifetime(pipe) {}
     }
 
     @Test("comes at once with the second signal")

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import DriverHost
+import HardwareBus
 import ParallelInterface
 import Platform
 import SCSIControllerDriverKit
@@ -81,7 +82,7 @@ final class NotingDriver: EchoDriver, @unchecked Sendable {
 }
 
 /// Lets the kernel look for targets.
-final class ScannedDriver: EchoDriver, @unchecked Sendable {
+class ScannedDriver: EchoDriver, @unchecked Sendable {
     override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
         result = false
         return kIOReturnSuccess
@@ -90,6 +91,18 @@ final class ScannedDriver: EchoDriver, @unchecked Sendable {
     override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
         note("UserInitializeTargetForID(\(targetID))")
         return targetID < 2 ? kIOReturnSuccess : kIOReturnNoDevice
+    }
+}
+
+/// Lets the kernel look for targets, and keeps what it is given.
+final class KeepingDriver: ScannedDriver, @unchecked Sendable {
+    let hasTask = Event()
+
+    override func UserProcessParallelTask(
+        _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        defer { hasTask.set() }
+        return super.UserProcessParallelTask(request, &response, completion)
     }
 }
 
@@ -186,6 +199,33 @@ struct LifeCycleTests {
         #expect(fixture.controller.createTarget(1, properties: [:]) == kIOReturnExclusiveAccess)
         #expect(fixture.log.diagnoses.first { $0.fault == .targetCreatedTwice }!.detail.contains("the kernel's scan"))
         fixture.controller.stop()
+    }
+
+    @Test("a start that is cancelled does not wait for what the driver keeps of the scan")
+    func cancelledScan() throws {
+        let card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16))
+        let host = InProcessDextHost(
+            mode: .legacy, driverClass: KeepingDriver.self, function: card, log: DiagnosisLog { _ in })
+        let driver = EchoDriver.takeMade() as! KeepingDriver
+        driver.answersNothing = true
+        var options = KernelOptions()
+        options.policy = .macos
+        options.watchdogMilliseconds = 5
+        let late = Late()
+        let controller = ParallelController(
+            host: host, card: card, arena: try DataArena(byteCount: 1 << 20), options: options,
+            targetCreated: { _, status in status == kIOReturnSuccess && late.probe() })
+        late.set(controller)
+        let isOver = Event()
+        try OSThread(name: "start") {
+            try? controller.start()
+            isOver.set()
+        }.detach()
+        #expect(driver.hasTask.comes())
+        #expect(!isOver.wait(milliseconds: 30))
+        controller.cancelStart()
+        #expect(isOver.comes())
+        controller.stop()
     }
 
     @Test("does not say that a scan made what the driver made")

@@ -26,6 +26,19 @@ struct TaskSlotsTests {
         #expect(completed[0] == slots[0])
     }
 
+    @Test("a slot that the driver keeps after its task was ended is no work")
+    func pulse() {
+        let pool = TaskSlots(count: 4, rowCount: 16)
+        #expect(pool.pulse() == nil)
+        _ = send([10, 11], through: pool)
+        let tasks = pool.ownedByDriver()
+        #expect(pool.pulse()?.busyCount == 2)
+        #expect(pool.abandon(tasks[0]) { true } != nil)
+        #expect(pool.pulse()?.busyCount == 1)
+        #expect(pool.abandon(tasks[1]) { true } != nil)
+        #expect(pool.pulse() == nil)
+    }
+
     @Test("rows wait in order, and a released slot goes to the first")
     func waitingOrder() {
         let pool = TaskSlots(count: 2, rowCount: 16)
