@@ -71,10 +71,10 @@ package final class Machine: @unchecked Sendable {
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
             card =
-                arrays.isEmpty
+                try arrays.isEmpty
                 ? nil
                 : RAIDController(
-                    arrays: arrays.map { ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
+                    arrays: arrays.map { try ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
                     unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
                     engine: configuration.engine, laneCount: ParallelController.laneCount(arrayCount: arrays.count),
                     writeCacheByteCount: configuration.writeCacheByteCount)

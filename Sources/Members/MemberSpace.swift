@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import MemberIO
+import Platform
 import Synchronization
 
 /// Which parts of a sparse member are known to have space.
@@ -23,7 +24,8 @@ package final class MemberSpace: Sendable {
     /// - Parameters:
     ///   - place: where the member is.
     ///   - byteCount: its size.
-    package init(place: MemberPlace, byteCount: UInt64) {
+    /// - Throws: when the process has no address space left for a bit of each granule.
+    package init(place: MemberPlace, byteCount: UInt64) throws(OSError) {
         self.place = place
         self.byteCount = byteCount
         let wordCount = Int((byteCount / Self.granuleByteCount + 64) / 64)
@@ -31,7 +33,7 @@ package final class MemberSpace: Sendable {
         let memory = mmap(
             nil, mappedByteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let memory, memory != MAP_FAILED else {
-            fatalError("no address space for \(mappedByteCount) bytes: errno \(errno)")
+            throw OSError(code: errno, doing: "note which parts of a member of \(byteCount) bytes have space")
         }
         // Zeros are atomics of value zero.
         bits = memory.bindMemory(to: Atomic<UInt64>.self, capacity: wordCount)

@@ -44,15 +44,16 @@ package final class ArrayTarget: @unchecked Sendable {
     ///   - array: open and locked; it stays so while the card exists.
     ///   - commandCapacity: commands in the card at most.
     ///   - isRemovable: the disk says that its medium can be taken out.
+    /// - Throws: when the process has no address space for what is noted of each member.
     package init(
         array: OpenedArray, commandCapacity: Int = RAIDController.commandCapacity, isRemovable: Bool = false
-    ) {
+    ) throws(OSError) {
         self.array = array
         geometry = array.geometry
         let geometry = array.geometry
         places = array.places
-        spaces = places.map {
-            MemberSpace(place: $0, byteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
+        spaces = try places.map { place throws(OSError) in
+            try MemberSpace(place: place, byteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         soundness = Atomic(array.missingRole == nil ? 0 : 1)

@@ -207,8 +207,10 @@ extension ArrayLife {
     private func putBehindCard(_ opened: OpenedArray) {
         array = opened
         let laneCount = habits.laneCount + (shape.level == .raid5 ? 1 : 0)
+        let target: ArrayTarget
+        do { target = try ArrayTarget(array: opened) } catch { preconditionFailure("no memory: \(error)") }
         let card = RAIDController(
-            arrays: [ArrayTarget(array: opened)], dart: DART(windowCount: 8, reservedCount: 1), engine: .threads,
+            arrays: [target], dart: DART(windowCount: 8, reservedCount: 1), engine: .threads,
             laneCount: laneCount, writeCacheByteCount: habits.cacheByteCount)
         self.card = card
         lanes = (0..<laneCount).map { _ in

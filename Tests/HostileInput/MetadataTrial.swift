@@ -48,7 +48,7 @@ package enum MetadataTrial {
             return record
         }
         if let array = try? open(members, readOnly: true, force: true) {
-            _ = ArrayTarget(array: array, commandCapacity: 8)
+            _ = try? ArrayTarget(array: array, commandCapacity: 8)
         }
         return Outcome(hasWritten: members.reduce(0) { $0 + $1.writeCount } != writeCount)
     }
@@ -61,7 +61,7 @@ package enum MetadataTrial {
 
     /// From the first write to the end of a server, with a member that fails and comes back between.
     private static func serve(_ array: OpenedArray) throws(ArrayStoreError) {
-        _ = ArrayTarget(array: array, commandCapacity: 8)
+        guard (try? ArrayTarget(array: array, commandCapacity: 8)) != nil else { return }
         try array.markDirty()
         _ = array.memberStates
         _ = array.nextData(from: 0)

@@ -131,9 +131,9 @@ struct MemberChannelTests {
     }
 
     @Test("space is asked for once, and again after it was refused or given back")
-    func space() {
+    func space() throws {
         let held = HeldMember(byteCount: 4096)
-        let space = MemberSpace(place: .endpoint(held), byteCount: 100_000)
+        let space = try MemberSpace(place: .endpoint(held), byteCount: 100_000)
         held.isFull = true
         #expect(space.reserve(byteOffset: 70_000, byteCount: 512) == .noSpace)
         held.isFull = false

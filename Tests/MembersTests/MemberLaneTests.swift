@@ -167,16 +167,16 @@ struct MemberLaneTests {
 @Suite("Member space", .blocks)
 struct MemberSpaceTests {
     @Test("reserves whole granules and forgets what was punched")
-    func reservation() {
+    func reservation() throws {
         let files = TemporaryFiles(count: 1, byteCount: 1 << 20)
-        let space = MemberSpace(place: files.places[0], byteCount: 1 << 20)
+        let space = try MemberSpace(place: files.places[0], byteCount: 1 << 20)
         var information = stat()
         #expect(space.reserve(byteOffset: 100_000, byteCount: 512) == .done)
         fstat(files.descriptors[0], &information)
         #expect(information.st_size == 1 << 20)
         #expect(information.st_blocks * 512 >= 65536)
         // Reserved once: no system call sees the closed descriptor.
-        let closed = MemberSpace(place: .file(-1), byteCount: 1 << 20)
+        let closed = try MemberSpace(place: .file(-1), byteCount: 1 << 20)
         _ = closed.reserve(byteOffset: 0, byteCount: 512)
         space.forget(byteOffset: 100_000, byteCount: 512)
         #expect(space.reserve(byteOffset: 100_000, byteCount: 512) == .done)

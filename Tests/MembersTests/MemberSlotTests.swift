@@ -37,7 +37,7 @@ struct MemberSlotTests {
         defer { memory.deallocate() }
         let slot = try MemberSlot()
         let lane = try MemberLane(engine: engine, places: [slot.place])
-        let space = MemberSpace(place: slot.place, byteCount: UInt64(Self.byteCount))
+        let space = try MemberSpace(place: slot.place, byteCount: UInt64(Self.byteCount))
         start(.read, token: 1, memory, on: lane)
         #expect(reap(from: lane).status == .failed, "nothing is behind the slot")
         #expect(slot.put(.file(file)))

@@ -58,8 +58,8 @@ final class CardFixture {
         secondDirectory = second
         let secondArray = try second.map { try ArrayStore.open(directory: $0, readOnly: false) }
         let dart = DART(windowCount: 8, reservedCount: 1)
-        card = RAIDController(
-            arrays: [ArrayTarget(array: array)] + (secondArray.map { [ArrayTarget(array: $0)] } ?? []),
+        card = try RAIDController(
+            arrays: [ArrayTarget(array: array)] + (secondArray.map { [try ArrayTarget(array: $0)] } ?? []),
             unitsPerTarget: unitsPerTarget, dart: dart, engine: engine, laneCount: 4,
             writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
