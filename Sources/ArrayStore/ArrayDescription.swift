@@ -65,12 +65,13 @@ package struct ArrayDescription: Sendable, Equatable {
     package var members: [Member]
     package var job: Job?
 
-    /// "clean", "dirty", "degraded", "degraded, dirty", "failed" or "unknown".
+    /// "clean", "dirty", "degraded", "degraded, dirty", "suspended", "suspended, dirty", "failed" or "unknown".
     package var stateText: String {
         switch (state, isDirty) {
         case (nil, _): "unknown"
         case (.clean, true): "dirty"
         case (.degraded, true): "degraded, dirty"
+        case (.suspended, true): "suspended, dirty"
         case (let state?, _): state.rawValue
         }
     }
@@ -187,6 +188,12 @@ extension OpenedArray {
     /// The array as it is. While somebody writes to a member that does not answer, the array as it was half a second before
     /// that: nobody has to wait for such a member to hear how the array is. Any thread.
     package var view: View {
+        var view = viewOfMembers
+        show(outages?.suspension, in: &view)
+        return view
+    }
+
+    private var viewOfMembers: View {
         for _ in 0..<Self.viewAttempts {
             if lock.tryLock() {
                 defer { lock.unlock() }

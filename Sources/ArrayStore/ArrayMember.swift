@@ -14,12 +14,15 @@ package protocol PlacedMember: MemberStore {
     var loss: MemberLoss? { get }
     /// The member anew, when it was lost and can be reached again since; nil otherwise, and the next time.
     func reconnected() -> (any PlacedMember)?
+    /// What is known of it while it is waited for; nil for one that never is.
+    var outage: MemberOutage? { get }
 }
 
 extension PlacedMember {
     package var absence: String? { nil }
     package var path: String { name }
     package var loss: MemberLoss? { nil }
+    package var outage: MemberOutage? { nil }
     package func reconnected() -> (any PlacedMember)? { nil }
 }
 

@@ -4,16 +4,19 @@ import RAID
 /// Exports of other servers that are to become members of an array that is being served.
 extension ArrayStore {
     /// Connects to an export, and makes a file that names it in the array's directory unless there is one.
-    static func prepareExport(uri: String, for array: OpenedArray) throws(ArrayStoreError) -> any PlacedMember {
+    /// - Returns: with the file, if it was made.
+    static func prepareExport(
+        uri: String, for array: OpenedArray
+    ) throws(ArrayStoreError) -> (store: any PlacedMember, made: String?) {
         if let path = try MemberDirectory.link(to: uri, in: array.place) {
-            return try prepareLink(path, for: array)
+            return (try prepareLink(path, for: array), nil)
         }
         let path = newLinkPath(array.place)
         try NewMember.write(uri + "\n", to: path, for: path)
         do throws(ArrayStoreError) {
             let member = try prepareLink(path, for: array)
             MemberDirectory.flush(array.place)
-            return member
+            return (member, path)
         } catch {
             unlink(path)
             throw error
@@ -32,7 +35,11 @@ extension ArrayStore {
         do throws(ArrayStoreError) {
             let file = try MemberFile(path: path, readOnly: false)
             try file.lock()
-            member = try LinkedMember(file, for: .write) { array.report($0) }
+            let uri = try LinkedMember.readURI(file)
+            guard !array.memberStates.contains(where: { $0.path == uri }) else {
+                throw ArrayStoreError("\(uri) is a member of the array already")
+            }
+            member = try LinkedMember(file, for: .write, mayWait: array.outages != nil) { array.report($0) }
         } catch { throw error.kind == .unusable ? ArrayStoreError("\(path) \(error)") : error }
         if let absence = member.absence {
             array.keepTrying(member)

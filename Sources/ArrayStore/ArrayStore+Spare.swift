@@ -4,17 +4,29 @@ import RAID
 
 /// Files and exports that are to become members of an array that is being served.
 extension ArrayStore {
-    /// Opens and locks a file that an array can have as a spare; makes it, sparse, if it does not exist. Or connects to an
-    /// export.
+    /// Takes a file or an export into an array, as `OpenedArray.add` does. A file that does not exist is made, sparse; for an
+    /// export, one that names it.
     ///
-    /// - Parameters:
-    ///   - name: in the array's directory; a file elsewhere would not be found when the array is opened again. Or an NBD
-    ///     URI.
-    ///   - array: what it is for.
-    /// - Throws: when it holds something that is not to be overwritten, or is in use.
-    package static func prepareSpare(
+    /// - Parameter name: in the array's directory; a file elsewhere would not be found when the array is opened again. Or an
+    ///   NBD URI.
+    /// - Throws: when it holds something that is not to be overwritten, or is in use, or the array takes no member. Nothing is
+    ///   left of it then that was not there before.
+    package static func add(
+        named name: String, to array: OpenedArray
+    ) throws(ArrayStoreError) -> OpenedArray.Addition {
+        try array.checkTakesMembers()
+        let (store, made) = try prepareSpare(named: name, for: array)
+        do throws(ArrayStoreError) { return try array.add(store) } catch {
+            if let made { unlink(made) }
+            throw error
+        }
+    }
+
+    /// Opens and locks a file that an array can have as a spare, or connects to an export.
+    /// - Returns: with the file that was made, if one was.
+    private static func prepareSpare(
         named name: String, for array: OpenedArray
-    ) throws(ArrayStoreError) -> any PlacedMember {
+    ) throws(ArrayStoreError) -> (store: any PlacedMember, made: String?) {
         if LinkedMember.isURI(name) { return try prepareExport(uri: name, for: array) }
         guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/") else {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
@@ -27,7 +39,7 @@ extension ArrayStore {
             guard access(path, F_OK) == 0 else {
                 throw ArrayStoreError("there is no \(path); name the NBD URI of the export, and it is made")
             }
-            return try prepareLink(path, for: array)
+            return (try prepareLink(path, for: array), nil)
         }
         let geometry = array.geometry
         let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount
@@ -42,7 +54,7 @@ extension ArrayStore {
                 throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(code)))")
             }
             MemberDirectory.flush(array.place)
-            return file
+            return (file, isNew ? path : nil)
         } catch {
             if isNew { unlink(path) }
             throw error.kind == .unusable ? ArrayStoreError("\(path) \(error); name another file") : error

@@ -3,15 +3,18 @@ import RAID
 /// Arrays in directories of member files.
 package enum ArrayStore {
     /// Opens the array whose members are the files of a directory, or are named by them; the files are locked.
-    /// - Parameter name: what the array is called while it is open; nil for what its members say.
+    /// - Parameters:
+    ///   - name: what the array is called while it is open; nil for what its members say.
+    ///   - lostSeconds: how long it may be suspended when it has lost too many members on other servers.
     package static func open(
         directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
-        in surroundings: Surroundings = .system
+        lostSeconds: Int = 0, in surroundings: Surroundings = .system
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
-            directory, for: readOnly ? .read : .write, report: surroundings.report)
+            directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: surroundings.report)
         let array = try open(
             members: members, place: directory, readOnly: readOnly, force: force, name: name, in: surroundings)
+        if lostSeconds > 0 { array.mayWait(seconds: lostSeconds) }
         guard !readOnly else { return array }
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
         array.jobFile = jobFile

@@ -19,16 +19,21 @@ package final class LinkedMember: PlacedMember {
     private let remote: RemoteMember
     private let isReadOnly: Bool
     private let report: @Sendable (String) -> Void
+    package let outage: MemberOutage?
 
     /// Reads the file, which has been locked as its use demands, and begins to connect.
+    /// - Parameter mayWait: its array may wait for a server that is lost.
     /// - Throws: `.unusable`, in words that fit after the file's name, when it does not hold a URI.
     init(
-        _ file: MemberFile, for use: MemberDirectory.Use, report: @escaping @Sendable (String) -> Void
+        _ file: MemberFile, for use: MemberDirectory.Use, mayWait: Bool = false,
+        report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) {
         self.file = file
         isReadOnly = use != .write
         self.report = report
-        remote = try Self.connect(try Self.readURI(file), isReadOnly, report)
+        let uri = try Self.readURI(file)
+        outage = mayWait ? MemberOutage(name: uri) : nil
+        remote = try Self.connect(uri, isReadOnly, outage, report)
     }
 
     /// The same member with a new connection.
@@ -36,13 +41,16 @@ package final class LinkedMember: PlacedMember {
         file = other.file
         isReadOnly = other.isReadOnly
         report = other.report
-        remote = try Self.connect(other.name, isReadOnly, report)
+        outage = other.outage.map { MemberOutage(name: $0.name) }
+        remote = try Self.connect(other.name, isReadOnly, outage, report)
     }
 
     private static func connect(
-        _ uri: String, _ isReadOnly: Bool, _ report: @escaping @Sendable (String) -> Void
+        _ uri: String, _ isReadOnly: Bool, _ outage: MemberOutage?, _ report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) -> RemoteMember {
-        do throws(OSError) { return try RemoteMember(uri: uri, readOnly: isReadOnly, report: report) } catch {
+        do throws(OSError) {
+            return try RemoteMember(uri: uri, readOnly: isReadOnly, outage: outage, report: report)
+        } catch {
             throw ArrayStoreError("cannot begin to connect to \(uri): \(error)")
         }
     }

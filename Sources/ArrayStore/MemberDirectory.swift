@@ -21,10 +21,12 @@ enum MemberDirectory {
     /// other servers may still be connecting when this returns.
     /// - Parameters:
     ///   - connects: false if other servers are not to be asked anything.
+    ///   - mayWait: the array may wait for servers that are lost.
     ///   - report: gets what happens to members on other servers.
     /// - Throws: also when the only superblocks are of other versions.
     static func open(
-        _ directory: String, for use: Use, connects: Bool = true, report: @escaping @Sendable (String) -> Void
+        _ directory: String, for use: Use, connects: Bool = true, mayWait: Bool = false,
+        report: @escaping @Sendable (String) -> Void
     ) throws(ArrayStoreError) -> [any PlacedMember] {
         var members: [any PlacedMember] = []
         var foreign: String?
@@ -47,7 +49,7 @@ enum MemberDirectory {
                 if !isLink {
                     members.append(file)
                 } else if connects {
-                    members.append(try LinkedMember(file, for: use, report: report))
+                    members.append(try LinkedMember(file, for: use, mayWait: mayWait, report: report))
                 } else {
                     throw ArrayStoreError("is not asked while the array is being served", .unusable)
                 }

@@ -196,7 +196,10 @@ struct MemberScan {
         guard missingRoles.count > survivable else { return [] }
         let freshest = outdated.sorted { $0.member.superblock.events > $1.member.superblock.events }
         var scan = self
-        for (role, member) in freshest where scan.missingRoles.count > survivable && scan.members[role] == nil {
+        for (role, member) in freshest
+        where scan.missingRoles.count > survivable && scan.members[role] == nil
+            && scan.isFree(member.superblock.deviceNumber, for: role)
+        {
             scan.members[role] = member
             scan.recovering[role] = nil
             scan.forcedRoles.insert(role)
@@ -206,6 +209,14 @@ struct MemberScan {
         let unread = leftOut.map(\.store).filter { store in !outdated.contains { $0.member.store === store } }
         if unread.isEmpty { self = scan }
         return unread
+    }
+
+    /// Whether a member can have a role by its number, which it states itself.
+    private func isFree(_ number: UInt32, for role: Int) -> Bool {
+        let known = newest.role(ofDevice: number)
+        let others = (members + Array(recovering.values) + [replacement?.member]).compactMap { $0 }
+        return newest.hasEntry(ofDevice: number) && !others.contains { $0.superblock.deviceNumber == number }
+            && (known >= MDSuperblock.firstSpecialRole || Int(known) == role)
     }
 
     /// Why the array goes on without a member, or nil.

@@ -18,6 +18,13 @@ package enum MemberLoss: Sendable, Equatable {
     }
 }
 
+/// A member that is gone, and what people know of it.
+struct KnownLoss: Sendable {
+    var loss: MemberLoss
+    /// They were told that the array cannot do without it.
+    var isToldNeeded: Bool
+}
+
 /// Members that go away while nobody asks anything of them.
 extension OpenedArray {
     /// Looks where the members are. A member whose file was deleted counts as failed as long as the array can do without it:
@@ -25,37 +32,65 @@ extension OpenedArray {
     /// stop. Where the array cannot do without it, the file is the only copy of data, and goes on being used.
     ///
     /// Any thread; not in a hurry, since a file system may take its time.
-    /// - Returns: roles, and the replacement's place, of members that have to be failed.
+    /// - Returns: roles, and the replacement's place, of members that have to be failed. Whoever fails one asks again before
+    ///   the next one (`isLost`).
     package func lostPlaces() -> [Int] {
-        let (present, replacement) = lock.withLock {
-            (
-                current.enumerated().compactMap { role, member in member.map { (role, $0.store) } },
-                self.replacement?.member.store
-            )
+        let found = lock.withLock { placedStores }.map { (place: $0.place, store: $0.store, loss: $0.store.loss) }
+        var news: [(place: Int, store: any PlacedMember, reason: String, isNeeded: Bool)] = []
+        let lost = lock.withLock {
+            // The next one may have the identity of one that is not known any more.
+            let known = Set(allMembers.map { ObjectIdentifier($0.store) })
+            losses = losses.filter { known.contains($0.key) }
+            return found.filter { place, store, loss in
+                guard known.contains(ObjectIdentifier(store)) else { return false }
+                let before = losses.removeValue(forKey: ObjectIdentifier(store))
+                guard let loss else { return false }
+                let isNeeded = isNeeded(place)
+                losses[ObjectIdentifier(store)] = KnownLoss(
+                    loss: loss, isToldNeeded: isNeeded || before?.isToldNeeded ?? false)
+                let isNews = before.map { isNeeded && !$0.isToldNeeded } ?? true
+                if isNews, isInUse(place), case .unlinked(let reason) = loss {
+                    news.append((place, store, reason, isNeeded))
+                }
+                return isToFail(place, loss)
+            }
         }
-        let members = present + (replacement.map { [(geometry.replacementPlace, $0)] } ?? [])
-        return members.filter { place, store in isToFail(place, store, store.loss) }.map { $0.0 }
+        for (place, store, reason, isNeeded) in news { reportUnlinked(place, store, reason, isNeeded: isNeeded) }
+        return lost.map(\.place)
     }
 
-    /// Takes note of what was found out about a member.
-    private func isToFail(_ place: Int, _ store: any PlacedMember, _ loss: MemberLoss?) -> Bool {
-        let (isNews, isToFail) = lock.withLock {
-            let known = losses.updateValue(loss?.text, forKey: ObjectIdentifier(store)) ?? nil
-            let isInUse = place == geometry.replacementPlace || !failedRoles.contains(place)
-            let isNeeded =
-                geometry.level.redundancy == 0
-                || healthUnlocked != .clean && recovering?.role != place
-                    && place != geometry.replacementPlace
-            let isToFail =
-                switch loss {
-                case nil: false
-                case .unreachable: isInUse
-                case .unlinked: isInUse && !isNeeded
-                }
-            return (loss != nil && known == nil && isInUse, isToFail)
+    /// Whether a member has to be failed by what `lostPlaces` found last. Does not look, and so does not wait.
+    package func isLost(place: Int) -> Bool {
+        lock.withLock {
+            guard let store = placedStores.first(where: { $0.place == place })?.store,
+                let known = losses[ObjectIdentifier(store)]
+            else { return false }
+            return isToFail(place, known.loss)
         }
-        if isNews, case .unlinked(let reason) = loss { reportUnlinked(place, store, reason, isNeeded: !isToFail) }
-        return isToFail
+    }
+
+    /// The members that have a place. Under `lock`.
+    private var placedStores: [(place: Int, store: any PlacedMember)] {
+        current.enumerated().compactMap { role, member in member.map { (role, $0.store) } }
+            + [replacement].compactMap { $0.map { (geometry.replacementPlace, $0.member.store) } }
+    }
+
+    /// Under `lock`.
+    private func isInUse(_ place: Int) -> Bool { place == geometry.replacementPlace || !failedRoles.contains(place) }
+
+    /// Whether the array cannot do without a member that is in use. Under `lock`.
+    private func isNeeded(_ place: Int) -> Bool {
+        isInUse(place)
+            && (geometry.level.redundancy == 0
+                || healthUnlocked != .clean && recovering?.role != place && place != geometry.replacementPlace)
+    }
+
+    /// Under `lock`.
+    private func isToFail(_ place: Int, _ loss: MemberLoss) -> Bool {
+        switch loss {
+        case .unreachable: isInUse(place)
+        case .unlinked: isInUse(place) && !isNeeded(place)
+        }
     }
 
     private func reportUnlinked(_ place: Int, _ store: any PlacedMember, _ reason: String, isNeeded: Bool) {
@@ -68,5 +103,5 @@ extension OpenedArray {
     }
 
     /// What is known of a member that is gone, for people; nil for one that is there. Under `lock`.
-    func lossText(_ store: any PlacedMember) -> String? { losses[ObjectIdentifier(store)] ?? nil }
+    func lossText(_ store: any PlacedMember) -> String? { losses[ObjectIdentifier(store)]?.loss.text }
 }

@@ -107,6 +107,8 @@ extension OpenedArray {
         }
         current[role] = spare
         superblocks[role] = spare.superblock
+        // The array may have got another name while it was away.
+        superblocks[role]!.setName = newest.setName
         given[role] = 0
         superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
@@ -156,16 +158,12 @@ extension OpenedArray {
     }
 
     /// Takes a member into the array: as a spare, whose superblock is written here, or, if the bitmap knows all that it
-    /// has missed, as the member that it was. `ArrayStore.prepareSpare` has made sure that it may be written to.
+    /// has missed, as the member that it was. `ArrayStore.add` has made sure that it may be written to.
     /// - Throws: also when the array may need what the member holds (`OverwriteRule`).
     package func add(_ store: any PlacedMember) throws(ArrayStoreError) -> Addition {
         lock.lock()
         defer { lock.unlock() }
-        guard geometry.level == .raid5 else {
-            throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
-        }
-        guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
-        try checkIsNotLost()
+        try checkTakesMembersUnlocked()
         if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)
             if isReturning(member) {
@@ -176,6 +174,22 @@ extension OpenedArray {
         spares.append(try makeSpare(store))
         surroundings.report("\(store.name) is a spare of \(name)")
         return .spare
+    }
+
+    /// Throws when no member can be added.
+    package func checkTakesMembers() throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        try checkTakesMembersUnlocked()
+    }
+
+    /// Under `lock`.
+    private func checkTakesMembersUnlocked() throws(ArrayStoreError) {
+        guard geometry.level == .raid5 else {
+            throw ArrayStoreError("a RAID 0 array has no use for a spare: nothing can be rebuilt without redundancy")
+        }
+        guard !isReadOnly else { throw ArrayStoreError("the array is served read-only; serve it without --read-only") }
+        try checkIsNotLost()
     }
 
     /// Throws when the array has lost more members than it can do without. Under `lock`.
@@ -211,7 +225,7 @@ extension OpenedArray {
     }
 
     /// Whoever the array knows. Under `lock`.
-    private var allMembers: [ArrayMember] {
+    var allMembers: [ArrayMember] {
         current.compactMap { $0 } + [replacement?.member].compactMap { $0 } + spares + replaced
     }
 

@@ -13,11 +13,12 @@ extension OpenedArray {
             (try? own.geometry()) == geometry,
             member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
         else { return false }
-        // Nobody else has its number, and it has not gone on by itself.
+        // Nobody else has its number, and it has not gone on by itself, nor with the others while one that serves was away.
         let others =
             current.indices.filter { $0 != role }.compactMap { current[$0] }
             + spares.filter { $0.store !== member.store }
-        guard newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole,
+        guard newest.hasEntry(ofDevice: own.deviceNumber),
+            newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole, !hasSeenFailure(own),
             !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
         else { return false }
         let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided

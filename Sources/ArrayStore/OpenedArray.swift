@@ -27,7 +27,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// By role; nil where a member cannot be replaced.
     let slots: [(any RoleSlot)?]
     /// By role: who has it, or had it last.
-    var current: [ArrayMember?]
+    var current: [ArrayMember?] { didSet { tellOutages() } }
     /// By role, what was written last or found.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
@@ -35,9 +35,9 @@ package final class OpenedArray: @unchecked Sendable {
     var given: [UInt64]
     /// The header of the bitmap; its bits belong to whoever plans writes.
     private(set) var bitmap: MDBitmap?
-    var failedRoles: Set<Int>
+    var failedRoles: Set<Int> { didSet { tellOutages() } }
     /// The member that is being brought up to date.
-    var recovering: RecoveringMember?
+    var recovering: RecoveringMember? { didSet { tellOutages() } }
     /// The member that is to take the role of one that still serves. There is none while a member is missing.
     var replacement: Replacement?
     /// Where lanes find it; nil where members cannot be replaced.
@@ -55,9 +55,11 @@ package final class OpenedArray: @unchecked Sendable {
     var interruptedJob: MaintenanceRecord?
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
-    package internal(set) var isLost = false
-    /// What was found out of members that are gone; nil for one that is there.
-    var losses: [ObjectIdentifier: String?] = [:]
+    package internal(set) var isLost = false { didSet { outages?.end() } }
+    /// Nil when lost members are never waited for. Set once, before the array is served.
+    var outages: Outages?
+    /// What was found out of members that are gone, by their stores.
+    var losses: [ObjectIdentifier: KnownLoss] = [:]
     /// What was not taken for a member when the array was opened: the file, what it is called, and why.
     let leftOut: [(path: String, name: String, reason: String)]
     /// Members on servers that were not reached when the array was opened. They go on trying.
@@ -199,6 +201,18 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
+    /// Marks several arrays dirty.
+    /// - Throws: with those before the one that failed clean again. That one gets no second change: whoever has not heard of
+    ///   the first would be two behind, and stale.
+    package static func markDirty(_ arrays: [OpenedArray]) throws(ArrayStoreError) {
+        for (index, array) in arrays.enumerated() {
+            do throws(ArrayStoreError) { try array.markDirty() } catch {
+                for other in arrays[..<index] { try? other.markClean() }
+                throw error
+            }
+        }
+    }
+
     /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
     package func flushMembers() throws(ArrayStoreError) {
         lock.lock()
@@ -215,12 +229,21 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
     /// is so, also for those who ask while another thread is writing it.
-    /// - Returns: whether the survivors could be written.
+    /// - Returns: whether the survivors know all that they have to; false also when they could not be told of an earlier
+    ///   change.
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         guard failedRoles.insert(role).inserted else { return true }
+        if let outages, outages.hasWaitedInVain, !isLost, geometry.level == .raid5 {
+            // Others are gone with it. Nobody is told: as all of them are now, they belong together.
+            isLost = true
+            surroundings.report(
+                "\(name) cannot go on; when the servers of its members can be reached again, serve it again")
+            return false
+        }
         guard healthUnlocked != .failed else {
+            let isAsTold = !isLost || geometry.level == .raid0
             isLost = true
             surroundings.report(
                 geometry.level == .raid0
@@ -228,7 +251,7 @@ package final class OpenedArray: @unchecked Sendable {
                         + "that member be read, until it can be used again and the array is served anew"
                     : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
                         + "serve the array with --force")
-            return true
+            return isAsTold
         }
         surroundings.report("member \(role) of \(name) failed; the array goes on without it")
         guard !isReadOnly else { return true }
@@ -318,8 +341,10 @@ package final class OpenedArray: @unchecked Sendable {
         let recovery = recovering.flatMap { $0.role == role ? $0 : nil }
         own.recoveryByteOffset = recovery?.byteCount
         own.isRecoveryGuided = recovery?.isGuided ?? false
+        outages?.expect([superblocks[role]!, own], of: role)
         superblocks[role] = own
         try member.write(own)
+        outages?.expect([own], of: role)
         given[role] = own.mark
     }
 

@@ -8,7 +8,8 @@ import RAID
 struct OverwriteRule: Sendable, Equatable {
     /// What a member is at the moment.
     enum Part: CaseIterable, Sendable {
-        /// It holds a role of the array that is served, or takes one.
+        /// It holds a role of the array that is served, or takes one; or its superblock is that of such a member, which is
+        /// reached another way or was copied.
         case inUse
         /// Its superblock says that it had a role, and the array that is served has gone on without it.
         case former
@@ -28,7 +29,7 @@ struct OverwriteRule: Sendable, Equatable {
     /// overwritten.
     func reasonToKeep(_ part: Part) -> String? {
         switch part {
-        case .inUse: "is in use"
+        case .inUse: "is in use, or is a copy of a member that is"
         case .foreign: "is a member of another array"
         case _ where isLost:
             "is left as it is, since the array has lost more members than it can do without and may need all of them"
@@ -63,11 +64,24 @@ extension OpenedArray {
 
     /// What a member is, by what serves and by what it says itself. Under `lock`.
     private func part(of store: any PlacedMember) -> OverwriteRule.Part {
-        let serving = current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
-        if (serving + [replacement?.member.store].compactMap { $0 }).contains(where: { $0 === store }) { return .inUse }
+        let present = current.indices.filter { !failedRoles.contains($0) }
+        let stores = present.compactMap { current[$0]?.store } + [replacement?.member.store].compactMap { $0 }
+        if stores.contains(where: { $0 === store }) { return .inUse }
         guard let own = Self.superblock(of: store) else { return .blank }
         guard own.setUUID == uuid else { return .foreign }
+        let superblocks = present.compactMap { self.superblocks[$0] } + [replacement?.superblock].compactMap { $0 }
+        if superblocks.contains(where: { $0.deviceUUID == own.deviceUUID }) { return .inUse }
         guard own.role < MDSuperblock.firstSpecialRole else { return .spare }
-        return own.events > newest.events ? .newer : .former
+        return own.events > newest.events || hasSeenFailure(own) ? .newer : .former
+    }
+
+    /// Whether a member's superblock says that a member failed which serves now: one that was forced to stand in, and has
+    /// missed what this one has seen. Its count of events says nothing, since the array has gone on counting. Under `lock`.
+    func hasSeenFailure(_ own: MDSuperblock) -> Bool {
+        current.indices.contains { role in
+            guard !failedRoles.contains(role), recovering?.role != role, let device = superblocks[role]?.deviceNumber
+            else { return false }
+            return own.role(ofDevice: device) == MDSuperblock.roleFaulty
+        }
     }
 }

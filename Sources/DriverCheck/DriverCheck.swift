@@ -87,7 +87,8 @@ package final class DriverCheck {
 
     /// A driver that has just got a request completes it before Stop returns.
     private func stopWithRequest() {
-        guard let machine = start(isFirst: false) else { return }
+        // The task's time must not be up before Stop: a driver that never answers it would be called by another name then.
+        guard let machine = start(isFirst: false, taskTimeoutMilliseconds: 60_000) else { return }
         leaveRequest(on: machine.devices[0])
         // The card's time is not the driver's.
         machine.controller.waitForDevice(milliseconds: 2000)
@@ -140,12 +141,13 @@ package final class DriverCheck {
         while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
     }
 
-    private func start(isFirst: Bool) -> Machine? {
+    /// - Parameter taskTimeoutMilliseconds: what takes macOS a minute is over in seconds, as a rule.
+    private func start(isFirst: Bool, taskTimeoutMilliseconds: UInt32 = 1500) -> Machine? {
         log = DiagnosisLog { _ in }
         seen = []
         isBroken = false
         do {
-            let machine = try hangGuard.watch("start") { try Machine(configuration()) }
+            let machine = try hangGuard.watch("start") { try Machine(configuration(taskTimeoutMilliseconds)) }
             if isFirst { describe(machine) }
             return machine
         } catch {
@@ -182,12 +184,9 @@ package final class DriverCheck {
         var failure: (any Error)?
         hangGuard.watch(name ?? "stop") {
             if !flushes {
-                machine.controller.stop()
+                machine.abandon()
             } else {
-                do { try machine.stop() } catch {
-                    failure = error
-                    machine.controller.stop()
-                }
+                do { try machine.stop() } catch { failure = error }
             }
         }
         guard let name else { return }
@@ -199,7 +198,7 @@ package final class DriverCheck {
         }
     }
 
-    private func configuration() throws -> MachineConfiguration {
+    private func configuration(_ taskTimeoutMilliseconds: UInt32) throws -> MachineConfiguration {
         // A fresh one each time: the last machine may have left it dirty.
         array = options.usesCard ? try TemporaryArray(name: "check", byteCount: Self.arrayByteCount) : nil
         var configuration = MachineConfiguration(
@@ -208,8 +207,7 @@ package final class DriverCheck {
         configuration.driverExecutable = options.program
         configuration.driverArguments = options.arguments
         configuration.writeCacheByteCount = options.usesCard ? 8 << 20 : 0
-        // What takes macOS a minute is over in seconds.
-        configuration.kernelOptions.taskTimeoutMilliseconds = 1500
+        configuration.kernelOptions.taskTimeoutMilliseconds = taskTimeoutMilliseconds
         configuration.kernelOptions.recoveryGraceMilliseconds = 200
         configuration.kernelOptions.slowCallMilliseconds = 1000
         configuration.kernelOptions.watchdogMilliseconds = 100

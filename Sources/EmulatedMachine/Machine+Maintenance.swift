@@ -66,7 +66,7 @@ extension Machine {
         if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
             _ = try card!.remove(target: target) { Self.isNamed($0, name) }
         }
-        let addition = try array.add(ArrayStore.prepareSpare(named: name, for: array))
+        let addition = try ArrayStore.add(named: name, to: array)
         let isNeeded = !array.failedMembers.isEmpty
         let regions = card!.writtenRegions(target: target)
         card!.lookForSpare(target: target)
@@ -93,7 +93,7 @@ extension Machine {
             func spare() -> OpenedArray.MemberState? {
                 array.memberStates.first { $0.condition == .spare && Self.isNamed($0, name) }
             }
-            if spare() == nil { _ = try array.add(ArrayStore.prepareSpare(named: name, for: array)) }
+            if spare() == nil { _ = try ArrayStore.add(named: name, to: array) }
             guard let path = spare()?.path else {
                 throw Refusal(description: "\(name) cannot be a spare of \(array.name); name another file")
             }

@@ -60,14 +60,15 @@ package final class Machine: @unchecked Sendable {
             startUp.begin("opening the array in \(directory)")
             return try ArrayStore.open(
                 directory: directory, readOnly: configuration.readOnly, force: configuration.force,
-                name: index < names.count ? names[index] : nil, in: .system(startingFor: startUp))
+                name: index < names.count ? names[index] : nil,
+                lostSeconds: configuration.lostSeconds, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
         hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
         try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
+        try OpenedArray.markDirty(arrays.filter { !$0.isReadOnly })
         do {
-            for array in arrays where !array.isReadOnly { try array.markDirty() }
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
             card =
@@ -93,10 +94,7 @@ package final class Machine: @unchecked Sendable {
             throw error
         }
         do { try start(configuration) } catch {
-            for watch in watches { watch.stop() }
-            for thread in maintenance { thread.stop() }
-            for thread in bitmapThreads { thread.stop() }
-            controller.stop()
+            abandon()
             Self.markClean(arrays)
             throw error
         }
@@ -132,13 +130,14 @@ package final class Machine: @unchecked Sendable {
                 bitmapThreads.append(thread)
             }
         }
-        watches = try arrays.indices.map { try MemberWatch(card: card!, target: $0) }
+        for target in arrays.indices { watches.append(try MemberWatch(card: card!, target: target)) }
         if let card {
             for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
                 maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
             }
         }
         guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
+        for array in arrays { array.beginWaiting() }
     }
 
     /// After a start that came to nothing: nothing was written.
@@ -146,9 +145,25 @@ package final class Machine: @unchecked Sendable {
         for array in arrays where !array.isReadOnly { try? array.markClean() }
     }
 
+    /// Waits for no lost member any more: what was held fails, so that clients get answers. Any thread.
+    package func endWaiting() { for array in arrays { array.endWaiting() } }
+
+    /// Stops the driver and all that looks after the arrays. Nothing is flushed, and the arrays stay dirty.
+    package func abandon() {
+        endWaiting()
+        for watch in watches { watch.stop() }
+        watches = []
+        for thread in maintenance { thread.stop() }
+        maintenance = []
+        for thread in bitmapThreads { thread.stop() }
+        bitmapThreads = []
+        controller.stop()
+    }
+
     /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
     /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
+        endWaiting()
         for watch in watches { watch.stop() }
         watches = []
         for thread in maintenance { thread.stop() }
@@ -159,9 +174,7 @@ package final class Machine: @unchecked Sendable {
                 do { try flush(device) } catch { failures[index] = error }
             }
         }
-        for thread in bitmapThreads { thread.stop() }
-        bitmapThreads = []
-        controller.stop()
+        abandon()
         for (index, array) in arrays.enumerated() where !array.isReadOnly {
             do {
                 if failures[index] != nil {

@@ -44,6 +44,8 @@ package struct MachineConfiguration: Sendable {
     package var engine: MemberEngineKind
     package var readOnly = false
     package var force = false
+    /// How long an array may be suspended that has lost too many members on other servers, seconds.
+    package var lostSeconds = 0
     package var trace: TaskTrace?
     package var timeouts = TargetTimeouts()
     /// Stages of large writes end where stripes end.

@@ -104,12 +104,9 @@ final class ArrayMaintenance: @unchecked Sendable {
         ring()
     }
 
-    /// Where the job that runs could not do something, and how many hundredths of it are done.
-    var failure: (range: Range<UInt64>?, percent: Int) {
-        lock.withLock {
-            guard let schedule else { return (nil, 0) }
-            return (schedule.failedRange, Int(schedule.doneByteCount * 100 / max(schedule.byteCount, 1)))
-        }
+    /// Where the job that runs could not do something, and how much of the members' data area it has done.
+    var failure: (range: Range<UInt64>?, doneByteCount: UInt64) {
+        lock.withLock { (schedule?.failedRange, schedule?.doneByteCount ?? 0) }
     }
 
     /// The job has ended.

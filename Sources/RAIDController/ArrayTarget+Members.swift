@@ -20,7 +20,7 @@ extension ArrayTarget {
     /// member that hangs may keep it from being looked at later.
     func watchMembers() {
         _ = array.view
-        for place in array.lostPlaces() { memberFailed(place) { array.lostPlaces().contains(place) } }
+        for place in array.lostPlaces() { memberFailed(place) { array.isLost(place: place) } }
         if geometry.level == .raid0 && array.health == .failed { array.takeBackReconnected() }
     }
 

@@ -24,6 +24,7 @@ extension RAIDController {
     /// one lacks what the bits stood for, and must not be taken for that member.
     package func clearBits(target index: Int, lane: Int) {
         let target = arrays[index]
+        guard !target.array.needsRepair else { return }
         guard target.plannerLock.withLock({ target.planner.hasBitsToClear }) else { return }
         do throws(ArrayStoreError) { try target.array.renewMark() } catch {
             target.array.report(error.description)

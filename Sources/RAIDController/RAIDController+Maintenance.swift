@@ -138,7 +138,7 @@ extension RAIDController {
         let interrupted = target.array.takeInterruptedJob()
         if target.array.needsRepair { return MaintenanceSchedule(.repair, geometry: target.geometry) }
         guard let interrupted else { return nil }
-        let percent = interrupted.position * 100 / target.geometry.memberDataByteCount
+        let percent = target.geometry.percent(interrupted.position)
         target.array.report(
             "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %")
         return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
@@ -221,7 +221,8 @@ extension RAIDController {
         if target.array.health == .failed { return "\(name) has failed" }
         guard job.isRecovery ? target.hasRecovery : target.isSound else {
             let missing = target.array.failedMembers.map { "member \($0)" }.joined(separator: ", ")
-            return job.isRecovery && !missing.isEmpty ? "\(missing) failed while it was filled" : "\(missing) failed"
+            guard !missing.isEmpty else { return "the new member failed" }
+            return job.isRecovery ? "\(missing) failed while it was filled" : "\(missing) failed"
         }
         let reason =
             failure.range.map { target.array.unreadableText(in: $0) ?? "blocks could not be read, and can be by now" }
@@ -229,7 +230,7 @@ extension RAIDController {
         let isTriedAgain = job.isRecovery || target.array.needsRepair
         if isTriedAgain { target.retryAt = now + Self.unreadableRetryNanoseconds }
         target.array.report(
-            "the \(job.rawValue) of \(name) ended at \(failure.percent) %: \(reason)"
+            "the \(job.rawValue) of \(name) ended at \(target.geometry.percent(failure.doneByteCount)) %: \(reason)"
                 + (isTriedAgain ? "; it is tried again in a minute" : "")
                 + ". Writing to those bytes of the array, whole stripes at best, makes them readable")
         return reason

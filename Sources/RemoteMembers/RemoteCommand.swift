@@ -13,12 +13,22 @@ struct RemoteCommand: BitwiseCopyable {
         case zero
         /// Asks where holes are.
         case blockStatus
+
+        /// Whether it changes what is on the member.
+        var changesMember: Bool {
+            switch self {
+            case .write, .durableWrite, .punch, .zero: true
+            case .read, .flush, .blockStatus: false
+            }
+        }
     }
 
     /// Who gets the outcome, and keeps itself alive until then.
     enum Recipient: BitwiseCopyable {
         case lane(Unmanaged<RemoteOutbox>, token: UInt64, member: UInt8)
         case call(Unmanaged<RemoteCall>)
+        /// The member's thread itself.
+        case nobody
     }
 
     var kind: Kind
@@ -38,6 +48,11 @@ struct RemoteCommand: BitwiseCopyable {
         self.byteOffset = byteOffset
         self.byteCount = byteCount
         self.memory = memory
+    }
+
+    /// Whether it is about some of a range.
+    func overlaps(_ byteOffset: UInt64, _ byteCount: UInt64) -> Bool {
+        self.byteOffset < byteOffset + byteCount && byteOffset < self.byteOffset + self.byteCount
     }
 
     /// A lane's operation.

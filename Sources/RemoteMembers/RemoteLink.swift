@@ -11,6 +11,8 @@ final class RemoteLink: @unchecked Sendable {
     let isReadOnly: Bool
     let limits: RemoteTimeLimits
     let report: @Sendable (String) -> Void
+    /// Nil when a lost server is never waited for.
+    let outage: (any OutageRule)?
     /// Set when the first attempt to connect has ended, either way.
     let settled = Event()
     private(set) var traits = ExportTraits()
@@ -24,8 +26,10 @@ final class RemoteLink: @unchecked Sendable {
     private var hasAnswered = false
 
     init(
-        uri: String, isReadOnly: Bool, limits: RemoteTimeLimits, report: @escaping @Sendable (String) -> Void
+        uri: String, isReadOnly: Bool, limits: RemoteTimeLimits, outage: (any OutageRule)?,
+        report: @escaping @Sendable (String) -> Void
     ) throws(OSError) {
+        self.outage = outage
         self.uri = uri
         self.isReadOnly = isReadOnly
         self.limits = limits
@@ -85,6 +89,13 @@ final class RemoteLink: @unchecked Sendable {
     var bellDescriptor: Int32 { bell.descriptor }
 
     var isStopping: Bool { lock.withLock { stops } }
+
+    /// Connects to a server whose export can be the member.
+    func connect(limit: UInt64) throws(RemoteProblem) -> NBDConnection {
+        let connection = try NBDConnection(uri: uri, limit: limit, interruption: bellDescriptor)
+        if let problem = connection.traits.problem(readOnly: isReadOnly) { throw RemoteProblem(problem) }
+        return connection
+    }
 
     /// The first attempt to connect has ended.
     func settle(_ result: Result<ExportTraits, RemoteProblem>) {

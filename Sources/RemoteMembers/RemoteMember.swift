@@ -11,6 +11,9 @@ import Synchronization
 /// what the server had not made durable may be gone, so the member must be added to its array anew. The thread goes on
 /// trying to reach the server, to tell when that is possible (`takeAnswer`).
 ///
+/// With an `OutageRule` that waits for the server nothing fails meanwhile. When the server is back and is what it was, all
+/// that it had answered and not made durable is written again, and then all that it had not answered is asked for again.
+///
 /// Threads: any.
 package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     private let link: RemoteLink
@@ -22,13 +25,14 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     ///   - uri: as libnbd takes it: nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, nbds: with TLS.
     ///   - readOnly: nothing will be written.
     ///   - limits: how long to wait for the server.
+    ///   - outage: decides whether a lost server is waited for; nil for never.
     ///   - report: takes messages for people, on any thread.
     /// - Throws: when the system is out of threads or descriptors.
     package init(
         uri: String, readOnly: Bool, limits: RemoteTimeLimits = RemoteTimeLimits(),
-        report: @escaping @Sendable (String) -> Void
+        outage: (any OutageRule)? = nil, report: @escaping @Sendable (String) -> Void
     ) throws(OSError) {
-        let link = try RemoteLink(uri: uri, isReadOnly: readOnly, limits: limits, report: report)
+        let link = try RemoteLink(uri: uri, isReadOnly: readOnly, limits: limits, outage: outage, report: report)
         self.link = link
         let thread = try OSThread(name: "remote member") { [ended] in
             RemoteThread(link: link).run()

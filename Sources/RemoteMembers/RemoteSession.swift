@@ -8,11 +8,11 @@ import Platform
 /// Threads: the member's.
 final class RemoteSession {
     /// Requests that wait for their answers, at most. libnbd looks through them for each answer.
-    private static let piecesMax = 128
+    static let piecesMax = 128
     /// Bytes of them, at most, unless one has more: what a slow network can move within the time limit.
     private static let byteCountMax = 16 << 20
     /// Bytes of one request, at most, if the server allows as much.
-    private static let pieceByteCountMax = 4 << 20
+    static let pieceByteCountMax = 4 << 20
     private static let zeroByteCountMax = 8 << 20
     private static let sentZeroByteCountMax = 1 << 20
     /// Commands that were taken from the front of the list before their places are given up.
@@ -24,13 +24,23 @@ final class RemoteSession {
         var pieceCount = 0
         var isWholeUnderway = false
         var error: Int32 = 0
+        /// Of a flush: what it covers.
+        var unflushedEnd = 0
     }
 
-    private let link: RemoteLink
-    private var connection: NBDConnection?
-    private let traits: ExportTraits
+    let link: RemoteLink
+    var connection: NBDConnection?
+    private(set) var traits: ExportTraits
     private var canZero: Bool
-    private let requestByteCountMax: Int
+    private var requestByteCountMax: Int
+    /// Kept only if a lost server may be waited for.
+    private(set) var unflushed = UnflushedWrites()
+    private var isFlushing = false
+    /// What a flush met that nobody had asked for: none that somebody asks for is answered as good from then on, and the
+    /// server is not waited for.
+    private var flushError: Int32 = 0
+    /// Since when `unflushed` is being written again: the first error; nil while it is not.
+    private(set) var replayError: Int32?
 
     /// Commands that no request was sent for, from `nextWaiting` on.
     private var waiting: [RemoteCommand] = []
@@ -85,8 +95,11 @@ final class RemoteSession {
     func run() -> Bool {
         while true {
             // Before outcomes are handed back, so that the cause is told before what follows from it.
-            if connection!.isEnded { return lose(RemoteProblem("lost: \(connection!.failure)")) }
-            if let problem = overdue() { return lose(problem) }
+            let ending = connection!.isEnded ? RemoteProblem("lost: \(connection!.failure)") : overdue()
+            if let ending {
+                guard outlast(ending) else { return lose(ending) }
+                continue
+            }
             takeFinished()
             ringOutboxes()
             link.take(into: &waiting)
@@ -113,6 +126,7 @@ final class RemoteSession {
     /// Makes requests of what waits, as long as there is room for their answers.
     private func sendRequests() {
         while byteCountUnderway < Self.byteCountMax, let piece = freePieces.last {
+            guard !isFlushing || !unflushed.isFull || replayError != nil else { return }
             guard let task = current ?? nextTask() else { return }
             freePieces.removeLast()
             send(pieces + piece, of: task)
@@ -121,6 +135,10 @@ final class RemoteSession {
 
     /// Takes the next command that waits.
     private func nextTask() -> Int? {
+        if unflushed.mustFlush && !isFlushing && flushError == 0 && replayError == nil {
+            isFlushing = true
+            return begin(RemoteCommand(.flush, byteOffset: 0, byteCount: 0, memory: nil, recipient: .nobody))
+        }
         guard nextWaiting < waiting.count else {
             waiting.removeAll(keepingCapacity: true)
             nextWaiting = 0
@@ -133,8 +151,13 @@ final class RemoteSession {
         var command = waiting[nextWaiting]
         nextWaiting += 1
         if !canZero && (command.kind == .punch || command.kind == .zero) { command.sendsZeros = true }
+        return begin(command)
+    }
+
+    private func begin(_ command: RemoteCommand) -> Int {
         let task = freeTasks.removeLast()
         (tasks + task).initialize(to: Task(command: command))
+        tasks[task].unflushedEnd = unflushed.end
         current = task
         currentByteOffset = command.byteOffset
         return task
@@ -196,8 +219,12 @@ final class RemoteSession {
 
     private func end(_ task: Int) {
         let command = tasks[task].command
-        let error = tasks[task].error
+        var error = tasks[task].error
         freeTasks.append(task)
+        if command.kind == .flush {
+            if case .nobody = command.recipient, flushError == 0 { flushError = error }
+            if error == 0 { error = flushError }
+        }
         let isZero = command.kind == .punch || command.kind == .zero
         if isZero && !command.sendsZeros && (error == ENOTSUP || error == EINVAL) {
             // A server that offers it and then does not: zeros as data do the same.
@@ -205,6 +232,7 @@ final class RemoteSession {
             waiting.append(command)
             return
         }
+        if link.outage != nil && replayError == nil { note(command, error, unflushedEnd: tasks[task].unflushedEnd) }
         if command.kind == .durableWrite && error == 0 && !traits.canWriteThrough {
             var flush = command
             flush.kind = .flush
@@ -216,8 +244,19 @@ final class RemoteSession {
         answer(command, error)
     }
 
+    /// Takes note of what is, or is not, durable since a command has ended.
+    private func note(_ command: RemoteCommand, _ error: Int32, unflushedEnd: Int) {
+        if command.kind.changesMember { unflushed.forget(command.byteOffset, command.byteCount) }
+        guard error == 0, flushError == 0 else { return }
+        if command.kind == .flush { unflushed.flushed(below: unflushedEnd) }
+        // A durable write too: an older one, which it replaced, may have to be written again.
+        if command.kind.changesMember { unflushed.add(command) }
+    }
+
     private func answer(_ command: RemoteCommand, _ error: Int32) {
         switch command.recipient {
+        case .nobody where replayError == nil: isFlushing = false
+        case .nobody: if error != 0 && replayError == 0 { replayError = error }
         case .call(let call):
             let call = call.takeUnretainedValue()
             call.error = error
@@ -284,5 +323,137 @@ final class RemoteSession {
         for command in waiting[nextWaiting...] { answer(command, ENOTCONN) }
         ringOutboxes()
         return true
+    }
+}
+
+/// A server that is lost, and waited for.
+extension RemoteSession {
+    /// Between attempts to reach the server.
+    private static let attemptMilliseconds: UInt64 = 200
+    /// For one attempt. A stop waits for it.
+    private static let connectingMilliseconds: UInt64 = 1500
+    /// How long others that are lost at the same moment may take to be found out: at once where connections end.
+    private static let graceMilliseconds: UInt64 = 250
+    /// The superblock's place.
+    private static let superblockByteOffset: UInt64 = 4096
+    private static let superblockByteCount = 4096
+
+    /// Waits for a lost server if that is wanted, and takes the work up again.
+    /// - Returns: whether there is a connection again; everything that was asked for is on its way then.
+    private func outlast(_ problem: RemoteProblem) -> Bool {
+        guard let outage = link.outage, flushError == 0 else { return false }
+        outage.lost(problem.description, grace: connection!.isEnded ? Self.graceMilliseconds : 2 * checkInterval)
+        connection = nil
+        let held = takeUnanswered()
+        // They may have been carried out, or not.
+        for command in held where command.kind.changesMember { unflushed.forget(command.byteOffset, command.byteCount) }
+        defer {
+            replayError = nil
+            waiting = held
+            nextWaiting = 0
+        }
+        while !link.isStopping && outage.isAwaited {
+            if reconnect(outage) {
+                outage.returned()
+                return true
+            }
+            connection = nil
+            _ = takeUnanswered()
+            pause()
+        }
+        return false
+    }
+
+    /// Everything that has not been answered. Nothing is under way then.
+    private func takeUnanswered() -> [RemoteCommand] {
+        while finished.pointee.removeLast() != nil {}
+        let free = Set(freeTasks)
+        var held = (0...Self.piecesMax).filter { !free.contains($0) }.map { tasks[$0].command }
+        held += waiting[nextWaiting...]
+        held.removeAll { if case .nobody = $0.recipient { true } else { false } }
+        freeTasks = Array(0...Self.piecesMax)
+        freePieces = Array(0..<Self.piecesMax)
+        byteCountUnderway = 0
+        current = nil
+        waiting.removeAll(keepingCapacity: true)
+        nextWaiting = 0
+        isFlushing = false
+        return held
+    }
+
+    private func pause() {
+        var polled = pollfd(fd: link.bellDescriptor, events: Int16(POLLIN), revents: 0)
+        poll(&polled, 1, Int32(Self.attemptMilliseconds))
+        link.wakeUp(bellIsReadable: polled.revents != 0)
+    }
+
+    /// Connects, and makes sure that the member has all that it had.
+    private func reconnect(_ outage: any OutageRule) -> Bool {
+        let limit = min(link.limits.connecting, Self.connectingMilliseconds)
+        guard let connection = try? link.connect(limit: limit), connection.traits.byteCount >= traits.byteCount else {
+            return false
+        }
+        self.connection = connection
+        traits = connection.traits
+        canZero = traits.canZero
+        requestByteCountMax = min(Self.pieceByteCountMax, traits.requestByteCountMax)
+        guard let proof = look(outage),
+            outage.isUnchanged(superblock: proof.superblock, hasFlushedWrites: proof.hasFlushedWrites)
+        else { return false }
+        return writeAgain(outage)
+    }
+
+    /// Reads what tells the member from others, and from older copies of it.
+    private func look(_ outage: any OutageRule) -> (superblock: [UInt8], hasFlushedWrites: Bool)? {
+        let (size, count) = (Self.superblockByteCount, unflushed.witnesses.count)
+        precondition(size >= UnflushedWrites.witnessByteCountMax)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size * (count + 1), alignment: 4096)
+        defer { memory.deallocate() }
+        var reads = [
+            RemoteCommand(
+                .read, byteOffset: Self.superblockByteOffset, byteCount: UInt64(size), memory: memory,
+                recipient: .nobody)
+        ]
+        for (index, witness) in unflushed.witnesses.enumerated() {
+            reads.append(
+                RemoteCommand(
+                    .read, byteOffset: witness.byteOffset, byteCount: witness.byteCount,
+                    memory: memory + size * (index + 1), recipient: .nobody))
+        }
+        guard carryOut(reads, outage) else { return nil }
+        let hasFlushedWrites = zip(unflushed.witnesses, reads.dropFirst()).allSatisfy { witness, read in
+            memcmp(witness.memory!, read.memory!, Int(witness.byteCount)) == 0
+        }
+        return (Array(UnsafeRawBufferPointer(start: memory, count: size)), hasFlushedWrites)
+    }
+
+    /// Writes what the server had answered as written and may have lost. What overlaps goes one after the other.
+    private func writeAgain(_ outage: any OutageRule) -> Bool {
+        var batch: [RemoteCommand] = []
+        for command in unflushed.commands {
+            let overlaps = batch.contains { $0.overlaps(command.byteOffset, command.byteCount) }
+            if overlaps || batch.count == Self.piecesMax {
+                guard carryOut(batch, outage) else { return false }
+                batch.removeAll(keepingCapacity: true)
+            }
+            batch.append(command)
+        }
+        return carryOut(batch, outage)
+    }
+
+    /// Does what nobody else has asked for, and waits for it.
+    /// - Returns: whether all of it was done.
+    private func carryOut(_ commands: [RemoteCommand], _ outage: any OutageRule) -> Bool {
+        replayError = 0
+        waiting = commands
+        nextWaiting = 0
+        while true {
+            takeFinished()
+            sendRequests()
+            guard replayError == 0, !connection!.isEnded, overdue() == nil else { return false }
+            if !hasPiecesUnderway && finished.pointee.count == 0 && nextWaiting == waiting.count { return true }
+            guard !link.isStopping, outage.isAwaited else { return false }
+            if finished.pointee.count == 0 { _ = connection!.wait(milliseconds: 100, bell: -1) }
+        }
     }
 }

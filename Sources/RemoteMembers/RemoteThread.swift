@@ -7,7 +7,7 @@ struct RemoteThread {
 
     func run() {
         do throws(RemoteProblem) {
-            let connection = try connect()
+            let connection = try link.connect(limit: link.limits.connecting)
             link.settle(.success(connection.traits))
             guard RemoteSession(link: link, connection: connection).run() else { return }
         } catch {
@@ -16,20 +16,13 @@ struct RemoteThread {
         lookForServer()
     }
 
-    private func connect() throws(RemoteProblem) -> NBDConnection {
-        let connection = try NBDConnection(
-            uri: link.uri, limit: link.limits.connecting, interruption: link.bellDescriptor)
-        if let problem = connection.traits.problem(readOnly: link.isReadOnly) { throw RemoteProblem(problem) }
-        return connection
-    }
-
     /// Tries to reach the server until it answers, which is told once, or nobody wants the member any more.
     private func lookForServer() {
         var interval = link.limits.firstRetry
         while !link.isStopping {
             sleep(milliseconds: interval)
             if link.isStopping { return }
-            if let connection = try? connect() {
+            if let connection = try? link.connect(limit: link.limits.connecting) {
                 connection.sayGoodbye(limit: 1000)
                 link.report("\(link.uri) can be reached again")
                 link.noteAnswer()

@@ -180,9 +180,12 @@ package final class DriverCalls: @unchecked Sendable {
         context.taskInEntry = task.pointee.fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(task.pointee, &response, action)
         context.taskInEntry = 0
-        // Once the task is completed, the action may be gone by right.
-        if response == kSCSIServiceResponse_Request_In_Process, !action.isCompleted.load(ordering: .acquiring) {
-            action.reportIfOnlyKernels("UserProcessParallelTask returned with slot \(slot)'s task in process")
+        // A driver lets go of the action when it has completed the task, perhaps meanwhile: so the references are looked at
+        // first, and then whether they had to be there.
+        if response == kSCSIServiceResponse_Request_In_Process, action.retainCount <= 1,
+            !action.isCompleted.load(ordering: .acquiring)
+        {
+            action.reportOnlyKernels("UserProcessParallelTask returned with slot \(slot)'s task in process")
         }
         return response
     }

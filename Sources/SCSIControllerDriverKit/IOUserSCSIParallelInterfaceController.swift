@@ -216,7 +216,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         }
         // Inside of the call that brought the task, the action is the caller's.
         if action.retainCount <= 1, !isInEntry(ofTask: response.fControllerTaskIdentifier) {
-            action.reportIfOnlyKernels(
+            action.reportOnlyKernels(
                 "task \(response.fControllerTaskIdentifier) was completed outside of its UserProcessParallelTask")
         }
         action.isCompleted.store(true, ordering: .releasing)

@@ -31,10 +31,8 @@ public final class OSAction: OSObject, @unchecked Sendable {
 
     /// Reports a task's action that a driver uses after the call which brought it, and to which only the kernel has a
     /// reference.
-    func reportIfOnlyKernels(_ when: @autoclosure () -> String) {
-        if retainCount <= 1 {
-            DriverContext.report(.missingRetain, "\(when()), and its action has no other reference than the kernel's")
-        }
+    func reportOnlyKernels(_ when: String) {
+        DriverContext.report(.missingRetain, "\(when), and its action has no other reference than the kernel's")
     }
 
     /// Makes an action that calls `handler` with the action and a count or status.

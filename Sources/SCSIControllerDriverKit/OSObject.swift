@@ -45,5 +45,5 @@ open class OSObject: @unchecked Sendable {
     }
 
     /// The references now held, for diagnosis.
-    public final var retainCount: Int { count.load(ordering: .relaxed) }
+    public final var retainCount: Int { count.load(ordering: .acquiring) }
 }

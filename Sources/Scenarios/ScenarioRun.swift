@@ -47,7 +47,7 @@ package struct ScenarioRun {
         do {
             let machine = try Machine(try configuration(array.directory))
             outcome.requests = work(machine)
-            machine.controller.stop()
+            machine.abandon()
         } catch let error as ProfileError {
             throw error
         } catch {

@@ -117,12 +117,28 @@ extension ArrayLife {
         crashSoon(200, within: 6)
         var addition = OpenedArray.Addition.spare
         do throws(ArrayStoreError) { addition = try array!.add(disks[number]) } catch {
-            guard world.isDown else { throw SimulationFault("a spare was refused without a reason: \(error)") }
+            guard world.isDown || hasSeenFailure(number) else {
+                throw SimulationFault("a spare was refused without a reason: \(error)")
+            }
+            if !world.isDown {
+                knowledge.disks[number].may = .out
+                return note("refused: \(error)")
+            }
         }
         if world.isDown { return }
         knowledge.disks[number].may = addition == .spare ? .spare : .out
         if addition == .returning { returning.insert(number) }
         card!.lookForSpare(target: 0)
+    }
+
+    /// Whether a disk's superblock says that a member failed which serves: it may be the better one, and is left alone.
+    private func hasSeenFailure(_ number: Int) -> Bool {
+        guard let own = superblock(on: disks[number]), let array else { return false }
+        let missing = array.failedMembers
+        return array.members.enumerated().contains { role, member in
+            guard let member, !missing.contains(role) else { return false }
+            return own.role(ofDevice: member.superblock.deviceNumber) == MDSuperblock.roleFaulty
+        }
     }
 
     /// A disk that the array does not have: a new one, or one that it had once.

@@ -4,6 +4,8 @@ package enum ArrayHealth: String, Sendable, CaseIterable {
     case clean
     /// Fewer members than that are there, and as many as are needed: everything works.
     case degraded
+    /// More members are lost than that, and the array waits for them: nothing that needs them is answered.
+    case suspended
     /// More members are gone than the level survives: nothing can be written, and nothing be read but what the other members
     /// of a RAID 0 array hold.
     case failed

@@ -90,6 +90,14 @@ struct Serve: ParsableCommand {
     var keepalive = 120
 
     @Option(
+        help: ArgumentHelp(
+            """
+            When an array loses more members on other servers than it can do without, requests wait so long, in seconds, for \
+            them to come back; 0 lets them fail at once.
+            """, valueName: "seconds"))
+    var lostTimeout = 0
+
+    @Option(
         help: """
             How tasks reach the driver: bundled (up to 32 a call), legacy (one a call), or kext (directly). (default: \
             bundled, or what the profile says)
@@ -168,7 +176,7 @@ struct Serve: ParsableCommand {
         }
         let times = [
             ("--stop-timeout", stopTimeout, 1), ("--handshake-timeout", handshakeTimeout, 1),
-            ("--keepalive", keepalive, 0),
+            ("--keepalive", keepalive, 0), ("--lost-timeout", lostTimeout, 0),
         ]
         for (option, seconds, least) in times where !(least...Self.secondsMax).contains(seconds) {
             throw ValidationError(
@@ -215,6 +223,7 @@ struct Serve: ParsableCommand {
             throw error
         }
         signals.waitForEnd()
+        machine.endWaiting()
         control?.stop()
         server.stop(limitMilliseconds: signals.clientMilliseconds)
         if alignStages { writeDiagnostic(machine.dump()) }
@@ -253,6 +262,7 @@ struct Serve: ParsableCommand {
             configuration.driverArguments = driverArgument
         }
         configuration.force = force
+        configuration.lostSeconds = lostTimeout
         configuration.trace = try openTrace()
         configuration.alignsStages = alignStages
         configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0

@@ -50,7 +50,7 @@ extension ArrayHealth {
         switch self {
         case .clean: 0
         case .degraded: 1
-        case .failed: 2
+        case .suspended, .failed: 2
         }
     }
 }

@@ -98,7 +98,20 @@ struct ArrayStoreTests {
         let before = directory.names()
         let array = try ArrayStore.open(directory: directory.path, readOnly: false)
         for name in ["x.nbd", ".x", "y/x", ""] {
-            #expect(throws: ArrayStoreError.self) { try ArrayStore.prepareSpare(named: name, for: array) }
+            #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }
+        }
+        #expect(directory.names() == before)
+    }
+
+    @Test("what a lost array is to take is refused before anything is made of it")
+    func refusedSpare() throws {
+        try create()
+        let before = directory.names()
+        let array = try ArrayStore.open(directory: directory.path, readOnly: false)
+        for role in 0...1 { #expect(array.recordFailure(role: role)) }
+        for name in ["new.img", "nbd+unix:///?socket=/nonexistent"] {
+            let error = #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }
+            #expect(error?.description.contains("has lost more members") == true, "\(error?.description ?? "")")
         }
         #expect(directory.names() == before)
     }

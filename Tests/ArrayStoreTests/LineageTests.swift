@@ -160,6 +160,80 @@ struct LineageTests {
         #expect(try open(members).failedMembers == [2])
     }
 
+    @Test("a crash in md's first update leaves all members good; an older copy is left out all the same")
+    func tornByMD() throws {
+        let members = try members()
+        let array = try open(members)
+        try array.markDirty()
+        let old = copy(members[2])
+        try array.markClean()
+        var own = try writtenByMD(superblock(members[0]))
+        own.events += 1
+        try write(own, to: members[0])
+        let before = members.map { copy($0) }
+        #expect(try open(members).failedMembers == [])
+        for (member, bytes) in zip(members, before) { restore(member, bytes) }
+        restore(members[2], old)
+        var older = try superblock(members[2])
+        older.events = own.events - 1
+        try write(older, to: members[2])
+        #expect(try open(members).failedMembers == [2])
+    }
+
+    @Test("a member that says that one failed which serves by force does not come back, also where md has written last")
+    func newer() throws {
+        let members = try members()
+        let first = try open(members)
+        try first.markDirty()
+        #expect(first.recordFailure(role: 1) && first.recordFailure(role: 2))
+        for member in members { try write(writtenByMD(superblock(member)), to: member) }
+        let array = try open(Array(members[0...1]), force: true)
+        try array.markDirty()
+        let before = copy(members[2])
+        #expect(throws: ArrayStoreError.self) { try array.add(members[2]) }
+        #expect(copy(members[2]) == before)
+    }
+
+    /// A superblock whose member has a role by another number than its own.
+    private func renumbered(_ own: MDSuperblock, _ number: UInt32, roleCount: Int) throws -> MDSuperblock {
+        var bytes = own.bytes
+        for entry in 256 + 2 * Int(own.roleCount)..<256 + 2 * roleCount { bytes[entry] = 0xFF }
+        bytes[220] = UInt8(roleCount & 0xFF)
+        bytes[221] = UInt8(roleCount >> 8)
+        var result = MDSuperblock(unchecked: bytes)
+        let role = own.role
+        result.setRole(MDSuperblock.roleSpare, ofDevice: own.deviceNumber)
+        result.deviceNumber = number
+        result.setRole(role, ofDevice: number)
+        return result
+    }
+
+    @Test("a number that the others' tables have no entry for brings nobody back")
+    func strangeNumber() throws {
+        let members = try members()
+        let array = try open(members)
+        try array.markDirty()
+        #expect(array.recordFailure(role: 1))
+        try write(renumbered(superblock(members[1]), 200, roleCount: 256), to: members[1])
+        #expect(try array.add(members[1]) == .spare)
+    }
+
+    @Test(
+        "a member that is older is not forced to stand in by a number that nobody or another one has",
+        arguments: [(200, 256), (0, 128)])
+    func forcedNumber(number: UInt32, roleCount: Int) throws {
+        let members = try members(.resync)
+        let array = try open(members)
+        try array.markDirty()
+        #expect(array.recordFailure(role: 1))
+        try array.markClean()
+        let before = copy(members[1])
+        try write(renumbered(superblock(members[1]), number, roleCount: roleCount), to: members[1])
+        #expect(throws: ArrayStoreError.self) { try open(Array(members[0...1]), force: true) }
+        restore(members[1], before)
+        #expect(try open(Array(members[0...1]), force: true).failedMembers == [2])
+    }
+
     @Test("a member that was absent from the start comes back by the bitmap, and an older copy of it does not")
     func absent() throws {
         let members = try members()

@@ -75,6 +75,26 @@ struct LinkedMemberTests {
         #expect(try ArrayStore.examine(directory: directory.path).stateText == "clean")
     }
 
+    @Test("an export that is a member is not added by another file that names it")
+    func addedTwice() throws {
+        let uri = "nbd+unix:///?socket=/nonexistent"
+        let plan = ArrayStore.Plan(
+            level: .raid5, memberCount: 3, byteCount: 256 << 10, chunkByteCount: 4096, name: "a")
+        let members = ["m0", "m1", uri].map {
+            MemoryMember(name: $0, bytes: Array(repeating: 0, count: Int(plan.memberByteCount)))
+        }
+        var generator = SystemRandomNumberGenerator()
+        try ArrayStore.format(members, plan: plan, time: 1, using: &generator)
+        let array = try ArrayStore.open(
+            members: members, place: directory.path, readOnly: false, in: Messages().surroundings)
+        put(uri + "\n", in: "other.nbd")
+        for name in ["other.nbd", uri] {
+            let error = #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }
+            #expect(error?.description == "\(uri) is a member of the array already")
+        }
+        #expect(directory.names() == ["other.nbd"])
+    }
+
     @Test("impossible places are refused before anything is made")
     func impossible() throws {
         put("mine", in: "notes")

@@ -1,9 +1,10 @@
-import ArrayStore
 import Glibc
 import RAID
 import Statistics
 import TestTraits
 import Testing
+
+@testable import ArrayStore
 
 /// Members that go away while the array is open.
 @Suite("Members that are lost", .blocks)
@@ -69,6 +70,29 @@ struct LossTests {
         #expect(messages.all == [])
     }
 
+    @Test("of two files that vanish at once the second is needed, and people are told, once")
+    func both() throws {
+        let array = try open()
+        for role in 1...2 { unlink(path("member-\(role).img")) }
+        #expect(array.lostPlaces() == [1, 2])
+        #expect(array.isLost(place: 1) && array.recordFailure(role: 1))
+        #expect(!array.isLost(place: 2))
+        for _ in 0..<2 { #expect(array.lostPlaces() == []) }
+        let needed = messages.all.filter { $0.contains("cannot do without it") }
+        #expect(needed.count == 1 && needed[0].contains("member-2.img"), "\(messages.all)")
+        #expect(array.health == .degraded)
+    }
+
+    @Test("what was found out of a member is forgotten with it")
+    func forgotten() throws {
+        let array = try open()
+        unlink(path("member-1.img"))
+        #expect(array.lostPlaces() == [1])
+        #expect(array.recordFailure(role: 1))
+        _ = try array.remove { $0.role == 1 }
+        #expect(array.lostPlaces() == [] && array.losses.isEmpty)
+    }
+
     @Test("a file that the array cannot do without goes on being used, and people are told what to do")
     func needed() throws {
         for level in [RAIDLevel.raid0, .raid5] {
@@ -116,6 +140,8 @@ struct LossTests {
         members[2].state.withLock { $0.failsWrites = true }
         #expect(!array.recordFailure(role: 0))
         #expect(array.health == .failed)
+        // Nobody was told of the next one either.
+        #expect(!array.recordFailure(role: 1))
     }
 
     @Test("blocks that cannot be read are named, and what of the array is lost with them")

@@ -147,6 +147,17 @@ struct MemberTests {
         }
     }
 
+    @Test("when one of several arrays cannot be marked dirty, those before it are clean, and nobody misses two changes")
+    func markDirtyFails() throws {
+        let all = [members(), members()]
+        let arrays = try all.map { try open($0) }
+        all[1][1].state.withLock { $0.failsWrites = true }
+        #expect(throws: ArrayStoreError.self) { try OpenedArray.markDirty(arrays) }
+        #expect(try MDSuperblock(parsing: all[0][0].bytes(at: 4096, count: 4096)).isClean)
+        all[1][1].state.withLock { $0.failsWrites = false }
+        #expect(try open(all[1]).failedMembers == [])
+    }
+
     @Test("more failures than the array survives are not written down, so that it can be opened again")
     func lost() throws {
         let members = members()

@@ -36,8 +36,9 @@ struct OverwriteRuleTests {
         return MemoryMember(name: name, bytes: bytes)
     }
 
-    private func open(_ members: [MemoryMember]) throws -> OpenedArray {
-        try ArrayStore.open(members: members, place: "here", readOnly: false, in: Messages().surroundings)
+    private func open(_ members: [MemoryMember], force: Bool = false) throws -> OpenedArray {
+        try ArrayStore.open(
+            members: members, place: "here", readOnly: false, force: force, in: Messages().surroundings)
     }
 
     private func contents(_ members: [MemoryMember]) -> [[UInt8]] { members.map { $0.state.withLock { $0.bytes } } }
@@ -73,6 +74,37 @@ struct OverwriteRuleTests {
         #expect(contents(members + [newer]) == before)
         // The one that the array has gone on without may be.
         #expect(try array.add(members[2]) == .spare)
+    }
+
+    @Test("a member that is in use is not made a spare by another name of it, or from a copy")
+    func otherName() throws {
+        let members = (0..<3).map { member("m\($0)", superblock($0)) }
+        let array = try open(members)
+        try array.markDirty()
+        #expect(array.recordFailure(role: 2))
+        let again = MemoryMember(name: "again", bytes: contents(members)[0])
+        let before = contents([again])
+        let error = #expect(throws: ArrayStoreError.self) { try array.add(again) }
+        #expect(error?.description.contains("is in use") == true, "\(error?.description ?? "")")
+        #expect(contents([again]) == before)
+        // The one that failed may be reached as it likes.
+        #expect(try array.add(MemoryMember(name: "other", bytes: contents(members)[2])) == .spare)
+    }
+
+    @Test("what a forced array has gone on without is not made a spare, however far that has counted since")
+    func olderServes() throws {
+        let members = (0..<3).map { member("m\($0)", superblock($0)) }
+        let first = try open(members)
+        try first.markDirty()
+        // What is written from here on is on members 0 and 2, and then the array is lost.
+        #expect(first.recordFailure(role: 1) && first.recordFailure(role: 2))
+        let array = try open(Array(members[0...1]), force: true)
+        #expect(array.failedMembers == [2])
+        for _ in 0..<5 { try array.markDirty() }
+        let before = contents(members)
+        let error = #expect(throws: ArrayStoreError.self) { try array.add(members[2]) }
+        #expect(error?.description.contains("has seen changes") == true, "\(error?.description ?? "")")
+        #expect(contents(members) == before)
     }
 
     @Test("a member that was about to come back keeps its superblock when it is removed")

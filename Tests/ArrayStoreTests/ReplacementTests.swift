@@ -77,6 +77,37 @@ struct ReplacementTests {
         #expect(again.places.count == 4)
     }
 
+    @Test("what takes a role is not made a spare by another name of it")
+    func otherName() throws {
+        let fixture = try Fixture()
+        let array = try fixture.openReplacing()
+        let again = MemoryMember(name: "again", bytes: fixture.spare.state.withLock { $0.bytes })
+        let error = #expect(throws: ArrayStoreError.self) { try array.add(again) }
+        #expect(error?.description.contains("is in use") == true, "\(error?.description ?? "")")
+    }
+
+    @Test("a member that comes back has the name that the array got while it was away")
+    func renamed() throws {
+        let fixture = try Fixture(.bitmap)
+        let first = try ArrayStore.open(
+            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
+        try first.markDirty()
+        try first.markClean()
+        let others = [fixture.members[0], fixture.members[2]]
+        for member in others {
+            var own = try fixture.superblock(member)
+            own.setName = "other"
+            own.seal()
+            try member.write(bytes: own.bytes, at: 4096)
+        }
+        let array = try ArrayStore.open(
+            members: others, place: "here", readOnly: false, in: fixture.messages.surroundings)
+        try array.markDirty()
+        #expect(try array.add(fixture.members[1]) == .returning)
+        #expect(try array.activateSpare()?.isGuided == true)
+        #expect(try fixture.superblock(fixture.members[1]).setName == "other")
+    }
+
     @Test("in the end the new member has the role, and the old one is not taken for it any more")
     func ends() throws {
         let fixture = try Fixture()

@@ -83,7 +83,7 @@ extension DriverProcesses.ProcessTests {
         // From the moment of death over the pause and the new start to the time when all is well again.
         kill(process, SIGKILL)
         usleep(UInt32(turn) * 8000)
-        machine.machine.controller.stop()
+        machine.machine.abandon()
         #expect(TestMachine.children().isEmpty)
     }
 

@@ -155,6 +155,76 @@ struct RemoteMemberTests {
         #expect(array.stop() == 0)
     }
 
+    /// An export whose server loses what was not flushed when it is killed.
+    private func volatileExport(_ name: String) throws -> RemoteExport {
+        let image = "\(directory.path)/\(name).img"
+        #expect(FileManager.default.createFile(atPath: image, contents: nil))
+        try FileHandle(forWritingTo: URL(fileURLWithPath: image)).truncate(atOffset: 128 << 20)
+        return try RemoteExport(
+            socket: "\(directory.path)/\(name)", ["--filter=cache", "file", image, "cache=writeback"])
+    }
+
+    @Test(
+        "two servers that are killed under load and come back in time: requests wait, and nothing is lost",
+        arguments: [0, 5])
+    func suspended(level: Int) throws {
+        let exports = try (0..<3).map { try volatileExport("volatile-\(level)-\($0)") }
+        let array = try array(over: exports.map(\.uri), level: level, options: ["--lost-timeout", "600"])
+        try array.start()
+        let load = [
+            "--rw=randwrite", "--bsrange=512-64k", "--bs_unaligned=1", "--size=64m", "--iodepth=16", "--fsync=200",
+        ]
+        let client = Process()
+        client.executableURL = URL(fileURLWithPath: Shell.find("fio") ?? "")
+        client.arguments =
+            [
+                "--name=verify", "--ioengine=nbd", "--uri=\(array.uri)", "--verify=crc32c", "--verify_fatal=1",
+                "--verify_state_save=0", "--randseed=11", "--output=/dev/null", "--rate=16m",
+            ] + load
+        client.standardError = FileHandle.nullDevice
+        try client.run()
+        try array.waitForRequests()
+        for export in exports[1...2] { export.kill() }
+        try array.waitForStatus { $0.contains("state    suspended") }
+        let status = try status(array)
+        #expect(status.contains("member 1 lost, and waited for until") || status.contains("member 2 lost, and waited"))
+        let metrics = try Shell.run(nbdext, ["top", array.arrayPath, "--prometheus"]).output
+        #expect(metrics.contains("nbdext_array_state{export=\"array\",state=\"suspended\"} 1"), "\(metrics)")
+        #expect(client.isRunning)
+        for export in exports[1...2] { try export.start() }
+        client.waitUntilExit()
+        #expect(client.terminationStatus == 0)
+        try wait(for: "array goes on: enough of its members are back, as they were", in: array)
+        #expect(!array.errors.contains("failed"), "\(array.errors)")
+        if level == 5 { try check(array) }
+        #expect(array.stop() == 0)
+    }
+
+    @Test("servers that do not come back in time, or are other ones, fail the array, which all of them bring back")
+    func suspendedInVain() throws {
+        let exports = try (0..<3).map { try keptExport("vain-\($0)") }
+        let array = try array(over: exports.map(\.uri), options: ["--lost-timeout", "2"])
+        try array.start()
+        try array.qemuIO("write -P 1 0 4M", "flush")
+        for export in exports[0...1] { export.kill() }
+        let read = try Shell.run("qemu-io", ["-f", "raw", "-c", "read 0 4M", array.uri])
+        #expect((read.output + read.errors).contains("Input/output error"), "\(read.output)\(read.errors)")
+        try array.waitForStatus { $0.contains("state    failed") }
+        #expect(array.errors.contains("array waits for member 0, 1 no more"), "\(array.errors)")
+        for export in exports[0...1] { try export.start() }
+        array.stop()
+        try array.start(["--lost-timeout", "600"])
+        try array.qemuIO("read -P 1 0 4M")
+        // A stop does not wait for members.
+        for export in exports[0...1] { export.kill() }
+        try array.waitForStatus { $0.contains("state    suspended") }
+        array.stop()
+        for export in exports[0...1] { try export.start() }
+        try array.start()
+        try array.qemuIO("read -P 1 0 4M")
+        #expect(array.stop() == 0)
+    }
+
     @Test("files take the place of exports, and exports that of files, while clients are served")
     func changesPlaces() throws {
         let exports = try exports([Self.memory, Self.memory, Self.memory])

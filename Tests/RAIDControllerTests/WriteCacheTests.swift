@@ -252,7 +252,7 @@ struct WriteCacheTests {
     }
 
     @Test("a member that fails a destage ends writing to a RAID 0 array, and the cache keeps what it has")
-    func failingMember() throws {
+    func destageThatFailsMember() throws {
         let fixture = try fixture(.raid0)
         #expect(fixture.write(1, lba: 128, blocks: 10) == nil)
         #expect(fixture.write(2, lba: 0, blocks: 10) == nil)

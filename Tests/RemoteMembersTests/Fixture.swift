@@ -30,8 +30,13 @@ final class Fixture {
     let member: RemoteMember
     let lane: MemberLane
 
-    init(_ uri: String, readOnly: Bool = false, limits: RemoteTimeLimits = RemoteTimeLimits()) throws {
-        member = try RemoteMember(uri: uri, readOnly: readOnly, limits: limits) { [reports] in reports.add($0) }
+    init(
+        _ uri: String, readOnly: Bool = false, limits: RemoteTimeLimits = RemoteTimeLimits(),
+        outage: (any OutageRule)? = nil
+    ) throws {
+        member = try RemoteMember(uri: uri, readOnly: readOnly, limits: limits, outage: outage) { [reports] in
+            reports.add($0)
+        }
         lane = try MemberLane(engine: .threads, places: [.endpoint(member)])
     }
 

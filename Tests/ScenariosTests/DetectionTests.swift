@@ -46,7 +46,7 @@ struct DetectionTests {
         // The driver goes on as it does; so do its clients.
         _ = client.runBatch()
         client.close()
-        machine.controller.stop()
+        machine.abandon()
         #expect(
             log.count(of: one.mistake.fault) > 0,
             "\(log.diagnoses.map(\.summary)), seed \(seed), from command \(UnreliableDriver.firstCommand) on")

@@ -62,8 +62,12 @@ extension MDSuperblock {
 
     /// Whether another member's superblock is of the same state as this one, which is the newest, or of the one before while
     /// that may be. Superblocks without marks prove nothing: then md's rules are all there is.
+    ///
+    /// What md has written still has the bytes of the mark that it found. Its first update may have reached some members only.
     package func isSameState(as other: MDSuperblock) -> Bool {
-        other.mark == mark || lineage.map { $0.previous == other.mark } ?? false
+        if other.mark == mark { return true }
+        guard let lineage else { return load(Self.lineageOffset) == other.mark && other.events < events }
+        return lineage.previous == other.mark
     }
 
     /// A number of microseconds that goes with a mark, and is not 0.

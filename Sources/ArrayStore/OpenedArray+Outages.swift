@@ -1,0 +1,41 @@
+import Platform
+
+/// Waiting for members on other servers that are lost.
+extension OpenedArray {
+    /// Lets the array be suspended, once it is served, when it has lost too many members on other servers.
+    func mayWait(seconds: Int) {
+        lock.withLock {
+            outages = Outages(
+                limitSeconds: seconds, redundancy: geometry.level.redundancy, name: name, now: monotonicMilliseconds,
+                clock: surroundings.clock, report: surroundings.report)
+            tellOutages()
+            for role in current.indices { outages!.expect(superblocks[role].map { [$0] } ?? [], of: role) }
+        }
+    }
+
+    /// The array is served from now on: it may wait for members.
+    package func beginWaiting() { lock.withLock { outages }?.begin() }
+
+    /// Waits for nobody any more: what was held fails. Does not wait for the array's lock, whose holder may be held.
+    package func endWaiting() { outages?.end() }
+
+    /// Under `lock`.
+    func tellOutages() {
+        outages?.set(
+            members: current.map { $0?.store.outage },
+            missing: recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
+        )
+    }
+
+    /// Shows that the array is suspended, and for whom it waits.
+    func show(_ suspension: Outages.Suspension?, in view: inout View) {
+        guard let suspension, view.state != .failed else { return }
+        let until = Outages.timeText(suspension.deadline)
+        view.state = .suspended
+        view.description.state = .suspended
+        for index in view.description.members.indices {
+            guard let role = view.description.members[index].role, suspension.members.contains(role) else { continue }
+            view.description.members[index].state = "lost, and waited for until \(until)"
+        }
+    }
+}
