@@ -131,8 +131,10 @@ struct StalledClientsTests {
     func alone() throws {
         let fixture = try Fixture()
         defer { fixture.end() }
+        fixture.service.hold()
         fixture.client.write(read(20 << 20, cookie: 1) + read(20 << 20, cookie: 2))
         #expect(eventually { fixture.memory.waiterCount() == 1 })
+        fixture.service.releaseAll()
         #expect(eventually { fixture.connection.keepsSharedMemory(fromWaiters: 2) })
         #expect(!fixture.connection.keepsSharedMemory(fromWaiters: 1))
     }
