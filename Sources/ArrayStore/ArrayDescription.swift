@@ -206,6 +206,12 @@ extension OpenedArray {
         return lastView.withLock { $0 } ?? lock.withLock { makeView() }
     }
 
+    /// Lets those who look during the next change see what this one has led to. Under `lock`.
+    func showState() {
+        let view = makeView()
+        lastView.withLock { $0 = view }
+    }
+
     /// Under `lock`.
     private func makeView() -> View {
         let state = healthUnlocked

@@ -89,6 +89,7 @@ extension OpenedArray {
     package func activateSpare() throws(ArrayStoreError) -> RecoveringMember? {
         lock.lock()
         defer { lock.unlock() }
+        defer { showState() }
         guard !isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
             let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
@@ -142,6 +143,7 @@ extension OpenedArray {
     package func endRecovery() throws(ArrayStoreError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
+        defer { showState() }
         guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
         try writeMembers(first: role) { _ in }
@@ -163,6 +165,7 @@ extension OpenedArray {
     package func add(_ store: any PlacedMember) throws(ArrayStoreError) -> Addition {
         lock.lock()
         defer { lock.unlock() }
+        defer { showState() }
         try checkTakesMembersUnlocked()
         if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)

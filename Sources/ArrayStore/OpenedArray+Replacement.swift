@@ -16,6 +16,7 @@ extension OpenedArray {
     package func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
+        defer { showState() }
         try checkIsNotLost()
         guard let replacementSlot, slots[role] != nil else {
             throw ArrayStoreError(

@@ -234,6 +234,7 @@ package final class OpenedArray: @unchecked Sendable {
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
+        defer { showState() }
         guard failedRoles.insert(role).inserted else { return true }
         if let outages, outages.hasWaitedInVain, !isLost, geometry.level == .raid5 {
             // Others are gone with it. Nobody is told: as all of them are now, they belong together.

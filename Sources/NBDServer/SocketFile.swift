@@ -19,14 +19,17 @@ struct SocketFile: Sendable {
         let descriptor = socket(AF_UNIX, listeningSocketType, 0)
         guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
         do throws(ServerError) {
-            try DirectoryTurn.take(for: path) { () throws(ServerError) in
-                if bind(descriptor, address) { return }
-                guard errno == EADDRINUSE else { throw failure(path, errno) }
-                try removeStale(path, address)
-                guard bind(descriptor, address) else { throw failure(path, errno) }
-            }
-            guard Glibc.listen(descriptor, backlog) == 0, let file = SocketFile(path) else {
-                throw failure(path, errno)
+            let file = try DirectoryTurn.take(for: path) { () throws(ServerError) in
+                if !bind(descriptor, address) {
+                    guard errno == EADDRINUSE else { throw failure(path, errno) }
+                    try removeStale(path, address)
+                    guard bind(descriptor, address) else { throw failure(path, errno) }
+                }
+                // Within the turn: a socket that does not listen yet looks like one that was left behind.
+                guard Glibc.listen(descriptor, backlog) == 0, let file = SocketFile(path) else {
+                    throw failure(path, errno)
+                }
+                return file
             }
             return (descriptor, file)
         } catch {

@@ -35,7 +35,9 @@ step() {
 
 # start ARRAY [OPTION...]: serves an array on /run/test/socket.
 start() {
-    "$nbdext" serve "$@" --socket /run/test/socket >server.log 2>&1 &
+    # Before the server does it: the last one's "ready" is not this one's.
+    : >server.log
+    "$nbdext" serve "$@" --socket /run/test/socket >>server.log 2>&1 &
     server=$!
     while :; do
         grep -q '^ready:' server.log && return 0
