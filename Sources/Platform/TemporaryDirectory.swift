@@ -15,13 +15,12 @@ package final class TemporaryDirectory: Sendable {
     /// - Throws: when it cannot be made.
     package init(name: String) throws(OSError) {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        var template = Array("\(parent)/nbdext-\(name)-XXXXXX".utf8CString)
-        guard let made = mkdtemp(&template) else {
-            throw OSError(code: errno, doing: "make a directory in \(parent)")
-        }
-        path = String(cString: made)
+        path = "\(parent)/nbdext-\(name)-\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        // First whoever removes it, then the directory: there is no moment in which an end of the process leaves it behind.
         keeper = Keeper(path)
         InterruptedDirectories.add(path)
+        // Everything is set, so `deinit` follows and lets go of both.
+        guard mkdir(path, 0o700) == 0 else { throw OSError(code: errno, doing: "make a directory in \(parent)") }
     }
 
     deinit {
