@@ -197,9 +197,7 @@ extension OpenedArray {
         for _ in 0..<Self.viewAttempts {
             if lock.tryLock() {
                 defer { lock.unlock() }
-                let view = makeView()
-                lastView.withLock { $0 = view }
-                return view
+                return showState()
             }
             usleep(Self.viewPauseMicroseconds)
         }
@@ -207,9 +205,11 @@ extension OpenedArray {
     }
 
     /// Lets those who look during the next change see what this one has led to. Under `lock`.
-    func showState() {
+    @discardableResult
+    func showState() -> View {
         let view = makeView()
         lastView.withLock { $0 = view }
+        return view
     }
 
     /// Under `lock`.
