@@ -140,8 +140,8 @@ final class TargetPublisher: @unchecked Sendable {
             if let count, disks.count > count {
                 throw DriverStartError(
                     call: "UserCreateTargetForID",
-                    reason: "brought \(disks.count) disks for \(count) array\(count == 1 ? "" : "s"); report the card's "
-                        + "targets and logical units as they are")
+                    reason: "brought \(disks.count) disks for \(count) array\(count == 1 ? "" : "s"); report the "
+                        + "card's targets and logical units as they are")
             }
             if disks.isEmpty {
                 throw DriverStartError(
