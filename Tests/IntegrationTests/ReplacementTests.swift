@@ -49,9 +49,10 @@ struct ReplacementTests {
         arguments: [true, false]
     )
     func resumes(crashes: Bool) throws {
-        let array = try ServedArray(level: 5, members: 3, size: "512M", keepsErrors: true)
+        // With clients at work the copy takes 15 s at the least.
+        let array = try ServedArray(level: 5, members: 3, size: "1G", keepsErrors: true)
         try array.start()
-        let data = try array.fill(mebibytes: 480)
+        let data = try array.fill(mebibytes: 960)
         try array.replaceSlowly("0", by: "new.img") {
             // The first progress is durable after 3 s.
             if crashes { try array.waitForStatus { $0.contains("replacing") && !$0.contains(" 0 % done") } }
