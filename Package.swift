@@ -149,7 +149,8 @@ let package = Package(
         .executableTarget(
             name: "nbdext-test-driver",
             dependencies: [
-                "RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel", "CLinux", "CEscape",
+                "RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel", "CLinux",
+                "CEscape",
             ],
             path: "Tests/TestDriver", swiftSettings: strict),
         // In C: Swift does not see system calls without a function of their own.
