@@ -6,6 +6,7 @@ import SCSIControllerDriverKit
 extension ParallelController {
     package func driverDied() {
         setRestarting(true)
+        targets.driverEnded()
         card.reset()
         withEndingLane { takeAllBack(lane: $0) }
     }
@@ -17,8 +18,8 @@ extension ParallelController {
             owned.removeAll { card.dart.isPinned(window: Int($0)) }
             for slot in owned { takeBack(slot) }
             finishWork(lane: lane)
-            if pool.ownedOrAbandoned().isEmpty { return }
-            // The card works on the memory of what is left; its threads see to that.
+            if !pool.hasTasksOfDriver { return }
+            // The card works on the memory of what is left, or another thread reads its responses.
             _ = Event().wait(milliseconds: 1)
         }
     }
