@@ -106,7 +106,8 @@ struct ForeignTextTests {
         arguments: [
             ["status", evil], [evil], ["serve", evil, "--socket", evil], ["serve", "x", "--listen", evil],
             ["create", evil, "--level", "5", "--members", "3", "--size", evil],
-            ["create", "x", "--level", "5", "--members", "3", "--size", "8M", "--name", evil], ["status", "--\(evil)"],
+            ["create", "/nonexistent/x", "--level", "5", "--members", "3", "--size", "8M", "--name", evil],
+            ["status", "--\(evil)"],
             ["explain", "--profile", evil, "--size", "4K"], ["explain", "--size", evil], ["top", evil],
             ["scenario", "run", evil], ["check-driver", evil], ["fail", evil, "1"],
             ["serve", "--driver", evil, "--socket", "s"],
