@@ -291,6 +291,20 @@ struct LifeCycleTests {
         #expect(Set(fixture.faults).subtracting([.targetCreatedTwice]).isEmpty)
     }
 
+    @Test("a driver has worked when an answer of it counts, not when it says that it has")
+    func hasWorked() throws {
+        let fixture = try Fixture(mode: .bundled)
+        #expect(!fixture.controller.driverHasWorked)
+        let foreign: [UInt16] = [0, 3, 500]
+        fixture.controller.completeBundledParallelTasks(foreign, count: foreign.count)
+        fixture.submit([0])
+        #expect(fixture.controller.driverHasWorked)
+        fixture.controller.driverReturned()
+        fixture.controller.completeBundledParallelTasks(foreign, count: foreign.count)
+        #expect(!fixture.controller.driverHasWorked)
+        fixture.controller.stop()
+    }
+
     @Test("a target cannot be created before services start")
     func tooEarly() throws {
         final class Hasty: EchoDriver, @unchecked Sendable {
