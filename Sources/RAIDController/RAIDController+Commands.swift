@@ -188,7 +188,7 @@ extension RAIDController {
             switch status {
             case .done: nil
             case .noSpace: .spaceAllocationFailed
-            case .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
+            case .refused, .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
             }
         if command.pointee.kind == .verify {
             let memory = command.pointee.memory!

@@ -276,6 +276,10 @@ final class RemoteSession {
         case (ENOSPC, .write), (ENOSPC, .durableWrite), (ENOSPC, .punch), (ENOSPC, .zero): .noSpace
         // The server lives and says that it cannot read this.
         case (EIO, .read): .unreadable
+        // Without it nothing is durable there.
+        case (_, .flush): .failed
+        // libnbd or the server does not take the request, which says nothing of what it keeps.
+        case (EFAULT, _), (EINVAL, _): .refused
         default: .failed
         }
     }

@@ -104,20 +104,22 @@ struct RemoteMemberTests {
         #expect(server.holds(5, in: 4096..<4096 + (6 << 20), else: 0))
     }
 
-    @Test("errors of the server fail an operation, and the connection stays", arguments: [5, 28, 108] as [UInt32])
+    @Test("errors of the server fail an operation, and the connection stays", arguments: [5, 22, 28, 108] as [UInt32])
     func errors(code: UInt32) throws {
         let server = try FakeServer { $0.byteOffset == 8192 ? .error(code) : .done }
         defer { server.stop() }
         let fixture = try Fixture(server.uri)
-        #expect(fixture.write(1, at: 8192, count: 512) == (code == 28 ? .noSpace : .failed))
+        let status: MemberStatus = code == 28 ? .noSpace : code == 22 ? .refused : .failed
+        #expect(fixture.write(1, at: 8192, count: 512) == status)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 512, alignment: 512)
         defer { memory.deallocate() }
-        #expect(fixture.run(.read, at: 8192, count: 512, memory: memory) == (code == 5 ? .unreadable : .failed))
+        let readStatus: MemberStatus = code == 5 ? .unreadable : code == 22 ? .refused : .failed
+        #expect(fixture.run(.read, at: 8192, count: 512, memory: memory) == readStatus)
         #expect(fixture.write(1, at: 4096, count: 512) == .done)
         #expect(fixture.reports.all.count == 1)
         #expect(fixture.reports.all[0].contains("write of 512 bytes at 8192 failed"))
         let error = #expect(throws: MemberStoreError.self) { try fixture.member.write(bytes: [0], at: 8192) }
-        #expect(error?.status == (code == 28 ? .noSpace : .failed))
+        #expect(error?.status == status)
         #expect(fixture.member.absence == nil)
     }
 
