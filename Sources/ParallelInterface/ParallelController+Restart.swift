@@ -12,14 +12,12 @@ extension ParallelController {
 
     private func takeAllBack(lane: Int) {
         pump(lane: lane)
-        while true {
-            var owned = pool.ownedOrAbandoned()
-            owned.removeAll { card.dart.isPinned(window: Int($0)) }
-            for slot in owned { takeBack(slot) }
-            finishWork(lane: lane)
-            if pool.ownedOrAbandoned().isEmpty { return }
-            // The card works on the memory of what is left; its threads see to that.
+        for slot in pool.ownedOrAbandoned() { takeBack(slot) }
+        finishWork(lane: lane)
+        // The card works on the memory of what is left; its threads see to that.
+        while pool.hasLingering {
             _ = Event().wait(milliseconds: 1)
+            finishWork(lane: lane)
         }
     }
 

@@ -85,7 +85,7 @@ class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
         }
     }
 
-    private var card: InterruptingCard { device.function as! InterruptingCard }
+    var card: InterruptingCard { device.function as! InterruptingCard }
 
     override func Start(_ provider: IOService) -> kern_return_t {
         note("Start")

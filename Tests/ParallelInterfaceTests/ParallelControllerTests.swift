@@ -5,6 +5,7 @@ import ParallelInterface
 import Platform
 import SCSI
 import SCSIControllerDriverKit
+import Synchronization
 import TestTraits
 import Testing
 
@@ -114,6 +115,41 @@ struct ParallelControllerTests {
         fixture.submit([5])
         #expect(fixture.recorder.rows == [5])
         #expect(fixture.controller.tasks[5].taskStatus == 0xFF)
+        fixture.controller.stop()
+    }
+
+    /// Gives a task to the device, and refuses it.
+    private final class GivingDriver: EchoDriver, @unchecked Sendable {
+        let pin = Mutex<DART.Pin?>(nil)
+
+        override func UserProcessParallelTask(
+            _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+        ) -> kern_return_t {
+            if !refusesTasks { return super.UserProcessParallelTask(request, &response, completion) }
+            pin.withLock { $0 = card.dart.pin(request.fBufferIOVMAddr) }
+            return super.UserProcessParallelTask(request, &response, completion)
+        }
+    }
+
+    @Test("a task whose memory the device works on does not end, whatever the driver says")
+    func deviceWorksOnRefused() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: GivingDriver.self)
+        let driver = fixture.driver as! GivingDriver
+        driver.refusesTasks = true
+        fixture.submit([5])
+        #expect(fixture.recorder.rows == [])
+        #expect(fixture.controller.hasTasks)
+        driver.refusesTasks = false
+        // Others go on; the slot is nobody's meanwhile.
+        fixture.submit(Array(10..<UInt32(10 + 2 * EchoDriver.taskCount)))
+        #expect(fixture.recorder.rows.count == 2 * EchoDriver.taskCount)
+        #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount - 1)
+        driver.pin.withLock { $0 = nil }
+        fixture.controller.pump(lane: fixture.lane)
+        #expect(fixture.recorder.rows.last == 5 && fixture.outcome(5) == [1, 0xFF])
+        #expect(!fixture.controller.hasTasks)
+        fixture.submit(Array(40..<UInt32(40 + EchoDriver.taskCount)))
+        #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount)
         fixture.controller.stop()
     }
 
