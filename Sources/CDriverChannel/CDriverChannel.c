@@ -85,14 +85,6 @@ int nbdext_ring_is_taken(const struct nbdext_ring *ring, uint32_t position)
     return (int32_t)(atomic_load_explicit(&((struct nbdext_ring *)ring)->head, memory_order_acquire) - position) > 0;
 }
 
-void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer)
-{
-    atomic_store(&ring->head, 0);
-    atomic_store(&ring->tail, 0);
-    atomic_store(&ring->advice, 0);
-    if (forgets_consumer) atomic_store(&ring->awake, 0);
-}
-
 void nbdext_ring_set_indices(struct nbdext_ring *ring, uint32_t head, uint32_t tail)
 {
     atomic_store(&ring->head, head);

@@ -92,8 +92,15 @@ final class DriverChild: @unchecked Sendable {
         return DriverStartError(call: executable, reason: reason)
     }
 
-    /// Ends it at once, if it runs.
-    func kill() { lock.withLock { if ending == nil { Glibc.kill(process, SIGKILL) } } }
+    /// Ends it at once if it runs, and all that it has started.
+    func kill() { lock.withLock { if ending == nil { killGroup() } } }
+
+    /// The number is the process's own, and its group's, until the process is waited for. The group by itself would do,
+    /// but for a process that has moved to another one.
+    private func killGroup() {
+        Glibc.kill(process, SIGKILL)
+        Glibc.kill(-process, SIGKILL)
+    }
 
     /// Ends the process if it runs, and gives back what the system keeps of it. Whoever comes second hears the same.
     /// - Returns: how it ended, as a sentence without a subject: "was ended by signal 9".
@@ -107,14 +114,27 @@ final class DriverChild: @unchecked Sendable {
         return reap(0).map { $0 + " by the server" }!
     }
 
+    /// - Parameter options: WNOHANG, or 0 to wait for the process's end.
     private func reap(_ options: Int32) -> String? {
         lock.withLock {
             if let ending { return ending }
+            var information = siginfo_t()
+            var result: Int32
+            repeat {
+                result = waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT | options)
+            } while result < 0 && errno == EINTR
+            // It runs.
+            if result == 0 && information.si_signo == 0 { return nil }
+            guard result == 0 else {
+                // Somebody else has waited for every child: the number may be another's by now.
+                ending = "has ended"
+                return ending
+            }
+            // Whatever it has started ends with it: nobody writes into what the next driver uses.
+            killGroup()
             var status: Int32 = 0
-            var result: pid_t
-            repeat { result = waitpid(process, &status, options) } while result < 0 && errno == EINTR
-            // Somebody else may have waited for every child.
-            if result != 0 { ending = result == process ? Self.text(status) : "has ended" }
+            repeat { result = waitpid(process, &status, 0) } while result < 0 && errno == EINTR
+            ending = result == process ? Self.text(status) : "has ended"
             return ending
         }
     }

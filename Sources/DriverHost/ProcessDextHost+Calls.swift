@@ -5,7 +5,23 @@ import SCSIControllerDriverKit
 /// Calls of the control plane, to the driver.
 extension ProcessDextHost {
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t {
-        instance?.link.ask(.initializeTarget, ControlMessage([targetID]))?.status ?? kIOReturnAborted
+        guard let instance else { return kIOReturnAborted }
+        if let answer = instance.link.ask(
+            .initializeTarget, ControlMessage([targetID]), limitMilliseconds: callMilliseconds)
+        {
+            return answer.status
+        }
+        if !instance.link.hasEnded { giveUpWaiting(for: "UserInitializeTargetForID(\(targetID))", of: instance) }
+        return kIOReturnAborted
+    }
+
+    /// Ends a driver that has not returned from a call in time: what waits for it goes on, and it is started again.
+    func giveUpWaiting(for call: String, of instance: DriverInstance) {
+        context.log.report(
+            .queueCycle,
+            "\(call) has not returned for \(callMilliseconds / 1000) s; the driver's process \(instance.child.process) is "
+                + "ended", picture: history.picture)
+        end(instance)
     }
 
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
@@ -16,9 +32,12 @@ extension ProcessDextHost {
     }
 
     package func endUnreachable() {
-        guard let instance else { return }
+        if let instance { end(instance) }
+    }
+
+    private func end(_ instance: DriverInstance) {
         instance.child.kill()
-        // A process that the driver has started may hold its end open.
+        // A process that has left the driver's group may hold its end open.
         instance.link.close()
     }
 

@@ -84,6 +84,7 @@ extension ProcessDextHost {
 
     private func awaitReply(_ slot: UInt16, of instance: DriverInstance, _ pair: RingPair) {
         var spins = 0
+        let limit = monotonicMilliseconds() + UInt64(callMilliseconds)
         beginPolling(pair: pair.index)
         while repliedSlot.load(ordering: .acquiring) != Int(slot) + 1 {
             if poll(pair: pair.index) { continue }
@@ -92,6 +93,10 @@ extension ProcessDextHost {
                 nbdext_pause()
             } else {
                 if !instance.isAlive { break }
+                if monotonicMilliseconds() > limit {
+                    giveUpWaiting(for: "UserProcessParallelTask", of: instance)
+                    break
+                }
                 let bell = nbdext_ring_bell(pair.toKernel)
                 replyIsAwaitedAsleep.store(true, ordering: .sequentiallyConsistent)
                 if !endPolling(pair: pair.index), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {

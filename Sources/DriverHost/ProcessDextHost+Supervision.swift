@@ -91,6 +91,9 @@ extension ProcessDextHost {
         guard properties.taskCount == slots.taskCount else {
             throw DriverStartError(call: "UserReportMaximumTaskCount", reason: "said something else than before")
         }
+        do { try slots.renewResponses() } catch {
+            throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
+        }
         guard try mapTasks() == taskIDs else {
             throw DriverStartError(call: "UserMapHBAData", reason: "gave other task IDs than before")
         }

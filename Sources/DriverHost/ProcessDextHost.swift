@@ -38,7 +38,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// A batch of at least so many tasks goes by its processor's own pair.
     static let boundTaskCountMin = kMaxBundledParallelTasks / 2
     private let channel: UnsafeMutableRawPointer
-    private let channelFile: Int32
+    /// Another file for each start: what an earlier driver has started may have the old one.
+    private var channelFile: Int32
     /// Written by a driver's process that crashes.
     let crashNote: UnsafeMutablePointer<nbdext_crash_note>
     /// Tasks sent and not completed: a hint whether it pays to wait for a message.
@@ -153,7 +154,9 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     /// Starts a process. The card has been reset, and the process before this one is gone.
     func startInstance() throws(DriverStartError) {
-        resetChannel()
+        do { try resetChannel() } catch {
+            throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
+        }
         isProductive.store(false, ordering: .relaxed)
         outstandingCount.store(0, ordering: .relaxed)
         let generation = generation.add(1, ordering: .relaxed).newValue
@@ -208,15 +211,24 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// How long a program may take until its main function calls DriverKitMain.
     private static let greetingMilliseconds = 10_000
 
-    private func resetChannel() {
-        for pair in pairs { pair.consumerLock.lock() }
+    private func resetChannel() throws(OSError) {
         for pair in pairs {
-            pair.producerLock.withLock { pair.reset() }
+            pair.consumerLock.lock()
+            pair.producerLock.lock()
         }
+        defer {
+            for pair in pairs {
+                pair.producerLock.unlock()
+                pair.consumerLock.unlock()
+            }
+        }
+        let old = channelFile
+        channelFile = try SharedMemory.replace(
+            channel, "nbdext-channel", byteCount: nbdext_channel_size(UInt32(pairs.count)))
+        close(old)
+        for pair in pairs { pair.reset() }
         memory.releaseAll()
         isConnected.store(true, ordering: .releasing)
-        crashNote.pointee = nbdext_crash_note()
-        for pair in pairs { pair.consumerLock.unlock() }
     }
 
     /// Nothing goes to the driver any more, and nothing that it wrote goes to the card. What it has completed counts.

@@ -53,14 +53,13 @@ final class RingPair: @unchecked Sendable {
     /// Tasks wait. They are sent by this thread, unless another one sends already.
     func signalSubmissions() { submissionQueue.signal(mask: submissionMask) }
 
-    /// Forgets what was sent, either way. Under both locks; the driver is gone.
+    /// The channel is a new one: nothing was sent, either way. Under both locks; the driver is gone.
     func reset() {
-        nbdext_ring_reset(toDriver, 1)
-        nbdext_ring_reset(toKernel, 0)
         bundlePosition = nil
         interruptPosition = nil
         hasBacklog.store(false, ordering: .relaxed)
         owesInterrupt.store(false, ordering: .relaxed)
+        showPollers()
     }
 
     /// The calling thread looks for messages from now on: the driver need not wake anybody.

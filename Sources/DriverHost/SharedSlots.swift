@@ -15,7 +15,8 @@ package final class SharedSlots: Sendable {
     package nonisolated(unsafe) let commands: UnsafeMutablePointer<SCSIUserParallelTask>
     package nonisolated(unsafe) let responses: UnsafeMutablePointer<SCSIUserParallelResponse>
     let commandFile: Int32
-    let responseFile: Int32
+    /// Another file for each start of a driver's process. Belongs to the thread that starts it.
+    private(set) nonisolated(unsafe) var responseFile: Int32
 
     /// - Throws: when the system refuses the memory.
     package init(taskCount: Int) throws(OSError) {
@@ -26,6 +27,15 @@ package final class SharedSlots: Sendable {
         // Mappings that exist may go on writing.
         let status = nbdext_seal_writes(commandFile)
         guard status == 0 else { throw OSError(code: -status, doing: "seal the command slots") }
+    }
+
+    /// Gives the responses new memory, at the same place: what an earlier driver has started may write to the old one. While
+    /// no slot is with a driver and no response waits to be read.
+    func renewResponses() throws(OSError) {
+        let old = responseFile
+        responseFile = try SharedMemory.replace(responses, "nbdext-responses", byteCount: responseMemory.count)
+        close(old)
+        _ = nbdext_seal(responseFile)
     }
 
     deinit {
@@ -55,9 +65,24 @@ package final class SharedSlots: Sendable {
 enum SharedMemory {
     /// A memory file and its mapping, both for the caller to give back.
     static func make(_ name: String, byteCount: Int) throws(OSError) -> (file: Int32, memory: UnsafeMutableRawPointer) {
+        try make(name, byteCount: byteCount, at: nil)
+    }
+
+    /// Puts a new memory file, for the caller to give back, where another one is mapped. Other threads may use the memory:
+    /// they find either what was there or zeros.
+    static func replace(
+        _ memory: UnsafeMutableRawPointer, _ name: String, byteCount: Int
+    ) throws(OSError) -> Int32 {
+        try make(name, byteCount: byteCount, at: memory).file
+    }
+
+    private static func make(
+        _ name: String, byteCount: Int, at place: UnsafeMutableRawPointer?
+    ) throws(OSError) -> (file: Int32, memory: UnsafeMutableRawPointer) {
         let file = nbdext_memfd(name, Int64(byteCount))
         guard file >= 0 else { throw OSError(code: -file, doing: "make shared memory") }
-        guard let memory = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
+        let flags = place == nil ? MAP_SHARED : MAP_SHARED | MAP_FIXED
+        guard let memory = mmap(place, byteCount, PROT_READ | PROT_WRITE, flags, file, 0), memory != MAP_FAILED
         else {
             let code = errno
             close(file)

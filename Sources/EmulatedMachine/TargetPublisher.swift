@@ -60,7 +60,8 @@ final class TargetPublisher: @unchecked Sendable {
             }
         }
         do {
-            let first = try publish(UnitAddress(targetID: UInt8(targetID)))
+            let first = try build(UnitAddress(targetID: UInt8(targetID)))
+            var built = [first]
             for unit in first.reportedUnits where unit != 0 {
                 guard unit <= controller.highestLogicalUnit else {
                     if count == nil { continue }
@@ -69,8 +70,14 @@ final class TargetPublisher: @unchecked Sendable {
                         reason: "said \(controller.highestLogicalUnit), so logical unit \(unit) of target \(targetID) "
                             + "would not be found; report the highest number that a target may have")
                 }
-                _ = try publish(UnitAddress(targetID: UInt8(targetID), logicalUnit: unit))
+                built.append(try build(UnitAddress(targetID: UInt8(targetID), logicalUnit: unit)))
             }
+            // All or none: a target of which some units are served is not built again.
+            let isLast = lock.withLock {
+                for disk in built { disks[disk.address] = disk }
+                return count.map { disks.count >= $0 } == true
+            }
+            if isLast { complete.set() }
             return true
         } catch {
             if mayBeAbsent { return false }
@@ -80,15 +87,10 @@ final class TargetPublisher: @unchecked Sendable {
         }
     }
 
-    private func publish(_ address: UnitAddress) throws -> BlockCommandsDevice {
+    private func build(_ address: UnitAddress) throws -> BlockCommandsDevice {
         let disk = try BlockCommandsDevice(transport: controller, address: address)
         disk.readyMilliseconds = timeouts.readyMilliseconds
         try disk.probe()
-        let isLast = lock.withLock {
-            disks[address] = disk
-            return disks.count == count
-        }
-        if isLast { complete.set() }
         return disk
     }
 
@@ -135,6 +137,12 @@ final class TargetPublisher: @unchecked Sendable {
         return try lock.withLock {
             // Where the kernel scans, an ID without a target is no failure.
             if let failure, count != nil || disks.isEmpty || isCancelled { throw failure }
+            if let count, disks.count > count {
+                throw DriverStartError(
+                    call: "UserCreateTargetForID",
+                    reason: "brought \(disks.count) disks for \(count) array\(count == 1 ? "" : "s"); report the "
+                        + "card's targets and logical units as they are")
+            }
             if disks.isEmpty {
                 throw DriverStartError(
                     call: "UserDoesHBAPerformDeviceManagement",

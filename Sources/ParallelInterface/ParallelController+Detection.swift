@@ -219,7 +219,7 @@ extension ParallelController {
     }
 
     package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
-        guard let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
+        guard areTasksMapped.load(ordering: .acquiring), let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
             slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
         else { return nil }
         records[Int(slot)].dataBufferWasTaken = true

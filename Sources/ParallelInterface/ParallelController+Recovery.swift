@@ -93,6 +93,32 @@ extension ParallelController {
         withUnsafeMutablePointer(to: &row) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane) }
     }
 
+    /// Takes a task from wherever it is, since its answer is not waited for any more: its row and its memory are the
+    /// caller's again when this returns.
+    /// - Parameter answered: set by the completion of the row.
+    func withdraw(_ row: UInt32, answered: Event) {
+        let lane = Int(row) / rowsPerLane
+        while !answered.isSet {
+            if let task = pool.sent(row: row) {
+                endWithoutDriver(task, status: kSCSITaskStatus_DeliveryFailure, lane: lane)
+            } else if let slot = pool.takeUnsent(row: row) {
+                withUnsafePointer(to: slot) {
+                    failUnsent(
+                        UnsafeBufferPointer(start: $0, count: 1), status: kSCSITaskStatus_DeliveryFailure, lane: lane)
+                }
+            } else if pool.takeWaiting(row: row) {
+                fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+                var row = row
+                withUnsafeMutablePointer(to: &row) {
+                    deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane)
+                }
+            }
+            finishWork(lane: lane)
+            // The device may work on it, or another thread have it in its hands.
+            if !answered.isSet { _ = Event().wait(milliseconds: 1) }
+        }
+    }
+
     /// Says whose fault it is that a task has not come back.
     private func reportOverdue(_ task: TaskSlots.Sent) {
         let slot = task.slot

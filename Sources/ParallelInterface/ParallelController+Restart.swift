@@ -6,6 +6,7 @@ import SCSIControllerDriverKit
 extension ParallelController {
     package func driverDied() {
         setRestarting(true)
+        targets.driverEnded()
         card.reset()
         withEndingLane { takeAllBack(lane: $0) }
     }
@@ -13,11 +14,11 @@ extension ParallelController {
     private func takeAllBack(lane: Int) {
         pump(lane: lane)
         for slot in pool.ownedOrAbandoned() { takeBack(slot) }
-        finishWork(lane: lane)
-        // The card works on the memory of what is left; its threads see to that.
-        while pool.hasLingering {
-            _ = Event().wait(milliseconds: 1)
+        while true {
             finishWork(lane: lane)
+            if !pool.hasTasksOfDriver { return }
+            // The card works on the memory of what is left, or another thread reads its responses.
+            _ = Event().wait(milliseconds: 1)
         }
     }
 

@@ -79,7 +79,7 @@ extension ParallelController: KernelHalf {
 
     /// Looks whether a task may be sent at all.
     private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
-        guard acceptsTasks.load(ordering: .relaxed), !isDestroyed(task.pointee.targetID) else {
+        guard acceptsTasks.load(ordering: .relaxed), !targets.refusesTasks(task.pointee.targetID) else {
             fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
             return false
         }

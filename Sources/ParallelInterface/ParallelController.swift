@@ -14,9 +14,9 @@ import Synchronization
 /// from the driver come on any thread, inside its queues, so they only take note; the work that follows runs on
 /// the lane that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: what `start` sets is set before the first lane is made; `owners` and the sets of
-    // targets under `targetLock`; `pumps[lane]`
-    // belongs to the lane's thread; the rest protects itself.
+    // SAFETY: what `start` sets is set before the first lane is made, and before `areTasksMapped`; `owners`
+    // under `ownersLock`; what was reported under `reportLock`; `pumps[lane]` belongs to the lane's thread; the rest protects
+    // itself.
 
     /// Clients that are served at the same time, whatever else there is. Pages and messages give this number.
     package static let clientCountMax = 200
@@ -65,20 +65,20 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Builds the storage stack above a new target, or hears why there is none.
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
-    let targetLock = Lock()
+    let targets = TargetTable()
+    /// Slots and task IDs are there: a driver may ask at any time.
+    let areTasksMapped = Atomic<Bool>(false)
+    /// The driver may create targets: everything that their tasks need is there.
+    let acceptsTargets = Atomic<Bool>(false)
+    let ownersLock = Lock()
     /// By target and logical unit; a target's list is as long as its highest unit needs.
-    var owners: [[(any SCSITaskOwner)?]] = Array(repeating: [], count: 256)
-    var createdTargets: Set<UInt64> = []
-    var scannedTargets: Set<UInt64> = []
-    /// The targets that a driver which was started again has created anew; nil before its first end.
-    var returnedTargets: Set<UInt64>?
-    var destroyedTargets: Set<UInt64> = []
-    let hasDestroyedTargets = Atomic<Bool>(false)
+    var owners: [[(any SCSITaskOwner)?]] = Array(repeating: [], count: TargetTable.capacity)
+    private let reportLock = Lock()
     /// What the driver reported; nil until then.
     private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
-    /// The driver is being started again; the targets exist.
-    var isRestarting = false
+    /// The driver is being started again; the block layer has built on what was reported.
+    private var isRestarting = false
     /// For each lane, whether a frame below on its thread's stack is pumping, and whether it has to send.
     private let pumps: UnsafeMutablePointer<LanePump>
 
@@ -133,10 +133,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     ///   wrong.
     package func start() throws {
         do { properties = try host.initialize(kernel: self) } catch {
-            if reportedConstraints == nil && error.call == "UserInitializeController" { reportMissingConstraints() }
+            if reported == nil && error.call == "UserInitializeController" { reportMissingConstraints() }
             throw error
         }
-        acceptsConstraints = false
+        reportLock.withLock { acceptsConstraints = false }
         try checkConfiguration()
         slots = try SharedSlots(taskCount: properties.taskCount)
         pool = TaskSlots(count: properties.taskCount, rowCount: laneCount * rowsPerLane)
@@ -159,12 +159,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             }
             endingLane = try makeOwnLane()
         }
+        areTasksMapped.store(true, ordering: .releasing)
+        acceptsTargets.store(true, ordering: .releasing)
         if try !host.startServices() { scanTargets() }
     }
 
     /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
     package func stop() {
         acceptsTasks.store(false, ordering: .releasing)
+        acceptsTargets.store(false, ordering: .releasing)
         pool?.close()
         host.stop()
         watchdog?.stop()
@@ -180,6 +183,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// The start is not wanted any more: what it waits for the driver to do fails soon. Any thread.
     package func cancelStart() {
         acceptsTasks.store(false, ordering: .releasing)
+        acceptsTargets.store(false, ordering: .releasing)
         host.giveUp()
         // A scan may wait for a task that the driver has.
         isDriverGone.store(true, ordering: .releasing)
@@ -188,6 +192,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Ends a driver that keeps a stop waiting, and what it has. One whose tasks move, or whose device is at work, is left
     /// alone. One thread, which calls this again and again.
     package func endWaitingForDriver() {
+        // The tasks of new targets would be taken for progress.
+        acceptsTargets.store(false, ordering: .releasing)
         let pulse = pool.pulse()
         let isDeviceAtWork = pool.ownedByDriver().contains { card.dart.isPinned(window: Int($0.slot)) }
         // Without tasks it is the driver's Stop that is waited for, or nothing.
@@ -208,10 +214,13 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
 
     func setRestarting(_ isRestarting: Bool) {
-        self.isRestarting = isRestarting
-        acceptsConstraints = isRestarting
-        if isRestarting { targetLock.withLock { returnedTargets = [] } }
+        reportLock.withLock {
+            self.isRestarting = isRestarting
+            acceptsConstraints = isRestarting
+        }
     }
+
+    private var reported: OSDictionary? { reportLock.withLock { reportedConstraints } }
 
     private func reportMissingConstraints() {
         log.report(.constraintsNotReported, "UserInitializeController failed before it reported constraints")
@@ -219,8 +228,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     /// Reports what is wrong with the driver's limits, and refuses them if the policy says so.
     private func checkConfiguration() throws(DriverStartError) {
+        let reported = self.reported
         let check = ConfigurationCheck(
-            reported: reportedConstraints, dma: properties.dma, isKext: host.mode == .kext, options: options)
+            reported: reported, dma: properties.dma, isKext: host.mode == .kext, options: options)
         let found = check.diagnoses()
         for diagnosis in found { log.report(diagnosis) }
         let errors = found.filter { $0.fault.severity == .error }
@@ -231,10 +241,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
                 reason:
                     "and UserGetDMASpecification do not fit together (--constraints macos starts all the same):\(list)")
         }
-        if reportedConstraints == nil {
+        if reported == nil {
             throw DriverStartError(call: "UserReportHBAConstraints", reason: "was not called; macOS fails Start")
         }
-        if host.mode != .kext, reportedConstraints?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
+        if host.mode != .kext, reported?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
             throw DriverStartError(
                 call: "UserReportHBAConstraints",
                 reason: "left \(kIOMinimumHBADataAlignmentMaskKey) out: macOS panics here (a null dereference)")
@@ -251,17 +261,17 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     package func reportHBAConstraints(_ dictionary: OSDictionary) -> kern_return_t {
-        guard acceptsConstraints else {
+        let status = reportLock.withLock { () -> kern_return_t in
+            guard acceptsConstraints else { return kIOReturnNotReady }
+            if isRestarting { return dictionary == reportedConstraints ? kIOReturnSuccess : kIOReturnBadArgument }
+            reportedConstraints = dictionary
+            constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.mode == .kext)
+            return kIOReturnSuccess
+        }
+        if status == kIOReturnNotReady {
             log.report(.constraintsNotReported, "UserReportHBAConstraints was called after UserInitializeController")
-            return kIOReturnNotReady
         }
-        if isRestarting {
-            // The block layer has built on what was reported the first time.
-            return dictionary == reportedConstraints ? kIOReturnSuccess : kIOReturnBadArgument
-        }
-        reportedConstraints = dictionary
-        constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.mode == .kext)
-        return kIOReturnSuccess
+        return status
     }
 
     // MARK: Lanes
@@ -331,7 +341,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         let resource = WaitGraph.Resource.kernel { [weak self] in
             KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(row: row))
         }
-        return host.context.waits.wait(for: event, of: resource, purpose: purpose) == .done
+        if host.context.waits.wait(for: event, of: resource, purpose: purpose) == .done { return true }
+        withdraw(row, answered: event)
+        return false
     }
 
     /// When the driver was given a row's task, if it has it and the device does not work on it.

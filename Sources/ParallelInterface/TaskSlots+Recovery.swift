@@ -26,6 +26,33 @@ extension TaskSlots {
         }
     }
 
+    /// A row's task, if the driver has it.
+    func sent(row: UInt32) -> Sent? {
+        lock.withLock {
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.map { sent($0) }
+        }
+    }
+
+    /// Takes a row's slot, if it waits to be sent.
+    func takeUnsent(row: UInt32) -> UInt16? {
+        var slot: UInt16 = 0
+        // A row has one slot.
+        return takeUnsent(into: &slot) { slots[Int($0)].row == row } == 0 ? nil : slot
+    }
+
+    /// Takes a row that waits for a slot.
+    /// - Returns: whether it waited.
+    func takeWaiting(row: UInt32) -> Bool {
+        lock.withLock {
+            var wasThere = false
+            for _ in 0..<waiting.count {
+                let next = waiting.popFirst()!
+                if next == row { wasThere = true } else { waiting.append(next) }
+            }
+            return wasThere
+        }
+    }
+
     /// The tasks that the driver has, oldest first.
     func ownedByDriver() -> [Sent] {
         lock.withLock {

@@ -239,6 +239,18 @@ package final class TaskSlots: Sendable {
         }
     }
 
+    /// Whether the driver has a slot, or has passed one back whose task may not have ended.
+    var hasTasksOfDriver: Bool {
+        lock.withLock {
+            (0..<count).contains {
+                switch slots[$0].state {
+                case .withDriver, .abandoned, .completed, .lingering: true
+                case .free, .claimed: false
+                }
+            }
+        }
+    }
+
     /// Whether both slots were sent to the driver in an order that it sees, this one first.
     func isEarlier(_ slot: UInt16, than other: UInt16) -> Bool {
         slots[Int(slot)].pair == slots[Int(other)].pair && slots[Int(slot)].sequence < slots[Int(other)].sequence

@@ -58,6 +58,7 @@ final class RemoteSession {
     /// Outboxes that got outcomes and have not been rung.
     private var toRing: [RemoteOutbox] = []
     private var lastCheck: UInt64 = 0
+    private var hasAnswered = false
     private let zeros: UnsafeMutableRawPointer
     private var hasReportedError = false
 
@@ -208,6 +209,7 @@ final class RemoteSession {
     /// Ends tasks all of whose requests were answered.
     private func takeFinished() {
         while let piece = finished.pointee.removeLast() {
+            hasAnswered = true
             let task = piece.pointee.task
             if tasks[task].error == 0 { tasks[task].error = piece.pointee.error }
             tasks[task].pieceCount -= 1
@@ -301,7 +303,9 @@ final class RemoteSession {
     // MARK: Losing the server
 
     /// How often to look for requests that were not answered in time.
-    private var checkInterval: UInt64 { min(1000, max(1, link.limits.answering / 4)) }
+    private var checkInterval: UInt64 {
+        min(1000, max(1, (hasAnswered ? link.limits.answering : link.limits.connecting) / 4))
+    }
 
     private func overdue() -> RemoteProblem? {
         let now = monotonicMilliseconds()
@@ -309,11 +313,20 @@ final class RemoteSession {
         lastCheck = now
         let free = Set(freePieces)
         for piece in 0..<Self.piecesMax where !free.contains(piece) {
-            if now > pieces[piece].startTime + link.limits.answering {
-                return RemoteProblem("lost: a request was not answered within \(link.limits.answering / 1000) s")
+            let limit = answeringLimit(pieces + piece)
+            if now > pieces[piece].startTime + limit {
+                let seconds = limit % 1000 == 0 ? "\(limit / 1000)" : "\(Double(limit) / 1000)"
+                return RemoteProblem("lost: a request was not answered within \(seconds) s")
             }
         }
         return nil
+    }
+
+    /// A server that hangs may still shake hands. So the first read, for which an array waits before it is served, has no
+    /// longer than that.
+    private func answeringLimit(_ piece: UnsafePointer<RemotePiece>) -> UInt64 {
+        hasAnswered || tasks[piece.pointee.task].command.kind != .read
+            ? link.limits.answering : min(link.limits.connecting, link.limits.answering)
     }
 
     /// Ends the connection, then all commands: their memory is not touched after the first.

@@ -36,17 +36,11 @@ extension BlockCommandsDevice {
     /// - Throws: when a command fails that every disk must answer.
     package func probe() throws {
         let lane = try transport.makeLane()
+        defer { transport.releaseLane(lane) }
         guard let memory = transport.arena.allocate(byteCount: 4096) else {
-            transport.releaseLane(lane)
             throw ProbeError(description: "the data arena has no room for the probe of \(address)")
         }
-        defer {
-            // A command that has not come back may still be answered, in its memory and on its row: nobody else gets them.
-            if probeRow == .max {
-                transport.arena.free(memory)
-                transport.releaseLane(lane)
-            }
-        }
+        defer { transport.arena.free(memory) }
         let prober = Prober(device: self, lane: lane, memory: memory)
         let inquiry = try identify(prober)
         try waitUntilReady(prober)

@@ -47,7 +47,16 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         var activity: StaticString
         var carries = Carries.nothing
         var ticket: Event?
+        /// Which work had to leave it.
+        var waiter: Waiter?
         var run: @Sendable () -> Void
+    }
+
+    /// Another queue's work that waits for its turn on this queue, and runs on the thread that has both.
+    struct Waiter {
+        var queue: String
+        var activity: String
+        var purpose: String
     }
 
     /// Whether a block may be there to complete a command, by who left it.
@@ -160,7 +169,10 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         if case .completion = carries, context.waits.isCreatingTarget(currentThreadID()) {
             // The driver's code for a command runs on the thread that has sent it, where the driver is in this process.
             // What can never end is the creation that waits for the command: it finds the block here.
-            append(Block(activity: activity, carries: carries) {})
+            let call = nbdext_driver_call().map { String(cString: $0) }
+            let waiter = context.queues.first { $0 !== self && $0.OnQueue() && $0.activity == call }
+                .map { Waiter(queue: $0.name, activity: $0.activity, purpose: purpose) }
+            append(Block(activity: activity, carries: carries, waiter: waiter) {})
             state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
         } else {
             context.waits.reportOwnQueue(self, purpose: purpose)
@@ -323,16 +335,17 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     package var isForKernel: Bool { isDefault || sourceCount.load(ordering: .relaxed) > 0 }
     /// Whether anything waits for its turn.
     var hasPendingWork: Bool { state.load(ordering: .acquiring) & ~Self.running != 0 }
-    /// Whether a block waits that may be there to complete a command which the driver has since then.
-    func hasCarrier(since: UInt64) -> Bool {
+    /// A block that waits and may be there to complete a command which the driver has since then. The inner optional is
+    /// the queue whose work had to leave it.
+    func carrier(since: UInt64) -> Waiter?? {
         lock.withLock {
-            blocks.contains {
+            blocks.first {
                 switch $0.carries {
                 case .nothing: false
                 case .completion: true
                 case .perhaps(let left): left >= since
                 }
-            }
+            }.map(\.waiter)
         }
     }
     /// Whether what runs may be there to complete a command.

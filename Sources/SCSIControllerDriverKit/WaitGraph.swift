@@ -161,6 +161,8 @@ package final class WaitGraph: @unchecked Sendable {
         var via: UInt?
         /// Its wait's number.
         var number: UInt64 = 0
+        /// The queue between, where its work runs on the thread that waits, and so cannot wait itself.
+        var waiter: IODispatchQueue.Waiter?
     }
 
     /// A queue that is taken, what its thread does, and what that waits for.
@@ -232,11 +234,16 @@ package final class WaitGraph: @unchecked Sendable {
         guard queues.allSatisfy({ wait(of: $0.runnerThread) != nil }) else { return [] }
         let creators = lock.withLock { self.creators }
         let runners = Set(queues.map(\.runnerThread))
-        let own = queues.filter { queue in
-            queue.hasCarrier(since: since) || queue.runsCarrier && !creators.contains(queue.runnerThread)
+        // A block that waits may be there because of a thread that waits for it: the thread tells more.
+        let running = queues.filter { $0.runsCarrier && !creators.contains($0.runnerThread) }
+            .map { Link(queue: $0, purpose: purpose, bringsCompletion: true) }
+        let blocks = queues.compactMap { queue in
+            queue.carrier(since: since).map {
+                Link(queue: queue, purpose: purpose, bringsCompletion: true, waiter: $0)
+            }
         }
         let outside = queueWaits { !$0.value.isFromKernel && !runners.contains($0.key) }
-        return own.map { Link(queue: $0, purpose: purpose, bringsCompletion: true) }
+        return running + blocks
             + outside.map {
                 Link(queue: $0.queue, purpose: purpose, bringsCompletion: true, via: $0.via, number: $0.number)
             }
@@ -264,9 +271,15 @@ package final class WaitGraph: @unchecked Sendable {
             picture.append("\(step.queue.name) runs \(step.activity)")
             let purpose = step.link.purpose + (step.link.bringsCompletion ? ", whose interrupt waits for" : "")
             picture.append("  └─ waits for \(purpose) ─▶ a turn on")
+            guard let waiter = step.link.waiter else { continue }
+            picture.append("\(waiter.queue) runs \(waiter.activity)")
+            picture.append("  └─ waits for \(waiter.purpose) ─▶ a turn on")
         }
         picture.append("\(cycle.first!.queue.name)")
-        let names = cycle.map { "\($0.queue.name) (in \($0.activity))" }.joined(separator: ", ")
+        let names = cycle.flatMap { step in
+            ["\(step.queue.name) (in \(step.activity))"]
+                + (step.link.waiter.map { ["\($0.queue) (in \($0.activity))"] } ?? [])
+        }.joined(separator: ", ")
         return Diagnosis(fault, "this wait can never end; it goes through \(names):", picture: picture)
     }
 

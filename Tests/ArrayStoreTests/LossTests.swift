@@ -121,10 +121,10 @@ struct LossTests {
         #expect(messages.last?.contains("cannot go on") == true, "\(messages.all)")
     }
 
-    @Test("survivors that cannot be told of a failure are a failed array")
-    func untold() throws {
+    /// Opens a RAID 5 of three members in memory.
+    private func openInMemory(chunkByteCount: Int) throws -> (array: OpenedArray, members: [MemoryMember]) {
         let geometry = ArrayGeometry(
-            level: .raid5, memberCount: 3, chunkByteCount: 4096, memberDataByteCount: 64 << 10,
+            level: .raid5, memberCount: 3, chunkByteCount: chunkByteCount, memberDataByteCount: 64 << 10,
             dataByteOffset: 16 << 10)
         let members = (0..<3).map { role in
             var superblock = MDSuperblock(
@@ -137,6 +137,12 @@ struct LossTests {
         }
         let array = try ArrayStore.open(
             members: members, place: "here", readOnly: false, in: messages.surroundings)
+        return (array, members)
+    }
+
+    @Test("survivors that cannot be told of a failure are a failed array")
+    func untold() throws {
+        let (array, members) = try openInMemory(chunkByteCount: 4096)
         members[2].state.withLock { $0.failsWrites = true }
         #expect(!array.recordFailure(role: 0))
         #expect(array.health == .failed)
@@ -146,20 +152,7 @@ struct LossTests {
 
     @Test("blocks that cannot be read are named, and what of the array is lost with them")
     func unreadable() throws {
-        let geometry = ArrayGeometry(
-            level: .raid5, memberCount: 3, chunkByteCount: 8192, memberDataByteCount: 64 << 10,
-            dataByteOffset: 16 << 10)
-        let members = (0..<3).map { role in
-            var superblock = MDSuperblock(
-                geometry: geometry, memberByteCount: 80 << 10, name: "m", setUUID: Array(1...16),
-                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1_600_000_000)
-            superblock.seal()
-            var bytes = [UInt8](repeating: 0, count: 80 << 10)
-            bytes.replaceSubrange(4096..<8192, with: superblock.bytes)
-            return MemoryMember(name: "m\(role)", bytes: bytes)
-        }
-        let array = try ArrayStore.open(
-            members: members, place: "here", readOnly: false, in: messages.surroundings)
+        let (array, members) = try openInMemory(chunkByteCount: 8192)
         #expect(array.recordFailure(role: 2))
         #expect(array.unreadableText(in: 0..<8192) == nil)
         // Stripe 0 has its parity on member 2, and stripe 1 on member 1.

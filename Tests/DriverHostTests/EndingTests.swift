@@ -66,6 +66,20 @@ extension DriverProcesses.EndingTests {
         #expect(state == (cacheByteCount == 0 ? "clean" : "dirty"))
     }
 
+    @Test(
+        "neither a call that never returns nor targets that come and go keep a stop waiting",
+        arguments: [("no-reply", DriverMode.legacy), ("recreate", .legacy), ("recreate", .bundled)])
+    func busy(habit: String, mode: DriverMode) throws {
+        let machine = try TestMachine(habit: habit, isOnce: false, mode: mode) {
+            $0.kernelOptions.taskTimeoutMilliseconds = 600_000
+        }
+        let ended = try endSoon(machine)
+        defer { ended.set() }
+        _ = machine.work(rounds: 20)
+        try? machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
     /// What a server does when a stop has waited for long enough, until it has ended.
     private func endSoon(_ machine: TestMachine) throws -> Event {
         let machine = machine.machine!

@@ -1,6 +1,6 @@
 import Diagnostics
 import DriverHost
-import Glibc
+import Foundation
 import Platform
 import SCSIControllerDriverKit
 import TestTraits
@@ -37,6 +37,81 @@ extension DriverProcesses.HabitTests {
         #expect(machine.log.count(of: .driverCrash) >= 1)
         try machine.stop()
         #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("one that keeps a call of the kernel's scan is ended in time")
+    func keepsTarget() throws {
+        let error = #expect(throws: DriverStartError.self) {
+            try TestMachine(habit: "keep-target", isOnce: false) { $0.driverCallMilliseconds = 1000 }
+        }
+        #expect(error != nil)
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test("one that completes a task and never returns from the call is ended in time, and every request succeeds")
+    func noReply() throws {
+        let machine = try TestMachine(habit: "no-reply", mode: .legacy) {
+            $0.driverCallMilliseconds = 2000
+            $0.kernelOptions.taskTimeoutMilliseconds = 60_000
+        }
+        #expect(machine.work() == 0)
+        #expect(machine.log.count(of: .queueCycle) >= 1)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    @Test(
+        "one that destroys its target and creates it again, on three queues, keeps no request",
+        arguments: [DriverMode.bundled, .legacy])
+    func recreates(mode: DriverMode) throws {
+        let machine = try TestMachine(habit: "recreate", mode: mode)
+        // Requests fail that find no target. None is kept.
+        for _ in 0..<10 { _ = machine.work(rounds: 2) }
+        for child in TestMachine.children() { kill(child.process, SIGKILL) }
+        // The next one finds the target, or creates it once more.
+        #expect(eventually { machine.work(rounds: 1) == 0 })
+        #expect(machine.work() == 0)
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    /// Also when the driver itself is killed, and they are nobody's children.
+    @Test("what a driver has started ends with it, and the next one has other memory files")
+    func descendants() throws {
+        let machine = try TestMachine(habit: "fork")
+        #expect(
+            eventually {
+                _ = machine.work(rounds: 1)
+                return machine.log.count(of: .driverCrash) > 0 || members().count == 4
+            })
+        let driver = try #require(TestMachine.children().first?.process)
+        let files = sharedFiles(driver)
+        #expect(files.count == 2, "\(files)")
+        let started = members()
+        #expect(started.count == 4, "\(started)")
+        kill(driver, SIGKILL)
+        #expect(machine.work() == 0)
+        #expect(eventually { started.allSatisfy { kill($0, 0) != 0 } })
+        let next = try #require(TestMachine.children().first?.process)
+        #expect(next != driver && sharedFiles(next).count == 2)
+        #expect(sharedFiles(next).isDisjoint(with: files))
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
+    /// The processes of the driver's group.
+    private func members() -> Set<pid_t> {
+        guard let group = TestMachine.children().first?.process else { return [] }
+        return Set(
+            ((try? Directory.names(in: "/proc")) ?? []).compactMap { pid_t($0) }.filter { getpgid($0) == group })
+    }
+
+    /// The memory files that a driver could write into the next one's with, by number.
+    private func sharedFiles(_ process: pid_t) -> Set<String> {
+        let maps = (try? String(contentsOfFile: "/proc/\(process)/maps", encoding: .utf8)) ?? ""
+        return Set(
+            maps.split(separator: "\n").filter { $0.contains("nbdext-channel") || $0.contains("nbdext-responses") }
+                .compactMap { $0.split(separator: " ").dropFirst(4).first.map(String.init) })
     }
 
     /// The server lives on, and serves again once the driver has been ended. Meanwhile anything may happen to the data,

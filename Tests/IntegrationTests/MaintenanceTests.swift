@@ -7,32 +7,6 @@ import Testing
 struct MaintenanceTests {
     private func run(_ arguments: String...) throws -> Shell.Result { try Shell.run(nbdext, arguments) }
 
-    /// Runs a command that must succeed.
-    @discardableResult
-    private func succeed(_ arguments: String...) throws -> String {
-        let result = try Shell.run(nbdext, arguments)
-        #expect(result.status == 0, "\(arguments.joined(separator: " ")): \(result.output)\(result.errors)")
-        return result.output
-    }
-
-    /// Fills the start of an array with random bytes, and gives them.
-    private func fill(_ array: ServedArray, mebibytes: Int) throws -> Data {
-        let source = array.directory.path + "/source"
-        let data = try #require(FileHandle(forReadingAtPath: "/dev/urandom")).readData(ofLength: mebibytes << 20)
-        try data.write(to: URL(fileURLWithPath: source))
-        let result = try Shell.run("nbdcopy", [source, array.uri])
-        #expect(result.status == 0, "\(result.errors)")
-        return data
-    }
-
-    private func expect(_ data: Data, in array: ServedArray, _ what: String) throws {
-        let copy = array.directory.path + "/copy"
-        let result = try Shell.run("nbdcopy", [array.uri, copy])
-        #expect(result.status == 0, "\(what): \(result.errors)")
-        let found = try Data(contentsOf: URL(fileURLWithPath: copy)).prefix(data.count)
-        #expect(found == data, "\(what): the array does not hold what was written")
-    }
-
     /// fio, until it is told to end, on the part of an array from a byte on.
     private func startFio(_ array: ServedArray, offset: String, seconds: Int) throws -> Process {
         let process = Process()
@@ -53,7 +27,7 @@ struct MaintenanceTests {
     func failAndRebuild(consistency: String) throws {
         let array = try ServedArray(level: 5, members: 4, creation: ["--consistency", consistency])
         try array.start()
-        let data = try fill(array, mebibytes: 64)
+        let data = try array.fill(mebibytes: 64)
         let fio = try startFio(array, offset: "64M", seconds: 8)
         #expect(try succeed("fail", array.arrayPath, "1").contains("member 1"))
         let degraded = try run("status", array.arrayPath)
@@ -64,11 +38,11 @@ struct MaintenanceTests {
         fio.waitUntilExit()
         #expect(fio.terminationStatus == 0, "fio found what it had not written")
         try succeed("fail", array.arrayPath, "3")
-        try expect(data, in: array, "without member 3")
+        try array.expect(data, "without member 3")
         #expect(array.stop() == 0)
         try array.removeMember(3)
         try array.start()
-        try expect(data, in: array, "opened without member 3")
+        try array.expect(data, "opened without member 3")
         #expect(array.stop() == 0)
     }
 
@@ -76,7 +50,7 @@ struct MaintenanceTests {
     func hotSpare() throws {
         let array = try ServedArray(level: 5, members: 3)
         try array.start()
-        let data = try fill(array, mebibytes: 32)
+        let data = try array.fill(mebibytes: 32)
         #expect(try succeed("add", array.arrayPath, "extra.img").contains("spare"))
         #expect(array.stop() == 0)
         #expect(try succeed("status", array.arrayPath).contains("spare  "))
@@ -84,11 +58,11 @@ struct MaintenanceTests {
         #expect(try succeed("fail", array.arrayPath, "member-0.img").contains("member 0 of array is rebuilt"))
         #expect(try succeed("remove", array.arrayPath, "member-0.img").contains("not used"))
         try succeed("fail", array.arrayPath, "1")
-        try expect(data, in: array, "from the spare")
+        try array.expect(data, "from the spare")
         // What has left may come back, as an empty member.
         #expect(try succeed("add", array.arrayPath, "member-0.img").contains("member 1 of array is rebuilt"))
         try succeed("fail", array.arrayPath, "2")
-        try expect(data, in: array, "from the one that came back")
+        try array.expect(data, "from the one that came back")
         #expect(array.stop() == 0)
     }
 
@@ -98,7 +72,7 @@ struct MaintenanceTests {
     func resumes(crashes: Bool) throws {
         let array = try ServedArray(level: 5, members: 3, size: "512M", keepsErrors: true)
         try array.start()
-        let data = try fill(array, mebibytes: 480)
+        let data = try array.fill(mebibytes: 480)
         try succeed("fail", array.arrayPath, "0")
         let fio = try startFio(array, offset: "480M", seconds: 60)
         // A rebuild without clients is over at once.
@@ -127,7 +101,7 @@ struct MaintenanceTests {
         try array.start(crashes ? ["--force"] : [])
         try array.waitForStatus { !$0.contains("degraded") }
         try succeed("fail", array.arrayPath, "1")
-        try expect(data, in: array, "without member 1")
+        try array.expect(data, "without member 1")
         #expect(array.stop() == 0)
     }
 
@@ -136,7 +110,7 @@ struct MaintenanceTests {
         // Regions of 64 MiB of each member, of which there are six.
         let array = try ServedArray(level: 5, members: 4, size: "1100M", creation: ["--consistency", "bitmap"])
         try array.start()
-        let data = try fill(array, mebibytes: 96)
+        let data = try array.fill(mebibytes: 96)
         // At rest no bit is set.
         #expect(array.stop() == 0)
         try array.start()
@@ -157,7 +131,7 @@ struct MaintenanceTests {
         #expect(second.contains("is re-added: 3 of 6 regions differed"), "\(second)")
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
         try succeed("fail", array.arrayPath, "3")
-        try expect(data, in: array, "without another member")
+        try array.expect(data, "without another member")
         try array.qemuIO("read -P 7 600M 3M", "read -P 8 1000M 1M", "read -P 9 300M 1M")
         #expect(array.stop() == 0)
     }
@@ -168,7 +142,7 @@ struct MaintenanceTests {
         try array.start()
         try succeed("fail", array.arrayPath, "0")
         try succeed("remove", array.arrayPath, "member-0.img")
-        let data = try fill(array, mebibytes: 32)
+        let data = try array.fill(mebibytes: 32)
         try succeed("add", array.arrayPath, "new.img")
         // The array is whole, so the bits are forgotten; what left before cannot be told from the others by them.
         #expect(array.stop() == 0)
@@ -177,7 +151,7 @@ struct MaintenanceTests {
         let output = try succeed("add", array.arrayPath, "member-0.img")
         #expect(output.contains("all of it") && output.contains("member 0 of array is rebuilt"), "\(output)")
         try succeed("fail", array.arrayPath, "1")
-        try expect(data, in: array, "from the old one")
+        try array.expect(data, "from the old one")
         #expect(array.stop() == 0)
     }
 
@@ -185,7 +159,7 @@ struct MaintenanceTests {
     func findsWrongParity() throws {
         let array = try ServedArray(level: 5, members: 3)
         try array.start()
-        let data = try fill(array, mebibytes: 16)
+        let data = try array.fill(mebibytes: 16)
         // The parity of stripe 0 is on the last member; its data begins 1 MiB into the file.
         let file = try #require(FileHandle(forUpdatingAtPath: "\(array.arrayPath)/member-2.img"))
         for offset in [UInt64(5000), 20_000] {
@@ -202,7 +176,7 @@ struct MaintenanceTests {
         }
         #expect(try succeed("repair", array.arrayPath).contains("right now in 2 blocks"))
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
-        try expect(data, in: array, "after the repair")
+        try array.expect(data, "after the repair")
         #expect(array.stop() == 0)
     }
 
@@ -211,7 +185,7 @@ struct MaintenanceTests {
         let array = try ServedArray(
             level: 5, members: 3, size: "512M", creation: ["--consistency", "bitmap"], keepsErrors: true)
         try array.start()
-        _ = try fill(array, mebibytes: 510)
+        _ = try array.fill(mebibytes: 510)
         // Bits of the bitmap are cleared, or else a crash would have all of it repaired.
         #expect(array.stop() == 0)
         let offsets = [UInt64(5000), 200 << 20]

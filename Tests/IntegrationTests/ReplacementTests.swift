@@ -5,39 +5,13 @@ import Testing
 /// Members that are replaced while clients are served by the real program.
 @Suite("Replacements in served arrays", .blocks, .enabled(if: Shell.has("nbdcopy", "fio")))
 struct ReplacementTests {
-    /// Runs a command that must succeed.
-    @discardableResult
-    private func succeed(_ arguments: String...) throws -> String {
-        let result = try Shell.run(nbdext, arguments)
-        #expect(result.status == 0, "\(arguments.joined(separator: " ")): \(result.output)\(result.errors)")
-        return result.output
-    }
-
-    /// Fills the start of an array with random bytes.
-    private func fill(_ array: ServedArray, mebibytes: Int) throws -> Data {
-        let source = array.directory.path + "/source"
-        let data = try #require(FileHandle(forReadingAtPath: "/dev/urandom")).readData(ofLength: mebibytes << 20)
-        try data.write(to: URL(fileURLWithPath: source))
-        let result = try Shell.run("nbdcopy", [source, array.uri])
-        #expect(result.status == 0, "\(result.errors)")
-        return data
-    }
-
-    private func expect(_ data: Data, in array: ServedArray, _ what: String) throws {
-        let copy = array.directory.path + "/copy"
-        let result = try Shell.run("nbdcopy", [array.uri, copy])
-        #expect(result.status == 0, "\(what): \(result.errors)")
-        let found = try Data(contentsOf: URL(fileURLWithPath: copy)).prefix(data.count)
-        #expect(found == data, "\(what): the array does not hold what was written")
-    }
-
     @Test(
         "a member is replaced under load, the array being whole all the time, and then does without another one",
         arguments: ["resync", "bitmap", "ppl"])
     func underLoad(consistency: String) throws {
         let array = try ServedArray(level: 5, members: 4, creation: ["--consistency", consistency])
         try array.start()
-        let data = try fill(array, mebibytes: 64)
+        let data = try array.fill(mebibytes: 64)
         let fio = Process()
         fio.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
         fio.arguments = [
@@ -60,13 +34,13 @@ struct ReplacementTests {
         #expect(status.contains("member 1 active  \(array.arrayPath)/spare.img"), "\(status)")
         #expect(status.contains("member - failed  \(array.arrayPath)/new.img"), "\(status)")
         try succeed("fail", array.arrayPath, "3")
-        try expect(data, in: array, "without member 3")
+        try array.expect(data, "without member 3")
         #expect(array.stop() == 0)
         for name in ["new.img", "member-1.img", "member-3.img"] {
             try FileManager.default.removeItem(atPath: "\(array.arrayPath)/\(name)")
         }
         try array.start()
-        try expect(data, in: array, "opened without the replaced members and member 3")
+        try array.expect(data, "opened without the replaced members and member 3")
         #expect(array.stop() == 0)
     }
 
@@ -75,9 +49,10 @@ struct ReplacementTests {
         arguments: [true, false]
     )
     func resumes(crashes: Bool) throws {
-        let array = try ServedArray(level: 5, members: 3, size: "512M", keepsErrors: true)
+        // With clients at work the copy takes 15 s at the least.
+        let array = try ServedArray(level: 5, members: 3, size: "1G", keepsErrors: true)
         try array.start()
-        let data = try fill(array, mebibytes: 480)
+        let data = try array.fill(mebibytes: 960)
         try array.replaceSlowly("0", by: "new.img") {
             // The first progress is durable after 3 s.
             if crashes { try array.waitForStatus { $0.contains("replacing") && !$0.contains(" 0 % done") } }
@@ -91,7 +66,7 @@ struct ReplacementTests {
         try array.waitForStatus { !$0.contains("replacing") }
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
         try succeed("fail", array.arrayPath, "1")
-        try expect(data, in: array, "without member 1")
+        try array.expect(data, "without member 1")
         #expect(
             try Shell.run(nbdext, ["status", array.arrayPath]).output.contains(
                 "member 0 active  \(array.arrayPath)/new.img"))
@@ -102,7 +77,7 @@ struct ReplacementTests {
     func ends() throws {
         let array = try ServedArray(level: 5, members: 3, size: "256M", keepsErrors: true)
         try array.start()
-        let data = try fill(array, mebibytes: 240)
+        let data = try array.fill(mebibytes: 240)
         try array.replaceSlowly("0", by: "new.img") {
             let refused = try Shell.run(nbdext, ["fail", array.arrayPath, "new.img"])
             #expect(refused.status != 0 && refused.errors.contains("nbdext cancel"), "\(refused.errors)")
@@ -122,7 +97,7 @@ struct ReplacementTests {
         #expect(status.contains("member 0 active  \(array.arrayPath)/new.img"), "\(status)")
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
         try succeed("fail", array.arrayPath, "1")
-        try expect(data, in: array, "without member 1")
+        try array.expect(data, "without member 1")
         #expect(array.stop() == 0)
     }
 

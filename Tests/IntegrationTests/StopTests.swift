@@ -198,6 +198,24 @@ struct StopTests {
         #expect(try state(path) == "clean")
     }
 
+    @Test(
+        "comes whatever the driver does: it never returns from a call, keeps all tasks, or takes its target away and back",
+        arguments: [("no-reply", "legacy"), ("deaf", "bundled"), ("recreate", "legacy"), ("recreate", "bundled")])
+    func busyDriver(habit: String, mode: String) throws {
+        let path = try create()
+        let driver = URL(fileURLWithPath: nbdext).deletingLastPathComponent()
+            .appendingPathComponent("nbdext-test-driver").path
+        let server = try serve(
+            path, "--driver", driver, "--driver-argument", habit, "--mode", mode, "--stop-timeout", "3")
+        let reads = (0..<60).flatMap { Self.request(0, offset: $0 << 16, count: 4096) }
+        let waiting = try client(Self.attach + reads)
+        defer { close(waiting) }
+        usleep(500_000)
+        server.signal(SIGTERM)
+        #expect(server.end() == 0, "\(server.output)")
+        #expect(try state(path) == "clean")
+    }
+
     @Test("comes also when nobody takes what it says any more")
     func stuckReader() throws {
         let path = try create()

@@ -98,13 +98,19 @@ struct LargeRequestTests {
         #expect(writer.isClosed)
     }
 
-    @Test("a client that leaves while it waits for memory is noticed at once")
-    func leaving() throws {
+    /// A server whose memory is all taken by a client's read, which the device holds.
+    private func serverWithoutMemory() throws -> (fixture: ServerFixture, holder: RawClient) {
         let fixture = try ServerFixture(payloadByteCountMax: Self.scarce)
         fixture.service.hold()
         let holder = fixture.connect()
         read(holder, Self.largest, cookie: 1)
         fixture.waitUntilHeld(1)
+        return (fixture, holder)
+    }
+
+    @Test("a client that leaves while it waits for memory is noticed at once")
+    func leaving() throws {
+        let (fixture, holder) = try serverWithoutMemory()
         do {
             let reader = fixture.connect()
             read(reader, Self.largest, cookie: 2)
@@ -119,11 +125,7 @@ struct LargeRequestTests {
 
     @Test("a client that sends no more gets the reply that it waits for memory for")
     func halfClosed() throws {
-        let fixture = try ServerFixture(payloadByteCountMax: Self.scarce)
-        fixture.service.hold()
-        let holder = fixture.connect()
-        read(holder, Self.largest, cookie: 1)
-        fixture.waitUntilHeld(1)
+        let (fixture, holder) = try serverWithoutMemory()
         let waiting = fixture.connect()
         read(waiting, Self.largest, cookie: 2)
         shutdown(waiting.descriptor, Int32(SHUT_WR))
@@ -135,11 +137,7 @@ struct LargeRequestTests {
 
     @Test("stopping answers a large request that waits for memory")
     func stopping() throws {
-        let fixture = try ServerFixture(payloadByteCountMax: Self.scarce)
-        fixture.service.hold()
-        let holder = fixture.connect()
-        read(holder, Self.largest, cookie: 1)
-        fixture.waitUntilHeld(1)
+        let (fixture, holder) = try serverWithoutMemory()
         let waiting = fixture.connect()
         read(waiting, Self.largest, cookie: 2)
         usleep(100_000)

@@ -6,6 +6,7 @@ import HardwareBus
 import ParallelInterface
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 import TestTraits
 import Testing
 
@@ -249,6 +250,61 @@ struct LifeCycleTests {
         #expect(fixture.controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
         fixture.submit([1])
         #expect(fixture.outcome(1) == [2, 0])
+        fixture.controller.stop()
+    }
+
+    @Test("a target that is destroyed and created again from several threads is built once, and every task ends")
+    func recreatedUnderLoad() throws {
+        let built = Atomic<Int>(0)
+        let fixture = try Fixture(
+            mode: .bundled,
+            targetCreated: { _, status in
+                if status == kIOReturnSuccess { built.add(1, ordering: .relaxed) }
+                return status == kIOReturnSuccess
+            })
+        let controller = fixture.controller
+        #expect(controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
+        let isOver = Atomic<Bool>(false)
+        let finished = (0..<3).map { _ in Event() }
+        for event in finished {
+            try OSThread(name: "recreate") {
+                while !isOver.load(ordering: .relaxed) {
+                    _ = controller.destroyTarget(0)
+                    _ = controller.createTarget(0, properties: [:])
+                }
+                event.set()
+            }.detach()
+        }
+        var ended = 0
+        for round in 0..<200 {
+            fixture.submit((0..<16).map { UInt32($0) })
+            ended += 16
+            #expect(fixture.recorder.wait(for: ended), "round \(round)")
+        }
+        isOver.store(true, ordering: .relaxed)
+        for event in finished { #expect(event.comes()) }
+        #expect(built.load(ordering: .relaxed) == 1)
+        if !controller.isTargetPresent(0) { #expect(controller.createTarget(0, properties: [:]) == kIOReturnSuccess) }
+        fixture.submit([20])
+        #expect(fixture.outcome(20) == [2, 0])
+        controller.stop()
+        #expect(Set(fixture.faults).subtracting([.targetCreatedTwice]).isEmpty)
+    }
+
+    @Test("a target cannot be created before services start")
+    func tooEarly() throws {
+        final class Hasty: EchoDriver, @unchecked Sendable {
+            override func UserInitializeController() -> kern_return_t {
+                var queue: IODispatchQueue?
+                _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
+                _ = SetDispatchQueue("AuxiliaryQueue", queue!)
+                note("UserCreateTargetForID returned \(UserCreateTargetForID(0, [:]))")
+                return super.UserInitializeController()
+            }
+        }
+        let fixture = try Fixture(mode: .bundled, driverClass: Hasty.self)
+        #expect(fixture.driver.calls.contains("UserCreateTargetForID returned \(kIOReturnNotReady)"))
+        #expect(fixture.faults == [.targetNotReady])
         fixture.controller.stop()
     }
 

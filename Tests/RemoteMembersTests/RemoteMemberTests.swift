@@ -174,6 +174,18 @@ struct RemoteMemberTests {
         #expect(throws: MemberStoreError.self) { try fixture.member.flush() }
     }
 
+    @Test("a server that shakes hands and answers nothing is lost as soon as one that does not shake hands")
+    func hangingFromTheStart() throws {
+        let server = try FakeServer { _ in .silence }
+        defer { server.stop() }
+        var limits = Fixture.quick
+        // Tests hang after less.
+        limits.answering = 3_600_000
+        let fixture = try Fixture(server.uri, limits: limits)
+        #expect(throws: MemberStoreError.self) { _ = try fixture.member.bytes(at: 4096, count: 512) }
+        #expect(fixture.member.absence?.contains("not answered within") == true)
+    }
+
     @Test("servers that are not there, or are of no use, are told apart")
     func absence() throws {
         let nobody = try Fixture("nbd+unix:///?socket=/nonexistent/socket", limits: Fixture.quick)

@@ -6,8 +6,8 @@ import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver with one bad habit, which its personality names: "Habit". With "Marker", the path of a file, only
-/// the first process that finds no such file has it.
+/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Marker",
+/// the path of a file, only the first process that finds no such file has it.
 final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     // SAFETY: set in Start; the habit's own thread uses only what does not change.
     private var habit = ""
@@ -18,7 +18,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         let status = super.Start(provider)
         var properties: OSDictionary?
         _ = CopyProperties(&properties)
-        guard case .string(let habit)? = properties?["Habit"] else { return status }
+        var habit = CommandLine.arguments.dropFirst().first ?? ""
+        if case .string(let name)? = properties?["Habit"] { habit = name }
         if case .string(let marker)? = properties?["Marker"] {
             let file = open(marker, O_CREAT | O_EXCL | O_WRONLY, 0o600)
             guard file >= 0 else { return status }
@@ -54,8 +55,34 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         if calls == 20 { begin() }
     }
 
+    override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        if habit == "keep-target" { while true { sleep(1000) } }
+        return super.UserInitializeTargetForID(targetID)
+    }
+
+    override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
+        result = habit != "keep-target"
+        return kIOReturnSuccess
+    }
+
+    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+        if habit != "keep-target" { super.HandleAsyncEvent(action, status) }
+    }
+
+    override func UserProcessParallelTask(
+        _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+    ) -> kern_return_t {
+        let status = super.UserProcessParallelTask(parallelRequest, &response, completion)
+        calls += 1
+        // The task is completed on another queue, and the call never returns.
+        if habit == "no-reply" && calls > 40 { while true { sleep(1000) } }
+        return status
+    }
+
     private func begin() {
         switch habit {
+        case "recreate": for _ in 0..<3 { repeatedly { $0.recreate() } }
+        case "fork": for _ in 0..<3 { startAnother() }
         case "trap": fatalError("a habit")
         case "garbage": repeatedly { $0.writeGarbage() }
         case "registers": repeatedly { $0.writeRegisters() }
@@ -73,6 +100,22 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     }
 
     // MARK: Habits
+
+    /// Takes its target away and creates it again, while it is in use.
+    private func recreate() {
+        _ = UserDestroyTargetForID(0)
+        _ = UserCreateTargetForID(0, [:])
+        usleep(.random(in: 0...500))
+    }
+
+    /// A process that lives on when the driver is gone, with all that it has open.
+    private func startAnother() {
+        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("1000"), nil]
+        var environment: [UnsafeMutablePointer<CChar>?] = [nil]
+        var process: pid_t = 0
+        for descriptor: Int32 in 3...5 { _ = fcntl(descriptor, F_SETFD, 0) }
+        posix_spawnp(&process, "sleep", nil, nil, &arguments, &environment)
+    }
 
     /// Into everything that can be written: all rings of the channel with their indices, and response slots.
     private func writeGarbage() {

@@ -1,6 +1,6 @@
 import SCSIControllerDriverKit
 
-// The first argument is what kind of driver it is.
+// The first argument is what kind of driver it is, or the habit of one that misbehaves.
 switch CommandLine.arguments.dropFirst().first {
 case "software": DriverKitMain(MyFirstDext.self)
 case "scanned": DriverKitMain(ScannedDext.self)

@@ -60,8 +60,6 @@ uint32_t nbdext_ring_position(const struct nbdext_ring *ring);
 void nbdext_ring_wait_taken(struct nbdext_ring *ring, uint32_t position);
 /// Whether the consumer has taken the message at a position.
 int nbdext_ring_is_taken(const struct nbdext_ring *ring, uint32_t position);
-/// Empties the ring, whose producer or consumer is gone; `forgets_consumer` when it is the consumer.
-void nbdext_ring_reset(struct nbdext_ring *ring, int forgets_consumer);
 /// Copies the oldest message out. Returns 0 when there is none, and -1, with the ring empty again, when the indices make
 /// no sense: the other side wrote to what is not its own.
 int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message);

@@ -58,8 +58,8 @@ package struct ControlMessage: Sendable {
 
 /// Questions and answers between two processes: the calls of the control plane.
 ///
-/// Each side may ask at any time, also while it answers. A question is answered on a thread of its own, so an answer may
-/// take as long as it likes. A side that asks without end, or does not read its answers, ends the link.
+/// Each side may ask at any time, also while it answers. Questions are answered on threads of their own, some at a time, so
+/// an answer may take as long as it likes. A side that asks without end, or does not read its answers, ends the link.
 ///
 /// Threads: any.
 package final class ControlLink: @unchecked Sendable {
@@ -80,8 +80,9 @@ package final class ControlLink: @unchecked Sendable {
     }
 
     private static let packetByteCountMax = 1 << 16
-    /// Questions of the other side that are being answered, at most.
-    package static let answerCountMax = 256
+    /// Questions of the other side that are answered at a time, and those that wait for that, at most.
+    package static let answerThreadCountMax = 16
+    package static let waitingCountMax = 240
     private static let sendSeconds = 5
     private let socket: Int32
     private let takesDescriptors: Bool
@@ -89,7 +90,8 @@ package final class ControlLink: @unchecked Sendable {
     private var questions: [UInt64: Question] = [:]
     private var lastID: UInt64 = 0
     private var isClosed = false
-    private var answering = 0
+    private var answerThreadCount = 0
+    private var waitingQuestions: [(call: ControlCall, message: ControlMessage, id: UInt64)] = []
     private let answerer: @Sendable (ControlCall, ControlMessage) -> ControlMessage
     private let closed: @Sendable () -> Void
 
@@ -216,24 +218,49 @@ package final class ControlLink: @unchecked Sendable {
         if question == nil && message.descriptor >= 0 { Glibc.close(message.descriptor) }
     }
 
+    /// Has a question answered, now or when others have been.
+    /// - Returns: false when there are too many.
     private func answer(_ call: ControlCall, _ message: ControlMessage, id: UInt64) -> Bool {
-        let isTooMuch = lock.withLock { () -> Bool in
-            answering += 1
-            return answering > Self.answerCountMax
+        let (mayWait, needsThread) = lock.withLock { () -> (Bool, Bool) in
+            guard waitingQuestions.count < Self.waitingCountMax else { return (false, false) }
+            waitingQuestions.append((call, message, id))
+            let needsThread = answerThreadCount < Self.answerThreadCountMax
+            if needsThread { answerThreadCount += 1 }
+            return (true, needsThread)
         }
-        if isTooMuch { return false }
+        guard mayWait, needsThread else { return mayWait }
         do {
-            let thread = try OSThread(name: "answer") { [self] in
-                let answer = answerer(call, message)
-                if !send(call, answer, id: id, isAnswer: true) { close() }
-                // A file in an answer was made for it.
-                if answer.descriptor >= 0 { Glibc.close(answer.descriptor) }
-                lock.withLock { answering -= 1 }
-            }
-            thread.detach()
+            try OSThread(name: "answer") { [self] in answerAll() }.detach()
             return true
         } catch {
             return false
         }
+    }
+
+    /// Answers what waits, on the calling thread, until nothing does.
+    private func answerAll() {
+        while let question = nextQuestion() {
+            let answer = answerer(question.call, question.message)
+            if !send(question.call, answer, id: question.id, isAnswer: true) { close() }
+            // A file in an answer was made for it.
+            if answer.descriptor >= 0 { Glibc.close(answer.descriptor) }
+        }
+    }
+
+    private func nextQuestion() -> (call: ControlCall, message: ControlMessage, id: UInt64)? {
+        lock.withLock {
+            // Whoever has asked is gone, and hears no answer.
+            if isClosed { dropQuestions() }
+            if !waitingQuestions.isEmpty { return waitingQuestions.removeFirst() }
+            answerThreadCount -= 1
+            return nil
+        }
+    }
+
+    private func dropQuestions() {
+        for question in waitingQuestions where question.message.descriptor >= 0 {
+            Glibc.close(question.message.descriptor)
+        }
+        waitingQuestions = []
     }
 }
