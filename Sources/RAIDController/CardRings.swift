@@ -36,7 +36,8 @@ final class CardRings: Sendable {
     }
 
     deinit {
-        forgetSubmissions()
+        // While the DART is there.
+        letGo()
         fetched.deallocate()
     }
 
