@@ -173,6 +173,7 @@ final class RemoteSession {
         piece.pointee.byteCount = byteCount
         piece.pointee.startTime = monotonicMilliseconds()
         piece.pointee.error = 0
+        piece.pointee.missingByteCount = command.kind == .read ? byteCount : 0
         piece.pointee.asksStatus = command.kind == .blockStatus
         if case .call(let call) = command.recipient { piece.pointee.call = call }
         byteCountUnderway += Self.load(of: piece)

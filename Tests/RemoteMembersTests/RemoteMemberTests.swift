@@ -123,6 +123,32 @@ struct RemoteMemberTests {
         #expect(fixture.member.absence == nil)
     }
 
+    /// What the parts of an answer are, and whether the read is done with them.
+    static let partialAnswers: [(parts: [Range<Int>], isWhole: Bool)] = [
+        ([0..<4096, 4096..<8192], true), ([4096..<8192, 0..<4096], true), ([], false), ([0..<4096], false),
+        // libnbd counts what comes, and not where.
+        ([0..<4096, 0..<4096], true),
+    ]
+
+    @Test("a read answered without all of its data shows nothing of what was in memory", arguments: partialAnswers)
+    func missingData(answer: (parts: [Range<Int>], isWhole: Bool)) throws {
+        let server = try FakeServer(isStructured: true) { $0.kind == .read ? .parts(answer.parts) : .done }
+        defer { server.stop() }
+        server.bytes.initializeMemory(as: UInt8.self, repeating: 0x11)
+        let fixture = try Fixture(server.uri)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
+        defer { memory.deallocate() }
+        memory.initializeMemory(as: UInt8.self, repeating: 0xEE)
+        let status = fixture.run(.read, at: 65536, count: 8192, memory: memory.baseAddress)
+        #expect(status == (answer.isWhole ? .done : .unreadable))
+        let came = answer.parts.reduce(into: Set<Int>()) { $0.formUnion($1) }
+        #expect(memory.indices.allSatisfy { memory[$0] == (came.contains($0) ? 0x11 : 0) })
+        if !answer.isWhole {
+            #expect(throws: MemberStoreError.self) { _ = try fixture.member.bytes(at: 65536, count: 8192) }
+        }
+        #expect(fixture.member.absence == nil)
+    }
+
     @Test("a lost server fails what is under way and all that follows; that it is back is told")
     func lost() throws {
         let server = try FakeServer { $0.byteOffset == 65536 ? .hangUp : $0.byteOffset >= 4096 ? .silence : .done }
