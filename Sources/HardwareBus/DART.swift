@@ -46,18 +46,27 @@ public final class DART: Sendable {
         /// Whether the memory is a task's, and not of a driver's own.
         public var isOfTask: Bool { dart.windowOf(address) < dart.reservedCount }
 
-        deinit { dart.unpin(dart.windowOf(address)) }
+        /// Lets go of the window, and notes that the card has filled so many bytes there.
+        public consuming func end(filling byteCount: UInt64) {
+            dart.unpin(dart.windowOf(address), filled: byteCount)
+            discard self
+        }
+
+        deinit { dart.unpin(dart.windowOf(address), filled: 0) }
     }
 
     private static let windowShift: UInt64 = 32
-    /// A window's word: the pins that are held, two bits, and the pins so far.
+    /// A window's word: the pins that are held, two bits, the pins so far, and the bytes that were filled so far.
     private static let heldMask: UInt64 = 0xFFFF
     /// It can be pinned.
     private static let isOpen: UInt64 = 1 << 16
     /// It is not free.
     private static let isTaken: UInt64 = 1 << 17
-    private static let pinCountShift: UInt64 = 32
-    private static let onePin: UInt64 = 1 << pinCountShift | 1
+    private static let pinCountShift: UInt64 = 18
+    private static let pinCountMask: UInt64 = 0xFFFF << pinCountShift
+    private static let filledShift: UInt64 = 34
+    /// The largest number of bytes that were filled, which then begins again at 0.
+    public static let filledByteCountMax: UInt64 = 1 << (64 - filledShift) - 1
 
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
     // SAFETY: an entry of these is written between the two changes of its window's word that `map` or `letGo` makes, and
@@ -162,16 +171,19 @@ public final class DART: Sendable {
         guard let window = window(of: address) else { return nil }
         var word = words[window].load(ordering: .relaxed)
         while word & Self.isOpen != 0 {
+            let pinCount = (word &+ 1 << Self.pinCountShift) & Self.pinCountMask
             let (isDone, current) = words[window].weakCompareExchange(
-                expected: word, desired: word &+ Self.onePin, successOrdering: .acquiring, failureOrdering: .relaxed)
+                expected: word, desired: (word & ~Self.pinCountMask | pinCount) &+ 1, successOrdering: .acquiring,
+                failureOrdering: .relaxed)
             if isDone { return Pin(self, address) }
             word = current
         }
         return nil
     }
 
-    private func unpin(_ window: Int) {
-        let word = words[window].subtract(1, ordering: .acquiringAndReleasing).newValue
+    private func unpin(_ window: Int, filled byteCount: UInt64) {
+        let change = byteCount << Self.filledShift &- 1
+        let word = words[window].wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
         if word & (Self.heldMask | Self.isOpen) == 0 { letGo(window) }
     }
 
@@ -181,6 +193,12 @@ public final class DART: Sendable {
     /// How often the window was pinned, in 16 bits: whether the card has seen a command for it since somebody looked.
     public func pinCount(window: Int) -> UInt16 {
         UInt16(truncatingIfNeeded: words[window].load(ordering: .acquiring) >> Self.pinCountShift)
+    }
+
+    /// How many bytes of a window's memory the card has filled in the commands that have ended, counted on and on: what
+    /// somebody saw earlier may be taken off (`filledByteCountMax`). Parts that were filled twice count twice.
+    public func filledByteCount(window: Int) -> UInt64 {
+        words[window].load(ordering: .acquiring) >> Self.filledShift
     }
 
     /// The window of a bus address, or nil when there is none.

@@ -19,6 +19,9 @@ open class PCIFunction: @unchecked Sendable {
     /// Whether the card pins the memory of every command that it takes, so that others can tell what it has seen.
     open var pinsCommands: Bool { false }
 
+    /// Whether the DART knows of every byte that the card fills of a task's memory (`DART.filledByteCount`).
+    open var countsFilledBytes: Bool { false }
+
     /// Bytes of a logical unit's data in the card's volatile cache.
     open func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 { 0 }
 

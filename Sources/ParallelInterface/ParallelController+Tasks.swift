@@ -51,7 +51,11 @@ extension ParallelController: KernelHalf {
         let row = pool.row(of: slot)
         let task = tasks + Int(row)
         guard passesGates(task, row: row) else { return false }
-        if Detectors.areEnabled { beginRecord(slot) }
+        records[Int(slot)] = SlotRecord(
+            pinCount: card.dart.pinCount(window: Int(slot)),
+            filledByteCount: card.dart.filledByteCount(window: Int(slot)),
+            hasBeenSplit: records[Int(slot)].hasBeenSplit)
+        if Detectors.areEnabled { checkResponse(slot) }
         let command = slots.commands + Int(slot)
         command.pointee.version = kScsiUserParallelTaskCurrentVersion1
         command.pointee.fTargetID = UInt64(task.pointee.targetID)
@@ -220,8 +224,7 @@ extension ParallelController: KernelHalf {
         task.pointee.isAnsweredByDriver = !records[Int(slot)].isEndedByKernel
         task.pointee.serviceResponse = UInt8(truncatingIfNeeded: response.pointee.fServiceResponse)
         task.pointee.taskStatus = UInt8(truncatingIfNeeded: response.pointee.fCompletionStatus)
-        task.pointee.realizedTransferCount = min(
-            response.pointee.fBytesTransferred, task.pointee.requestedTransferCount)
+        task.pointee.realizedTransferCount = min(response.pointee.fBytesTransferred, movedByteCountMax(slot, task))
         task.pointee.senseByteCount = min(response.pointee.fSenseLength, 32)
         if response.pointee.fSenseLength > 0 {
             withUnsafeBytes(of: &response.pointee.fSenseBuffer) { sense in
@@ -229,6 +232,17 @@ extension ParallelController: KernelHalf {
             }
         }
         if Detectors.areEnabled { judge(response, of: slot, task) }
+    }
+
+    /// The most that an answer can say it has moved. Of a read it is what the device has filled, so that what was in the
+    /// memory before is never taken for data; a driver that fills it itself has got it zeroed.
+    private func movedByteCountMax(_ slot: UInt16, _ task: UnsafePointer<SCSITask>) -> UInt64 {
+        let requested = task.pointee.requestedTransferCount
+        guard task.pointee.direction == .targetToInitiator, card.countsFilledBytes,
+            !records[Int(slot)].dataBufferWasTaken
+        else { return requested }
+        let filled = card.dart.filledByteCount(window: Int(slot)) &- records[Int(slot)].filledByteCount
+        return min(requested, filled & DART.filledByteCountMax)
     }
 
     /// Whether a response can be believed to be that of its slot.

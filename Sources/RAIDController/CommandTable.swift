@@ -22,6 +22,8 @@ struct CardCommand: ~Copyable {
     var tag: UInt32 = 0
     /// Holds `memory` until the command is answered, unless that is the card's own.
     var pin: DART.Pin?
+    /// Whether `memory` gets the bytes that are reported.
+    var fillsMemory = false
     /// Bytes to report when it went well.
     var dataByteCount: UInt64 = 0
     /// The array's bytes that it is about.

@@ -42,16 +42,20 @@ extension RAIDController {
         command.pointee.pin = fetched.pin.take()
         guard let target else { return finishUnreachable(number, lane) }
 
+        let cdb = CommandDescriptorBlock(bytes: descriptor.cdb, byteCount: descriptor.cdbSize)
         let byteCount = descriptor.direction == 0 ? 0 : Int(clamping: descriptor.dataByteCount)
         if byteCount > 0 {
-            let memory = command.pointee.pin?.memory(byteCount: byteCount, deviceWrites: descriptor.direction == 2)
+            // What the command does counts, whatever the driver says that it does.
+            let fillsMemory = !OperationCode.takesData(cdb.operationCode)
+            let deviceWrites = fillsMemory || descriptor.direction == 2
+            let memory = command.pointee.pin?.memory(byteCount: byteCount, deviceWrites: deviceWrites)
             guard let memory else {
-                dartFaultHandler?(descriptor.dataAddress, byteCount, descriptor.direction == 2)
+                dartFaultHandler?(descriptor.dataAddress, byteCount, deviceWrites)
                 return finishUnreachable(number, lane)
             }
             command.pointee.memory = memory
+            command.pointee.fillsMemory = fillsMemory
         }
-        let cdb = CommandDescriptorBlock(bytes: descriptor.cdb, byteCount: descriptor.cdbSize)
         let action = target.disk.action(
             for: cdb, logicalUnit: descriptor.logicalUnit,
             data: UnsafeMutableRawBufferPointer(start: command.pointee.memory, count: byteCount))
@@ -174,7 +178,9 @@ extension RAIDController {
     private func append(_ completion: RAIDCompletionDescriptor, _ number: UInt32, _ lane: CardLane) {
         var completion = completion
         completion.tag = commands[number].pointee.tag
-        commands[number].pointee.pin = nil
+        if let pin = commands[number].pointee.pin.take() {
+            pin.end(filling: commands[number].pointee.fillsMemory ? completion.dataByteCount : 0)
+        }
         lane.finished.append(completion)
         lane.finishedNumbers.append(number)
     }

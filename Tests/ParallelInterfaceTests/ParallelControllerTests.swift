@@ -153,6 +153,58 @@ struct ParallelControllerTests {
         fixture.controller.stop()
     }
 
+    /// Answers GOOD for all bytes of a task, whatever of them was filled.
+    private final class FillingDriver: EchoDriver, @unchecked Sendable {
+        /// How many bytes the device fills of each task, in commands of half of that.
+        var filledByteCount: UInt64 = 0
+        var takesBuffer = false
+
+        override func UserProcessParallelTask(
+            _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+        ) -> kern_return_t {
+            for _ in 0..<2 {
+                if let pin = card.dart.pin(request.fBufferIOVMAddr) { pin.end(filling: filledByteCount / 2) }
+            }
+            if takesBuffer {
+                for byteCount in [100, 200] {
+                    var buffer: IOBufferMemoryDescriptor?
+                    _ = UserGetDataBuffer(request.fTargetID, request.fControllerTaskIdentifier, &buffer)
+                    var map: IOMemoryMap?
+                    _ = buffer?.CreateMapping(0, 0, 0, 0, 0, &map)
+                    let memory = UnsafeMutableRawPointer(bitPattern: UInt(map!.GetAddress()))!
+                    memory.storeBytes(of: 7, toByteOffset: byteCount, as: UInt8.self)
+                }
+            }
+            return super.UserProcessParallelTask(request, &response, completion)
+        }
+    }
+
+    @Test("what a read has moved is no more than its device has filled, whatever the driver says")
+    func goodWithoutData() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: FillingDriver.self, countsFilledBytes: true)
+        let driver = fixture.driver as! FillingDriver
+        for (row, filled) in [UInt64(0), 2, 256, 512, 1 << 20].enumerated() {
+            driver.filledByteCount = filled
+            fixture.submit([UInt32(row)])
+            #expect(fixture.outcome(UInt32(row)) == [2, 0])
+            #expect(fixture.controller.tasks[row].realizedTransferCount == min(filled, 512))
+        }
+        fixture.controller.stop()
+    }
+
+    @Test("a driver that fills a read's memory itself finds zeros there, the first time")
+    func bufferForDriver() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: FillingDriver.self, countsFilledBytes: true)
+        let memory = fixture.controller.arena.base
+        memory.initializeMemory(as: UInt8.self, repeating: 0xEE, count: 1024)
+        (fixture.driver as! FillingDriver).takesBuffer = true
+        fixture.submit([0])
+        #expect(fixture.controller.tasks[0].realizedTransferCount == 512)
+        let bytes = UnsafeRawBufferPointer(start: memory, count: 1024)
+        #expect(bytes.indices.allSatisfy { bytes[$0] == ($0 >= 512 ? 0xEE : $0 == 100 || $0 == 200 ? 7 : 0) })
+        fixture.controller.stop()
+    }
+
     @Test("lets a completion submit the next task on the same lane")
     func resubmission() throws {
         let fixture = try Fixture(mode: .bundled)

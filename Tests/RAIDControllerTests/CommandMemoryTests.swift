@@ -109,6 +109,52 @@ struct CommandMemoryTests {
         #expect(!fixture.card.run(lane: fixture.lane))
     }
 
+    @Test("a command's own direction counts, and not what the driver says of it")
+    func direction() throws {
+        let fixture = try CardFixture(level: .raid5, members: 3)
+        let window = try #require(fixture.card.claimDMAWindow())
+        let block = Block()
+        memset(block.memory, 0xEE, Block.byteCount)
+        let address = try #require(
+            fixture.card.dart.map(
+                window: window, memory: block.memory, byteCount: Block.byteCount, deviceMayWrite: false, owner: block))
+        for cdb in [
+            CommandDescriptorBlock.transfer(isWrite: false, lba: 0, blockCount: 8, forceUnitAccess: false),
+            .inquiry(allocationLength: 96), .readCapacity10,
+        ] {
+            fixture.post(cdb, byteCount: 4096, isWrite: true, address: address)
+            #expect(fixture.run()[0].transportError == 1)
+        }
+        #expect(UnsafeRawBufferPointer(start: block.memory, count: 4096).allSatisfy { $0 == 0xEE })
+        let write = CommandDescriptorBlock.transfer(isWrite: true, lba: 0, blockCount: 8, forceUnitAccess: false)
+        fixture.post(write, byteCount: 4096, isWrite: true, address: address)
+        #expect(fixture.run()[0].status == 0)
+        fixture.card.unmapDMA(window: window)
+    }
+
+    @Test("the bytes that commands have filled are counted, those of commands that have failed are not")
+    func filledBytes() throws {
+        let fixture = try CardFixture(level: .raid0, members: 2)
+        var before = fixture.card.dart.filledByteCount(window: 0)
+        func filled() -> UInt64 {
+            defer { before = fixture.card.dart.filledByteCount(window: 0) }
+            return (fixture.card.dart.filledByteCount(window: 0) &- before) & DART.filledByteCountMax
+        }
+        #expect(fixture.transfer(true, lba: 0, blocks: 512).status == 0)
+        #expect(filled() == 0)
+        #expect(fixture.transfer(false, lba: 0, blocks: 512).status == 0)
+        #expect(filled() == 512 * 512)
+        #expect(fixture.execute(.inquiry(allocationLength: 36), byteCount: 512).status == 0)
+        #expect(filled() == 36)
+        #expect(fixture.transfer(false, lba: .max, blocks: 8).status == 2)
+        truncate("\(fixture.directory)/member-1.img", 8192)
+        #expect(fixture.transfer(false, lba: 0, blocks: 512).status == 2)
+        #expect(filled() == 0)
+        // Beyond the counter's end.
+        for _ in 0..<600 { _ = fixture.transfer(false, lba: 0, blocks: 8) }
+        #expect(filled() == 600 * 4096)
+    }
+
     @Test("memory that cannot be written to fails its commands, and no member", arguments: engines)
     func unusable(engine: MemberEngineKind) throws {
         for level in [RAIDLevel.raid0, .raid5] {
