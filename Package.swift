@@ -55,7 +55,7 @@ let package = Package(
 
         // From the bottom up.
         libraryLayer("Platform", ["CLinux"]),
-        layer("Statistics"),
+        layer("Statistics", ["Platform"]),
         layer("MemberIO"),
         libraryLayer("Diagnostics", ["Platform"]),
         layer("SCSI"),
@@ -101,13 +101,13 @@ let package = Package(
         layer("BenchReport", ["LoadGenerator", "Statistics"]),
         layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
         .target(
-            name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit"],
+            name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit", "Platform"],
             resources: [.embedInCode("Profiles")], swiftSettings: strict),
         layer(
             "StackModel",
             [
                 "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
-                "SCSIControllerDriverKit", "SCSI", "Diagnostics",
+                "SCSIControllerDriverKit", "SCSI", "Diagnostics", "Platform",
             ]),
         layer(
             "EmulatedMachine",
@@ -167,7 +167,7 @@ let package = Package(
             dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
             path: "Tests/HostileInput", swiftSettings: strict),
         tests("Platform"),
-        tests("Statistics"),
+        tests("Statistics", ["Platform"]),
         tests("NBDProtocol"),
         tests(
             "NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "CLinux", "Platform"]),
@@ -221,7 +221,7 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-                "Diagnostics", "Statistics", "LoadGenerator", "CNBD", "Platform",
+                "Diagnostics", "Statistics", "LoadGenerator", "RAID", "CNBD", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

@@ -1,5 +1,6 @@
 import Glibc
 import MemberIO
+import Platform
 import RAID
 
 extension ArrayStore {
@@ -60,7 +61,7 @@ extension ArrayStore {
     /// consistent parity, so the array is clean from the start.
     ///
     /// - Parameters:
-    ///   - directory: made if it does not exist.
+    ///   - directory: made if it does not exist, for its owner alone.
     ///   - force: an array that is there is removed first, and what is in the members' places is overwritten.
     /// - Throws: with no file changed. Exports are changed only when everything else was found to be possible.
     package static func create(
@@ -88,7 +89,7 @@ extension ArrayStore {
         try checkAreDifferent(members)
         let replaced = Set(old).union(old.compactMap { NewMember.resolve($0) })
         for member in members { try member.check(byteCount: plan.memberByteCount, replaced: replaced, force: force) }
-        let isNew = mkdir(directory, 0o755) == 0
+        let isNew = mkdir(directory, 0o700) == 0
         guard isNew || errno == EEXIST else {
             throw ArrayStoreError("cannot make the directory \(directory): \(String(cString: strerror(errno)))")
         }
@@ -102,6 +103,7 @@ extension ArrayStore {
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
         MemberDirectory.flush(directory)
+        for warning in Set(members.compactMap(\.warning)).sorted() { writeMessage(warning) }
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {

@@ -12,13 +12,15 @@ extension ArrayStore {
             return (try prepareLink(path, for: array), nil)
         }
         let path = newLinkPath(array.place)
-        try NewMember.write(uri + "\n", to: path, for: path)
+        let (directory, name, descriptor) = try makeFile(path)
+        defer { close(descriptor) }
         do throws(ArrayStoreError) {
+            try NewMember.write(uri + "\n", to: descriptor, for: path)
             let member = try prepareLink(path, for: array)
             MemberDirectory.flush(array.place)
             return (member, path)
         } catch {
-            unlink(path)
+            directory.remove(name)
             throw error
         }
     }
@@ -63,7 +65,8 @@ extension ArrayStore {
         var number = 0
         while true {
             let path = "\(directory)/member-\(number)\(LinkedMember.fileExtension)"
-            if access(path, F_OK) != 0 { return path }
+            var information = stat()
+            if lstat(path, &information) != 0 { return path }
             number += 1
         }
     }

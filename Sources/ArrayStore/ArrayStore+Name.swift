@@ -1,24 +1,21 @@
+import Platform
 import RAID
 
 extension ArrayStore {
-    /// The name of an array's export: without the host that md puts in front, and without what terminals would take for
-    /// commands. An array without a name is called by the start of its UUID.
+    /// The name of an array's export: without the host that md puts in front, and fit to be shown. An array without a name
+    /// is called by the start of its UUID.
     static func name(of superblock: MDSuperblock) -> String {
         let stored = superblock.setName
         let name = stored.firstIndex(of: ":").map { String(stored[stored.index(after: $0)...]) } ?? stored
         guard !name.isEmpty else { return String(uuidText(superblock.setUUID).prefix(8)) }
-        return String(String.UnicodeScalarView(name.unicodeScalars.map { isPrintable($0) ? $0 : "?" }))
-    }
-
-    private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value)
+        return ForeignText(name).description
     }
 
     /// Whether an array can be called so: what md takes for a name, with or without a host in front.
     static func checkName(_ name: String) throws(ArrayStoreError) {
         let parts = name.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard !name.isEmpty, name.utf8.count <= 32, parts.allSatisfy({ !$0.isEmpty }),
-            name.unicodeScalars.allSatisfy({ isPrintable($0) && $0 != "/" })
+            name.unicodeScalars.allSatisfy({ ForeignText.isFit($0) && $0 != "/" })
         else {
             throw ArrayStoreError(
                 "\"\(name)\" cannot be an array's name; use up to 32 bytes of text without '/' and control characters, or "

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Platform
 import RAID
 
 /// Files and exports that are to become members of an array that is being served.
@@ -43,10 +44,11 @@ extension ArrayStore {
         }
         let geometry = array.geometry
         let byteCount = geometry.dataByteOffset + geometry.memberDataByteCount
-        let isNew = access(path, F_OK) != 0
-        if isNew { try make(path, byteCount: byteCount) }
+        var information = stat()
+        let isNew = lstat(path, &information) != 0
+        let new = isNew ? try make(path, byteCount: byteCount) : nil
         do throws(ArrayStoreError) {
-            let file = try MemberFile(path: path, readOnly: false)
+            let file = if let new { new } else { try MemberFile(path: path, readOnly: false) }
             try file.lock()
             if !isNew { try checkMayBecomeSpare(file, of: array, byteCount: byteCount) }
             let code = MemberFile.reserveMetadata(file.descriptor, dataByteOffset: geometry.dataByteOffset)
@@ -61,17 +63,26 @@ extension ArrayStore {
         }
     }
 
-    private static func make(_ path: String, byteCount: UInt64) throws(ArrayStoreError) {
-        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else {
-            throw ArrayStoreError("cannot make \(path): \(String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
+    /// Makes a file that is not there; nothing is left of it when its size cannot be set.
+    private static func make(_ path: String, byteCount: UInt64) throws(ArrayStoreError) -> MemberFile {
+        let (directory, name, descriptor) = try makeFile(path)
         guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
             let reason = String(cString: strerror(errno))
-            unlink(path)
+            close(descriptor)
+            directory.remove(name)
             throw ArrayStoreError("cannot set the size of \(path): \(reason)")
         }
+        return MemberFile(path: path, descriptor: descriptor, readOnly: false)
+    }
+
+    /// Makes a file in the place of nothing.
+    static func makeFile(
+        _ path: String
+    ) throws(ArrayStoreError) -> (directory: OpenDirectory, name: String, descriptor: Int32) {
+        do throws(OSError) {
+            let (directory, name) = try OpenDirectory.of(file: path)
+            return (directory, name, try directory.make(name))
+        } catch { throw ArrayStoreError("\(error)") }
     }
 
     /// A file that is there may be overwritten if it is empty or was a member of this array.

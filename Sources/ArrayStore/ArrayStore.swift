@@ -12,6 +12,7 @@ package enum ArrayStore {
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
             directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: surroundings.report)
+        for warning in MemberDirectory.warnings(directory, members) { surroundings.report(warning) }
         let array = try open(
             members: members, place: directory, readOnly: readOnly, force: force, name: name, in: surroundings)
         if lostSeconds > 0 { array.mayWait(seconds: lostSeconds) }

@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 import RAID
 
 /// Where an array's directory holds how far a check or a repair is, while there is one: md's superblocks have no place for
@@ -13,10 +14,11 @@ import RAID
 package struct JobFile: Sendable {
     private static let heading = "nbdext job 1"
     private static let byteCountMax = 4096
+    private static let name = ".nbdext-job"
 
     private let directory: String
     private let uuid: String
-    private var path: String { "\(directory)/.nbdext-job" }
+    private var path: String { "\(directory)/\(Self.name)" }
 
     init(directory: String, uuid: [UInt8]) {
         self.directory = directory
@@ -60,25 +62,23 @@ package struct JobFile: Sendable {
             wrong\(places)
 
             """
-        let temporary = path + ".new"
-        // One that a crash has left, or something else.
-        unlink(temporary)
-        let descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure() }
-        let bytes = Array(text.utf8)
-        let isWritten = Glibc.write(descriptor, bytes, bytes.count) == bytes.count && fdatasync(descriptor) == 0
-        close(descriptor)
-        guard isWritten, rename(temporary, path) == 0 else {
-            let error = failure()
-            unlink(temporary)
-            throw error
-        }
-        MemberDirectory.flush(directory)
-    }
-
-    private func failure() -> ArrayStoreError {
-        ArrayStoreError(
-            "cannot write \(path): \(String(cString: strerror(errno))); a check begins anew if the server is restarted")
+        let temporary = Self.name + ".new"
+        do throws(OSError) {
+            let directory = try OpenDirectory(directory)
+            let descriptor = try directory.makeTemporary(temporary)
+            defer { close(descriptor) }
+            let bytes = Array(text.utf8)
+            do throws(OSError) {
+                guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fdatasync(descriptor) == 0 else {
+                    throw OSError(code: errno, doing: "write \(path)")
+                }
+                try directory.rename(temporary, to: Self.name)
+            } catch {
+                directory.remove(temporary)
+                throw error
+            }
+            directory.flush()
+        } catch { throw ArrayStoreError("\(error); a check begins anew if the server is restarted") }
     }
 
     func remove() { unlink(path) }

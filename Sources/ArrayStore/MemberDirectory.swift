@@ -106,6 +106,26 @@ enum MemberDirectory {
         return files
     }
 
+    /// What people are to be told of a directory that others may write to; nil of one that is safe.
+    /// - Parameter isElsewhere: it is not the array's, where every file counts, but one that a link leads to.
+    static func warning(_ directory: OpenDirectory, isElsewhere: Bool) -> String? {
+        directory.otherWriters(othersFilesAreSafe: isElsewhere).map {
+            "\(directory.path) may be written to by \($0): who may do that can replace the array's members, and needs to be "
+                + "trusted with them; or use a directory of your own (chown, chmod go-w)"
+        }
+    }
+
+    /// What people are to be told of the directories of members that are files.
+    static func warnings(_ directory: String, _ members: [any PlacedMember]) -> [String] {
+        let folders = members.compactMap { NewMember.resolve($0.path) }.compactMap { path in
+            path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) }
+        }
+        let own = NewMember.resolve(directory) ?? directory
+        return Set(folders + [own]).sorted().compactMap { path in
+            (try? OpenDirectory(path)).flatMap { warning($0, isElsewhere: path != own) }
+        }
+    }
+
     /// Makes the names in a directory durable, as far as it lets itself be opened.
     static func flush(_ directory: String) {
         let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

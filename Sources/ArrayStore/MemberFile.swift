@@ -18,9 +18,9 @@ package final class MemberFile: PlacedMember {
     package var name: String { path }
 
     /// - Throws: `.unusable`, in words that fit after the file's name, when it cannot be opened or is no regular file.
-    package init(path: String, readOnly: Bool) throws(ArrayStoreError) {
+    package convenience init(path: String, readOnly: Bool) throws(ArrayStoreError) {
         // What is no file must not make anybody wait for somebody at its other end.
-        descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Self.openFailure(errno, path, readOnly: readOnly) }
         var information = stat()
         fstat(descriptor, &information)
@@ -31,6 +31,14 @@ package final class MemberFile: PlacedMember {
         // On a file, engines would not wait where they should.
         let flags = fcntl(descriptor, F_GETFL)
         _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK)
+        self.init(path: path, descriptor: descriptor, readOnly: readOnly)
+    }
+
+    /// - Parameter descriptor: of the file, which it owns from now on.
+    init(path: String, descriptor: Int32, readOnly: Bool) {
+        self.descriptor = descriptor
+        var information = stat()
+        fstat(descriptor, &information)
         identity = FileIdentity(information)
         self.path = path
         isReadOnly = readOnly

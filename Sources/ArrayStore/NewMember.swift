@@ -29,6 +29,8 @@ final class NewMember {
     /// The member's file; nil for an export.
     private let file: String?
     private let remote: RemoteMember?
+    /// Where `make` has made a file under a temporary name.
+    private var made: OpenDirectory?
 
     /// Begins to connect, if the member is an export.
     init(_ location: MemberLocation, role: Int, directory: String) throws(ArrayStoreError) {
@@ -54,7 +56,7 @@ final class NewMember {
             file = nil
             name = uri
             do throws(OSError) {
-                remote = try RemoteMember(uri: uri, readOnly: false) { writeDiagnostic("nbdext: \($0)\n") }
+                remote = try RemoteMember(uri: uri, readOnly: false, report: writeMessage)
             } catch { throw ArrayStoreError("cannot begin to connect to \(uri): \(error)") }
         }
     }
@@ -132,43 +134,49 @@ final class NewMember {
 
     /// Makes a member of zeros: a file under a temporary name, or an export, which may have held anything.
     func make(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> any MemberStore {
-        guard let remote else { return try Self.makeFile(temporary(file!), for: file!, plan) }
+        guard let remote else { return try makeFile(plan) }
         do throws(MemberStoreError) {
             try remote.clear(upTo: plan.memberByteCount)
         } catch {
             throw ArrayStoreError(
                 "cannot clear \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
         }
-        try Self.write(name + "\n", to: temporary(entry), for: entry)
+        let descriptor = try makeTemporary()
+        defer { close(descriptor) }
+        try Self.write(name + "\n", to: descriptor, for: entry)
         return remote
     }
 
     /// Gives the files their names.
     func putInPlace() {
-        if let file {
-            rename(temporary(file), file)
-            if file != entry {
-                unlink(entry)
-                symlink(file, entry)
-            }
-        } else {
-            rename(temporary(entry), entry)
+        try? made?.rename(temporaryName, to: fileName)
+        if let file, file != entry {
+            unlink(entry)
+            symlink(file, entry)
         }
     }
 
     /// Removes the files that `make` has made. What an export held is lost all the same.
-    func abandon() { unlink(temporary(file ?? entry)) }
+    func abandon() { made?.remove(temporaryName) }
 
-    private func temporary(_ path: String) -> String {
-        let name = path.split(separator: "/").last!
-        return "\(path.dropLast(name.utf8.count)).\(name).new"
+    /// What people are to be told of the directory of the member's file.
+    var warning: String? { made.flatMap { MemberDirectory.warning($0, isElsewhere: file != nil && file != entry) } }
+
+    /// Of the file that is made.
+    private var fileName: String { String((file ?? entry).split(separator: "/").last!) }
+    private var temporaryName: String { ".\(fileName).new" }
+
+    private func makeTemporary() throws(ArrayStoreError) -> Int32 {
+        do throws(OSError) {
+            let directory = try OpenDirectory.of(file: file ?? entry).directory
+            let descriptor = try directory.makeTemporary(temporaryName)
+            made = directory
+            return descriptor
+        } catch { throw Self.failure("make", file ?? entry, error.code) }
     }
 
     /// - Parameter name: what messages call the file.
-    static func write(_ text: String, to path: String, for name: String) throws(ArrayStoreError) {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", name, errno) }
-        defer { close(descriptor) }
+    static func write(_ text: String, to descriptor: Int32, for name: String) throws(ArrayStoreError) {
         let bytes = Array(text.utf8)
         guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
             throw failure("write", name, errno)
@@ -176,22 +184,24 @@ final class NewMember {
     }
 
     /// A sparse file of a member's size, with room for its metadata.
-    /// - Parameter name: what messages call it.
-    private static func makeFile(
-        _ path: String, for name: String, _ plan: ArrayStore.Plan
-    ) throws(ArrayStoreError) -> MemberFile {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("make", name, errno) }
-        defer { close(descriptor) }
+    private func makeFile(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
+        let descriptor = try makeTemporary()
+        do throws(ArrayStoreError) { try Self.shape(descriptor, plan, for: file!) } catch {
+            close(descriptor)
+            throw error
+        }
+        return MemberFile(path: "\(made!.path)/\(temporaryName)", descriptor: descriptor, readOnly: false)
+    }
+
+    private static func shape(
+        _ descriptor: Int32, _ plan: ArrayStore.Plan, for name: String
+    ) throws(ArrayStoreError) {
         guard ftruncate(descriptor, off_t(plan.memberByteCount)) == 0 else {
             throw failure("set the size of", name, errno)
         }
         let code = MemberFile.reserveMetadata(descriptor, dataByteOffset: plan.geometry.dataByteOffset)
         guard code == 0 else { throw failure("reserve space in", name, code) }
         guard fsync(descriptor) == 0 else { throw failure("write", name, errno) }
-        do throws(ArrayStoreError) { return try MemberFile(path: path, readOnly: false) } catch {
-            throw ArrayStoreError("\(name) \(error)", error.kind)
-        }
     }
 
     private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {

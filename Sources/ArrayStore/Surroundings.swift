@@ -35,7 +35,7 @@ extension ArrayStore {
 
         /// The system's clock, and standard error.
         package static let system = Surroundings(
-            clock: { UInt64(time(nil)) }, report: { writeDiagnostic("nbdext: \($0)\n") })
+            clock: { UInt64(time(nil)) }, report: writeMessage)
 
         /// The same, for a start that can be watched and cancelled.
         package static func system(startingFor startUp: StartUp) -> Surroundings {

@@ -129,6 +129,12 @@ int nbdext_accept(int fd) {
     return result(connection);
 }
 
+int64_t nbdext_peer_user(int fd) {
+    struct ucred user;
+    socklen_t size = sizeof user;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size) == 0 ? (int64_t)user.uid : -errno;
+}
+
 int nbdext_readable_byte_count(int fd) {
     int count = 0;
     return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;

@@ -1,4 +1,6 @@
-/// One mistake that was seen, and what was seen of it.
+import Platform
+
+/// One mistake that was seen, and what was seen of it. Its texts may hold a driver's words, and are fit to be shown.
 public struct Diagnosis: Sendable {
     public let fault: DriverFault
     /// What happened, with the numbers of this case.
@@ -8,8 +10,8 @@ public struct Diagnosis: Sendable {
 
     public init(_ fault: DriverFault, _ detail: String, picture: [String] = []) {
         self.fault = fault
-        self.detail = detail
-        self.picture = picture
+        self.detail = ForeignText(detail).description
+        self.picture = picture.map { ForeignText($0).description }
     }
 
     /// One line: "B32 ...".

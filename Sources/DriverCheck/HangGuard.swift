@@ -17,8 +17,8 @@ final class HangGuard: Sendable {
                 _ = Event().wait(milliseconds: 500)
                 let late = lock.withLock { monotonicMilliseconds() > deadline ? name : nil }
                 guard let late else { continue }
-                writeDiagnostic(
-                    "nbdext: the check '\(late)' has not come back for \(Self.limitMilliseconds / 1000) s: failed\n")
+                writeMessage(
+                    "the check '\(late)' has not come back for \(Self.limitMilliseconds / 1000) s: failed")
                 fflush(nil)
                 _exit(1)
             }

@@ -4,6 +4,9 @@ import SCSIControllerDriverKit
 
 /// Calls of the control plane, from the driver.
 extension ProcessDextHost {
+    /// What is shown of a driver's text.
+    private static let lineCountMax = 200
+
     /// Answers the driver's questions.
     func answer(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
         guard let kernel = weakKernel else { return ControlMessage(status: kIOReturnAborted) }
@@ -29,7 +32,7 @@ extension ProcessDextHost {
             return ControlMessage([UInt64(function.readRegister(Int(truncatingIfNeeded: message[0])))])
         case .allocateMemory, .claimWindow, .mapMemory, .unmapMemory: return memory.answer(call, message)
         case .report:
-            report(String(decoding: message.payload, as: UTF8.self))
+            report(ForeignText.lines(bytes: message.payload, countMax: Self.lineCountMax))
             return ControlMessage()
         default: return ControlMessage(status: kIOReturnUnsupported)
         }
@@ -56,8 +59,7 @@ extension ProcessDextHost {
     }
 
     /// A fault that was seen in the driver's process: its number, what happened, and a picture, a line each.
-    private func report(_ text: String) {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    private func report(_ lines: [String]) {
         guard lines.count >= 2, let fault = DriverFault(rawValue: lines[0]) else { return }
         context.log.report(fault, lines[1], picture: Array(lines.dropFirst(2)))
     }
@@ -66,6 +68,6 @@ extension ProcessDextHost {
         guard let answer = instance?.link.ask(.waitPicture, limitMilliseconds: 1000) else {
             return ["the driver's process does not answer"]
         }
-        return String(decoding: answer.payload, as: UTF8.self).split(separator: "\n").map(String.init)
+        return ForeignText.lines(bytes: answer.payload, countMax: Self.lineCountMax).filter { !$0.isEmpty }
     }
 }

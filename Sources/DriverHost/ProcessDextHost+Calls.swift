@@ -82,7 +82,7 @@ extension ProcessDextHost {
         let note = crashNote.pointee
         guard note.signal != 0 else { return (.driverCrash, "") }
         // Another process wrote it.
-        let call = withUnsafeBytes(of: note.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let call = withUnsafeBytes(of: note.call) { ForeignText(bytes: $0.prefix { $0 != 0 }).description }
         let address = "0x\(String(note.address, radix: 16))"
         guard note.is_access != 0 else { return (.driverCrash, "; it stopped at \(address) in \(call)") }
         let place = "; it used the address \(address) in \(call)"

@@ -44,14 +44,14 @@ extension ProcessDextHost {
                 send(pair: 0)
                 return dead
             } catch {
-                if !stopRequested.isSet { writeDiagnostic("nbdext: \(error)\n") }
+                if !stopRequested.isSet { writeMessage("\(error)") }
                 endFailedStart()
                 kernel.driverDied()
                 pause = min(pause * 2, Self.longestPauseMilliseconds)
             }
         }
         if !stopRequested.isSet {
-            writeDiagnostic("nbdext: the driver is given up; every request fails from now on\n")
+            writeMessage("the driver is given up; every request fails from now on")
             kernel.driverIsLost()
         }
         return endMourning()
@@ -82,7 +82,7 @@ extension ProcessDextHost {
         let picture = history.picture + MessageHistory.section("tasks that it had:", Array(tasks))
         context.log.report(
             fault, "\(what); it is started again\(picture.isEmpty ? "" : ":")", picture: picture)
-        if deathCount > 1 { writeDiagnostic("nbdext: \(what); start \(deathCount + 1)\n") }
+        if deathCount > 1 { writeMessage("\(what); start \(deathCount + 1)") }
     }
 
     private func restart() throws(DriverStartError) {

@@ -180,7 +180,7 @@ package final class Machine: @unchecked Sendable {
                 if failures[index] != nil {
                     guard mayFlushWithoutDriver else { continue }
                     try array.flushMembers()
-                    writeDiagnostic("nbdext: the members of \(array.name) were flushed without the driver\n")
+                    writeMessage("the members of \(array.name) were flushed without the driver")
                     failures[index] = nil
                 }
                 try array.markClean()

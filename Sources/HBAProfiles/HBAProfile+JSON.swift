@@ -1,5 +1,6 @@
 import FoundationEssentials
 import ParallelInterface
+import Platform
 
 /// Why a profile could not be read.
 package struct ProfileError: Error, CustomStringConvertible {
@@ -115,8 +116,8 @@ extension HBAProfile: Decodable {
             "name", "description", "driver", "constraints", "dma", "maximumTaskCount", "mapper", "pageSize",
         ]
         try Self.refuseUnknown(values, known)
-        name = try values.decode(String.self, forKey: Key("name"))
-        description = try values.decodeIfPresent(String.self, forKey: Key("description")) ?? ""
+        name = ForeignText(try values.decode(String.self, forKey: Key("name"))).description
+        description = ForeignText(try values.decodeIfPresent(String.self, forKey: Key("description")) ?? "").description
         let kind = try values.decode(String.self, forKey: Key("driver"))
         guard let driver = DriverKind(rawValue: kind) else {
             throw DecodingError.dataCorruptedError(

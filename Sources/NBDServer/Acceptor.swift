@@ -75,13 +75,13 @@ package final class Acceptor: Sendable {
             guard client >= 0 || client == -EAGAIN else {
                 failureCount += 1
                 if failureCount == 2 {
-                    writeDiagnostic(
-                        "nbdext: \(what) cannot be accepted: \(String(cString: strerror(-client))); it is tried again "
-                            + "until it works\n")
+                    writeMessage(
+                        "\(what) cannot be accepted: \(String(cString: strerror(-client))); it is tried again "
+                            + "until it works")
                 }
                 return
             }
-            if failureCount > 1 { writeDiagnostic("nbdext: \(what) are accepted again\n") }
+            if failureCount > 1 { writeMessage("\(what) are accepted again") }
             failureCount = 0
             if client == -EAGAIN { return }
             take(client)

@@ -146,9 +146,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         var buffer = [UInt8](repeating: 0, count: 4096)
         defer {
             if socket.isLate {
-                writeDiagnostic(
-                    "nbdext: connection \(number) was dropped: its handshake took more than "
-                        + "\(handshakeMilliseconds) ms\n")
+                writeMessage(
+                    "connection \(number) was dropped: its handshake took more than "
+                        + "\(handshakeMilliseconds) ms")
             }
         }
         while !isFinishing.load(ordering: .acquiring) {
@@ -187,7 +187,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             lane = try services[exportIndex].makeLane(receiver: self)
             return true
         } catch {
-            writeDiagnostic("nbdext: connection \(number) was refused: \(error)\n")
+            writeMessage("connection \(number) was refused: \(error)")
             return false
         }
     }

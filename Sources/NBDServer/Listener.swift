@@ -18,11 +18,13 @@ package final class Listener: Sendable {
     private static let backlog: Int32 = 4096
 
     /// Binds and listens.
+    /// - Parameter isPrivate: a Unix socket is for its owner and root alone; else its rights are what the umask leaves.
     /// - Throws: one sentence with the address and what to do; nothing is left behind then.
-    package init(_ address: ServerAddress) throws(ServerError) {
+    package init(_ address: ServerAddress, isPrivate: Bool = false) throws(ServerError) {
         switch address {
         case .unix(let path):
-            let (descriptor, file) = try SocketFile.listen(path: path, backlog: Self.backlog)
+            let (descriptor, file) = try SocketFile.listen(
+                path: path, isPrivate: isPrivate, backlog: Self.backlog)
             descriptors = [descriptor]
             place = .unix(file)
         case .tcp(let host, let port):

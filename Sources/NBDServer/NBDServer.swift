@@ -61,9 +61,9 @@ package final class NBDServer: @unchecked Sendable {
             return (stalled.map(\.number), !connections.isEmpty)
         }
         for number in ended {
-            writeDiagnostic(
-                "nbdext: connection \(number) was ended: its client did not go on with a large request, or did not take "
-                    + "its replies, while others waited for the memory\n")
+            writeMessage(
+                "connection \(number) was ended: its client did not go on with a large request, or did not take "
+                    + "its replies, while others waited for the memory")
         }
         return hasConnections
     }
@@ -101,8 +101,8 @@ package final class NBDServer: @unchecked Sendable {
             return connections.count
         }
         if late > 0 {
-            writeDiagnostic(
-                "nbdext: \(late) client\(late == 1 ? " is" : "s are") cut off: not all replies were taken in time\n")
+            writeMessage(
+                "\(late) client\(late == 1 ? " is" : "s are") cut off: not all replies were taken in time")
         }
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
         stalledWriters.stop()
@@ -114,9 +114,9 @@ package final class NBDServer: @unchecked Sendable {
         let isFull = lock.withLock { connections.count >= Self.connectionCountMax }
         guard !isFull, Headroom.isLeft(after: descriptor) else {
             if !isRefusing {
-                writeDiagnostic(
-                    "nbdext: clients are refused until others have left: there are \(Self.connectionCountMax), or "
-                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed\n"
+                writeMessage(
+                    "clients are refused until others have left: there are \(Self.connectionCountMax), or "
+                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed"
                 )
             }
             isRefusing = true
@@ -152,7 +152,7 @@ package final class NBDServer: @unchecked Sendable {
             }
             thread.detach()
         } catch {
-            writeDiagnostic("nbdext: a client was refused: \(error)\n")
+            writeMessage("a client was refused: \(error)")
             remove(connection)
         }
     }

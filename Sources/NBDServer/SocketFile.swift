@@ -11,13 +11,18 @@ struct SocketFile: Sendable {
     private let inode: ino_t
 
     /// Makes a socket that listens, and its file. One that nobody listens on is replaced.
+    /// - Parameter isPrivate: nobody but its owner and root may connect, whatever the umask is; else the umask decides.
     /// - Returns: the socket's descriptor, and its file.
-    static func listen(path: String, backlog: Int32) throws(ServerError) -> (descriptor: Int32, file: SocketFile) {
+    static func listen(
+        path: String, isPrivate: Bool, backlog: Int32
+    ) throws(ServerError) -> (descriptor: Int32, file: SocketFile) {
         guard let address = sockaddr_un(path: path) else {
             throw ServerError("the socket path \(path) is too long (at most 107 bytes); choose a shorter one")
         }
         let descriptor = socket(AF_UNIX, listeningSocketType, 0)
         guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
+        // The file that bind(2) makes gets the socket's rights: there is no moment in which it has others.
+        if isPrivate { fchmod(descriptor, 0o600) }
         do throws(ServerError) {
             let file = try DirectoryTurn.take(for: path) { () throws(ServerError) in
                 if !bind(descriptor, address) {

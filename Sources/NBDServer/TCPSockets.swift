@@ -58,9 +58,9 @@ struct TCPSockets {
         }
         // "Every address" is every one that there is.
         for failure in leftOut where !host.isEmpty {
-            writeDiagnostic(
-                "nbdext: \(host) is also \(failure.address.text), which is not served: "
-                    + "\(String(cString: strerror(failure.code)))\n")
+            writeMessage(
+                "\(host) is also \(failure.address.text), which is not served: "
+                    + "\(String(cString: strerror(failure.code)))")
         }
     }
 

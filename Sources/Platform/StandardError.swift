@@ -8,12 +8,13 @@ private let pieceByteCount = Int(PIPE_BUF)
 /// The last message was left out: the next one does not wait.
 private let isReaderStuck = Atomic<Bool>(false)
 
-/// Writes a line to standard error, whoever else writes: in one piece, if it is no longer than a page.
+/// Writes lines to standard error, whoever else writes: in one piece, if they are no longer than a page. What a terminal would
+/// take for a command is escaped (`ForeignText`).
 ///
 /// The caller does not depend on the reader: a terminal that was halted, or a log's process that hangs, must not keep a
 /// server from its work, or from its end. What is not taken within a second is left out. Any thread.
 package func writeDiagnostic(_ text: String) {
-    var text = text
+    var text = ForeignText.lines(text)
     text.withUTF8 { bytes in
         var written = 0
         while written < bytes.count {
@@ -28,3 +29,6 @@ package func writeDiagnostic(_ text: String) {
         }
     }
 }
+
+/// Writes a message of this program to standard error, as one line whatever is in it. Any thread.
+package func writeMessage(_ text: String) { writeDiagnostic("nbdext: \(ForeignText(text))\n") }

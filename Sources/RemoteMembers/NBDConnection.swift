@@ -64,10 +64,11 @@ final class NBDConnection {
         return traits
     }
 
-    /// What the last call of libnbd on this thread complained of, without the name of its function.
+    /// What the last call of libnbd on this thread complained of, without the name of its function. The server's own words
+    /// may be a part of it.
     private static func lastError() -> String {
         guard let text = nbd_get_error() else { return "libnbd does not say why" }
-        let words = String(cString: text)
+        let words = ForeignText(String(cString: text), byteCountMax: 512).description
         guard words.hasPrefix("nbd_"), let colon = words.firstIndex(of: ":") else { return words }
         return String(words[words.index(after: colon)...].drop { $0 == " " })
     }

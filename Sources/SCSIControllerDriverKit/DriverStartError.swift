@@ -1,3 +1,5 @@
+import Platform
+
 /// Why a driver did not start.
 package struct DriverStartError: Error, Sendable, CustomStringConvertible {
     /// The call that failed: "UserInitializeController".
@@ -24,8 +26,8 @@ extension DriverStartError {
 
     /// Nil when the message is something else.
     package init?(_ message: ControlMessage) {
-        let lines = String(decoding: message.payload, as: UTF8.self).split(separator: "\n", maxSplits: 1)
+        let lines = ForeignText.lines(bytes: message.payload, countMax: 2)
         guard message.status != kIOReturnSuccess, lines.count == 2 else { return nil }
-        self.init(call: String(lines[0]), reason: String(lines[1]))
+        self.init(call: lines[0], reason: lines[1])
     }
 }

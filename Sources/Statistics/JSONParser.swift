@@ -1,4 +1,4 @@
-/// Reads what `JSONValue.text` writes, and all other JSON that names no characters beyond the basic plane by escapes.
+/// Reads what `JSONValue.text` writes, and all other JSON.
 package struct JSONParser {
     private static let depthMax = 64
     private let bytes: [UInt8]
@@ -110,11 +110,20 @@ package struct JSONParser {
         case UInt8(ascii: "f"): return "\u{C}"
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return Unicode.Scalar(byte)
         case UInt8(ascii: "u"):
-            guard position + 4 <= bytes.count else { return nil }
-            let digits = String(decoding: bytes[position..<position + 4], as: UTF8.self)
-            position += 4
-            return UInt32(digits, radix: 16).flatMap { Unicode.Scalar($0) }
+            guard let first = unit() else { return nil }
+            guard UTF16.isLeadSurrogate(first) else { return Unicode.Scalar(first) }
+            guard bytes[position...].starts(with: [UInt8(ascii: "\\"), UInt8(ascii: "u")]) else { return nil }
+            position += 2
+            guard let second = unit(), UTF16.isTrailSurrogate(second) else { return nil }
+            return Unicode.Scalar(0x10000 + (UInt32(first) - 0xD800) << 10 + UInt32(second) - 0xDC00)
         default: return nil
         }
+    }
+
+    /// Four hexadecimal digits.
+    private mutating func unit() -> UInt16? {
+        guard position + 4 <= bytes.count else { return nil }
+        defer { position += 4 }
+        return UInt16(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16)
     }
 }

@@ -1,3 +1,5 @@
+import Platform
+
 /// A JSON value that keeps counters exact and members in order.
 package indirect enum JSONValue: Sendable, Equatable {
     case null
@@ -57,7 +59,7 @@ package indirect enum JSONValue: Sendable, Equatable {
         }
     }
 
-    /// A text as a JSON string, with its quotes.
+    /// A text as a JSON string, with its quotes. What a terminal would take for a command is escaped.
     package static func quoted(_ value: String) -> String { JSONValue.string(value).text }
 
     private static func quote(_ value: String, to text: inout String) {
@@ -65,10 +67,8 @@ package indirect enum JSONValue: Sendable, Equatable {
         for scalar in value.unicodeScalars {
             switch scalar {
             case "\"", "\\": text += "\\\(scalar)"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
+            case "\n": text += "\\n"
+            default: text += ForeignText.isFit(scalar) ? String(scalar) : ForeignText.json(String(scalar))
             }
         }
         text += "\""

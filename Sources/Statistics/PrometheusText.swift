@@ -1,3 +1,5 @@
+import Platform
+
 /// Writes metrics in Prometheus' text exposition format, version 0.0.4.
 package struct PrometheusText {
     /// The labels of a sample, in order.
@@ -61,7 +63,8 @@ package struct PrometheusText {
             switch scalar {
             case "\\", "\"": escaped += "\\\(scalar)"
             case "\n": escaped += "\\n"
-            default: escaped.unicodeScalars.append(scalar)
+            // The format takes it as it is, but people print the text.
+            default: escaped += ForeignText.isFit(scalar) ? String(scalar) : "\\" + ForeignText.number(scalar)
             }
         }
         return escaped

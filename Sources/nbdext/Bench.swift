@@ -87,7 +87,7 @@ struct Bench: ParsableCommand {
         defer { runner.stop() }
         try runner.measure(&results, workloads: workloads)
         if let check { results.check = try runner.check(check) }
-        print(json ? JSONReport(results).text : TextReport(results).text, terminator: "")
+        show(json ? JSONReport(results).text : TextReport(results).text, terminator: "")
         if let html { try ProcessFile.write(HTMLReport(results).text, to: html) }
     }
 

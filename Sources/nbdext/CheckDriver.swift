@@ -3,6 +3,7 @@ import DriverCheck
 import DriverHost
 import Glibc
 import NBDServer
+import Platform
 
 /// `nbdext check-driver`.
 struct CheckDriver: ParsableCommand {
@@ -48,15 +49,15 @@ struct CheckDriver: ParsableCommand {
         let isQuiet = json
         let check = try DriverCheck(options) { result in
             if isQuiet { return }
-            print(result.line)
+            show(ForeignText(result.line).description)
             fflush(nil)
         }
         let report = check.run()
         if json {
-            print(report.json, terminator: "")
+            show(report.json, terminator: "")
         } else {
-            for diagnosis in report.diagnoses { print("\n\(diagnosis.report)", terminator: "") }
-            print("\n\(report.summary)")
+            for diagnosis in report.diagnoses { show("\n\(diagnosis.report)", terminator: "") }
+            show("\n\(report.summary)")
         }
         if !report.hasPassed { throw ExitCode.failure }
     }

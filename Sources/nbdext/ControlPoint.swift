@@ -28,9 +28,9 @@ struct ControlPoint {
             } catch { failure = "\(error)" }
         }
         guard path != nil || !directories.isEmpty else { return nil }
-        writeDiagnostic(
-            "nbdext: there is no control socket, so status, power-cut, top and maintenance cannot ask this server; name a "
-                + "place for it with --control: \(failure)\n")
+        writeMessage(
+            "there is no control socket, so status, power-cut, top and maintenance cannot ask this server; name a "
+                + "place for it with --control: \(failure)")
         return nil
     }
 
@@ -54,9 +54,9 @@ struct ControlPoint {
             return symlink(target, path) == 0 ? 0 : errno
         }
         if code == 0 { return path }
-        writeDiagnostic(
-            "nbdext: commands about \(directory) need --control \(target), since \(path) cannot be made: "
-                + "\(String(cString: strerror(code)))\n")
+        writeMessage(
+            "commands about \(directory) need --control \(target), since \(path) cannot be made: "
+                + "\(String(cString: strerror(code)))")
         return nil
     }
 

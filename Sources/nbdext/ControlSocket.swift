@@ -1,12 +1,16 @@
+import CLinux
 import Glibc
 import NBDServer
 import Platform
 import Statistics
+import Synchronization
 
 /// The socket by which other commands talk to a running server: one line goes in, words with tabs between them, and text comes back.
 ///
-/// Threads: one of its own for each command, so that one that takes long keeps nobody from looking. Those that change
-/// something come one after another.
+/// Commands are taken from the user that the server runs as, and from root.
+///
+/// Threads: one of its own for each command, so that one that takes long, or a client that says nothing, keeps nobody from
+/// looking. Those that change something come one after another.
 final class ControlSocket: Sendable {
     /// Where a server listens whose first array is in a directory.
     static func defaultPath(directory: String) -> String { "\(directory)/nbdext.control" }
@@ -16,6 +20,14 @@ final class ControlSocket: Sendable {
     private static let answerMilliseconds = 30_000
     /// Commands that change nothing.
     private static let lookups: Set<String> = ["status", "statistics", "prometheus"]
+    /// Clients at a time.
+    private static let clientCountMax = 64
+    /// How long a client may take to say what it wants, and to take the answer.
+    private static let clientMilliseconds = 5000
+    /// How many commands that change something may wait for their turn.
+    private static let waitingCountMax = 16
+    /// A server's answer is shorter.
+    private static let replyByteCountMax = 64 << 20
     private let place: SocketPlace
     private let acceptor: Acceptor
 
@@ -27,16 +39,41 @@ final class ControlSocket: Sendable {
     /// - Throws: when the socket cannot be made.
     init(path: String, commands: [String: Command]) throws {
         place = SocketPlace(path)
-        let changes = CommandOrder()
-        acceptor = try Acceptor([Listener(.unix(path: place.path))], of: "commands") { descriptor in
+        let changes = CommandOrder(countMax: Self.waitingCountMax)
+        let clients = Places(Self.clientCountMax)
+        acceptor = try Acceptor([Listener(.unix(path: place.path), isPrivate: true)], of: "commands") { descriptor in
+            guard Self.isFromUser(descriptor) else {
+                return Self.refuse(descriptor, "commands are taken from the server's user and from root alone")
+            }
+            guard clients.take() else {
+                return Self.refuse(descriptor, "\(Self.clientCountMax) commands are under way; try again")
+            }
             do throws(OSError) {
                 let command = try OSThread(name: "command") {
                     Self.serve(descriptor, commands, changes)
                     close(descriptor)
+                    clients.giveBack()
                 }
                 command.detach()
-            } catch { close(descriptor) }
+            } catch {
+                close(descriptor)
+                clients.giveBack()
+            }
         }
+    }
+
+    /// Whether a client is the server's user, or root: the socket's rights say so too, but not of one that somebody has
+    /// changed them for, or has passed on.
+    private static func isFromUser(_ descriptor: Int32) -> Bool {
+        let user = nbdext_peer_user(descriptor)
+        return user == Int64(geteuid()) || user == 0
+    }
+
+    /// Waits for nobody.
+    private static func refuse(_ descriptor: Int32, _ why: String) {
+        var reply = "error\n\(why)\n"
+        reply.withUTF8 { _ = Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)) }
+        close(descriptor)
     }
 
     /// Takes no more commands.
@@ -44,13 +81,16 @@ final class ControlSocket: Sendable {
 
     private static func serve(_ descriptor: Int32, _ commands: [String: Command], _ changes: CommandOrder) {
         // A client that says or takes nothing does not keep the next one waiting for ever.
-        limit(descriptor, milliseconds: 5000)
+        limit(descriptor, milliseconds: clientMilliseconds)
         var bytes = [UInt8](repeating: 0, count: lineByteCountMax)
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else { return }
         let line = String(decoding: bytes[..<count], as: UTF8.self).filter { $0 != "\n" }
         let words = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
-        var reply = lookups.contains(words[0]) ? answer(words, commands) : changes.inTurn { answer(words, commands) }
+        var reply =
+            lookups.contains(words[0])
+            ? answer(words, commands)
+            : changes.inTurn { answer(words, commands) } ?? "error\n\(waitingCountMax) commands wait already; try again"
         reply += "\n"
         reply.withUTF8 { bytes in
             var sent = 0
@@ -65,9 +105,11 @@ final class ControlSocket: Sendable {
 
     private static func answer(_ words: [String], _ commands: [String: Command]) -> String {
         guard let command = commands[words[0]] else {
-            return "error\nthis server does not know the command \(words[0])"
+            return "error\nthis server does not know the command \(ForeignText(words[0], byteCountMax: 64))"
         }
-        do { return "ok\n" + (try command(Array(words.dropFirst()))) } catch { return "error\n\(error)" }
+        do { return "ok\n" + (try command(Array(words.dropFirst()))) } catch {
+            return "error\n\(ForeignText("\(error)"))"
+        }
     }
 
     /// No server listens, or the one that did has ended.
@@ -148,6 +190,7 @@ final class ControlSocket: Sendable {
             if count < 0 && errno == EAGAIN { throw mute(path) }
             if count <= 0 { return String(decoding: reply, as: UTF8.self) }
             reply += chunk[..<count]
+            guard reply.count <= replyByteCountMax else { throw mute(path) }
         }
     }
 
@@ -167,8 +210,34 @@ final class ControlSocket: Sendable {
 private final class CommandOrder: Sendable {
     // Held for as long as a command takes: nobody waits for it but other commands.
     private let lock = Lock()
+    private let places: Places
 
-    func inTurn<Result>(_ body: () -> Result) -> Result { lock.withLock(body) }
+    /// - Parameter countMax: commands, with the one that has its turn.
+    init(countMax: Int) { places = Places(countMax) }
+
+    /// - Returns: nil when too many wait.
+    func inTurn<Result>(_ body: () -> Result) -> Result? {
+        guard places.take() else { return nil }
+        defer { places.giveBack() }
+        return lock.withLock(body)
+    }
+}
+
+/// A number of places, each of which one at a time has. Threads: any.
+private final class Places: Sendable {
+    private let count: Int
+    private let taken = Atomic<Int>(0)
+
+    init(_ count: Int) { self.count = count }
+
+    /// - Returns: false when none is left.
+    func take() -> Bool {
+        if taken.add(1, ordering: .relaxed).newValue <= count { return true }
+        giveBack()
+        return false
+    }
+
+    func giveBack() { taken.subtract(1, ordering: .relaxed) }
 }
 
 /// A socket's path as the system takes it: a long one goes by way of its directory, which stays open meanwhile.

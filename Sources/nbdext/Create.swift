@@ -73,7 +73,7 @@ struct Create: ParsableCommand {
             consistency: consistency ?? (level == .raid5 ? .bitmap : .resync))
         if !member.isEmpty { plan.members = member.map { MemberLocation($0) } }
         let array = try ArrayStore.create(directory: directory, plan: plan, force: force)
-        print(array.text(directory: directory))
+        show(array.text(directory: directory))
     }
 
     /// The last part of a path, as far as it can be a name.

@@ -38,7 +38,7 @@ struct Explain: ParsableCommand {
         let explanation = try RequestExplanation(
             profile: HBAProfile(nameOrPath: profile), byteOffset: offset.byteCount, byteCount: size.byteCount,
             isWrite: write)
-        print(json ? try explanation.json() : explanation.text, terminator: "")
+        show(json ? try explanation.json() : explanation.text, terminator: "")
         if explanation.outcome.kind != .success { throw ExitCode(Self.failureCode) }
     }
 

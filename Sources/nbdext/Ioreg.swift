@@ -37,9 +37,9 @@ struct Ioreg: ParsableCommand {
         if let diff {
             let difference = tree.diff(
                 RegistryTree(profile: try HBAProfile(nameOrPath: diff), logicalUnitCount: luns))
-            print(json ? try difference.json() : difference.text, terminator: "")
+            show(json ? try difference.json() : difference.text, terminator: "")
         } else {
-            print(json ? try tree.json() : tree.text, terminator: "")
+            show(json ? try tree.json() : tree.text, terminator: "")
         }
     }
 }

@@ -31,14 +31,14 @@ struct JobProgress {
     /// Adds or replaces a member or takes one out of service, and follows the rebuild that this causes, if it does.
     func run(_ command: String, _ arguments: [String]) throws {
         let (name, message) = try array.send(command, arguments)
-        print(message)
+        show(ForeignText(message).description)
         guard let job = try follow(name) else { return }
-        let member = "member \(job.member ?? 0) of \(name)"
+        let member = "member \(job.member ?? 0) of \(ForeignText(name))"
         let copied = ByteSize(byteCount: job.rebuiltByteCount)
         guard let regions = job.regions else {
-            return print("\(member) is \(job.kind == "replace" ? "replaced" : "rebuilt"), \(copied) were copied")
+            return show("\(member) is \(job.kind == "replace" ? "replaced" : "rebuilt"), \(copied) were copied")
         }
-        print("\(member) is re-added: \(regions.written) of \(regions.total) regions differed, \(copied) were copied")
+        show("\(member) is re-added: \(regions.written) of \(regions.total) regions differed, \(copied) were copied")
     }
 
     /// - Returns: the job as it was when it ended; nil when none began.
@@ -55,7 +55,7 @@ struct JobProgress {
             guard let snapshot = snapshots.first(where: { $0.name == name }) else { return nil }
             if let job = snapshot.job, job.number > jobNumbers[name] ?? 0 {
                 kind = job.kind
-                display.show(job)
+                display.draw(job)
                 if job.state != .running {
                     display.end()
                     try checkEnd(job, of: name)
@@ -97,16 +97,16 @@ struct JobProgress {
     }
 
     private func report(_ job: JobSnapshot, of name: String) {
-        guard job.wrongByteCount > 0 else { return print("the parity of \(name) is right everywhere") }
+        guard job.wrongByteCount > 0 else { return show("the parity of \(ForeignText(name)) is right everywhere") }
         let blocks = job.wrongByteCount / 4096
         let was = job.kind == "repair" ? "was wrong and is right now" : "is wrong"
-        print("the parity of \(name) \(was) in \(blocks) block\(blocks == 1 ? "" : "s") of 4 KiB:")
+        show("the parity of \(ForeignText(name)) \(was) in \(blocks) block\(blocks == 1 ? "" : "s") of 4 KiB:")
         for place in job.wrongPlaces {
-            print(
+            show(
                 "  member \(place.member) at byte \(place.memberByteOffset); the stripe's data begins at byte "
                     + "\(place.arrayByteOffset) of the array")
         }
-        if Int(blocks) > job.wrongPlaces.count { print("  and \(Int(blocks) - job.wrongPlaces.count) more") }
+        if Int(blocks) > job.wrongPlaces.count { show("  and \(Int(blocks) - job.wrongPlaces.count) more") }
     }
 
     private static func snapshots(_ array: ArrayOptions) throws -> [ArraySnapshot] {
@@ -121,13 +121,13 @@ private final class ProgressDisplay {
     private var firstByteCount: UInt64?
     private var shownTenth = -1
 
-    func show(_ job: JobSnapshot) {
+    func draw(_ job: JobSnapshot) {
         let first = firstByteCount ?? job.doneByteCount
         firstByteCount = first
         guard isTerminal else {
             if job.percent / 10 > shownTenth {
                 shownTenth = job.percent / 10
-                print("\(job.kind) \(job.percent) %")
+                show("\(ForeignText(job.kind)) \(job.percent) %")
                 fflush(nil)
             }
             return
@@ -137,9 +137,8 @@ private final class ProgressDisplay {
         let left = rate > 0 ? ", \(Int(Double(job.byteCount - job.doneByteCount) / rate)) s left" : ""
         let filled = job.percent * 30 / 100
         let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
-        print("\r\(job.kind) [\(bar)] \(job.percent) %, \(Int(rate / 1e6)) MB/s\(left)\u{1B}[K", terminator: "")
-        fflush(nil)
+        drawLine("\(job.kind) [\(bar)] \(job.percent) %, \(Int(rate / 1e6)) MB/s\(left)")
     }
 
-    func end() { if isTerminal { print() } }
+    func end() { if isTerminal { show("") } }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import ArrayStore
 import Glibc
 import NBDServer
+import Platform
 
 /// Which array of which server a command is about.
 struct ArrayOptions: ParsableArguments {
@@ -87,7 +88,7 @@ struct Remove: ParsableCommand {
     @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
     var member: String
 
-    func run() throws { print(try array.send("remove", [member]).message) }
+    func run() throws { show(ForeignText(try array.send("remove", [member]).message).description) }
 }
 
 /// `nbdext add`.
@@ -177,5 +178,5 @@ struct Cancel: ParsableCommand {
 
     @OptionGroup var array: ArrayOptions
 
-    func run() throws { print(try array.send("cancel").message) }
+    func run() throws { show(ForeignText(try array.send("cancel").message).description) }
 }

@@ -31,8 +31,28 @@ struct Nbdext: ParsableCommand {
     static func main() {
         do {
             var command = try parse(Array(CommandLine.arguments.dropFirst()))
-            try command.run()
-        } catch { exit(withError: error) }
+            do { try command.run() } catch let error as any CustomStringConvertible & Error {
+                // The parser's own have more than a line.
+                if error is CleanExit || error is ValidationError { throw error }
+                writeError(error)
+                throw ExitCode.failure
+            }
+        } catch { end(error) }
+    }
+
+    /// Ends the program as the parser does it, but shows nothing raw that was on the command line.
+    private static func end(_ error: any Error) -> Never {
+        let code = exitCode(for: error)
+        var text = fullMessage(for: error)
+        // The parser's messages have lines of their own, so those that an argument brings must go.
+        for argument in CommandLine.arguments.dropFirst() where argument.contains(where: \.isNewline) {
+            let value = argument.firstIndex(of: "=").map { argument[argument.index(after: $0)...] } ?? argument[...]
+            for part in [argument[...], value] where !part.isEmpty {
+                text = text.replacing(part, with: ForeignText(String(part)).description)
+            }
+        }
+        if !text.isEmpty { code.isSuccess ? show(text) : writeDiagnostic(text + "\n") }
+        exit(withError: code)
     }
 
     /// The command that the arguments are. Where the parser refuses them, its own words are given only if there are no
@@ -43,7 +63,7 @@ struct Nbdext: ParsableCommand {
             let advice = CommandLineAdvice(arguments, help: _dumpHelp())
             if let problem = advice.problem {
                 writeDiagnostic(
-                    "Error: \(problem)\n  See '\(advice.commandPath) --help' for more information.\n")
+                    "Error: \(ForeignText(problem))\n  See '\(advice.commandPath) --help' for more information.\n")
                 throw ExitCode.validationFailure
             }
             guard advice.joined != arguments else { throw error }

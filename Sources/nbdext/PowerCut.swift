@@ -24,6 +24,6 @@ struct PowerCut: ParsableCommand {
 
     func run() throws {
         let path = control ?? ControlSocket.defaultPath(directory: directory!)
-        print(try ControlSocket.send("power-cut", to: path))
+        show(try ControlSocket.send("power-cut", to: path))
     }
 }

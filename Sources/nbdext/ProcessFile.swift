@@ -18,10 +18,9 @@ enum ProcessFile {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Replaces a file's text.
+    /// Replaces the text of a file that a user has named.
     static func write(_ text: String, to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw OSError(code: errno, doing: "open \(path)") }
+        let descriptor = try OpenDirectory.openOutput(path: path)
         defer { close(descriptor) }
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ArrayStore
+import Platform
 
 /// `nbdext rename`.
 struct Rename: ParsableCommand {
@@ -21,6 +22,6 @@ struct Rename: ParsableCommand {
 
     func run() throws {
         try ArrayStore.rename(directory: directory, to: name)
-        print("the array in \(directory) is named \(name)")
+        show(ForeignText("the array in \(directory) is named \(name)").description)
     }
 }

@@ -26,10 +26,10 @@ struct ScenarioList: ParsableCommand {
     func run() {
         for scenario in Scenario.all {
             let name = scenario.name + String(repeating: " ", count: max(1, 34 - scenario.name.count))
-            print("\(scenario.fault.rawValue)  \(name)the driver \(scenario.mistake)")
+            show("\(scenario.fault.rawValue)  \(name)the driver \(scenario.mistake)")
         }
-        print("\nfaults without a scenario")
-        for (fault, reason) in Scenario.leftOut { print("\(fault.rawValue)  \(fault.entry.title): \(reason)") }
+        show("\nfaults without a scenario")
+        for (fault, reason) in Scenario.leftOut { show("\(fault.rawValue)  \(fault.entry.title): \(reason)") }
     }
 }
 
@@ -58,7 +58,7 @@ struct ScenarioRunCommand: ParsableCommand {
             let wasNamed = scenario.crashes && !unprotected ? try runInChild(scenario) : try runHere(scenario)
             if !wasNamed { missed += 1 }
         }
-        if all { print("\(chosen.count - missed) of \(chosen.count) mistakes were named") }
+        if all { show("\(chosen.count - missed) of \(chosen.count) mistakes were named") }
         if missed > 0 { throw ExitCode.failure }
     }
 
@@ -77,19 +77,19 @@ struct ScenarioRunCommand: ParsableCommand {
         if unprotected { CrashReports.install() }
         let isBrief = all
         if !isBrief {
-            print("scenario \(scenario.name): the driver \(scenario.mistake)\n")
+            show("scenario \(scenario.name): the driver \(scenario.mistake)\n")
             fflush(nil)
         }
-        let outcome = try ScenarioRun(scenario) { if !isBrief { print($0.report) } }.run()
+        let outcome = try ScenarioRun(scenario) { if !isBrief { show($0.report) } }.run()
         let wasNamed = outcome.diagnoses.contains { $0.fault == scenario.fault }
         if isBrief {
             let others = outcome.diagnoses.map(\.fault.rawValue).filter { $0 != scenario.fault.rawValue }
             let more = others.isEmpty ? "" : "  (also \(others.joined(separator: ", ")))"
-            print("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)\(more)")
+            show("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)\(more)")
         } else {
-            if let error = outcome.startError { print("the machine did not start: \(error)") }
-            for line in outcome.requests { print("client: \(line)") }
-            if !wasNamed { print("\(scenario.fault.rawValue) was not seen") }
+            if let error = outcome.startError { show("the machine did not start: \(error)") }
+            for line in outcome.requests { show("client: \(line)") }
+            if !wasNamed { show("\(scenario.fault.rawValue) was not seen") }
         }
         fflush(nil)
         return wasNamed
@@ -97,16 +97,16 @@ struct ScenarioRunCommand: ParsableCommand {
 
     /// The driver takes its process with it, so it gets one of its own.
     private func runInChild(_ scenario: Scenario) throws -> Bool {
-        if !all { print("scenario \(scenario.name) runs in a process of its own") }
+        if !all { show("scenario \(scenario.name) runs in a process of its own") }
         fflush(nil)
         let (output, wasKilled) = try ChildProcess.run([
             "/proc/self/exe", "scenario", "run", scenario.name, "--unprotected",
         ])
         let wasNamed = wasKilled && output.contains("driver fault \(scenario.fault.rawValue)")
         if all {
-            print("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)  (crashed)")
+            show("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)  (crashed)")
         } else {
-            print(output)
+            show(output)
         }
         return wasNamed
     }

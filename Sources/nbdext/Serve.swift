@@ -214,7 +214,7 @@ struct Serve: ParsableCommand {
         }
         let control = openControlPoint(machine)
         do {
-            for uri in try server.listen(at: addresses) { print("ready: \(uri)") }
+            for uri in try server.listen(at: addresses) { show("ready: \(uri)") }
             fflush(nil)
         } catch {
             control?.stop()
@@ -293,9 +293,7 @@ struct Serve: ParsableCommand {
     private func openTrace() throws -> TaskTrace? {
         guard let trace else { return nil }
         if trace == "-" { return TaskTrace(descriptor: STDOUT_FILENO, format: traceFormat) }
-        let descriptor = open(trace, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw OSError(code: errno, doing: "open the trace file \(trace)") }
-        return TaskTrace(descriptor: descriptor, format: traceFormat)
+        return TaskTrace(descriptor: try OpenDirectory.openOutput(path: trace), format: traceFormat)
     }
 
     private var engine: MemberEngineKind {

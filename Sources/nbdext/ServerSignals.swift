@@ -80,7 +80,7 @@ final class ServerSignals: @unchecked Sendable {
         let what = lock.withLock { machine } == nil ? "ending the start" : "finishing what clients have sent"
         endRequested.set()
         startUp.cancel()
-        writeDiagnostic("nbdext: \(why); \(what)\n")
+        writeMessage("\(why); \(what)")
         while true {
             var pause = timespec(tv_sec: 0, tv_nsec: Self.lookMilliseconds * 1_000_000)
             let next = sigtimedwait(&signals, nil, &pause)
@@ -93,19 +93,19 @@ final class ServerSignals: @unchecked Sendable {
     private func supervise(_ elapsed: UInt64) {
         guard let machine = lock.withLock({ machine }) else {
             if elapsed < stopMilliseconds { return }
-            writeDiagnostic("nbdext: \(startUp.picture) does not end; the array may be dirty, and is checked then\n")
+            writeMessage("\(startUp.picture) does not end; the array may be dirty, and is checked then")
             _exit(EXIT_FAILURE)
         }
         if elapsed >= stopMilliseconds * UInt64(Self.driverPercent) / 100 { machine.endWaitingForDriver() }
         if elapsed < stopMilliseconds + Self.flushMilliseconds { return }
-        writeDiagnostic(
-            "nbdext: a member does not answer; arrays that are not stopped yet are dirty, and are checked when they are "
-                + "served again\n")
+        writeMessage(
+            "a member does not answer; arrays that are not stopped yet are dirty, and are checked when they are "
+                + "served again")
         _exit(EXIT_FAILURE)
     }
 
     private func showState() {
         if let machine = lock.withLock({ machine }) { return writeDiagnostic(machine.dump()) }
-        writeDiagnostic("nbdext: starting: \(startUp.picture)\n")
+        writeMessage("starting: \(startUp.picture)")
     }
 }

@@ -26,10 +26,10 @@ struct Status: ParsableCommand {
     func run() throws {
         let described: ArrayDescription
         do { described = try answer() ?? ArrayStore.examine(directory: array.directory) } catch {
-            writeDiagnostic("Error: \(error)\n")
+            writeError(error)
             throw ExitCode(Self.unknown)
         }
-        print(json ? described.json.text : described.text(directory: array.directory))
+        show(json ? described.json.text : described.text(directory: array.directory))
         let code = described.state?.exitCode ?? Self.unknown
         if code != 0 { throw ExitCode(code) }
     }
@@ -59,7 +59,7 @@ extension ArrayDescription {
     /// The array as people read it.
     func text(directory: String) -> String {
         var lines = [
-            "array    \(name) in \(directory)",
+            "array    \(ForeignText(name)) in \(ForeignText(directory))",
             "level    RAID \(level), \(memberCount) members, chunk \(ByteSize(byteCount: chunkByteCount))",
             "size     \(ByteSize(byteCount: byteCount)) (\(byteCount) bytes)",
             "state    \(stateText)",
@@ -72,7 +72,8 @@ extension ArrayDescription {
             let role = member.role.map(String.init) ?? "-"
             let count = member.correctedReadErrorCount
             let note = count == 0 ? "" : "; \(count) blocks that it could not read were written anew"
-            lines.append("member \(role) \(member.state)\(member.path.map { "  \($0)" } ?? "")\(note)")
+            let place = member.path.map { "  \($0)" } ?? ""
+            lines.append(ForeignText("member \(role) \(member.state)\(place)\(note)").description)
         }
         return lines.joined(separator: "\n")
     }
@@ -83,8 +84,8 @@ extension ArrayDescription {
         case .locked:
             "served   by a server that cannot be asked; if its control socket is elsewhere, name it with --control"
         case .possible: "serve    would serve it"
-        case .needsForce(let reason): "serve    would serve it with --force only: \(reason)"
-        case .refused(let reason): "serve    would refuse it: \(reason)"
+        case .needsForce(let reason): "serve    would serve it with --force only: \(ForeignText(reason))"
+        case .refused(let reason): "serve    would refuse it: \(ForeignText(reason))"
         }
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 
 /// The terminal of a command that draws pictures again and again: its size, and keys without waiting for a line.
 ///
@@ -80,6 +81,7 @@ final class TerminalScreen {
     /// Draws from the first line on, no more than fits. Each line is cleared to its end, and then the rest of the screen:
     /// nothing flickers.
     func draw(_ lines: [String]) {
+        let lines = lines.map { ForeignText($0).description }
         print("\u{1B}[H" + lines.joined(separator: "\u{1B}[K\n") + "\u{1B}[J", terminator: "")
         fflush(nil)
     }

@@ -50,7 +50,7 @@ struct Top: ParsableCommand {
     func run() throws {
         let path = control ?? ControlSocket.defaultPath(directory: directory!)
         if prometheus {
-            print(try ControlSocket.send("prometheus", to: path), terminator: "")
+            show(try ControlSocket.send("prometheus", to: path), terminator: "")
             return
         }
         let screen = once || json ? nil : TerminalScreen()
@@ -96,7 +96,7 @@ struct Top: ParsableCommand {
     }
 
     private func write(_ text: String) {
-        print(text)
+        show(text)
         fflush(nil)
     }
 }

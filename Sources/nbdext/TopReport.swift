@@ -1,3 +1,4 @@
+import Platform
 import Statistics
 
 /// What `nbdext top` says of an interval.
@@ -15,7 +16,7 @@ enum TopReport {
         let driver = interval.driver
         let isNarrow = columns < 73
         var lines = [
-            "driver \(driver.mode), \(driver.host), \(driver.restartCount) restarts, has \(driver.taskCount) tasks"
+            "driver \(ForeignText(driver.mode)), \(ForeignText(driver.host)), \(driver.restartCount) restarts, has \(driver.taskCount) tasks"
                 + (isNarrow ? "" : "; interval \(decimal(seconds, places: 1)) s")
         ]
         for export in interval.exports { lines += [""] + Self.lines(of: export, seconds, isNarrow: isNarrow) }
@@ -37,7 +38,7 @@ enum TopReport {
     private static func lines(of export: ExportSnapshot, _ seconds: Double, isNarrow: Bool) -> [String] {
         let percentiles = isNarrow ? percentiles.filter { $0.0 == "p50" || $0.0 == "p99" } : percentiles
         var lines = [
-            "export \(export.name): queue depth \(export.queueDepth)",
+            "export \(ForeignText(export.name)): queue depth \(export.queueDepth)",
             row("", [("IOPS", 9), ("MB/s", 9)] + percentiles.map { ($0.0, 9) } + [("errors", 8)]),
         ]
         let kinds = zip(ExportCounters.kinds, export.kinds).filter { name, kind in
@@ -56,7 +57,7 @@ enum TopReport {
 
     private static func lines(of array: ArraySnapshot, _ seconds: Double, isNarrow: Bool) -> [String] {
         var title =
-            "array \(array.name) (target \(array.target) LUN \(array.logicalUnit)): RAID \(array.level), "
+            "array \(ForeignText(array.name)) (target \(array.target) LUN \(array.logicalUnit)): RAID \(array.level), "
             + array.state.rawValue
         if !array.missingMembers.isEmpty {
             title += ", without member \(array.missingMembers.map(String.init).joined(separator: ", "))"
@@ -65,7 +66,7 @@ enum TopReport {
         if let job = array.job, job.state == .running {
             let regions = job.regions.map { ", \($0.written) of \($0.total) regions" } ?? ""
             lines.append(
-                "  \(job.kind)\(job.member.map { " of member \($0)" } ?? ""): \(job.percent) % of "
+                "  \(ForeignText(job.kind))\(job.member.map { " of member \($0)" } ?? ""): \(job.percent) % of "
                     + "\(megabytes(job.byteCount, 1)) MB a member\(regions)")
         }
         if let writes = array.writes {

@@ -33,7 +33,9 @@ struct NameTests {
 
     @Test(
         "other names are refused",
-        arguments: ["", ":", "host:", ":a", "a/b", "a\nb", "\u{1B}[2J", "0123456789abcdef0123456789abcdefg"])
+        arguments: [
+            "", ":", "host:", ":a", "a/b", "a\nb", "\u{1B}[2J", "a\u{202E}b", "0123456789abcdef0123456789abcdefg",
+        ])
     func invalid(name: String) throws {
         #expect(throws: ArrayStoreError.self) { try create(name) }
         try create("a")
@@ -75,7 +77,7 @@ struct NameTests {
     @Test("names from members that somebody else wrote are made fit for people")
     func foreign() throws {
         try create("a")
-        for (bytes, shown) in [([0x1B, 0x5B, 0x61], "?[a"), ([0x0A, 0x62], "?b")] as [([UInt8], String)] {
+        for (bytes, shown) in [([0x1B, 0x5B, 0x61], "\\u{1b}[a"), ([0x0A, 0x62], "\\u{a}b")] as [([UInt8], String)] {
             for role in 0..<3 {
                 var superblock = try MDSuperblock(
                     parsing: directory.read("member-\(role).img", at: 4096, count: 4096))

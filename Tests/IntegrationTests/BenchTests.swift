@@ -15,7 +15,7 @@ struct BenchTests {
         try refuse(["--seconds", "0"], saying: "--seconds is from")
         try refuse(["--only", "8 KiB"], saying: "4 KiB random read")
         try refuse(["--directory", "/nonexistent"], saying: "cannot open the directory /nonexistent")
-        try refuse(["--html", "/nonexistent/a.html"], saying: "cannot open /nonexistent/a.html")
+        try refuse(["--html", "/nonexistent/a.html"], saying: "cannot write to /nonexistent/a.html")
         try refuse(["--size", "1T"], saying: "say a smaller --size")
     }
 

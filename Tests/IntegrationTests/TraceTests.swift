@@ -112,6 +112,6 @@ struct TraceTests {
                 "/nonesuch/trace",
             ])
         #expect(result.status != 0 && result.status != 124)
-        #expect(result.errors.contains("open the trace file /nonesuch/trace"), "\(result.errors)")
+        #expect(result.errors.contains("cannot write to /nonesuch/trace"), "\(result.errors)")
     }
 }

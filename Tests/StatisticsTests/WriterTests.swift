@@ -1,11 +1,12 @@
 import Foundation
+import Platform
 import Testing
 
 @testable import Statistics
 
 @Suite("Statistics as text")
 struct WriterTests {
-    private static let evilName = "a\"b\\c\nd\u{1}é😀,x=\"{}"
+    private static let evilName = "a\"b\\c\nd\u{1}é😀,x=\"{}\u{1B}[2J\u{9B}\u{202E}\u{E0041}\u{7F}"
 
     private static var snapshot: StatisticsSnapshot {
         var snapshot = StatisticsSnapshot()
@@ -43,6 +44,19 @@ struct WriterTests {
         let parsed = try #require(JSONParser.parse(Self.snapshot.json.text))
         #expect(StatisticsSnapshot(json: parsed) == Self.snapshot)
     }
+
+    @Test("nothing in JSON or metrics acts on a terminal")
+    func terminal() {
+        for text in [Self.snapshot.json.text, Self.snapshot.prometheus, JSONValue.quoted(Self.evilName)] {
+            #expect(text.unicodeScalars.allSatisfy { ForeignText.isFit($0) || $0 == "\n" })
+        }
+        #expect(JSONValue.quoted("\u{1B}\n\u{E0041}") == #""\u001b\n\udb40\udc41""#)
+        #expect(!JSONValue.quoted(Self.evilName).contains("\n"))
+        #expect(Self.snapshot.prometheus.contains(#"\\u{1b}[2J"#))
+    }
+
+    @Test("half of a pair is no character", arguments: [#""\ud83d""#, #""\ud83dx""#, #""\ud83d\u0041""#, #""\ude00""#])
+    func halves(text: String) { #expect(JSONParser.parse(text) == nil) }
 
     @Test("Foundation reads the JSON")
     func foundation() throws {

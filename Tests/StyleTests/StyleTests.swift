@@ -125,6 +125,28 @@ struct StyleTests {
         }
     }
 
+    @Test("what can be printed, and where files are made, is decided in one place")
+    func onePlace() {
+        let rules: [(word: String, targets: Set<String>, files: Set<String>)] = [
+            ("print(", ["nbdext"], ["Output.swift", "TerminalScreen.swift"]),
+            ("STDERR_FILENO, ", Set(Self.layers).subtracting(["nbdext"]), ["StandardError.swift"]),
+            ("O_CREAT", Set(Self.layers), ["OpenDirectory.swift"]),
+        ]
+        for (word, targets, files) in rules {
+            for source in Self.sources("Sources") where targets.contains(source.target) {
+                guard !files.contains(where: { source.path.hasSuffix("/\($0)") }) else { continue }
+                for (index, line) in source.lines.enumerated() {
+                    let code = line.components(separatedBy: "//")[0]
+                    let isUsed = code.components(separatedBy: word).dropLast().contains {
+                        !($0.last.map { $0.isLetter || $0 == "." } ?? false)
+                    }
+                    #expect(
+                        !isUsed, "\(source.path):\(index + 1) uses \(word): \(files.sorted()) is where that is done")
+                }
+            }
+        }
+    }
+
     @Test("nothing is left for later")
     func looseEnds() {
         for source in Self.sources("Sources") {

@@ -136,6 +136,9 @@ void nbdext_release_thread(const cpu_set_t *set);
 /// The number of the processor on which the calling thread runs, or ran a moment ago.
 int nbdext_current_processor(void);
 
+/// The user that has connected a Unix socket, or -errno. SO_PEERCRED, unix(7).
+int64_t nbdext_peer_user(int fd);
+
 /// A descriptor on which every read, write and flush fails at once, also through io_uring, which would wait for one that
 /// can be polled. Negative: -errno.
 int nbdext_open_nothing(void);
