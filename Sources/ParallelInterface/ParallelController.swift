@@ -167,7 +167,6 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
     package func stop() {
         acceptsTasks.store(false, ordering: .releasing)
-        acceptsTargets.store(false, ordering: .releasing)
         pool?.close()
         host.stop()
         watchdog?.stop()

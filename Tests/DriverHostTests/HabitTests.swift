@@ -180,7 +180,7 @@ extension DriverProcesses.HabitTests {
         // The new driver has no such habit.
         #expect(eventually { machine.work(rounds: 1) == 0 }, "\(habit)")
         #expect(machine.work() == 0)
-        #expect(eventually { openFileCount(named: machine.marker) == 0 })
+        #expect(eventually { openFileCount(named: "nbdext-unwanted") == 0 })
         if isNamed { #expect(machine.log.count(of: .slotMisuse) > 0) }
         try machine.stop()
         #expect(TestMachine.children().isEmpty)

@@ -13,7 +13,6 @@ import SCSIControllerDriverKit
 /// A machine over a small array, whose driver is a program of the tests in a process of its own.
 final class TestMachine {
     let directory: String
-    let marker: String
     let log = DiagnosisLog { _ in }
     private(set) var machine: Machine!
     private var memory: UnsafeMutableRawBufferPointer!
@@ -26,7 +25,6 @@ final class TestMachine {
         change: (inout MachineConfiguration) -> Void = { _ in }
     ) throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString)").path
-        marker = directory + ".marker"
         let plan = ArrayStore.Plan(
             level: .raid5, memberCount: 3, byteCount: 32 << 20, chunkByteCount: 64 << 10, name: "test")
         _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
@@ -35,7 +33,7 @@ final class TestMachine {
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverExecutable = Self.driver
         configuration.driverProperties = ["Habit": .string(habit)]
-        if isOnce { configuration.driverProperties["Marker"] = .string(marker) }
+        if isOnce { configuration.driverProperties["Once"] = .number(1) }
         configuration.kernelOptions.taskTimeoutMilliseconds = 500
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
         configuration.kernelOptions.watchdogMilliseconds = 50
@@ -46,7 +44,6 @@ final class TestMachine {
 
     deinit {
         try? FileManager.default.removeItem(atPath: directory)
-        try? FileManager.default.removeItem(atPath: marker)
     }
 
     /// The program, built beside the tests.

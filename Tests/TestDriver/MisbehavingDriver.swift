@@ -1,18 +1,18 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CDriverChannel
+import CLinux
 import Glibc
 import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Marker",
-/// the path of a file, only the first process that finds no such file has it.
+/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Once", only
+/// the first process of a server has it.
 final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     // SAFETY: set in Start; the habit's own thread uses only what does not change.
     private var habit = ""
     private var calls = 0
-    private var marker: Int32 = -1
 
     override func Start(_ provider: IOService) -> kern_return_t {
         let status = super.Start(provider)
@@ -20,15 +20,20 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         _ = CopyProperties(&properties)
         var habit = CommandLine.arguments.dropFirst().first ?? ""
         if case .string(let name)? = properties?["Habit"] { habit = name }
-        if case .string(let marker)? = properties?["Marker"] {
-            let file = open(marker, O_CREAT | O_EXCL | O_WRONLY, 0o600)
-            guard file >= 0 else { return status }
-            self.marker = file
-        }
+        if properties?["Once"] != nil && !Self.isFirst() { return status }
         self.habit = habit
         // It is meant to crash sooner or later, also of the garbage that it has written: nobody needs to read of that.
         if !habit.isEmpty { _ = dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) }
         return status
+    }
+
+    /// Whether no driver's process of this server has asked before. The last page of the arena is nobody's, and outlives them.
+    private static func isFirst() -> Bool {
+        let byteCount = Int(String(cString: getenv("NBDEXT_DRIVER_ARENA")))!
+        let page = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 5, off_t(byteCount - 4096))!
+        defer { munmap(page, 4096) }
+        defer { page.storeBytes(of: 1, as: UInt8.self) }
+        return page.load(as: UInt8.self) == 0
     }
 
     override func UserInitializeController() -> kern_return_t {
@@ -178,6 +183,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         BundledParallelTaskCompletion(bundledAction!, &indices, 32)
     }
 
+    private static let unwanted = nbdext_memfd("nbdext-unwanted", 4096)
+
     /// Packets that no library sends, with open files that the server never asked for.
     private func sendFiles() {
         var packet = (0..<Int.random(in: 72...200)).map { _ in UInt8.random(in: 0...255) }
@@ -185,7 +192,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         packet[0] = .random(in: 0...40)
         for index in 1..<8 { packet[index] = index == 4 ? .random(in: 0...1) : 0 }
         if packet[4] == 0 { packet[0] = 200 }
-        _ = nbdext_send_packet(3, &packet, packet.count, marker)
+        _ = nbdext_send_packet(3, &packet, packet.count, Self.unwanted)
     }
 
     /// Commands that ask for what there is not: 2^63 bytes, other tasks' memory, more than the card can hold.
