@@ -209,7 +209,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     /// Whether a task could not be taken from the driver, since its device is at work.
-    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty }
+    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty || pool.hasLingering }
 
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }

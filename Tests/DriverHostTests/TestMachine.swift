@@ -89,6 +89,47 @@ final class TestMachine {
         return failed
     }
 
+    /// Whether a process has had a habit that only one has. False lets the next one have it; see `MisbehavingDriver.isFirst`.
+    var hasHadHabit: Bool {
+        get { habitPage.load(as: UInt8.self) != 0 }
+        set { habitPage.storeBytes(of: newValue ? 1 : 0, as: UInt8.self) }
+    }
+
+    private var habitPage: UnsafeMutableRawPointer {
+        let arena = machine.devices[0].arena
+        return arena.base + arena.byteCount - 4096
+    }
+
+    /// Writes the same byte to the places that `readAll` reads, and leaves it in memory.
+    /// - Returns: how many requests failed.
+    func fill(_ byte: UInt8) -> Int {
+        memset(memory.baseAddress!, Int32(byte), memory.count)
+        return BlockingClient.execute(pieces(.write, at: 0), on: machine.devices[0]).count { $0 != .none }
+    }
+
+    /// Reads what was not written, into memory that is full of something.
+    /// - Returns: how many requests failed, and how many of the others found that byte.
+    func readAll(finding byte: UInt8) -> (failed: Int, foreign: Int) {
+        memset(memory.baseAddress!, Int32(byte), memory.count)
+        let requests = pieces(.read, at: 16 << 20)
+        let outcomes = BlockingClient.execute(requests, on: machine.devices[0])
+        let good = outcomes.indices.filter { outcomes[$0] == .none }
+        let foreign = good.count { piece in
+            memory[piece * Self.pieceByteCount..<(piece + 1) * Self.pieceByteCount].contains(byte)
+        }
+        return (outcomes.count - good.count, foreign)
+    }
+
+    private static let pieceByteCount = 32 << 10
+
+    private func pieces(_ operation: BlockRequest.Operation, at byteOffset: Int) -> [BlockRequest] {
+        (0..<16).map {
+            BlockRequest(
+                operation: operation, tag: 0, byteOffset: UInt64(byteOffset + $0 * Self.pieceByteCount),
+                byteCount: UInt32(Self.pieceByteCount), buffer: memory.baseAddress! + $0 * Self.pieceByteCount)
+        }
+    }
+
     func stop() throws {
         machine.devices[0].arena.free(memory)
         try machine.stop()

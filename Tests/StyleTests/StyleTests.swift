@@ -102,7 +102,7 @@ struct StyleTests {
     }
 
     /// What a build without detectors may leave out: what names mistakes, and nothing that protects the server.
-    private static let detection = ["judge(", "findOvertakenWrites("]
+    private static let detection = ["judge(", "findOvertakenWrites(", "checkResponse("]
 
     @Test("no protection is left out of a build without detectors")
     func detectorsDetect() {

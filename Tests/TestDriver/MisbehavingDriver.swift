@@ -55,9 +55,32 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
         if habit == "mute" || habit == "deaf" && calls >= 20 { return }
+        if habit == "no-data" && calls >= 20 {
+            return answerReads(parallelRequestIndices, parallelRequestIndicesCount, completion)
+        }
         super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
         calls += 1
         if calls == 20 { begin() }
+    }
+
+    /// Answers reads with GOOD, and does not give them to the card.
+    private func answerReads(_ indices: UnsafePointer<UInt16>, _ count: UInt16, _ completion: OSAction) {
+        for place in 0..<Int(count) {
+            var slot = indices[place]
+            let task = commands[Int(slot)]
+            guard task.fTransferDirection == kSCSIDataTransfer_FromTargetToInitiator else {
+                super.UserProcessBundledParallelTasks(&slot, 1, completion)
+                continue
+            }
+            responses[Int(slot)] = SCSIUserParallelResponse()
+            responses[Int(slot)].version = kScsiUserParallelTaskResponseCurrentVersion1
+            responses[Int(slot)].fTargetID = task.fTargetID
+            responses[Int(slot)].fControllerTaskIdentifier = task.fControllerTaskIdentifier
+            responses[Int(slot)].fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE
+            responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_GOOD
+            responses[Int(slot)].fBytesTransferred = task.fRequestedTransferCount
+            BundledParallelTaskCompletion(bundledAction!, &slot, 1)
+        }
     }
 
     override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
@@ -94,6 +117,9 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         case "slots": repeatedly { $0.completeForeignSlots() }
         case "files": repeatedly { $0.sendFiles() }
         case "commands": repeatedly { $0.sendCommands() }
+        case "own-memory": attack { $0.leaveCommandsBehind() }
+        case "remap": attack { $0.remap() }
+        case "foreign-windows": attack { $0.useForeignWindows() }
         default: break
         }
     }
@@ -102,6 +128,11 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         IODispatchQueue.make("Habit").DispatchAsync { [self] in
             while true { body(self) }
         }
+    }
+
+    /// Once, beside the driver's own work.
+    private func attack(_ body: @escaping @Sendable (MisbehavingDriver) -> Void) {
+        IODispatchQueue.make("Attack").DispatchAsync { [self] in body(self) }
     }
 
     // MARK: Habits
@@ -207,7 +238,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
 
 extension IODispatchQueue {
     /// A queue that exists.
-    fileprivate static func make(_ name: String) -> IODispatchQueue {
+    static func make(_ name: String) -> IODispatchQueue {
         var queue: IODispatchQueue?
         _ = IODispatchQueue.Create(name, 0, 0, &queue)
         return queue!
