@@ -24,7 +24,7 @@ package struct SystemUser: Sendable {
 ///
 /// Threads: any.
 final class DriverChild: @unchecked Sendable {
-    // SAFETY: `ending` under `lock`; the rest does not change.
+    // SAFETY: `ending` and `keeper` under `lock`; the rest does not change.
     let process: pid_t
     let executable: String
     /// Whether the kernel refuses it the system calls that reach others.
@@ -32,6 +32,7 @@ final class DriverChild: @unchecked Sendable {
     private let lock = Lock()
     /// How the process ended; from then on its number may be another's.
     private var ending: String?
+    private var keeper: GroupKeeper?
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
@@ -84,6 +85,7 @@ final class DriverChild: @unchecked Sendable {
         guard status == 0 else { throw Self.error(status, executable, isOtherUser: user != nil) }
         self.process = process
         self.isFiltered = isFiltered != 0
+        keeper = GroupKeeper(group: process)
     }
 
     /// Where programs and libraries are, and nothing else of the server's.
@@ -154,6 +156,7 @@ final class DriverChild: @unchecked Sendable {
             }
             // Whatever it has started ends with it: nobody writes into what the next driver uses.
             killGroup()
+            keeper.take()?.end()
             var status: Int32 = 0
             repeat { result = waitpid(process, &status, 0) } while result < 0 && errno == EINTR
             ending = result == process ? Self.text(status) : "has ended"

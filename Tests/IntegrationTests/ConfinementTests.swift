@@ -48,4 +48,44 @@ struct ConfinementTests {
         server.waitUntilExit()
         #expect(server.terminationStatus == 0, "\(text)")
     }
+
+    @Test(
+        "ends with its server, also when that is killed: with what it has started, and when it stands still",
+        arguments: ["fork", "stopped"])
+    func serverKilled(habit: String) throws {
+        let directory = TemporaryDirectory()
+        let path = directory.path + "/a"
+        let created = try Shell.run(nbdext, ["create", path, "--level", "5", "--members", "3", "--size", "64M"])
+        try #require(created.status == 0, "\(created.errors)")
+        let server = Process()
+        server.executableURL = URL(fileURLWithPath: nbdext)
+        server.arguments = [
+            "serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver, "--driver-argument",
+            habit,
+        ]
+        server.standardError = FileHandle.nullDevice
+        let output = Pipe()
+        server.standardOutput = output
+        try server.run()
+        _ = output.fileHandleForReading.availableData
+        let uri = "nbd+unix:///?socket=\(directory.path)/socket"
+        // Enough for the habit to begin.
+        let copied = try Shell.run("nbdcopy", [uri, "null:"])
+        try #require(copied.status == 0, "\(copied.errors)")
+        func members(_ group: pid_t) -> [pid_t] {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            return names.compactMap { pid_t($0) }.filter { getpgid($0) == group && !isDead($0) }
+        }
+        func isDead(_ process: pid_t) -> Bool {
+            let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
+            return text.contains(") Z ")
+        }
+        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.processIdentifier)"]).output
+        let driver = try #require(pid_t(children.trimmingCharacters(in: .whitespacesAndNewlines)))
+        #expect(members(driver).count == (habit == "fork" ? 4 : 1))
+        if habit == "stopped" { kill(driver, SIGSTOP) }
+        kill(server.processIdentifier, SIGKILL)
+        server.waitUntilExit()
+        #expect(eventually { members(driver).isEmpty })
+    }
 }
