@@ -148,8 +148,13 @@ let package = Package(
 
         .executableTarget(
             name: "nbdext-test-driver",
-            dependencies: ["RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel"],
+            dependencies: [
+                "RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel", "CLinux",
+                "CEscape",
+            ],
             path: "Tests/TestDriver", swiftSettings: strict),
+        // In C: Swift does not see system calls without a function of their own.
+        .target(name: "CEscape", path: "Tests/CEscape", cSettings: [.define("_GNU_SOURCE")]),
         // The scenarios' drivers as a program, for tests of what is checked from outside.
         .executableTarget(
             name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
@@ -221,7 +226,7 @@ let package = Package(
             dependencies: [
                 "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
                 "Scenarios",
-                "Diagnostics", "Statistics", "LoadGenerator", "RAID", "CNBD", "Platform",
+                "Diagnostics", "Statistics", "LoadGenerator", "RAID", "CNBD", "CLinux", "Platform",
             ],
             exclude: ["UserModeLinux"], swiftSettings: strict),
     ]

@@ -39,7 +39,8 @@ package struct ArrayMember: Sendable {
         do throws(MemberStoreError) {
             try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
         } catch {
-            throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", .memberIO)
+            throw ArrayStoreError(
+                "cannot write the superblock of \(store.name): \(error)", ArrayStoreError.Kind(error))
         }
         try flush()
     }

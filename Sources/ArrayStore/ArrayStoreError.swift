@@ -1,3 +1,5 @@
+import MemberIO
+
 /// Why an array could not be created or opened: one sentence that says what to do.
 package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
     /// What kind of reason it is, for programs.
@@ -12,6 +14,8 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
         case unusable
         /// A member could not be read or written.
         case memberIO
+        /// The system did not take an operation on a member (`MemberStatus.refused`), which says nothing of the member.
+        case notTaken
         /// It is not wanted any more.
         case cancelled
     }
@@ -19,7 +23,8 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
     package let description: String
     package let kind: Kind
     /// The members of an open array whose superblocks could not be written: roles, and the replacement's place, in
-    /// ascending order. They have to be failed: what they had to say of lost writes they have said.
+    /// ascending order. They have to be failed: what they had to say of lost writes they have said. Those that the system
+    /// refused to write to are not among them: they hear of it with the next change.
     package let members: [Int]
 
     package init(_ description: String, _ kind: Kind = .refused, members: Set<Int> = []) {
@@ -27,4 +32,9 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
         self.kind = kind
         self.members = members.sorted()
     }
+}
+
+extension ArrayStoreError.Kind {
+    /// Of an operation on a member that could not be done.
+    init(_ error: MemberStoreError) { self = error.status == .refused ? .notTaken : .memberIO }
 }

@@ -67,7 +67,10 @@ enum MemberBitmap {
             do throws(MemberStoreError) {
                 try member.store.write(bytes: bytes, at: start)
                 try member.store.flush()
-            } catch { throw ArrayStoreError("cannot write the bitmap of \(member.store.name): \(error)", .memberIO) }
+            } catch {
+                throw ArrayStoreError(
+                    "cannot write the bitmap of \(member.store.name): \(error)", ArrayStoreError.Kind(error))
+            }
         }
     }
 

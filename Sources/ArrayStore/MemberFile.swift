@@ -151,7 +151,10 @@ package final class MemberFile: PlacedMember {
     }
 
     package func flush() throws(MemberStoreError) {
-        guard fdatasync(descriptor) == 0 else { throw Self.failure(errno) }
+        guard fdatasync(descriptor) == 0 else {
+            let failure = Self.failure(errno)
+            throw failure.status == .refused ? MemberStoreError(.failed, failure.description) : failure
+        }
     }
 
     package func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? {
@@ -163,7 +166,13 @@ package final class MemberFile: PlacedMember {
     }
 
     private static func failure(_ code: Int32) -> MemberStoreError {
-        MemberStoreError(code == ENOSPC || code == EDQUOT ? .noSpace : .failed, String(cString: strerror(code)))
+        let status: MemberStatus =
+            switch code {
+            case ENOSPC, EDQUOT: .noSpace
+            case EFAULT, EINVAL, ENOMEM: .refused
+            default: .failed
+            }
+        return MemberStoreError(status, String(cString: strerror(code)))
     }
 }
 

@@ -332,7 +332,8 @@ package final class OpenedArray: @unchecked Sendable {
         // Those that have not heard of it must not fall behind any further: with them it can be opened again.
         let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
         if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
-        throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(failures.map(\.place)))
+        let untold = failures.filter { $0.error.kind != .notTaken }.map(\.place)
+        throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(untold))
     }
 
     /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.

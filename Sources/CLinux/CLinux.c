@@ -95,6 +95,8 @@ ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t o
     return done < 0 ? -errno : done;
 }
 
+int nbdext_pipe(int ends[2]) { return result(pipe2(ends, O_CLOEXEC)); }
+
 int nbdext_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int nbdext_epoll(void) { return result(epoll_create1(EPOLL_CLOEXEC)); }

@@ -3,13 +3,16 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 
-/// A driver's process: started with a control socket, a channel and the data arena, and nothing else that is the server's.
+/// A driver's process: started with a control socket, a channel, the data arena and a pipe for what it prints, and nothing else
+/// that is the server's; and confined, as far as the kernel can see to it.
 ///
 /// Threads: any.
 final class DriverChild: @unchecked Sendable {
     // SAFETY: `ending` under `lock`; the rest does not change.
     let process: pid_t
     let executable: String
+    /// Whether the kernel refuses it the system calls that reach others.
+    let isFiltered: Bool
     private let lock = Lock()
     /// How the process ended; from then on its number may be another's.
     private var ending: String?
@@ -17,62 +20,63 @@ final class DriverChild: @unchecked Sendable {
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
     ///   - arguments: what it is started with.
+    ///   - errors: where all goes that it prints.
     ///   - socket: its end of the control link.
     ///   - channel, arena: memory files.
     /// - Throws: when the program cannot be started.
     init(
-        executable: String, arguments: [String], socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int
+        executable: String, arguments: [String], errors: Int32, socket: Int32, channel: Int32, arena: Int32,
+        arenaByteCount: Int
     ) throws {
+        let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        guard nothing >= 0 else { throw OSError(code: errno, doing: "open /dev/null") }
+        defer { close(nothing) }
         self.executable = executable
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        // Copies first, to numbers that are out of the way of the targets.
-        let copies = [socket, channel, arena].map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
+        // Numbers that are out of the way of those which the process gets.
+        let files = [nothing, errors, errors, socket, channel, arena]
+        let copies = files.map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
         let code = errno
         defer { for copy in copies where copy >= 0 { close(copy) } }
         guard copies.allSatisfy({ $0 >= 0 }) else {
             throw OSError(code: code, doing: "make descriptors for the driver \(executable)")
         }
-        let targets = [
-            DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
-        ]
-        for (copy, target) in zip(copies, targets) { posix_spawn_file_actions_adddup2(&actions, copy, target) }
-        // Nor what the server itself was started with.
-        _ = nbdext_spawn_closing_from(&actions, targets.max()! + 1)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // Signals that the server waits for are none of the driver's business, and an interrupt at the terminal is for
-        // the server alone.
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        // What the server ignores would be ignored there too.
-        var usual = sigset_t()
-        sigemptyset(&usual)
-        for signal in [SIGPIPE, SIGXFSZ] { sigaddset(&usual, signal) }
-        posix_spawnattr_setsigdefault(&attributes, &usual)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
-        var arguments: [UnsafeMutablePointer<CChar>?] = ([executable] + arguments).map { strdup($0) } + [nil]
-        // Where programs and libraries are, and nothing else of the server's.
+        let arguments = ([executable] + arguments).map { strdup($0) } + [nil]
+        let environment = Self.environment(arenaByteCount: arenaByteCount).map { strdup($0) } + [nil]
+        defer { for pointer in arguments + environment { free(pointer) } }
+        let confinement = Confinement(program: executable)
+        var process: pid_t = 0
+        var isFiltered: Int32 = 0
+        let status = executable.withCString { path in
+            var start = nbdext_driver_start()
+            start.path = path
+            start.ruleset = confinement.ruleset
+            start.user = -1
+            start.group = -1
+            return arguments.withUnsafeBufferPointer { arguments in
+                environment.withUnsafeBufferPointer { environment in
+                    copies.withUnsafeBufferPointer { copies in
+                        start.arguments = arguments.baseAddress!
+                        start.environment = environment.baseAddress!
+                        start.descriptors = copies.baseAddress!
+                        start.descriptor_count = Int32(copies.count)
+                        return nbdext_start_driver(&start, &process, &isFiltered)
+                    }
+                }
+            }
+        }
+        guard status == 0 else { throw Self.error(status, executable) }
+        self.process = process
+        self.isFiltered = isFiltered != 0
+    }
+
+    /// Where programs and libraries are, and nothing else of the server's.
+    private static func environment(arenaByteCount: Int) -> [String] {
         let inherited: [String] = ["PATH", "LD_LIBRARY_PATH"].compactMap { (name: String) -> String? in
             getenv(name).map { "\(name)=\(String(cString: $0))" }
         }
         // A crash is over at once: requests wait for it, and a backtrace takes seconds. Who wants one says so.
         let backtrace = getenv("SWIFT_BACKTRACE").map { String(cString: $0) } ?? "enable=no"
-        let values =
-            [
-                "\(DriverProcessDescriptor.variable)=\(arenaByteCount)", "SWIFT_BACKTRACE=\(backtrace)",
-            ] + inherited
-        var environment: [UnsafeMutablePointer<CChar>?] = values.map { strdup($0) } + [nil]
-        defer { for pointer in arguments + environment { free(pointer) } }
-        var process: pid_t = 0
-        let status = posix_spawn(&process, executable, &actions, &attributes, &arguments, &environment)
-        guard status == 0 else { throw Self.error(status, executable) }
-        self.process = process
+        return ["\(DriverProcessDescriptor.variable)=\(arenaByteCount)", "SWIFT_BACKTRACE=\(backtrace)"] + inherited
     }
 
     /// Why a program cannot be started, and what to do.

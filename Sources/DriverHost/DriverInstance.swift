@@ -9,6 +9,7 @@ import Synchronization
 final class DriverInstance: Sendable {
     let child: DriverChild
     let link: ControlLink
+    private let output: DriverOutput
     private let alive: Atomic<Bool>
     private let wasExpected: Atomic<Bool>
     private let ended: Event
@@ -25,8 +26,11 @@ final class DriverInstance: Sendable {
         }
         defer { close(ends[1]) }
         do {
+            let (output, errors) = try DriverOutput.make()
+            defer { close(errors) }
+            self.output = output
             child = try DriverChild(
-                executable: executable, arguments: arguments, socket: ends[1], channel: channel,
+                executable: executable, arguments: arguments, errors: errors, socket: ends[1], channel: channel,
                 arena: arena.descriptor,
                 arenaByteCount: arena.byteCount)
         } catch {
@@ -81,6 +85,8 @@ final class DriverInstance: Sendable {
     func end(graceMilliseconds: Int = 0) -> String {
         link.close()
         if graceMilliseconds > 0 { _ = ended.wait(milliseconds: graceMilliseconds) }
-        return child.end()
+        let ending = child.end()
+        output.finish()
+        return ending
     }
 }

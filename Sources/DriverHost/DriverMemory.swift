@@ -2,20 +2,22 @@ import Glibc
 import HardwareBus
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 
 /// The memory that a driver's process shares with the card for its rings and tables, and the DART windows through which
 /// the card sees it. The server allocates all of it, so that a driver cannot take it away.
 ///
+/// A block is unmapped when the last reference to it goes: the driver's, which ends with its process, and the DART's,
+/// which ends when no window leads to the block and the card does not work on it any more.
+///
 /// Threads: any.
 final class DriverMemory: @unchecked Sendable {
     // SAFETY: only under `lock`.
-    private static let byteCountMax = 64 << 20
-    private static let pageByteCount = 4096
     private let function: PCIFunction
     private let lock = Lock()
-    private var blocks: [UInt64: UnsafeMutableRawBufferPointer] = [:]
+    private let budget = Budget()
+    private var blocks: [UInt64: Block] = [:]
     private var lastID: UInt64 = 0
-    private var allocated = 0
     /// Windows that the driver has, and those that an earlier one had.
     private var claimed: Set<Int> = []
     private var spare: [Int] = []
@@ -31,29 +33,22 @@ final class DriverMemory: @unchecked Sendable {
         }
     }
 
-    /// Takes everything back from a driver that has ended. The card no longer works for it.
+    /// Takes everything back from a driver that has ended. The card may still work on some of it.
     func releaseAll() {
         lock.withLock {
             for window in claimed { function.unmapDMA(window: window) }
             spare += claimed
             claimed = []
-            for block in blocks.values { munmap(block.baseAddress!, block.count) }
             blocks = [:]
-            allocated = 0
         }
     }
 
     private func allocate(_ size: UInt64) -> ControlMessage {
         lock.withLock {
-            guard size > 0, size <= UInt64(Self.byteCountMax) else { return ControlMessage(status: kIOReturnNoMemory) }
-            // Whole pages count: the smallest mapping is one, and the process may not have any number of them.
-            let pages = (Int(size) + Self.pageByteCount - 1) & ~(Self.pageByteCount - 1)
-            guard pages <= Self.byteCountMax - allocated,
-                let (file, memory) = try? SharedMemory.make("nbdext-driver", byteCount: Int(size))
+            guard let byteCount = Int(exactly: size), let (file, block) = Block.make(byteCount: byteCount, of: budget)
             else { return ControlMessage(status: kIOReturnNoMemory) }
             lastID += 1
-            blocks[lastID] = UnsafeMutableRawBufferPointer(start: memory, count: Int(size))
-            allocated += pages
+            blocks[lastID] = block
             var answer = ControlMessage([lastID])
             answer.descriptor = file
             return answer
@@ -62,7 +57,9 @@ final class DriverMemory: @unchecked Sendable {
 
     private func claim() -> ControlMessage {
         lock.withLock {
-            guard let window = spare.popLast() ?? function.claimDMAWindow() else {
+            // The card may still work on what an earlier driver had mapped.
+            let free = spare.firstIndex { function.dart.isFree(window: $0) }
+            guard let window = free.map({ spare.remove(at: $0) }) ?? function.claimDMAWindow() else {
                 return ControlMessage(status: kIOReturnNoResources)
             }
             claimed.insert(window)
@@ -72,10 +69,11 @@ final class DriverMemory: @unchecked Sendable {
 
     private func map(window: UInt64, id: UInt64) -> ControlMessage {
         lock.withLock {
-            guard let window = Int(exactly: window), claimed.contains(window), let block = blocks[id],
-                let address = function.mapDMA(window: window, memory: block, sharedID: 0)
-            else { return ControlMessage(status: kIOReturnBadArgument) }
-            return ControlMessage([address])
+            guard let window = Int(exactly: window), claimed.contains(window), let block = blocks[id] else {
+                return ControlMessage(status: kIOReturnBadArgument)
+            }
+            let address = function.mapDMA(window: window, memory: block.memory, owner: block, sharedID: 0)
+            return address.map { ControlMessage([$0]) } ?? ControlMessage(status: kIOReturnNoResources)
         }
     }
 
@@ -86,6 +84,57 @@ final class DriverMemory: @unchecked Sendable {
             }
             function.unmapDMA(window: window)
             return ControlMessage()
+        }
+    }
+}
+
+extension DriverMemory {
+    /// Bytes that drivers have, those included that the card still works on for a driver that is gone.
+    private final class Budget: Sendable {
+        static let byteCountMax = 64 << 20
+        private let allocated = Atomic<Int>(0)
+
+        func take(_ byteCount: Int) -> Bool {
+            let isEnough = allocated.add(byteCount, ordering: .relaxed).newValue <= Self.byteCountMax
+            if !isEnough { giveBack(byteCount) }
+            return isEnough
+        }
+
+        func giveBack(_ byteCount: Int) { allocated.subtract(byteCount, ordering: .relaxed) }
+    }
+
+    /// Memory that is mapped here as long as anybody refers to it.
+    private final class Block: @unchecked Sendable {
+        // SAFETY: the address does not change; what is there belongs to the driver.
+        let memory: UnsafeMutableRawBufferPointer
+        private let budget: Budget
+        private static let pageByteCount = 4096
+
+        private init(_ memory: UnsafeMutableRawBufferPointer, _ budget: Budget) {
+            self.memory = memory
+            self.budget = budget
+        }
+
+        deinit {
+            munmap(memory.baseAddress!, memory.count)
+            budget.giveBack(Self.wholePages(memory.count))
+        }
+
+        /// - Returns: also the memory file, for the caller to close; nil when there is not so much for drivers.
+        static func make(byteCount: Int, of budget: Budget) -> (file: Int32, block: Block)? {
+            guard byteCount > 0, byteCount <= Budget.byteCountMax, budget.take(wholePages(byteCount)) else {
+                return nil
+            }
+            guard let (file, memory) = try? SharedMemory.make("nbdext-driver", byteCount: byteCount) else {
+                budget.giveBack(wholePages(byteCount))
+                return nil
+            }
+            return (file, Block(UnsafeMutableRawBufferPointer(start: memory, count: byteCount), budget))
+        }
+
+        /// The smallest mapping is a page, and the process may not have any number of them.
+        private static func wholePages(_ byteCount: Int) -> Int {
+            (byteCount + pageByteCount - 1) & ~(pageByteCount - 1)
         }
     }
 }

@@ -148,7 +148,19 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         self.kernel = kernel
         weakKernel = kernel
         function.interruptHandler = { [unowned self] in interrupt() }
+        if nbdext_landlock_version() == 0 {
+            // The files of this process in /proc would be the way to all that it has open.
+            _ = nbdext_hide_process()
+            writeDiagnostic(
+                "nbdext: this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
+                    + "driver that you trust\n")
+        }
         try startInstance()
+        if instance?.child.isFiltered == false {
+            writeDiagnostic(
+                "nbdext: this kernel has no seccomp filters: the driver's process can reach its user's other processes "
+                    + "and the network; run only a driver that you trust\n")
+        }
         return try askProperties()
     }
 

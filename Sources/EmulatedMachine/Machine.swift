@@ -70,7 +70,7 @@ package final class Machine: @unchecked Sendable {
         try OpenedArray.markDirty(arrays.filter { !$0.isReadOnly })
         do {
             let arena = try Self.makeArena()
-            let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount)
+            let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount, taskMemory: arena)
             card =
                 try arrays.isEmpty
                 ? nil

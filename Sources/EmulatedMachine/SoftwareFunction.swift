@@ -10,6 +10,9 @@ final class SoftwareFunction: PCIFunction, @unchecked Sendable {
     private var isTaken = Array(repeating: false, count: ParallelController.laneCount(arrayCount: 0))
     private let lock = Lock()
 
+    /// It reaches no memory.
+    override var countsFilledBytes: Bool { true }
+
     override func makeLane() throws -> Int {
         try lock.withLock { () throws(OSError) in
             guard let lane = isTaken.firstIndex(of: false) else {

@@ -19,6 +19,9 @@ open class PCIFunction: @unchecked Sendable {
     /// Whether the card pins the memory of every command that it takes, so that others can tell what it has seen.
     open var pinsCommands: Bool { false }
 
+    /// Whether the DART knows of every byte that the card fills of a task's memory (`DART.filledByteCount`).
+    open var countsFilledBytes: Bool { false }
+
     /// Bytes of a logical unit's data in the card's volatile cache.
     open func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 { 0 }
 
@@ -33,17 +36,22 @@ open class PCIFunction: @unchecked Sendable {
     /// Claims a window for a driver's own memory, or nil when none is left.
     open func claimDMAWindow() -> Int? { dart.claimWindow() }
 
-    /// Lets the card reach a driver's own memory.
+    /// Lets the card reach a driver's own memory, instead of what the window mapped before.
     /// - Parameters:
     ///   - window: claimed before.
+    ///   - owner: is kept as long as the card may reach the memory.
     ///   - sharedID: the memory's number where driver and card are in different processes, else 0.
-    /// - Returns: the bus address of the first byte, or nil when the memory cannot be mapped.
-    open func mapDMA(window: Int, memory: UnsafeMutableRawBufferPointer, sharedID: UInt64) -> DART.BusAddress? {
-        dart.map(
-            window: window, memory: memory.baseAddress!, byteCount: memory.count, deviceMayWrite: true)
+    /// - Returns: the bus address of the first byte, or nil when the memory cannot be mapped: the card still works on what
+    ///   the window mapped before.
+    open func mapDMA(
+        window: Int, memory: UnsafeMutableRawBufferPointer, owner: AnyObject, sharedID: UInt64
+    ) -> DART.BusAddress? {
+        guard dart.unmap(window: window) else { return nil }
+        return dart.map(
+            window: window, memory: memory.baseAddress!, byteCount: memory.count, deviceMayWrite: true, owner: owner)
     }
 
-    /// Ends the card's access to a window.
+    /// Ends the card's access to a window. What it has begun goes on with the memory, which stays until then.
     open func unmapDMA(window: Int) { dart.unmap(window: window) }
 
     /// Function level reset: the card forgets its driver. Commands that it has begun come to an end, and nobody hears of it.

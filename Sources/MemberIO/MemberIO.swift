@@ -52,6 +52,9 @@ package enum MemberStatus: UInt8, BitwiseCopyable, Sendable {
     case noSpace
     /// Something in a range that was to be read cannot be (EIO); the rest of the member may be sound.
     case unreadable
+    /// The system did not take the operation (EFAULT, EINVAL, ENOMEM): its memory or its arguments were wrong, or there was
+    /// no memory to do it with. The member is sound; of a write, a part may have been done. Never the end of a flush.
+    case refused
     /// Any other error, or a file that ended early: the member cannot be trusted with this range.
     case failed
 }

@@ -23,7 +23,7 @@ package protocol MemberStore: AnyObject, Sendable {
 
 /// Why a member did not do what it was asked.
 package struct MemberStoreError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// `.noSpace`, `.failed` or, of a read alone, `.unreadable`.
+    /// `.noSpace`, `.refused`, `.failed` or, of a read alone, `.unreadable`.
     package let status: MemberStatus
     /// The cause in the system's words: "Input/output error".
     package let description: String

@@ -11,6 +11,9 @@ enum DirectTransfer {
         case ENOSPC, EDQUOT: kind == .flush ? .failed : .noSpace
         // What the block layer says of media (EIO, ENODATA) and of protected data (EILSEQ), and file systems of checksums.
         case EIO, ENODATA, EILSEQ, EBADMSG: kind.isRead ? .unreadable : .failed
+        // What is wrong with an operation's memory or range says nothing of the member. A flush has neither: a system that
+        // does not take it makes nothing durable.
+        case EFAULT, EINVAL, ENOMEM: kind == .flush ? .failed : .refused
         default: .failed
         }
     }

@@ -91,10 +91,13 @@ struct PayloadChunks {
 
     func extent(_ index: Int) -> UnsafeMutableRawBufferPointer { chunks[index]!.extent }
 
-    /// Gives everything back. Nothing may be in use.
+    /// Gives everything back. No request may be under way: its chunk has a reference more than the connection's own.
     mutating func removeAll() {
         stopWaiting()
-        for index in chunks.indices where chunks[index] != nil { giveBack(index) }
+        for index in chunks.indices where chunks[index] != nil {
+            precondition(isExclusive(index), "a connection ended, and a request of it has not")
+            giveBack(index)
+        }
     }
 
     private mutating func add(_ extent: UnsafeMutableRawBufferPointer) -> Int {

@@ -1,13 +1,16 @@
 import Diagnostics
 import DriverHost
+import Glibc
 import HardwareBus
 import SCSI
 import SCSIControllerDriverKit
 
-/// What is noted of a slot's task when it is sent, to judge the driver by when it comes back.
+/// What is noted of a slot's task when it is sent, to judge its answer and the driver by when it comes back.
 struct SlotRecord: BitwiseCopyable {
     /// The pins of the slot's DART window at that time: if they are the same at the end, the device saw nothing.
     var pinCount: UInt16 = 0
+    /// The bytes that the device had filled of its memory so far.
+    var filledByteCount: UInt64 = 0
     /// The driver took the data itself, with UserGetDataBuffer.
     var dataBufferWasTaken = false
     /// The response is the kernel half's.
@@ -22,10 +25,8 @@ struct SlotRecord: BitwiseCopyable {
 /// Detectors of driver faults. None of them knows what the driver is: they compare what it says with what its device
 /// saw.
 extension ParallelController {
-    /// Notes a slot's state as its task is filled in.
-    func beginRecord(_ slot: UInt16) {
-        records[Int(slot)] = SlotRecord(
-            pinCount: card.dart.pinCount(window: Int(slot)), hasBeenSplit: records[Int(slot)].hasBeenSplit)
+    /// Looks whether a slot's response was left alone since the last one was read.
+    func checkResponse(_ slot: UInt16) {
         let response = slots.responses + Int(slot)
         if response.pointee.version != 0 {
             log.report(
@@ -222,6 +223,11 @@ extension ParallelController {
         guard areTasksMapped.load(ordering: .acquiring), let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
             slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
         else { return nil }
+        let task = tasks[Int(pool.row(of: slot))]
+        if !records[Int(slot)].dataBufferWasTaken && task.direction == .targetToInitiator {
+            // What the driver does not fill is nobody's. How much it does fill is not known.
+            memset(buffer, 0, Int(task.requestedTransferCount))
+        }
         records[Int(slot)].dataBufferWasTaken = true
         card.dart.unmap(window: Int(slot))
         let descriptor = IOBufferMemoryDescriptor(

@@ -85,9 +85,8 @@ extension ParallelController {
     /// Completes a task that the driver keeps. One whose memory the device works on has to wait for the device.
     private func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
         let row = pool.abandon(task) {
-            guard !card.dart.isPinned(window: Int(task.slot)) else { return false }
-            card.dart.unmap(window: Int(task.slot))
-            return true
+            // A task that is not ended may go on as it is.
+            !card.dart.isPinned(window: Int(task.slot)) && card.dart.unmap(window: Int(task.slot))
         }
         guard var row else { return pool.setRecovery(task, .targetReset, deadline: afterGrace) }
         fail(row: row, status: status)
@@ -198,7 +197,8 @@ extension ParallelController {
             let owned = pool.ownedByDriver()
             for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
             finishWork(lane: lane)
-            if pool.ownedByDriver().isEmpty || options.clock.milliseconds >= limit { return }
+            let isDone = pool.ownedByDriver().isEmpty && !pool.hasLingering
+            if isDone || options.clock.milliseconds >= limit { return }
             _ = Event().wait(milliseconds: 5)
         }
     }

@@ -13,10 +13,8 @@ extension ParallelController {
 
     private func takeAllBack(lane: Int) {
         pump(lane: lane)
+        for slot in pool.ownedOrAbandoned() { takeBack(slot) }
         while true {
-            var owned = pool.ownedOrAbandoned()
-            owned.removeAll { card.dart.isPinned(window: Int($0)) }
-            for slot in owned { takeBack(slot) }
             finishWork(lane: lane)
             if !pool.hasTasksOfDriver { return }
             // The card works on the memory of what is left, or another thread reads its responses.

@@ -51,7 +51,11 @@ extension ParallelController: KernelHalf {
         let row = pool.row(of: slot)
         let task = tasks + Int(row)
         guard passesGates(task, row: row) else { return false }
-        if Detectors.areEnabled { beginRecord(slot) }
+        records[Int(slot)] = SlotRecord(
+            pinCount: card.dart.pinCount(window: Int(slot)),
+            filledByteCount: card.dart.filledByteCount(window: Int(slot)),
+            hasBeenSplit: records[Int(slot)].hasBeenSplit)
+        if Detectors.areEnabled { checkResponse(slot) }
         let command = slots.commands + Int(slot)
         command.pointee.version = kScsiUserParallelTaskCurrentVersion1
         command.pointee.fTargetID = UInt64(task.pointee.targetID)
@@ -68,10 +72,12 @@ extension ParallelController: KernelHalf {
             task.pointee.cdb, to: type(of: command.pointee.fCommandDescriptorBlock))
         // A task without data has an empty range: the card can say that it works on the task, and touch nothing.
         let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
-        command.pointee.fBufferIOVMAddr = card.dart.map(
+        let address = card.dart.map(
             window: Int(slot), memory: task.pointee.buffer ?? arena.base,
             byteCount: hasData ? Int(task.pointee.requestedTransferCount) : 0,
             deviceMayWrite: task.pointee.direction == .targetToInitiator)
+        guard let address else { preconditionFailure("slot \(slot) was free, and its window is not") }
+        command.pointee.fBufferIOVMAddr = address
         return true
     }
 
@@ -187,14 +193,22 @@ extension ParallelController: KernelHalf {
     /// Reads the responses of slots that came back, gives the slots to rows that wait, and hands the rows up.
     /// - Returns: whether there were any.
     func deliverCompletions(lane: Int) -> Bool {
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { completed in
-            let count = pool.takeCompleted(into: completed.baseAddress!, limit: pool.count)
-            if count == 0 { return false }
-            let batch = UnsafeBufferPointer(rebasing: completed[..<count])
+        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { ended in
+            let hasLeft = pool.hasLingeringToTake && finishLingering(ended.baseAddress!, lane: lane)
+            let count = pool.takeCompleted(into: ended.baseAddress!, limit: pool.count)
+            if count == 0 { return hasLeft }
+            let batch = UnsafeBufferPointer(rebasing: ended[..<count])
             for slot in batch { readResponse(slot) }
             finish(batch, lane: lane)
             return true
         }
+    }
+
+    /// Ends tasks whose memory the device has left.
+    /// - Returns: whether there were any.
+    private func finishLingering(_ slots: UnsafeMutablePointer<UInt16>, lane: Int) -> Bool {
+        let count = pool.takeLingering(into: slots)
+        return count > 0 && finish(UnsafeBufferPointer(start: slots, count: count), lane: lane)
     }
 
     private func readResponse(_ slot: UInt16) {
@@ -210,8 +224,7 @@ extension ParallelController: KernelHalf {
         task.pointee.isAnsweredByDriver = !records[Int(slot)].isEndedByKernel
         task.pointee.serviceResponse = UInt8(truncatingIfNeeded: response.pointee.fServiceResponse)
         task.pointee.taskStatus = UInt8(truncatingIfNeeded: response.pointee.fCompletionStatus)
-        task.pointee.realizedTransferCount = min(
-            response.pointee.fBytesTransferred, task.pointee.requestedTransferCount)
+        task.pointee.realizedTransferCount = min(response.pointee.fBytesTransferred, movedByteCountMax(slot, task))
         task.pointee.senseByteCount = min(response.pointee.fSenseLength, 32)
         if response.pointee.fSenseLength > 0 {
             withUnsafeBytes(of: &response.pointee.fSenseBuffer) { sense in
@@ -219,6 +232,17 @@ extension ParallelController: KernelHalf {
             }
         }
         if Detectors.areEnabled { judge(response, of: slot, task) }
+    }
+
+    /// The most that an answer can say it has moved. Of a read it is what the device has filled, so that what was in the
+    /// memory before is never taken for data; a driver that fills it itself has got it zeroed.
+    private func movedByteCountMax(_ slot: UInt16, _ task: UnsafePointer<SCSITask>) -> UInt64 {
+        let requested = task.pointee.requestedTransferCount
+        guard task.pointee.direction == .targetToInitiator, card.countsFilledBytes,
+            !records[Int(slot)].dataBufferWasTaken
+        else { return requested }
+        let filled = card.dart.filledByteCount(window: Int(slot)) &- records[Int(slot)].filledByteCount
+        return min(requested, filled & DART.filledByteCountMax)
     }
 
     /// Whether a response can be believed to be that of its slot.
@@ -255,19 +279,40 @@ extension ParallelController: KernelHalf {
         task.pointee.senseByteCount = 0
     }
 
-    /// Ends the tasks in these slots: their memory is unmapped, the slots go to waiting rows, the rows go up.
-    func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: ended.count) { rows in
-            var count = 0
+    /// Ends the tasks in these slots: their memory is taken from the device, the slots go to waiting rows, the rows go up.
+    /// A task whose memory the device works on waits: who gave the memory has it back only when nobody touches it any more.
+    /// - Returns: whether any has ended.
+    @discardableResult
+    func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) -> Bool {
+        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * ended.count) { slots in
+            var left = 0
+            var held = 0
             for slot in ended {
-                card.dart.unmap(window: Int(slot))
+                if card.dart.unmap(window: Int(slot)) {
+                    slots[left] = slot
+                    left += 1
+                } else {
+                    slots[ended.count + held] = slot
+                    held += 1
+                }
+            }
+            if held > 0 { pool.linger(UnsafeBufferPointer(rebasing: slots[ended.count..<ended.count + held])) }
+            if left > 0 { release(UnsafeBufferPointer(rebasing: slots[..<left]), lane: lane) }
+            return left > 0
+        }
+    }
+
+    private func release(_ slots: UnsafeBufferPointer<UInt16>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { rows in
+            var count = 0
+            for slot in slots {
                 let row = pool.row(of: slot)
                 if row == TaskSlots.noRow { continue }
                 rows[count] = row
                 count += 1
             }
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
-                let count = pool.release(ended, into: claimed.baseAddress!)
+                let count = pool.release(slots, into: claimed.baseAddress!)
                 prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
             }
             deliver(UnsafeMutableBufferPointer(rebasing: rows[..<count]), lane: lane)

@@ -167,7 +167,6 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
     package func stop() {
         acceptsTasks.store(false, ordering: .releasing)
-        acceptsTargets.store(false, ordering: .releasing)
         pool?.close()
         host.stop()
         watchdog?.stop()
@@ -208,7 +207,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     /// Whether a task could not be taken from the driver, since its device is at work.
-    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty }
+    package var hasTasks: Bool { !pool.ownedByDriver().isEmpty || pool.hasLingering }
 
     /// The driver is stopped, or about to be: what fails now is not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }

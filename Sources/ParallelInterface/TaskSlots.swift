@@ -1,11 +1,12 @@
 import DriverHost
 import Platform
+import Synchronization
 
 /// The bookkeeping of the task pool: which slots are free, which rows wait for one, which slots wait to be sent
 /// and which came back.
 ///
-/// A slot moves free → claimed → queued → with the driver → completed → free. All lists are preallocated rings;
-/// each call takes the lock once for a whole batch.
+/// A slot moves free → claimed → queued → with the driver → completed → free, and waits before it is free as long as the
+/// device works on its memory. All lists are preallocated rings; each call takes the lock once for a whole batch.
 ///
 /// Threads: any.
 package final class TaskSlots: Sendable {
@@ -20,6 +21,8 @@ package final class TaskSlots: Sendable {
         case completed
         /// Its task timed out and was completed; the driver still owns the slot and may pass it back late.
         case abandoned
+        /// Its task has its outcome; the device still works on the task's memory.
+        case lingering
     }
 
     struct Slot: BitwiseCopyable {
@@ -64,6 +67,9 @@ package final class TaskSlots: Sendable {
     nonisolated(unsafe) var waiting: Ring<UInt32>
     nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
+    private nonisolated(unsafe) var lingering: Ring<UInt16>
+    /// How many are in that ring.
+    private let lingeringCount = Atomic<Int>(0)
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
     /// Nothing is sent any more.
     nonisolated(unsafe) var isClosed = false
@@ -79,6 +85,7 @@ package final class TaskSlots: Sendable {
         waiting = Ring(minimumCapacity: rowCount)
         queued = Ring(minimumCapacity: count)
         completed = Ring(minimumCapacity: count)
+        lingering = Ring(minimumCapacity: count)
         for slot in 0..<count { free.append(UInt16(slot)) }
     }
 
@@ -88,6 +95,7 @@ package final class TaskSlots: Sendable {
         waiting.deallocate()
         queued.deallocate()
         completed.deallocate()
+        lingering.deallocate()
     }
 
     /// What is different whenever a task was sent or has ended.
@@ -128,6 +136,37 @@ package final class TaskSlots: Sendable {
                 free.append(slot)
             }
             return claimWaiting(into: claimed)
+        }
+    }
+
+    /// Keeps slots whose tasks have their outcome until the device leaves their memory.
+    func linger(_ slots: UnsafeBufferPointer<UInt16>) {
+        lock.withLock {
+            for slot in slots {
+                self.slots[Int(slot)].state = .lingering
+                lingering.append(slot)
+            }
+            lingeringCount.add(slots.count, ordering: .releasing)
+        }
+    }
+
+    /// Whether `takeLingering` would find any: hardly ever. Costs no lock.
+    var hasLingeringToTake: Bool { lingeringCount.load(ordering: .acquiring) > 0 }
+
+    /// Whether there are tasks that have their outcome and have not ended, since the device works on their memory.
+    var hasLingering: Bool { lock.withLock { (0..<count).contains { slots[$0].state == .lingering } } }
+
+    /// Takes the slots that linger, to see whether the device has left their memory.
+    /// - Parameter slots: room for `count`.
+    func takeLingering(into slots: UnsafeMutablePointer<UInt16>) -> Int {
+        lock.withLock {
+            var taken = 0
+            while let slot = lingering.popFirst() {
+                slots[taken] = slot
+                taken += 1
+            }
+            lingeringCount.subtract(taken, ordering: .relaxed)
+            return taken
         }
     }
 
@@ -200,12 +239,12 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Whether the driver has a slot, or has passed one back whose response may not have been read.
+    /// Whether the driver has a slot, or has passed one back whose task may not have ended.
     var hasTasksOfDriver: Bool {
         lock.withLock {
             (0..<count).contains {
                 switch slots[$0].state {
-                case .withDriver, .abandoned, .completed: true
+                case .withDriver, .abandoned, .completed, .lingering: true
                 case .free, .claimed: false
                 }
             }

@@ -39,6 +39,8 @@ package enum ArrayStatus: UInt8, BitwiseCopyable, Sendable {
     case done
     /// A member's file system is full; nothing of what was there before is lost.
     case noSpace
+    /// A member's system did not take an operation; the members are sound.
+    case refused
     /// More members failed than the level survives.
     case failed
 

@@ -22,7 +22,7 @@ extension RAIDPlanner {
         guard state != .failed else { return endWaiting(.failed) }
         bitmap!.round = bitmap!.waiting
         bitmap!.waiting = OperationList()
-        bitmap!.roundHasFailed = false
+        bitmap!.roundStatus = .done
         bitmap!.hasChangedPages = false
         for page in 0..<bitmap!.pageCount {
             bitmap!.isPageInRound[page] = bitmap!.isPageChanged[page]
@@ -46,13 +46,17 @@ extension RAIDPlanner {
     /// A write of a round came back. What a failed member missed is made good by the others.
     func completeBitmapWrite(_ status: MemberStatus, into output: inout PlannerOutput) {
         bitmap!.roundOutstanding -= 1
-        if status == .noSpace { bitmap!.roundHasFailed = true }
+        switch status {
+        case .noSpace: bitmap!.roundStatus = bitmap!.roundStatus.combined(with: .noSpace)
+        case .refused: bitmap!.roundStatus = bitmap!.roundStatus.combined(with: .refused)
+        case .done, .unreadable, .failed: break
+        }
         guard bitmap!.roundOutstanding == 0 else { return }
-        if bitmap!.roundHasFailed { bitmap!.failRound() }
+        if bitmap!.roundStatus != .done { bitmap!.failRound() }
         while let slot = bitmap!.round.popFirst(in: operations) {
             let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
-            if bitmap!.roundHasFailed {
-                end(slot, .noSpace)
+            if bitmap!.roundStatus != .done {
+                end(slot, bitmap!.roundStatus)
             } else {
                 for region in regions { bitmap!.regions[region].isDurable = true }
                 startWriting(slot, into: &output)

@@ -57,6 +57,7 @@ extension RAIDPlanner {
         switch status {
         case .done: break
         case .noSpace: flushes.status = flushes.status.combined(with: .noSpace)
+        case .refused: flushes.status = flushes.status.combined(with: .refused)
         case .failed, .unreadable:
             // What a failed member missed is made good by the others.
             if geometry.level == .raid0 || state == .failed { flushes.status = .failed }

@@ -132,7 +132,7 @@ extension RAIDPlanner {
     /// Whether an I/O that ended like this is the end of its member, unless the member has failed already.
     package func isFailure(_ token: UInt64, member: Int, _ status: MemberStatus) -> Bool {
         switch status {
-        case .done, .noSpace: return false
+        case .done, .noSpace, .refused: return false
         case .failed:
             guard !isOutdated(token, member: member) else { return false }
             // What could not be read before may stay so: nothing is worse for it, and there is no other copy.

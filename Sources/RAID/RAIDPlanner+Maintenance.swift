@@ -194,7 +194,7 @@ extension RAIDPlanner {
             switch operation.status {
             case .done: operation.kind.isWithoutReads && operation.wrongBlocks != 0 ? .hasData : .done
             case .noSpace: .noSpace
-            case .failed: .failed
+            case .refused, .failed: .failed
             }
         let request = MaintenanceRequest(
             kind, byteOffset: range.lowerBound, byteCount: range.upperBound - range.lowerBound)

@@ -27,6 +27,8 @@ extension RAIDPlanner {
         while let slot = log.pointee.unit.popFirst(in: operations) {
             if log.pointee.writeStatus == .noSpace {
                 end(slot, .noSpace)
+            } else if log.pointee.writeStatus == .refused {
+                end(slot, .refused)
             } else if log.pointee.writeStatus == .failed || !isPlannedForState(slot) {
                 endRecord(slot)
                 start(slot, into: &output)

@@ -266,6 +266,7 @@ package final class RAIDPlanner {
         switch status {
         case .done: break
         case .noSpace: request.pointee.status = request.pointee.status.combined(with: .noSpace)
+        case .refused: request.pointee.status = request.pointee.status.combined(with: .refused)
         case .unreadable, .failed: request.pointee.status = .failed
         }
         finishRequestPart(tag, into: &output)
@@ -419,9 +420,12 @@ package final class RAIDPlanner {
             // Perhaps from a member that has just come, and does not have it.
             if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
             if status == .unreadable { noteBadBlock(slot) }
-        case (.mending, .unreadable), (.mendingParity, .noSpace): operation.pointee.isBeyondMending = true
+        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
+            operation.pointee.isBeyondMending = true
         // A member that failed is missing when its turn comes.
         case (_, .done), (.mending, _), (.mendingParity, _): break
+        // It would be no better the next time.
+        case (_, .refused): operation.pointee.status = operation.pointee.status.combined(with: .refused)
         case (.reading, _):
             if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
             operation.pointee.mustRestart = true
@@ -433,6 +437,7 @@ package final class RAIDPlanner {
         guard operation.pointee.outstanding == 0 else { return }
         if operation.pointee.mustRestart { return restart(slot, into: &output) }
         switch operation.pointee.phase {
+        case .reading where operation.pointee.status == .refused: end(slot, .refused)
         case .reading where operation.pointee.hasBadBlock: startHealing(slot, into: &output)
         case .reading: finishReading(slot, into: &output)
         case .mending, .mendingParity: finishMending(slot, into: &output)
@@ -449,7 +454,9 @@ package final class RAIDPlanner {
     /// Goes on with an operation's next columns, or ends it.
     private func finishPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        if operation.pointee.status == .noSpace { return startMending(slot, into: &output) }
+        if operation.pointee.status == .noSpace || operation.pointee.status == .refused {
+            return startMending(slot, into: &output)
+        }
         guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
             return end(slot, .done)
         }

@@ -30,8 +30,8 @@ struct WriteIntentBitmap {
     var round = OperationList()
     /// Writes of the round that have not come back.
     var roundOutstanding: UInt32 = 0
-    /// Whether a member had no space for the round.
-    var roundHasFailed = false
+    /// Whether a member had no space for the round, or its system did not take it.
+    var roundStatus = ArrayStatus.done
     /// Flushes before clearing that have not come back.
     var clearingOutstanding: UInt32 = 0
     /// Those flushes are done, and `isClearing` says which bits may go.

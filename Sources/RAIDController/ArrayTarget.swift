@@ -27,6 +27,7 @@ package final class ArrayTarget: @unchecked Sendable {
     let maintenance = ArrayMaintenance()
     /// Whether the card was ever given a command for the array.
     let hasBeenAsked = Atomic<Bool>(false)
+    private let hasReportedRefusal = Atomic<Bool>(false)
     /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
     let membership = Lock()
     /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
@@ -114,6 +115,14 @@ package final class ArrayTarget: @unchecked Sendable {
                     + "the parity will be repaired")
         }
         maintenance.ring()
+    }
+
+    /// The system did not take an operation on a member's file, or its server did not. People hear of the first.
+    func noteRefusal(by place: Int) {
+        guard !hasReportedRefusal.exchange(true, ordering: .relaxed) else { return }
+        array.report(
+            "an operation on member \(place) of \(array.name) was not taken (a wrong address or argument, or no memory): the "
+                + "request failed, and the member stays; look at the machine's memory and at what the member lies on")
     }
 
     /// Whether a member is being rebuilt.

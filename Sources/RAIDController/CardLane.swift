@@ -16,7 +16,7 @@ final class CardLane {
     let takenCount = Atomic<UInt64>(0)
     var output = PlannerOutput()
     let parity = Parity()
-    let commands: UnsafeMutablePointer<RAIDCommandDescriptor>
+    let commands: UnsafeMutablePointer<FetchedCommand>
     let reaped: UnsafeMutableBufferPointer<MemberCompletion>
     /// Requests of one array that go to its planner together.
     var requests: [ArrayRequest] = []

@@ -18,9 +18,12 @@ final class CardRings: Sendable {
     private nonisolated(unsafe) var completionTail: UInt32 = 0
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
     private nonisolated(unsafe) var completions: UnsafeMutableRawPointer?
+    /// Of both, as long as the card uses them.
+    private nonisolated(unsafe) var submissionPin: DART.Pin?
+    private nonisolated(unsafe) var completionPin: DART.Pin?
     private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
-    /// Copies of the ring's entries, at the same places; made when the doorbell rings.
-    private nonisolated(unsafe) let fetched: UnsafeMutablePointer<RAIDCommandDescriptor>
+    /// The commands from head to tail, at the same places as in the ring; made when the doorbell rings.
+    private nonisolated(unsafe) let fetched: UnsafeMutablePointer<FetchedCommand>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
     /// Commands that were taken and not answered. Grows under `submissionLock`.
     private let takenCount = Atomic<Int>(0)
@@ -30,10 +33,13 @@ final class CardRings: Sendable {
     init(dart: DART) {
         self.dart = dart
         fetched = .allocate(capacity: Self.capacityMax)
-        fetched.initialize(repeating: RAIDCommandDescriptor(), count: Self.capacityMax)
     }
 
-    deinit { fetched.deallocate() }
+    deinit {
+        // While the DART is there.
+        letGo()
+        fetched.deallocate()
+    }
 
     /// Entries that a ring may have at most.
     private static let capacityMax = 1024
@@ -61,9 +67,10 @@ final class CardRings: Sendable {
             guard tail &- index <= submissionCapacity - waiting else { return }
             while index != tail {
                 let offset = Int(index & (submissionCapacity - 1))
-                fetched[offset] = (submissions + offset * RAIDCommandDescriptor.stride)
+                let descriptor = (submissions + offset * RAIDCommandDescriptor.stride)
                     .loadUnaligned(as: RAIDCommandDescriptor.self)
-                dart.pin(fetched[offset].dataAddress)
+                (fetched + offset).initialize(
+                    to: FetchedCommand(descriptor: descriptor, pin: dart.pin(descriptor.dataAddress)))
                 index &+= 1
             }
             submissionTail.store(tail, ordering: .releasing)
@@ -75,7 +82,7 @@ final class CardRings: Sendable {
         let tail = submissionTail.load(ordering: .relaxed)
         var index = submissionHead.load(ordering: .relaxed)
         while index != tail {
-            dart.unpin(fetched[Int(index & (submissionCapacity - 1))].dataAddress)
+            (fetched + Int(index & (submissionCapacity - 1))).deinitialize(count: 1)
             index &+= 1
         }
         submissionHead.store(tail, ordering: .relaxed)
@@ -88,14 +95,15 @@ final class CardRings: Sendable {
 
     /// Takes up to `limit` commands, oldest first; no more than the card has room for. The rest waits until commands are
     /// answered.
-    func take(into commands: UnsafeMutablePointer<RAIDCommandDescriptor>, limit: Int) -> Int {
+    /// - Parameter commands: room for them, not initialised.
+    func take(into commands: UnsafeMutablePointer<FetchedCommand>, limit: Int) -> Int {
         submissionLock.withLock {
             let tail = submissionTail.load(ordering: .acquiring)
             var head = submissionHead.load(ordering: .relaxed)
             var taken = 0
             let limit = min(limit, RAIDController.commandCapacity - takenCount.load(ordering: .acquiring))
             while head != tail && taken < limit {
-                commands[taken] = fetched[Int(head & (submissionCapacity - 1))]
+                (commands + taken).moveInitialize(from: fetched + Int(head & (submissionCapacity - 1)), count: 1)
                 head &+= 1
                 taken += 1
             }
@@ -121,8 +129,8 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Takes the programmed addresses into use. Rings that are not mapped, or whose capacity is not a power of
-    /// two, leave the card disabled: it will not answer.
+    /// Takes the programmed addresses into use. Rings that are not mapped, that lie in a task's memory, or whose capacity
+    /// is not a power of two, leave the card disabled: it will not answer.
     private func enable() {
         submissionLock.lock()
         completionLock.lock()
@@ -130,9 +138,7 @@ final class CardRings: Sendable {
             completionLock.unlock()
             submissionLock.unlock()
         }
-        forgetSubmissions()
-        submissions = nil
-        completions = nil
+        letGo()
         let submissionCapacity = registers[RAIDControllerRegister.submissionCapacity] ?? 0
         let completionCapacity = registers[RAIDControllerRegister.completionCapacity] ?? 0
         guard submissionCapacity.nonzeroBitCount == 1, completionCapacity.nonzeroBitCount == 1,
@@ -140,13 +146,17 @@ final class CardRings: Sendable {
         else { return }
         self.submissionCapacity = submissionCapacity
         self.completionCapacity = completionCapacity
-        submissions = dart.translate(
-            address(RAIDControllerRegister.submissionBaseLow),
+        // A task ends when its memory is not pinned: a ring there would keep it for ever.
+        guard let submissionPin = dart.pin(address(RAIDControllerRegister.submissionBaseLow)), !submissionPin.isOfTask,
+            let completionPin = dart.pin(address(RAIDControllerRegister.completionBaseLow)), !completionPin.isOfTask
+        else { return }
+        submissions = submissionPin.memory(
             byteCount: Int(submissionCapacity) * RAIDCommandDescriptor.stride, deviceWrites: false)
-        completions = dart.translate(
-            address(RAIDControllerRegister.completionBaseLow),
+        completions = completionPin.memory(
             byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
                 + Int(completionCapacity) * RAIDCompletionDescriptor.stride, deviceWrites: true)
+        self.submissionPin = consume submissionPin
+        self.completionPin = consume completionPin
         submissionHead.store(0, ordering: .relaxed)
         completionTail = 0
         submissionTail.store(0, ordering: .releasing)
@@ -155,14 +165,27 @@ final class CardRings: Sendable {
     private func disable() {
         submissionLock.lock()
         completionLock.lock()
+        letGo()
+        completionLock.unlock()
+        submissionLock.unlock()
+    }
+
+    /// Lets go of the rings, and of the commands that nobody has taken. Under both locks.
+    private func letGo() {
         forgetSubmissions()
         submissions = nil
         completions = nil
-        completionLock.unlock()
-        submissionLock.unlock()
+        submissionPin = nil
+        completionPin = nil
     }
 
     private func address(_ lowRegister: Int) -> UInt64 {
         UInt64(registers[lowRegister] ?? 0) | UInt64(registers[lowRegister + 4] ?? 0) << 32
     }
+}
+
+/// A command as the card has copied it, and its hold on the command's memory; nil when the address is none.
+struct FetchedCommand: ~Copyable {
+    let descriptor: RAIDCommandDescriptor
+    var pin: DART.Pin?
 }

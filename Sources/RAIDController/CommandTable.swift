@@ -1,8 +1,9 @@
+import HardwareBus
 import Platform
 import RAID
 
 /// A command that the card has taken and not yet answered.
-struct CardCommand {
+struct CardCommand: ~Copyable {
     enum Kind: UInt8, BitwiseCopyable {
         /// Member I/Os that the card planned itself: a read of a sound array, or plain RAID 0 I/O.
         case direct
@@ -19,8 +20,10 @@ struct CardCommand {
     var mayPunch = false
     /// The driver's name for it.
     var tag: UInt32 = 0
-    /// The bus address, which is pinned until the command is answered.
-    var dataAddress: UInt64 = 0
+    /// Holds `memory` until the command is answered, unless that is the card's own.
+    var pin: DART.Pin?
+    /// Whether `memory` gets the bytes that are reported.
+    var fillsMemory = false
     /// Bytes to report when it went well.
     var dataByteCount: UInt64 = 0
     /// The array's bytes that it is about.
@@ -54,8 +57,10 @@ final class CommandTable: Sendable {
         self.capacity = capacity
         free = Ring(minimumCapacity: capacity)
         commands = .allocate(capacity: capacity)
-        commands.initialize(repeating: CardCommand(), count: capacity)
-        for number in 0..<capacity { free.append(UInt32(number)) }
+        for number in 0..<capacity {
+            (commands + number).initialize(to: CardCommand())
+            free.append(UInt32(number))
+        }
     }
 
     deinit {

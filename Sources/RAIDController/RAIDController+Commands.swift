@@ -16,15 +16,15 @@ extension RAIDController {
             commands.claim(UnsafeMutableBufferPointer(rebasing: numbers[..<count]))
             var array: ArrayTarget?
             for index in 0..<count {
-                let descriptor = lane.commands + index
+                let fetched = (lane.commands + index).move()
                 let target = self.array(
-                    target: descriptor.pointee.targetID, logicalUnit: descriptor.pointee.logicalUnit)
+                    target: fetched.descriptor.targetID, logicalUnit: fetched.descriptor.logicalUnit)
                 if array !== target {
                     if let array { flushStaged(lane, array) }
                     target?.hasBeenAsked.store(true, ordering: .relaxed)
                 }
                 array = target
-                begin(descriptor, numbers[index], target, lane)
+                begin(fetched, numbers[index], target, lane)
             }
             if let array { flushStaged(lane, array) }
         }
@@ -33,29 +33,31 @@ extension RAIDController {
 
     /// Decodes a command and starts or answers it.
     private func begin(
-        _ descriptor: UnsafePointer<RAIDCommandDescriptor>, _ number: UInt32, _ target: ArrayTarget?, _ lane: CardLane
+        _ fetched: consuming FetchedCommand, _ number: UInt32, _ target: ArrayTarget?, _ lane: CardLane
     ) {
         let command = commands[number]
+        let descriptor = fetched.descriptor
         command.pointee = CardCommand()
-        command.pointee.tag = descriptor.pointee.tag
-        command.pointee.dataAddress = descriptor.pointee.dataAddress
+        command.pointee.tag = descriptor.tag
+        command.pointee.pin = fetched.pin.take()
         guard let target else { return finishUnreachable(number, lane) }
 
-        let byteCount = descriptor.pointee.direction == 0 ? 0 : Int(clamping: descriptor.pointee.dataByteCount)
+        let cdb = CommandDescriptorBlock(bytes: descriptor.cdb, byteCount: descriptor.cdbSize)
+        let byteCount = descriptor.direction == 0 ? 0 : Int(clamping: descriptor.dataByteCount)
         if byteCount > 0 {
-            guard
-                let memory = dart.translate(
-                    descriptor.pointee.dataAddress, byteCount: byteCount,
-                    deviceWrites: descriptor.pointee.direction == 2)
-            else {
-                dartFaultHandler?(descriptor.pointee.dataAddress, byteCount, descriptor.pointee.direction == 2)
+            // What the command does counts, whatever the driver says that it does.
+            let fillsMemory = !OperationCode.takesData(cdb.operationCode)
+            let deviceWrites = fillsMemory || descriptor.direction == 2
+            let memory = command.pointee.pin?.memory(byteCount: byteCount, deviceWrites: deviceWrites)
+            guard let memory else {
+                dartFaultHandler?(descriptor.dataAddress, byteCount, deviceWrites)
                 return finishUnreachable(number, lane)
             }
             command.pointee.memory = memory
+            command.pointee.fillsMemory = fillsMemory
         }
-        let cdb = CommandDescriptorBlock(bytes: descriptor.pointee.cdb, byteCount: descriptor.pointee.cdbSize)
         let action = target.disk.action(
-            for: cdb, logicalUnit: descriptor.pointee.logicalUnit,
+            for: cdb, logicalUnit: descriptor.logicalUnit,
             data: UnsafeMutableRawBufferPointer(start: command.pointee.memory, count: byteCount))
         perform(action, number, target, lane)
     }
@@ -176,7 +178,9 @@ extension RAIDController {
     private func append(_ completion: RAIDCompletionDescriptor, _ number: UInt32, _ lane: CardLane) {
         var completion = completion
         completion.tag = commands[number].pointee.tag
-        dart.unpin(commands[number].pointee.dataAddress)
+        if let pin = commands[number].pointee.pin.take() {
+            pin.end(filling: commands[number].pointee.fillsMemory ? completion.dataByteCount : 0)
+        }
         lane.finished.append(completion)
         lane.finishedNumbers.append(number)
     }
@@ -188,7 +192,7 @@ extension RAIDController {
             switch status {
             case .done: nil
             case .noSpace: .spaceAllocationFailed
-            case .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
+            case .refused, .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
             }
         if command.pointee.kind == .verify {
             let memory = command.pointee.memory!

@@ -189,6 +189,7 @@ extension RAIDController {
     /// - Parameter place: who is failed if it is none of them in particular: a role, or the replacement's place.
     private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
         target.array.report(error.description)
+        if error.kind == .notTaken && error.members.isEmpty { return }
         for untold in error.members.isEmpty ? [place] : error.members { target.memberFailed(untold) }
     }
 

@@ -56,7 +56,9 @@ extension RAIDController {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status != .done && isFailure(completion, target) {
+            if completion.status == .refused {
+                target.noteRefusal(by: Int(completion.member))
+            } else if completion.status != .done && isFailure(completion, target) {
                 target.memberFailed(Int(completion.member)) { isFailure(completion, target) }
             }
             if Token.isDirect(completion.token) {

@@ -68,6 +68,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     }
 
     public override var pinsCommands: Bool { true }
+    public override var countsFilledBytes: Bool { true }
 
     /// The array that answers commands to a logical unit: where the target has no such unit, its first one says so.
     func array(target: UInt16, logicalUnit: UInt8) -> ArrayTarget? {

@@ -24,8 +24,6 @@ final class NBDConnection {
         // Certificates and keys are named in the URI, which is as trusted as the array's directory.
         nbd_set_uri_allow_local_file(handle, true)
         nbd_add_meta_context(handle, Self.allocationContext)
-        // Memory of a read that fails is nobody's to look at.
-        nbd_set_pread_initialize(handle, false)
         guard nbd_aio_connect_uri(handle, uri) == 0 else {
             throw RemoteProblem("not reachable: \(Self.lastError())")
         }
@@ -127,7 +125,9 @@ final class NBDConnection {
         let memory = command.memory.map { $0 + Int(offset - command.byteOffset) }
         let cookie: Int64
         switch command.kind {
-        case .read: cookie = nbd_aio_pread(handle, memory!, count, offset, end, 0)
+        case .read:
+            let chunks = nbd_chunk_callback(callback: RemotePiece.tookChunk, user_data: piece, free: nil)
+            cookie = nbd_aio_pread_structured(handle, memory!, count, offset, chunks, end, 0)
         case .write: cookie = nbd_aio_pwrite(handle, memory!, count, offset, end, 0)
         case .durableWrite:
             let flags = traits.canWriteThrough ? UInt32(LIBNBD_CMD_FLAG_FUA) : 0

@@ -149,6 +149,8 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         case ENOSPC, EDQUOT: throw MemberStoreError(.noSpace, String(cString: strerror(call.error)))
         case EIO where kind == .read && link.problem == nil:
             throw MemberStoreError(.unreadable, String(cString: strerror(EIO)))
+        case EFAULT where kind != .flush, EINVAL where kind != .flush:
+            throw MemberStoreError(.refused, String(cString: strerror(call.error)))
         default: throw MemberStoreError(.failed, link.problem ?? String(cString: strerror(call.error)))
         }
     }

@@ -1,3 +1,4 @@
+import CNBD
 import Glibc
 
 /// A request that a server has been sent and has not answered: an operation, or a part of one.
@@ -10,6 +11,8 @@ struct RemotePiece {
     var byteCount = 0
     /// When it was sent, by `monotonicMilliseconds`.
     var startTime: UInt64 = 0
+    /// Bytes of a read that have not come. libnbd has filled them with zeros, and calls a read without them a success.
+    var missingByteCount = 0
     /// The server's errno; 0 for none.
     var error: Int32 = 0
     /// Whether it asks for block status, and changes and moves nothing.
@@ -24,10 +27,21 @@ struct RemotePiece {
         userData, error in
         let piece = userData!.assumingMemoryBound(to: RemotePiece.self)
         if piece.pointee.error == 0 { piece.pointee.error = error!.pointee }
+        if piece.pointee.error == 0 && piece.pointee.missingByteCount != 0 { piece.pointee.error = EIO }
         piece.pointee.finished.pointee.add(piece)
         // libnbd forgets the command.
         return 1
     }
+
+    /// libnbd's callback for a part of what was read, data or a hole.
+    static let tookChunk:
+        @convention(c) (
+            UnsafeMutableRawPointer?, UnsafeRawPointer?, Int, UInt64, UInt32, UnsafeMutablePointer<Int32>?
+        ) -> Int32 = { userData, _, count, _, kind, _ in
+            let piece = userData!.assumingMemoryBound(to: RemotePiece.self)
+            if kind != LIBNBD_READ_ERROR { piece.pointee.missingByteCount -= count }
+            return 0
+        }
 
     /// libnbd's extent callback.
     static let tookExtents:

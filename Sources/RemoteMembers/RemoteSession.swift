@@ -173,6 +173,7 @@ final class RemoteSession {
         piece.pointee.byteCount = byteCount
         piece.pointee.startTime = monotonicMilliseconds()
         piece.pointee.error = 0
+        piece.pointee.missingByteCount = command.kind == .read ? byteCount : 0
         piece.pointee.asksStatus = command.kind == .blockStatus
         if case .call(let call) = command.recipient { piece.pointee.call = call }
         byteCountUnderway += Self.load(of: piece)
@@ -278,6 +279,10 @@ final class RemoteSession {
         case (ENOSPC, .write), (ENOSPC, .durableWrite), (ENOSPC, .punch), (ENOSPC, .zero): .noSpace
         // The server lives and says that it cannot read this.
         case (EIO, .read): .unreadable
+        // Without it nothing is durable there.
+        case (_, .flush): .failed
+        // libnbd or the server does not take the request, which says nothing of what it keeps.
+        case (EFAULT, _), (EINVAL, _): .refused
         default: .failed
         }
     }

@@ -27,6 +27,14 @@ package enum OperationCode {
     /// The service action of READ CAPACITY (16) under `serviceActionIn16`.
     package static let readCapacity16Action: UInt8 = 0x10
 
+    /// Whether a command's data, if it has any, goes to the device.
+    package static func takesData(_ code: UInt8) -> Bool {
+        switch code {
+        case write6, write10, write12, write16, verify10, verify16, unmap, writeSame16: true
+        default: false
+        }
+    }
+
     /// The standard's name of a code, for messages; nil for codes not listed here.
     package static func name(of code: UInt8) -> String? {
         switch code {

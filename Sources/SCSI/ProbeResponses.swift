@@ -1,8 +1,9 @@
 /// Reads big-endian fields out of data that a device sent. Bytes that are missing read as zero.
 package struct DeviceData {
-    private let bytes: UnsafeRawBufferPointer
+    private let bytes: [UInt8]
 
-    package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+    /// - Parameter bytes: are copied: a driver's process could change them between two looks.
+    package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = Array(bytes) }
 
     package var byteCount: Int { bytes.count }
 

@@ -139,7 +139,8 @@ public final class IODMACommand: OSObject, @unchecked Sendable {
         _ options: UInt64, _ memory: IOBufferMemoryDescriptor, _ segment: inout IOAddressSegment
     ) -> kern_return_t {
         guard
-            let address = device.function.mapDMA(window: window, memory: memory.memory, sharedID: memory.sharedID)
+            let address = device.function.mapDMA(
+                window: window, memory: memory.memory, owner: memory, sharedID: memory.sharedID)
         else { return kIOReturnNoResources }
         segment = IOAddressSegment(address: address, length: UInt64(memory.memory.count))
         return kIOReturnSuccess

@@ -116,7 +116,7 @@ extension ArrayLife {
             if role == nil { hasReplacementFailed = true }
             // Perhaps nobody is left to say that this member has missed it.
             markSuspect(operation.io)
-        case .noSpace: markSuspect(operation.io)
+        case .noSpace, .refused: markSuspect(operation.io)
         }
     }
 

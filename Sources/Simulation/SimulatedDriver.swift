@@ -72,7 +72,7 @@ final class SimulatedDriver {
         head = 0
         completions.initializeMemory(as: UInt8.self, repeating: 0, count: Self.completionByteCount)
         dataAddress = card.dart.map(
-            window: 0, memory: data, byteCount: Self.depth * Self.dataByteCount, deviceMayWrite: true)
+            window: 0, memory: data, byteCount: Self.depth * Self.dataByteCount, deviceMayWrite: true)!
         program(
             RAIDControllerRegister.submissionBaseLow, submissions,
             Self.ringCapacity * RAIDCommandDescriptor.stride)
@@ -87,7 +87,7 @@ final class SimulatedDriver {
 
     private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
         let window = card!.dart.claimWindow()!
-        let address = card!.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)
+        let address = card!.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
         card!.writeRegister(register, UInt32(truncatingIfNeeded: address))
         card!.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
     }

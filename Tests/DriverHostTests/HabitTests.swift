@@ -1,3 +1,4 @@
+import ArrayStore
 import Diagnostics
 import DriverHost
 import Foundation
@@ -114,6 +115,48 @@ extension DriverProcesses.HabitTests {
                 .compactMap { $0.split(separator: " ").dropFirst(4).first.map(String.init) })
     }
 
+    /// The arena is full of a client's data when a read of another one has none.
+    @Test("one that answers reads without data shows nothing of what is in memory")
+    func noData() throws {
+        let machine = try TestMachine(habit: "no-data")
+        #expect(machine.fill(0x5A) == 0)
+        #expect(
+            eventually {
+                let (failed, foreign) = machine.readAll(finding: 0x5A)
+                return failed > 0 && foreign == 0
+            })
+        #expect(machine.log.count(of: .writeNotExecuted) > 0)
+        for child in TestMachine.children() { kill(child.process, SIGKILL) }
+        #expect(eventually { machine.work(rounds: 1) == 0 })
+        try machine.stop()
+    }
+
+    /// `scripts/hostile` does this for as long as one likes, also with the address sanitizer.
+    @Test(
+        "one that ends, or maps memory anew, while the card works on it harms nothing",
+        arguments: ["own-memory", "remap", "foreign-windows"])
+    func memoryInUse(habit: String) throws {
+        let machine = try TestMachine(habit: habit) { $0.kernelOptions.taskTimeoutMilliseconds = 5000 }
+        for death in 1...4 {
+            // The next process has the habit again.
+            if death > 1 { try FileManager.default.removeItem(atPath: machine.marker) }
+            for child in TestMachine.children() where death > 1 { kill(child.process, SIGKILL) }
+            let before = machine.log.count(of: .driverCrash)
+            var failed = 0
+            let isOver = eventually {
+                failed += machine.work(rounds: 2)
+                let hasHadIt = FileManager.default.fileExists(atPath: machine.marker)
+                return hasHadIt && machine.log.count(of: .driverCrash) > before
+            }
+            #expect(isOver && failed == 0, "\(habit), \(failed) failed")
+        }
+        #expect(machine.work() == 0)
+        try machine.stop()
+        let states = try ArrayStore.examine(directory: machine.directory).members.map(\.state)
+        #expect(states.allSatisfy { $0 == states[0] } && !states.contains("failed"), "\(states)")
+        #expect(TestMachine.children().isEmpty)
+    }
+
     /// The server lives on, and serves again once the driver has been ended. Meanwhile anything may happen to the data,
     /// which the driver could write to.
     @Test(
@@ -137,7 +180,7 @@ extension DriverProcesses.HabitTests {
         // The new driver has no such habit.
         #expect(eventually { machine.work(rounds: 1) == 0 }, "\(habit)")
         #expect(machine.work() == 0)
-        #expect(eventually { openFileCount(named: machine.marker) == 0 })
+        #expect(eventually { openFileCount(named: "nbdext-unwanted") == 0 })
         if isNamed { #expect(machine.log.count(of: .slotMisuse) > 0) }
         try machine.stop()
         #expect(TestMachine.children().isEmpty)

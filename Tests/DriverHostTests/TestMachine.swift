@@ -13,7 +13,6 @@ import SCSIControllerDriverKit
 /// A machine over a small array, whose driver is a program of the tests in a process of its own.
 final class TestMachine {
     let directory: String
-    let marker: String
     let log = DiagnosisLog { _ in }
     private(set) var machine: Machine!
     private var memory: UnsafeMutableRawBufferPointer!
@@ -26,7 +25,6 @@ final class TestMachine {
         change: (inout MachineConfiguration) -> Void = { _ in }
     ) throws {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString)").path
-        marker = directory + ".marker"
         let plan = ArrayStore.Plan(
             level: .raid5, memberCount: 3, byteCount: 32 << 20, chunkByteCount: 64 << 10, name: "test")
         _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
@@ -35,7 +33,7 @@ final class TestMachine {
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverExecutable = Self.driver
         configuration.driverProperties = ["Habit": .string(habit)]
-        if isOnce { configuration.driverProperties["Marker"] = .string(marker) }
+        if isOnce { configuration.driverProperties["Once"] = .number(1) }
         configuration.kernelOptions.taskTimeoutMilliseconds = 500
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
         configuration.kernelOptions.watchdogMilliseconds = 50
@@ -46,7 +44,6 @@ final class TestMachine {
 
     deinit {
         try? FileManager.default.removeItem(atPath: directory)
-        try? FileManager.default.removeItem(atPath: marker)
     }
 
     /// The program, built beside the tests.
@@ -90,6 +87,36 @@ final class TestMachine {
             }
         }
         return failed
+    }
+
+    /// Writes the same byte to the places that `readAll` reads, and leaves it in memory.
+    /// - Returns: how many requests failed.
+    func fill(_ byte: UInt8) -> Int {
+        memset(memory.baseAddress!, Int32(byte), memory.count)
+        return BlockingClient.execute(pieces(.write, at: 0), on: machine.devices[0]).count { $0 != .none }
+    }
+
+    /// Reads what was not written, into memory that is full of something.
+    /// - Returns: how many requests failed, and how many of the others found that byte.
+    func readAll(finding byte: UInt8) -> (failed: Int, foreign: Int) {
+        memset(memory.baseAddress!, Int32(byte), memory.count)
+        let requests = pieces(.read, at: 16 << 20)
+        let outcomes = BlockingClient.execute(requests, on: machine.devices[0])
+        let good = outcomes.indices.filter { outcomes[$0] == .none }
+        let foreign = good.count { piece in
+            memory[piece * Self.pieceByteCount..<(piece + 1) * Self.pieceByteCount].contains(byte)
+        }
+        return (outcomes.count - good.count, foreign)
+    }
+
+    private static let pieceByteCount = 32 << 10
+
+    private func pieces(_ operation: BlockRequest.Operation, at byteOffset: Int) -> [BlockRequest] {
+        (0..<16).map {
+            BlockRequest(
+                operation: operation, tag: 0, byteOffset: UInt64(byteOffset + $0 * Self.pieceByteCount),
+                byteCount: UInt32(Self.pieceByteCount), buffer: memory.baseAddress! + $0 * Self.pieceByteCount)
+        }
     }
 
     func stop() throws {

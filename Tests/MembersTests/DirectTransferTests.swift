@@ -15,4 +15,14 @@ struct DirectTransferTests {
         }
         #expect(DirectTransfer.status(of: -Int(EIO), .write) == .failed)
     }
+
+    @Test("an operation that the system does not take says nothing of the member")
+    func refusal() {
+        for error in [EFAULT, EINVAL, ENOMEM] {
+            for kind in [MemberIO.Kind.read, .write, .punch, .zero, .durableWrite, .reread] {
+                #expect(DirectTransfer.status(of: -Int(error), kind) == .refused)
+            }
+            #expect(DirectTransfer.status(of: -Int(error), .flush) == .failed)
+        }
+    }
 }

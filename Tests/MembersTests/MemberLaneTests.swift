@@ -57,6 +57,21 @@ struct MemberLaneTests {
         return outcomes
     }
 
+    @Test("memory that cannot be used is not the member's fault", arguments: engines)
+    func unusableMemory(engine: MemberEngineKind) throws {
+        let files = TemporaryFiles(count: 1, byteCount: 1 << 20)
+        let lane = try MemberLane(engine: engine, places: files.places)
+        let memory = try #require(mmap(nil, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+        defer { munmap(memory, 8192) }
+        let kinds = [MemberIO.Kind.read, .write, .durableWrite, .reread]
+        let ios = kinds.enumerated().map { token, kind in
+            MemberIO(
+                kind: kind, member: 0, byteOffset: UInt64(token) * 65536, byteCount: 8192, memory: memory,
+                token: UInt64(token))
+        }
+        #expect(run(ios, on: lane) == [0: .refused, 1: .refused, 2: .refused, 3: .refused])
+    }
+
     @Test("random batches against a model, more than the lane has room for", arguments: engines)
     func random(engine: MemberEngineKind) throws {
         let byteCount = 1 << 20

@@ -14,14 +14,19 @@ final class InterruptingCard: PCIFunction, @unchecked Sendable {
     let outstanding = Atomic<Int>(0)
     let outstandingAtRelease = Atomic<Int>(0)
     private let pins: Bool
+    private let counts: Bool
 
-    /// - Parameter pinsCommands: claims to pin what it works on, and works on nothing.
-    init(dart: DART, pinsCommands: Bool = false) {
+    /// - Parameters:
+    ///   - pinsCommands: claims to pin what it works on, and works on nothing.
+    ///   - countsFilledBytes: claims to count what it fills.
+    init(dart: DART, pinsCommands: Bool = false, countsFilledBytes: Bool = false) {
         pins = pinsCommands
+        counts = countsFilledBytes
         super.init(dart: dart)
     }
 
     override var pinsCommands: Bool { pins }
+    override var countsFilledBytes: Bool { counts }
 
     override func makeLane() throws -> Int { nextLane.add(1, ordering: .relaxed).oldValue }
     override func hasOutstandingWork(lane: Int) -> Bool { outstanding.load(ordering: .relaxed) > 0 }
@@ -85,7 +90,7 @@ class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
         }
     }
 
-    private var card: InterruptingCard { device.function as! InterruptingCard }
+    var card: InterruptingCard { device.function as! InterruptingCard }
 
     override func Start(_ provider: IOService) -> kern_return_t {
         note("Start")

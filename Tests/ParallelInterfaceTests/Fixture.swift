@@ -61,7 +61,7 @@ struct Fixture {
     ///   - targetCreated: called when the driver or the kernel created a target.
     init(
         mode: DriverMode, driverClass: EchoDriver.Type = EchoDriver.self, log: DiagnosisLog = DiagnosisLog { _ in },
-        pinsCommands: Bool = false,
+        pinsCommands: Bool = false, countsFilledBytes: Bool = false,
         options: (inout KernelOptions) -> Void = { _ in },
         targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool = { _, status in status == kIOReturnSuccess }
     ) throws {
@@ -72,7 +72,9 @@ struct Fixture {
         kernelOptions.clock = clock
         watchdogMilliseconds = UInt64(kernelOptions.watchdogMilliseconds)
         self.log = log
-        card = InterruptingCard(dart: DART(windowCount: 32, reservedCount: 16), pinsCommands: pinsCommands)
+        card = InterruptingCard(
+            dart: DART(windowCount: 32, reservedCount: 16), pinsCommands: pinsCommands,
+            countsFilledBytes: countsFilledBytes)
         let host = InProcessDextHost(mode: mode, driverClass: driverClass, function: card, log: log)
         driver = EchoDriver.takeMade()
         controller = ParallelController(

@@ -73,30 +73,3 @@ struct IODispatchQueueTests {
         #expect(!queue.OnQueue())
     }
 }
-
-@Suite("The DART", .blocks)
-struct DARTTests {
-    @Test("translates what is mapped and nothing else")
-    func translation() {
-        let dart = DART(windowCount: 4, reservedCount: 2)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
-        defer { memory.deallocate() }
-        let address = dart.map(window: 1, memory: memory, byteCount: 8192, deviceMayWrite: false)
-        #expect(dart.translate(address, byteCount: 8192, deviceWrites: false) == memory)
-        #expect(dart.translate(address + 4096, byteCount: 4096, deviceWrites: false) == memory + 4096)
-        #expect(dart.translate(address + 4096, byteCount: 4097, deviceWrites: false) == nil)
-        #expect(dart.translate(address, byteCount: 1, deviceWrites: true) == nil)
-        #expect(dart.translate(0, byteCount: 1, deviceWrites: false) == nil)
-        #expect(dart.translate(.max, byteCount: 1, deviceWrites: false) == nil)
-        dart.unmap(window: 1)
-        #expect(dart.translate(address, byteCount: 1, deviceWrites: false) == nil)
-    }
-
-    @Test("hands out the windows above the reserved ones, once each")
-    func windows() {
-        let dart = DART(windowCount: 4, reservedCount: 2)
-        #expect(dart.claimWindow() == 2)
-        #expect(dart.claimWindow() == 3)
-        #expect(dart.claimWindow() == nil)
-    }
-}

@@ -334,7 +334,7 @@ struct LifeCycleTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1])
         let busy = fixture.driver.held[0].task.fBufferIOVMAddr
-        fixture.card.dart.pin(busy)
+        let pin = fixture.card.dart.pin(busy)
         let isStopped = Event()
         try OSThread(name: "stop") {
             fixture.controller.stop()
@@ -343,7 +343,7 @@ struct LifeCycleTests {
         #expect(fixture.recorder.wait(for: 1))
         #expect(!isStopped.wait(milliseconds: 30))
         #expect(fixture.recorder.rows == [1])
-        fixture.card.dart.unpin(busy)
+        _ = consume pin
         #expect(isStopped.comes())
         #expect(fixture.recorder.rows == [1, 0])
         #expect(fixture.outcome(0) == [1, 4])

@@ -5,6 +5,7 @@ import ParallelInterface
 import Platform
 import SCSI
 import SCSIControllerDriverKit
+import Synchronization
 import TestTraits
 import Testing
 
@@ -114,6 +115,93 @@ struct ParallelControllerTests {
         fixture.submit([5])
         #expect(fixture.recorder.rows == [5])
         #expect(fixture.controller.tasks[5].taskStatus == 0xFF)
+        fixture.controller.stop()
+    }
+
+    /// Gives a task to the device, and refuses it.
+    private final class GivingDriver: EchoDriver, @unchecked Sendable {
+        let pin = Mutex<DART.Pin?>(nil)
+
+        override func UserProcessParallelTask(
+            _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+        ) -> kern_return_t {
+            if !refusesTasks { return super.UserProcessParallelTask(request, &response, completion) }
+            pin.withLock { $0 = card.dart.pin(request.fBufferIOVMAddr) }
+            return super.UserProcessParallelTask(request, &response, completion)
+        }
+    }
+
+    @Test("a task whose memory the device works on does not end, whatever the driver says")
+    func deviceWorksOnRefused() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: GivingDriver.self)
+        let driver = fixture.driver as! GivingDriver
+        driver.refusesTasks = true
+        fixture.submit([5])
+        #expect(fixture.recorder.rows == [])
+        #expect(fixture.controller.hasTasks)
+        driver.refusesTasks = false
+        // Others go on; the slot is nobody's meanwhile.
+        fixture.submit(Array(10..<UInt32(10 + 2 * EchoDriver.taskCount)))
+        #expect(fixture.recorder.rows.count == 2 * EchoDriver.taskCount)
+        #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount - 1)
+        driver.pin.withLock { $0 = nil }
+        fixture.controller.pump(lane: fixture.lane)
+        #expect(fixture.recorder.rows.last == 5 && fixture.outcome(5) == [1, 0xFF])
+        #expect(!fixture.controller.hasTasks)
+        fixture.submit(Array(40..<UInt32(40 + EchoDriver.taskCount)))
+        #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount)
+        fixture.controller.stop()
+    }
+
+    /// Answers GOOD for all bytes of a task, whatever of them was filled.
+    private final class FillingDriver: EchoDriver, @unchecked Sendable {
+        /// How many bytes the device fills of each task, in commands of half of that.
+        var filledByteCount: UInt64 = 0
+        var takesBuffer = false
+
+        override func UserProcessParallelTask(
+            _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
+        ) -> kern_return_t {
+            for _ in 0..<2 {
+                if let pin = card.dart.pin(request.fBufferIOVMAddr) { pin.end(filling: filledByteCount / 2) }
+            }
+            if takesBuffer {
+                for byteCount in [100, 200] {
+                    var buffer: IOBufferMemoryDescriptor?
+                    _ = UserGetDataBuffer(request.fTargetID, request.fControllerTaskIdentifier, &buffer)
+                    var map: IOMemoryMap?
+                    _ = buffer?.CreateMapping(0, 0, 0, 0, 0, &map)
+                    let memory = UnsafeMutableRawPointer(bitPattern: UInt(map!.GetAddress()))!
+                    memory.storeBytes(of: 7, toByteOffset: byteCount, as: UInt8.self)
+                }
+            }
+            return super.UserProcessParallelTask(request, &response, completion)
+        }
+    }
+
+    @Test("what a read has moved is no more than its device has filled, whatever the driver says")
+    func goodWithoutData() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: FillingDriver.self, countsFilledBytes: true)
+        let driver = fixture.driver as! FillingDriver
+        for (row, filled) in [UInt64(0), 2, 256, 512, 1 << 20].enumerated() {
+            driver.filledByteCount = filled
+            fixture.submit([UInt32(row)])
+            #expect(fixture.outcome(UInt32(row)) == [2, 0])
+            #expect(fixture.controller.tasks[row].realizedTransferCount == min(filled, 512))
+        }
+        fixture.controller.stop()
+    }
+
+    @Test("a driver that fills a read's memory itself finds zeros there, the first time")
+    func bufferForDriver() throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: FillingDriver.self, countsFilledBytes: true)
+        let memory = fixture.controller.arena.base
+        memory.initializeMemory(as: UInt8.self, repeating: 0xEE, count: 1024)
+        (fixture.driver as! FillingDriver).takesBuffer = true
+        fixture.submit([0])
+        #expect(fixture.controller.tasks[0].realizedTransferCount == 512)
+        let bytes = UnsafeRawBufferPointer(start: memory, count: 1024)
+        #expect(bytes.indices.allSatisfy { bytes[$0] == ($0 >= 512 ? 0xEE : $0 == 100 || $0 == 200 ? 7 : 0) })
         fixture.controller.stop()
     }
 

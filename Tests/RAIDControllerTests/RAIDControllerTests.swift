@@ -65,7 +65,7 @@ final class CardFixture {
         lane = try card.makeLane()
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
         data.initializeMemory(as: UInt8.self, repeating: 0, count: Self.dataByteCount)
-        dataAddress = dart.map(window: 0, memory: data, byteCount: Self.dataByteCount, deviceMayWrite: true)
+        dataAddress = dart.map(window: 0, memory: data, byteCount: Self.dataByteCount, deviceMayWrite: true)!
         submissions = .allocate(byteCount: Self.ringCapacity * 64, alignment: 64)
         completions = .allocate(byteCount: 64 + Self.ringCapacity * 64, alignment: 64)
         completions.initializeMemory(as: UInt8.self, repeating: 0, count: 64)
@@ -87,7 +87,7 @@ final class CardFixture {
 
     private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
         let window = card.dart.claimWindow()!
-        let address = card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)
+        let address = card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
         card.writeRegister(register, UInt32(truncatingIfNeeded: address))
         card.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
     }

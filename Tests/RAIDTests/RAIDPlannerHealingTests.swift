@@ -165,6 +165,33 @@ struct RAIDPlannerHealingTests {
         #expect(!array.planner.isParityDoubtful)
     }
 
+    @Test("a write that one member's system does not take fails, and leaves members and right parity", arguments: 0..<4)
+    func refusedWrite(failsAt: Int) {
+        defer { memory.deallocate() }
+        var writes = 0
+        array.refuses = { io in
+            if io.kind == .write { writes += 1 }
+            return io.kind == .write && writes == failsAt + 1
+        }
+        #expect(run(.write, 4096..<2 * 65536 + 4096 + 8192) == .refused)
+        #expect(array.planner.state == .healthy)
+        #expect(array.hasConsistentParity && !array.planner.isParityDoubtful)
+        #expect(run(.write, 4096..<2 * 65536) == .done)
+    }
+
+    @Test("what is not taken fails once, and is neither tried for ever nor healed", arguments: [0, 1, 2])
+    func refusedReads(member: Int) {
+        defer { memory.deallocate() }
+        array.refuses = { Int($0.member) == member && $0.kind.isRead }
+        #expect(run(.read, 0..<3 * 65536) == .refused)
+        // Its parity may come from what this member has, or from others.
+        let write = run(.write, 0..<4096)
+        #expect(write == .refused || write == .done)
+        array.refuses = { _ in false }
+        #expect(run(.write, 0..<4096) == .done)
+        #expect(array.planner.state == .healthy && array.corrected.isEmpty && array.hasConsistentParity)
+    }
+
     @Test("parity that finds no space twice is in doubt until a repair")
     func doubt() {
         defer { memory.deallocate() }

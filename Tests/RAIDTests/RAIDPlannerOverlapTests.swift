@@ -12,6 +12,8 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var rejects = false
     /// Writes run out of space although their group had been given it.
     var runsOutOfSpace = false
+    /// The system does not take some operations.
+    var refuses = false
     /// Blocks become unreadable.
     var badBlocks = false
     /// They stay so when they are written.
@@ -67,6 +69,9 @@ final class OverlapRun {
         array.badBlocks.stayBad = trouble.staysBad
         if trouble.rejects { array.hasSpace = { misfortune.spares(5) } }
         if trouble.runsOutOfSpace { array.runsOutOfSpace = { !misfortune.spares(20) } }
+        // Without a member, what a half-done write has left can only be made good by reading it back.
+        let mayRefuseReads = trouble.missingMember == nil && trouble.failures == 0
+        if trouble.refuses { array.refuses = { ($0.kind == .write || mayRefuseReads) && !misfortune.spares(20) } }
     }
 
     /// Room for a log or a bitmap, in front of the data.
@@ -197,8 +202,15 @@ final class OverlapRun {
             // What could not be written is tried again from where the member is in sync.
             guard let recovery = array.planner.recovery else { return }
             schedule = MaintenanceSchedule(ended.job, geometry: array.geometry, start: recovery.boundary)
+        case .failed where trouble.refuses && array.planner.recovery != nil:
+            schedule = MaintenanceSchedule(
+                ended.job, geometry: array.geometry, start: array.planner.recovery!.boundary)
+        case .failed where trouble.refuses && array.planner.replacement != nil:
+            schedule = MaintenanceSchedule(
+                ended.job, geometry: array.geometry, start: array.planner.replacement!.boundary)
         case .failed, .cancelled:
-            #expect(trouble.failures > 0 || trouble.cancels || trouble.staysBad, "\(trouble.name), seed \(seed)")
+            let mayFail = trouble.failures > 0 || trouble.cancels || trouble.staysBad || trouble.refuses
+            #expect(mayFail, "\(trouble.name), seed \(seed)")
         }
     }
 
@@ -276,6 +288,7 @@ final class OverlapRun {
         case .noSpace:
             let mayLackSpace = trouble.rejects || trouble.runsOutOfSpace
             #expect(mayLackSpace, "\(trouble.name), seed \(seed)")
+        case .refused: #expect(trouble.refuses, "\(trouble.name), seed \(seed)")
         case .failed:
             let isUnreadable = trouble.badBlocks && (trouble.level == .raid0 || array.planner.state != .healthy)
             let mayFail =
@@ -298,6 +311,14 @@ struct RAIDPlannerOverlapTests {
         Trouble(name: "space that was not there after all, without a member", runsOutOfSpace: true, missingMember: 1),
         Trouble(name: "space that was not there after all, with failures", failures: 1, runsOutOfSpace: true),
         Trouble(name: "space that was not there after all, with logs", runsOutOfSpace: true, protection: .ppl),
+        Trouble(name: "refusals", refuses: true),
+        Trouble(name: "refusals without a member", refuses: true, missingMember: 1),
+        Trouble(name: "refusals and a failing member", failures: 1, refuses: true),
+        Trouble(name: "refusals with logs", refuses: true, protection: .ppl),
+        Trouble(name: "refusals with a bitmap", refuses: true, protection: .bitmap),
+        Trouble(name: "refusals and a rebuild", refuses: true, missingMember: 2, job: .rebuild),
+        Trouble(name: "refusals and replacements", refuses: true, job: .replace),
+        Trouble(name: "RAID 0 with refusals", refuses: true, level: .raid0),
         Trouble(name: "bad blocks", badBlocks: true),
         Trouble(name: "bad blocks with logs", badBlocks: true, protection: .ppl),
         Trouble(name: "bad blocks with a bitmap", badBlocks: true, protection: .bitmap),

@@ -52,6 +52,8 @@ final class SimulatedArray {
     var hasSpace: () -> Bool = { true }
     /// Called before a write is done; true ends it with `.noSpace`, although its group had been given space.
     var runsOutOfSpace: () -> Bool = { false }
+    /// Called before an operation is done; true ends it with `.refused`.
+    var refuses: (MemberIO) -> Bool = { _ in false }
     private let scratch: UnsafeMutableRawPointer
     private let zeroes: UnsafeMutableRawPointer
 
@@ -285,6 +287,10 @@ final class SimulatedArray {
             // A failed read may have left anything in memory, and nothing on the member counts any more.
             if io.kind.isRead { spoil(io) }
             call { $0.complete(io.token, .failed, into: &output) }
+        } else if io.kind != .flush && refuses(io) {
+            failIfAtFault(io, .refused)
+            if io.kind.isRead { spoil(io) } else if !isOld { executePart(io) }
+            call { $0.complete(io.token, .refused, into: &output) }
         } else if badBlocks.fails(io) {
             failIfAtFault(io, .unreadable)
             spoil(io)

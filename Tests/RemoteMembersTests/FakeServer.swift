@@ -3,7 +3,8 @@ import Platform
 import Synchronization
 
 /// An NBD server with one export in memory, which does what a test wants with each request. It shakes hands the old way
-/// (the sixteen bytes "NBDMAGIC" and 0x420281861253, size and flags), which has no options.
+/// (the sixteen bytes "NBDMAGIC" and 0x420281861253, size and flags), which has no options, or the new way for structured
+/// replies.
 final class FakeServer: @unchecked Sendable {
     // SAFETY: `bytes` is used by the server's thread, and by tests while nothing is under way; the rest by `state`.
     enum Kind: UInt16, Sendable {
@@ -23,6 +24,9 @@ final class FakeServer: @unchecked Sendable {
         case error(UInt32)
         case silence
         case hangUp
+        /// A structured reply of these parts of what was read, by their places in it, and then one that says that this was
+        /// all.
+        case parts([Range<Int>])
     }
 
     struct Flags: OptionSet, Sendable {
@@ -45,6 +49,7 @@ final class FakeServer: @unchecked Sendable {
     let path: String
     let bytes: UnsafeMutableRawBufferPointer
     private let flags: Flags
+    private let isStructured: Bool
     private let answer: @Sendable (Request) -> Answer
     private let state = Mutex(State())
     private let listener: Int32
@@ -53,13 +58,16 @@ final class FakeServer: @unchecked Sendable {
     /// - Parameters:
     ///   - flags: what the export is said to be able to do.
     ///   - path: where to listen; a new place when nil.
+    ///   - isStructured: whether it has structured replies; reads need `.parts` then.
     ///   - shakesHands: false for a server that takes connections and says nothing.
     ///   - answer: decides about each request, on the server's thread.
     init(
-        byteCount: Int = 1 << 20, flags: Flags = .usual, path: String? = nil, shakesHands: Bool = true,
+        byteCount: Int = 1 << 20, flags: Flags = .usual, path: String? = nil, isStructured: Bool = false,
+        shakesHands: Bool = true,
         answer: @escaping @Sendable (Request) -> Answer = { _ in .done }
     ) throws {
         self.flags = flags
+        self.isStructured = isStructured
         self.answer = answer
         self.path = path ?? "/tmp/nbdext-test-\(UInt32.random(in: 0 ... .max)).sock"
         bytes = .allocate(byteCount: byteCount, alignment: 4096)
@@ -124,12 +132,7 @@ final class FakeServer: @unchecked Sendable {
     }
 
     private func serve(_ client: Int32) {
-        var hello: [UInt8] = Array("NBDMAGIC".utf8)
-        hello += Self.bigEndian(0x0000_4202_8186_1253 as UInt64)
-        hello += Self.bigEndian(UInt64(bytes.count))
-        hello += Self.bigEndian(UInt32(flags.rawValue))
-        hello += [UInt8](repeating: 0, count: 124)
-        guard send(hello, to: client) else { return }
+        guard isStructured ? negotiate(with: client) : shakeHands(with: client) else { return }
         while let (request, cookie) = receive(from: client) {
             state.withLock { $0.requests.append(request) }
             guard request.kind != .disconnect else { return }
@@ -138,10 +141,59 @@ final class FakeServer: @unchecked Sendable {
             switch answer(request) {
             case .done: guard reply(0, carryOut(request, data), cookie, to: client) else { return }
             case .error(let code): guard reply(code, [], cookie, to: client) else { return }
+            case .parts(let parts): guard send(parts, of: request, cookie, to: client) else { return }
             case .silence: break
             case .hangUp: return
             }
         }
+    }
+
+    private func shakeHands(with client: Int32) -> Bool {
+        var hello: [UInt8] = Array("NBDMAGIC".utf8)
+        hello += Self.bigEndian(0x0000_4202_8186_1253 as UInt64)
+        hello += Self.bigEndian(UInt64(bytes.count))
+        hello += Self.bigEndian(UInt32(flags.rawValue))
+        hello += [UInt8](repeating: 0, count: 124)
+        return send(hello, to: client)
+    }
+
+    /// The new way: structured replies and one export, and no other options.
+    private func negotiate(with client: Int32) -> Bool {
+        var clientFlags = [UInt8](repeating: 0, count: 4)
+        guard send(Array("NBDMAGICIHAVEOPT".utf8) + Self.bigEndian(3 as UInt16), to: client),
+            receive(&clientFlags, from: client)
+        else { return false }
+        while true {
+            var header = [UInt8](repeating: 0, count: 16)
+            guard receive(&header, from: client) else { return false }
+            var data = [UInt8](repeating: 0, count: Int(header[14]) << 8 | Int(header[15]))
+            guard receive(&data, from: client) else { return false }
+            func reply(_ kind: UInt32, _ data: [UInt8] = []) -> Bool {
+                send(
+                    Self.bigEndian(0x3_E889_0455_65A9 as UInt64) + header[8..<12] + Self.bigEndian(kind)
+                        + Self.bigEndian(UInt32(data.count)) + data, to: client)
+            }
+            switch header[11] {
+            case 7:
+                let export = [0, 0] + Self.bigEndian(UInt64(bytes.count)) + Self.bigEndian(flags.rawValue)
+                return reply(3, export) && reply(1)
+            case 8: guard reply(1) else { return false }
+            default: guard reply(1 << 31 | 1) else { return false }
+            }
+        }
+    }
+
+    private func send(_ parts: [Range<Int>], of request: Request, _ cookie: [UInt8], to client: Int32) -> Bool {
+        func chunk(_ flags: UInt16, _ kind: UInt16, _ data: [UInt8]) -> [UInt8] {
+            Self.bigEndian(0x668E_33EF as UInt32) + Self.bigEndian(flags) + Self.bigEndian(kind) + cookie
+                + Self.bigEndian(UInt32(data.count)) + data
+        }
+        let start = Int(request.byteOffset)
+        let chunks = parts.map { part in
+            let place = start + part.lowerBound
+            return chunk(0, 1, Self.bigEndian(UInt64(place)) + bytes[place..<place + part.count])
+        }
+        return send(chunks.reduce([], +) + chunk(1, 0, []), to: client)
     }
 
     private func carryOut(_ request: Request, _ data: [UInt8]) -> [UInt8] {

@@ -104,20 +104,48 @@ struct RemoteMemberTests {
         #expect(server.holds(5, in: 4096..<4096 + (6 << 20), else: 0))
     }
 
-    @Test("errors of the server fail an operation, and the connection stays", arguments: [5, 28, 108] as [UInt32])
+    @Test("errors of the server fail an operation, and the connection stays", arguments: [5, 22, 28, 108] as [UInt32])
     func errors(code: UInt32) throws {
         let server = try FakeServer { $0.byteOffset == 8192 ? .error(code) : .done }
         defer { server.stop() }
         let fixture = try Fixture(server.uri)
-        #expect(fixture.write(1, at: 8192, count: 512) == (code == 28 ? .noSpace : .failed))
+        let status: MemberStatus = code == 28 ? .noSpace : code == 22 ? .refused : .failed
+        #expect(fixture.write(1, at: 8192, count: 512) == status)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 512, alignment: 512)
         defer { memory.deallocate() }
-        #expect(fixture.run(.read, at: 8192, count: 512, memory: memory) == (code == 5 ? .unreadable : .failed))
+        let readStatus: MemberStatus = code == 5 ? .unreadable : code == 22 ? .refused : .failed
+        #expect(fixture.run(.read, at: 8192, count: 512, memory: memory) == readStatus)
         #expect(fixture.write(1, at: 4096, count: 512) == .done)
         #expect(fixture.reports.all.count == 1)
         #expect(fixture.reports.all[0].contains("write of 512 bytes at 8192 failed"))
         let error = #expect(throws: MemberStoreError.self) { try fixture.member.write(bytes: [0], at: 8192) }
-        #expect(error?.status == (code == 28 ? .noSpace : .failed))
+        #expect(error?.status == status)
+        #expect(fixture.member.absence == nil)
+    }
+
+    /// What the parts of an answer are, and whether the read is done with them.
+    static let partialAnswers: [(parts: [Range<Int>], isWhole: Bool)] = [
+        ([0..<4096, 4096..<8192], true), ([4096..<8192, 0..<4096], true), ([], false), ([0..<4096], false),
+        // libnbd counts what comes, and not where.
+        ([0..<4096, 0..<4096], true),
+    ]
+
+    @Test("a read answered without all of its data shows nothing of what was in memory", arguments: partialAnswers)
+    func missingData(answer: (parts: [Range<Int>], isWhole: Bool)) throws {
+        let server = try FakeServer(isStructured: true) { $0.kind == .read ? .parts(answer.parts) : .done }
+        defer { server.stop() }
+        server.bytes.initializeMemory(as: UInt8.self, repeating: 0x11)
+        let fixture = try Fixture(server.uri)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 4096)
+        defer { memory.deallocate() }
+        memory.initializeMemory(as: UInt8.self, repeating: 0xEE)
+        let status = fixture.run(.read, at: 65536, count: 8192, memory: memory.baseAddress)
+        #expect(status == (answer.isWhole ? .done : .unreadable))
+        let came = answer.parts.reduce(into: Set<Int>()) { $0.formUnion($1) }
+        #expect(memory.indices.allSatisfy { memory[$0] == (came.contains($0) ? 0x11 : 0) })
+        if !answer.isWhole {
+            #expect(throws: MemberStoreError.self) { _ = try fixture.member.bytes(at: 65536, count: 8192) }
+        }
         #expect(fixture.member.absence == nil)
     }
 

@@ -14,7 +14,7 @@ struct BothHostsTests {
         let directory = try TemporaryDirectory(name: "scenario")
         // What a crash says is wanted, and not worth reading in a report of tests.
         let silent = "\(directory.path)/driver"
-        try Data("#!/bin/sh\nexec '\(Self.program)' 2>/dev/null\n".utf8).write(to: URL(fileURLWithPath: silent))
+        try Data("#!/bin/sh\nexec '\(Self.program)' \"$@\" 2>/dev/null\n".utf8).write(to: URL(fileURLWithPath: silent))
         #expect(chmod(silent, 0o700) == 0)
         let outcome = try ScenarioRun(scenario, driverExecutable: scenario.crashes ? silent : Self.program).run()
         #expect(faults(outcome) == expected(scenario), "\(outcome)")

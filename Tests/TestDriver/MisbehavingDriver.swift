@@ -1,18 +1,18 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CDriverChannel
+import CLinux
 import Glibc
 import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Marker",
-/// the path of a file, only the first process that finds no such file has it.
+/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Once", only
+/// the first process of a server has it.
 final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     // SAFETY: set in Start; the habit's own thread uses only what does not change.
     private var habit = ""
     private var calls = 0
-    private var marker: Int32 = -1
 
     override func Start(_ provider: IOService) -> kern_return_t {
         let status = super.Start(provider)
@@ -20,15 +20,20 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         _ = CopyProperties(&properties)
         var habit = CommandLine.arguments.dropFirst().first ?? ""
         if case .string(let name)? = properties?["Habit"] { habit = name }
-        if case .string(let marker)? = properties?["Marker"] {
-            let file = open(marker, O_CREAT | O_EXCL | O_WRONLY, 0o600)
-            guard file >= 0 else { return status }
-            self.marker = file
-        }
+        if properties?["Once"] != nil && !Self.isFirst() { return status }
         self.habit = habit
         // It is meant to crash sooner or later, also of the garbage that it has written: nobody needs to read of that.
         if !habit.isEmpty { _ = dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) }
         return status
+    }
+
+    /// Whether no driver's process of this server has asked before. The last page of the arena is nobody's, and outlives them.
+    private static func isFirst() -> Bool {
+        let byteCount = Int(String(cString: getenv("NBDEXT_DRIVER_ARENA")))!
+        let page = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 5, off_t(byteCount - 4096))!
+        defer { munmap(page, 4096) }
+        defer { page.storeBytes(of: 1, as: UInt8.self) }
+        return page.load(as: UInt8.self) == 0
     }
 
     override func UserInitializeController() -> kern_return_t {
@@ -50,9 +55,32 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
         if habit == "mute" || habit == "deaf" && calls >= 20 { return }
+        if habit == "no-data" && calls >= 20 {
+            return answerReads(parallelRequestIndices, parallelRequestIndicesCount, completion)
+        }
         super.UserProcessBundledParallelTasks(parallelRequestIndices, parallelRequestIndicesCount, completion)
         calls += 1
         if calls == 20 { begin() }
+    }
+
+    /// Answers reads with GOOD, and does not give them to the card.
+    private func answerReads(_ indices: UnsafePointer<UInt16>, _ count: UInt16, _ completion: OSAction) {
+        for place in 0..<Int(count) {
+            var slot = indices[place]
+            let task = commands[Int(slot)]
+            guard task.fTransferDirection == kSCSIDataTransfer_FromTargetToInitiator else {
+                super.UserProcessBundledParallelTasks(&slot, 1, completion)
+                continue
+            }
+            responses[Int(slot)] = SCSIUserParallelResponse()
+            responses[Int(slot)].version = kScsiUserParallelTaskResponseCurrentVersion1
+            responses[Int(slot)].fTargetID = task.fTargetID
+            responses[Int(slot)].fControllerTaskIdentifier = task.fControllerTaskIdentifier
+            responses[Int(slot)].fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE
+            responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_GOOD
+            responses[Int(slot)].fBytesTransferred = task.fRequestedTransferCount
+            BundledParallelTaskCompletion(bundledAction!, &slot, 1)
+        }
     }
 
     override func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
@@ -89,6 +117,9 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         case "slots": repeatedly { $0.completeForeignSlots() }
         case "files": repeatedly { $0.sendFiles() }
         case "commands": repeatedly { $0.sendCommands() }
+        case "own-memory": attack { $0.leaveCommandsBehind() }
+        case "remap": attack { $0.remap() }
+        case "foreign-windows": attack { $0.useForeignWindows() }
         default: break
         }
     }
@@ -97,6 +128,11 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         IODispatchQueue.make("Habit").DispatchAsync { [self] in
             while true { body(self) }
         }
+    }
+
+    /// Once, beside the driver's own work.
+    private func attack(_ body: @escaping @Sendable (MisbehavingDriver) -> Void) {
+        IODispatchQueue.make("Attack").DispatchAsync { [self] in body(self) }
     }
 
     // MARK: Habits
@@ -147,6 +183,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         BundledParallelTaskCompletion(bundledAction!, &indices, 32)
     }
 
+    private static let unwanted = nbdext_memfd("nbdext-unwanted", 4096)
+
     /// Packets that no library sends, with open files that the server never asked for.
     private func sendFiles() {
         var packet = (0..<Int.random(in: 72...200)).map { _ in UInt8.random(in: 0...255) }
@@ -154,7 +192,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         packet[0] = .random(in: 0...40)
         for index in 1..<8 { packet[index] = index == 4 ? .random(in: 0...1) : 0 }
         if packet[4] == 0 { packet[0] = 200 }
-        _ = nbdext_send_packet(3, &packet, packet.count, marker)
+        _ = nbdext_send_packet(3, &packet, packet.count, Self.unwanted)
     }
 
     /// Commands that ask for what there is not: 2^63 bytes, other tasks' memory, more than the card can hold.
@@ -200,7 +238,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
 
 extension IODispatchQueue {
     /// A queue that exists.
-    fileprivate static func make(_ name: String) -> IODispatchQueue {
+    static func make(_ name: String) -> IODispatchQueue {
         var queue: IODispatchQueue?
         _ = IODispatchQueue.Create(name, 0, 0, &queue)
         return queue!

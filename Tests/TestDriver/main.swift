@@ -4,6 +4,7 @@ import SCSIControllerDriverKit
 switch CommandLine.arguments.dropFirst().first {
 case "software": DriverKitMain(MyFirstDext.self)
 case "scanned": DriverKitMain(ScannedDext.self)
+case "escapes": DriverKitMain(EscapingDriver.self)
 case "prints-and-traps", "prints-and-stops": DriverKitMain(PrintingDriver.self)
 default: DriverKitMain(MisbehavingDriver.self)
 }

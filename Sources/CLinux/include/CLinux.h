@@ -53,6 +53,9 @@ void nbdext_raise_descriptor_limit(void);
 /// The soft limit: descriptors are below it.
 int64_t nbdext_descriptor_limit(void);
 
+/// A pipe whose ends are closed on exec. pipe2(2).
+int nbdext_pipe(int ends[2]);
+
 /// An eventfd(2), non-blocking, close-on-exec.
 int nbdext_eventfd(void);
 
@@ -83,6 +86,37 @@ int nbdext_readable_byte_count(int fd);
 
 /// The spawned process closes all descriptors from `first` on. posix_spawn_file_actions_addclosefrom_np(3).
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first);
+
+/// Which version of Landlock the kernel has; 0 for none. landlock(7).
+int nbdext_landlock_version(void);
+/// A set of rules that forbids all that the kernel's version knows: files, TCP, abstract sockets, signals. -EOPNOTSUPP where
+/// there is no Landlock.
+int nbdext_landlock_ruleset(void);
+/// Lets a set of rules allow to read and to execute a file, or all below a directory, and to write to it if wanted.
+int nbdext_landlock_allow(int ruleset, const char *path, int may_write);
+
+/// How a driver's process is started.
+struct nbdext_driver_start {
+    const char *path;
+    char *const *arguments;
+    char *const *environment;
+    /// What it has open, from number 0 on, and nothing else. Each is above `descriptor_count`.
+    const int *descriptors;
+    int descriptor_count;
+    /// Made by `nbdext_landlock_ruleset`; negative for none.
+    int ruleset;
+    /// Who it runs as; negative for this process's user.
+    int64_t user;
+    int64_t group;
+};
+
+/// Starts a program in a process group of its own, without privileges that it could gain, without capabilities, and without the
+/// system calls that reach other processes or the network, if the kernel has filters for those. Returns an errno, or 0 and
+/// whether it has.
+int nbdext_start_driver(const struct nbdext_driver_start *start, pid_t *process, int *is_filtered);
+
+/// From now on other processes of the same user can neither read nor trace this one. prctl(2), PR_SET_DUMPABLE.
+int nbdext_hide_process(void);
 
 /// What the calling thread does for a driver: the driver's context (opaque, NULL outside of driver code) and the name
 /// of the call that it is in (a string that lives for ever, or NULL).

@@ -23,7 +23,7 @@ final class RemoteFunction: PCIFunction, @unchecked Sendable {
     }
 
     override func mapDMA(
-        window: Int, memory: UnsafeMutableRawBufferPointer, sharedID: UInt64
+        window: Int, memory: UnsafeMutableRawBufferPointer, owner: AnyObject, sharedID: UInt64
     ) -> DART.BusAddress? {
         guard let answer = kernel.link.ask(.mapMemory, ControlMessage([UInt64(window), sharedID])),
             answer.status == kIOReturnSuccess
