@@ -42,9 +42,7 @@ fast() {
 # clean if it was stopped now.)
 grown() {
     create 3 --raid-devices=3 --size=8M --bitmap=internal --bitmap-chunk=64K || return 1
-    mdadm --stop $block >/dev/null 2>&1
     keep_superblocks grown
-    mdadm --assemble $block "${loops[@]}" >log 2>&1 || { cat log; return 1; }
     slow
     mdadm --grow $block --size=max >log 2>&1 || { cat log; return 1; }
     sync
