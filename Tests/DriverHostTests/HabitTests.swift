@@ -139,14 +139,13 @@ extension DriverProcesses.HabitTests {
         let machine = try TestMachine(habit: habit) { $0.kernelOptions.taskTimeoutMilliseconds = 5000 }
         for death in 1...4 {
             // The next process has the habit again.
-            if death > 1 { try FileManager.default.removeItem(atPath: machine.marker) }
+            if death > 1 { machine.hasHadHabit = false }
             for child in TestMachine.children() where death > 1 { kill(child.process, SIGKILL) }
             let before = machine.log.count(of: .driverCrash)
             var failed = 0
             let isOver = eventually {
                 failed += machine.work(rounds: 2)
-                let hasHadIt = FileManager.default.fileExists(atPath: machine.marker)
-                return hasHadIt && machine.log.count(of: .driverCrash) > before
+                return machine.hasHadHabit && machine.log.count(of: .driverCrash) > before
             }
             #expect(isOver && failed == 0, "\(habit), \(failed) failed")
         }

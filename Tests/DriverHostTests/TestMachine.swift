@@ -89,6 +89,17 @@ final class TestMachine {
         return failed
     }
 
+    /// Whether a process has had a habit that only one has. False lets the next one have it; see `MisbehavingDriver.isFirst`.
+    var hasHadHabit: Bool {
+        get { habitPage.load(as: UInt8.self) != 0 }
+        set { habitPage.storeBytes(of: newValue ? 1 : 0, as: UInt8.self) }
+    }
+
+    private var habitPage: UnsafeMutableRawPointer {
+        let arena = machine.devices[0].arena
+        return arena.base + arena.byteCount - 4096
+    }
+
     /// Writes the same byte to the places that `readAll` reads, and leaves it in memory.
     /// - Returns: how many requests failed.
     func fill(_ byte: UInt8) -> Int {
