@@ -57,7 +57,7 @@ struct HalfDoneChangeTests {
 
     /// Opens with every number of writes that lead to the end, and then without a limit.
     private static func open(
-        _ make: () throws -> RecoveryFixture, check: (RecoveryFixture, Messages) throws -> Void
+        _ make: @autoclosure () throws -> RecoveryFixture, check: (RecoveryFixture, Messages) throws -> Void
     ) throws {
         var count = 0
         while true {
@@ -100,7 +100,7 @@ struct HalfDoneChangeTests {
         "the end of a reshape reaches those that were not told",
         arguments: [[0], [3], [1, 2], [0, 1, 3]] as [Set<Int>])
     func end(untold: Set<Int>) throws {
-        try Self.open({ try Self.halfEnded(untold) }) { fixture, _ in
+        try Self.open(try Self.halfEnded(untold)) { fixture, _ in
             try Self.expectAlike(fixture)
             #expect(try Self.dataIsRight(fixture))
         }
@@ -178,7 +178,7 @@ struct HalfDoneChangeTests {
         "the begin of a reshape is undone where some were not told",
         arguments: [[0], [4], [1, 2, 4], [0, 1, 2, 3]] as [Set<Int>])
     func begin(told: Set<Int>) throws {
-        try Self.open({ try Self.halfBegun(told: told) }) { fixture, _ in
+        try Self.open(try Self.halfBegun(told: told)) { fixture, _ in
             try Self.expectAlike(fixture)
             #expect(try Self.dataIsRight(fixture))
             #expect(try fixture.superblock(0).memberCount == 4)
@@ -245,7 +245,7 @@ struct HalfDoneChangeTests {
         arguments: sizes)
     func size(told: Set<Int>, checkpoint: UInt64) throws {
         for consistency in [ArrayConsistency.bitmap, .resync] {
-            try Self.open({ try Self.halfGrown(told: told, consistency: consistency, checkpoint: checkpoint) }) {
+            try Self.open(try Self.halfGrown(told: told, consistency: consistency, checkpoint: checkpoint)) {
                 fixture, _ in
                 try Self.expectAlike(fixture)
                 #expect(try fixture.hasRightParity(stripe: 2, row: 8192))
@@ -257,7 +257,7 @@ struct HalfDoneChangeTests {
 
     @Test("a new size is undone where a file is too short for it")
     func short() throws {
-        try Self.open({ try Self.halfGrown(told: [0, 1], cut: true) }) { fixture, _ in
+        try Self.open(try Self.halfGrown(told: [0, 1], cut: true)) { fixture, _ in
             try Self.expectAlike(fixture)
             #expect(try fixture.superblock(0).usedSectors == 256)
         }
@@ -275,7 +275,7 @@ struct HalfDoneChangeTests {
             }
             return fixture
         }
-        try Self.open(make) { fixture, _ in
+        try Self.open(try make()) { fixture, _ in
             try Self.expectAlike(fixture)
             #expect(try fixture.superblock(0).usedSectors == 384)
             #expect(try Self.dataIsRight(fixture))
