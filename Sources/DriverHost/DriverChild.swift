@@ -3,6 +3,22 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 
+/// A user of the system, by numbers.
+package struct SystemUser: Sendable {
+    package var user: UInt32
+    package var group: UInt32
+
+    /// Nil when there is no user of that name.
+    package init?(name: String) {
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var texts = [CChar](repeating: 0, count: 16384)
+        guard getpwnam_r(name, &entry, &texts, texts.count, &found) == 0, found != nil else { return nil }
+        user = entry.pw_uid
+        group = entry.pw_gid
+    }
+}
+
 /// A driver's process: started with a control socket, a channel, the data arena and a pipe for what it prints, and nothing else
 /// that is the server's; and confined, as far as the kernel can see to it.
 ///
@@ -20,13 +36,14 @@ final class DriverChild: @unchecked Sendable {
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
     ///   - arguments: what it is started with.
+    ///   - user: whose rights it has; nil for those of this process.
     ///   - errors: where all goes that it prints.
     ///   - socket: its end of the control link.
     ///   - channel, arena: memory files.
     /// - Throws: when the program cannot be started.
     init(
-        executable: String, arguments: [String], errors: Int32, socket: Int32, channel: Int32, arena: Int32,
-        arenaByteCount: Int
+        executable: String, arguments: [String], user: SystemUser?, errors: Int32, socket: Int32, channel: Int32,
+        arena: Int32, arenaByteCount: Int
     ) throws {
         let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
         guard nothing >= 0 else { throw OSError(code: errno, doing: "open /dev/null") }
@@ -50,8 +67,8 @@ final class DriverChild: @unchecked Sendable {
             var start = nbdext_driver_start()
             start.path = path
             start.ruleset = confinement.ruleset
-            start.user = -1
-            start.group = -1
+            start.user = user.map { Int64($0.user) } ?? -1
+            start.group = user.map { Int64($0.group) } ?? -1
             return arguments.withUnsafeBufferPointer { arguments in
                 environment.withUnsafeBufferPointer { environment in
                     copies.withUnsafeBufferPointer { copies in
@@ -64,7 +81,7 @@ final class DriverChild: @unchecked Sendable {
                 }
             }
         }
-        guard status == 0 else { throw Self.error(status, executable) }
+        guard status == 0 else { throw Self.error(status, executable, isOtherUser: user != nil) }
         self.process = process
         self.isFiltered = isFiltered != 0
     }
@@ -80,7 +97,7 @@ final class DriverChild: @unchecked Sendable {
     }
 
     /// Why a program cannot be started, and what to do.
-    private static func error(_ code: Int32, _ executable: String) -> DriverStartError {
+    private static func error(_ code: Int32, _ executable: String, isOtherUser: Bool) -> DriverStartError {
         var status = stat()
         let exists = stat(executable, &status) == 0
         let reason =
@@ -90,6 +107,7 @@ final class DriverChild: @unchecked Sendable {
             case EACCES where exists && status.st_mode & S_IFMT == S_IFDIR:
                 "is a directory; give --driver the path of the driver's program"
             case EACCES where exists: "may not be executed; 'chmod +x' it, or name the program that was built"
+            case EPERM where isOtherUser: "cannot be started as another user: --driver-user takes the rights of root"
             case ENOEXEC: "is not a program for this machine; build the driver here"
             default: "cannot be started: \(String(cString: strerror(code)))"
             }

@@ -16,7 +16,7 @@ final class DriverInstance: Sendable {
 
     /// - Throws: when the process or a thread cannot be started.
     init(
-        executable: String, arguments: [String], channel: Int32, arena: DataArena,
+        executable: String, arguments: [String], user: SystemUser?, channel: Int32, arena: DataArena,
         answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
         died: @escaping @Sendable (DriverInstance) -> Void
     ) throws {
@@ -30,7 +30,8 @@ final class DriverInstance: Sendable {
             defer { close(errors) }
             self.output = output
             child = try DriverChild(
-                executable: executable, arguments: arguments, errors: errors, socket: ends[1], channel: channel,
+                executable: executable, arguments: arguments, user: user, errors: errors, socket: ends[1],
+                channel: channel,
                 arena: arena.descriptor,
                 arenaByteCount: arena.byteCount)
         } catch {

@@ -34,6 +34,9 @@ package protocol KernelHalf: DriverKernelPort {
     /// A driver that was started again has initialised itself.
     func driverReturned()
 
+    /// Whether the driver that runs, or ran last, has completed a task with an answer that counts.
+    var driverHasWorked: Bool { get }
+
     /// The driver that was started again leaves it to the kernel to ask it about its targets.
     func initializeTargetsAgain()
 

@@ -106,7 +106,6 @@ extension ProcessDextHost {
             guard isConnected.load(ordering: .acquiring) else { return }
             function.writeRegister(Int(message.pointee.count), UInt32(truncatingIfNeeded: message.pointee.value))
         case NBDEXT_BUNDLED_COMPLETION:
-            isProductive.store(true, ordering: .relaxed)
             let count = Int(message.pointee.count)
             guard count >= 1, count <= kMaxBundledParallelTasks else {
                 return context.log.report(.slotMisuse, "a completion message named \(count) slots")
@@ -116,7 +115,6 @@ extension ProcessDextHost {
                 kernel.completeBundledParallelTasks($0.baseAddress!.assumingMemoryBound(to: UInt16.self), count: count)
             }
         case NBDEXT_SINGLE_COMPLETION:
-            isProductive.store(true, ordering: .relaxed)
             outstandingCount.subtract(1, ordering: .relaxed)
             let slot = message.pointee.value
             withUnsafeBytes(of: &message.pointee.body) {

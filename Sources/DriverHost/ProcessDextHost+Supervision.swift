@@ -68,7 +68,7 @@ extension ProcessDextHost {
 
     /// Twice as long as last time, unless the driver did some work.
     private func nextPause() -> Int {
-        if isProductive.load(ordering: .relaxed) { deathsInARow = 0 }
+        if kernel.driverHasWorked { deathsInARow = 0 }
         deathsInARow += 1
         return min(Self.firstPauseMilliseconds << min(deathsInARow - 1, 16), Self.longestPauseMilliseconds)
     }

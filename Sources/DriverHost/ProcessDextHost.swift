@@ -26,6 +26,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     let function: PCIFunction
     private let executable: String
     private let arguments: [String]
+    private let user: SystemUser?
     private let personality: OSDictionary
     let arena: DataArena
     let callMilliseconds: Int
@@ -58,8 +59,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     let isConnected = Atomic<Bool>(false)
     /// Which start of the driver this is.
     private let generation = Atomic<Int>(0)
-    /// Whether the driver has completed tasks since its start.
-    let isProductive = Atomic<Bool>(false)
     /// Only the thread that starts the driver again.
     var deathCount = 0
     var deathsInARow = 0
@@ -92,6 +91,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
     ///   - arguments: what it is started with.
+    ///   - user: whose rights it has; nil for those of this process.
     ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
     ///   - function: the card that the driver's personality matched.
     ///   - personality: the properties that the driver finds at its own node.
@@ -102,13 +102,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     ///   - watchdogMilliseconds: how often that is looked at.
     /// - Throws: when the system refuses the shared memory.
     package init(
-        executable: String, arguments: [String] = [], mode: DriverMode, function: PCIFunction,
-        personality: OSDictionary, arena: DataArena, log: DiagnosisLog, callMilliseconds: Int = 60_000,
+        executable: String, arguments: [String] = [], user: SystemUser? = nil, mode: DriverMode,
+        function: PCIFunction, personality: OSDictionary, arena: DataArena, log: DiagnosisLog,
+        callMilliseconds: Int = 60_000,
         slowCallMilliseconds: UInt64 = 5000, watchdogMilliseconds: Int = 500
     ) throws(OSError) {
         precondition(mode != .kext)
         self.executable = executable
         self.arguments = arguments
+        self.user = user
         self.mode = mode
         self.function = function
         self.personality = personality
@@ -169,12 +171,11 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         do { try resetChannel() } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
         }
-        isProductive.store(false, ordering: .relaxed)
         outstandingCount.store(0, ordering: .relaxed)
         let generation = generation.add(1, ordering: .relaxed).newValue
         do {
             let instance = try DriverInstance(
-                executable: executable, arguments: arguments, channel: channelFile, arena: arena,
+                executable: executable, arguments: arguments, user: user, channel: channelFile, arena: arena,
                 answerer: { [weak self] in
                     // Questions of one that is gone may still be on their way.
                     guard let self, self.generation.load(ordering: .relaxed) == generation else {

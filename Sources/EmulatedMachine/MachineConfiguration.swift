@@ -37,6 +37,8 @@ package struct MachineConfiguration: Sendable {
     package var driverExecutable: String?
     /// What that program is started with.
     package var driverArguments: [String] = []
+    /// Whose rights that program has; nil for those of this process.
+    package var driverUser: SystemUser?
     /// What that program finds in its personality beside what the profile says.
     package var driverProperties: OSDictionary = [:]
     /// How long each call of that program may take while it starts.
@@ -82,7 +84,7 @@ package struct MachineConfiguration: Sendable {
                 mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
         }
         return try ProcessDextHost(
-            executable: driverExecutable, arguments: driverArguments, mode: mode, function: card,
+            executable: driverExecutable, arguments: driverArguments, user: driverUser, mode: mode, function: card,
             personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
             callMilliseconds: driverCallMilliseconds, slowCallMilliseconds: kernelOptions.slowCallMilliseconds,
             watchdogMilliseconds: kernelOptions.watchdogMilliseconds)

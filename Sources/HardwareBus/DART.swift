@@ -19,44 +19,56 @@ public final class DART: Sendable {
     /// A bus address as a card and a driver see it. Never valid as a CPU address.
     public typealias BusAddress = UInt64
 
-    private struct Window: BitwiseCopyable {
-        var base: UInt = 0
-        var byteCount: UInt64 = 0
-        var isWritableByDevice = false
-    }
-
     /// The card's hold on a window, for as long as it exists.
     public struct Pin: ~Copyable, Sendable {
-        // SAFETY: whoever pins keeps the DART: a card has it as long as commands and rings.
-        private unowned(unsafe) let dart: DART
+        // SAFETY: whoever pins keeps the DART, as a card does. A reference would be counted, for each command.
+        private nonisolated(unsafe) let window: UnsafeMutablePointer<Window>
         /// What was pinned.
         public let address: BusAddress
 
-        fileprivate init(_ dart: DART, _ address: BusAddress) {
-            self.dart = dart
+        fileprivate init(_ window: UnsafeMutablePointer<Window>, _ address: BusAddress) {
+            self.window = window
             self.address = address
         }
 
         /// The memory behind the address, or nil when it is not mapped in full or the card would write to memory that it
         /// may only read: a DART fault. Valid as long as the pin.
         public func memory(byteCount: Int, deviceWrites: Bool) -> UnsafeMutableRawPointer? {
-            dart.translate(address, byteCount: byteCount, deviceWrites: deviceWrites)
+            let offset = address & (1 << DART.windowShift - 1)
+            guard byteCount >= 0, offset <= window.pointee.byteCount,
+                UInt64(byteCount) <= window.pointee.byteCount - offset,
+                window.pointee.isWritableByDevice || !deviceWrites
+            else { return nil }
+            return UnsafeMutableRawPointer(bitPattern: window.pointee.base + UInt(offset))
         }
 
         /// Whether the memory is a task's, and not of a driver's own.
-        public var isOfTask: Bool { dart.windowOf(address) < dart.reservedCount }
+        public var isOfTask: Bool { window.pointee.isOfTask }
 
         /// Lets go of the window, and notes that the card has filled so many bytes there.
         public consuming func end(filling byteCount: UInt64) {
-            dart.unpin(dart.windowOf(address), filled: byteCount)
+            DART.unpin(window, filled: byteCount)
             discard self
         }
 
-        deinit { dart.unpin(dart.windowOf(address), filled: 0) }
+        deinit { DART.unpin(window, filled: 0) }
+    }
+
+    /// What an entry has beside its word is written between the two changes of the word that `map` or `letGo` makes, and read
+    /// by who has pinned the window.
+    fileprivate struct Window: ~Copyable {
+        /// The pins that are held, two bits, the pins so far, and the bytes that were filled so far.
+        let word = Atomic<UInt64>(0)
+        var base: UInt = 0
+        var byteCount: UInt64 = 0
+        var owner: AnyObject?
+        var isWritableByDevice = false
+        let isOfTask: Bool
+
+        init(isOfTask: Bool) { self.isOfTask = isOfTask }
     }
 
     private static let windowShift: UInt64 = 32
-    /// A window's word: the pins that are held, two bits, the pins so far, and the bytes that were filled so far.
     private static let heldMask: UInt64 = 0xFFFF
     /// It can be pinned.
     private static let isOpen: UInt64 = 1 << 16
@@ -68,41 +80,28 @@ public final class DART: Sendable {
     /// The largest number of bytes that were filled, which then begins again at 0.
     public static let filledByteCountMax: UInt64 = 1 << (64 - filledShift) - 1
 
-    private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
-    // SAFETY: an entry of these is written between the two changes of its window's word that `map` or `letGo` makes, and
-    // read by who has pinned the window.
+    // SAFETY: see `Window`.
     private nonisolated(unsafe) let windows: UnsafeMutablePointer<Window>
-    private nonisolated(unsafe) let owners: UnsafeMutablePointer<AnyObject?>
     public let windowCount: Int
-    /// Windows below this belong to the task slots; the rest are claimed one by one.
-    private let reservedCount: Int
     private let nextWindow: Atomic<Int>
     // SAFETY: only kept.
     private nonisolated(unsafe) let taskMemory: AnyObject?
 
     /// - Parameters:
     ///   - windowCount: all windows.
-    ///   - reservedCount: the first windows, whose numbers their owners choose themselves.
+    ///   - reservedCount: the first windows, which belong to the task slots; the rest are claimed one by one.
     ///   - taskMemory: owns all that the first windows will ever map. It lives as long as the DART, so that a task needs
     ///     no reference to it.
     public init(windowCount: Int, reservedCount: Int, taskMemory: AnyObject? = nil) {
         self.windowCount = windowCount
-        self.reservedCount = reservedCount
         self.taskMemory = taskMemory
         nextWindow = Atomic(reservedCount)
         windows = .allocate(capacity: windowCount)
-        windows.initialize(repeating: Window(), count: windowCount)
-        owners = .allocate(capacity: windowCount)
-        owners.initialize(repeating: nil, count: windowCount)
-        words = .allocate(capacity: windowCount)
-        for window in 0..<windowCount { (words + window).initialize(to: Atomic(0)) }
+        for window in 0..<windowCount { (windows + window).initialize(to: Window(isOfTask: window < reservedCount)) }
     }
 
     deinit {
-        words.deinitialize(count: windowCount)
-        words.deallocate()
-        owners.deinitialize(count: windowCount)
-        owners.deallocate()
+        windows.deinitialize(count: windowCount)
         windows.deallocate()
     }
 
@@ -121,16 +120,18 @@ public final class DART: Sendable {
         window: Int, memory: UnsafeMutableRawPointer, byteCount: Int, deviceMayWrite: Bool, owner: AnyObject? = nil
     ) -> BusAddress? {
         precondition(window >= 0 && window < windowCount && byteCount <= 1 << Self.windowShift)
-        let word = words[window].load(ordering: .acquiring)
+        let entry = windows + window
+        let word = entry.pointee.word.load(ordering: .acquiring)
         let taken = word | Self.isTaken
-        guard word & (Self.isTaken | Self.heldMask) == 0,
-            words[window].compareExchange(expected: word, desired: taken, ordering: .acquiring).exchanged
+        guard word & Self.isTaken == 0,
+            entry.pointee.word.compareExchange(expected: word, desired: taken, ordering: .acquiring).exchanged
         else { return nil }
-        windows[window] = Window(
-            base: UInt(bitPattern: memory), byteCount: UInt64(byteCount), isWritableByDevice: deviceMayWrite)
-        if window >= reservedCount { owners[window] = owner }
+        entry.pointee.base = UInt(bitPattern: memory)
+        entry.pointee.byteCount = UInt64(byteCount)
+        entry.pointee.isWritableByDevice = deviceMayWrite
+        if let owner { entry.pointee.owner = owner }
         // Nobody else changes the word of a window that is taken and not open.
-        words[window].store(taken | Self.isOpen, ordering: .releasing)
+        entry.pointee.word.store(taken | Self.isOpen, ordering: .releasing)
         return UInt64(window + 1) << Self.windowShift
     }
 
@@ -138,14 +139,18 @@ public final class DART: Sendable {
     /// more.
     /// - Returns: whether the window is free. If not, it becomes so with the last pin.
     @discardableResult public func unmap(window: Int) -> Bool {
-        var word = words[window].load(ordering: .acquiring)
+        let entry = windows + window
+        var word = entry.pointee.word.load(ordering: .acquiring)
         while word & Self.isOpen != 0 {
-            let (isDone, current) = words[window].weakCompareExchange(
-                expected: word, desired: word & ~Self.isOpen, ordering: .acquiringAndReleasing)
+            let isHeld = word & Self.heldMask != 0
+            // The DART keeps a task's memory, so there is nothing more to do for it.
+            let isFree = !isHeld && entry.pointee.isOfTask
+            let (isDone, current) = entry.pointee.word.weakCompareExchange(
+                expected: word, desired: word & ~(isFree ? Self.isOpen | Self.isTaken : Self.isOpen),
+                ordering: .acquiringAndReleasing)
             if isDone {
-                guard word & Self.heldMask == 0 else { return false }
-                letGo(window)
-                return true
+                if !isHeld && !isFree { Self.letGo(entry) }
+                return !isHeld
             }
             word = current
         }
@@ -153,14 +158,14 @@ public final class DART: Sendable {
     }
 
     /// Makes a window free that is closed and not pinned; one thread comes to this.
-    private func letGo(_ window: Int) {
+    private static func letGo(_ window: UnsafeMutablePointer<Window>) {
         // The DART may be the last to know of the memory.
-        if window >= reservedCount { owners[window] = nil }
-        words[window].subtract(Self.isTaken, ordering: .releasing)
+        if !window.pointee.isOfTask { window.pointee.owner = nil }
+        window.pointee.word.subtract(isTaken, ordering: .releasing)
     }
 
     /// Whether a window can be mapped.
-    public func isFree(window: Int) -> Bool { words[window].load(ordering: .acquiring) & Self.isTaken == 0 }
+    public func isFree(window: Int) -> Bool { word(of: window) & Self.isTaken == 0 }
 
     // MARK: Who uses it
 
@@ -169,60 +174,47 @@ public final class DART: Sendable {
     /// - Returns: nil when nothing is mapped there.
     public func pin(_ address: BusAddress) -> Pin? {
         guard let window = window(of: address) else { return nil }
-        var word = words[window].load(ordering: .relaxed)
+        let entry = windows + window
+        var word = entry.pointee.word.load(ordering: .relaxed)
         while word & Self.isOpen != 0 {
             let pinCount = (word &+ 1 << Self.pinCountShift) & Self.pinCountMask
-            let (isDone, current) = words[window].weakCompareExchange(
+            let (isDone, current) = entry.pointee.word.weakCompareExchange(
                 expected: word, desired: (word & ~Self.pinCountMask | pinCount) &+ 1, successOrdering: .acquiring,
                 failureOrdering: .relaxed)
-            if isDone { return Pin(self, address) }
+            if isDone { return Pin(entry, address) }
             word = current
         }
         return nil
     }
 
-    private func unpin(_ window: Int, filled byteCount: UInt64) {
-        let change = byteCount << Self.filledShift &- 1
-        let word = words[window].wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
-        if word & (Self.heldMask | Self.isOpen) == 0 { letGo(window) }
+    private static func unpin(_ window: UnsafeMutablePointer<Window>, filled byteCount: UInt64) {
+        let change = byteCount << filledShift &- 1
+        let word = window.pointee.word.wrappingAdd(change, ordering: .acquiringAndReleasing).newValue
+        if word & (heldMask | isOpen) == 0 { letGo(window) }
     }
 
+    private func word(of window: Int) -> UInt64 { windows[window].word.load(ordering: .acquiring) }
+
     /// Whether the card works on a window's memory.
-    public func isPinned(window: Int) -> Bool { words[window].load(ordering: .acquiring) & Self.heldMask != 0 }
+    public func isPinned(window: Int) -> Bool { word(of: window) & Self.heldMask != 0 }
 
     /// How often the window was pinned, in 16 bits: whether the card has seen a command for it since somebody looked.
     public func pinCount(window: Int) -> UInt16 {
-        UInt16(truncatingIfNeeded: words[window].load(ordering: .acquiring) >> Self.pinCountShift)
+        UInt16(truncatingIfNeeded: word(of: window) >> Self.pinCountShift)
     }
 
     /// How many bytes of a window's memory the card has filled in the commands that have ended, counted on and on: what
     /// somebody saw earlier may be taken off (`filledByteCountMax`). Parts that were filled twice count twice.
-    public func filledByteCount(window: Int) -> UInt64 {
-        words[window].load(ordering: .acquiring) >> Self.filledShift
-    }
+    public func filledByteCount(window: Int) -> UInt64 { word(of: window) >> Self.filledShift }
 
     /// The window of a bus address, or nil when there is none.
     public func window(of address: BusAddress) -> Int? {
-        let index = windowOf(address)
+        let index = Int(truncatingIfNeeded: address >> Self.windowShift) - 1
         return index >= 0 && index < windowCount ? index : nil
     }
-
-    private func windowOf(_ address: BusAddress) -> Int { Int(truncatingIfNeeded: address >> Self.windowShift) - 1 }
 
     /// The bus addresses that windows can have.
     public var addressRange: Range<BusAddress> {
         1 << Self.windowShift..<UInt64(windowCount + 1) << Self.windowShift
-    }
-
-    /// Of a pinned address.
-    private func translate(
-        _ address: BusAddress, byteCount: Int, deviceWrites: Bool
-    ) -> UnsafeMutableRawPointer? {
-        let window = windows[windowOf(address)]
-        let offset = address & (1 << Self.windowShift - 1)
-        guard byteCount >= 0, offset <= window.byteCount, UInt64(byteCount) <= window.byteCount - offset,
-            window.isWritableByDevice || !deviceWrites
-        else { return nil }
-        return UnsafeMutableRawPointer(bitPattern: window.base + UInt(offset))
     }
 }

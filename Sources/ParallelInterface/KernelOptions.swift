@@ -30,7 +30,7 @@ package struct KernelOptions: Sendable {
 }
 
 /// Whether the detectors of driver faults on the way of each task are compiled in. A build without them exists to
-/// measure what they cost.
+/// measure what they cost. Nothing that protects the server from a driver is one of them.
 package enum Detectors {
     #if WITHOUT_DETECTORS
         package static let areEnabled = false

@@ -22,7 +22,12 @@ extension ParallelController {
         }
     }
 
-    package func driverReturned() { setRestarting(false) }
+    package func driverReturned() {
+        hasWorked.store(false, ordering: .relaxed)
+        setRestarting(false)
+    }
+
+    package var driverHasWorked: Bool { hasWorked.load(ordering: .relaxed) }
 
     package func driverIsLost() {
         acceptsTasks.store(false, ordering: .releasing)

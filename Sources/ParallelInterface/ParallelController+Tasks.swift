@@ -149,12 +149,8 @@ extension ParallelController: KernelHalf {
     package func isWithDriver(slot: UInt16) -> Bool { pool.isWithDriver(slot) }
 
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
-        if Detectors.areEnabled {
-            if deviceWorks(on: indices, count: count) {
-                return completeThoseThatDeviceLeft(indices, count: count)
-            }
-            findOvertakenWrites(indices, count: count)
-        }
+        if deviceWorks(on: indices, count: count) { return completeThoseThatDeviceLeft(indices, count: count) }
+        if Detectors.areEnabled { findOvertakenWrites(indices, count: count) }
         let completion = pool.complete(indices, count: count, route: .bundled)
         if completion.refused != nil { report(completion, route: .bundled) }
     }
@@ -165,7 +161,7 @@ extension ParallelController: KernelHalf {
                 .responseNamesAnotherTask,
                 "task \(response.pointee.fControllerTaskIdentifier) was completed, which does not exist")
         }
-        if Detectors.areEnabled, withUnsafePointer(to: slot, { deviceWorks(on: $0, count: 1) }) { return }
+        if withUnsafePointer(to: slot, { deviceWorks(on: $0, count: 1) }) { return }
         if Detectors.areEnabled { withUnsafePointer(to: slot) { findOvertakenWrites($0, count: 1) } }
         guard pool.isWithDriver(slot) else {
             var completion = TaskSlots.Completion()
@@ -222,6 +218,9 @@ extension ParallelController: KernelHalf {
         }
         let task = tasks + Int(row)
         task.pointee.isAnsweredByDriver = !records[Int(slot)].isEndedByKernel
+        if !hasWorked.load(ordering: .relaxed) && !records[Int(slot)].isEndedByKernel {
+            hasWorked.store(true, ordering: .relaxed)
+        }
         task.pointee.serviceResponse = UInt8(truncatingIfNeeded: response.pointee.fServiceResponse)
         task.pointee.taskStatus = UInt8(truncatingIfNeeded: response.pointee.fCompletionStatus)
         task.pointee.realizedTransferCount = min(response.pointee.fBytesTransferred, movedByteCountMax(slot, task))

@@ -66,6 +66,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
     let targets = TargetTable()
+    /// The driver has answered a task since its start.
+    let hasWorked = Atomic<Bool>(false)
     /// Slots and task IDs are there: a driver may ask at any time.
     let areTasksMapped = Atomic<Bool>(false)
     /// The driver may create targets: everything that their tasks need is there.

@@ -21,6 +21,7 @@ package final class ArrayTarget: @unchecked Sendable {
     let planner: RAIDPlanner
     /// Nil when writes go to the members at once.
     private(set) var cache: WriteCache?
+    let verifyMemory: VerifyMemory
     /// Even while all members are in sync; odd otherwise, and then reads need the planner. Changed under `plannerLock`.
     /// What was read without the planner counts only if this is still the same.
     let soundness: Atomic<UInt64>
@@ -57,6 +58,7 @@ package final class ArrayTarget: @unchecked Sendable {
             try MemberSpace(place: place, byteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
+        verifyMemory = VerifyMemory(commandCapacity: commandCapacity)
         soundness = Atomic(array.missingRole == nil ? 0 : 1)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
         let zeroByteCount = 64 << 10

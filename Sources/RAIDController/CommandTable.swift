@@ -9,7 +9,7 @@ struct CardCommand: ~Copyable {
         case direct
         /// With the planner, as one request.
         case planned
-        /// A read into memory of the card, to be looked at: VERIFY.
+        /// A read into memory of the card, piece by piece, to be looked at: VERIFY.
         case verify
     }
 
@@ -32,8 +32,10 @@ struct CardCommand: ~Copyable {
     /// When it reached the array's write cache, by the cache's clock; 0 before.
     var arrival: UInt64 = 0
     var memory: UnsafeMutableRawPointer?
-    /// For `.verify` with byte check: what the initiator sent.
+    /// For `.verify` with byte check: what the initiator sent for the piece, and behind it.
     var expected: UnsafeRawPointer?
+    /// For `.verify`: where the last piece ends.
+    var verifyEnd: UInt64 = 0
     /// Outstanding member I/Os of a direct command.
     var remaining: UInt32 = 0
     var status = ArrayStatus.done

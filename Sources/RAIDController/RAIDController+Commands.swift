@@ -92,10 +92,40 @@ extension RAIDController {
         case .verify(let lba, let blockCount, let comparesData):
             setRange(command, lba, blockCount, target)
             command.pointee.expected = comparesData ? command.pointee.memory.map { UnsafeRawPointer($0) } : nil
-            command.pointee.memory = .allocate(byteCount: Int(command.pointee.byteCount), alignment: 4096)
+            command.pointee.verifyEnd = command.pointee.byteOffset + command.pointee.byteCount
             command.pointee.kind = .verify
-            begin(number, target, lane)
+            if let memory = target.verifyMemory.claim(for: number) { beginPiece(number, memory, target, lane) }
         }
+    }
+
+    /// Starts the next piece of a VERIFY.
+    private func beginPiece(
+        _ number: UInt32, _ memory: UnsafeMutableRawPointer, _ target: ArrayTarget, _ lane: CardLane
+    ) {
+        let command = commands[number]
+        command.pointee.memory = memory
+        command.pointee.byteCount = min(
+            UInt64(VerifyMemory.pieceByteCount), command.pointee.verifyEnd - command.pointee.byteOffset)
+        begin(number, target, lane)
+    }
+
+    /// Compares a piece of a VERIFY, and goes on with the next one unless that is it.
+    private func finishPiece(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, sense: SenseData?) {
+        let command = commands[number]
+        let memory = command.pointee.memory!
+        let byteCount = command.pointee.byteCount
+        var sense = sense
+        if sense == nil, let expected = command.pointee.expected {
+            if memcmp(memory, expected, Int(byteCount)) != 0 { sense = .miscompare }
+            command.pointee.expected = expected + Int(byteCount)
+        }
+        command.pointee.byteOffset += byteCount
+        if sense == nil && command.pointee.byteOffset < command.pointee.verifyEnd {
+            return beginPiece(number, memory, target, lane)
+        }
+        let next = target.verifyMemory.release(memory)
+        finish(number, lane, sense: sense)
+        if let next { beginPiece(next, memory, target, lane) }
     }
 
     private func setRange(
@@ -186,23 +216,15 @@ extension RAIDController {
     }
 
     /// Answers a command whose array work has ended.
-    func finish(_ number: UInt32, _ lane: CardLane, status: ArrayStatus) {
+    func finish(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, status: ArrayStatus) {
         let command = commands[number]
-        var sense: SenseData? =
+        let sense: SenseData? =
             switch status {
             case .done: nil
             case .noSpace: .spaceAllocationFailed
             case .refused, .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
             }
-        if command.pointee.kind == .verify {
-            let memory = command.pointee.memory!
-            if sense == nil, let expected = command.pointee.expected,
-                memcmp(memory, expected, Int(command.pointee.byteCount)) != 0
-            {
-                sense = .miscompare
-            }
-            memory.deallocate()
-        }
+        if command.pointee.kind == .verify { return finishPiece(number, target, lane, sense: sense) }
         finish(number, lane, sense: sense)
     }
 }

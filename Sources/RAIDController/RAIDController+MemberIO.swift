@@ -106,7 +106,7 @@ extension RAIDController {
         if (command.pointee.status == .failed || !isCurrent) && target.geometry.level == .raid5 {
             reread(number, lane)
         } else {
-            finish(number, lane, status: command.pointee.status)
+            finish(number, target, lane, status: command.pointee.status)
         }
     }
 
@@ -125,7 +125,7 @@ extension RAIDController {
             }
             for finished in lane.output.finished {
                 if finished.tag < Self.commandCapacity {
-                    finish(finished.tag, lane, status: finished.status)
+                    finish(finished.tag, target, lane, status: finished.status)
                 } else {
                     endDestage(finished, lane, target)
                 }

@@ -25,7 +25,7 @@ extension RAIDController {
         case .copyOut(let first): copy(number, first, isWrite: false, cache, lane)
         case .waits: break
         case .starves: return false
-        case .failed(let status): finish(number, lane, status: status)
+        case .failed(let status): finish(number, target, lane, status: status)
         }
         return true
     }

@@ -12,11 +12,18 @@ final class NBDConnection {
     private(set) var failure = "the server ended the connection"
 
     /// Connects and shakes hands.
-    /// - Parameter interruption: a descriptor that ends the attempt when it is readable.
-    init(uri: String, limit: UInt64, interruption: Int32) throws(RemoteProblem) {
+    /// - Parameters:
+    ///   - limit: how long that may take, with the search for the server's address, milliseconds.
+    ///   - interruption: a descriptor that ends the attempt when it is readable.
+    ///   - way: how the server is found.
+    init(
+        uri: String, limit: UInt64, interruption: Int32,
+        way: ConnectionStart.Way = ConnectionStart.libnbd
+    ) throws(RemoteProblem) {
+        let deadline = monotonicMilliseconds() + limit
         guard let handle = nbd_create() else { throw RemoteProblem("not reachable: \(Self.lastError())") }
-        self.handle = handle
         if uri.hasPrefix("nbds") && nbd_supports_tls(handle) == 0 {
+            nbd_close(handle)
             throw RemoteProblem(
                 "not reachable: this machine's libnbd was built without TLS; install one with it, or say nbd instead "
                     + "of nbds where the network can be trusted")
@@ -24,10 +31,8 @@ final class NBDConnection {
         // Certificates and keys are named in the URI, which is as trusted as the array's directory.
         nbd_set_uri_allow_local_file(handle, true)
         nbd_add_meta_context(handle, Self.allocationContext)
-        guard nbd_aio_connect_uri(handle, uri) == 0 else {
-            throw RemoteProblem("not reachable: \(Self.lastError())")
-        }
-        let deadline = monotonicMilliseconds() + limit
+        try ConnectionStart.run(handle, uri: uri, deadline: deadline, interruption: interruption, way: way)
+        self.handle = handle
         while nbd_aio_is_ready(handle) == 0 {
             guard !isEnded else { throw RemoteProblem("not reachable: \(failure)") }
             let now = monotonicMilliseconds()
@@ -66,7 +71,7 @@ final class NBDConnection {
 
     /// What the last call of libnbd on this thread complained of, without the name of its function. The server's own words
     /// may be a part of it.
-    private static func lastError() -> String {
+    static func lastError() -> String {
         guard let text = nbd_get_error() else { return "libnbd does not say why" }
         let words = ForeignText(String(cString: text), byteCountMax: 512).description
         guard words.hasPrefix("nbd_"), let colon = words.firstIndex(of: ":") else { return words }

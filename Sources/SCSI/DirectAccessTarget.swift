@@ -117,7 +117,7 @@ package final class DirectAccessTarget: Sendable {
         return blockCount == 0 ? .good : .verify(lba: lba, blockCount: blockCount, comparesData: byteCheck == 1)
     }
 
-    /// The most that one VERIFY may cover: the card reads the range into memory of its own.
+    /// The most that one VERIFY may cover: the card is busy with it for that long.
     package static let verifyByteCountMax: UInt64 = 64 << 20
 
     /// WRITE SAME (16): zeros only, without a data-out buffer or with one block of zeros.

@@ -31,6 +31,8 @@ package struct ProbeError: Error, CustomStringConvertible {
 /// The start-up sequence of a target: what it is, whether it is ready, and how large.
 extension BlockCommandsDevice {
     private static let readyPauseMilliseconds = 200
+    /// Byte offsets are positive numbers of 64 bits (NBD; off_t).
+    private static let blockCountMax = UInt64(Int64.max) / 512
 
     /// Identifies the target and reads its capacity, mode pages and limits, with real commands.
     /// - Throws: when a command fails that every disk must answer.
@@ -127,6 +129,11 @@ extension BlockCommandsDevice {
         guard medium.blockByteCount == 512, medium.blockCount > 0 else {
             throw ProbeError(
                 description: "\(address) has blocks of \(medium.blockByteCount) bytes; only 512 are supported")
+        }
+        guard medium.blockCount <= Self.blockCountMax else {
+            throw ProbeError(
+                description: "\(address) has \(medium.blockCount) blocks; no client can address more than "
+                    + "\(Self.blockCountMax)")
         }
     }
 }

@@ -113,6 +113,9 @@ struct Serve: ParsableCommand {
     @Option(help: "An argument for the driver's program; may be repeated.")
     var driverArgument: [String] = []
 
+    @Option(help: "The user whose rights the driver's process has, instead of the server's. Takes the rights of root.")
+    var driverUser: String?
+
     @Option(help: ProfileHelp.text)
     var profile: String?
 
@@ -173,6 +176,10 @@ struct Serve: ParsableCommand {
         }
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
+        }
+        guard driverUser == nil || driver != nil || driverHost == .process else {
+            throw ValidationError(
+                "--driver-user is for a driver in a process of its own; say --driver-host process too, or leave it out")
         }
         let times = [
             ("--stop-timeout", stopTimeout, 1), ("--handshake-timeout", handshakeTimeout, 1),
@@ -260,6 +267,12 @@ struct Serve: ParsableCommand {
             }
             configuration.driverExecutable = try driver ?? Self.referenceDriver()
             configuration.driverArguments = driverArgument
+            configuration.driverUser = try driverUser.map { name in
+                guard let user = SystemUser(name: name) else {
+                    throw ServerError("there is no user \(name); name one that is there with --driver-user")
+                }
+                return user
+            }
         }
         configuration.force = force
         configuration.lostSeconds = lostTimeout

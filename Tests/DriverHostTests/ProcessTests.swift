@@ -33,6 +33,28 @@ extension DriverProcesses.ProcessTests {
         #expect(machine.log.diagnoses.isEmpty, "\(machine.log.diagnoses)")
     }
 
+    @Test(
+        "may have another user's rights", .enabled(if: geteuid() == 0, "only root may start it so"),
+        .enabled(if: SystemUser(name: "nobody") != nil, "there is no user nobody"))
+    func otherUser() throws {
+        let nobody = try #require(SystemUser(name: "nobody"))
+        let machine = try TestMachine(isOnce: false) { $0.driverUser = nobody }
+        #expect(machine.work() == 0)
+        let process = try #require(TestMachine.children().first?.process)
+        let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+        let ids = { (name: String) in
+            Set(
+                status.split(separator: "\n").first { $0.hasPrefix(name) }?.split(whereSeparator: \.isWhitespace)
+                    .dropFirst() ?? [])
+        }
+        #expect(
+            ids("Uid:") == ["\(nobody.user)"] && ids("Gid:") == ["\(nobody.group)"] && ids("Groups:").isEmpty,
+            "\(status)")
+        #expect(ids("CapPrm:") == ["0000000000000000"])
+        try machine.stop()
+        #expect(TestMachine.children().isEmpty)
+    }
+
     @Test("leaves no file behind when it is started again")
     func nothingIsLeft() throws {
         let machine = try TestMachine()

@@ -221,8 +221,8 @@ struct MaintenanceTests {
             return record.contains("check ") && !record.contains("check 0 ")
         }
         #expect(isKept)
-        // How far it is depends on how busy the client could keep the server.
-        #expect(record.contains("\nwrong 131072\n"), "\(record)")
+        // How far it is depends on how busy the client could keep the server: it may have found the other place too.
+        #expect(record.contains("\nwrong 131072\n") || record.contains("\nwrong 131072 "), "\(record)")
         let status = ["status", array.arrayPath, "--json"]
         let running = try Shell.run(nbdext, status).output
         let job = "\"job\": {\"kind\": \"check\""

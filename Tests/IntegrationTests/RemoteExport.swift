@@ -27,17 +27,20 @@ final class RemoteExport {
 
     /// Starts the server and waits until it listens.
     func start() throws {
+        let ready = socket + ".pid"
         unlink(socket)
+        unlink(ready)
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Shell.find("nbdkit") ?? "nbdkit")
-        process.arguments = ["--foreground", "--exit-with-parent", "--unix", socket] + arguments
+        process.arguments = ["--foreground", "--exit-with-parent", "--unix", socket, "--pidfile", ready] + arguments
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
         server = process
-        _ = eventually { FileManager.default.fileExists(atPath: socket) || !process.isRunning }
-        guard FileManager.default.fileExists(atPath: socket) else {
+        // The socket is there a moment before somebody listens.
+        _ = eventually { FileManager.default.fileExists(atPath: ready) || !process.isRunning }
+        guard FileManager.default.fileExists(atPath: ready) else {
             throw Failure(text: "nbdkit \(arguments) does not listen")
         }
     }

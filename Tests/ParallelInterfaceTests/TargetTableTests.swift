@@ -1,9 +1,10 @@
 import Platform
+import TestTraits
 import Testing
 
 @testable import ParallelInterface
 
-@Suite("The lives of targets")
+@Suite("The lives of targets", .blocks)
 struct TargetTableTests {
     @Test("a target is built once, and returns as often as its driver likes")
     func returns() {

@@ -4,12 +4,13 @@ import HardwareBus
 import Members
 import Platform
 import RAID
-import RAIDController
 import RAIDControllerInterface
 import SCSI
 import Synchronization
 import TestTraits
 import Testing
+
+@testable import RAIDController
 
 /// A card over an array in a temporary directory, driven through its registers as a driver would.
 final class CardFixture {
@@ -256,6 +257,30 @@ struct RAIDControllerTests {
         #expect(fixture.execute(cdb, byteCount: 8192, isWrite: true).status == 0)
         memset(fixture.data + 8191, 6, 1)
         #expect(sense(fixture.execute(cdb, byteCount: 8192, isWrite: true)) == .miscompare)
+    }
+
+    @Test("VERIFY of large ranges takes little memory of the card, however many there are", arguments: [0, 1 << 20])
+    func verifyBudget(cacheByteCount: Int) throws {
+        let fixture = try CardFixture(level: .raid5, members: 3, writeCacheByteCount: cacheByteCount)
+        let blocks = 4096
+        memset(fixture.data, 5, blocks * 512)
+        #expect(fixture.transfer(true, lba: 0, blocks: UInt32(blocks)).status == 0)
+        var cdb = CommandDescriptorBlock(OperationCode.verify10, byteCount: 10)
+        cdb.store(UInt16(blocks), at: 7)
+        cdb.bytes[1] = 0x02
+        let count = CardFixture.ringCapacity - 4
+        for _ in 0..<count { fixture.post(cdb, byteCount: blocks * 512, isWrite: true) }
+        let completions = fixture.run(count)
+        #expect(completions.count == count && completions.allSatisfy { $0.status == 0 })
+        let used = fixture.card.array(target: 0, logicalUnit: 0)!.verifyMemory.byteCount
+        #expect(used > 0 && used <= 1 << 20, "\(used) bytes")
+        // The last byte of the last piece counts, and the piece is free again after each kind of end.
+        memset(fixture.data + blocks * 512 - 1, 6, 1)
+        for _ in 0..<8 {
+            #expect(sense(fixture.execute(cdb, byteCount: blocks * 512, isWrite: true)) == .miscompare)
+        }
+        memset(fixture.data + blocks * 512 - 1, 5, 1)
+        #expect(fixture.execute(cdb, byteCount: blocks * 512, isWrite: true).status == 0)
     }
 
     @Test("memory that is not mapped, and targets that do not exist, are transport errors")

@@ -81,6 +81,15 @@ struct ProbeTests {
         #expect(try probe(large).disk.medium.blockCount == 1 << 33)
     }
 
+    @Test("a capacity that no client can address is refused", arguments: [1 << 54, 1 << 55, UInt64.max - 1])
+    func tooLarge(blockCount: UInt64) throws {
+        let transport = try ScriptedTransport { $0.blockCount = blockCount }
+        let (_, error) = try probe(transport)
+        #expect(error?.description.contains("no client can address more than") == true, "\(String(describing: error))")
+        let largest = try ScriptedTransport { $0.blockCount = UInt64(Int64.max) / 512 }
+        #expect(try probe(largest).error == nil)
+    }
+
     @Test("a limit of 0 forbids UNMAP, and does not limit WRITE SAME")
     func zeroLimits() throws {
         let transport = try ScriptedTransport {

@@ -101,6 +101,21 @@ struct StyleTests {
         }
     }
 
+    /// What a build without detectors may leave out: what names mistakes, and nothing that protects the server.
+    private static let detection = ["judge(", "findOvertakenWrites(", "checkResponse("]
+
+    @Test("no protection is left out of a build without detectors")
+    func detectorsDetect() {
+        var count = 0
+        for source in Self.sources("Sources") {
+            for line in source.lines where line.contains("Detectors." + "areEnabled") {
+                count += 1
+                #expect(Self.detection.contains { line.contains($0) }, "\(source.path): \(line)")
+            }
+        }
+        #expect(count > 0)
+    }
+
     /// Bytes and values in, bytes and values out: their tests wait for nothing.
     private static let neverWait: Set = [
         "SCSITests", "NBDProtocolTests", "RAIDTests", "StatisticsTests", "HBAProfilesTests", "StackModelTests",

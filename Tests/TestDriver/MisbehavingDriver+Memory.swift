@@ -95,7 +95,7 @@ private final class OwnMemory: @unchecked Sendable {
     }
 }
 
-/// A submission ring in the place of the driver's, which serves nobody from then on.
+/// Rings in the place of the driver's. It hears of no completion from then on, so it ends no task that the card has not done.
 private struct OwnRing {
     enum Command {
         case read
@@ -108,17 +108,28 @@ private struct OwnRing {
     private static let blockCount: UInt64 = 65536
     private let device: IOPCIDevice
     private let memory: OwnMemory
+    private let completions: OwnMemory
     private var tail: UInt32 = 0
 
     init?(_ device: IOPCIDevice) {
-        guard let memory = OwnMemory(device, byteCount: UInt64(Self.capacity * RAIDCommandDescriptor.stride)) else {
-            return nil
-        }
+        let completionByteCount =
+            RAIDCompletionDescriptor.ringHeaderByteCount + Self.capacity * RAIDCompletionDescriptor.stride
+        guard let memory = OwnMemory(device, byteCount: UInt64(Self.capacity * RAIDCommandDescriptor.stride)),
+            let completions = OwnMemory(device, byteCount: UInt64(completionByteCount))
+        else { return nil }
         self.device = device
         self.memory = memory
-        write(RAIDControllerRegister.submissionBaseLow, UInt32(truncatingIfNeeded: memory.address))
-        write(RAIDControllerRegister.submissionBaseHigh, UInt32(truncatingIfNeeded: memory.address >> 32))
+        self.completions = completions
+        // No command is taken between the two.
+        write(RAIDControllerRegister.control, 0)
+        program(RAIDControllerRegister.submissionBaseLow, memory)
+        program(RAIDControllerRegister.completionBaseLow, completions)
         write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+    }
+
+    private func program(_ register: Int, _ memory: OwnMemory) {
+        write(register, UInt32(truncatingIfNeeded: memory.address))
+        write(register + 4, UInt32(truncatingIfNeeded: memory.address >> 32))
     }
 
     /// Puts a command for a random place of target 0 into the ring.

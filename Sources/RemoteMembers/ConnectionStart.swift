@@ -1,0 +1,115 @@
+import CNBD
+import Glibc
+import Platform
+import Synchronization
+
+/// The first step of a connection: the server's name is resolved and a socket made, on a thread of its own. libnbd does that
+/// with getaddrinfo(3), which has a limit of its own choosing, if any, and can be interrupted by nobody.
+///
+/// Threads: `run` on one; what it leaves behind when the time is up ends by itself.
+final class ConnectionStart: @unchecked Sendable {
+    // SAFETY: `handle` belongs to the thread until `hasEnded`; what changes is under `lock`.
+
+    /// How servers are found.
+    final class Way: Sendable {
+        /// Connects a handle of libnbd to a URI; 0 if that has begun.
+        let connect: @Sendable (_ handle: OpaquePointer, _ uri: String) -> Int32
+        /// Starts that nobody waits for any more.
+        let abandonedCount = Atomic<Int>(0)
+
+        init(connect: @escaping @Sendable (_ handle: OpaquePointer, _ uri: String) -> Int32) {
+            self.connect = connect
+        }
+    }
+
+    static let libnbd = Way { nbd_aio_connect_uri($0, $1) }
+    /// Starts of one way that nobody waits for any more, at most.
+    static let abandonedCountMax = 16
+
+    private let handle: OpaquePointer
+    private let way: Way
+    private let bell: Bell
+    private let lock = Lock()
+    private var hasEnded = false
+    private var isAbandoned = false
+    private var failure: String?
+
+    private init(_ handle: OpaquePointer, _ way: Way) throws(OSError) {
+        self.handle = handle
+        self.way = way
+        bell = try Bell()
+    }
+
+    /// Begins to connect.
+    /// - Parameters:
+    ///   - handle: freed when this fails.
+    ///   - deadline: monotonic milliseconds.
+    ///   - interruption: a descriptor that ends the attempt when it is readable.
+    ///   - way: how the server is found.
+    static func run(
+        _ handle: OpaquePointer, uri: String, deadline: UInt64, interruption: Int32, way: Way
+    ) throws(RemoteProblem) {
+        guard way.abandonedCount.load(ordering: .relaxed) < abandonedCountMax else {
+            nbd_close(handle)
+            throw RemoteProblem(
+                "not reachable: \(abandonedCountMax) attempts before are still looking for a server's address; is the "
+                    + "name service all right?")
+        }
+        let start: ConnectionStart
+        do throws(OSError) {
+            start = try ConnectionStart(handle, way)
+            try OSThread(name: "connect") { start.connect(to: uri) }.detach()
+        } catch {
+            nbd_close(handle)
+            throw RemoteProblem("not reachable: \(error)")
+        }
+        try start.wait(deadline: deadline, interruption: interruption)
+    }
+
+    private func connect(to uri: String) {
+        // Why it failed is known to this thread only.
+        let failure = way.connect(handle, uri) == 0 ? nil : NBDConnection.lastError()
+        let isAbandoned = lock.withLock {
+            self.failure = failure
+            hasEnded = true
+            return self.isAbandoned
+        }
+        if isAbandoned {
+            nbd_close(handle)
+            way.abandonedCount.subtract(1, ordering: .relaxed)
+        }
+        bell.ring()
+    }
+
+    private func wait(deadline: UInt64, interruption: Int32) throws(RemoteProblem) {
+        var isInterrupted = false
+        var now = monotonicMilliseconds()
+        while !isInterrupted, now < deadline, !lock.withLock({ hasEnded }) {
+            isInterrupted = sleep(milliseconds: Int32(clamping: deadline - now), interruption: interruption)
+            now = monotonicMilliseconds()
+        }
+        let isLeft = lock.withLock {
+            isAbandoned = !hasEnded
+            if isAbandoned { way.abandonedCount.add(1, ordering: .relaxed) }
+            return isAbandoned
+        }
+        if isLeft {
+            throw RemoteProblem(
+                isInterrupted
+                    ? "not reachable: the attempt was ended"
+                    : "not reachable: its address was not found in time; is the name right, and the name service?")
+        }
+        guard let failure else { return }
+        nbd_close(handle)
+        throw RemoteProblem("not reachable: \(failure)")
+    }
+
+    /// - Returns: whether the attempt is to be ended.
+    private func sleep(milliseconds: Int32, interruption: Int32) -> Bool {
+        withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 2) { polled in
+            polled[0] = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+            polled[1] = pollfd(fd: interruption, events: Int16(POLLIN), revents: 0)
+            return poll(polled.baseAddress!, 2, milliseconds) > 0 && polled[1].revents != 0
+        }
+    }
+}
