@@ -96,7 +96,8 @@ extension ArrayStore {
         job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
     ) throws(ArrayStoreError) -> ArrayDescription {
         let scan = try MemberScan(members, place: place)
-        let job = job(scan.newest.setUUID, scan.geometry)
+        var job = job(scan.newest.setUUID, scan.geometry)
+        if scan.newest.lineage == nil { job?.beginAnew() }
         return ArrayDescription(
             scan, members: describe(scan),
             service: isServed ? .locked : prospect(scan, place: place),

@@ -20,6 +20,8 @@ package enum ArrayStore {
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
         array.jobFile = jobFile
         array.interruptedJob = jobFile.read(array.geometry)
+        // What was looked at may have changed since.
+        if array.wasWrittenElsewhere { array.interruptedJob?.beginAnew() }
         return array
     }
 
