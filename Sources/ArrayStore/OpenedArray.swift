@@ -88,7 +88,7 @@ package final class OpenedArray: @unchecked Sendable {
             recovering = RecoveringMember(
                 role: role, byteCount: min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount),
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
-            isParityDoubtful = !scan.newest.isClean
+            isParityDoubtful = !scan.isClean
         }
         for role in scan.forcedRoles {
             guard let device = current[role]?.superblock.deviceNumber else { continue }

@@ -81,7 +81,7 @@ final class DriverChild: @unchecked Sendable {
                 }
             }
         }
-        guard status == 0 else { throw Self.error(status, executable) }
+        guard status == 0 else { throw Self.error(status, executable, isOtherUser: user != nil) }
         self.process = process
         self.isFiltered = isFiltered != 0
     }
@@ -97,7 +97,7 @@ final class DriverChild: @unchecked Sendable {
     }
 
     /// Why a program cannot be started, and what to do.
-    private static func error(_ code: Int32, _ executable: String) -> DriverStartError {
+    private static func error(_ code: Int32, _ executable: String, isOtherUser: Bool) -> DriverStartError {
         var status = stat()
         let exists = stat(executable, &status) == 0
         let reason =
@@ -107,7 +107,7 @@ final class DriverChild: @unchecked Sendable {
             case EACCES where exists && status.st_mode & S_IFMT == S_IFDIR:
                 "is a directory; give --driver the path of the driver's program"
             case EACCES where exists: "may not be executed; 'chmod +x' it, or name the program that was built"
-            case EPERM: "cannot be started as another user: --driver-user takes the rights of root"
+            case EPERM where isOtherUser: "cannot be started as another user: --driver-user takes the rights of root"
             case ENOEXEC: "is not a program for this machine; build the driver here"
             default: "cannot be started: \(String(cString: strerror(code)))"
             }

@@ -85,6 +85,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         self.context = context ?? DriverContext.current
         contextPointer = self.context.map { Unmanaged.passUnretained($0).toOpaque() }
         super.init()
+        // A source may be added while others run: the list stays where it is.
+        sources.reserveCapacity(Self.sourceCountMax)
         self.context?.add(self)
     }
 

@@ -64,6 +64,24 @@ public final class IOPCIDevice: IOService, @unchecked Sendable {
 public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
     private let provider: IOPCIDevice
     private let queue: IODispatchQueue
+    private let current = CurrentAction()
+
+    /// The action of a source, for its queue, which may outlive the source.
+    private final class CurrentAction: Sendable {
+        private let lock = Lock()
+        // SAFETY: only under `lock`.
+        private nonisolated(unsafe) var action: OSAction?
+
+        /// - Returns: whether it is the first.
+        func set(_ action: OSAction) -> Bool {
+            lock.withLock {
+                defer { self.action = action }
+                return self.action == nil
+            }
+        }
+
+        func get() -> OSAction? { lock.withLock { action } }
+    }
 
     private init(provider: IOPCIDevice, queue: IODispatchQueue) {
         self.provider = provider
@@ -80,15 +98,18 @@ public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    /// Names the action to call, and enables the source. The action's count is always 1: an interrupt says that
-    /// there is something to look at, not how much.
+    /// Names the action to call, and enables the source; when it was enabled before, the next interrupt is for the new action.
+    /// The action's count is always 1: an interrupt says that there is something to look at, not how much.
     public func SetHandler(_ action: OSAction) -> kern_return_t {
-        guard let handler = action.handler else { return kIOReturnBadArgument }
+        guard action.handler != nil else { return kIOReturnBadArgument }
+        guard current.set(action) else { return kIOReturnSuccess }
         if queue.isDefault {
             DriverContext.report(
                 .interruptsOnDefaultQueue, "the handler of interrupt 0 was set to run on the Default queue")
         }
-        let mask = queue.addSource("the interrupt handler") { handler(action, 1) }
+        let mask = queue.addSource("the interrupt handler") { [current] in
+            if let action = current.get() { action.handler?(action, 1) }
+        }
         let queue = queue
         provider.function.interruptHandler = { queue.signal(mask: mask) }
         return kIOReturnSuccess

@@ -68,7 +68,7 @@ class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
 
     private var device: IOPCIDevice!
     private var interruptQueue: IODispatchQueue?
-    private var source: IOInterruptDispatchSource?
+    private(set) var source: IOInterruptDispatchSource?
     private var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
     private var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
     private var nextTaskID: UInt64 = 100

@@ -291,6 +291,26 @@ struct LifeCycleTests {
         #expect(Set(fixture.faults).subtracting([.targetCreatedTwice]).isEmpty)
     }
 
+    @Test("an interrupt source takes another handler as often as its driver likes, and calls the last one")
+    func handlers() throws {
+        final class Fickle: EchoDriver, @unchecked Sendable {
+            let handled = Atomic<Int>(0)
+
+            override func UserInitializeController() -> kern_return_t {
+                let status = super.UserInitializeController()
+                for turn in 0..<100 {
+                    _ = source!.SetHandler(
+                        OSAction.Create { [unowned self] _, _ in handled.store(turn, ordering: .relaxed) })
+                }
+                return status
+            }
+        }
+        let fixture = try Fixture(mode: .bundled, driverClass: Fickle.self)
+        fixture.card.interruptHandler?()
+        #expect((fixture.driver as? Fickle)?.handled.load(ordering: .relaxed) == 99)
+        fixture.controller.stop()
+    }
+
     @Test("a driver has worked when an answer of it counts, not when it says that it has")
     func hasWorked() throws {
         let fixture = try Fixture(mode: .bundled)
