@@ -239,7 +239,7 @@ if Context.environment["NBDEXT_FUZZ"] != nil {
             name: "nbdext-fuzz",
             dependencies: [
                 "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
-                "SCSIControllerDriverKit",
+                "SCSIControllerDriverKit", "CDriverChannel", "Platform",
             ],
             path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -96,14 +96,19 @@ extension ArrayStore {
         job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
     ) throws(ArrayStoreError) -> ArrayDescription {
         let scan = try MemberScan(members, place: place)
-        let job = job(scan.newest.setUUID, scan.geometry)
+        var job = job(scan.newest.setUUID, scan.geometry)
+        if scan.newest.lineage == nil { job?.beginAnew() }
         return ArrayDescription(
             scan, members: describe(scan),
             service: isServed ? .locked : prospect(scan, place: place),
             job: job.map {
                 ArrayDescription.Job(
                     kind: $0.job.rawValue, member: nil, percent: scan.geometry.percent($0.position), isRunning: false)
-            })
+            }
+                ?? scan.checkpoint.map {
+                    ArrayDescription.Job(
+                        kind: "resync", member: nil, percent: scan.geometry.percent($0), isRunning: false)
+                })
     }
 
     private static func describe(_ scan: MemberScan) -> [ArrayDescription.Member] {
@@ -152,6 +157,7 @@ extension ArrayDescription {
             state: ArrayHealth(
                 missingCount: scan.missingRoles.count, redundancy: scan.geometry.level.redundancy),
             members: members, service: service, job: job)
+        isDirty = !scan.isClean
         // Members that nobody has asked may be as well as the others.
         if service == .locked && scan.leftOut.contains(where: { $0.store.absence != nil }) { state = nil }
     }

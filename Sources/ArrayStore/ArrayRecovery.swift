@@ -30,7 +30,7 @@ struct ArrayRecovery {
     }
 
     private var isComplete: Bool { scan.missingRoles.isEmpty }
-    private var isClean: Bool { scan.newest.isClean }
+    private var isClean: Bool { scan.isClean }
 
     /// Recovers an array that will be written to.
     func run() throws(ArrayStoreError) -> Outcome {
@@ -48,10 +48,10 @@ struct ArrayRecovery {
     /// What a planner would have to know of an array that will only be read.
     func withoutWriting() -> Outcome { Outcome(isClean: isClean, consistency: .resync) }
 
-    /// The part of the members' data whose parity was never right or is not known to be.
+    /// The part of the members' data whose parity was never right or is not known to be, as far as superblocks tell.
     private var unsynced: Range<UInt64> {
-        let sectors = min(scan.newest.resyncOffset, scan.geometry.memberDataByteCount / 512)
-        return sectors * 512..<scan.geometry.memberDataByteCount
+        let isAll = scan.newest.resyncOffset == 0
+        return (isAll ? 0 : scan.checkpoint ?? 0)..<scan.geometry.memberDataByteCount
     }
 
     private func resync(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
@@ -114,8 +114,14 @@ struct ArrayRecovery {
                 "the bitmap of the array in \(place) does not fit in front of every member's data; let Linux md make "
                     + "another one (mdadm --grow --bitmap=none, then --bitmap=internal)")
         }
+        if scan.changeText != nil { mustBeWritten = true }
+        if let checkpoint = scan.checkpoint {
+            // Nobody has set bits for that. Without a member they stay, for the one that will come.
+            bitmap.set(checkpoint..<scan.geometry.memberDataByteCount)
+            mustBeWritten = true
+        }
         if isComplete && (!isClean || mustBeWritten) {
-            if !isClean { try resync(bitmap.setRegions(within: unsynced)) }
+            if !isClean { try resync(bitmap.setRegions(within: 0..<scan.geometry.memberDataByteCount)) }
             for index in bitmap.bits.indices { bitmap.bits[index] = 0 }
             mustBeWritten = true
         }
@@ -143,7 +149,7 @@ struct ArrayRecovery {
                     "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were passed over")
             }
             // Like md: logs without a single entry say nothing of an array whose parity was perhaps never made.
-            isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.newest.resyncOffset == 0
+            isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.checkpoint == nil
             if !isRecovered && isComplete {
                 try resync([unsynced])
                 isRecovered = true
@@ -186,6 +192,14 @@ struct ArrayRecovery {
 }
 
 extension MDBitmap {
+    /// Sets the bits of all regions that a range of the members' data touches.
+    mutating func set(_ range: Range<UInt64>) {
+        guard !range.isEmpty else { return }
+        for bit in Int(range.lowerBound / chunkByteCount)...Int((range.upperBound - 1) / chunkByteCount) {
+            bits[bit / 8] |= 1 << UInt8(bit % 8)
+        }
+    }
+
     /// The parts of a range of the members' data whose bits are set, adjacent ones as one.
     func setRegions(within range: Range<UInt64>) -> [Range<UInt64>] {
         var regions: [Range<UInt64>] = []

@@ -29,6 +29,11 @@ extension ArrayStore {
         try checkName(name)
         let stores = try MemberDirectory.open(directory, for: .write) { _ in }
         let scan = try MemberScan(stores, place: directory)
+        guard scan.changeText == nil else {
+            throw ArrayStoreError(
+                "a change of the shape of the array in \(directory) has not reached all members; serve it once, and then "
+                    + "rename it")
+        }
         // It would bring the old name back with it.
         if let absent = scan.leftOut.first(where: { $0.store.absence != nil }) {
             throw ArrayStoreError(

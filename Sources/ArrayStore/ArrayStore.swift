@@ -20,6 +20,8 @@ package enum ArrayStore {
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
         array.jobFile = jobFile
         array.interruptedJob = jobFile.read(array.geometry)
+        // What was looked at may have changed since.
+        if array.wasWrittenElsewhere { array.interruptedJob?.beginAnew() }
         return array
     }
 
@@ -43,14 +45,16 @@ package enum ArrayStore {
         if let warning = try checkIsComplete(scan, place: place, readOnly: readOnly, force: force) {
             surroundings.report(warning)
         }
+        if let text = scan.changeText { surroundings.report("the array in \(place): \(text)") }
         let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
+        if !readOnly { try scan.completeChange() }
         let array = try OpenedArray(
             scan: scan, place: place, readOnly: readOnly, name: name, consistency: outcome.consistency, in: surroundings
         )
         guard !readOnly else { return array }
         try array.bringUpLagging()
-        if outcome.isClean && !scan.newest.isClean { try array.markClean() }
+        if outcome.isClean && !scan.isClean { try array.markClean() }
         return array
     }
 
@@ -90,12 +94,13 @@ package enum ArrayStore {
                 "the array in \(place) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
                     + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)
         }
-        guard !scan.newest.isClean, let role = missing.first else { return nil }
+        guard !scan.isClean, let role = missing.first else { return nil }
         let isLogged = scan.newest.consistency == .ppl
-        if isLogged && !readOnly { return nil }
+        // Logs say what was being written, and nothing of parity that was never made.
+        if isLogged && !readOnly && scan.checkpoint == nil { return nil }
         guard force else {
             throw ArrayStoreError(
-                isLogged
+                isLogged && scan.checkpoint == nil
                     ? "the array in \(place) was not stopped cleanly and lacks member \(role), and what its partial "
                         + "parity logs know must be written first: serve it once for writing, or accept wrong blocks "
                         + "with --force"
@@ -109,10 +114,15 @@ package enum ArrayStore {
 
     /// What may be wrong of an array that lacks a member, since it may have been in the middle of a write, for people.
     private static func doubts(_ scan: MemberScan) throws(ArrayStoreError) -> String {
-        guard scan.newest.consistency == .bitmap, case .valid(let bitmap) = try MemberBitmap.read(scan) else {
-            return "what that member held of stripes that were being written may come back wrong"
-        }
         let geometry = scan.geometry
+        guard scan.newest.consistency == .bitmap, case .valid(var bitmap) = try MemberBitmap.read(scan) else {
+            let start = (scan.checkpoint ?? 0) / geometry.chunkByteCount * geometry.stripeByteCount
+            return start == 0
+                ? "what that member held of stripes that were being written may come back wrong"
+                : "what that member held of the array's bytes from \(start) on may come back wrong, since their parity was "
+                    + "perhaps never made"
+        }
+        if let checkpoint = scan.checkpoint { bitmap.set(checkpoint..<geometry.memberDataByteCount) }
         let regions = bitmap.setRegions(within: 0..<geometry.memberDataByteCount).map { region in
             let first = region.lowerBound / geometry.chunkByteCount * geometry.stripeByteCount
             let end = (region.upperBound + geometry.chunkByteCount - 1) / geometry.chunkByteCount

@@ -25,7 +25,8 @@ enum MemberBitmap {
                     continue
                 }
                 guard all.syncSectors == bitmap.syncSectors, all.chunkByteCount == bitmap.chunkByteCount else {
-                    throw .stale("the members' bitmaps differ in size")
+                    // A change of the array's size has reached some only.
+                    return .stale("the members' bitmaps differ in size")
                 }
                 for index in all.bits.indices { all.bits[index] |= bitmap.bits[index] }
                 // A member that none of them has forgotten anything about since it left.

@@ -22,6 +22,8 @@ struct MemberScan {
     private(set) var forcedRoles: Set<Int> = []
     /// The superblock that knows best.
     let newest: MDSuperblock
+    /// What is done about a change of the array's shape that not all members were told.
+    private let change: HalfDoneChange
 
     /// Members may lag this far behind: a state change is written to one after another.
     private static let eventsLagMax: UInt64 = 1
@@ -48,9 +50,11 @@ struct MemberScan {
                 "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
                     + "directory of its own")
         }
-        guard let best = Self.newest(of: found) else {
-            throw ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
-        }
+        let noMember = ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
+        guard let knowing = Self.newest(of: found) else { throw noMember }
+        change = try HalfDoneChange(found, newest: knowing.superblock, place: place)
+        found = change.members
+        guard let best = Self.newest(of: found) else { throw noMember }
         newest = best.superblock
         geometry = try Self.geometry(of: best)
         members = Array(repeating: nil, count: geometry.memberCount)
@@ -59,6 +63,33 @@ struct MemberScan {
     }
 
     var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
+
+    /// Whether the array was stopped with its parity right everywhere.
+    var isClean: Bool { newest.isClean && change.doubtFrom == nil }
+
+    /// Parity from here on was never made, or is not known to have been, whatever a bitmap or logs say; in bytes of the
+    /// members' data, a multiple of the chunk. md leaves such a checkpoint when it is stopped before a resync is done, and sets
+    /// one where the members' size is raised. Nil when there is none: then bitmap and logs say what is in doubt of an array
+    /// that is not clean.
+    var checkpoint: UInt64? {
+        guard geometry.level == .raid5 else { return nil }
+        let isCheckpoint = newest.resyncOffset != 0 && newest.resyncOffset != MDSuperblock.clean
+        let own = isCheckpoint ? min(newest.resyncOffset, geometry.memberDataByteCount / 512) * 512 : nil
+        return [own, change.doubtFrom].compactMap { $0 }.min().map {
+            $0 / geometry.chunkByteCount * geometry.chunkByteCount
+        }
+    }
+
+    /// What is done about a change of shape that not all members were told, for people; nil when there is none.
+    var changeText: String? { change.text }
+
+    /// Writes the superblocks of members that were not told a change of shape, or of which it is undone. When parity is
+    /// right.
+    func completeChange() throws(ArrayStoreError) {
+        for member in change.changed where !leftOut.contains(where: { $0.store === member.store }) {
+            try member.write(member.superblock)
+        }
+    }
 
     /// What is found where a superblock should be.
     private enum Reading {
@@ -121,6 +152,10 @@ struct MemberScan {
     private mutating func sort(_ member: ArrayMember) throws(ArrayStoreError) {
         let superblock = member.superblock
         let name = member.store.name
+        let isStale = newest.events - min(superblock.events, newest.events) > Self.eventsLagMax
+        if isStale, !superblock.hasSameDimensions(as: newest) || superblock.reshape != nil {
+            return leftOut.append((member.store, "stale: it missed a change of the array's shape"))
+        }
         // Also of members that will be left out: the array is served in full knowledge or not at all.
         let ownGeometry = try Self.geometry(of: member)
         guard superblock.hasSameShape(as: newest) else {

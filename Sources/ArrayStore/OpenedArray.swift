@@ -53,6 +53,9 @@ package final class OpenedArray: @unchecked Sendable {
     var jobFile: JobFile?
     /// One that was interrupted when the array was open last.
     var interruptedJob: MaintenanceRecord?
+    /// Somebody else has written the superblocks since they were written here: md, which may have written anything, and may
+    /// even have left the count of events as it was.
+    let wasWrittenElsewhere: Bool
     /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
     /// together, and with that it can be opened again when the last one that failed can be read.
     package internal(set) var isLost = false { didSet { outages?.end() } }
@@ -88,7 +91,7 @@ package final class OpenedArray: @unchecked Sendable {
             recovering = RecoveringMember(
                 role: role, byteCount: min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount),
                 isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
-            isParityDoubtful = !scan.newest.isClean
+            isParityDoubtful = !scan.isClean
         }
         for role in scan.forcedRoles {
             guard let device = current[role]?.superblock.deviceNumber else { continue }
@@ -109,6 +112,7 @@ package final class OpenedArray: @unchecked Sendable {
         if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
         self.name = name ?? ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
+        wasWrittenElsewhere = scan.newest.lineage == nil
         slots = try Self.slots(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
         let canReplace = slots.contains { $0 != nil }

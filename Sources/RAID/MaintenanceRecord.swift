@@ -15,6 +15,13 @@ package struct MaintenanceRecord: Sendable, Equatable {
         self.wrongPlaces = wrongPlaces
     }
 
+    /// Forgets what was found.
+    package mutating func beginAnew() {
+        position = 0
+        wrongByteCount = 0
+        wrongPlaces = []
+    }
+
     /// Whether it can be of an array of that shape.
     package func isPossible(in geometry: ArrayGeometry) -> Bool {
         let end = geometry.memberDataByteCount

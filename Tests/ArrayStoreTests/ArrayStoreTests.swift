@@ -192,9 +192,41 @@ struct ArrayStoreTests {
         #expect(parity.allSatisfy { $0 == 0x5A })
     }
 
+    @Test("a check begins anew when somebody else has written to the array since")
+    func jobAfterMD() throws {
+        try create()
+        let record = MaintenanceRecord(job: .repair, position: 1 << 20, wrongByteCount: 8192, wrongPlaces: [65536])
+        do {
+            let array = try ArrayStore.open(directory: directory.path, readOnly: false)
+            try array.markDirty()
+            array.keep(record)
+            try array.markClean()
+        }
+        func open() throws -> MaintenanceRecord? {
+            try ArrayStore.open(directory: directory.path, readOnly: false).takeInterruptedJob()
+        }
+        #expect(try open() == record)
+        #expect(try ArrayStore.examine(directory: directory.path).job?.percent != 0)
+        // As md leaves them: with the count of events that they had.
+        for role in 0..<4 {
+            var superblock = try MDSuperblock(parsing: directory.read("member-\(role).img", at: 4096, count: 4096))
+            superblock.lineage = nil
+            superblock.seal()
+            directory.write(superblock.bytes, to: "member-\(role).img", at: 4096)
+        }
+        #expect(try ArrayStore.examine(directory: directory.path).job?.percent == 0)
+        #expect(
+            try open() == MaintenanceRecord(job: .repair, position: 0, wrongByteCount: 0, wrongPlaces: []))
+    }
+
     @Test("how far a check is, is kept in the directory, and only what makes sense is gone on with")
     func interruptedJob() throws {
         try create()
+        do {
+            let array = try ArrayStore.open(directory: directory.path, readOnly: false)
+            try array.markDirty()
+            try array.markClean()
+        }
         let record = MaintenanceRecord(
             job: .check, position: 1 << 20, wrongByteCount: 8192, wrongPlaces: [65536, 1 << 19])
         func reopened(after change: (OpenedArray) -> Void) throws -> MaintenanceRecord? {

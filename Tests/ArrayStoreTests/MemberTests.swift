@@ -147,6 +147,19 @@ struct MemberTests {
         }
     }
 
+    @Test("a member that the system refused to write to need not be failed, and hears of it with the next change")
+    func refused() throws {
+        let members = members()
+        let array = try open(members)
+        members[0].state.withLock { $0.refusesWrites = true }
+        let error = #expect(throws: ArrayStoreError.self) { try array.renewMark() }
+        #expect(error?.members == [] && error?.kind == .notTaken && error?.description.contains("m0") == true)
+        members[0].state.withLock { $0.refusesWrites = false }
+        try array.renewMark()
+        let events = try members.map { try MDSuperblock(parsing: $0.bytes(at: 4096, count: 4096)).events }
+        #expect(Set(events).count == 1 && array.failedMembers == [])
+    }
+
     @Test("when one of several arrays cannot be marked dirty, those before it are clean, and nobody misses two changes")
     func markDirtyFails() throws {
         let all = [members(), members()]

@@ -10,6 +10,8 @@ final class MemoryMember: PlacedMember {
         var bytes: [UInt8]
         var failsReads = false
         var failsWrites = false
+        /// The system takes no write, as if its memory were none.
+        var refusesWrites = false
         /// Blocks of 4 KiB that cannot be read until they are written.
         var unreadable: Set<Int> = []
         var writeCount = 0
@@ -51,6 +53,7 @@ final class MemoryMember: PlacedMember {
 
     func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         state.withLock { $0.beforeWrite }?()
+        guard !state.withLock({ $0.refusesWrites }) else { throw MemberStoreError(.refused, "Bad address") }
         let isDone = state.withLock { state in
             guard !state.failsWrites, state.budget?.take() != false else { return false }
             state.writeCount += 1

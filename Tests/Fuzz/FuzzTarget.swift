@@ -1,7 +1,9 @@
 import ArrayStore
+import CDriverChannel
 import HBAProfiles
 import HostileInput
 import NBDProtocol
+import Platform
 import RAID
 import SCSIControllerDriverKit
 import StackModel
@@ -23,6 +25,10 @@ enum FuzzTarget: String, CaseIterable {
     case control
     /// Registry properties of a driver's process.
     case properties
+    /// Packets of a driver's process: questions, answers, reports.
+    case link
+    /// The ring of messages that a driver's process writes to.
+    case ring
 
     func run(_ bytes: [UInt8]) {
         switch self {
@@ -33,6 +39,8 @@ enum FuzzTarget: String, CaseIterable {
         case .uri: _ = LinkedMember.uri(in: bytes)
         case .control: Self.control(bytes)
         case .properties: Self.properties(bytes)
+        case .link: Self.link(bytes)
+        case .ring: Self.ring(bytes)
         }
     }
 
@@ -125,5 +133,51 @@ enum FuzzTarget: String, CaseIterable {
     private static func properties(_ bytes: [UInt8]) {
         guard let dictionary = PropertyCoder.decode(bytes) else { return }
         precondition(PropertyCoder.decode(PropertyCoder.encode(dictionary)) == dictionary)
+    }
+
+    private static func link(_ bytes: [UInt8]) {
+        guard let packet = ControlLink.parse(bytes[...]) else { return }
+        for index in -1...8 where index >= 0 { _ = packet.message[index] }
+        let lines = ForeignText.lines(bytes: packet.message.payload, countMax: 200)
+        precondition(lines.count <= 200 && lines.allSatisfy { $0.unicodeScalars.allSatisfy(ForeignText.isFit) })
+        if let error = DriverStartError(packet.message) {
+            precondition("\(error)".unicodeScalars.allSatisfy(ForeignText.isFit))
+        }
+        properties(packet.message.payload)
+    }
+
+    private static let channel: UnsafeMutableRawBufferPointer = {
+        let size = nbdext_channel_size(1)
+        return .allocate(byteCount: size, alignment: 4096)
+    }()
+
+    /// Eight bytes are the indices, the rest is what lies in the ring.
+    private static func ring(_ bytes: [UInt8]) {
+        guard bytes.count >= 8, let base = channel.baseAddress else { return }
+        channel.initializeMemory(as: UInt8.self, repeating: 0)
+        let ring = nbdext_channel_to_kernel(base, 0)!
+        // The ring's own fields are set below; around them lies what was sent.
+        let place = UnsafeMutableRawPointer(ring)
+        let room = channel.count - (place - base)
+        bytes.dropFirst(8).withUnsafeBytes { source in
+            var position = 0
+            while position < room && !source.isEmpty {
+                let count = min(source.count, room - position)
+                (place + position).copyMemory(from: source.baseAddress!, byteCount: count)
+                position += count
+            }
+        }
+        let words = bytes.withUnsafeBytes {
+            ($0.loadUnaligned(as: UInt32.self), $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+        }
+        nbdext_ring_set_indices(ring, words.0, words.1)
+        var message = nbdext_message()
+        var count = 0
+        while nbdext_ring_take(ring, &message) > 0 {
+            count += 1
+            precondition(count <= 1 << 16, "a ring gives no more than it has")
+            _ = nbdext_message_kind(message.kind)
+        }
+        precondition(nbdext_ring_count(ring) == 0)
     }
 }

@@ -162,6 +162,27 @@ struct StyleTests {
         }
     }
 
+    @Test("the tests that SECURITY.md names exist")
+    func promises() throws {
+        let page = try String(contentsOf: Self.root.appendingPathComponent("SECURITY.md"), encoding: .utf8)
+        let tests = Self.sources("Tests")
+        let fuzz = try String(contentsOf: Self.root.appendingPathComponent("scripts/fuzz"), encoding: .utf8)
+        var count = 0
+        for match in page.matches(of: /`(\w+\.swift)`: \*([^*]+)\*/) {
+            count += 1
+            let name = "\"\(match.2)\""
+            let isThere = tests.contains {
+                $0.path.hasSuffix("/\(match.1)") && $0.lines.contains { $0.contains(name) }
+            }
+            #expect(isThere, "\(match.1) has no test \(name)")
+        }
+        for match in page.matches(of: /`scripts\/fuzz (\w+)`/) {
+            count += 1
+            #expect(fuzz.contains(" \(match.1)"), "there is no target \(match.1)")
+        }
+        #expect(count > 40)
+    }
+
     @Test("nothing is left for later")
     func looseEnds() {
         for source in Self.sources("Sources") {

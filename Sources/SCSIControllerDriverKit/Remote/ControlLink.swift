@@ -173,6 +173,20 @@ package final class ControlLink: @unchecked Sendable {
         }
     }
 
+    /// Reads a packet that the other side has sent.
+    /// - Returns: nil when it is too short, or no call that is known.
+    package static func parse(
+        _ bytes: ArraySlice<UInt8>
+    ) -> (call: ControlCall, isAnswer: Bool, id: UInt64, message: ControlMessage)? {
+        guard bytes.count >= MemoryLayout<Header>.size else { return nil }
+        let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: Header.self) }
+        guard let call = ControlCall(rawValue: header.call) else { return nil }
+        let message = ControlMessage(
+            (0..<min(Int(header.numberCount), 6)).map { header.numbers[$0] },
+            payload: Array(bytes.dropFirst(MemoryLayout<Header>.size)), status: header.status)
+        return (call, header.isAnswer != 0, header.id, message)
+    }
+
     private func receive() {
         var bytes = [UInt8](repeating: 0, count: Self.packetByteCountMax)
         while true {
@@ -186,18 +200,14 @@ package final class ControlLink: @unchecked Sendable {
                 if descriptor >= 0 { Glibc.close(descriptor) }
                 break
             }
-            let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: Header.self) }
-            var message = ControlMessage(
-                (0..<min(Int(header.numberCount), 6)).map { header.numbers[$0] },
-                payload: Array(bytes[MemoryLayout<Header>.size..<count]), status: header.status)
-            message.descriptor = descriptor
-            guard let call = ControlCall(rawValue: header.call) else {
+            guard var packet = Self.parse(bytes[..<count]) else {
                 if descriptor >= 0 { Glibc.close(descriptor) }
                 continue
             }
-            if header.isAnswer != 0 {
-                answered(header.id, message)
-            } else if !answer(call, message, id: header.id) {
+            packet.message.descriptor = descriptor
+            if packet.isAnswer {
+                answered(packet.id, packet.message)
+            } else if !answer(packet.call, packet.message, id: packet.id) {
                 break
             }
         }
