@@ -18,6 +18,25 @@ struct ConfinementTests {
         .enabled(if: hasLandlock, "the kernel has no Landlock, or one that leaves signals out"),
         .enabled(if: hasFilters, "the kernel has no seccomp filters"))
     func attempts() throws {
+        let (text, attempts) = try serveEscaping(nbdext)
+        for attempt in attempts { #expect(attempt.contains(": refused, "), "\(attempt)") }
+        #expect(!text.contains("this kernel has no"), "\(text)")
+    }
+
+    @Test(
+        "gets at no process without Landlock either, and the server says what it can get at",
+        .enabled(if: hasFilters, "the kernel has no seccomp filters"))
+    func withoutLandlock() throws {
+        let (text, attempts) = try serveEscaping(Self.testDriver, ["without-landlock", nbdext])
+        #expect(text.contains("this kernel has no Landlock"), "\(text)")
+        let processes = attempts.filter { $0.contains("parent") || $0.contains("network") || $0.contains("socket") }
+        #expect(processes.count > 10)
+        for attempt in processes { #expect(attempt.contains(": refused, "), "\(attempt)") }
+    }
+
+    /// Serves with the driver that tries, and stops.
+    /// - Returns: what was said on standard error, and the lines of it that say how each attempt went.
+    private func serveEscaping(_ program: String, _ arguments: [String] = []) throws -> (String, [Substring]) {
         let directory = TemporaryDirectory()
         let path = directory.path + "/a"
         let created = try Shell.run(nbdext, ["create", path, "--level", "5", "--members", "3", "--size", "64M"])
@@ -25,9 +44,9 @@ struct ConfinementTests {
         let member = try #require(
             try FileManager.default.contentsOfDirectory(atPath: path).first { $0.hasSuffix(".img") })
         let server = Process()
-        server.executableURL = URL(fileURLWithPath: nbdext)
+        server.executableURL = URL(fileURLWithPath: program)
         server.arguments =
-            ["serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver]
+            arguments + ["serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver]
             + ["escapes", "\(path)/\(member)", "\(path)/nbdext.control"].flatMap { ["--driver-argument", $0] }
         let errors = directory.path + "/errors"
         _ = FileManager.default.createFile(atPath: errors, contents: nil)
@@ -40,13 +59,13 @@ struct ConfinementTests {
         #expect(line.hasPrefix("ready: "), "\(text)")
         let attempts = text.split(separator: "\n").filter { $0.hasPrefix("attempt: ") }
         #expect(attempts.count > 30 && text.contains("attempts: \(attempts.count)"), "\(text)")
-        for attempt in attempts { #expect(attempt.contains(": refused, "), "\(attempt)") }
         // It works all the same.
         let read = try Shell.run("nbdinfo", ["--size", "nbd+unix:///?socket=\(directory.path)/socket"])
         #expect(read.status == 0, "\(read.errors)")
         server.terminate()
         server.waitUntilExit()
         #expect(server.terminationStatus == 0, "\(text)")
+        return (text, attempts)
     }
 
     @Test(

@@ -12,4 +12,7 @@ const char *nbdext_escape_name(int number);
 /// - member: a file of the array; socket: the server's control socket.
 int nbdext_escape(int number, const char *member, const char *socket);
 
+/// Runs a program as on a kernel without Landlock. Returns only if that fails.
+void nbdext_run_without_landlock(char *const arguments[]);
+
 #endif
