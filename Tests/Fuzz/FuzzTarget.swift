@@ -146,7 +146,8 @@ enum FuzzTarget: String, CaseIterable {
         properties(packet.message.payload)
     }
 
-    private static let channel: UnsafeMutableRawBufferPointer = {
+    // SAFETY: the fuzzer has one thread.
+    private nonisolated(unsafe) static let channel: UnsafeMutableRawBufferPointer = {
         let size = nbdext_channel_size(1)
         return .allocate(byteCount: size, alignment: 4096)
     }()
