@@ -209,7 +209,7 @@ let package = Package(
             "DriverHost",
             [
                 "nbdext-test-driver", "EmulatedMachine", "HBAProfiles", "BlockStorage", "SCSIControllerDriverKit",
-                "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
+                "HardwareBus", "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
             ]),
         .testTarget(
             name: "StyleTests", dependencies: ["Diagnostics", "Scenarios", "ParallelInterface"], swiftSettings: strict),

@@ -54,9 +54,12 @@ final class CommandTable: Sendable {
     private nonisolated(unsafe) var free: Ring<UInt32>
     private nonisolated(unsafe) let commands: UnsafeMutablePointer<CardCommand>
     let capacity: Int
+    /// Outlives the pins of commands that the card did not end.
+    private let dart: DART
 
-    init(capacity: Int) {
+    init(capacity: Int, dart: DART) {
         self.capacity = capacity
+        self.dart = dart
         free = Ring(minimumCapacity: capacity)
         commands = .allocate(capacity: capacity)
         for number in 0..<capacity {

@@ -23,7 +23,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     let arrays: [ArrayTarget]
     private let unitsPerTarget: Int
     let rings: CardRings
-    let commands = CommandTable(capacity: RAIDController.commandCapacity)
+    let commands: CommandTable
     private let engine: MemberEngineKind
     private let laneLock = Lock()
     let lanes: UnsafeMutablePointer<CardLane?>
@@ -48,6 +48,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         self.unitsPerTarget = unitsPerTarget
         self.engine = engine
         rings = CardRings(dart: dart)
+        commands = CommandTable(capacity: Self.commandCapacity, dart: dart)
         self.laneCount = laneCount
         memberCounters = MemberCounters(laneCount: laneCount, fileCount: arrays.reduce(0) { $0 + $1.places.count })
         lanes = .allocate(capacity: laneCount)

@@ -13,12 +13,15 @@ struct HostileMetadataTests {
         let (isDirty, isRebuilding) = (generator.below(2) == 0, generator.below(4) == 0)
         let force = generator.below(2) == 0
         let image = try MetadataImage(kind, isDirty: isDirty, isRebuilding: isRebuilding)
+        let cut = MetadataImage.HalfDone(rawValue: generator.below(8))
+        if let cut { try image.cut(cut, told: generator.below(16)) }
         for change in changes { try image.apply(change) }
         image.repairChecksums()
         let missing = generator.below(8)
         let members = image.members.enumerated().filter { $0.offset != missing }.map(\.element)
         let outcome = MetadataTrial.run(members, force: force)
-        let what = "\(kind.map { "\($0)" } ?? "RAID 0") \(isDirty ? "dirty" : "clean"): \(changes)"
+        let what =
+            "\(kind.map { "\($0)" } ?? "RAID 0") \(isDirty ? "dirty" : "clean") \(cut.map { "\($0)" } ?? ""): \(changes)"
         #expect(!outcome.hasWritten, "\(what): \(outcome.refusal ?? "")")
         return what
     }

@@ -52,6 +52,9 @@ enum FuzzTarget: String, CaseIterable {
             let image = try? MetadataImage(
                 kinds[Int(bytes[0]) % kinds.count], isDirty: bytes[0] & 16 != 0, isRebuilding: bytes[0] & 32 != 0)
         else { return }
+        if let cut = MetadataImage.HalfDone(rawValue: Int(bytes[1] >> 3 & 3)) {
+            try? image.cut(cut, told: Int(bytes[1] >> 5 & 7) | Int(bytes[0] >> 4 & 8))
+        }
         for start in stride(from: 2, to: min(bytes.count, 2 + 12 * 16) - 11, by: 12) {
             try? image.apply(change(bytes[start..<start + 12]))
         }
@@ -146,7 +149,8 @@ enum FuzzTarget: String, CaseIterable {
         properties(packet.message.payload)
     }
 
-    private static let channel: UnsafeMutableRawBufferPointer = {
+    // SAFETY: the fuzzer has one thread.
+    private nonisolated(unsafe) static let channel: UnsafeMutableRawBufferPointer = {
         let size = nbdext_channel_size(1)
         return .allocate(byteCount: size, alignment: 4096)
     }()

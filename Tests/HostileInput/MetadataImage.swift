@@ -72,6 +72,37 @@ package struct MetadataImage {
 
     // MARK: Changing
 
+    /// A change of the array's shape by md that a crash has cut in two.
+    package enum HalfDone: Int, CaseIterable, Sendable {
+        case begin, end, size
+    }
+
+    /// Lets a change of shape reach some members only.
+    /// - Parameter told: bit by bit, the members that know.
+    package func cut(_ change: HalfDone, told: Int) throws {
+        for (index, member) in members.enumerated() {
+            var own = try Self.superblock(of: member)
+            let knows = told >> index & 1 != 0
+            var reshape = MDSuperblock.Reshape(
+                newLevel: own.level, newLayout: own.layout, newChunkSectors: own.chunkSectors, addedMemberCount: 1,
+                position: 0, dataOffsetChange: -Int32(own.chunkSectors))
+            if knows { own.events += 1 }
+            switch change {
+            case .begin where knows:
+                own.memberCount += 1
+                own.reshape = reshape
+            case .end where !knows:
+                reshape.position = 64
+                own.reshape = reshape
+                own.dataOffsetSectors += UInt64(own.chunkSectors)
+                own.dataSectors -= UInt64(own.chunkSectors)
+            case .size where !knows && own.usedSectors > 0: own.usedSectors -= UInt64(own.chunkSectors)
+            default: break
+            }
+            try Self.write(own, to: member)
+        }
+    }
+
     /// Writes a value into a field of one member, or of all; checksums become right with `repairChecksums`.
     package func apply(_ change: MetadataChange) throws {
         for (index, member) in members.enumerated() where change.member == nil || change.member == index {
