@@ -1,5 +1,5 @@
-import CLinux
 import Glibc
+import Platform
 
 /// Somebody who kills a driver's process group when this process is gone, however it has ended: a shell, no child of this
 /// process, that waits for the end of a connection. The driver is not asked, which may stand still or not be one at all.
@@ -18,26 +18,11 @@ struct GroupKeeper: ~Copyable {
         var ends: [Int32] = [0, 0]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else { return nil }
         defer { close(ends[0]) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO)
-        _ = nbdext_spawn_closing_from(&actions, STDERR_FILENO + 1)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // What is meant for this process or its group is not for it.
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
-        let words = ["sh", "-c", Self.script, "\(group)"]
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        defer { for argument in arguments { free(argument) } }
-        var process: pid_t = 0
-        guard posix_spawn(&process, "/bin/sh", &actions, &attributes, &arguments, environ) == 0 else {
+        guard let process = ShellProcess.start(Self.script, "\(group)", input: ends[0]) else {
             close(ends[1])
             return nil
         }
-        while waitpid(process, nil, 0) < 0 && errno == EINTR {}
+        ShellProcess.wait(for: process)
         connection = ends[1]
     }
 

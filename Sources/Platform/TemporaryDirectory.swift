@@ -47,22 +47,8 @@ private struct Keeper: Sendable {
         var ends: [Int32] = [0, 0]
         guard openPipe(&ends) else { return nil }
         defer { close(ends[0]) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO)
-        _ = nbdext_spawn_closing_from(&actions, STDERR_FILENO + 1)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // A key at the terminal is not for it.
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
-        let words = ["sh", "-c", "trap '' HUP INT TERM; read -r none; rm -rf -- \"$0\"", directory]
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        defer { for argument in arguments { free(argument) } }
-        var process: pid_t = 0
-        guard posix_spawn(&process, "/bin/sh", &actions, &attributes, &arguments, environ) == 0 else {
+        let script = "trap '' HUP INT TERM; read -r none; rm -rf -- \"$0\""
+        guard let process = ShellProcess.start(script, directory, input: ends[0]) else {
             close(ends[1])
             return nil
         }
@@ -72,7 +58,7 @@ private struct Keeper: Sendable {
 
     func end() {
         close(pipe)
-        while waitpid(process, nil, 0) < 0 && errno == EINTR {}
+        ShellProcess.wait(for: process)
     }
 }
 
