@@ -231,6 +231,16 @@ package final class OpenedArray: @unchecked Sendable {
         try update { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
+    /// `markClean` at the end of serving: a member that cannot be told fails like any other, and the others hear of that.
+    package func close() throws(ArrayStoreError) {
+        do throws(ArrayStoreError) { try markClean() } catch {
+            let roles = error.members.filter { $0 != geometry.replacementPlace }
+            guard !roles.isEmpty else { throw error }
+            surroundings.report(error.description)
+            for role in roles where !recordFailure(role: role) { throw error }
+        }
+    }
+
     /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
     /// is so, also for those who ask while another thread is writing it.
     /// - Returns: whether the survivors know all that they have to; false also when they could not be told of an earlier

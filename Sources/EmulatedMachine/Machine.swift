@@ -183,7 +183,7 @@ package final class Machine: @unchecked Sendable {
                     writeMessage("the members of \(array.name) were flushed without the driver")
                     failures[index] = nil
                 }
-                try array.markClean()
+                try array.close()
             } catch { failures[index] = failures[index] ?? error }
         }
         if let failure = failures.first?.value { throw failure }

@@ -150,6 +150,22 @@ struct LossTests {
         #expect(!array.recordFailure(role: 1))
     }
 
+    @Test("a member that cannot be told of the end of serving is out, and the array is clean on the others")
+    func untoldOfTheEnd() throws {
+        let (array, members) = try openInMemory(chunkByteCount: 4096)
+        try array.markDirty()
+        members[2].state.withLock { $0.failsWrites = true }
+        try array.close()
+        #expect(array.health == .degraded && array.failedMembers == [2])
+        let again = try ArrayStore.open(
+            members: Array(members[..<2]), place: "here", readOnly: false, in: messages.surroundings)
+        #expect(again.health == .degraded)
+        // Two are one too many.
+        try again.markDirty()
+        members[1].state.withLock { $0.failsWrites = true }
+        #expect(throws: ArrayStoreError.self) { try again.close() }
+    }
+
     @Test("blocks that cannot be read are named, and what of the array is lost with them")
     func unreadable() throws {
         let (array, members) = try openInMemory(chunkByteCount: 8192)
