@@ -87,7 +87,7 @@ extension ArrayStore {
             members.append(try NewMember(location, role: role, directory: directory))
         }
         try checkAreDifferent(members)
-        let replaced = Set(old).union(old.compactMap { NewMember.resolve($0) })
+        let replaced = Set(old).union(old.compactMap { Directory.resolve($0) })
         for member in members { try member.check(byteCount: plan.memberByteCount, replaced: replaced, force: force) }
         let isNew = mkdir(directory, 0o700) == 0
         guard isNew || errno == EEXIST else {

@@ -117,10 +117,8 @@ enum MemberDirectory {
 
     /// What people are to be told of the directories of members that are files.
     static func warnings(_ directory: String, _ members: [any PlacedMember]) -> [String] {
-        let folders = members.compactMap { NewMember.resolve($0.path) }.compactMap { path in
-            path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) }
-        }
-        let own = NewMember.resolve(directory) ?? directory
+        let folders = members.compactMap { Directory.resolve($0.path) }.map { Directory.parent(of: $0) }
+        let own = Directory.resolve(directory) ?? directory
         return Set(folders + [own]).sorted().compactMap { path in
             (try? OpenDirectory(path)).flatMap { warning($0, isElsewhere: path != own) }
         }

@@ -75,7 +75,7 @@ package final class MemberFile: PlacedMember {
 
     /// Whether the member would be found under another name, or the directory itself has got another one.
     private var isInDirectory: Bool {
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let directory = Directory.parent(of: path)
         guard let names = try? Directory.names(in: directory) else { return true }
         return names.contains { !$0.hasPrefix(".") && FileIdentity(path: "\(directory)/\($0)") == identity }
     }

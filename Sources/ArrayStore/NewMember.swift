@@ -67,17 +67,10 @@ final class NewMember {
         }
         let name = path.split(separator: "/").last.map(String.init) ?? ""
         let folder = String(path.dropLast(name.utf8.count))
-        guard !name.isEmpty, path.hasSuffix(name), let resolved = resolve(folder) else {
+        guard !name.isEmpty, path.hasSuffix(name), let resolved = Directory.resolve(folder) else {
             throw ArrayStoreError("there is no directory for the member \(path); make it first")
         }
         return "\(resolved)/\(name)"
-    }
-
-    /// A path without symbolic links; nil when nothing is there.
-    static func resolve(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(cString: resolved)
     }
 
     // MARK: Before anything is written

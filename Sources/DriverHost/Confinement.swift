@@ -24,9 +24,9 @@ struct Confinement: ~Copyable {
         _ = nbdext_landlock_allow(ruleset, "/dev/null", 1)
         // A program that only starts another one, which lies beside it or beside this server.
         for path in [program, "/proc/self/exe"] {
-            guard let path = Self.realPath(of: path) else { continue }
+            guard let path = Directory.resolve(path) else { continue }
             _ = nbdext_landlock_allow(ruleset, path, 0)
-            allowFiles(in: Self.directory(of: path)) { Self.isLibrary($0) || Self.isProgram($1) }
+            allowFiles(in: Directory.parent(of: path)) { Self.isLibrary($0) || Self.isProgram($1) }
             for directory in ProgramFile(path: path).libraryDirectories { allowLibraries(in: directory) }
         }
         let paths = getenv("LD_LIBRARY_PATH").map { String(cString: $0) } ?? ""
@@ -49,15 +49,5 @@ struct Confinement: ~Copyable {
     private static func isProgram(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_mode & S_IXUSR != 0
-    }
-
-    private static func realPath(of path: String) -> String? {
-        guard let real = realpath(path, nil) else { return nil }
-        defer { free(real) }
-        return String(cString: real)
-    }
-
-    private static func directory(of path: String) -> String {
-        path.split(separator: "/").dropLast().map { "/" + $0 }.joined()
     }
 }

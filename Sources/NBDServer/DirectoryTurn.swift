@@ -12,9 +12,7 @@ package enum DirectoryTurn {
     package static func take<Result, Failure: Error>(
         for path: String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let slash = path.lastIndex(of: "/")
-        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = open(Directory.parent(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         defer { if descriptor >= 0 { close(descriptor) } }
         let limit = monotonicMilliseconds() + limitMilliseconds
         while descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, monotonicMilliseconds() < limit {

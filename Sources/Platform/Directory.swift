@@ -1,6 +1,6 @@
 import Glibc
 
-/// What is in directories, and how they go away.
+/// Where directories are, what is in them, and how they go away.
 package enum Directory {
     /// The names in a directory, in no order, without "." and "..".
     /// - Throws: when it cannot be opened.
@@ -15,6 +15,19 @@ package enum Directory {
             if name != "." && name != ".." { names.append(name) }
         }
         return names
+    }
+
+    /// The path of the directory that a path's last name is in: "." for a name alone.
+    package static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// A path from the root, without symbolic links; nil when nothing is there.
+    package static func resolve(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
     }
 
     /// Removes a directory with all that is in it, as far as that can be removed. Symbolic links are not followed.

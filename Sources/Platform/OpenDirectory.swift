@@ -22,9 +22,8 @@ package final class OpenDirectory: Sendable {
     /// The directory of a file.
     /// - Returns: with the file's name in it.
     package static func of(file path: String) throws(OSError) -> (directory: OpenDirectory, name: String) {
-        guard let slash = path.lastIndex(of: "/") else { return (try OpenDirectory("."), path) }
-        let parent = slash == path.startIndex ? "/" : String(path[..<slash])
-        return (try OpenDirectory(parent), String(path[path.index(after: slash)...]))
+        let name = path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+        return (try OpenDirectory(Directory.parent(of: path)), name)
     }
 
     deinit { close(descriptor) }

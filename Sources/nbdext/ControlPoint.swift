@@ -36,11 +36,7 @@ struct ControlPoint {
 
     private init(_ socket: ControlSocket, at path: String, _ directories: [String]) {
         self.socket = socket
-        let target = realpath(path, nil).map { resolved in
-            defer { free(resolved) }
-            return String(cString: resolved)
-        }
-        self.target = target ?? path
+        target = Directory.resolve(path) ?? path
         links = directories.compactMap { [target = self.target] in Self.link(in: $0, to: target) }
     }
 

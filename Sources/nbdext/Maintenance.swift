@@ -16,11 +16,10 @@ struct ArrayOptions: ParsableArguments {
 
     /// A command about the array, as servers take it.
     func words(_ command: String, _ arguments: [String] = []) throws -> String {
-        guard let path = realpath(directory, nil) else {
+        guard let path = Directory.resolve(directory) else {
             throw ServerError("there is no directory \(directory)")
         }
-        defer { free(path) }
-        let words = [command, String(cString: path)] + arguments
+        let words = [command, path] + arguments
         guard !words.contains(where: { $0.contains("\t") || $0.contains("\n") }) else {
             throw ServerError("names with tabs or line ends cannot be sent to a server")
         }

@@ -232,10 +232,6 @@ struct RemoteMemberTests {
         try array.start()
         let load = ["--rw=randwrite", "--bs=4k", "--size=32m", "--iodepth=32"]
         try array.fioVerify(load)
-        func succeed(_ arguments: String...) throws {
-            let result = try Shell.run(nbdext, arguments)
-            #expect(result.status == 0, "\(arguments): \(result.output)\(result.errors)")
-        }
         try succeed("fail", array.arrayPath, "0")
         try succeed("add", array.arrayPath, "file.img")
         try succeed("fail", array.arrayPath, "2")
