@@ -95,12 +95,18 @@ extension OpenedArray {
         else { return nil }
         var spare = spares.remove(at: index)
         let isGuided = isReturning(spare)
-        if !isGuided {
-            spare = spare.superblock.role == MDSuperblock.roleSpare ? try numbered(spare) : try makeSpare(spare.store)
+        do throws(ArrayStoreError) {
+            if !isGuided {
+                let isSpare = spare.superblock.role == MDSuperblock.roleSpare
+                spare = isSpare ? try numbered(spare) : try makeSpare(spare.store)
+            }
+            // Its bitmap is as old as the member, and the log of one that was to be a replacement may have got a last entry
+            // when it was a spare already.
+            try writeProtection(to: spare)
+        } catch {
+            keep(spare, at: index, after: error)
+            throw error
         }
-        // Its bitmap is as old as the member, and the log of one that was to be a replacement may have got a last entry when
-        // it was a spare already.
-        try writeProtection(to: spare)
         // Nobody reads or writes what is behind the slot before the planner hears of it.
         guard slot.put(spare.store.place) else { return nil }
         if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {
@@ -115,12 +121,29 @@ extension OpenedArray {
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
         recovering = recovery
-        try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
+        do throws(ArrayStoreError) {
+            try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
+        } catch {
+            guard error.kind == .notTaken, error.members.isEmpty else { throw error }
+            // It has the role; whoever was not told hears of it with the next change.
+            surroundings.report(error.description)
+        }
         surroundings.report(
             isGuided
                 ? "member \(role) of \(name) comes back: \(spare.store.name)"
                 : "rebuilding member \(role) of \(name) onto \(spare.store.name)")
         return recovery
+    }
+
+    /// Does not forget a spare that could not be made ready for its role, unless the fault is its own. Under `lock`.
+    /// - Parameter index: where it was among the spares.
+    private func keep(_ spare: ArrayMember, at index: Int, after error: ArrayStoreError) {
+        if error.kind == .notTaken {
+            spares.insert(spare, at: index)
+        } else if case .unreachable? = spare.store.loss {
+            // Its server was lost on the way, and is looked for.
+            absentMembers.append(spare.store)
+        }
     }
 
     /// Says how far the recovering member is rebuilt, after flushing it. `byteCount` may be all of it, and the member is

@@ -37,12 +37,14 @@ extension OpenedArray {
                         + "gone; stop the server, and serve \(name) again")
                 continue
             }
-            guard again.absence == nil else {
+            let member =
+                again.absence == nil
+                ? Self.superblock(of: again).map { ArrayMember(store: again, superblock: $0) } : nil
+            guard member != nil || again.loss == nil else {
                 // It goes on trying.
                 lock.withLock { replaceLost(store, by: again) }
                 continue
             }
-            let member = Self.superblock(of: again).map { ArrayMember(store: again, superblock: $0) }
             let isBack = lock.withLock {
                 guard let member, isReturning(member) else { return false }
                 spares.append(member)

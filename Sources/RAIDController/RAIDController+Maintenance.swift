@@ -26,7 +26,7 @@ extension RAIDController {
     private static let checkpointNanoseconds: UInt64 = 3_000_000_000
     /// When a rebuild is tried again that ended for want of space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
-    /// When one is tried again that met what cannot be read.
+    /// When one is tried again that met what cannot be read, or not be written.
     private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
     /// When it is looked again whether something of a log has ended.
     private static let logNanoseconds: UInt64 = 1_000_000
@@ -116,7 +116,9 @@ extension RAIDController {
             let hasReplacementIO = target.plannerLock.withLock { target.planner.hasReplacementIO }
             if hasReplacementIO { return .until(nanoseconds: now + Self.logNanoseconds) }
             target.array.takeBackReconnected()
-            guard activateSpare(target) else { return .idle }
+            guard activateSpare(target, now: now) else {
+                return now < target.retryAt ? .until(nanoseconds: target.retryAt) : .idle
+            }
         }
         guard let recovery = target.plannerLock.withLock({ target.planner.recovery }) else { return .idle }
         target.checkpointAt = now + Self.checkpointNanoseconds
@@ -152,13 +154,14 @@ extension RAIDController {
     }
 
     /// - Returns: whether a member has the missing role now, to be brought up to date.
-    private func activateSpare(_ target: ArrayTarget) -> Bool {
+    private func activateSpare(_ target: ArrayTarget, now: UInt64) -> Bool {
         guard case .degraded(let missing) = target.plannerLock.withLock({ target.planner.state }) else { return false }
         do throws(ArrayStoreError) {
             return try target.activateSpare()
         } catch {
             // Without the spare the array is where it was.
             failUntold(error, else: missing, target)
+            if error.kind == .notTaken { target.retryAt = now + Self.unreadableRetryNanoseconds }
             return false
         }
     }

@@ -18,6 +18,9 @@ final class MemoryMember: PlacedMember {
         var flushCount = 0
         /// Called before each write.
         var beforeWrite: (@Sendable () -> Void)?
+        var loss: MemberLoss?
+        /// What it is when it has been lost and can be reached again.
+        var successor: MemoryMember?
         /// Shared with other members: when it is used up, every write fails, as in a crash.
         var budget: Budget?
     }
@@ -35,6 +38,15 @@ final class MemoryMember: PlacedMember {
     let place: MemberPlace
     var count: Int { state.withLock { $0.bytes.count } }
     var byteCount: UInt64 { state.withLock { UInt64($0.bytes.count) } }
+
+    var loss: MemberLoss? { state.withLock { $0.loss } }
+
+    func reconnected() -> (any PlacedMember)? {
+        state.withLock { state in
+            defer { state.successor = nil }
+            return state.successor
+        }
+    }
 
     func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError) {
         let status: MemberStatus = state.withLock { state in

@@ -7,58 +7,13 @@ import Testing
 
 @Suite("Members that are replaced while they serve", .blocks)
 struct ReplacementTests {
-    /// An array of three members in memory, and what it said.
-    private final class Fixture {
-        let messages = Messages()
-        private(set) var members: [MemoryMember] = []
-        let spare: MemoryMember
-        private let descriptor = Glibc.open("/dev/null", O_RDWR)
-        private let consistency: ArrayConsistency
-
-        init(_ consistency: ArrayConsistency = .resync) throws {
-            self.consistency = consistency
-            let plan = ArrayStore.Plan(
-                level: .raid5, memberCount: 3, byteCount: 256 << 10, chunkByteCount: 4096, name: "r",
-                consistency: consistency)
-            let byteCount = Int(plan.memberByteCount)
-            let place = descriptor
-            members = (0..<3).map {
-                MemoryMember(name: "m\($0)", bytes: Array(repeating: 0, count: byteCount), place: .file(place))
-            }
-            spare = MemoryMember(name: "new", bytes: Array(repeating: 0, count: byteCount), place: .file(place))
-            var generator = SystemRandomNumberGenerator()
-            try ArrayStore.format(members, plan: plan, time: 1, using: &generator)
-        }
-
-        deinit { close(descriptor) }
-
-        var all: [MemoryMember] { members + [spare] }
-
-        func open() throws -> OpenedArray {
-            try ArrayStore.open(members: all, place: "here", readOnly: false, in: messages.surroundings)
-        }
-
-        /// Opens it with a spare, with member 1 being replaced, up to a boundary that is durable.
-        func openReplacing(boundary: UInt64 = 0) throws -> OpenedArray {
-            let array = try ArrayStore.open(members: members, place: "here", readOnly: false, in: messages.surroundings)
-            _ = try array.add(spare)
-            try array.beginReplacement(of: 1, by: nil)
-            if boundary > 0 { #expect(try array.recordRecovery(byteCount: boundary)) }
-            return array
-        }
-
-        func superblock(_ member: MemoryMember) throws -> MDSuperblock {
-            try MDSuperblock(parsing: member.bytes(at: 4096, count: 4096))
-        }
-    }
-
     private func conditions(_ array: OpenedArray) -> [String] {
         array.memberStates.map { "\($0.role.map(String.init) ?? "-") \($0.path ?? "-") \($0.condition)" }
     }
 
     @Test("the superblocks say what is going on as md says it, and how far it is")
     func onDisk() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing(boundary: 64 << 10)
         #expect(array.missingRole == nil)
         let new = try fixture.superblock(fixture.spare)
@@ -79,7 +34,7 @@ struct ReplacementTests {
 
     @Test("what takes a role is not made a spare by another name of it")
     func otherName() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing()
         let again = MemoryMember(name: "again", bytes: fixture.spare.state.withLock { $0.bytes })
         let error = #expect(throws: ArrayStoreError.self) { try array.add(again) }
@@ -88,7 +43,7 @@ struct ReplacementTests {
 
     @Test("a member that comes back has the name that the array got while it was away")
     func renamed() throws {
-        let fixture = try Fixture(.bitmap)
+        let fixture = try MemoryArray(.bitmap)
         let first = try ArrayStore.open(
             members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
         try first.markDirty()
@@ -110,7 +65,7 @@ struct ReplacementTests {
 
     @Test("in the end the new member has the role, and the old one is not taken for it any more")
     func ends() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing(boundary: 128 << 10)
         #expect(try array.endRecovery())
         #expect(conditions(array) == ["0 m0 active", "1 new active", "2 m2 active", "- m1 failed"])
@@ -124,7 +79,7 @@ struct ReplacementTests {
 
     @Test("when the old member fails, the new one is rebuilt from where it is")
     func oldFails() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing(boundary: 64 << 10)
         #expect(array.recordFailure(role: 1))
         #expect(array.missingRole == 1)
@@ -136,7 +91,7 @@ struct ReplacementTests {
         #expect(again.recoveringMember.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
         #expect(again.replacementState == nil)
         // Without the server having been told, the member being gone is as good.
-        let other = try Fixture()
+        let other = try MemoryArray()
         _ = try other.openReplacing(boundary: 64 << 10)
         let found = try ArrayStore.open(
             members: [other.members[0], other.members[2], other.spare], place: "here", readOnly: false,
@@ -146,7 +101,7 @@ struct ReplacementTests {
 
     @Test("when another member fails, the new one is a spare again, for the role that is missing")
     func otherFails() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing(boundary: 64 << 10)
         #expect(array.recordFailure(role: 2))
         #expect(conditions(array) == ["0 m0 active", "1 m1 active", "2 m2 failed", "- new spare"])
@@ -160,7 +115,7 @@ struct ReplacementTests {
     @Test(
         "a replacement that is given up is a spare, and one that fails is not used any more", arguments: [true, false])
     func givenUp(isFaulty: Bool) throws {
-        let fixture = try Fixture(.bitmap)
+        let fixture = try MemoryArray(.bitmap)
         let array = try fixture.openReplacing(boundary: 64 << 10)
         #expect(array.endReplacement(isFaulty: isFaulty).isEmpty)
         #expect(array.hasSpare == !isFaulty && array.replacementState == nil && array.missingRole == nil)
@@ -170,7 +125,7 @@ struct ReplacementTests {
 
     @Test("one that was not there when the array was served is not believed later: it has missed writes")
     func wasAway() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         _ = try fixture.openReplacing(boundary: 64 << 10)
         let without = try ArrayStore.open(
             members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
@@ -187,7 +142,7 @@ struct ReplacementTests {
 
     @Test("a spare whose number a member has got while it was away gets another one before it replaces a member")
     func sameNumber() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let other = MemoryMember(
             name: "other", bytes: Array(repeating: 0, count: Int(fixture.spare.byteCount)),
             place: fixture.spare.place)
@@ -207,7 +162,7 @@ struct ReplacementTests {
 
     @Test("one that is found while another member is missing is a spare, and stays one")
     func otherMissing() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         _ = try fixture.openReplacing(boundary: 64 << 10)
         let found = [fixture.members[0], fixture.members[1], fixture.spare]
         let array = try ArrayStore.open(
@@ -226,7 +181,7 @@ struct ReplacementTests {
 
     @Test("what cannot be done is refused, and changes nothing")
     func refusals() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.open()
         #expect(throws: ArrayStoreError.self) { try array.beginReplacement(of: 1, by: nil) }
         _ = try array.add(fixture.spare)
@@ -241,7 +196,7 @@ struct ReplacementTests {
 
     @Test("an end that cannot be written leaves the replacement as it was, and is done later")
     func failedEnd() throws {
-        let fixture = try Fixture()
+        let fixture = try MemoryArray()
         let array = try fixture.openReplacing(boundary: 128 << 10)
         // The one that is replaced is not written any more.
         for member in fixture.all where member.name != "m1" {
@@ -269,7 +224,7 @@ struct ReplacementTests {
             var writeCount = 0
             var isDone = false
             while !isDone {
-                let fixture = try Fixture(consistency)
+                let fixture = try MemoryArray(consistency)
                 let array = try fixture.openReplacing(boundary: 128 << 10)
                 // One that lacks a member and was not stopped cleanly is refused anyway.
                 if remaining == 3 { try array.markDirty() }
