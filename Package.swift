@@ -13,24 +13,270 @@ let strict: [SwiftSetting] = [
 /// Debug builds check, and so do the tests, which run in one. A package may not ask this of those that depend on it.
 let unchecked: SwiftSetting = .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
 
-func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict + [unchecked])
+let gnuSource: CSetting = .define("_GNU_SOURCE")
+
+// MARK: The design
+
+/// All targets but the tests', from the bottom up. One lies in Sources/GROUP/NAME, and uses those above it in this list only.
+/// Docs/ARCHITECTURE.md says what each is, and StyleTests read this list.
+let groups: [(name: String, layers: [Layer])] = [
+    // Libraries of the system.
+    (
+        "System",
+        [
+            system("CURing", "liburing", of: "liburing-dev"),
+            system("CISAL", "libisal", of: "libisal-dev"),
+            system("CNBD", "libnbd", of: "libnbd-dev"),
+        ]
+    ),
+    // What knows nothing of disks.
+    (
+        "Base",
+        [
+            clang("CLinux"),
+            kit("Platform", uses: "CLinux"),
+            kit("Diagnostics", uses: "Platform"),
+            layer("Statistics", uses: "Platform"),
+        ]
+    ),
+    // The RAID: from md's bytes to arrays that are open.
+    (
+        "Array",
+        [
+            layer("MemberIO"),
+            layer("MDFormat"),
+            layer("RAID", uses: "MemberIO", "MDFormat"),
+            layer("Members", uses: "CURing", "CLinux", "Platform", "Statistics", "MemberIO"),
+            layer("RemoteMembers", uses: "CNBD", "Platform", "MemberIO", "Members"),
+            layer(
+                "ArrayStore",
+                uses: "CLinux", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "RemoteMembers"),
+        ]
+    ),
+    // What a driver sees, and what runs it.
+    (
+        "DriverKit",
+        [
+            clang("CParallelTasks"),
+            clang("CDriverKit"),
+            kit("HardwareBus"),
+            kit(
+                "SCSIControllerDriverKit",
+                uses: "CLinux", "Platform", "Diagnostics", "CParallelTasks", "CDriverKit", "HardwareBus"),
+            layer(
+                "DriverHost",
+                uses: "CLinux", "Platform", "Diagnostics", "Statistics", "CDriverKit", "HardwareBus",
+                "SCSIControllerDriverKit"),
+        ]
+    ),
+    // The emulated kernel: from a disk's bytes to the driver.
+    (
+        "Kernel",
+        [
+            layer("SCSI"),
+            layer(
+                "ParallelInterface",
+                uses: "Platform", "Diagnostics", "Statistics", "HardwareBus", "SCSIControllerDriverKit", "DriverHost",
+                "SCSI"),
+            layer("SCSIArchitectureModel", uses: "Platform", "SCSI", "ParallelInterface"),
+            layer("BlockStorage", uses: "Platform", "Statistics", "ParallelInterface", "SCSIArchitectureModel"),
+            layer("BufferCache", uses: "Platform", "Statistics", "BlockStorage"),
+        ]
+    ),
+    // The RAID card and its driver.
+    (
+        "Card",
+        [
+            layer("RAIDControllerInterface"),
+            layer("RAIDDriver", uses: "SCSIControllerDriverKit", "RAIDControllerInterface"),
+            layer(
+                "RAIDController",
+                uses: "CISAL", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore",
+                "HardwareBus", "SCSI", "RAIDControllerInterface"),
+        ]
+    ),
+    // What clients talk to.
+    (
+        "Server",
+        [
+            layer("NBDProtocol"),
+            layer("NBDServer", uses: "CLinux", "Platform", "BlockStorage", "NBDProtocol"),
+        ]
+    ),
+    // Everything together, and what is tried and told of it.
+    (
+        "Machine",
+        [
+            layer(
+                "HBAProfiles", uses: "Platform", "SCSIControllerDriverKit", "ParallelInterface", resources: "Profiles"),
+            layer(
+                "StackModel",
+                uses: "Platform", "Diagnostics", "SCSIControllerDriverKit", "SCSI", "ParallelInterface",
+                "SCSIArchitectureModel", "BlockStorage", "HBAProfiles"),
+            layer(
+                "EmulatedMachine",
+                uses: "Platform", "Diagnostics", "Statistics", "RAID", "Members", "ArrayStore",
+                "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "ParallelInterface",
+                "SCSIArchitectureModel", "BlockStorage", "BufferCache", "RAIDDriver", "RAIDController", "HBAProfiles"),
+            layer(
+                "Scenarios",
+                uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",
+                "ParallelInterface", "BlockStorage", "RAIDControllerInterface", "RAIDDriver", "HBAProfiles",
+                "EmulatedMachine"),
+            layer(
+                "DriverCheck",
+                uses: "Platform", "Diagnostics", "Statistics", "Members", "ArrayStore", "SCSIControllerDriverKit",
+                "DriverHost", "ParallelInterface", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+        ]
+    ),
+    // Programs, and what only they need.
+    (
+        "Tools",
+        [
+            layer("LoadGenerator", uses: "CLinux", "Platform", "NBDProtocol"),
+            layer("BenchReport", uses: "Statistics", "LoadGenerator"),
+            layer(
+                "Simulation",
+                uses: "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus",
+                "SCSI", "RAIDControllerInterface", "RAIDController"),
+            program(
+                "nbdext",
+                uses: "CLinux", "Platform", "Diagnostics", "Statistics", "MDFormat", "RAID", "Members", "ArrayStore",
+                "DriverHost", "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine",
+                "Scenarios", "DriverCheck", "LoadGenerator", "BenchReport"),
+            program("nbdext-raid-driver", uses: "SCSIControllerDriverKit", "RAIDDriver"),
+            program("nbdext-sim", uses: "Platform", "Simulation"),
+        ]
+    ),
+]
+
+// MARK: The tests
+
+let tests: [Target] = [
+    // How tests say what they need, and what several of them need.
+    support("TestTraits", uses: "Platform"),
+    support("TestSupport", uses: "Platform", "MemberIO", "Members", "SCSIArchitectureModel", "BlockStorage"),
+    // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
+    support("HostileInput", uses: "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "RAIDController"),
+    // In C: Swift does not see system calls without a function of their own.
+    .target(name: "CEscape", path: "Tests/CEscape", cSettings: [gnuSource]),
+    // Drivers that misbehave, as programs.
+    .executableTarget(
+        name: "nbdext-test-driver",
+        dependencies: [
+            "CEscape", "CLinux", "CDriverKit", "SCSIControllerDriverKit", "RAIDControllerInterface", "RAIDDriver",
+        ],
+        path: "Tests/TestDriver", swiftSettings: strict),
+    .executableTarget(
+        name: "nbdext-scenario-driver", dependencies: ["Platform", "SCSIControllerDriverKit", "Scenarios"],
+        path: "Tests/ScenarioDriver", swiftSettings: strict),
+
+    test("Platform"),
+    test("Statistics", uses: "Platform"),
+    test("MDFormat"),
+    test("RAID", uses: "Platform", "MemberIO", "MDFormat"),
+    test("Members", uses: "TestSupport", "Platform", "MemberIO"),
+    test("RemoteMembers", uses: "TestSupport", "Platform", "MemberIO", "Members"),
+    test("ArrayStore", uses: "HostileInput", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members"),
+    test(
+        "DriverHost",
+        uses: "nbdext-test-driver", "CLinux", "Platform", "Diagnostics", "RAID", "Members", "ArrayStore", "CDriverKit",
+        "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+    test("SCSI"),
+    test(
+        "ParallelInterface",
+        uses: "Platform", "Diagnostics", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "SCSI"),
+    test("SCSIArchitectureModel", uses: "Platform", "Diagnostics", "SCSI", "ParallelInterface"),
+    test(
+        "BlockStorage",
+        uses: "TestSupport", "Platform", "Diagnostics", "SCSI", "ParallelInterface", "SCSIArchitectureModel"),
+    test("BufferCache", uses: "TestSupport", "Platform", "BlockStorage"),
+    test(
+        "RAIDController",
+        uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus", "SCSI",
+        "RAIDControllerInterface"),
+    test("NBDProtocol"),
+    test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
+    test("HBAProfiles", uses: "Diagnostics", "SCSIControllerDriverKit", "ParallelInterface"),
+    test("StackModel", uses: "BlockStorage", "HBAProfiles"),
+    test(
+        "Scenarios",
+        uses: "nbdext-scenario-driver", "TestSupport", "Platform", "Diagnostics", "MDFormat", "RAID", "Members",
+        "ArrayStore", "SCSIControllerDriverKit", "DriverHost", "BlockStorage", "RAIDControllerInterface", "RAIDDriver",
+        "HBAProfiles", "EmulatedMachine"),
+    test("LoadGenerator", uses: "TestSupport", "NBDProtocol", "NBDServer"),
+    test("BenchReport", uses: "Statistics", "LoadGenerator"),
+    test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore", exclude: "Mutants"),
+    test(
+        "Integration", of: "nbdext",
+        uses: "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "CNBD", "CLinux", "Platform",
+        "Diagnostics", "Statistics", "MDFormat", "RAID", "Scenarios", "LoadGenerator", exclude: "UserModeLinux"),
+    test("Style", of: "Scenarios", uses: "Diagnostics", "ParallelInterface"),
+]
+
+// MARK: How targets are built
+
+struct Layer {
+    let name: String
+    let uses: [String]
+    let target: (_ path: String) -> Target
+}
+
+func layer(_ name: String, uses: String..., resources: String? = nil) -> Layer {
+    Layer(name: name, uses: uses) {
+        .target(
+            name: name, dependencies: dependencies(uses), path: $0,
+            resources: resources.map { [.embedInCode($0)] } ?? [], swiftSettings: strict + [unchecked])
+    }
 }
 
 /// A layer of the library product.
-func libraryLayer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func kit(_ name: String, uses: String...) -> Layer {
+    Layer(name: name, uses: uses) {
+        .target(name: name, dependencies: dependencies(uses), path: $0, swiftSettings: strict)
+    }
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+/// C: what the Swift importer cannot see, and layouts that two processes share.
+func clang(_ name: String) -> Layer {
+    Layer(name: name, uses: []) { .target(name: name, path: $0, cSettings: [gnuSource]) }
+}
+
+func system(_ name: String, _ library: String, of package: String) -> Layer {
+    Layer(name: name, uses: []) {
+        .systemLibrary(name: name, path: $0, pkgConfig: library, providers: [.apt([package])])
+    }
+}
+
+func program(_ name: String, uses: String...) -> Layer {
+    let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+    return Layer(name: name, uses: uses) {
+        .executableTarget(
+            name: name, dependencies: dependencies(uses) + [arguments], path: $0, swiftSettings: strict)
+    }
+}
+
+func support(_ name: String, uses: String...) -> Target {
+    .target(name: name, dependencies: dependencies(uses), path: "Tests/\(name)", swiftSettings: strict)
+}
+
+func test(_ name: String, of target: String? = nil, uses: String..., exclude: String? = nil) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: [.byName(name: name), "TestTraits"] + dependencies,
-        swiftSettings: strict)
+        name: "\(name)Tests", dependencies: dependencies([target ?? name, "TestTraits"] + uses),
+        exclude: exclude.map { [$0] } ?? [], swiftSettings: strict)
 }
 
-let argumentParser = Target.Dependency.product(
-    name: "ArgumentParser", package: "swift-argument-parser")
-let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+func dependencies(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
+
+var known: Set<String> = []
+for (group, layers) in groups {
+    for layer in layers {
+        for name in layer.uses where !known.contains(name) {
+            fatalError("\(layer.name) uses \(name), which is not above it in the list of \(group) or before")
+        }
+        known.insert(layer.name)
+    }
+}
 
 let package = Package(
     name: "nbdext",
@@ -40,196 +286,8 @@ let package = Package(
         .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
-    dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    ],
-    targets: [
-        // C: what the Swift importer cannot see, layouts that two processes share, system libraries.
-        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
-        .target(name: "CParallelTasks"),
-        .target(name: "CDriverChannel", cSettings: [.define("_GNU_SOURCE")]),
-        .systemLibrary(name: "CURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
-        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
-        .systemLibrary(name: "CNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
-
-        // From the bottom up.
-        libraryLayer("Platform", ["CLinux"]),
-        layer("Statistics", ["Platform"]),
-        layer("MemberIO"),
-        libraryLayer("Diagnostics", ["Platform"]),
-        layer("SCSI"),
-        layer("NBDProtocol"),
-        libraryLayer("HardwareBus", ["Platform"]),
-        layer("Members", ["Statistics", "Platform", "MemberIO", "CLinux", "CURing", systemPackage]),
-        layer("RemoteMembers", ["Members", "MemberIO", "Platform", "CNBD"]),
-        layer("RAID", ["MemberIO"]),
-        layer(
-            "ArrayStore",
-            ["RAID", "RemoteMembers", "Members", "MemberIO", "Statistics", "Platform", "CLinux", systemPackage]),
-        layer("RAIDControllerInterface"),
-        layer(
-            "RAIDController",
-            [
-                "RAIDControllerInterface", "HardwareBus", "SCSI", "RAID", "ArrayStore", "Members",
-                "MemberIO", "Statistics", "Platform", "CISAL",
-            ]),
-        layer(
-            "Simulation",
-            [
-                "RAIDController", "RAIDControllerInterface", "HardwareBus", "SCSI", "ArrayStore", "RAID", "Members",
-                "MemberIO", "Statistics", "Platform",
-            ]),
-        libraryLayer(
-            "SCSIControllerDriverKit",
-            ["CParallelTasks", "CDriverChannel", "Diagnostics", "HardwareBus", "Platform", "CLinux"]),
-        layer("RAIDDriver", ["SCSIControllerDriverKit", "RAIDControllerInterface"]),
-        layer(
-            "DriverHost",
-            [
-                "SCSIControllerDriverKit", "CDriverChannel", "Diagnostics", "HardwareBus", "Statistics", "Platform",
-                "CLinux",
-            ]),
-        layer(
-            "ParallelInterface",
-            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Statistics", "Platform"]),
-        layer("SCSIArchitectureModel", ["ParallelInterface", "SCSI", "Platform"]),
-        layer(
-            "BlockStorage", ["SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "Statistics", "Platform"]),
-        layer("BufferCache", ["BlockStorage", "Statistics", "Platform"]),
-        layer("LoadGenerator", ["NBDProtocol", "Platform", "CLinux"]),
-        layer("BenchReport", ["LoadGenerator", "Statistics"]),
-        layer("NBDServer", ["NBDProtocol", "BlockStorage", "Platform", "CLinux"]),
-        .target(
-            name: "HBAProfiles", dependencies: ["ParallelInterface", "SCSIControllerDriverKit", "Platform"],
-            resources: [.embedInCode("Profiles")], swiftSettings: strict),
-        layer(
-            "StackModel",
-            [
-                "HBAProfiles", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
-                "SCSIControllerDriverKit", "SCSI", "Diagnostics", "Platform",
-            ]),
-        layer(
-            "EmulatedMachine",
-            [
-                "HBAProfiles", "BufferCache", "BlockStorage", "SCSIArchitectureModel", "ParallelInterface",
-                "DriverHost",
-                "SCSIControllerDriverKit", "RAIDDriver", "RAIDController", "RAID", "ArrayStore", "Members",
-                "HardwareBus", "Diagnostics", "Statistics", "Platform", "CLinux",
-            ]),
-        layer(
-            "Scenarios",
-            [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
-                "Diagnostics", "Platform",
-            ]),
-        layer(
-            "DriverCheck",
-            [
-                "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "ArrayStore", "Members", "Diagnostics", "Statistics", "Platform",
-            ]),
-        .executableTarget(
-            name: "nbdext",
-            dependencies: [
-                "DriverCheck", "Scenarios", "EmulatedMachine", "StackModel", "HBAProfiles", "NBDServer", "BlockStorage",
-                "ParallelInterface", "DriverHost", "ArrayStore", "RAID", "Members", "LoadGenerator", "BenchReport",
-                "Diagnostics", "Statistics", "Platform", "CLinux", argumentParser,
-            ],
-            swiftSettings: strict),
-
-        .executableTarget(
-            name: "nbdext-raid-driver", dependencies: ["RAIDDriver", "SCSIControllerDriverKit"],
-            swiftSettings: strict),
-
-        .executableTarget(
-            name: "nbdext-sim", dependencies: ["Simulation", "Platform", argumentParser], swiftSettings: strict),
-
-        .executableTarget(
-            name: "nbdext-test-driver",
-            dependencies: [
-                "RAIDDriver", "RAIDControllerInterface", "SCSIControllerDriverKit", "CDriverChannel", "CLinux",
-                "CEscape",
-            ],
-            path: "Tests/TestDriver", swiftSettings: strict),
-        // In C: Swift does not see system calls without a function of their own.
-        .target(name: "CEscape", path: "Tests/CEscape", cSettings: [.define("_GNU_SOURCE")]),
-        // The scenarios' drivers as a program, for tests of what is checked from outside.
-        .executableTarget(
-            name: "nbdext-scenario-driver", dependencies: ["Scenarios", "SCSIControllerDriverKit", "Platform"],
-            swiftSettings: strict),
-
-        // How tests say what they need, and what several test targets need.
-        .target(name: "TestTraits", dependencies: ["Platform"], path: "Tests/TestTraits", swiftSettings: strict),
-        .target(
-            name: "TestSupport",
-            dependencies: ["BlockStorage", "SCSIArchitectureModel", "Members", "MemberIO", "Platform"],
-            path: "Tests/TestSupport", swiftSettings: strict),
-        // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
-        .target(
-            name: "HostileInput",
-            dependencies: ["RAIDController", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
-            path: "Tests/HostileInput", swiftSettings: strict),
-        tests("Platform"),
-        tests("Statistics", ["Platform"]),
-        tests("NBDProtocol"),
-        tests(
-            "NBDServer", ["TestSupport", "NBDProtocol", "BlockStorage", "SCSIArchitectureModel", "CLinux", "Platform"]),
-        tests(
-            "LoadGenerator",
-            ["TestSupport", "NBDProtocol", "NBDServer", "BlockStorage", "SCSIArchitectureModel", "Platform"]),
-        tests("BenchReport", ["LoadGenerator", "Statistics"]),
-        tests(
-            "BlockStorage",
-            [
-                "TestSupport", "SCSIArchitectureModel", "ParallelInterface", "Diagnostics", "SCSI", "Statistics",
-                "Platform",
-            ]),
-        tests("BufferCache", ["TestSupport", "BlockStorage", "Platform"]),
-        tests("SCSI"),
-        tests("SCSIArchitectureModel", ["ParallelInterface", "Diagnostics", "SCSI", "Platform"]),
-        tests(
-            "ParallelInterface",
-            ["DriverHost", "SCSIControllerDriverKit", "Diagnostics", "HardwareBus", "SCSI", "Platform"]),
-        tests("StackModel", ["HBAProfiles", "BlockStorage", "ParallelInterface", "SCSIControllerDriverKit"]),
-        tests("HBAProfiles", ["ParallelInterface", "SCSIControllerDriverKit", "Diagnostics"]),
-        tests(
-            "RAIDController",
-            ["TestSupport", "RAIDControllerInterface", "HardwareBus", "ArrayStore", "RAID", "SCSI", "Platform"]),
-        .testTarget(
-            name: "SimulationTests",
-            dependencies: ["TestTraits", "Simulation", "ArrayStore", "RAID", "Members", "MemberIO", "Platform"],
-            exclude: ["Mutants"], swiftSettings: strict),
-        tests("RAID", ["MemberIO", "Platform"]),
-        tests("Members", ["TestSupport", "MemberIO", "Platform"]),
-        tests("RemoteMembers", ["TestSupport", "MemberIO", "Members", "Platform"]),
-        tests("ArrayStore", ["HostileInput", "RAID", "MemberIO", "Members", "Platform"]),
-        tests(
-            "DriverHost",
-            [
-                "nbdext-test-driver", "EmulatedMachine", "HBAProfiles", "BlockStorage", "SCSIControllerDriverKit",
-                "HardwareBus", "CDriverChannel", "CLinux", "RAID", "ArrayStore", "Members", "Diagnostics", "Platform",
-            ]),
-        .testTarget(
-            name: "StyleTests", dependencies: ["Diagnostics", "Scenarios", "ParallelInterface"], swiftSettings: strict),
-        tests(
-            "Scenarios",
-            [
-                "nbdext-scenario-driver",
-                "TestSupport", "EmulatedMachine", "HBAProfiles", "BlockStorage", "ParallelInterface", "DriverHost",
-                "SCSIControllerDriverKit", "RAIDDriver", "RAIDControllerInterface", "RAID", "ArrayStore", "Members",
-                "Diagnostics", "Platform",
-            ]),
-        .testTarget(
-            name: "IntegrationTests",
-            dependencies: [
-                "TestTraits", "nbdext", "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver",
-                "Scenarios",
-                "Diagnostics", "Statistics", "LoadGenerator", "RAID", "CNBD", "CLinux", "Platform",
-            ],
-            exclude: ["UserModeLinux"], swiftSettings: strict),
-    ]
+    dependencies: [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")],
+    targets: groups.flatMap { group in group.layers.map { $0.target("Sources/\(group.name)/\($0.name)") } } + tests
 )
 
 // Only for scripts/fuzz, which asks the compiler for libFuzzer.
@@ -239,7 +297,7 @@ if Context.environment["NBDEXT_FUZZ"] != nil {
             name: "nbdext-fuzz",
             dependencies: [
                 "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
-                "SCSIControllerDriverKit", "CDriverChannel", "Platform",
+                "SCSIControllerDriverKit", "CDriverKit", "Platform",
             ],
             path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
 }

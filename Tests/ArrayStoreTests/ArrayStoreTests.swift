@@ -1,5 +1,6 @@
 import ArrayStore
 import Glibc
+import MDFormat
 import Platform
 import RAID
 import TestTraits

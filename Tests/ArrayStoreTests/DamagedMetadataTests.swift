@@ -1,5 +1,6 @@
 import Glibc
 import HostileInput
+import MDFormat
 import MemberIO
 import RAID
 import TestTraits

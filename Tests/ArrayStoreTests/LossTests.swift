@@ -1,4 +1,5 @@
 import Glibc
+import MDFormat
 import RAID
 import Statistics
 import TestTraits

@@ -1,5 +1,6 @@
 import ArrayStore
 import Glibc
+import MDFormat
 import MemberIO
 import RAID
 import TestTraits

@@ -1,3 +1,4 @@
+import MDFormat
 import RAID
 import Synchronization
 import TestTraits

@@ -1,4 +1,4 @@
-import CDriverChannel
+import CDriverKit
 import CLinux
 import Glibc
 import Platform

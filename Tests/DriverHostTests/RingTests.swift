@@ -1,4 +1,4 @@
-import CDriverChannel
+import CDriverKit
 import Glibc
 import Platform
 import Synchronization

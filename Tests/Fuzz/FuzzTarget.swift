@@ -1,7 +1,8 @@
 import ArrayStore
-import CDriverChannel
+import CDriverKit
 import HBAProfiles
 import HostileInput
+import MDFormat
 import NBDProtocol
 import Platform
 import RAID

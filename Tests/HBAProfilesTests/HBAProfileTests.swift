@@ -127,7 +127,7 @@ struct HBAProfileTests {
     @Test("every file in the folder of profiles is shipped, and the other way round")
     func files() throws {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("Sources/HBAProfiles/Profiles")
+            .deletingLastPathComponent().appendingPathComponent("Sources/Machine/HBAProfiles/Profiles")
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(Set(files) == Set(HBAProfile.shippedNames.map { $0 + ".json" }))
     }

@@ -1,4 +1,5 @@
 import ArrayStore
+import MDFormat
 import MemberIO
 import RAID
 import RAIDController

@@ -1,4 +1,5 @@
 import Foundation
+import MDFormat
 import RAID
 import TestTraits
 import Testing

@@ -1,5 +1,6 @@
 import Glibc
 import HardwareBus
+import MDFormat
 import Members
 import Platform
 import RAID

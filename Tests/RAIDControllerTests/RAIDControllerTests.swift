@@ -1,6 +1,7 @@
 import ArrayStore
 import Glibc
 import HardwareBus
+import MDFormat
 import Members
 import Platform
 import RAID

@@ -1,4 +1,5 @@
 import Glibc
+import MDFormat
 import Members
 import Platform
 import RAID

@@ -1,4 +1,5 @@
 import Glibc
+import MDFormat
 import MemberIO
 import RAID
 import Testing

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 import Platform
 import RAID

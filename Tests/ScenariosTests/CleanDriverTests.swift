@@ -3,6 +3,7 @@ import Diagnostics
 import DriverHost
 import EmulatedMachine
 import HBAProfiles
+import MDFormat
 import Members
 import Platform
 import RAID

@@ -1,5 +1,6 @@
 import ArrayStore
 import Glibc
+import MDFormat
 import RAID
 
 extension TemporaryArray {

@@ -1,4 +1,5 @@
 import ArrayStore
+import MDFormat
 import Platform
 import RAID
 import TestTraits

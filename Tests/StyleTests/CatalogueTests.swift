@@ -6,12 +6,9 @@ import Testing
 /// Docs/faults.md says what the catalogue and the list of scenarios say.
 @Suite("Documentation of the catalogue")
 struct CatalogueTests {
-    private static let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("Docs/faults.md")
-
     /// The rows of the tables whose first cell is the number of a fault.
     private static func rows() throws -> [String] {
-        try String(contentsOf: path, encoding: .utf8).components(separatedBy: "\n").filter { $0.hasPrefix("| B") }
+        try Project.text("Docs/faults.md").components(separatedBy: "\n").filter { $0.hasPrefix("| B") }
     }
 
     /// A fault's scenarios, or why there is none.

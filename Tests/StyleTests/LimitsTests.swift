@@ -5,14 +5,11 @@ import Testing
 /// The pages give the limits that the program has.
 @Suite("Documentation of limits")
 struct LimitsTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-
     @Test(
         "the number of clients is the program's",
         arguments: [("README.md", "At most N clients"), ("Docs/using.md", "| clients of a server | N connections;")])
     func clients(page: String, sentence: String) throws {
-        let text = try String(contentsOf: Self.root.appendingPathComponent(page), encoding: .utf8)
+        let text = try Project.text(page)
         let expected = sentence.replacing("N", with: "\(ParallelController.clientCountMax)", maxReplacements: 1)
         #expect(text.contains(expected), "\(page) needs: \(expected)")
     }

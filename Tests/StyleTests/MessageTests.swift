@@ -4,8 +4,6 @@ import Testing
 /// What people are told. A message says what to do next, and nobody loses data by doing it.
 @Suite("Messages")
 struct MessageTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
     /// Where messages about arrays come from.
     private static let targets = [
         "ArrayStore", "RAID", "RemoteMembers", "Members", "RAIDController", "EmulatedMachine", "NBDServer", "nbdext",
@@ -34,14 +32,10 @@ struct MessageTests {
     @Test("none advises a command that destroys data")
     func advice() throws {
         var count = 0
-        for target in Self.targets {
-            let base = Self.root.appendingPathComponent("Sources/\(target)")
-            for path in try FileManager.default.subpathsOfDirectory(atPath: base.path) where path.hasSuffix(".swift") {
-                let text = try String(contentsOf: base.appendingPathComponent(path), encoding: .utf8)
-                for literal in Self.literals(text) {
-                    count += 1
-                    #expect(!Self.isDestructive(literal), "\(target)/\(path): \(literal)")
-                }
+        for source in Project.sources where Self.targets.contains(source.target) {
+            for literal in Self.literals(source.lines.joined(separator: "\n")) {
+                count += 1
+                #expect(!Self.isDestructive(literal), "\(source.path): \(literal)")
             }
         }
         #expect(count > 1000, "the sources have more texts than \(count)")

@@ -1,6 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-import CDriverChannel
+import CDriverKit
 import CLinux
 import Glibc
 import RAIDControllerInterface

@@ -1,0 +1,106 @@
+import MDFormat
+import MemberIO
+import Members
+import RAID
+
+/// A member that control-plane code and lanes can both work on.
+package protocol PlacedMember: MemberStore {
+    /// Where lanes find the member.
+    var place: MemberPlace { get }
+    /// Why the member is not there at all, in words that fit after "it is"; nil when it is.
+    var absence: String? { get }
+    /// The file that is the member, or leads to it.
+    var path: String { get }
+    /// How the member, which was there once, is gone; nil while it is there. Does not wait for the member.
+    var loss: MemberLoss? { get }
+    /// The member anew, when it was lost and can be reached again since; nil otherwise, and the next time.
+    func reconnected() -> (any PlacedMember)?
+    /// What is known of it while it is waited for; nil for one that never is.
+    var outage: MemberOutage? { get }
+}
+
+extension PlacedMember {
+    package var absence: String? { nil }
+    package var path: String { name }
+    package var loss: MemberLoss? { nil }
+    package var outage: MemberOutage? { nil }
+    package func reconnected() -> (any PlacedMember)? { nil }
+}
+
+/// A member and the superblock that was found on it.
+package struct ArrayMember: Sendable {
+    package let store: any PlacedMember
+    /// As it was when the array was opened.
+    package let superblock: MDSuperblock
+
+    /// Writes a superblock to the member and returns when it is durable.
+    func write(_ superblock: MDSuperblock) throws(ArrayStoreError) {
+        var sealed = superblock
+        sealed.seal()
+        do throws(MemberStoreError) {
+            try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
+        } catch {
+            throw ArrayStoreError(
+                "cannot write the superblock of \(store.name): \(error)", ArrayStoreError.Kind(error))
+        }
+        try flush()
+    }
+
+    /// Makes the member's log, if it has one, an empty one; only what is not empty is written. A crash on the way leaves a
+    /// log that is empty, or not valid, but none that says what was true once: the first header goes first. And nothing of
+    /// an older log is left: units are followed one after the other, so one of md's would count behind a header of ours.
+    /// - Parameter signature: the array's, as headers have it.
+    func emptyLog(signature: UInt32) throws(ArrayStoreError) {
+        guard let range = superblock.partialParityLogRange else { return }
+        let header = MDPartialParityLog().encoded(signature: signature)
+        do throws(MemberStoreError) {
+            let rest = try blocksWithData(in: range.lowerBound + UInt64(header.count)..<range.upperBound)
+            let found = try store.bytes(at: range.lowerBound, count: header.count)
+            guard found != header || !rest.isEmpty else { return }
+            let zeros = [UInt8](repeating: 0, count: header.count)
+            try store.write(bytes: zeros, at: range.lowerBound)
+            try store.flush()
+            for block in rest { try store.write(bytes: Array(zeros[..<block.count]), at: block.lowerBound) }
+            try store.flush()
+            try store.write(bytes: header, at: range.lowerBound)
+            try store.flush()
+        } catch {
+            throw ArrayStoreError(
+                "cannot write the log of \(store.name): \(error); move it away to serve the array without it",
+                .memberIO)
+        }
+    }
+
+    /// Makes the member's log, if it has one, none that counts: that of a replacement, since what its role's log is about is
+    /// in another member's log. Until the planner writes this one too, a crash must not be followed from the logs alone.
+    func invalidateLog() throws(ArrayStoreError) {
+        guard let range = superblock.partialParityLogRange else { return }
+        let nothing = [UInt8](repeating: 0, count: MDPartialParityLog.headerByteCount)
+        do throws(MemberStoreError) {
+            try store.write(bytes: nothing, at: range.lowerBound)
+            try store.flush()
+        } catch { throw ArrayStoreError("cannot write the log of \(store.name): \(error)", .memberIO) }
+    }
+
+    /// The blocks of a range that are not all zeros.
+    private func blocksWithData(in range: Range<UInt64>) throws(MemberStoreError) -> [Range<UInt64>] {
+        let byteCount = UInt64(MDPartialParityLog.headerByteCount)
+        var blocks: [Range<UInt64>] = []
+        var byteOffset = range.lowerBound
+        while byteOffset < range.upperBound, let data = try store.nextData(from: byteOffset), data < range.upperBound {
+            byteOffset += (data - byteOffset) / byteCount * byteCount
+            let block = byteOffset..<min(byteOffset + byteCount, range.upperBound)
+            let bytes = try store.bytes(at: byteOffset, count: block.count)
+            if !bytes.allSatisfy({ $0 == 0 }) { blocks.append(block) }
+            byteOffset = block.upperBound
+        }
+        return blocks
+    }
+
+    /// Makes durable what was written to the member.
+    func flush() throws(ArrayStoreError) {
+        do throws(MemberStoreError) { try store.flush() } catch {
+            throw ArrayStoreError("cannot flush \(store.name): \(error)", .memberIO)
+        }
+    }
+}

@@ -1,0 +1,162 @@
+import MDFormat
+import RAID
+
+/// A change of an array's shape, by md, that a crash has let reach some members only.
+///
+/// mdadm assembles no array whose members disagree about size, level, layout, chunk or number. Where they disagree about the
+/// end of a reshape it does, and data begins at the wrong place of those that were not told. So such a change is finished
+/// here or, where nothing depends on it yet, undone. The superblocks that say so are written when the array's parity is right:
+/// a crash before that leaves the same to be found again.
+struct HalfDoneChange {
+    /// All members, with their superblocks as they are after it.
+    private(set) var members: [ArrayMember]
+    /// Those whose superblocks are to be written.
+    private(set) var changed: [ArrayMember] = []
+    /// The parity of what is behind was perhaps never made, in bytes of the members' data.
+    private(set) var doubtFrom: UInt64?
+    /// What is done, for people; nil when there is nothing to do.
+    private(set) var text: String?
+
+    private let newest: MDSuperblock
+    private let place: String
+    /// Members that agree with `newest` about the shape, and those that do not and are one change behind. Others that do not
+    /// are left out, or refused, like any that is of another state.
+    private let told: [Int]
+    private let untold: [Int]
+
+    /// - Parameters:
+    ///   - found: members of one array.
+    ///   - newest: the superblock that knows best.
+    ///   - place: what messages call where the members are.
+    /// - Throws: when the change can be neither finished nor undone here.
+    init(_ found: [ArrayMember], newest: MDSuperblock, place: String) throws(ArrayStoreError) {
+        members = found
+        self.newest = newest
+        self.place = place
+        func agrees(_ superblock: MDSuperblock) -> Bool {
+            superblock.hasSameDimensions(as: newest) && (superblock.reshape == nil) == (newest.reshape == nil)
+        }
+        told = found.indices.filter { agrees(found[$0].superblock) }
+        untold = found.indices.filter {
+            !agrees(found[$0].superblock) && found[$0].superblock.events == newest.events &- 1
+        }
+        guard !untold.isEmpty else { return }
+        guard finishReshape() || undoReshape() || changeSize() else { throw refusal }
+    }
+
+    /// The superblock that knows best of those that were not told.
+    private var before: MDSuperblock? {
+        untold.map { members[$0].superblock }.filter { $0.role < MDSuperblock.firstSpecialRole }
+            .max { $0.events < $1.events }
+    }
+
+    private mutating func set(_ superblock: MDSuperblock, _ index: Int) {
+        members[index] = ArrayMember(store: members[index].store, superblock: superblock)
+        changed.append(members[index])
+    }
+
+    /// Some say that the reshape is done: then all data is in its new place.
+    private mutating func finishReshape() -> Bool {
+        guard newest.reshape == nil else { return false }
+        let finished = untold.map { members[$0].superblock.withReshapeFinished }
+        guard finished.allSatisfy({ $0.hasSameDimensions(as: newest) }) else { return false }
+        for (index, superblock) in zip(untold, finished) { set(superblock, index) }
+        text = "the end of its reshape had not reached \(names(untold)), and does now"
+        return true
+    }
+
+    /// Some do not know that a reshape was to begin: then nothing has been moved but into the room in front of the data.
+    private mutating func undoReshape() -> Bool {
+        guard untold.allSatisfy({ members[$0].superblock.reshape == nil }) else { return false }
+        // Where all members know, it is the new one that does not.
+        let shape = before ?? members[untold[0]].superblock
+        let canBeUndone = told.allSatisfy { index in
+            let superblock = members[index].superblock
+            guard let reshape = superblock.reshape else { return false }
+            return reshape.position == 0 && reshape.addedMemberCount > 0 && reshape.dataOffsetChange < 0
+                && !superblock.features.contains(.reshapeBackwards)
+                && superblock.withReshapeUndone.hasSameDimensions(as: shape)
+        }
+        guard canBeUndone else { return false }
+        for index in told {
+            var superblock = members[index].superblock.withReshapeUndone
+            if let before {
+                superblock.takeState(of: before)
+            } else {
+                superblock.removeRoles(from: shape.memberCount)
+                // Those that are still to be undone are to be known by it.
+                superblock.events -= 1
+            }
+            set(superblock, index)
+        }
+        text = "the beginning of its reshape had not reached \(names(untold)); nothing was moved yet, and it is undone"
+        return true
+    }
+
+    /// Some have another size: nobody was told of it before all had it. So the larger one counts; it loses nothing.
+    private mutating func changeSize() -> Bool {
+        guard newest.reshape == nil, newest.level == RAIDLevel.raid5.rawValue, let before else { return false }
+        let onlySize = untold.allSatisfy { index in
+            var superblock = members[index].superblock
+            superblock.usedSectors = newest.usedSectors
+            return superblock.hasSameDimensions(as: newest)
+        }
+        guard onlySize, Set(untold.map { members[$0].superblock.usedSectors }).count == 1 else { return false }
+        let hasGrown = before.usedSectors < newest.usedSectors
+        let canGrow = untold.allSatisfy { index in
+            let (store, superblock) = (members[index].store, members[index].superblock)
+            let room = store.byteCount / 512
+            return superblock.dataOffsetSectors < room && newest.usedSectors <= room - superblock.dataOffsetSectors
+        }
+        if hasGrown && canGrow {
+            for index in untold {
+                var superblock = members[index].superblock
+                superblock.usedSectors = newest.usedSectors
+                superblock.dataSectors = max(superblock.dataSectors, newest.usedSectors)
+                set(superblock, index)
+            }
+            doubtFrom = min(before.usedSectors, newest.usedSectors) * 512
+            text = "its new size had not reached \(names(untold)), and does now"
+        } else {
+            for index in told {
+                var superblock = members[index].superblock
+                superblock.usedSectors = before.usedSectors
+                superblock.takeState(of: before)
+                set(superblock, index)
+            }
+            text = "its new size had not reached \(names(untold)), and is undone"
+        }
+        return true
+    }
+
+    private func names(_ indices: [Int]) -> String {
+        indices.map { members[$0].store.name }.joined(separator: ", ")
+    }
+
+    private var refusal: ArrayStoreError {
+        let start =
+            "a change of the shape of the array in \(place) has reached \(names(told)) and not \(names(untold)), "
+        let hasMoved = newest.reshape.map { $0.position != 0 } ?? true
+        let redundant = newest.level >= 4
+        if untold.count == 1 && newest.reshape == nil {
+            return ArrayStoreError(
+                "\(names(untold)) disagrees with the other members about the array's shape; move it away")
+        }
+        if untold.count == 1 && redundant {
+            return ArrayStoreError(
+                start
+                    + "and mdadm assembles no such array: move \(names(untold)) away, assemble the others with mdadm, "
+                    + "wait until /proc/mdstat shows no reshape, and add it as a new member")
+        }
+        if told.count == 1 && redundant && !hasMoved {
+            return ArrayStoreError(
+                start
+                    + "and mdadm assembles no such array: nothing was moved yet, so move \(names(told)) away, assemble "
+                    + "the others with mdadm, and add it as a new member")
+        }
+        return ArrayStoreError(
+            start
+                + "and neither mdadm nor nbdext can go on from there: keep copies of all members as they are, and ask the "
+                + "developers of Linux md (linux-raid@vger.kernel.org) how to make the superblocks alike")
+    }
+}

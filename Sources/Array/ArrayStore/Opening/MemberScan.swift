@@ -1,0 +1,284 @@
+import MDFormat
+import MemberIO
+import RAID
+
+/// The members of one array, sorted into what they are for it. The verdicts are md's.
+struct MemberScan {
+    let geometry: ArrayGeometry
+    /// By role: members that are up to date.
+    private(set) var members: [ArrayMember?]
+    /// By role: members that have been rebuilt in part.
+    private(set) var recovering: [Int: ArrayMember] = [:]
+    /// The member that is to take the role of one that is there. With a member missing there is none: it is a spare then,
+    /// or what there is of the missing one.
+    private(set) var replacement: (role: Int, member: ArrayMember)?
+    private var replacements: [(role: Int, member: ArrayMember)] = []
+    /// Members without a role, which may take one.
+    private(set) var spares: [ArrayMember] = []
+    /// Members that the array goes on without, and why.
+    private(set) var leftOut: [(store: any PlacedMember, reason: String)]
+    /// Those of them that are whole, but are not of the array's newest state, each with the role that it had.
+    private var outdated: [(role: Int, member: ArrayMember)] = []
+    /// Roles that outdated members have again, by force.
+    private(set) var forcedRoles: Set<Int> = []
+    /// The superblock that knows best.
+    let newest: MDSuperblock
+    /// What is done about a change of the array's shape that not all members were told.
+    private let change: HalfDoneChange
+
+    /// Members may lag this far behind: a state change is written to one after another.
+    private static let eventsLagMax: UInt64 = 1
+
+    /// Reads the superblocks of an array's members, in whatever order they are given.
+    /// - Parameter place: what messages call where the members are.
+    init(_ stores: [any PlacedMember], place: String) throws(ArrayStoreError) {
+        leftOut = []
+        var found: [ArrayMember] = []
+        for store in stores {
+            switch Self.read(store) {
+            case .superblock(let superblock): found.append(ArrayMember(store: store, superblock: superblock))
+            case .unusable(let reason): leftOut.append((store, reason))
+            }
+        }
+        guard let first = found.first else {
+            throw ArrayStoreError(
+                leftOut.isEmpty
+                    ? "\(place) holds no array; make one with: nbdext create \(place) --level 5 --members 4 --size 10G"
+                    : "no member in \(place) can be used: \(leftOut[0].store.name): \(leftOut[0].reason)")
+        }
+        for member in found where member.superblock.setUUID != first.superblock.setUUID {
+            throw ArrayStoreError(
+                "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
+                    + "directory of its own")
+        }
+        let noMember = ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
+        guard let knowing = Self.newest(of: found) else { throw noMember }
+        change = try HalfDoneChange(found, newest: knowing.superblock, place: place)
+        found = change.members
+        guard let best = Self.newest(of: found) else { throw noMember }
+        newest = best.superblock
+        geometry = try Self.geometry(of: best)
+        members = Array(repeating: nil, count: geometry.memberCount)
+        for member in found { try sort(member) }
+        sortReplacements()
+    }
+
+    var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
+
+    /// Whether the array was stopped with its parity right everywhere.
+    var isClean: Bool { newest.isClean && change.doubtFrom == nil }
+
+    /// Parity from here on was never made, or is not known to have been, whatever a bitmap or logs say; in bytes of the
+    /// members' data, a multiple of the chunk. md leaves such a checkpoint when it is stopped before a resync is done, and sets
+    /// one where the members' size is raised. Nil when there is none: then bitmap and logs say what is in doubt of an array
+    /// that is not clean.
+    var checkpoint: UInt64? {
+        guard geometry.level == .raid5 else { return nil }
+        let isCheckpoint = newest.resyncOffset != 0 && newest.resyncOffset != MDSuperblock.clean
+        let own = isCheckpoint ? min(newest.resyncOffset, geometry.memberDataByteCount / 512) * 512 : nil
+        return [own, change.doubtFrom].compactMap { $0 }.min().map {
+            $0 / geometry.chunkByteCount * geometry.chunkByteCount
+        }
+    }
+
+    /// What is done about a change of shape that not all members were told, for people; nil when there is none.
+    var changeText: String? { change.text }
+
+    /// Writes the superblocks of members that were not told a change of shape, or of which it is undone. When parity is
+    /// right.
+    func completeChange() throws(ArrayStoreError) {
+        for member in change.changed where !leftOut.contains(where: { $0.store === member.store }) {
+            try member.write(member.superblock)
+        }
+    }
+
+    /// What is found where a superblock should be.
+    private enum Reading {
+        case superblock(MDSuperblock)
+        case unusable(String)
+    }
+
+    private static func read(_ store: any PlacedMember) -> Reading {
+        if let absence = store.absence { return .unusable(absence) }
+        let bytes: [UInt8]
+        do throws(MemberStoreError) {
+            bytes = try store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount)
+        } catch { return .unusable("it cannot be read: \(error)") }
+        do throws(MDSuperblock.Problem) {
+            return .superblock(try MDSuperblock(parsing: bytes))
+        } catch {
+            switch error {
+            case .wrongChecksum: return .unusable("its superblock is damaged (wrong checksum)")
+            case .impossible(let what): return .unusable("its superblock is damaged: \(what)")
+            case .noMagic, .unsupported: return .unusable("it has no superblock")
+            }
+        }
+    }
+
+    /// The member whose superblock was written last, among those with a role; one that is complete rather than one
+    /// that is being rebuilt.
+    ///
+    /// Two can have come to the same count of events apart from each other: a change reached one member before the power
+    /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They all say
+    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member, with
+    /// its own mark. Where that says nothing, a settled state is newer than one that is not.
+    private static func newest(of found: [ArrayMember]) -> ArrayMember? {
+        let candidates = found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }
+        func age(_ member: ArrayMember) -> (UInt64, Int, Int, Int, Int) {
+            let own = member.superblock
+            let witnessCount = candidates.count {
+                $0.superblock.events == own.events && $0.superblock.mark == own.mark
+                    && $0.superblock.role(ofDevice: own.deviceNumber) < MDSuperblock.firstSpecialRole
+            }
+            // md may have written what has no mark, and was there after us if events are the same.
+            return (
+                own.events, witnessCount, own.lineage == nil ? 1 : 0, own.lineage?.isSettled == true ? 1 : 0,
+                own.recoveryByteOffset == nil ? 1 : 0
+            )
+        }
+        return candidates.max { age($0) < age($1) }
+    }
+
+    private static func geometry(of member: ArrayMember) throws(ArrayStoreError) -> ArrayGeometry {
+        do throws(MDSuperblock.Problem) {
+            return try member.superblock.geometry()
+        } catch {
+            guard case .unsupported(let reason) = error else {
+                throw ArrayStoreError("the superblock of \(member.store.name) cannot be used; move it away")
+            }
+            throw ArrayStoreError("\(member.store.name) \(reason)")
+        }
+    }
+
+    private mutating func sort(_ member: ArrayMember) throws(ArrayStoreError) {
+        let superblock = member.superblock
+        let name = member.store.name
+        let isStale = newest.events - min(superblock.events, newest.events) > Self.eventsLagMax
+        if isStale, !superblock.hasSameDimensions(as: newest) || superblock.reshape != nil {
+            return leftOut.append((member.store, "stale: it missed a change of the array's shape"))
+        }
+        // Also of members that will be left out: the array is served in full knowledge or not at all.
+        let ownGeometry = try Self.geometry(of: member)
+        guard superblock.hasSameShape(as: newest) else {
+            throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
+        }
+        if let reason = reasonToLeaveOut(member) {
+            noteOutdated(member, ownGeometry)
+            return leftOut.append((member.store, reason))
+        }
+        if superblock.role == MDSuperblock.roleSpare {
+            guard superblock.hasSamePlaces(as: newest) else {
+                return leftOut.append((member.store, "a spare whose data or metadata begin at other places"))
+            }
+            return spares.append(member)
+        }
+        let role = Int(newest.role(ofDevice: superblock.deviceNumber))
+        guard role < members.count else {
+            throw ArrayStoreError("\(name) has role \(role) in an array of \(members.count) members; move it away")
+        }
+        let isReplacement = superblock.features.contains(.replacement)
+        if let other = members[role] ?? recovering[role], !isReplacement {
+            throw ArrayStoreError("\(other.store.name) and \(name) are the same member; move the copy away")
+        }
+        guard ownGeometry.memberDataByteCount == geometry.memberDataByteCount else {
+            throw ArrayStoreError(
+                "\(name) has another size than the other members; a RAID 0 array of unequal members is for Linux md")
+        }
+        guard ownGeometry.dataByteOffset == geometry.dataByteOffset else {
+            throw ArrayStoreError(
+                "data begins at byte \(ownGeometry.dataByteOffset) of \(name) and at byte "
+                    + "\(geometry.dataByteOffset) of other members; replace it with Linux md by a member that is like "
+                    + "the others")
+        }
+        if isReplacement { return replacements.append((role, member)) }
+        if superblock.recoveryByteOffset == nil { members[role] = member } else { recovering[role] = member }
+    }
+
+    /// Decides what members that were to replace others are for the array, when all others are known.
+    private mutating func sortReplacements() {
+        let present = replacements.filter { members[$0.role] != nil || recovering[$0.role] != nil }
+        for (role, member) in replacements where members[role] == nil && recovering[role] == nil {
+            if member.superblock.recoveryByteOffset == nil {
+                members[role] = member
+            } else {
+                recovering[role] = member
+            }
+        }
+        for found in present {
+            if replacement == nil && missingRoles.isEmpty {
+                replacement = found
+            } else {
+                spares.append(found.member)
+            }
+        }
+    }
+
+    private mutating func noteOutdated(_ member: ArrayMember, _ own: ArrayGeometry) {
+        let superblock = member.superblock
+        guard superblock.role < members.count, superblock.recoveryByteOffset == nil,
+            !superblock.features.contains(.replacement), own == geometry,
+            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
+        else { return }
+        outdated.append((Int(superblock.role), member))
+    }
+
+    /// Gives missing roles to outdated members, the freshest first, until the array can do without the rest.
+    ///
+    /// Not when there is somebody who cannot be read: that may be the one who has what is missing, and once the array has
+    /// gone on with an older one, it cannot come back.
+    /// - Parameter survivable: how many members the array can do without.
+    /// - Returns: those who cannot be read, when they are why nothing was done.
+    mutating func forceOutdated(survivable: Int) -> [any PlacedMember] {
+        guard missingRoles.count > survivable else { return [] }
+        let freshest = outdated.sorted { $0.member.superblock.events > $1.member.superblock.events }
+        var scan = self
+        for (role, member) in freshest
+        where scan.missingRoles.count > survivable && scan.members[role] == nil
+            && scan.isFree(member.superblock.deviceNumber, for: role)
+        {
+            scan.members[role] = member
+            scan.recovering[role] = nil
+            scan.forcedRoles.insert(role)
+            scan.leftOut.removeAll { $0.store === member.store }
+        }
+        guard scan.missingRoles.count <= survivable else { return [] }
+        let unread = leftOut.map(\.store).filter { store in !outdated.contains { $0.member.store === store } }
+        if unread.isEmpty { self = scan }
+        return unread
+    }
+
+    /// Whether a member can have a role by its number, which it states itself.
+    private func isFree(_ number: UInt32, for role: Int) -> Bool {
+        let known = newest.role(ofDevice: number)
+        let others = (members + Array(recovering.values) + [replacement?.member]).compactMap { $0 }
+        return newest.hasEntry(ofDevice: number) && !others.contains { $0.superblock.deviceNumber == number }
+            && (known >= MDSuperblock.firstSpecialRole || Int(known) == role)
+    }
+
+    /// Why the array goes on without a member, or nil.
+    private func reasonToLeaveOut(_ member: ArrayMember) -> String? {
+        let superblock = member.superblock
+        let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
+        guard member.store.byteCount >= needed else {
+            return "it was cut short: it has \(member.store.byteCount) bytes, and its superblock says \(needed)"
+        }
+        // Nobody counts events for a spare.
+        if superblock.role == MDSuperblock.roleSpare { return nil }
+        switch newest.role(ofDevice: superblock.deviceNumber) {
+        case MDSuperblock.roleFaulty: return "failed"
+        case MDSuperblock.roleSpare: return "removed from the array"
+        default: break
+        }
+        guard superblock.role < MDSuperblock.firstSpecialRole else { return "failed" }
+        guard newest.events - min(superblock.events, newest.events) <= Self.eventsLagMax else {
+            return "stale: it missed changes"
+        }
+        guard newest.isSameState(as: superblock) else {
+            return "it is not what it was when the others saw it last: an older copy, or one that went on elsewhere"
+        }
+        guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
+            return "it went on without the others, which are newer"
+        }
+        return nil
+    }
+}

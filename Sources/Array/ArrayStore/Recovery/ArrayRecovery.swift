@@ -1,0 +1,218 @@
+import MDFormat
+import Platform
+import RAID
+
+/// What is done to an array before it is served: its parity becomes right, and its bitmap or its logs become such as a
+/// planner continues from.
+///
+/// The order makes a crash on the way harmless: parity is durable before a bit is cleared or a log is emptied, and that
+/// is durable before superblocks call the array clean.
+struct ArrayRecovery {
+    /// How the array is after it.
+    struct Outcome {
+        /// Parity is right everywhere.
+        var isClean: Bool
+        var consistency: ConsistencyPolicy
+    }
+
+    private let scan: MemberScan
+    private let place: String
+    private let force: Bool
+    private let report: @Sendable (String) -> Void
+    private let startUp: StartUp
+
+    /// - Parameter force: data that cannot be read is computed from parity that may be wrong.
+    init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
+        self.scan = scan
+        self.place = place
+        self.force = force
+        report = surroundings.report
+        startUp = surroundings.startUp
+    }
+
+    private var isComplete: Bool { scan.missingRoles.isEmpty }
+    private var isClean: Bool { scan.isClean }
+
+    /// Recovers an array that will be written to.
+    func run() throws(ArrayStoreError) -> Outcome {
+        guard scan.geometry.level == .raid5 else { return Outcome(isClean: true, consistency: .resync) }
+        if !isClean { report("the array in \(place) was not stopped cleanly") }
+        switch scan.newest.consistency {
+        case .resync:
+            if !isClean && isComplete { try resync([unsynced]) }
+            return Outcome(isClean: isClean || isComplete, consistency: .resync)
+        case .bitmap: return try recoverWithBitmap()
+        case .ppl: return try recoverWithLogs()
+        }
+    }
+
+    /// What a planner would have to know of an array that will only be read.
+    func withoutWriting() -> Outcome { Outcome(isClean: isClean, consistency: .resync) }
+
+    /// The part of the members' data whose parity was never right or is not known to be, as far as superblocks tell.
+    private var unsynced: Range<UInt64> {
+        let isAll = scan.newest.resyncOffset == 0
+        return (isAll ? 0 : scan.checkpoint ?? 0)..<scan.geometry.memberDataByteCount
+    }
+
+    private func resync(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
+        let byteCount = ranges.reduce(UInt64(0)) { $0 + UInt64($1.count) }
+        report("checking the parity of \(byteCount >> 10) KiB of each member")
+        let repaired = try resync(ranges, scan.members)
+        report("parity is right again: \(repaired) bytes were rewritten")
+        try resyncReplacement(ranges)
+    }
+
+    /// - Returns: bytes of parity that were rewritten.
+    private func resync(_ ranges: [Range<UInt64>], _ members: [ArrayMember?]) throws(ArrayStoreError) -> UInt64 {
+        let resync = ParityResync(
+            scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force, startUp: startUp)
+        startUp.begin(
+            "checking the parity of the array in \(place)", total: ranges.reduce(0) { $0 + UInt64($1.count) })
+        // Also if it comes to nothing later.
+        defer {
+            if !resync.computed.isEmpty {
+                report(
+                    "\(resync.computed.count) blocks of 4096 bytes could not be read and were computed from the other "
+                        + "members; the array's bytes \(Self.list(resync.computed)) may come back wrong")
+            }
+        }
+        try resync.run(ranges)
+        return resync.repairedByteCount
+    }
+
+    /// Ranges for people: the first few.
+    static func list(_ ranges: [Range<UInt64>]) -> String {
+        let first = ranges.prefix(8).map { "\($0)" }.joined(separator: ", ")
+        return ranges.count > 8 ? "\(first) and \(ranges.count - 8) more places" : first
+    }
+
+    /// Makes a replacement like the member whose role it is to take, where writes to both may have been under way.
+    private func resyncReplacement(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
+        guard let (role, member) = scan.replacement, let source = scan.members[role]?.store else { return }
+        let replacement = Replacement(member, role: role, scan.geometry)
+        _ = try ReplacementResync(scan.geometry, source: source, replacement: replacement, startUp: startUp).run(ranges)
+    }
+
+    // MARK: Bitmap
+
+    private func recoverWithBitmap() throws(ArrayStoreError) -> Outcome {
+        let reading = try MemberBitmap.read(scan)
+        var bitmap: MDBitmap
+        var mustBeWritten = false
+        switch reading {
+        case .valid(let found): bitmap = found
+        case .stale(let reason):
+            report("the bitmap of the array in \(place) is not used: \(reason)")
+            bitmap = MemberBitmap.new(for: scan)
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
+            mustBeWritten = true
+        }
+        let offsets = scan.members.map { ($0?.superblock ?? scan.newest).bitmapByteOffset ?? 0 }
+        let byteCount = UInt64(MDBitmap.byteCount(bitCount: bitmap.bitCount))
+        guard offsets.allSatisfy({ byteCount <= scan.geometry.dataByteOffset - $0 }) else {
+            throw ArrayStoreError(
+                "the bitmap of the array in \(place) does not fit in front of every member's data; let Linux md make "
+                    + "another one (mdadm --grow --bitmap=none, then --bitmap=internal)")
+        }
+        if scan.changeText != nil { mustBeWritten = true }
+        if let checkpoint = scan.checkpoint {
+            // Nobody has set bits for that. Without a member they stay, for the one that will come.
+            bitmap.set(checkpoint..<scan.geometry.memberDataByteCount)
+            mustBeWritten = true
+        }
+        if isComplete && (!isClean || mustBeWritten) {
+            if !isClean { try resync(bitmap.setRegions(within: 0..<scan.geometry.memberDataByteCount)) }
+            for index in bitmap.bits.indices { bitmap.bits[index] = 0 }
+            mustBeWritten = true
+        }
+        if mustBeWritten {
+            bitmap.events = scan.newest.events
+            if isComplete { bitmap.eventsCleared = bitmap.events }
+            try MemberBitmap.write(bitmap, to: scan.members)
+        }
+        return Outcome(
+            isClean: isClean || isComplete, consistency: .bitmap(BitmapArea(byteOffsets: offsets, bitmap: bitmap)))
+    }
+
+    // MARK: Partial parity logs
+
+    private func recoverWithLogs() throws(ArrayStoreError) -> Outcome {
+        // Nothing is written to an array that is refused.
+        let area = try logArea()
+        var recovery = PartialParityRecovery(scan, startUp: startUp)
+        var isRecovered = isClean
+        if !isClean {
+            let outcome = try recovery.replay()
+            report("\(outcome.entryCount) entries of its partial parity logs were replayed")
+            if outcome.mismatchCount > 0 {
+                report(
+                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were passed over")
+            }
+            // Like md: logs without a single entry say nothing of an array whose parity was perhaps never made.
+            isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.checkpoint == nil
+            if !isRecovered && isComplete {
+                try resync([unsynced])
+                isRecovered = true
+            }
+            try resyncReplacement(outcome.ranges)
+            if outcome.mismatchCount > 0 { try resyncParityOfRecovering() }
+        }
+        try recovery.empty()
+        return Outcome(isClean: isRecovered, consistency: .partialParityLog(area))
+    }
+
+    /// Makes the parity right that a member has which is being rebuilt. It may have been a replacement until a moment ago:
+    /// what was under way then is in the log of the member before it, and all of the data is on the others.
+    private func resyncParityOfRecovering() throws(ArrayStoreError) {
+        guard let (role, member) = scan.recovering.first, scan.missingRoles == [role] else { return }
+        let (geometry, chunk) = (scan.geometry, scan.geometry.chunkByteCount)
+        let end = min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount)
+        let ranges = (0..<(end + chunk - 1) / chunk)
+            .filter { geometry.parityMember(stripe: $0) == role }
+            .map { $0 * chunk..<min(($0 + 1) * chunk, end) }
+        var members = scan.members
+        members[role] = member
+        _ = try resync(ranges, members)
+    }
+
+    private func logArea() throws(ArrayStoreError) -> PartialParityLogArea {
+        let ranges = scan.members.map { ($0?.superblock ?? scan.newest).partialParityLogRange ?? 0..<0 }
+        let byteCount = ranges.map(\.count).min() ?? 0
+        guard byteCount >= PartialParityLogArea.byteCountMin else {
+            throw ArrayStoreError(
+                "the partial parity logs of the array in \(place) have \(byteCount >> 10) KiB, and at least "
+                    + "\(PartialParityLogArea.byteCountMin >> 10) are needed; turn them off with Linux md: "
+                    + "mdadm --grow --consistency-policy=resync")
+        }
+        return PartialParityLogArea(
+            byteOffsets: ranges.map(\.lowerBound), byteCount: byteCount,
+            signature: MDPartialParityLog.signature(setUUID: scan.newest.setUUID),
+            generations: Array(repeating: 0, count: ranges.count))
+    }
+}
+
+extension MDBitmap {
+    /// Sets the bits of all regions that a range of the members' data touches.
+    mutating func set(_ range: Range<UInt64>) {
+        guard !range.isEmpty else { return }
+        for bit in Int(range.lowerBound / chunkByteCount)...Int((range.upperBound - 1) / chunkByteCount) {
+            bits[bit / 8] |= 1 << UInt8(bit % 8)
+        }
+    }
+
+    /// The parts of a range of the members' data whose bits are set, adjacent ones as one.
+    func setRegions(within range: Range<UInt64>) -> [Range<UInt64>] {
+        var regions: [Range<UInt64>] = []
+        for bit in 0..<bitCount where isSet(bit) {
+            let region = (UInt64(bit) * chunkByteCount..<UInt64(bit + 1) * chunkByteCount).clamped(to: range)
+            guard !region.isEmpty else { continue }
+            if let last = regions.last, last.upperBound == region.lowerBound {
+                regions[regions.count - 1] = last.lowerBound..<region.upperBound
+            } else {
+                regions.append(region)
+            }
+        }
+        return regions
+    }
+}

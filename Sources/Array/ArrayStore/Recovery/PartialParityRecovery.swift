@@ -1,0 +1,257 @@
+import MDFormat
+import MemberIO
+import Platform
+import RAID
+
+/// Replays the partial parity logs of a RAID 5 array that was not stopped cleanly, as md does, and empties them.
+///
+/// A log lists rows whose data and parity were about to be written. Their parity becomes the exclusive-or of the data
+/// that was to be written, as it is found, and of the partial parity, which stands for the data that was not. So it is
+/// right whichever of the writes took place, and a missing member that was not being written comes out right too.
+struct PartialParityRecovery {
+    /// How it went.
+    struct Outcome {
+        /// Entries that were replayed.
+        var entryCount = 0
+        /// Logs without a header that can be relied on, and entries whose partial parity is torn: something was being
+        /// logged, or the log is damaged.
+        var mismatchCount = 0
+        /// Where the rows of the entries are: bytes of the members' data.
+        var ranges: [Range<UInt64>] = []
+    }
+
+    private let scan: MemberScan
+    private let geometry: ArrayGeometry
+    private let signature: UInt32
+    private var outcome = Outcome()
+    /// Data that was being written and cannot be read: where it is.
+    private var unreadable: [(role: Int, byteOffset: UInt64)] = []
+    /// What is written anew as one: a smaller part of it may not be writable while the rest cannot be read.
+    private static let blockByteCount = 4096
+
+    /// The newest header of a log.
+    private struct Unit {
+        var log: MDPartialParityLog
+        /// Where the partial parity of the first entry is.
+        var byteOffset: UInt64
+    }
+
+    private let startUp: StartUp
+
+    init(_ scan: MemberScan, startUp: StartUp = StartUp()) {
+        self.scan = scan
+        self.startUp = startUp
+        geometry = scan.geometry
+        signature = MDPartialParityLog.signature(setUUID: scan.newest.setUUID)
+    }
+
+    /// The members that have logs, by role.
+    private var owners: [(role: Int, member: ArrayMember)] {
+        scan.members.indices.compactMap { role in (scan.members[role] ?? scan.recovering[role]).map { (role, $0) } }
+    }
+
+    /// Makes the parity of all logged rows right, durably.
+    mutating func replay() throws(ArrayStoreError) -> Outcome {
+        for (role, member) in owners {
+            guard let unit = try newestUnit(of: member) else {
+                outcome.mismatchCount += 1
+                continue
+            }
+            var byteOffset = unit.byteOffset
+            for entry in unit.log.entries {
+                let bytes = try read(member, at: byteOffset, count: Int(entry.partialParityByteCount))
+                try replay(entry, partialParity: bytes, role: role)
+                try startUp.advanceOrThrow(by: 0)
+                byteOffset += UInt64(entry.partialParityByteCount)
+            }
+        }
+        // When all other parity is right.
+        for place in unreadable { try compute(place.role, at: place.byteOffset) }
+        for (_, member) in owners {
+            try perform("flush", member) { store throws(MemberStoreError) in try store.flush() }
+        }
+        return outcome
+    }
+
+    /// Makes every log an empty one; that of a replacement, which does not follow what happens, none that counts.
+    func empty() throws(ArrayStoreError) {
+        for (_, member) in owners { try member.emptyLog(signature: signature) }
+        try scan.replacement?.member.invalidateLog()
+    }
+
+    /// Follows the units that lie one after the other in a log while they are newer and newer.
+    private func newestUnit(of member: ArrayMember) throws(ArrayStoreError) -> Unit? {
+        guard let range = member.superblock.partialParityLogRange else { return nil }
+        let headerByteCount = UInt64(MDPartialParityLog.headerByteCount)
+        var newest: Unit?
+        var byteOffset = range.lowerBound
+        while byteOffset + headerByteCount < range.upperBound {
+            let bytes = try read(member, at: byteOffset, count: Int(headerByteCount))
+            let log = try? bytes.withUnsafeBytes { try MDPartialParityLog(parsing: $0, signature: signature) }
+            guard let log, log.generation >= newest?.log.generation ?? 0 else { break }
+            byteOffset += headerByteCount
+            newest = Unit(log: log, byteOffset: byteOffset)
+            let byteCount = log.entries.reduce(UInt64(0)) { $0 + UInt64($1.partialParityByteCount) }
+            // An entry that goes beyond the log is not md's.
+            guard byteOffset + byteCount <= range.upperBound else { return nil }
+            byteOffset += byteCount
+        }
+        return newest
+    }
+
+    private mutating func replay(
+        _ entry: MDPartialParityLog.Entry, partialParity: [UInt8], role: Int
+    ) throws(ArrayStoreError) {
+        guard CRC32C.checksum(of: partialParity) == entry.checksum, let rows = LoggedRows(entry, geometry, role: role)
+        else {
+            outcome.mismatchCount += 1
+            return
+        }
+        for offset in stride(from: UInt64(0), to: rows.rowByteCount, by: Int(rows.stepByteCount)) {
+            try replay(rows, at: offset, partialParity)
+            let start = rows.stripe * geometry.chunkByteCount + rows.parityRow(at: offset)
+            outcome.ranges.append(start..<start + rows.stepByteCount)
+        }
+        outcome.entryCount += 1
+    }
+
+    /// Makes the parity of one step of logged rows right, if all data that was to be written there can be read.
+    private mutating func replay(
+        _ rows: LoggedRows, at offset: UInt64, _ partialParity: [UInt8]
+    ) throws(ArrayStoreError) {
+        let count = Int(rows.stepByteCount)
+        var parity = [UInt8](repeating: 0, count: count)
+        var isTouched = false
+        for place in rows.data(at: offset) {
+            let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, row: place.row)
+            let role = geometry.member(stripe: rows.stripe, column: place.column)
+            guard let member = source(role, byteOffset) else { return }
+            guard let block = try readable(member, at: byteOffset, count: count) else {
+                unreadable.append((role, byteOffset / UInt64(Self.blockByteCount) * UInt64(Self.blockByteCount)))
+                return
+            }
+            for index in 0..<count { parity[index] ^= block[index] }
+            isTouched = true
+        }
+        guard isTouched else { return }
+        if !partialParity.isEmpty {
+            for index in 0..<count { parity[index] ^= partialParity[Int(offset) + index] }
+        }
+        let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, row: rows.parityRow(at: offset))
+        let role = geometry.parityMember(stripe: rows.stripe)
+        guard let member = scan.members[role] ?? scan.recovering[role] else { return }
+        try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: parity, at: byteOffset)
+        }
+    }
+
+    /// Writes anew what a member cannot read: what goes with the others there. What was being written may become anything,
+    /// and all else becomes what it was.
+    private func compute(_ role: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
+        guard let member = source(role, byteOffset) else { return }
+        var block = [UInt8](repeating: 0, count: Self.blockByteCount)
+        for other in scan.members.indices where other != role {
+            guard let source = source(other, byteOffset) else {
+                throw ArrayStoreError(
+                    "\(member.store.name) cannot read the 4096 bytes at byte \(byteOffset), which were being written, and "
+                        + "without member \(other) there is no other copy; make it readable, or bring that member back",
+                    .memberIO)
+            }
+            let bytes = try read(source, at: byteOffset, count: block.count)
+            for index in block.indices { block[index] ^= bytes[index] }
+        }
+        try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: block, at: byteOffset) }
+    }
+
+    /// The member from which a role's data can be read at a place: not one that has not been rebuilt up to there.
+    private func source(_ role: Int, _ byteOffset: UInt64) -> ArrayMember? {
+        if let member = scan.members[role] { return member }
+        guard let member = scan.recovering[role], let end = member.superblock.recoveryByteOffset,
+            byteOffset - geometry.dataByteOffset < end
+        else { return nil }
+        return member
+    }
+
+    private func read(_ member: ArrayMember, at byteOffset: UInt64, count: Int) throws(ArrayStoreError) -> [UInt8] {
+        do throws(MemberStoreError) { return try member.store.bytes(at: byteOffset, count: count) } catch {
+            throw Self.failure("read", member, error)
+        }
+    }
+
+    /// - Returns: nil when it cannot be read.
+    private func readable(
+        _ member: ArrayMember, at byteOffset: UInt64, count: Int
+    ) throws(ArrayStoreError) -> [UInt8]? {
+        do throws(MemberStoreError) { return try member.store.bytes(at: byteOffset, count: count) } catch {
+            guard error.status == .unreadable else { throw Self.failure("read", member, error) }
+            return nil
+        }
+    }
+
+    private func perform(
+        _ doing: String, _ member: ArrayMember, _ body: (any MemberStore) throws(MemberStoreError) -> Void
+    ) throws(ArrayStoreError) {
+        do throws(MemberStoreError) { try body(member.store) } catch { throw Self.failure(doing, member, error) }
+    }
+
+    private static func failure(
+        _ doing: String, _ member: ArrayMember, _ error: MemberStoreError
+    ) -> ArrayStoreError {
+        ArrayStoreError(
+            "cannot \(doing) \(member.store.name): \(error); move it away to serve the array without it", .memberIO)
+    }
+}
+
+/// The rows that an entry of a partial parity log is about, and which of their columns were to be written.
+struct LoggedRows {
+    private let geometry: ArrayGeometry
+    let stripe: UInt64
+    /// The first array byte that was to be written, and the first one after them.
+    private let first: UInt64
+    private let last: UInt64
+    private let columnCount: UInt64
+    /// Bytes of parity.
+    let rowByteCount: UInt64
+    /// What can be handled as one: the places of all data in it are alike.
+    let stepByteCount: UInt64
+
+    /// - Returns: nil for an entry that makes no sense for the array.
+    init?(_ entry: MDPartialParityLog.Entry, _ geometry: ArrayGeometry, role: Int) {
+        self.geometry = geometry
+        let (start, overflows) = entry.dataSector.multipliedReportingOverflow(by: 512)
+        let dataByteCount = UInt64(entry.dataByteCount)
+        let parityByteCount = UInt64(entry.partialParityByteCount)
+        let chunk = geometry.chunkByteCount
+        guard !overflows, start < geometry.capacityByteCount, dataByteCount > 0 else { return nil }
+        first = start
+        if parityByteCount < chunk {
+            columnCount = parityByteCount > 0 ? dataByteCount / parityByteCount : UInt64(geometry.columnCount)
+            rowByteCount = parityByteCount > 0 ? parityByteCount : dataByteCount / columnCount
+            guard columnCount > 0 else { return nil }
+            last = start + (columnCount - 1) * chunk + rowByteCount
+        } else {
+            columnCount = UInt64(geometry.columnCount)
+            rowByteCount = chunk
+            last = start + dataByteCount
+        }
+        stepByteCount = start % 4096 == 0 && last % 4096 == 0 ? 4096 : 512
+        stripe = geometry.position(of: start).stripe
+        guard rowByteCount > 0, rowByteCount <= chunk, rowByteCount % stepByteCount == 0,
+            columnCount <= UInt64(geometry.columnCount), last <= geometry.capacityByteCount,
+            geometry.position(of: last - 1).stripe == stripe, Int(entry.parityRole) == role,
+            geometry.parityMember(stripe: stripe) == role
+        else { return nil }
+    }
+
+    /// The row of parity at an offset in the partial parity.
+    func parityRow(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).row }
+
+    /// Where the data is that was to be written, in the rows at an offset in the partial parity.
+    func data(at offset: UInt64) -> [(column: Int, row: UInt64)] {
+        (0..<columnCount).compactMap { index in
+            let byteOffset = first + offset + index * geometry.chunkByteCount
+            guard byteOffset < last else { return nil }
+            let position = geometry.position(of: byteOffset)
+            return (position.column, position.row)
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import MDFormat
+import MemberIO
+import Members
+import RAID
+
+/// Members that are replaced while they serve. Each change is durable on all members when a call returns.
+extension OpenedArray {
+    /// The role whose member is being replaced, and how far that is durable; nil when there is none.
+    package var replacementState: (role: Int, byteCount: UInt64)? {
+        lock.withLock { replacement.map { ($0.role, $0.byteCount) } }
+    }
+
+    /// Puts a spare at the replacement's place: it is to become like the member that has a role.
+    /// - Parameters:
+    ///   - role: its member is there.
+    ///   - path: which spare; nil for any.
+    package func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) {
+        lock.lock()
+        defer { lock.unlock() }
+        defer { showState() }
+        try checkIsNotLost()
+        guard let replacementSlot, slots[role] != nil else {
+            throw ArrayStoreError(
+                "member \(role) of \(name) is not a file, and cannot be replaced while it serves; add another member, "
+                    + "then take this one out of service: nbdext fail")
+        }
+        guard failedRoles.isEmpty, recovering == nil, replacement == nil else {
+            throw ArrayStoreError("\(name) lacks a member or is replacing one; let that end first")
+        }
+        guard let index = spares.firstIndex(where: { path == nil || $0.store.name == path }) else {
+            throw ArrayStoreError("\(name) has no spare; name a file that is to take the member's place")
+        }
+        guard replacementSlot.put(spares[index].store.place) else {
+            throw ArrayStoreError("\(spares[index].store.name) is not a file; name a file that is to take the place")
+        }
+        var spare = spares.remove(at: index)
+        do throws(ArrayStoreError) {
+            spare = try numbered(spare)
+            try spare.invalidateLog()
+            replacement = Replacement(spare: spare, role: role)
+            try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
+        } catch {
+            replacement = nil
+            newest.setRole(MDSuperblock.roleSpare, ofDevice: spare.superblock.deviceNumber)
+            // It may say itself by now that it is a replacement.
+            takeBack(spare)
+            throw error
+        }
+        surroundings.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
+    }
+
+    /// The replacement is not to become anything any more.
+    /// - Parameter isFaulty: it cannot be used; otherwise it is a spare again.
+    /// - Returns: the roles of members that could not be told, and have to be failed.
+    package func endReplacement(isFaulty: Bool) -> [Int] {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
+        surroundings.report(
+            "\(ended.member.store.name) does not replace member \(ended.role) of \(name) any more"
+                + (isFaulty ? ": it failed" : "; it is a spare"))
+        var untold: [Int] = []
+        do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
+            surroundings.report(error.description)
+            untold = error.members
+        }
+        if !isFaulty { takeBack(ended.member) }
+        return untold
+    }
+
+    /// Takes the replacement away, in memory. Under `lock`.
+    func dropReplacement(isFaulty: Bool) -> Replacement? {
+        guard let ended = replacement else { return nil }
+        replacement = nil
+        if isFaulty { replaced.append(ended.member) }
+        newest.setRole(
+            isFaulty ? MDSuperblock.roleFaulty : MDSuperblock.roleSpare, ofDevice: ended.superblock.deviceNumber)
+        return ended
+    }
+
+    /// Writes what makes a member that was to be a replacement a spare. Under `lock`, when the members know.
+    private func makeSpare(_ ended: ArrayMember) throws(ArrayStoreError) {
+        let own = newest.spare(
+            deviceNumber: ended.superblock.deviceNumber, deviceUUID: ended.superblock.deviceUUID,
+            memberByteCount: ended.store.byteCount)
+        try overwrite(ended.store, with: own)
+        spares.append(ArrayMember(store: ended.store, superblock: own))
+    }
+
+    /// Ends replacements that cannot go on, since what they have grows old from now on: one that was found while another
+    /// member is missing is a spare, and one that was not found is out, like a member. Under `lock`.
+    func settleReplacements() {
+        for index in spares.indices.reversed() where spares[index].superblock.features.contains(.replacement) {
+            let former = spares.remove(at: index)
+            newest.setRole(MDSuperblock.roleSpare, ofDevice: former.superblock.deviceNumber)
+            takeBack(former)
+        }
+        let present =
+            superblocks.compactMap { $0?.deviceNumber } + [replacement?.superblock.deviceNumber].compactMap { $0 }
+        for device in 0..<newest.roleCount
+        where newest.role(ofDevice: device) < MDSuperblock.firstSpecialRole && !present.contains(device) {
+            newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
+        }
+    }
+
+    /// Makes what was, or was to be, a replacement a spare; one that cannot be written is of no use. Under `lock`.
+    func takeBack(_ former: ArrayMember) {
+        do throws(ArrayStoreError) { try makeSpare(former) } catch { surroundings.report(error.description) }
+    }
+
+    /// Gives the replacement the role, in memory. Under `lock`.
+    /// - Returns: whoever had it.
+    func giveRole(to new: Replacement) -> ArrayMember? {
+        let old = current[new.role]
+        replacement = nil
+        current[new.role] = new.member
+        superblocks[new.role] = new.superblock
+        given[new.role] = new.superblock.mark
+        superblocks[new.role]!.features.remove(.replacement)
+        if let old { newest.setRole(MDSuperblock.roleFaulty, ofDevice: old.superblock.deviceNumber) }
+        return old
+    }
+
+    /// A member that is being replaced failed: the replacement has its role, and goes on as a member that is being rebuilt.
+    /// Under `lock`.
+    /// - Returns: false when the members could not be told; then the replacement is none any more.
+    func continueWithReplacement() -> Bool {
+        guard let new = replacement else { return false }
+        let old = giveRole(to: new)
+        failedRoles.remove(new.role)
+        recovering = RecoveringMember(role: new.role, byteCount: new.byteCount, isGuided: false)
+        do throws(ArrayStoreError) {
+            try writeMembers { _ in }
+            if let old { replaced.append(old) }
+            surroundings.report("member \(new.role) of \(name) is being rebuilt onto \(new.member.store.name)")
+            return true
+        } catch {
+            surroundings.report(error.description)
+            recovering = nil
+            failedRoles.insert(new.role)
+            replaced.append(new.member)
+            newest.setRole(MDSuperblock.roleFaulty, ofDevice: new.superblock.deviceNumber)
+            current[new.role] = old
+            return false
+        }
+    }
+
+    /// The replacement has everything, durably: it has the role from now on, and the member that had it can be removed.
+    /// `placing` makes lanes find it there.
+    /// - Returns: false when there is no replacement.
+    /// - Throws: with everything as it was, but for members that have been told already; both are as good.
+    func endCompleteReplacement() throws(ArrayStoreError) -> Bool {
+        guard let new = replacement else { return false }
+        let (before, superblock, mark) = (newest, superblocks[new.role], given[new.role])
+        let old = giveRole(to: new)
+        do throws(ArrayStoreError) { try writeMembers(first: new.role) { _ in } } catch {
+            let (events, lineage) = (newest.events, newest.lineage)
+            newest = before
+            newest.events = events
+            newest.lineage = lineage
+            given[new.role] = mark
+            current[new.role] = old
+            superblocks[new.role] = superblock
+            replacement = new
+            throw error
+        }
+        if let old { replaced.append(old) }
+        surroundings.report(
+            "member \(new.role) of \(name) is \(new.member.store.name) now; "
+                + "\(old?.store.name ?? "the one before it") is not needed any more")
+        return true
+    }
+
+    /// What lets lanes find the member that has a role now at the role's place. To be called when nothing that is planned
+    /// from then on needs the one before it. What is under way to the replacement's place still finds that.
+    package func placing(role: Int) -> () -> Void {
+        lock.withLock {
+            guard let slot = slots[role], let place = current[role]?.store.place else { return {} }
+            return { _ = slot.put(place) }
+        }
+    }
+}

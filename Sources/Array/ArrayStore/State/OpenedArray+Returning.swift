@@ -1,0 +1,91 @@
+import MDFormat
+import MemberIO
+import RAID
+
+/// Members that were lost and come back.
+extension OpenedArray {
+    /// Whether a member had the role that is missing now, is what it was when it left, and the bitmap has not forgotten
+    /// anything since. The rules are md's, but for the mark, which proves the second. Under `lock`.
+    func isReturning(_ member: ArrayMember) -> Bool {
+        let own = member.superblock
+        guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
+            let role = failedRoles.first, own.setUUID == uuid, Int(own.role) == role,
+            own.hasSameShape(as: newest), own.bitmapByteOffset == area.byteOffsets[role],
+            (try? own.geometry()) == geometry,
+            member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
+        else { return false }
+        // Nobody else has its number, and it has not gone on by itself, nor with the others while one that serves was away.
+        let others =
+            current.indices.filter { $0 != role }.compactMap { current[$0] }
+            + spares.filter { $0.store !== member.store }
+        guard newest.hasEntry(ofDevice: own.deviceNumber),
+            newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole, !hasSeenFailure(own),
+            !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
+        else { return false }
+        let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided
+        let isItself = own.mark == newest.lineage?.departed ?? 0
+        return isWhole && isItself && bitmap.eventsCleared <= own.events && own.events < newest.events
+    }
+
+    /// Looks after members on servers that were lost: those that answer again and that the bitmap knows come back by
+    /// themselves, as spares that `activateSpare` finds. Blocks while it connects.
+    package func takeBackReconnected() {
+        for store in lock.withLock({ lostMembers }) {
+            guard let again = store.reconnected() else { continue }
+            guard health != .failed else {
+                surroundings.report(
+                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable may be "
+                        + "gone; stop the server, and serve \(name) again")
+                continue
+            }
+            let member =
+                again.absence == nil
+                ? Self.superblock(of: again).map { ArrayMember(store: again, superblock: $0) } : nil
+            guard member != nil || again.loss == nil else {
+                // It goes on trying.
+                lock.withLock { replaceLost(store, by: again) }
+                continue
+            }
+            let isBack = lock.withLock {
+                guard let member, isReturning(member) else { return false }
+                spares.append(member)
+                absentMembers.removeAll { $0 === store }
+                return true
+            }
+            if !isBack {
+                surroundings.report(
+                    "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext add "
+                        + "\(place) \(fileName(again.path))")
+            }
+        }
+    }
+
+    /// Lets go of a member that was not reached when the array was opened, so that it can be added.
+    /// - Parameter path: the file that names it.
+    func letGoOfAbsent(_ path: String) { lock.withLock { absentMembers.removeAll { $0.path == path } } }
+
+    /// Looks after a member whose server was not reached, as after those of `takeBackReconnected`.
+    func keepTrying(_ member: any PlacedMember) { lock.withLock { absentMembers.append(member) } }
+
+    /// Under `lock`.
+    private var lostMembers: [any PlacedMember] { absentMembers + failedRoles.compactMap { current[$0]?.store } }
+
+    /// Under `lock`.
+    private func replaceLost(_ store: any PlacedMember, by other: any PlacedMember) {
+        for index in absentMembers.indices where absentMembers[index] === store { absentMembers[index] = other }
+        for role in failedRoles {
+            guard let member = current[role], member.store === store else { continue }
+            current[role] = ArrayMember(store: other, superblock: member.superblock)
+        }
+    }
+
+    private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+
+    /// What is found on a member now.
+    static func superblock(of store: any MemberStore) -> MDSuperblock? {
+        guard let bytes = try? store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
+            return nil
+        }
+        return try? MDSuperblock(parsing: bytes)
+    }
+}

@@ -1,0 +1,262 @@
+import MDFormat
+import Platform
+import RAID
+import RemoteMembers
+
+/// Servers of an array's members that are lost, and waited for.
+///
+/// As long as the array can do without those that are lost, they are given up after a moment: the array goes on without
+/// them. When it cannot, it is suspended: nothing that was asked of the lost members ends, no superblock is written, and
+/// nobody is failed, until enough of them are back, as they were, or the time is over.
+///
+/// Threads: any; it calls nobody under its lock.
+final class Outages: @unchecked Sendable {
+    // SAFETY: all that changes is touched under `lock`.
+
+    /// What the array waits for.
+    struct Suspension: Sendable, Equatable {
+        /// Roles.
+        var members: [Int]
+        /// Seconds since 1970.
+        var deadline: UInt64
+    }
+
+    /// What is known of a role's member.
+    private struct Role {
+        var outage: MemberOutage?
+        /// States, one of which it has; with nothing but what is compared.
+        var states: [MemberIdentity] = []
+    }
+
+    /// After a suspension, others that are lost have so long to come back too, milliseconds.
+    private static let returnGrace: UInt64 = 2000
+
+    /// How long the array is suspended, milliseconds.
+    private let limit: UInt64
+    private let redundancy: Int
+    private let name: String
+    private let report: @Sendable (String) -> Void
+    /// Milliseconds of a clock that does not go back.
+    private let now: @Sendable () -> UInt64
+    /// Seconds since 1970.
+    private let clock: @Sendable () -> UInt64
+    private let lock = Lock()
+    private var roles: [Role] = []
+    private var missing: Set<Int> = []
+    private var isActive = false
+    private var hasEnded = false
+    /// A suspension has ended without those that were waited for.
+    private var wasInVain = false
+    private var suspendedUntil: (monotonic: UInt64, wall: UInt64)?
+
+    init(
+        limitSeconds: Int, redundancy: Int, name: String, now: @escaping @Sendable () -> UInt64,
+        clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void
+    ) {
+        limit = UInt64(limitSeconds) * 1000
+        self.redundancy = redundancy
+        self.name = name
+        self.now = now
+        self.clock = clock
+        self.report = report
+    }
+
+    // MARK: For the array
+
+    /// Says who has the roles, and which ones the array goes on without.
+    func set(members: [MemberOutage?], missing: Set<Int>) {
+        lock.withLock {
+            roles = members.enumerated().map { role, outage in
+                var known = role < roles.count ? roles[role] : Role()
+                if known.outage !== outage {
+                    known.outage?.state = nil
+                    known = Role(outage: outage)
+                }
+                return known
+            }
+            self.missing = missing
+            for outage in members { outage?.join(self) }
+        }
+    }
+
+    /// Says what the superblock of a role's member is, or which ones it may be while it is being written.
+    func expect(_ superblocks: [MDSuperblock], of role: Int) {
+        lock.withLock {
+            if roles.indices.contains(role) { roles[role].states = superblocks.map { MemberIdentity($0) } }
+        }
+    }
+
+    /// From now on the array may be suspended.
+    func begin() { lock.withLock { isActive = !hasEnded } }
+
+    /// The array is not suspended any more, and never again: it has failed, or is being stopped.
+    func end() {
+        lock.withLock {
+            hasEnded = true
+            stopWaiting()
+        }
+    }
+
+    /// Whether a suspension has ended without those that were waited for. The members that are there have heard nothing of
+    /// that, and belong together with the others.
+    var hasWaitedInVain: Bool { lock.withLock { wasInVain } }
+
+    /// What the array waits for now; nil when it does not.
+    var suspension: Suspension? {
+        lock.withLock {
+            guard isActive, let suspendedUntil else { return nil }
+            return Suspension(members: lostRoles, deadline: suspendedUntil.wall)
+        }
+    }
+
+    // MARK: For members; `outage` is one that the array has
+
+    fileprivate func lost(_ outage: MemberOutage, _ reason: String, grace: UInt64) {
+        lock.withLock {
+            guard isActive, !outage.isGivenUp, role(of: outage) != nil else {
+                outage.isGivenUp = true
+                return
+            }
+            outage.state = MemberOutage.State(reason: reason, graceEnd: now() + grace)
+        }
+        settle()
+    }
+
+    fileprivate func isAwaited(_ outage: MemberOutage) -> Bool {
+        settle()
+        return lock.withLock { outage.state != nil && !outage.isGivenUp }
+    }
+
+    fileprivate func isUnchanged(_ outage: MemberOutage, _ bytes: [UInt8]) -> Bool {
+        let found = (try? MDSuperblock(parsing: bytes)).map { MemberIdentity($0) }
+        let (isItself, isNews) = lock.withLock {
+            let isItself = role(of: outage).map { roles[$0].states.contains { $0 == found } } ?? false
+            defer { outage.isRefused = !isItself }
+            return (isItself, !isItself && !outage.isRefused)
+        }
+        if isNews {
+            report(
+                "\(outage.name) can be reached again and is not what it was when it was lost; \(name) does not go on with it"
+            )
+        }
+        return isItself
+    }
+
+    fileprivate func returned(_ outage: MemberOutage) {
+        lock.withLock { outage.state = nil }
+        settle()
+    }
+
+    // MARK: Decisions
+
+    /// Under `lock`.
+    private func role(of outage: MemberOutage) -> Int? { roles.firstIndex { $0.outage === outage } }
+
+    /// Under `lock`.
+    private var lostRoles: [Int] { roles.indices.filter { roles[$0].outage?.state != nil } }
+
+    /// Decides who is waited for.
+    private func settle() {
+        var messages: [String] = []
+        lock.withLock {
+            let givenUp = roles.indices.filter { roles[$0].outage?.isGivenUp ?? false }
+            let out = missing.union(givenUp)
+            let (time, lost) = (now(), lostRoles)
+            guard isActive else { return giveUp(lost) }
+            if out.union(lost).count > redundancy {
+                if suspendedUntil == nil {
+                    suspendedUntil = (time + limit, clock() + limit / 1000)
+                    messages.append(
+                        "\(name) is suspended: waiting for \(text(lost)) until \(Self.timeText(suspendedUntil!.wall))")
+                    messages += lost.map { "\(roles[$0].outage!.name) is \(roles[$0].outage!.state!.reason)" }
+                }
+                guard time >= suspendedUntil!.monotonic else { return }
+                messages.append("\(name) waits for \(text(lost)) no more")
+                stopWaiting()
+                giveUp(lost)
+            } else {
+                if suspendedUntil != nil {
+                    messages.append("\(name) goes on: enough of its members are back, as they were")
+                    suspendedUntil = nil
+                    for role in lost { roles[role].outage!.state!.graceEnd = time + Self.returnGrace }
+                }
+                giveUp(lost.filter { time >= roles[$0].outage!.state!.graceEnd })
+            }
+        }
+        for message in messages { report(message) }
+    }
+
+    /// Under `lock`.
+    private func giveUp(_ lost: [Int]) {
+        for role in lost {
+            roles[role].outage?.isGivenUp = true
+            roles[role].outage?.state = nil
+        }
+    }
+
+    /// Under `lock`.
+    private func stopWaiting() {
+        wasInVain = wasInVain || suspendedUntil != nil
+        suspendedUntil = nil
+        isActive = false
+    }
+
+    private func text(_ roles: [Int]) -> String { "member \(roles.map(String.init).joined(separator: ", "))" }
+
+    /// The time of the day, UTC.
+    static func timeText(_ seconds: UInt64) -> String {
+        func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(two(seconds / 3600 % 24)):\(two(seconds / 60 % 60)):\(two(seconds % 60)) UTC"
+    }
+}
+
+/// What tells a member from others, and from its older and newer copies.
+private struct MemberIdentity: Equatable {
+    private let set: [UInt8]
+    private let device: UInt32
+    private let events: UInt64
+    private let mark: UInt64
+
+    init(_ superblock: MDSuperblock) {
+        set = superblock.setUUID
+        device = superblock.deviceNumber
+        events = superblock.events
+        mark = superblock.mark
+    }
+}
+
+/// A member on another server that its array may have to wait for.
+///
+/// Threads: any.
+package final class MemberOutage: OutageRule, @unchecked Sendable {
+    // SAFETY: `owner` is touched under `lock`, the rest under the owner's.
+
+    /// A loss that has not been decided about.
+    fileprivate struct State {
+        let reason: String
+        var graceEnd: UInt64
+    }
+
+    let name: String
+    private let lock = Lock()
+    private weak var owner: Outages?
+    fileprivate var state: State?
+    fileprivate var isGivenUp = false
+    fileprivate var isRefused = false
+
+    init(name: String) { self.name = name }
+
+    fileprivate func join(_ outages: Outages) { lock.withLock { owner = outages } }
+
+    private var array: Outages? { lock.withLock { owner } }
+
+    package func lost(_ reason: String, grace: UInt64) { array?.lost(self, reason, grace: grace) }
+
+    package var isAwaited: Bool { array?.isAwaited(self) ?? false }
+
+    package func isUnchanged(superblock: [UInt8], hasFlushedWrites: Bool) -> Bool {
+        array?.isUnchanged(self, hasFlushedWrites ? superblock : []) ?? false
+    }
+
+    package func returned() { array?.returned(self) }
+}

@@ -1,0 +1,126 @@
+/// The RAID levels that are built here, by their md numbers.
+package enum RAIDLevel: Int32, Sendable {
+    /// Striping without redundancy.
+    case raid0 = 0
+    /// Striping with one rotating parity chunk a stripe, left-symmetric.
+    case raid5 = 5
+
+    /// How many members an array can do without.
+    package var redundancy: Int { self == .raid5 ? 1 : 0 }
+}
+
+/// Where an array's bytes lie on its members.
+///
+/// A *stripe* is one chunk on every member. Its data chunks are its *columns*, numbered in array order; a *row* is a
+/// byte position inside a chunk. RAID 5 is md's left-symmetric layout: the parity of stripe s is on member
+/// n - 1 - s mod n, and column k on the k-th member after it, cyclically.
+package struct ArrayGeometry: Sendable, Equatable {
+    package let level: RAIDLevel
+    package let memberCount: Int
+    /// Bytes; a power of two.
+    package let chunkByteCount: UInt64
+    /// Bytes of each member that hold data; a multiple of the chunk.
+    package let memberDataByteCount: UInt64
+    /// Where data begins in each member file.
+    package let dataByteOffset: UInt64
+    /// Data chunks in a stripe.
+    package let columnCount: Int
+    @usableFromInline let chunkShift: UInt64
+
+    package init(
+        level: RAIDLevel, memberCount: Int, chunkByteCount: Int, memberDataByteCount: UInt64, dataByteOffset: UInt64
+    ) {
+        precondition(chunkByteCount > 0 && chunkByteCount.nonzeroBitCount == 1, "a chunk is a power of two")
+        precondition(memberCount >= (level == .raid5 ? 3 : 2), "too few members for the level")
+        self.level = level
+        self.memberCount = memberCount
+        self.chunkByteCount = UInt64(chunkByteCount)
+        chunkShift = UInt64(chunkByteCount.trailingZeroBitCount)
+        self.memberDataByteCount = memberDataByteCount & ~(UInt64(chunkByteCount) - 1)
+        self.dataByteOffset = dataByteOffset
+        columnCount = level == .raid5 ? memberCount - 1 : memberCount
+    }
+
+    /// The array's size.
+    package var capacityByteCount: UInt64 { memberDataByteCount * UInt64(columnCount) }
+
+    /// Data bytes in a stripe: a write of that size and alignment reads nothing.
+    package var stripeByteCount: UInt64 { chunkByteCount * UInt64(columnCount) }
+
+    /// The member that holds a stripe's parity; only for RAID 5.
+    @inlinable package func parityMember(stripe: UInt64) -> Int {
+        memberCount - 1 - Int(stripe % UInt64(memberCount))
+    }
+
+    /// The member that holds a column of a stripe.
+    @inlinable package func member(stripe: UInt64, column: Int) -> Int {
+        switch level {
+        case .raid0: return column
+        case .raid5:
+            let member = parityMember(stripe: stripe) + 1 + column
+            return member >= memberCount ? member - memberCount : member
+        }
+    }
+
+    /// The column of a stripe that a member holds; only for RAID 5, and not for the member that holds the parity.
+    @inlinable package func column(stripe: UInt64, member: Int) -> Int {
+        (member - parityMember(stripe: stripe) - 1 + memberCount) % memberCount
+    }
+
+    /// The bytes of the array that a stretch of a member's data area, inside one stripe, holds; nil where that is parity.
+    package func arrayRange(member: Int, _ range: Range<UInt64>) -> Range<UInt64>? {
+        let stripe = range.lowerBound >> chunkShift
+        guard level == .raid0 || member != parityMember(stripe: stripe) else { return nil }
+        let column = level == .raid0 ? member : column(stripe: stripe, member: member)
+        let start = stripe * stripeByteCount + UInt64(column) << chunkShift + row(of: range.lowerBound)
+        return start..<start + UInt64(range.count)
+    }
+
+    /// The byte in a member file of a row of a stripe.
+    @inlinable package func memberByteOffset(stripe: UInt64, row: UInt64) -> UInt64 {
+        dataByteOffset + stripe << chunkShift + row
+    }
+
+    /// The stripe, column and row of an array byte.
+    @inlinable package func position(of byteOffset: UInt64) -> (stripe: UInt64, column: Int, row: UInt64) {
+        let (stripe, column) = (byteOffset >> chunkShift).quotientAndRemainder(dividingBy: UInt64(columnCount))
+        return (stripe, Int(column), row(of: byteOffset))
+    }
+
+    /// The row of a byte of a stripe, or of the array.
+    @inlinable package func row(of byteOffset: UInt64) -> UInt64 { byteOffset & (chunkByteCount - 1) }
+
+    /// How many chunks it takes to hold so many bytes.
+    @inlinable package func chunkCount(covering byteCount: UInt64) -> UInt64 {
+        (byteCount + chunkByteCount - 1) >> chunkShift
+    }
+
+    /// Calls `body` for each part of a range that is contiguous on a member, in array order.
+    /// - Parameter body: member, byte offset in its file, byte count, and the part's offset in the range.
+    @inlinable @inline(__always)
+    package func forEachExtent(
+        byteOffset: UInt64, byteCount: UInt64, _ body: (Int, UInt64, UInt64, UInt64) -> Void
+    ) {
+        var (stripe, column, row) = position(of: byteOffset)
+        var done: UInt64 = 0
+        while done < byteCount {
+            let length = min(chunkByteCount - row, byteCount - done)
+            body(member(stripe: stripe, column: column), memberByteOffset(stripe: stripe, row: row), length, done)
+            done += length
+            row = 0
+            column += 1
+            if column == columnCount {
+                column = 0
+                stripe += 1
+            }
+        }
+    }
+
+    /// How many bytes of a RAID 0 member the array bytes below `byteOffset` cover. They are its first ones, so a range
+    /// of the array is one range of each member.
+    package func raid0MemberByteCount(member: Int, below byteOffset: UInt64) -> UInt64 {
+        let (stripe, column, row) = position(of: byteOffset)
+        let partial = member < column ? chunkByteCount : member == column ? row : 0
+        return stripe << chunkShift + partial
+    }
+}

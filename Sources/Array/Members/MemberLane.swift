@@ -1,0 +1,212 @@
+import Glibc
+import MemberIO
+import Platform
+import Statistics
+
+/// Executes batches of member I/O for one thread.
+///
+/// Adjacent reads or writes of a batch on the same member become one vectored operation. Buffered writes are
+/// memory copies; where the file system cannot take them without blocking (ext4), io_uring would hand each to a
+/// kernel worker, which costs ten times as much, so there they are done on the calling thread.
+///
+/// Members that are not local files have channels, which do the work; the lane hands over and gathers.
+///
+/// Threads: one at a time.
+package final class MemberLane {
+    private enum Engine {
+        case uring(UringQueue)
+        case threads(WorkerQueue)
+    }
+
+    private let engine: Engine
+    private let ways: MemberWays
+    private let table = TransferTable()
+    /// Outcomes that wait for `reap`.
+    private var ready: [MemberCompletion] = []
+    private var readyHead = 0
+    /// Operations that found the table full.
+    private var backlog: [(io: MemberIO, fileBase: Int)] = []
+    /// Where operations are counted, and by which number; nil for nowhere.
+    private var counters: (to: MemberCounters, lane: Int)?
+
+    /// - Parameters:
+    ///   - engine: how to execute.
+    ///   - places: of all members that I/O may go to.
+    /// - Throws: when the system refuses a ring or an eventfd, or a member cannot be reached.
+    package init(engine: MemberEngineKind, places: [MemberPlace]) throws(OSError) {
+        ways = try MemberWays(places, hasRing: engine == .uring)
+        ready.reserveCapacity(1024)
+        switch engine {
+        case .uring: self.engine = .uring(try UringQueue())
+        case .threads: self.engine = .threads(try WorkerQueue())
+        }
+    }
+
+    /// Counts every operation from now on.
+    ///
+    /// - Parameters:
+    ///   - counters: of the files that this lane has.
+    ///   - lane: a number that no other lane counts by at the same time.
+    package func count(in counters: MemberCounters, lane: Int) { self.counters = (counters, lane) }
+
+    /// Operations that were started and not reaped.
+    package var outstanding: Int {
+        table.usedCount + backlog.count + ways.outstanding + (ready.count - readyHead)
+    }
+
+    /// Starts a batch. Much of it may be complete when this returns.
+    /// - Parameters:
+    ///   - ios: members are relative to `fileBase`.
+    ///   - fileBase: the position among the lane's places of the array's first member.
+    package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
+        var first = 0
+        while first < ios.count {
+            if ways.way(to: fileBase + Int(ios[first].member)).hasChannel {
+                first = hand(ios, from: first, fileBase: fileBase)
+                continue
+            }
+            var end = first + 1
+            while end < ios.count && Self.joins(ios[end - 1], ios[end])
+                && end - first < TransferTable.vectorCountMax
+            {
+                end += 1
+            }
+            issue(UnsafeBufferPointer(rebasing: ios[first..<end]), fileBase: fileBase)
+            first = end
+        }
+        if case .uring(let ring) = engine { ring.submit() }
+    }
+
+    /// Takes outcomes, without blocking.
+    /// - Returns: how many were written to the front of `completions`.
+    package func reap(into completions: UnsafeMutableBufferPointer<MemberCompletion>) -> Int {
+        collect()
+        if !backlog.isEmpty && !table.isFull { restartBacklog() }
+        let count = min(ready.count - readyHead, completions.count)
+        for index in 0..<count { completions[index] = ready[readyHead + index] }
+        readyHead += count
+        if readyHead == ready.count {
+            ready.removeAll(keepingCapacity: true)
+            readyHead = 0
+        }
+        return count
+    }
+
+    /// Blocks until there is something to reap or `descriptor` (unless negative) is readable.
+    package func wait(orReadable descriptor: Int32) {
+        guard readyHead == ready.count else { return }
+        guard ways.outstanding == 0 else { return waitForChannels(orReadable: descriptor) }
+        switch engine {
+        case .uring(let ring): ring.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
+        case .threads(let workers): workers.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
+        }
+    }
+
+    private static func joins(_ left: MemberIO, _ right: MemberIO) -> Bool {
+        left.kind == right.kind && left.member == right.member && (left.kind == .read || left.kind == .write)
+            && left.byteOffset + UInt64(left.byteCount) == right.byteOffset
+    }
+
+    private func issue(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
+        guard !table.isFull else {
+            for io in ios { backlog.append((io, fileBase)) }
+            return
+        }
+        let position = fileBase + Int(ios[0].member)
+        let way = ways.way(to: position)
+        let index = table.claim(ios, file: way.file)
+        let transfer = table.transfers[index]
+        guard transfer.file >= 0 else { return end(index, .failed) }
+        if let counters {
+            counters.to.note(
+                file: position, kind: Int(transfer.kind.rawValue), byteCount: transfer.byteCount, lane: counters.lane)
+        }
+        switch (transfer.kind, engine) {
+        case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
+        // So rare that the thread may wait for it.
+        case (.reread, _): end(index, DirectTransfer.reread(index, in: table))
+        case (.flush, _) where way.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
+        case (.durableWrite, _) where way.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
+        case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):
+            ring.queue(index, table)
+        case (.write, .uring(let ring)) where way.writesThroughRing: ring.queue(index, table)
+        case (.write, _): end(index, DirectTransfer.run(index, in: table))
+        case (.read, .threads(let workers)):
+            if let status = DirectTransfer.readCached(index, in: table) {
+                end(index, status)
+            } else {
+                workers.queue(index, table)
+            }
+        case (.flush, .threads(let workers)), (.durableWrite, .threads(let workers)): workers.queue(index, table)
+        }
+    }
+
+    private func end(_ index: Int, _ status: MemberStatus) {
+        table.release(index, status: status, into: &ready)
+    }
+
+    private func collect() {
+        ways.reap(into: &ready)
+        switch engine {
+        case .uring(let ring):
+            ring.reap { index, result in
+                let transfer = table.transfers[index]
+                if result == -EINTR || result == -EAGAIN {
+                    ring.queue(index, table)
+                    ring.submit()
+                } else if result < 0 || (result == 0 && transfer.kind != .flush) {
+                    end(index, DirectTransfer.failure(Int(result), of: index, in: table))
+                } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
+                    // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
+                    table.advance(index, by: Int(result))
+                    end(index, DirectTransfer.run(index, in: table))
+                } else {
+                    end(index, .done)
+                }
+            }
+        case .threads(let workers):
+            workers.reap { index, status in end(index, status) }
+        }
+    }
+
+    private func restartBacklog() {
+        let waiting = backlog
+        backlog.removeAll(keepingCapacity: true)
+        for (io, fileBase) in waiting {
+            withUnsafePointer(to: io) { issue(UnsafeBufferPointer(start: $0, count: 1), fileBase: fileBase) }
+        }
+        if case .uring(let ring) = engine { ring.submit() }
+        collect()
+    }
+}
+
+/// Members that are not local files.
+extension MemberLane {
+    /// Hands a run of operations on one member to its channel.
+    /// - Returns: the position of the first operation that is another member's.
+    private func hand(_ ios: UnsafeBufferPointer<MemberIO>, from first: Int, fileBase: Int) -> Int {
+        var end = first
+        while end < ios.count && ios[end].member == ios[first].member {
+            if let counters {
+                counters.to.note(
+                    file: fileBase + Int(ios[end].member), kind: Int(ios[end].kind.rawValue),
+                    byteCount: Int(ios[end].byteCount), lane: counters.lane)
+            }
+            end += 1
+        }
+        ways.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + Int(ios[first].member))
+        return end
+    }
+
+    /// Blocks until a channel, the engine or the caller's descriptor is ready.
+    private func waitForChannels(orReadable descriptor: Int32) {
+        var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
+        switch engine {
+        case .uring(let ring): polls.append(pollfd(fd: ring.descriptor, events: Int16(POLLIN), revents: 0))
+        case .threads(let workers): polls.append(pollfd(fd: workers.descriptor, events: Int16(POLLIN), revents: 0))
+        }
+        ways.addPolls(to: &polls)
+        _ = poll(&polls, nfds_t(polls.count), -1)
+        if case .threads(let workers) = engine { workers.silence() }
+    }
+}

@@ -1,0 +1,526 @@
+import MDFormat
+import MemberIO
+
+/// Turns array requests into member I/Os and parity jobs, and their outcomes into finished requests.
+///
+/// A state machine: it does no I/O, follows no payload pointer, reads no clock and starts no thread. Everything is
+/// allocated at the start; requests that find no room wait inside, in order.
+///
+/// Threads: none of its own; the caller lets one call in at a time.
+package final class RAIDPlanner {
+    /// Tokens are below this; callers may use the bits above.
+    package static let tokenLimit: UInt64 = 1 << 48
+    /// In tokens of I/Os that belong to a request as a whole (RAID 0) rather than to an operation.
+    static let requestToken: UInt64 = 1 << 40
+    /// In tokens of I/Os that belong to no request: writes of a member's log, and flushes for the logs' sake, with the
+    /// member in the low bits; writes of the bitmap, and flushes before its bits are cleared.
+    static let logWriteToken: UInt64 = 1 << 41
+    static let logFlushToken: UInt64 = 1 << 42
+    static let bitmapWriteToken: UInt64 = 1 << 43
+    static let bitmapFlushToken: UInt64 = 1 << 44
+    /// In tokens of the flushes of a round.
+    static let flushToken: UInt64 = 1 << 46
+    /// In tokens of I/Os to a replacement's place.
+    static let replacementToken: UInt64 = 1 << 45
+    /// Tokens that belong to no request have the low bits of the generation from here on.
+    static let generationShift: UInt64 = 32
+    /// In tokens of I/Os that heal blocks, with the member where others have the generation.
+    static let healingToken: UInt64 = 1 << 47
+    /// The longest range of one zeroing I/O.
+    static let zeroByteCountMax: UInt64 = 1 << 30
+
+    /// The bytes of scratch memory that `init` wants.
+    package static func scratchByteCount(memberCount: Int) -> Int { ScratchPool.byteCount(memberCount: memberCount) }
+
+    struct Request {
+        var request = ArrayRequest(.flush, tag: 0)
+        /// Bytes that have been turned into operations: whole stripes' parts, but for reads.
+        var expanded: UInt64 = 0
+        /// In the stripe that comes next, the rows below this have been turned into operations.
+        var expandedRows: UInt64 = 0
+        /// Operations or member I/Os that have not ended.
+        var remaining: UInt32 = 0
+        var isFlushing = false
+        var status = ArrayStatus.done
+    }
+
+    package let geometry: ArrayGeometry
+    package internal(set) var state: ArrayState
+    /// The member that is being filled.
+    package internal(set) var recovery: Recovery?
+    /// Grows when a member fails, or is replaced. A member that takes another one's place is not judged, nor believed, by
+    /// I/O that was emitted before that.
+    var generation: UInt32 = 0
+    /// By role, and then of the replacement's place: the generation since which the member there is there.
+    var arrivals: [UInt32]
+    /// The role whose new member is, or was last, behind the replacement's place.
+    package internal(set) var replacementRole: Int?
+    /// I/Os to the replacement's place that have not come back.
+    var replacementIOCount = 0
+    /// What writes had to read so far.
+    package internal(set) var statistics = WriteStatistics()
+    /// By role: blocks that were computed and written anew since they could not be read.
+    package internal(set) var correctedReads: [UInt64]
+    /// How often parity came into doubt, and how many of these have been repaired.
+    package internal(set) var doubtCount: UInt64 = 0
+    var repairedDoubtCount: UInt64 = 0
+
+    let requests: UnsafeMutablePointer<Request>
+    let operations: UnsafeMutablePointer<StripeOperation>
+    let operationCapacity: Int
+    private let requestCapacity: Int
+    private var freeOperations = OperationList()
+    private(set) var freeCount: Int
+    /// Operations that are ready but for scratch memory, by size.
+    private var smallWaiters = OperationList()
+    private var largeWaiters = OperationList()
+    /// Operations that ended and have not yet passed on their rows, their memory and their place.
+    private var ended = OperationList()
+    private var index: StripeIndex
+    var flushes: FlushRounds
+    /// Rebuilds, skips and keeps under way.
+    var window = MaintenanceWindow()
+    var scratch: ScratchPool
+    /// Present when the policy is that.
+    var logs: PartialParityLogs?
+    var bitmap: WriteIntentBitmap?
+    let zeroes: UnsafeRawPointer
+    /// Requests that found no free operation, oldest first: a ring of tags.
+    private let starved: UnsafeMutablePointer<UInt32>
+    private var starvedHead = 0
+    private var starvedTail = 0
+
+    /// - Parameters:
+    ///   - requestCapacity: tags are below it.
+    ///   - operationCapacity: RAID 5 operations at a time.
+    ///   - scratch: `scratchByteCount` bytes, aligned to 4096.
+    ///   - zeroes: at least 64 KiB of zeros, aligned to 64.
+    ///   - missingMember: the role that is absent; RAID 5 only.
+    ///   - consistency: what keeps the parity right through a crash; for RAID 0 `.resync`.
+    package init(
+        geometry: ArrayGeometry, requestCapacity: Int, operationCapacity: Int = 2048,
+        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil,
+        consistency: ConsistencyPolicy = .resync
+    ) {
+        precondition(missingMember == nil || geometry.level == .raid5)
+        self.geometry = geometry
+        self.zeroes = zeroes
+        state = missingMember.map { .degraded(missing: $0) } ?? .healthy
+        correctedReads = Array(repeating: 0, count: geometry.memberCount)
+        arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
+        requests = .allocate(capacity: requestCapacity)
+        requests.initialize(repeating: Request(), count: requestCapacity)
+        self.requestCapacity = requestCapacity
+        operations = .allocate(capacity: operationCapacity)
+        operations.initialize(repeating: StripeOperation(), count: operationCapacity)
+        self.operationCapacity = operationCapacity
+        freeCount = operationCapacity
+        index = StripeIndex(operations: operations)
+        self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
+        starved = .allocate(capacity: requestCapacity)
+        flushes = FlushRounds(requestCapacity: requestCapacity)
+        switch consistency {
+        case .resync: break
+        case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
+        case .partialParityLog(let area): logs = PartialParityLogs(area)
+        }
+        for operation in 0..<operationCapacity {
+            operations[operation].phase = .free
+            freeOperations.append(Int32(operation), in: operations)
+        }
+    }
+
+    deinit {
+        requests.deallocate()
+        operations.deallocate()
+        starved.deallocate()
+        index.deallocate()
+        scratch.deallocate()
+        logs?.deallocate()
+        bitmap?.deallocate()
+    }
+
+    /// The role that is not in sync everywhere, or nil.
+    var missing: Int? {
+        if case .degraded(let member) = state { member } else { nil }
+    }
+
+    /// The member that is being filled while the one whose role it is to take still serves, or nil.
+    package var replacement: Recovery? { state == .healthy ? recovery : nil }
+
+    /// The role that no I/O may go to, or nil.
+    var absent: Int? { recovery == nil ? missing : nil }
+
+    /// The role whose member an operation has to do without, or nil.
+    func missing(for operation: StripeOperation) -> Int? {
+        guard let missing else { return nil }
+        if let recovery, operation.memberRange(geometry).upperBound <= recovery.boundary { return nil }
+        return missing
+    }
+
+    // MARK: Input
+
+    /// Takes a request.
+    package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
+        let tag = Int(request.tag)
+        precondition(tag < requestCapacity)
+        requests[tag] = Request(request: request)
+        guard state != .failed else {
+            output.finished.append(FinishedRequest(tag: request.tag, status: .failed))
+            return
+        }
+        switch (request.operation, geometry.level) {
+        case (.flush, _): flush(request.tag, into: &output)
+        case (_, .raid0): submitRAID0(request, into: &output)
+        case (_, .raid5):
+            // Behind those that wait for a free operation.
+            if starvedHead != starvedTail || !expand(request.tag, into: &output) { starve(request.tag) }
+            if !ended.isEmpty { settle(into: &output) }
+        }
+    }
+
+    /// Takes the outcome of a member I/O. If that is a member's failure (`isFailure`) on RAID 5, the caller has called
+    /// `memberFailed` first.
+    package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let low = UInt32(truncatingIfNeeded: token)
+        if token & Self.replacementToken != 0 { replacementIOCount -= 1 }
+        switch Self.kind(of: token) {
+        case Self.healingToken:
+            let member = Int(UInt8(truncatingIfNeeded: token >> Self.generationShift))
+            completeHealingIO(Int32(low), member: member, status, into: &output)
+        case 0: completeOperationIO(Int32(low), status, into: &output)
+        case Self.requestToken: completeRequestIO(low, status, into: &output)
+        case Self.flushToken: completeFlush(status, into: &output)
+        case Self.logWriteToken:
+            let isReplica = token & Self.replacementToken != 0
+            completeLogWrite(Int(low), status, isReplica: isReplica, into: &output)
+        case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
+        case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
+        case Self.bitmapFlushToken: completeBitmapFlush(status)
+        default: preconditionFailure("token \(token) is not the planner's")
+        }
+        if !ended.isEmpty { settle(into: &output) }
+    }
+
+    /// To be called after each run of calls, before others are let in: what the calls have gathered for a log or the
+    /// bitmap is written as one.
+    package func finishBatch(into output: inout PlannerOutput) {
+        guard logs != nil || bitmap != nil else { return }
+        while true {
+            if logs != nil { advanceLogs(into: &output) }
+            if bitmap != nil { advanceBitmap(into: &output) }
+            if ended.isEmpty { return }
+            settle(into: &output)
+        }
+    }
+
+    /// Nothing of the group was started, since there is no space for it: its operation ends with nothing written.
+    package func reject(_ token: UInt64, into output: inout PlannerOutput) {
+        let index = Int32(truncatingIfNeeded: token)
+        operations[Int(index)].outstanding = 0
+        if operations[Int(index)].isTwinned { replacementIOCount -= 1 }
+        end(index, .noSpace)
+        settle(into: &output)
+    }
+
+    // MARK: Requests without operations
+
+    private func emit(
+        _ kind: MemberIO.Kind, member: Int, byteOffset: UInt64, byteCount: UInt64, memory: UnsafeMutableRawPointer?,
+        tag: UInt32, into output: inout PlannerOutput
+    ) {
+        output.memberIOs.append(
+            MemberIO(
+                kind: kind, member: member, byteOffset: byteOffset, byteCount: Int(byteCount), memory: memory,
+                token: Self.requestToken | UInt64(tag)))
+        requests[Int(tag)].remaining += 1
+    }
+
+    private func submitRAID0(_ request: ArrayRequest, into output: inout PlannerOutput) {
+        if request.operation == .zero {
+            for member in 0..<geometry.memberCount {
+                var start = geometry.raid0MemberByteCount(member: member, below: request.byteOffset)
+                let end = geometry.raid0MemberByteCount(member: member, below: request.byteOffset + request.byteCount)
+                while start < end {
+                    let length = min(end - start, Self.zeroByteCountMax)
+                    emit(
+                        request.mayPunch ? .punch : .zero, member: member,
+                        byteOffset: geometry.dataByteOffset + start, byteCount: length, memory: nil,
+                        tag: request.tag, into: &output)
+                    start += length
+                }
+            }
+        } else {
+            let kind: MemberIO.Kind = request.operation == .read ? .read : .write
+            geometry.forEachExtent(byteOffset: request.byteOffset, byteCount: request.byteCount) {
+                emit(
+                    kind, member: $0, byteOffset: $1, byteCount: $2, memory: request.memory! + Int($3),
+                    tag: request.tag, into: &output)
+            }
+        }
+        if requests[Int(request.tag)].remaining == 0 { finishRequestPart(request.tag, into: &output) }
+    }
+
+    private func completeRequestIO(_ tag: UInt32, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let request = requests + Int(tag)
+        request.pointee.remaining -= 1
+        switch status {
+        case .done: break
+        case .noSpace: request.pointee.status = request.pointee.status.combined(with: .noSpace)
+        case .refused: request.pointee.status = request.pointee.status.combined(with: .refused)
+        case .unreadable, .failed: request.pointee.status = .failed
+        }
+        finishRequestPart(tag, into: &output)
+    }
+
+    /// Ends a request if nothing of it is left, flushing first if it must be durable. Whatever its I/Os did, nothing
+    /// that ends in a failed array can be relied on.
+    func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
+        let request = requests + Int(tag)
+        let isExpanded =
+            geometry.level == .raid0 || request.pointee.request.operation == .flush
+            || request.pointee.expanded == request.pointee.request.byteCount
+        guard request.pointee.remaining == 0, isExpanded else { return }
+        if state == .failed { request.pointee.status = .failed }
+        let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
+        if mustFlush && !request.pointee.isFlushing && request.pointee.status == .done {
+            flush(tag, into: &output)
+        } else {
+            output.finished.append(FinishedRequest(tag: tag, status: request.pointee.status))
+        }
+    }
+
+    // MARK: Operations
+
+    /// Turns as much of a request into operations as there is room for.
+    /// - Returns: whether that was all of it.
+    private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
+        let request = requests + Int(tag)
+        while request.pointee.expanded < request.pointee.request.byteCount, request.pointee.status != .failed {
+            guard freeCount > 0 else { return false }
+            guard let operation = takeOperation(of: &request.pointee) else { continue }
+            request.pointee.remaining += 1
+            add(operation, into: &output)
+        }
+        request.pointee.expanded = request.pointee.request.byteCount
+        finishRequestPart(tag, into: &output)
+        return true
+    }
+
+    private func starve(_ tag: UInt32) {
+        starved[starvedTail % requestCapacity] = tag
+        starvedTail += 1
+    }
+
+    @discardableResult
+    func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
+        let slot = freeOperations.popFirst(in: operations)!
+        freeCount -= 1
+        operations[Int(slot)] = operation
+        begin(slot, into: &output)
+        return slot
+    }
+
+    /// Lets an operation start, or wait for its turn. A read from a member that is there needs neither order nor
+    /// scratch: it sees each block as it was before or after a write that is under way.
+    func begin(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        if operation.pointee.kind == .read && !operation.pointee.hasBadBlock && !isMissing(operation.pointee) {
+            start(slot, into: &output)
+        } else if operation.pointee.isIndexed {
+            claimScratch(slot, into: &output)
+        } else {
+            index.insert(slot)
+            if operation.pointee.blockers == 0 { claimScratch(slot, into: &output) }
+        }
+    }
+
+    /// Starts an operation whose turn it is, once it has the memory that it needs, behind those that wait for some.
+    private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let kind = operation.pointee.kind
+        if kind.isWithoutReads || operation.pointee.scratch >= 0 {
+            start(slot, into: &output)
+        } else if ScratchPool.isSmall(operation.pointee.rowByteCount) {
+            guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(slot, in: operations) }
+            startWithScratch(slot, into: &output)
+        } else {
+            guard largeWaiters.isEmpty && scratch.hasLarge else { return largeWaiters.append(slot, in: operations) }
+            startWithScratch(slot, into: &output)
+        }
+    }
+
+    /// Starts an operation for which there is memory.
+    private func startWithScratch(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].scratch = scratch.claim(rowByteCount: operations[Int(slot)].rowByteCount)!
+        start(slot, into: &output)
+    }
+
+    /// Starts an operation from its first column, after its blocks have been healed if it met a bad one.
+    func start(_ slot: Int32, into output: inout PlannerOutput) {
+        if operations[Int(slot)].hasBadBlock { return heal(slot, into: &output) }
+        operations[Int(slot)].pass0 = operations[Int(slot)].column0
+        startPass(slot, into: &output)
+    }
+
+    /// Emits a pass's first I/Os. One that has nothing to read goes on to write at once.
+    private func startPass(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let kind = operation.pointee.kind
+        guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(slot, .failed) }
+        operation.pointee.mustRestart = false
+        operation.pointee.phase = .reading
+        operation.pointee.generation = generation
+        operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
+        operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
+        emitReads(slot, into: &output)
+        if operation.pointee.outstanding == 0 { finishReading(slot, into: &output) }
+    }
+
+    /// Goes on to write, once the write is protected.
+    private func finishReading(_ slot: Int32, into output: inout PlannerOutput) {
+        // Maintenance writes what is right already, or was wrong before.
+        if operations[Int(slot)].kind.isMaintenance { return startWriting(slot, into: &output) }
+        if logs != nil && hasRecord(operations[Int(slot)]) { return awaitRecord(slot) }
+        if bitmap != nil && operations[Int(slot)].kind != .read && awaitBits(slot) { return }
+        startWriting(slot, into: &output)
+    }
+
+    /// Emits a pass's jobs and writes.
+    func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        // What was read is not enough any more, and a failed array is left as it is.
+        guard state != .failed else { return end(slot, .failed) }
+        if operation.pointee.kind.isMaintenance { return startTesting(slot, into: &output) }
+        beginWriting(slot)
+        let firstIO = output.memberIOs.count
+        emitWrites(slot, into: &output)
+        guard operation.pointee.outstanding > 0 else { return finishPass(slot, into: &output) }
+        // A reconstruction writes to no member.
+        guard output.memberIOs.count > firstIO else { return }
+        group(slot, from: firstIO, into: &output)
+    }
+
+    func beginWriting(_ slot: Int32) {
+        operations[Int(slot)].phase = .writing
+        operations[Int(slot)].generation = generation
+        operations[Int(slot)].isTwinned = false
+    }
+
+    /// Says that an operation's writes start together or not at all.
+    func group(_ slot: Int32, from firstIO: Int, into output: inout PlannerOutput) {
+        output.groups.append(
+            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(slot)))
+    }
+
+    private func completeOperationIO(_ slot: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        operation.pointee.outstanding -= 1
+        switch (operation.pointee.phase, status) {
+        case (.reading, .done), (.reading, .unreadable):
+            // Perhaps from a member that has just come, and does not have it.
+            if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
+            if status == .unreadable { noteBadBlock(slot) }
+        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
+            operation.pointee.isBeyondMending = true
+        // A member that failed is missing when its turn comes.
+        case (_, .done), (.mending, _), (.mendingParity, _): break
+        // It would be no better the next time.
+        case (_, .refused): operation.pointee.status = operation.pointee.status.combined(with: .refused)
+        case (.reading, _):
+            if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
+            operation.pointee.mustRestart = true
+        case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
+        // The others hold what the failed member missed, unless it was one too many.
+        case (_, .failed), (_, .unreadable):
+            if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
+        }
+        guard operation.pointee.outstanding == 0 else { return }
+        if operation.pointee.mustRestart { return restart(slot, into: &output) }
+        switch operation.pointee.phase {
+        case .reading where operation.pointee.status == .refused: end(slot, .refused)
+        case .reading where operation.pointee.hasBadBlock: startHealing(slot, into: &output)
+        case .reading: finishReading(slot, into: &output)
+        case .mending, .mendingParity: finishMending(slot, into: &output)
+        default: finishPass(slot, into: &output)
+        }
+    }
+
+    /// Plans an operation again, for the members there are now.
+    func restart(_ slot: Int32, into output: inout PlannerOutput) {
+        operations[Int(slot)].hasBadBlock = false
+        begin(slot, into: &output)
+    }
+
+    /// Goes on with an operation's next columns, or ends it.
+    private func finishPass(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        if operation.pointee.status == .noSpace || operation.pointee.status == .refused {
+            return startMending(slot, into: &output)
+        }
+        guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
+            return end(slot, .done)
+        }
+        endRecord(slot)
+        operation.pointee.pass0 = operation.pointee.pass1 + 1
+        startPass(slot, into: &output)
+    }
+
+    /// Ends an operation with the worst that happened to it.
+    func end(_ slot: Int32, _ status: ArrayStatus) {
+        let operation = operations + Int(slot)
+        endRecord(slot)
+        operation.pointee.status = operation.pointee.status.combined(with: status)
+        if operation.pointee.kind.isRecovery {
+            operation.pointee.hasEnded = true
+            retire()
+        } else {
+            pass(slot)
+        }
+    }
+
+    /// Lets an ended operation pass on what it has.
+    func pass(_ slot: Int32) { ended.append(slot, in: operations) }
+
+    /// Lets everything go on that waited for operations that ended. A loop and a list, since in a failed array one end
+    /// causes the next, thousands of times.
+    func settle(into output: inout PlannerOutput) {
+        while true {
+            if let slot = ended.popFirst(in: operations) {
+                release(slot, into: &output)
+            } else if scratch.hasSmall, let slot = smallWaiters.popFirst(in: operations) {
+                startWithScratch(slot, into: &output)
+            } else if scratch.hasLarge, let slot = largeWaiters.popFirst(in: operations) {
+                startWithScratch(slot, into: &output)
+            } else if freeCount > 0, starvedHead != starvedTail {
+                guard expand(starved[starvedHead % requestCapacity], into: &output) else { continue }
+                starvedHead += 1
+            } else {
+                return
+            }
+        }
+    }
+
+    /// Lets go of the rows of an operation that has changed nothing yet and goes on.
+    func releaseRows(of slot: Int32, into output: inout PlannerOutput) {
+        var ready = OperationList()
+        index.remove(slot) { ready.append($0, in: operations) }
+        while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
+    }
+
+    /// Passes on an ended operation's rows, memory and place, and ends its request with it if it was the last.
+    private func release(_ slot: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(slot)
+        let released = operation.pointee
+        if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
+        operation.pointee.phase = .free
+        freeOperations.append(slot, in: operations)
+        freeCount += 1
+        if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
+        if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
+        let request = requests + Int(released.request)
+        request.pointee.status = request.pointee.status.combined(with: released.status)
+        request.pointee.remaining -= 1
+        finishRequestPart(released.request, into: &output)
+    }
+}

@@ -1,0 +1,132 @@
+import CDriverKit
+import Platform
+import SCSIControllerDriverKit
+import Synchronization
+
+/// Completions and register writes, from the driver.
+extension ProcessDextHost {
+    package var receiverCount: Int { pairs.count }
+
+    package func bindReceiver(pair: Int) { if pair > 0 { groups.bindCurrentThread(to: pair - 1) } }
+
+    package func pair(forTaskCount count: Int) -> Int {
+        pairs.count > 1 && count >= Self.boundTaskCountMin ? 1 + groups.current : 0
+    }
+
+    package func beginPolling(pair: Int) {
+        nbdext_set_current_pair(UInt32(pair))
+        pairs[pair].addPoller()
+    }
+
+    package func endPolling(pair: Int) -> Bool {
+        nbdext_set_current_pair(0)
+        let pair = pairs[pair]
+        // One thread at a time waits for what the driver is about to say.
+        if pair.index == 0, outstandingCount.load(ordering: .relaxed) > 0, pair.lingerLock.tryLock() {
+            _ = nbdext_ring_linger(pair.toKernel, lingerTurns)
+            pair.lingerLock.unlock()
+        }
+        pair.removePoller()
+        return nbdext_ring_has_messages(pair.toKernel) != 0
+    }
+
+    /// How long a side looks for the other's next message by the first pair before it sleeps. With one client, or a task
+    /// or two, it looks for longer than a wake-up takes, some 80 us: each hand-over is waited for, and nobody else wants
+    /// the processor. With many, messages come in clusters anyway, and long looks cost a quarter of the throughput
+    /// (measured, on two cores).
+    var lingerTurns: UInt32 {
+        outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
+    }
+
+    package func sleep(pair: Int, milliseconds: Int) {
+        let ring = pairs[pair].toKernel
+        nbdext_ring_sleep(ring, nbdext_ring_bell(ring), Int32(milliseconds))
+    }
+
+    package func wakeReceiver(pair: Int) { nbdext_ring_ring(pairs[pair].toKernel) }
+
+    package func poll(pair: Int) -> Bool {
+        let pair = pairs[pair]
+        guard nbdext_ring_has_messages(pair.toKernel) != 0 else {
+            catchUp(pair)
+            return false
+        }
+        guard pair.consumerLock.tryLock() else { return false }
+        let count = takeMessages(of: pair)
+        pair.consumerLock.unlock()
+        catchUp(pair)
+        return count > 0
+    }
+
+    /// What a driver that sends no more has left in the rings. Waits for whoever takes some of it now.
+    func takeAll() {
+        for pair in pairs { pair.consumerLock.withLock { _ = takeMessages(of: pair) } }
+    }
+
+    /// Under the pair's `consumerLock`.
+    /// - Returns: how many messages were taken, a ring of them at most: a driver that never stops sending does not keep
+    ///   this thread for ever.
+    private func takeMessages(of pair: RingPair) -> Int {
+        var count = 0
+        while count < 256 {
+            let taken = nbdext_ring_take(pair.toKernel, pair.message)
+            if taken == 0 { break }
+            count += 1
+            if taken > 0 { take(pair) } else { refuse("wrote to indices that are not its own") }
+        }
+        return count
+    }
+
+    /// Sends what could not be sent when it came up.
+    private func catchUp(_ pair: RingPair) {
+        if pair.hasBacklog.load(ordering: .relaxed), !pair.submissionQueue.OnQueue(),
+            pair.hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
+        {
+            send(pair: pair.index)
+        }
+        if pair.owesInterrupt.load(ordering: .relaxed),
+            pair.owesInterrupt.exchange(false, ordering: .acquiringAndReleasing)
+        {
+            interrupt(pair)
+        }
+    }
+
+    /// Ends a driver that does what no library does for it.
+    private func refuse(_ what: String) {
+        context.log.report(.slotMisuse, "the driver's process \(what)")
+        endUnreachable()
+    }
+
+    /// Does what a message says. Whatever it says was copied out of the shared memory first.
+    private func take(_ pair: RingPair) {
+        let message = pair.message
+        history.note(message)
+        switch nbdext_message_kind(message.pointee.kind) {
+        case NBDEXT_REGISTER_WRITE:
+            guard isConnected.load(ordering: .acquiring) else { return }
+            function.writeRegister(Int(message.pointee.count), UInt32(truncatingIfNeeded: message.pointee.value))
+        case NBDEXT_BUNDLED_COMPLETION:
+            let count = Int(message.pointee.count)
+            guard count >= 1, count <= kMaxBundledParallelTasks else {
+                return context.log.report(.slotMisuse, "a completion message named \(count) slots")
+            }
+            outstandingCount.subtract(count, ordering: .relaxed)
+            withUnsafeBytes(of: &message.pointee.body) {
+                kernel.completeBundledParallelTasks($0.baseAddress!.assumingMemoryBound(to: UInt16.self), count: count)
+            }
+        case NBDEXT_SINGLE_COMPLETION:
+            outstandingCount.subtract(1, ordering: .relaxed)
+            let slot = message.pointee.value
+            withUnsafeBytes(of: &message.pointee.body) {
+                kernel.completeParallelTask(
+                    $0.baseAddress!.assumingMemoryBound(to: SCSIUserParallelResponse.self),
+                    slot: slot > 0 && slot <= UInt64(slots.taskCount) ? UInt16(slot - 1) : nil)
+            }
+        case NBDEXT_SINGLE_REPLY:
+            reply.store(message.pointee.count, ordering: .relaxed)
+            repliedSlot.store(Int(truncatingIfNeeded: message.pointee.value) &+ 1, ordering: .sequentiallyConsistent)
+            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_ring(pair.toKernel) }
+        default: break
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import CDriverKit
+import Glibc
+import Platform
+import SCSIControllerDriverKit
+import Synchronization
+
+/// Tasks and interrupts, to the driver.
+extension ProcessDextHost {
+    /// One message for what waits. While the driver has not taken the last one, tasks gather: that is the backlog that
+    /// goes as one bundle.
+    func sendBundled(_ pair: RingPair) {
+        guard isRunning.load(ordering: .acquiring) else { return }
+        while pair.index == 0, earlyTasksLeft.load(ordering: .relaxed) > 0 {
+            if !sendOne() { return }
+            earlyTasksLeft.subtract(1, ordering: .relaxed)
+        }
+        while true {
+            if let position = pair.bundlePosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 {
+                pair.hasBacklog.store(true, ordering: .sequentiallyConsistent)
+                // It may have been taken in the meantime, and nobody would notice.
+                if nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }
+                pair.hasBacklog.store(false, ordering: .relaxed)
+            }
+            let wasSent = withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) {
+                indices in
+                pair.producerLock.withLock { sendBundle(pair, indices.baseAddress!) }
+            }
+            if !wasSent { return }
+        }
+    }
+
+    /// Under `producerLock`, so that nothing is sent to a driver that has ended.
+    private func sendBundle(_ pair: RingPair, _ indices: UnsafeMutablePointer<UInt16>) -> Bool {
+        // It may be another driver than the one for which the pair was chosen.
+        guard isRunning.load(ordering: .relaxed), pair.index == 0 || sendsOnlyBundles,
+            let message = nbdext_ring_begin(pair.toDriver)
+        else { return false }
+        // Not into the message itself: the driver could write there while the indices are still used.
+        let count = kernel.takeSubmissions(
+            indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: pair.index)
+        if count == 0 { return false }
+        message.pointee.kind = NBDEXT_BUNDLED_TASKS.rawValue
+        message.pointee.count = UInt32(count)
+        withUnsafeMutableBytes(of: &message.pointee.body) {
+            $0.baseAddress!.copyMemory(from: indices, byteCount: count * 2)
+        }
+        bundles.note(taskCount: count, sender: pair.index)
+        outstandingCount.add(count, ordering: .relaxed)
+        if pair.index == 0 { nbdext_ring_advise(pair.toDriver, lingerTurns) }
+        pair.bundlePosition = nbdext_ring_position(pair.toDriver)
+        history.note(message)
+        _ = nbdext_ring_publish(pair.toDriver)
+        return true
+    }
+
+    /// One message for one task, by the first pair, and a wait for the driver's answer to the call.
+    /// - Returns: whether there was a task.
+    func sendOne() -> Bool {
+        guard isRunning.load(ordering: .acquiring) else { return false }
+        let pair = pairs[0]
+        var slot: UInt16 = 0
+        repliedSlot.store(0, ordering: .relaxed)
+        let receiver = pair.producerLock.withLock { () -> DriverInstance? in
+            guard isRunning.load(ordering: .relaxed), let instance, let message = nbdext_ring_begin(pair.toDriver),
+                kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1
+            else { return nil }
+            message.pointee.kind = NBDEXT_SINGLE_TASK.rawValue
+            message.pointee.value = UInt64(slot)
+            withUnsafeMutableBytes(of: &message.pointee.body) {
+                $0.baseAddress!.copyMemory(
+                    from: slots.commands + Int(slot), byteCount: MemoryLayout<SCSIUserParallelTask>.size)
+            }
+            bundles.note(taskCount: 1, sender: pair.index)
+            outstandingCount.add(1, ordering: .relaxed)
+            nbdext_ring_advise(pair.toDriver, lingerTurns)
+            history.note(message)
+            _ = nbdext_ring_publish(pair.toDriver)
+            return instance
+        }
+        guard let receiver else { return false }
+        awaitReply(slot, of: receiver, pair)
+        return true
+    }
+
+    private func awaitReply(_ slot: UInt16, of instance: DriverInstance, _ pair: RingPair) {
+        var spins = 0
+        let limit = monotonicMilliseconds() + UInt64(callMilliseconds)
+        beginPolling(pair: pair.index)
+        while repliedSlot.load(ordering: .acquiring) != Int(slot) + 1 {
+            if poll(pair: pair.index) { continue }
+            spins += 1
+            if spins < 200 {
+                nbdext_pause()
+            } else {
+                if !instance.isAlive { break }
+                if monotonicMilliseconds() > limit {
+                    giveUpWaiting(for: "UserProcessParallelTask", of: instance)
+                    break
+                }
+                let bell = nbdext_ring_bell(pair.toKernel)
+                replyIsAwaitedAsleep.store(true, ordering: .sequentiallyConsistent)
+                if !endPolling(pair: pair.index), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
+                    nbdext_ring_sleep(pair.toKernel, bell, 10)
+                }
+                replyIsAwaitedAsleep.store(false, ordering: .relaxed)
+                beginPolling(pair: pair.index)
+            }
+        }
+        _ = endPolling(pair: pair.index)
+        guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
+        singleTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
+    }
+
+    /// The card asserts its interrupt line; the driver hears of it by the pair by which this thread fetches its calls.
+    func interrupt() { interrupt(pairs[Int(nbdext_current_pair())]) }
+
+    /// One message that was not taken yet is as good as two.
+    func interrupt(_ pair: RingPair) {
+        // What the interrupt is about was written before; the driver looks for it after it took the message.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        pair.producerLock.withLock {
+            if let position = pair.interruptPosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }
+            guard let message = nbdext_ring_begin(pair.toDriver) else {
+                return pair.owesInterrupt.store(true, ordering: .releasing)
+            }
+            message.pointee.kind = NBDEXT_INTERRUPT.rawValue
+            pair.interruptPosition = nbdext_ring_position(pair.toDriver)
+            _ = nbdext_ring_publish(pair.toDriver)
+        }
+    }
+}

@@ -1,0 +1,369 @@
+import CDriverKit
+import CLinux
+import Diagnostics
+import Glibc
+import HardwareBus
+import Platform
+import SCSIControllerDriverKit
+import Statistics
+import Synchronization
+
+/// Runs a DEXT in a process of its own, as macOS does: tasks and completions go through rings in shared memory, calls of
+/// the control plane over a socket.
+///
+/// A bundle is one message. A task of the legacy route is a blocking round trip, and so is its completion.
+///
+/// Threads: the start and restarts on one thread at a time; `stop` on another, also while the driver is being started
+/// again; `send`, `poll` and the rest on any.
+package final class ProcessDextHost: DriverHost, @unchecked Sendable {
+    // SAFETY: `life` and `creations` under `lock`; rings protect themselves; the rest is set before the first `send`.
+    package let mode: DriverMode
+    package var place: DriverPlace { .process }
+    package let bundles: BundleCounters
+    let restarts = Atomic<Int>(0)
+    package var restartCount: Int { restarts.load(ordering: .relaxed) }
+    package let context: DriverContext
+    let function: PCIFunction
+    private let executable: String
+    private let arguments: [String]
+    private let user: SystemUser?
+    private let personality: OSDictionary
+    let arena: DataArena
+    let callMilliseconds: Int
+    /// After how long a call of the driver is reported that has not returned, and how often that is looked at.
+    private let slowCallMilliseconds: UInt64
+    private let watchdogMilliseconds: Int
+    let groups: ProcessorGroups
+    /// The first one is for everybody; then, in bundled mode on several processors, one for each group of them.
+    let pairs: [RingPair]
+    /// A batch of at least so many tasks goes by its processor's own pair.
+    static let boundTaskCountMin = kMaxBundledParallelTasks / 2
+    private let channel: UnsafeMutableRawPointer
+    /// Another file for each start: what an earlier driver has started may have the old one.
+    private var channelFile: Int32
+    /// Written by a driver's process that crashes.
+    let crashNote: UnsafeMutablePointer<nbdext_crash_note>
+    /// Tasks sent and not completed: a hint whether it pays to wait for a message.
+    let outstandingCount = Atomic<Int>(0)
+    private(set) var slots: SharedSlots!
+    private(set) unowned var kernel: (any KernelHalf)!
+    /// The same, for threads that may still be there when it is gone.
+    private(set) weak var weakKernel: (any KernelHalf)?
+    /// The driver has taken the slots.
+    let isBundled = Atomic<Bool>(false)
+    static let earlyTaskCount = 2
+    let earlyTasksLeft = Atomic<Int>(ProcessDextHost.earlyTaskCount)
+    /// Tasks may be sent. Read under a pair's `producerLock`.
+    let isRunning = Atomic<Bool>(false)
+    /// What the driver writes to registers reaches the card. Read under a pair's `consumerLock`.
+    let isConnected = Atomic<Bool>(false)
+    /// Which start of the driver this is.
+    private let generation = Atomic<Int>(0)
+    /// Only the thread that starts the driver again.
+    var deathCount = 0
+    var deathsInARow = 0
+    /// The last messages, both ways.
+    let history = MessageHistory()
+    private(set) var taskIDs: [UInt64] = []
+    let lock = Lock()
+    var life = Life()
+    /// The threads on which targets are being created for the driver, by target. Under `lock`.
+    var creations: [UInt64: UInt] = [:]
+    /// Ends the pauses between starts.
+    let stopRequested = Event()
+    let memory: DriverMemory
+
+    /// The slot whose UserProcessParallelTask has returned, plus 1; and what it returned.
+    let repliedSlot = Atomic<Int>(0)
+    let reply = Atomic<UInt32>(0)
+    /// Whether the thread that waits for it sleeps, and has to be woken if another one takes the reply.
+    let replyIsAwaitedAsleep = Atomic<Bool>(false)
+
+    struct Life {
+        var current: DriverInstance?
+        /// A driver that ends is started again.
+        var isSupervised = false
+        var isStopped = false
+        /// Set when the driver runs again, or is given up. Nil while nobody starts it again.
+        var mourning: Event?
+    }
+
+    /// - Parameters:
+    ///   - executable: a program whose main function calls `DriverKitMain`.
+    ///   - arguments: what it is started with.
+    ///   - user: whose rights it has; nil for those of this process.
+    ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
+    ///   - function: the card that the driver's personality matched.
+    ///   - personality: the properties that the driver finds at its own node.
+    ///   - arena: where task buffers lie.
+    ///   - log: gets the driver's faults.
+    ///   - callMilliseconds: how long each call may take while the driver starts.
+    ///   - slowCallMilliseconds: after how long a call of the driver is reported that has not returned.
+    ///   - watchdogMilliseconds: how often that is looked at.
+    /// - Throws: when the system refuses the shared memory.
+    package init(
+        executable: String, arguments: [String] = [], user: SystemUser? = nil, mode: DriverMode,
+        function: PCIFunction, personality: OSDictionary, arena: DataArena, log: DiagnosisLog,
+        callMilliseconds: Int = 60_000,
+        slowCallMilliseconds: UInt64 = 5000, watchdogMilliseconds: Int = 500
+    ) throws(OSError) {
+        precondition(mode != .kext)
+        self.executable = executable
+        self.arguments = arguments
+        self.user = user
+        self.mode = mode
+        self.function = function
+        self.personality = personality
+        self.arena = arena
+        self.callMilliseconds = callMilliseconds
+        self.slowCallMilliseconds = slowCallMilliseconds
+        self.watchdogMilliseconds = watchdogMilliseconds
+        context = DriverContext(log: log)
+        groups = ProcessorGroups()
+        let pairCount = mode == .bundled && groups.count > 1 ? 1 + groups.count : 1
+        bundles = BundleCounters(senderCount: pairCount)
+        let byteCount = nbdext_channel_size(UInt32(pairCount))
+        let (file, channel) = try SharedMemory.make("nbdext-channel", byteCount: byteCount)
+        channelFile = file
+        self.channel = channel
+        pairs = (0..<pairCount).map { [context] in RingPair(index: $0, channel: channel, context: context) }
+        crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
+        memory = DriverMemory(function: function)
+    }
+
+    deinit {
+        function.interruptHandler = nil
+        function.reset()
+        memory.releaseAll()
+        munmap(channel, nbdext_channel_size(UInt32(pairs.count)))
+        close(channelFile)
+    }
+
+    // MARK: Life cycle
+
+    var instance: DriverInstance? { lock.withLock { life.current } }
+
+    /// The driver's process, while there is one.
+    package var process: Int32? { instance.flatMap { $0.isAlive ? $0.child.process : nil } }
+
+    package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
+        self.kernel = kernel
+        weakKernel = kernel
+        function.interruptHandler = { [unowned self] in interrupt() }
+        if nbdext_landlock_version() == 0 {
+            // The files of this process in /proc would be the way to all that it has open.
+            _ = nbdext_hide_process()
+            writeDiagnostic(
+                "nbdext: this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
+                    + "driver that you trust\n")
+        }
+        try startInstance()
+        if instance?.child.isFiltered == false {
+            writeDiagnostic(
+                "nbdext: this kernel has no seccomp filters: the driver's process can reach its user's other processes "
+                    + "and the network; run only a driver that you trust\n")
+        }
+        return try askProperties()
+    }
+
+    /// Starts a process. The card has been reset, and the process before this one is gone.
+    func startInstance() throws(DriverStartError) {
+        do { try resetChannel() } catch {
+            throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
+        }
+        outstandingCount.store(0, ordering: .relaxed)
+        let generation = generation.add(1, ordering: .relaxed).newValue
+        do {
+            let instance = try DriverInstance(
+                executable: executable, arguments: arguments, user: user, channel: channelFile, arena: arena,
+                answerer: { [weak self] in
+                    // Questions of one that is gone may still be on their way.
+                    guard let self, self.generation.load(ordering: .relaxed) == generation else {
+                        return ControlMessage(status: kIOReturnAborted)
+                    }
+                    return answer($0, $1)
+                }, died: { [weak self] in self?.died($0) })
+            let isWanted = lock.withLock {
+                if !life.isStopped { life.current = instance }
+                return !life.isStopped
+            }
+            if isWanted { return try awaitGreeting(of: instance) }
+            instance.expectEnd()
+            instance.end()
+        } catch let error as DriverStartError {
+            throw error
+        } catch {
+            throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
+        }
+        throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
+    }
+
+    /// A driver's main function says first of all that it is one. Another program ends soon, or never says so.
+    private func awaitGreeting(of instance: DriverInstance) throws(DriverStartError) {
+        let limit = monotonicMilliseconds() + UInt64(min(callMilliseconds, Self.greetingMilliseconds))
+        while crashNote.pointee.is_driver == 0 {
+            let hasEnded = instance.link.hasEnded
+            // It may have come with the end.
+            guard hasEnded || monotonicMilliseconds() > limit, crashNote.pointee.is_driver == 0 else {
+                usleep(500)
+                continue
+            }
+            instance.expectEnd()
+            let ending = instance.end()
+            if stopRequested.isSet {
+                throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
+            }
+            throw DriverStartError(
+                call: executable,
+                reason: hasEnded
+                    ? "is not a driver: it \(ending) and did not call DriverKitMain"
+                    : "is not a driver: it has not called DriverKitMain within \(Self.greetingMilliseconds / 1000) s")
+        }
+    }
+
+    /// How long a program may take until its main function calls DriverKitMain.
+    private static let greetingMilliseconds = 10_000
+
+    private func resetChannel() throws(OSError) {
+        for pair in pairs {
+            pair.consumerLock.lock()
+            pair.producerLock.lock()
+        }
+        defer {
+            for pair in pairs {
+                pair.producerLock.unlock()
+                pair.consumerLock.unlock()
+            }
+        }
+        let old = channelFile
+        channelFile = try SharedMemory.replace(
+            channel, "nbdext-channel", byteCount: nbdext_channel_size(UInt32(pairs.count)))
+        close(old)
+        for pair in pairs { pair.reset() }
+        memory.releaseAll()
+        isConnected.store(true, ordering: .releasing)
+    }
+
+    /// Nothing goes to the driver any more, and nothing that it wrote goes to the card. What it has completed counts.
+    func disconnect() {
+        setRunning(false)
+        isConnected.store(false, ordering: .releasing)
+        // Who has read it before is done.
+        for pair in pairs { pair.consumerLock.withLock {} }
+    }
+
+    private func setRunning(_ isRunning: Bool) {
+        self.isRunning.store(isRunning, ordering: .releasing)
+        for pair in pairs { pair.producerLock.withLock {} }
+    }
+
+    func askProperties() throws(DriverStartError) -> DriverProperties {
+        let periods = [slowCallMilliseconds, UInt64(watchdogMilliseconds)]
+        _ = try ask(.start, "Start", ControlMessage(periods, payload: PropertyCoder.encode(personality)))
+        _ = try ask(.initializeController, "UserInitializeController")
+        let properties = DriverProperties(try ask(.questions, "UserReport…"))
+        try properties.checkTaskCount(of: "UserReportMaximumTaskCount", log: context.log)
+        return properties
+    }
+
+    package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
+        self.slots = slots
+        taskIDs = try mapTasks()
+        for pair in pairs {
+            pair.setSender { [unowned self, unowned pair] in
+                if isBundled.load(ordering: .relaxed) {
+                    sendBundled(pair)
+                } else if pair.index == 0 {
+                    while sendOne() {}
+                }
+            }
+        }
+        return taskIDs
+    }
+
+    func mapTasks() throws(DriverStartError) -> [UInt64] {
+        let count = UInt64(slots.taskCount)
+        let mapped = try ask(.mapTasks, "UserMapHBAData", ControlMessage([count])).payload
+        guard mapped.count == slots.taskCount * MemoryLayout<UInt64>.size else {
+            throw DriverStartError(call: "UserMapHBAData", reason: "was not answered for each of \(count) tasks")
+        }
+        let ids = mapped.withUnsafeBytes { bytes in
+            (0..<slots.taskCount).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self) }
+        }
+        var commands = ControlMessage([0, count])
+        commands.descriptor = slots.commandFile
+        _ = try ask(.mapSlots, "the mapping of command slots", commands)
+        var responses = ControlMessage([1, count, mode == .bundled ? 1 : 0])
+        responses.descriptor = slots.responseFile
+        let answer = try ask(.mapSlots, "UserMapBundledParallelTaskCommandAndResponseBuffers", responses)
+        isBundled.store(mode == .bundled && answer[0] == 1, ordering: .relaxed)
+        return ids
+    }
+
+    package func startServices() throws(DriverStartError) -> Bool {
+        let managesDevices = try startDriverServices()
+        if let dead = supervise() { died(dead) }
+        return managesDevices
+    }
+
+    func startDriverServices() throws(DriverStartError) -> Bool {
+        // Its first commands come before this call has returned.
+        setRunning(true)
+        _ = try ask(.startController, "UserStartController")
+        return try answer(.managesDevices, "UserDoesHBAPerformDeviceManagement", ControlMessage())[0] == 1
+    }
+
+    /// From now on a driver that ends is started again.
+    /// - Returns: the driver's process if it has ended, which nobody may have noticed.
+    func supervise() -> DriverInstance? {
+        let current = lock.withLock {
+            life.isSupervised = !life.isStopped
+            life.mourning?.set()
+            life.mourning = nil
+            return life.current
+        }
+        return current?.isAlive == true ? nil : current
+    }
+
+    package func send(pair: Int) {
+        pairs[sendsOnlyBundles ? pair : 0].signalSubmissions()
+    }
+
+    /// No task goes by the legacy route, which the first pair serves.
+    var sendsOnlyBundles: Bool {
+        isBundled.load(ordering: .relaxed) && earlyTasksLeft.load(ordering: .relaxed) == 0
+    }
+
+    package func stop() {
+        let (current, mourning) = lock.withLock {
+            life.isStopped = true
+            life.isSupervised = false
+            return (life.current, life.mourning)
+        }
+        stopRequested.set()
+        if let mourning {
+            // A start that is under way comes to nothing.
+            current?.expectEnd()
+            current?.link.close()
+            mourning.wait()
+        }
+        guard let instance else { return disconnect() }
+        instance.expectEnd()
+        _ = instance.link.ask(.stop, limitMilliseconds: min(callMilliseconds, 5000))
+        setRunning(false)
+        // What the driver had sent before its Stop returned counts: a ring of it at most.
+        takeAll()
+        disconnect()
+        instance.end(graceMilliseconds: 1000)
+        function.reset()
+        lock.withLock { life.current = nil }
+    }
+
+    /// Ends what is left of a start that failed.
+    func endFailedStart() {
+        disconnect()
+        guard let instance else { return }
+        instance.expectEnd()
+        instance.end()
+    }
+}

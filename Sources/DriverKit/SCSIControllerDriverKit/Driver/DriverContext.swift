@@ -1,0 +1,63 @@
+import CDriverKit
+import Diagnostics
+import Platform
+
+/// What all code of one driver has in common: where its mistakes are reported, its queues, and who waits for whom.
+///
+/// A thread is in a context while it runs the driver's code: the queues take care of that.
+///
+/// Threads: any.
+package final class DriverContext: @unchecked Sendable {
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` is
+    // set before the driver starts.
+    package let log: DiagnosisLog
+    package let waits = WaitGraph()
+    /// The ID of the task whose UserProcessParallelTask is running, 0 for none.
+    package var taskInEntry: UInt64 = 0
+    /// Allocates memory that the kernel's process sees too; nil where there is only one process.
+    package var allocateShared: (@Sendable (Int) -> IOBufferMemoryDescriptor?)?
+    private let lock = Lock()
+    private var queueList: [WeakQueue] = []
+
+    private struct WeakQueue {
+        weak var queue: IODispatchQueue?
+    }
+
+    package init(log: DiagnosisLog) {
+        self.log = log
+        waits.context = self
+    }
+
+    /// The context of the code that the calling thread runs, or nil outside of every driver.
+    package static var current: DriverContext? {
+        nbdext_driver_context().map { Unmanaged<DriverContext>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// The driver call that the calling thread is in.
+    package static var currentCall: String { nbdext_driver_call().map { String(cString: $0) } ?? "the driver" }
+
+    /// The driver's queues, in the order of their creation.
+    package var queues: [IODispatchQueue] { lock.withLock { queueList.compactMap(\.queue) } }
+
+    func add(_ queue: IODispatchQueue) { lock.withLock { queueList.append(WeakQueue(queue: queue)) } }
+
+    /// Runs driver code on the calling thread, outside of every queue.
+    package func run<Result>(_ call: StaticString, _ body: () -> Result) -> Result {
+        let outerContext = nbdext_driver_context()
+        let outerCall = nbdext_driver_call()
+        nbdext_enter_driver(
+            Unmanaged.passUnretained(self).toOpaque(),
+            UnsafeRawPointer(call.utf8Start).assumingMemoryBound(to: CChar.self))
+        defer { nbdext_enter_driver(outerContext, outerCall) }
+        return body()
+    }
+
+    /// Reports a fault of the driver whose code the calling thread runs.
+    package static func report(_ fault: DriverFault, _ detail: @autoclosure () -> String) {
+        if let log = current?.log {
+            log.report(fault, detail())
+        } else {
+            writeDiagnostic(Diagnosis(fault, detail()).report)
+        }
+    }
+}

@@ -1,0 +1,225 @@
+import ArrayStore
+import MDFormat
+import RAID
+import RAIDController
+import Statistics
+
+/// Rebuilds, checks and repairs, and what users ask for while the array is served.
+extension ArrayLife {
+    /// Disks there are at most, besides one for each role.
+    private static let spareMax = 3
+    /// Turns that maintenance takes at most to come to its end, with nothing else going on.
+    private static let turnMax = 4000
+
+    // MARK: The thread that does it
+
+    /// What the thread that does an array's maintenance does in one turn.
+    func maintain() throws(SimulationFault) {
+        world.passTime()
+        let isTakingSpare = array!.hasSpare && !array!.failedMembers.isEmpty
+        if (isFilling || isTakingSpare) && world.random.chance(isTakingSpare ? 100 : 15) {
+            world.setSynchronousCrash(after: world.random.below(40))
+        }
+        _ = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
+        try learn()
+        learnProgress()
+        if !world.isDown && job != nil { try checkJob() }
+    }
+
+    /// A sound array has right parity at any moment, so nothing is ever found wrong.
+    private func checkJob() throws(SimulationFault) {
+        guard let snapshot = card!.snapshot(array: 0).job, let job, snapshot.number >= job.number else {
+            throw SimulationFault("a job was forgotten")
+        }
+        guard snapshot.number == job.number else {
+            // A member has failed, which ended it, and a rebuild has begun since.
+            self.job = nil
+            return
+        }
+        if snapshot.wrongByteCount > 0 {
+            let place = snapshot.wrongPlaces[0]
+            throw SimulationFault(
+                "a \(snapshot.kind) found \(snapshot.wrongByteCount) bytes of wrong parity, at byte "
+                    + "\(place.memberByteOffset) of member \(place.member)", sector: Int(place.arrayByteOffset / 512))
+        }
+        switch snapshot.state {
+        case .running: return
+        case .done: tally[job.kind == .check ? .checks : .repairs] += 1
+        case .failed where !faultyRoles.contains(true) && !hasLostRows:
+            throw SimulationFault("a \(snapshot.kind) failed without a reason")
+        case .noSpace where !hasBeenFull: throw SimulationFault("a \(snapshot.kind) had no space without a reason")
+        default: break
+        }
+        self.job = nil
+    }
+
+    /// Lets maintenance do all that it has to, with no command under way.
+    /// - Returns: false after a crash.
+    func finishMaintenance() throws(SimulationFault) -> Bool {
+        for _ in 0..<Self.turnMax {
+            world.passTime()
+            let pause = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
+            try learn()
+            if world.isDown { return false }
+            learnProgress()
+            if job != nil { try checkJob() }
+            if operationCount == 0 && pause == .idle { return true }
+            // It tries again every minute.
+            if operationCount == 0, case .until = pause, hasLostRows { return true }
+            if operationCount > 0 { endSomeOperation() }
+            try runCard()
+            if world.isDown { return false }
+        }
+        throw SimulationFault("maintenance does not come to an end")
+    }
+
+    /// Maintenance is idle: then there is no member to rebuild onto, and no doubt.
+    private func isDone(_ array: OpenedArray) -> Bool {
+        switch array.failedMembers.count {
+        case 0: !array.needsRepair && array.replacementState == nil
+        case 1: array.recoveringMember == nil && (!array.hasSpare || isSomeSpareDead)
+        default: true
+        }
+    }
+
+    private var isSomeSpareDead: Bool {
+        disks.indices.contains { disks[$0].isDead && knowledge.disks[$0].may.contains(.spare) }
+    }
+
+    func checkNothingIsLeft() throws(SimulationFault) {
+        guard let array, faultyRoles.count(where: { $0 }) <= 1, !hasLostRows, !isDone(array) else { return }
+        throw SimulationFault("maintenance has come to rest, and has something left to do")
+    }
+
+    // MARK: Users
+
+    /// One of what `nbdext add`, `fail`, `remove`, `check`, `repair`, `replace` and `cancel` ask for.
+    func askForMaintenance() throws(SimulationFault) {
+        if isLost || world.random.chance(50) { return try askForTheForbidden() }
+        switch world.random.below(13) {
+        case 0...2: try addSpare()
+        case 3: try failMember()
+        case 4: removeSomething()
+        case 5...6: try begin(.check)
+        case 7: try begin(.repair)
+        case 8...10: try replaceMember()
+        default: try cancel()
+        }
+        try learn()
+    }
+
+    private func addSpare() throws(SimulationFault) {
+        guard let number = diskToAdd() else { return }
+        if world.random.chance(300) { rollBack(number) }
+        note("\(disks[number].name) is added")
+        // As `nbdext add` does with a member that failed.
+        _ = try? array!.remove { [name = disks[number].name] in $0.path == name }
+        knowledge.disks[number].may.insert(.spare)
+        crashSoon(200, within: 6)
+        var addition = OpenedArray.Addition.spare
+        do throws(ArrayStoreError) { addition = try array!.add(disks[number]) } catch {
+            guard world.isDown || hasSeenFailure(number) else {
+                throw SimulationFault("a spare was refused without a reason: \(error)")
+            }
+            if !world.isDown {
+                knowledge.disks[number].may = .out
+                return note("refused: \(error)")
+            }
+        }
+        if world.isDown { return }
+        knowledge.disks[number].may = addition == .spare ? .spare : .out
+        if addition == .returning { returning.insert(number) }
+        card!.lookForSpare(target: 0)
+    }
+
+    /// Whether a disk's superblock says that a member failed which serves: it may be the better one, and is left alone.
+    private func hasSeenFailure(_ number: Int) -> Bool {
+        guard let own = superblock(on: disks[number]), let array else { return false }
+        let missing = array.failedMembers
+        return array.members.enumerated().contains { role, member in
+            guard let member, !missing.contains(role) else { return false }
+            return own.role(ofDevice: member.superblock.deviceNumber) == MDSuperblock.roleFaulty
+        }
+    }
+
+    /// A disk that the array does not have: a new one, or one that it had once.
+    private func diskToAdd() -> Int? {
+        let states = array!.memberStates
+        let old = disks.indices.filter { number in
+            let disk = disks[number]
+            guard !disk.isDead, !knowledge.disks[number].isAbsent, knowledge.disks[number].may == .out else {
+                return false
+            }
+            return states.allSatisfy { $0.path != disk.name || $0.condition == .failed }
+        }
+        let isNewPossible = disks.count < shape.memberCount + Self.spareMax && !world.isFull
+        if !old.isEmpty && (!isNewPossible || world.random.chance(600)) { return world.random.pick(old) }
+        guard isNewPossible else { return nil }
+        let disk = SimulatedMember(
+            name: "member \(disks.count)", byteCount: shape.plan.memberByteCount, world: world)
+        reserveMetadata(of: disk)
+        disks.append(disk)
+        knowledge.disks.append(Knowledge.Disk(may: .out))
+        return disks.count - 1
+    }
+
+    private func failMember() throws(SimulationFault) {
+        let role = world.random.below(members.count)
+        guard mayFail(role) else { return }
+        let others = array!.failedMembers.filter { $0 != role }
+        let hasFailed = array!.memberStates.contains { $0.role == role && $0.condition == .failed }
+        note("member \(role) is to fail")
+        crashSoon(300, within: 10)
+        do throws(MaintenanceError) {
+            try card!.fail(role: role, target: 0)
+            faultyRoles[role] = true
+        } catch {
+            if others.isEmpty && !hasFailed { throw SimulationFault("no reason to refuse: \(error)") }
+        }
+    }
+
+    private func removeSomething() {
+        let candidates = array!.memberStates.filter {
+            $0.path != nil && ($0.condition == .failed || $0.condition == .spare)
+        }
+        guard !candidates.isEmpty else { return }
+        let state = world.random.pick(candidates)
+        let number = disks.firstIndex { $0.name == state.path }!
+        note("\(disks[number].name) is removed")
+        crashSoon(200, within: 6)
+        knowledge.disks[number].may.insert(.out)
+        // Survivors that cannot be written are found out by the next who needs them.
+        _ = try? array!.remove { $0 == state }
+        if !world.isDown && !disks[number].isDead && state.condition == .spare { knowledge.disks[number].may = .out }
+    }
+
+    private func begin(_ kind: MaintenanceSchedule.Job) throws(SimulationFault) {
+        guard !array!.needsRepair else { return }
+        do throws(MaintenanceError) {
+            job = (kind, try card!.begin(kind, target: 0))
+            note("a \(kind.rawValue) begins")
+        } catch {
+            if job == nil && array!.failedMembers.isEmpty && !isBusy {
+                throw SimulationFault("no reason to refuse: \(error)")
+            }
+        }
+    }
+
+    private func cancel() throws(SimulationFault) {
+        guard !array!.needsRepair else { return }
+        let isReplacing = array!.replacementState != nil
+        mayEndReplacement = true
+        crashSoon(200, within: 12)
+        do throws(MaintenanceError) {
+            try card!.cancelJob(target: 0)
+            note("the job is cancelled")
+        } catch {
+            if job != nil || isReplacing { throw SimulationFault("no reason to refuse: \(error)") }
+        }
+    }
+
+    /// Lets what is about to be written be the last that is done, perhaps.
+    func crashSoon(_ perMille: Int, within count: Int) {
+        if world.random.chance(perMille) { world.setSynchronousCrash(after: world.random.below(count)) }
+    }
+}
