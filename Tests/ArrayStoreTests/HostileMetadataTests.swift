@@ -5,7 +5,7 @@ import TestTraits
 import Testing
 
 /// Members' metadata with right checksums and values that nobody would write.
-@Suite("Hostile metadata", .needsCore)
+@Suite("Hostile metadata", .busy)
 struct HostileMetadataTests {
     /// What each trial begins with; the seed says the rest.
     private func trial(_ changes: [MetadataChange], _ generator: inout SeededGenerator) throws -> String {
@@ -26,7 +26,7 @@ struct HostileMetadataTests {
         return what
     }
 
-    @Test("every field survives every extreme value, on one member and on all")
+    @Test("every field survives every extreme value, on one member and on all", .slow)
     func fields() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("hostile metadata: seed \(seed)")
@@ -41,7 +41,7 @@ struct HostileMetadataTests {
         }
     }
 
-    @Test("so do several fields at once")
+    @Test("so do several fields at once", .slow)
     func combinations() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("hostile metadata, combined: seed \(seed)")

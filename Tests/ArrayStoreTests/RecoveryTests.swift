@@ -144,7 +144,7 @@ struct RecoveryFixture {
 
 @Suite("Recovery from partial parity logs", .blocks)
 struct LogRecoveryTests {
-    @Test("a torn row comes right, with all members and without one that was not being written")
+    @Test("a torn row comes right, with all members and without one that was not being written", .slow)
     func torn() throws {
         // Stripe 1 has its parity on member 2, and its columns on 3, 0 and 1.
         for missing in [nil, 0, 1] {
@@ -184,7 +184,7 @@ struct LogRecoveryTests {
         #expect(!messages.all.contains { $0.contains("checking the parity") }, "\(messages.all)")
     }
 
-    @Test("an entry that is torn or makes no sense is passed over, and all parity is checked")
+    @Test("an entry that is torn or makes no sense is passed over, and all parity is checked", .slow)
     func mismatch() throws {
         let damages: [@Sendable (inout MDPartialParityLog.Entry) -> Void] = [
             { $0.checksum ^= 1 }, { $0.parityRole = 1 }, { $0.dataSector = 1 << 60 }, { $0.dataByteCount = 5 << 16 },
@@ -222,7 +222,7 @@ struct LogRecoveryTests {
         #expect(try fixture.logIsEmpty(2))
     }
 
-    @Test("a crash at any write of the recovery is harmless, with all members and without one")
+    @Test("a crash at any write of the recovery is harmless, with all members and without one", .slow)
     func crash() throws {
         for missing in [nil, 0] {
             var writeCount = 0

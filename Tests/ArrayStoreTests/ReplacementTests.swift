@@ -212,7 +212,7 @@ struct ReplacementTests {
     }
 
     @Test(
-        "a crash at any write of any change leaves an array that is whole or degraded, and opens",
+        "a crash at any write of any change leaves an array that is whole or degraded, and opens", .slow,
         arguments: [ArrayConsistency.resync, .bitmap, .ppl])
     func crashes(consistency: ArrayConsistency) throws {
         let changes: [(String, Int, (OpenedArray) throws -> Bool)] = [

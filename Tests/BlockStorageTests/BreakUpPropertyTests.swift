@@ -192,7 +192,7 @@ struct BreakUpPropertyTests {
         }
     }
 
-    @Test("a stage is as long as the first segments of what is left")
+    @Test("a stage is as long as the first segments of what is left", .slow)
     func longestStages() {
         for seed in Self.seeds {
             let random = RandomBreakUp(seed: seed)

@@ -7,7 +7,7 @@ import TestTraits
 import Testing
 
 /// Several clients at a time, on threads, against a model; the disk ends requests anyhow, anywhere.
-@Suite("The buffer cache under random requests", .needsCore)
+@Suite("The buffer cache under random requests", .busy, .slow)
 struct RandomisedTests {
     private static let clientCount = 3
     private static let diskByteCount = 48 * 16384 + 1536

@@ -8,7 +8,7 @@ import TestTraits
 import Testing
 
 extension DriverProcesses {
-    @Suite("Ending what a driver keeps waiting", .serialized, .needsCore)
+    @Suite("Ending what a driver keeps waiting", .serialized, .needsCore, .slow)
     struct EndingTests {}
 }
 

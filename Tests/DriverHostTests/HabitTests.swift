@@ -8,7 +8,7 @@ import TestTraits
 import Testing
 
 extension DriverProcesses {
-    @Suite("Drivers with bad habits", .serialized, .needsCore)
+    @Suite("Drivers with bad habits", .serialized, .needsCore, .slow)
     struct HabitTests {}
 }
 

@@ -10,7 +10,7 @@ import Testing
 struct DriverProcesses {}
 
 extension DriverProcesses {
-    @Suite("A driver in a process of its own", .serialized, .needsCore)
+    @Suite("A driver in a process of its own", .serialized, .needsCore, .slow)
     struct ProcessTests {}
 }
 

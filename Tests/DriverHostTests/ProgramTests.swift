@@ -10,7 +10,7 @@ import TestTraits
 import Testing
 
 extension DriverProcesses {
-    @Suite("What is given as a driver's program", .serialized, .needsCore)
+    @Suite("What is given as a driver's program", .serialized, .needsCore, .slow)
     struct ProgramTests {}
 }
 

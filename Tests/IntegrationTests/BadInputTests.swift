@@ -2,7 +2,7 @@ import Foundation
 import TestTraits
 import Testing
 
-@Suite("Bad input", .serialized, .blocks)
+@Suite("Bad input", .serialized, .blocks, .slow)
 struct BadInputTests {
     private let directory = TemporaryDirectory()
 

@@ -2,7 +2,7 @@ import Foundation
 import TestTraits
 import Testing
 
-@Suite("nbdext bench", .serialized, .needsCore)
+@Suite("nbdext bench", .serialized, .needsCore, .slow)
 struct BenchTests {
     @Test("options that make no sense are refused at once")
     func refusals() throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import nbdext
 
-@Suite("Byte sizes", .blocks)
+@Suite("Byte sizes", .blocks, .slow)
 struct ByteSizeTests {
     @Test(
         "are read in powers of 1024",

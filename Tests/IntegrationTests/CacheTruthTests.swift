@@ -5,7 +5,7 @@ import Testing
 /// What a power cut leaves of data that went to the raw and to the buffered device, with the card's write cache on.
 ///
 /// nbdcopy does not flush unless it is told to, so it is the dd of these experiments.
-@Suite("Caches and power cuts", .blocks, .enabled(if: Shell.has("nbdcopy")))
+@Suite("Caches and power cuts", .blocks, .slow, .enabled(if: Shell.has("nbdcopy")))
 struct CacheTruthTests {
     private static let byteCount = 1 << 20
 

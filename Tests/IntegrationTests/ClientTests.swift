@@ -16,7 +16,7 @@ struct Setup: CustomTestStringConvertible, Sendable {
         } + ["bundled", "legacy"].map { Setup(level: 5, mode: $0, isProcess: true) }
 }
 
-@Suite("Real clients", .serialized, .blocks)
+@Suite("Real clients", .serialized, .blocks, .slow)
 struct ClientTests {
     private func serve(_ setup: Setup, _ options: [String] = []) throws -> ServedArray {
         let array = try ServedArray(

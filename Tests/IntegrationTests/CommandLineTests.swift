@@ -5,7 +5,7 @@ import Testing
 @testable import nbdext
 
 /// What people get who mistype.
-@Suite("Command line", .blocks)
+@Suite("Command line", .blocks, .slow)
 struct CommandLineTests {
     private func advice(_ line: String) -> CommandLineAdvice {
         CommandLineAdvice(line.split(separator: " ").map(String.init), help: Nbdext._dumpHelp())

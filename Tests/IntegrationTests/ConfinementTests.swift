@@ -4,7 +4,7 @@ import TestTraits
 import Testing
 
 /// What a driver's process cannot get at.
-@Suite("A driver that tries to get out", .serialized, .blocks)
+@Suite("A driver that tries to get out", .serialized, .blocks, .slow)
 struct ConfinementTests {
     private static let testDriver = URL(fileURLWithPath: nbdext).deletingLastPathComponent()
         .appendingPathComponent("nbdext-test-driver").path

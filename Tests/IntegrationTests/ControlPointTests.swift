@@ -4,7 +4,8 @@ import Testing
 
 /// Commands find the server of an array by the array's directory alone.
 @Suite(
-    "Commands find the server of an array", .blocks, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
+    "Commands find the server of an array", .blocks, .slow,
+    .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
 struct ControlPointTests {
     private let directory = TemporaryDirectory()
 

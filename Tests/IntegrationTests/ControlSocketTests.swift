@@ -6,7 +6,7 @@ import Testing
 @testable import nbdext
 
 /// Commands whose server fails, is mute or goes away.
-@Suite("The control socket", .blocks)
+@Suite("The control socket", .blocks, .slow)
 struct ControlSocketTests {
     private let directory = TemporaryDirectory()
     private var path: String { directory.path + "/control" }

@@ -6,7 +6,7 @@ import Testing
 ///
 /// The commands of a page are run in their order, in one shell and one directory. A block that cannot be run here says so
 /// behind its "sh"; a command that is to fail is listed here. Anything new is run, and has to succeed.
-@Suite("Commands in the documentation", .serialized, .needsCore)
+@Suite("Commands in the documentation", .serialized, .busy, .slow)
 struct DocumentedCommandsTests {
     /// What a block of commands may need that a test does not have.
     private enum Need: String, CaseIterable {

@@ -4,7 +4,7 @@ import TestTraits
 import Testing
 
 /// Kills the driver of a server again and again, at random moments.
-@Suite("The driver's process is killed", .serialized, .needsCore)
+@Suite("The driver's process is killed", .serialized, .busy, .slow)
 struct DriverDeathTests {
     private static let killCount = 26
 

@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// What a driver prints, and what commands that run drivers leave behind.
-@Suite("Around a driver's process", .serialized, .blocks)
+@Suite("Around a driver's process", .serialized, .blocks, .slow)
 struct DriverOutputTests {
     private static func sibling(_ name: String) -> String {
         URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path

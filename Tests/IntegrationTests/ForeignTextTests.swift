@@ -5,7 +5,7 @@ import TestTraits
 import Testing
 
 /// Names and words that others wrote are shown, and do nothing else.
-@Suite("Foreign text", .blocks)
+@Suite("Foreign text", .blocks, .slow)
 struct ForeignTextTests {
     private let directory = TemporaryDirectory()
     private var array: String { "\(directory.path)/a" }

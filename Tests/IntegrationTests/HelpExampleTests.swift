@@ -6,7 +6,7 @@ import Testing
 @testable import nbdext
 
 /// What the help texts give as examples can be pasted, in the order in which it stands there.
-@Suite("Examples in help texts", .blocks)
+@Suite("Examples in help texts", .blocks, .slow)
 struct HelpExampleTests {
     private let directory = TemporaryDirectory()
 

@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// A real Linux kernel as a process: its NBD client, its file systems, and the server beside it.
-@Suite("The Linux kernel", .serialized, .needsCore)
+@Suite("The Linux kernel", .serialized, .busy, .kernel)
 struct KernelTests {
     private static let isAvailable =
         UserModeLinux.isAvailable && Shell.has("nbd-client", "mkfs.ext4", "qemu-io")

@@ -7,7 +7,7 @@ import Testing
 /// Requests of 1 byte to 32 MiB, many at a time, from several clients, against a model.
 ///
 /// NBDEXT_SEED repeats a run, and NBDEXT_LARGE_REQUESTS makes it longer: so many requests of each client.
-@Suite("Large requests from real clients", .serialized, .needsCore)
+@Suite("Large requests from real clients", .serialized, .busy, .slow)
 struct LargeRequestTests {
     private static let clientCount = 3
     private static let requestCount =

@@ -5,7 +5,7 @@ import Testing
 @testable import nbdext
 
 /// What another user of the machine can do.
-@Suite("Other local users", .blocks)
+@Suite("Other local users", .blocks, .slow)
 struct LocalUserTests {
     private let directory = TemporaryDirectory()
     private var victim: String { "\(directory.path)/victim" }

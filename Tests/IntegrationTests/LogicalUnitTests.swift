@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// Several arrays as the logical units of one target.
-@Suite("Logical units", .serialized, .blocks, .enabled(if: Shell.has("fio", "nbdinfo")))
+@Suite("Logical units", .serialized, .blocks, .slow, .enabled(if: Shell.has("fio", "nbdinfo")))
 struct LogicalUnitTests {
     private let directory = TemporaryDirectory()
     private var socket: String { directory.path + "/socket" }

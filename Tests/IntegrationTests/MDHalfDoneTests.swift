@@ -6,7 +6,7 @@ import Testing
 
 /// md's own changes of shape, cut in two as a crash between two superblocks does, finished or undone by us, and judged by
 /// md.
-@Suite("Half-done changes of Linux md's", .serialized, .needsCore)
+@Suite("Half-done changes of Linux md's", .serialized, .busy, .kernel)
 struct MDHalfDoneTests {
     private static let isAvailable = UserModeLinux.isAvailable && Shell.has("mdadm", "losetup", "nbdcopy")
 

@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// The real md driver, in a Linux kernel that runs as a process, judges our arrays; and we judge its.
-@Suite("Linux md", .serialized, .needsCore)
+@Suite("Linux md", .serialized, .busy, .kernel)
 struct MDJudgeTests {
     private static let isAvailable =
         UserModeLinux.isAvailable && Shell.has("mdadm", "losetup", "qemu-io", "fio", "nbdcopy")

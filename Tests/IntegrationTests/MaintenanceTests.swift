@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// Members that fail, leave, come and are rebuilt while clients are served by the real program.
-@Suite("Maintenance of served arrays", .blocks, .enabled(if: Shell.has("nbdcopy", "fio", "qemu-io")))
+@Suite("Maintenance of served arrays", .blocks, .slow, .enabled(if: Shell.has("nbdcopy", "fio", "qemu-io")))
 struct MaintenanceTests {
     private func run(_ arguments: String...) throws -> Shell.Result { try Shell.run(nbdext, arguments) }
 

@@ -4,7 +4,7 @@ import Testing
 
 /// The power of a machine fails while clients write: its page cache is gone, and what is on its disk is judged by us and by
 /// the real md driver.
-@Suite("Loss of power", .serialized, .needsCore)
+@Suite("Loss of power", .serialized, .busy, .kernel)
 struct PowerLossTests {
     private static let isAvailable =
         UserModeLinux.isAvailable

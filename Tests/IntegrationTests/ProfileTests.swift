@@ -40,7 +40,7 @@ struct ProfileExpectation: CustomTestStringConvertible, Sendable {
 }
 
 /// The table that a developer gets who tries dd with growing block sizes on /dev/rdiskN.
-@Suite("HBA profiles", .serialized, .blocks)
+@Suite("HBA profiles", .serialized, .blocks, .slow)
 struct ProfileTests {
     private static let sizes = [
         64 << 10, 128 << 10, 512 << 10, 768 << 10, 2 << 20, 10 << 20,

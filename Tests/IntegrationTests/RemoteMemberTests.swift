@@ -4,7 +4,8 @@ import Testing
 
 /// Arrays on exports of other servers.
 @Suite(
-    "Remote members", .serialized, .blocks, .enabled(if: Shell.has("nbdkit", "fio"), "nbdkit or fio is not installed"))
+    "Remote members", .serialized, .blocks, .slow,
+    .enabled(if: Shell.has("nbdkit", "fio"), "nbdkit or fio is not installed"))
 struct RemoteMemberTests {
     private let directory = TemporaryDirectory()
     private static let memory = ["memory", "64M"]

@@ -3,7 +3,7 @@ import TestTraits
 import Testing
 
 /// Members that are replaced while clients are served by the real program.
-@Suite("Replacements in served arrays", .blocks, .enabled(if: Shell.has("nbdcopy", "fio")))
+@Suite("Replacements in served arrays", .blocks, .slow, .enabled(if: Shell.has("nbdcopy", "fio")))
 struct ReplacementTests {
     @Test(
         "a member is replaced under load, the array being whole all the time, and then does without another one",

@@ -4,7 +4,7 @@ import TestTraits
 import Testing
 
 /// Clients that come while the server's resources run out. What fails, fails at every place once.
-@Suite("Resources that clients can use up", .serialized, .blocks)
+@Suite("Resources that clients can use up", .serialized, .blocks, .slow)
 struct ResourceTests {
     /// Connects, and reads a block. Returns whether that was possible.
     private func isServed(_ array: ServedArray) -> Bool {

@@ -3,7 +3,7 @@ import Scenarios
 import TestTraits
 import Testing
 
-@Suite("nbdext scenario", .needsCore)
+@Suite("nbdext scenario", .needsCore, .slow)
 struct ScenarioCommandTests {
     @Test("a driver that crashes is named by the process that outlives it", arguments: [0, 1, 2])
     func crashes(index: Int) throws {

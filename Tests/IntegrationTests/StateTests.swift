@@ -4,7 +4,8 @@ import TestTraits
 import Testing
 
 /// What is shown of an array is what a client would meet, whoever is asked.
-@Suite("States of served arrays", .blocks, .enabled(if: Shell.has("nbdkit", "qemu-io"), "nbdkit is not installed"))
+@Suite(
+    "States of served arrays", .blocks, .slow, .enabled(if: Shell.has("nbdkit", "qemu-io"), "nbdkit is not installed"))
 struct StateTests {
     private let directory = TemporaryDirectory()
 

@@ -48,7 +48,7 @@ private final class Server {
     }
 }
 
-@Suite("The end of a server", .serialized, .blocks)
+@Suite("The end of a server", .serialized, .blocks, .slow)
 struct StopTests {
     private let directory = TemporaryDirectory()
 

@@ -6,7 +6,7 @@ import Testing
 @testable import nbdext
 
 /// `nbdext top` on a terminal.
-@Suite("top on a terminal", .blocks)
+@Suite("top on a terminal", .blocks, .slow)
 struct TopScreenTests {
     /// What a server with one array of four members says under load.
     private var snapshot: StatisticsSnapshot {

@@ -5,7 +5,7 @@ import Testing
 @testable import Statistics
 
 /// What `nbdext top` says of a server after traffic that is known exactly.
-@Suite("top", .blocks, .enabled(if: Shell.has("qemu-io", "nbdcopy")))
+@Suite("top", .blocks, .slow, .enabled(if: Shell.has("qemu-io", "nbdcopy")))
 struct TopTests {
     private func total(_ array: ServedArray) throws -> StatisticsSnapshot {
         let result = try Shell.run(

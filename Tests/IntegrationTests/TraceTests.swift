@@ -30,7 +30,7 @@ struct TracedRoute: CustomTestStringConvertible, Sendable {
     }
 }
 
-@Suite("The driver's log", .serialized, .blocks, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
+@Suite("The driver's log", .serialized, .blocks, .slow, .enabled(if: Shell.has("qemu-io"), "qemu-io is not installed"))
 struct TraceTests {
     /// Every task that went to the driver came back, with the same slot and ID, by the same way, in between once.
     private func check(_ lines: [TraceLine], _ route: TracedRoute) {

@@ -143,7 +143,7 @@ struct NBDServerTests {
         }
     }
 
-    @Test("the largest payload goes both ways, and one more byte ends the connection")
+    @Test("the largest payload goes both ways, and one more byte ends the connection", .slow)
     func largestPayload() throws {
         let fixture = try ServerFixture()
         let client = fixture.connect()

@@ -8,7 +8,7 @@ import TestSupport
 import TestTraits
 import Testing
 
-@Suite("The card's write cache against a model", .needsCore)
+@Suite("The card's write cache against a model", .busy, .slow)
 struct WriteCacheModelTests {
     /// Another one each time, unless NBDEXT_SEED says which.
     private static let seed = SeededGenerator.seed

@@ -6,7 +6,7 @@ import RemoteMembers
 import TestTraits
 import Testing
 
-@Suite("Lanes of a remote member", .needsCore)
+@Suite("Lanes of a remote member", .needsCore, .slow)
 struct RemoteLaneStressTests {
     private static let laneByteCount = 256 << 10
 

@@ -189,7 +189,7 @@ struct RemoteMemberTests {
         #expect(fixture.write(1, at: 0, count: 512) == .failed)
     }
 
-    @Test("a server that does not answer in time is lost")
+    @Test("a server that does not answer in time is lost", .slow)
     func hanging() throws {
         let server = try FakeServer { $0.kind == .flush ? .silence : .done }
         defer { server.stop() }
@@ -212,7 +212,7 @@ struct RemoteMemberTests {
         #expect(fixture.member.absence?.contains("not answered within") == true)
     }
 
-    @Test("servers that are not there, or are of no use, are told apart")
+    @Test("servers that are not there, or are of no use, are told apart", .slow)
     func absence() throws {
         let nobody = try Fixture("nbd+unix:///?socket=/nonexistent/socket", limits: Fixture.quick)
         #expect(nobody.member.absence?.hasPrefix("not reachable: ") == true)

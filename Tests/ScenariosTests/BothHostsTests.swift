@@ -6,7 +6,7 @@ import TestTraits
 import Testing
 
 /// Where the driver is makes no difference to what is said of it.
-@Suite("A scenario in either host", .serialized, .needsCore)
+@Suite("A scenario in either host", .serialized, .needsCore, .slow)
 struct BothHostsTests {
     @Test("names its fault and nothing else, in a driver's process", arguments: Scenario.all.map(\.name))
     func process(name: String) throws {

@@ -12,7 +12,7 @@ import TestSupport
 import TestTraits
 import Testing
 
-@Suite("The reference driver is clean", .serialized, .needsCore)
+@Suite("The reference driver is clean", .serialized, .needsCore, .slow)
 struct CleanDriverTests {
     private static let clientCount = 4
 

@@ -9,7 +9,7 @@ import TestSupport
 import TestTraits
 import Testing
 
-@Suite("Detection does not depend on the scenario", .serialized, .needsCore)
+@Suite("Detection does not depend on the scenario", .serialized, .needsCore, .slow)
 struct DetectionTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var mistake: Mistake

@@ -36,7 +36,7 @@ struct SuperblockCrashTests {
     }
 
     /// Two crashes, one in each change of the state, after every number of I/Os.
-    @Test("two crashes in a row leave every member good", arguments: [true, false])
+    @Test("two crashes in a row leave every member good", .slow, arguments: [true, false])
     func twice(powerFailsFirst: Bool) throws {
         // Opening reads; a change writes and flushes each member, perhaps twice.
         for first in 0...3 * Self.memberCount {

@@ -3,13 +3,14 @@ import Platform
 import Synchronization
 import Testing
 
-/// What a suite needs of the machine; each suite whose tests wait for anything says one of the two.
+/// What a suite needs of the machine; each suite whose tests wait for anything says one of the three.
 ///
 /// Tests run side by side on Swift's pool of threads, which has one for each processor. A test that blocks keeps one of
 /// them from all others, and two of them stop the run. So the bodies of these suites run on threads of their own.
 ///
 /// * `.blocks`: the tests wait for threads, processes, sockets or files. A few of all those suites run at a time.
-/// * `.needsCore`: besides, they keep a processor busy, or judge what happens within some time. One at a time.
+/// * `.busy`: besides, they keep a processor busy. Two at a time.
+/// * `.needsCore`: besides, they judge what happens within some time. One at a time.
 ///
 /// How to wait in them:
 ///
@@ -48,6 +49,8 @@ package struct Needs: SuiteTrait, TestTrait, TestScoping {
 extension Trait where Self == Needs {
     /// The tests wait for others.
     package static var blocks: Needs { Needs(gate: .blocking) }
+    /// The tests keep a processor busy.
+    package static var busy: Needs { Needs(gate: .busy) }
     /// The tests need a processor to themselves.
     package static var needsCore: Needs { Needs(gate: .core) }
 }
@@ -55,6 +58,7 @@ extension Trait where Self == Needs {
 /// Lets some pass, and the others in the order in which they came.
 private final class Gate: Sendable {
     static let blocking = Gate(width: 6)
+    static let busy = Gate(width: 2)
     static let core = Gate(width: 1)
 
     private struct State {
