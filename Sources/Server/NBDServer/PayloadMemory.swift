@@ -104,6 +104,7 @@ final class PayloadMemory: @unchecked Sendable {
 ///
 /// Threads: under the lock of `PayloadMemory`.
 final class MemoryTurn: @unchecked Sendable {
+    // SAFETY: the variables are touched only under the lock of `PayloadMemory`.
     fileprivate let arena: DataArena
     fileprivate let bell: Bell
     /// Bytes that the connection waits for; 0 when it is not in the queue.
