@@ -17,6 +17,7 @@ package final class MemberSpace: Sendable {
 
     private let place: MemberPlace
     private let byteCount: UInt64
+    // SAFETY: the pointer never changes, and the words are atomics.
     /// Mapped, so that only reserved parts take memory: members are sparse and may be very large.
     private nonisolated(unsafe) let bits: UnsafeMutablePointer<Atomic<UInt64>>
     private let mappedByteCount: Int

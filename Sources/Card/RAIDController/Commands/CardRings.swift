@@ -14,19 +14,22 @@ final class CardRings: Sendable {
     private let submissionTail = Atomic<UInt32>(0)
     /// One past the last command taken. Written under `submissionLock`.
     private let submissionHead = Atomic<UInt32>(0)
-    // SAFETY: written under `completionLock`.
+    // SAFETY: `completionTail` changes under `completionLock`; the pointers change under both locks.
     private nonisolated(unsafe) var completionTail: UInt32 = 0
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
     private nonisolated(unsafe) var completions: UnsafeMutableRawPointer?
+    // SAFETY: changed under both locks.
     /// These hold the rings' memory as long as the card uses it.
     private nonisolated(unsafe) var submissionPin: DART.Pin?
     private nonisolated(unsafe) var completionPin: DART.Pin?
     private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
+    // SAFETY: the pointer never changes; its content is touched under `submissionLock`, the capacity set under both.
     /// The commands from head to tail, at the same positions as in the ring; copied when the doorbell rings.
     private nonisolated(unsafe) let fetched: UnsafeMutablePointer<FetchedCommand>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
     /// The number of commands that were taken and are not answered. It grows under `submissionLock` only.
     private let takenCount = Atomic<Int>(0)
+    // SAFETY: touched only under `submissionLock`.
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
 

@@ -63,6 +63,7 @@ final class TargetTable: Sendable {
     // SAFETY: only under `lock`.
     private nonisolated(unsafe) let targets: UnsafeMutablePointer<Target>
     private nonisolated(unsafe) var lastTurn: UInt64 = 0
+    // SAFETY: the pointer never changes, and the elements are atomics.
     /// By target. Read for each task, so without the lock.
     private nonisolated(unsafe) let refusals: UnsafeMutablePointer<Atomic<Bool>>
 

@@ -65,11 +65,13 @@ package final class TaskSlots: Sendable {
     nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
     private nonisolated(unsafe) var free: Ring<UInt16>
     nonisolated(unsafe) var waiting: Ring<UInt32>
+    // SAFETY: touched only under `lock`.
     nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
     private nonisolated(unsafe) var lingering: Ring<UInt16>
     /// How many are in that ring.
     private let lingeringCount = Atomic<Int>(0)
+    // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
     /// Nothing is sent any more.
     nonisolated(unsafe) var isClosed = false
