@@ -44,8 +44,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     /// - Parameters:
     ///   - disk: a disk that was probed.
     ///   - name, description: for people.
-    ///   - alignsStages: move cuts between stages back to the last end of a stripe. IOBlockStorageDriver cuts only where
-    ///     the limits say, and no property of macOS changes that.
+    ///   - alignsStages: move cuts between stages back to the last end of a stripe. IOBlockStorageDriver cuts only
+    ///     where the limits say, and no property of macOS changes that.
     /// - Throws: if the arena has no room for the bounce buffer.
     package init(
         disk: BlockCommandsDevice, transport: any SCSITaskTransport, name: String, description: String,

@@ -2,8 +2,8 @@ import Synchronization
 
 /// Lets ordinary writes run side by side, and an unaligned write alone.
 ///
-/// An unaligned write reads its edge blocks and writes them back whole, which would undo another write to the same block
-/// in between. (On macOS only unaligned writes exclude one another.)
+/// An unaligned write reads its edge blocks and writes them back whole, which would undo another write to the same
+/// block in between. (On macOS only unaligned writes exclude one another.)
 struct WriteGate: ~Copyable {
     /// Bit 31: an unaligned write waits or runs. Bits 0 to 30: the number of ordinary writes under way.
     private let state = Atomic<UInt32>(0)
