@@ -1,5 +1,6 @@
-/// The superblock of Linux md, metadata version 1.2: 4 KiB at byte 4096 of each member, little-endian (`struct
-/// mdp_superblock_1` in md_p.h).
+/// The superblock of Linux md, metadata version 1.2: 4 KiB at byte 4096 of each member, little-endian.
+///
+/// The names in comments are those of `mdp_superblock_1` in md_p.h.
 ///
 /// Bytes that have no meaning here are kept as they were read.
 package struct MDSuperblock: Sendable, Equatable {
