@@ -14,6 +14,7 @@ import Synchronization
 /// Two kinds of work exist: *sources*, registered once and signalled often without allocation (the submission
 /// doorbell, the interrupt line), and *blocks* (the control plane).
 public final class IODispatchQueue: OSObject, @unchecked Sendable {
+    // SAFETY: the fields are constants, atomics, or under `lock` as noted beside them.
     /// Bit 31: somebody runs the queue. Bit 30: blocks are waiting. Below: a bit for each signalled source.
     private let state = Atomic<UInt32>(0)
     private static let running: UInt32 = 1 << 31
