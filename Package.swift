@@ -206,7 +206,7 @@ let tests: [Target] = [
         "HBAProfiles", "EmulatedMachine"),
     test("LoadGenerator", uses: "TestSupport", "NBDProtocol", "NBDServer"),
     test("BenchReport", uses: "Statistics", "LoadGenerator"),
-    test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore", exclude: "Mutants"),
+    test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore"),
     test(
         "Integration", of: "nbdext",
         uses: "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "CNBD", "CLinux", "Platform",

@@ -4,7 +4,7 @@ import Testing
 /// The patches of scripts/mutants break the code as it is now.
 @Suite("Mutants")
 struct MutantTests {
-    @Test("every patch fits the code", arguments: Project.files(in: "Tests/SimulationTests/Mutants", ".patch"))
+    @Test("every patch fits the code", arguments: Project.files(in: "Tests/Mutants", ".patch"))
     func fits(path: String) throws {
         var old = ""
         var hunk: [String] = []
