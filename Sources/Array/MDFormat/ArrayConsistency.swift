@@ -1,9 +1,10 @@
-/// How a RAID 5 array gets its parity right again after it was not stopped cleanly.
+/// How a RAID 5 array gets its parity right again after an unclean stop.
 package enum ArrayConsistency: String, Sendable, CaseIterable {
-    /// All parity is checked. A member that is missing as well means that blocks may come back wrong.
+    /// All parity is checked. If a member is missing as well, blocks may come back wrong.
     case resync
-    /// A write-intent bitmap says which regions are to be checked. The same holds for a missing member.
+    /// A write-intent bitmap says which regions are checked. If a member is missing as well, blocks may come back
+    /// wrong.
     case bitmap
-    /// Partial parity logs on the members hold what it takes, even when one of them is missing.
+    /// Partial parity logs on the members hold what it takes, even if one of them is missing.
     case ppl
 }

@@ -1,4 +1,4 @@
-/// The RAID levels that are built here, by their md numbers.
+/// The RAID levels that are served, by their numbers in md (md_p.h: `level`).
 package enum RAIDLevel: Int32, Sendable {
     /// Striping without redundancy.
     case raid0 = 0
@@ -11,17 +11,20 @@ package enum RAIDLevel: Int32, Sendable {
 
 /// Where an array's bytes lie on its members.
 ///
-/// A *stripe* is one chunk on every member. Its data chunks are its *columns*, numbered in array order; a *row* is a
-/// byte position inside a chunk. RAID 5 is md's left-symmetric layout: the parity of stripe s is on member
-/// n - 1 - s mod n, and column k on the k-th member after it, cyclically.
+/// A *stripe* is one chunk on every member. Its data chunks are its *columns*, numbered in array order. A *chunk
+/// offset* is a byte position inside a chunk. RAID 5 has md's left-symmetric layout (raid5.h:
+/// ALGORITHM_LEFT_SYMMETRIC): the parity of stripe s is on member n - 1 - s mod n, and column k is on the k-th member
+/// after that, cyclically.
 package struct ArrayGeometry: Sendable, Equatable {
+    /// Decides where parity is, if anywhere.
     package let level: RAIDLevel
+    /// Members of the complete array.
     package let memberCount: Int
-    /// Bytes; a power of two.
+    /// Bytes of a chunk; a power of two.
     package let chunkByteCount: UInt64
     /// Bytes of each member that hold data; a multiple of the chunk.
     package let memberDataByteCount: UInt64
-    /// Where data begins in each member file.
+    /// The byte in each member file at which data begins.
     package let dataByteOffset: UInt64
     /// Data chunks in a stripe.
     package let columnCount: Int
@@ -41,10 +44,10 @@ package struct ArrayGeometry: Sendable, Equatable {
         columnCount = level == .raid5 ? memberCount - 1 : memberCount
     }
 
-    /// The array's size.
+    /// The array's size, bytes.
     package var capacityByteCount: UInt64 { memberDataByteCount * UInt64(columnCount) }
 
-    /// Data bytes in a stripe: a write of that size and alignment reads nothing.
+    /// Data bytes in a stripe. An aligned write of that size reads nothing.
     package var stripeByteCount: UInt64 { chunkByteCount * UInt64(columnCount) }
 
     /// The member that holds a stripe's parity; only for RAID 5.
@@ -67,7 +70,8 @@ package struct ArrayGeometry: Sendable, Equatable {
         (member - parityMember(stripe: stripe) - 1 + memberCount) % memberCount
     }
 
-    /// The bytes of the array that a stretch of a member's data area, inside one stripe, holds; nil where that is parity.
+    /// The bytes of the array that a range of a member's data area holds; nil where the member has parity.
+    /// - Parameter range: inside one stripe.
     package func arrayRange(member: Int, _ range: Range<UInt64>) -> Range<UInt64>? {
         let stripe = range.lowerBound >> chunkShift
         guard level == .raid0 || member != parityMember(stripe: stripe) else { return nil }
@@ -76,27 +80,28 @@ package struct ArrayGeometry: Sendable, Equatable {
         return start..<start + UInt64(range.count)
     }
 
-    /// The byte in a member file of a row of a stripe.
+    /// The byte in a member file of a chunk offset in a stripe.
     @inlinable package func memberByteOffset(stripe: UInt64, row: UInt64) -> UInt64 {
         dataByteOffset + stripe << chunkShift + row
     }
 
-    /// The stripe, column and row of an array byte.
+    /// The stripe, column and chunk offset of an array byte.
     @inlinable package func position(of byteOffset: UInt64) -> (stripe: UInt64, column: Int, row: UInt64) {
         let (stripe, column) = (byteOffset >> chunkShift).quotientAndRemainder(dividingBy: UInt64(columnCount))
         return (stripe, Int(column), row(of: byteOffset))
     }
 
-    /// The row of a byte of a stripe, or of the array.
+    /// The chunk offset of a byte of the array or of a member's data area.
     @inlinable package func row(of byteOffset: UInt64) -> UInt64 { byteOffset & (chunkByteCount - 1) }
 
-    /// How many chunks it takes to hold so many bytes.
+    /// How many chunks it takes to hold that many bytes.
     @inlinable package func chunkCount(covering byteCount: UInt64) -> UInt64 {
         (byteCount + chunkByteCount - 1) >> chunkShift
     }
 
-    /// Calls `body` for each part of a range that is contiguous on a member, in array order.
-    /// - Parameter body: member, byte offset in its file, byte count, and the part's offset in the range.
+    /// Calls `body` for each part of an array range that is contiguous on a member, in array order.
+    /// - Parameter body: gets the member, the byte offset in its file, the byte count, and the part's offset in the
+    ///   range.
     @inlinable @inline(__always)
     package func forEachExtent(
         byteOffset: UInt64, byteCount: UInt64, _ body: (Int, UInt64, UInt64, UInt64) -> Void
@@ -116,8 +121,8 @@ package struct ArrayGeometry: Sendable, Equatable {
         }
     }
 
-    /// How many bytes of a RAID 0 member the array bytes below `byteOffset` cover. They are its first ones, so a range
-    /// of the array is one range of each member.
+    /// How many bytes of a RAID 0 member hold array bytes below `byteOffset`. They are the first bytes of its data
+    /// area, so a range of the array is one range of each member.
     package func raid0MemberByteCount(member: Int, below byteOffset: UInt64) -> UInt64 {
         let (stripe, column, row) = position(of: byteOffset)
         let partial = member < column ? chunkByteCount : member == column ? row : 0

@@ -1,5 +1,6 @@
 /// The checksum of md's partial parity log: CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), from all-ones and
-/// inverted at the end. By table: for metadata. The hot path has the executor's, which uses the processor's instruction.
+/// inverted at the end. It is computed by a table, which is fast enough for metadata. The executor of the hot path uses
+/// the processor's instruction.
 package enum CRC32C {
     private static let table: [UInt32] = (0..<256).map { byte in
         (0..<8).reduce(UInt32(byte)) { rest, _ in rest & 1 == 0 ? rest >> 1 : rest >> 1 ^ 0x82F6_3B78 }

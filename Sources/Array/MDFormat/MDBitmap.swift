@@ -1,6 +1,7 @@
 /// md's write-intent bitmap, version 4: a header of 256 bytes, then one bit for each `chunkByteCount` bytes of member
-/// space (bit i is bit i mod 8 of byte 256 + i / 8). A bit is set, durably and on every member, before data of its
-/// region is written; so after a crash only the regions of set bits can have wrong parity. The same on every member.
+/// space. Bit i is bit i mod 8 of byte 256 + i / 8. A bit is set, durably and on every member, before data of its
+/// region is written. So after a crash only regions whose bits are set can have wrong parity. All members have the same
+/// bitmap.
 ///
 /// Offsets are those of `bitmap_super_t` in Linux' md-bitmap.h.
 package struct MDBitmap: Sendable, Equatable {
@@ -8,51 +9,60 @@ package struct MDBitmap: Sendable, Equatable {
     package static let headerByteCount = 256
     /// The unit in which bitmaps are written.
     package static let pageByteCount = 4096
-    /// Bits at most: a planner keeps some bytes for each. What mdadm makes by itself has less than a million.
+    /// Bits at most: a planner keeps some bytes for each. A bitmap that mdadm makes by itself has less than a million.
     package static let bitCountMax = 1 << 22
+    /// BITMAP_MAGIC, "bitm".
     private static let magic: UInt32 = 0x6D74_6962
+    /// BITMAP_MAJOR_HI: bits are little-endian on every host.
     private static let version: UInt32 = 4
+    /// The bit BITMAP_STALE of `state`.
     private static let stateStale: UInt32 = 2
+    /// The bit BITMAP_WRITE_ERROR of `state`.
     private static let stateWriteError: UInt32 = 4
 
-    /// Why a block is not a bitmap that can be used. All mean that any region may have been written.
+    /// Why a block is not a usable bitmap. Each problem means that any region may have been written to.
     package enum Problem: Error, Equatable {
+        /// The block does not begin with md's magic number.
         case noMagic
-        /// Clustered and lockless bitmaps have other versions.
+        /// The version is not 4. Clustered and lockless bitmaps have other versions.
         case unsupportedVersion(UInt32)
-        /// A chunk that is no power of two or below 512 bytes.
+        /// The chunk is not a power of two or is below 512 bytes, or the covered size is impossible.
         case wrongSize
-        /// Bits that do not fit the block: how many there are.
+        /// The block has no room for all bits.
         case incomplete(bitCount: Int)
     }
 
-    /// The array's.
+    /// The array's UUID, 16 bytes (`uuid`).
     package var setUUID: [UInt8]
-    /// Of the superblock that was written after this header. Less than the superblock's: the bitmap is out of date.
+    /// The events of the superblock that was written after this header. If the superblock has more, the bitmap is out
+    /// of date.
     package var events: UInt64
-    /// A member that was absent, with at least that many events, missed only what the set bits cover.
+    /// An absent member with at least that many events missed only what the set bits cover (`events_cleared`).
     package var eventsCleared: UInt64
-    /// Sectors of each member that the bits cover: its used size.
+    /// Sectors of each member that the bits cover: its used size (`sync_size`).
     package var syncSectors: UInt64
-    /// Bytes of member space for each bit: a power of two.
+    /// Bytes of member space for each bit: a power of two (`chunksize`).
     package var chunkByteCount: UInt64
-    /// Bits are cleared after two such periods without a write.
+    /// The daemon's period (`daemon_sleep`). Bits are cleared after two periods without a write.
     package var daemonSleepSeconds: UInt32
-    /// Sectors that the area has, or 0.
+    /// Sectors of the bitmap's area, or 0 (`sectors_reserved`).
     package var reservedSectors: UInt32
     private var state: UInt32 = 0
     private var writeBehind: UInt32 = 0
     /// One bit a region, from the lowest bit of byte 0.
     package var bits: [UInt8]
 
-    /// Md calls it out of date, or could not write it.
+    /// Whether md has marked the bitmap as out of date, or could not write it.
     package var isStale: Bool { state & (Self.stateStale | Self.stateWriteError) != 0 }
 
+    /// How many regions a member has, and so how many bits there are.
     package var bitCount: Int { Self.bitCount(syncSectors: syncSectors, chunkByteCount: chunkByteCount) }
 
+    /// Whether a region's bit is set.
+    /// - Parameter bit: below `bitCount`.
     package func isSet(_ bit: Int) -> Bool { bits[bit / 8] & (1 << (bit % 8)) != 0 }
 
-    /// How many regions a member has.
+    /// How many regions a member of that size has.
     package static func bitCount(syncSectors: UInt64, chunkByteCount: UInt64) -> Int {
         let chunkSectors = chunkByteCount / 512
         return Int((syncSectors + chunkSectors - 1) / chunkSectors)
@@ -63,12 +73,13 @@ package struct MDBitmap: Sendable, Equatable {
         (headerByteCount + (bitCount + 7) / 8 + pageByteCount - 1) / pageByteCount * pageByteCount
     }
 
-    /// The smallest area in front of the data that a bitmap of such a member fits in: its chunk has 32 bits in the header.
+    /// The smallest area in front of the data that is enough for the bitmap of a member of that size. The header has 32
+    /// bits for the chunk, which limits the chunk to 2 GiB.
     static func areaByteCountMin(memberDataByteCount: UInt64) -> UInt64 {
         UInt64(byteCount(bitCount: bitCount(syncSectors: memberDataByteCount / 512, chunkByteCount: 1 << 31)))
     }
 
-    /// The chunk that mdadm would choose: 64 MiB, or as much more as it takes for the bits to fit the area.
+    /// The chunk that mdadm would choose: 64 MiB, or a larger one with which the bits fit the area.
     package static func chunkByteCount(syncSectors: UInt64, areaByteCount: Int) -> UInt64 {
         var chunk: UInt64 = 64 << 20
         while byteCount(bitCount: bitCount(syncSectors: syncSectors, chunkByteCount: chunk)) > areaByteCount {
@@ -77,12 +88,12 @@ package struct MDBitmap: Sendable, Equatable {
         return chunk
     }
 
-    /// A bitmap without set bits.
+    /// A new bitmap, without set bits.
     /// - Parameters:
     ///   - setUUID: the array's, 16 bytes.
     ///   - syncSectors: used sectors of each member.
-    ///   - areaByteCount: room for it on each member.
-    ///   - events: of the superblocks that follow.
+    ///   - areaByteCount: bytes that each member has for the bitmap.
+    ///   - events: those of the superblocks that are written next.
     package init(setUUID: [UInt8], syncSectors: UInt64, areaByteCount: Int, events: UInt64) {
         self.setUUID = setUUID
         self.events = events
@@ -119,7 +130,7 @@ package struct MDBitmap: Sendable, Equatable {
         bits = Array(bytes[Self.headerByteCount..<Self.headerByteCount + (bitCount + 7) / 8])
     }
 
-    /// The header alone, 256 bytes. Bits and header change for different reasons, and are written apart.
+    /// The header alone, 256 bytes. Header and bits change for different reasons, and are written separately.
     package var encodedHeader: [UInt8] {
         var header = [UInt8](repeating: 0, count: Self.headerByteCount)
         header.withUnsafeMutableBytes { memory in

@@ -1,29 +1,35 @@
-/// What a member's partial parity log says: md's format, as Linux' md_p.h has it.
+/// A member's partial parity log in md's format: `struct ppl_header` in Linux' md_p.h, explained in
+/// Documentation/driver-api/md/raid5-ppl.rst.
 ///
-/// The log area begins with a header of 4 KiB, which lists rows that were about to be written and whose parity is on
-/// this member; the partial parity of each follows in order. *Partial parity* is the exclusive-or of the row's data
-/// that the write does not touch, so after a crash the parity is that of the touched data, as found, together with it.
+/// The log's area begins with a header of 4 KiB. The header lists stripe ranges that were about to be written and whose
+/// parity is on this member. Their partial parity follows in the same order. *Partial parity* is the exclusive-or of
+/// the data that a write does not touch. After a crash, the exclusive-or of partial parity and of the touched data, as
+/// found, is the right parity.
 package struct MDPartialParityLog: Sendable, Equatable {
+    /// PPL_HEADER_SIZE.
     package static let headerByteCount = 4096
-    /// Entries that a header has room for.
+    /// Entries that a header has room for (PPL_HDR_MAX_ENTRIES).
     package static let entryCountMax = 148
-    /// Partial parity after one header at most, as md keeps it.
+    /// The most partial parity behind one header, as in md.
     package static let partialParityByteCountMax = 128 << 10
+    /// Where a header has its checksum.
     package static let checksumOffset = 532
+    /// Where a header has its first entry.
     static let entriesOffset = 536
+    /// The size of `struct ppl_header_entry`.
     static let entryByteCount = 24
     /// Where an entry has its checksum.
     package static let entryChecksumOffset = 20
 
-    /// Consecutive rows of one stripe in which the same columns, adjacent ones, are written.
+    /// A range of chunk offsets of one stripe in which the same adjacent columns are written.
     package struct Entry: Sendable, Equatable, BitwiseCopyable {
-        /// The first array sector written.
+        /// The first array sector that is written.
         package var dataSector: UInt64
-        /// Bytes of partial parity, as many as the rows have; 0 when all columns are written.
+        /// Bytes of partial parity, as many as each column has; 0 when all columns are written.
         package var partialParityByteCount: UInt32
-        /// Bytes written: rows times columns.
+        /// Bytes that are written: those of a column times the columns.
         package var dataByteCount: UInt32
-        /// The role of the member with the parity, which is the one with the log.
+        /// The role of the member that holds the parity, and with it the log.
         package var parityRole: UInt32
         /// CRC-32C of the partial parity.
         package var checksum: UInt32
@@ -39,6 +45,7 @@ package struct MDPartialParityLog: Sendable, Equatable {
             self.checksum = checksum
         }
 
+        /// Stores the entry, 24 bytes.
         package func encode(at memory: UnsafeMutableRawPointer) {
             memory.put(dataSector, at: 0)
             memory.put(partialParityByteCount, at: 8)
@@ -48,17 +55,19 @@ package struct MDPartialParityLog: Sendable, Equatable {
         }
     }
 
-    /// Why a block is not a header that can be relied on.
+    /// Why a block is not a reliable header.
     package enum Problem: Error, Equatable {
+        /// The bytes do not have the header's checksum, or are fewer than a header has.
         case wrongChecksum
-        /// Of another array.
+        /// The log is another array's.
         case wrongSignature
-        /// More entries than fit.
+        /// The header counts more entries than fit.
         case wrongEntryCount
     }
 
-    /// Grows with every header that is written.
+    /// Grows by each header that is written.
     package var generation: UInt64
+    /// The entries, in the order of their partial parity.
     package var entries: [Entry]
 
     /// An empty log is generation 0 without entries.
@@ -67,10 +76,10 @@ package struct MDPartialParityLog: Sendable, Equatable {
         self.entries = entries
     }
 
-    /// What ties a log to its array: CRC-32C of the array's UUID, 16 bytes.
+    /// The number that ties a log to its array: CRC-32C of the array's UUID, 16 bytes.
     package static func signature(setUUID: [UInt8]) -> UInt32 { CRC32C.checksum(of: setUUID) }
 
-    /// Reads a header, of 4 KiB. What follows it is checked by its entries' checksums.
+    /// Reads a header, 4 KiB. The partial parity behind it is checked by the entries' checksums.
     package init(parsing bytes: UnsafeRawBufferPointer, signature: UInt32) throws(Problem) {
         guard bytes.count >= Self.headerByteCount else { throw .wrongChecksum }
         var header = Array(bytes[..<Self.headerByteCount])
@@ -108,20 +117,21 @@ package struct MDPartialParityLog: Sendable, Equatable {
         return header
     }
 
-    // MARK: Headers in memory that is used again and again
+    // MARK: Headers in memory that is reused
 
-    /// Fills the parts of a header that never change. The memory, 4 KiB, is all zeros.
+    /// Fills the parts of a header that never change.
+    /// - Parameter memory: 4 KiB of zeros.
     package static func prepareHeader(at memory: UnsafeMutableRawPointer, signature: UInt32) {
         memory.initializeMemory(as: UInt8.self, repeating: 0xFF, count: 512)
         memory.put(signature, at: 512)
     }
 
-    /// Where a header has an entry.
+    /// The address of an entry in a header.
     package static func entry(_ index: Int, ofHeaderAt memory: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
         memory + entriesOffset + index * entryByteCount
     }
 
-    /// Fills what belongs to all entries, but for the checksum, which becomes 0 as it must be while it is computed.
+    /// Fills the header's fields but for the checksum, which is 0 while it is computed.
     package static func complete(headerAt memory: UnsafeMutableRawPointer, generation: UInt64, entryCount: Int) {
         memory.put(generation, at: 520)
         memory.put(UInt32(entryCount), at: 528)

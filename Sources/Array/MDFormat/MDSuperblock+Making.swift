@@ -1,17 +1,17 @@
 extension MDSuperblock {
-    /// Where a bitmap or a partial parity log begins in an array that is made here, in sectors from the superblock. As
-    /// with mdadm, it follows the superblock's 4 KiB.
+    /// Where a bitmap or a partial parity log begins in a new array, in sectors from the superblock. As with mdadm, it
+    /// follows the superblock's 4 KiB.
     private static let logOffsetSectors: UInt16 = 8
-    /// The area of a partial parity log, as mdadm has it.
+    /// The size of a partial parity log's area, as mdadm makes it.
     private static let partialParityLogSectors: UInt16 = 2048
 
-    /// A superblock of a new, clean array; `seal` it before it is written.
+    /// The superblock of a new, clean array. `seal` it before it is written.
     /// - Parameters:
     ///   - geometry: the array's.
     ///   - memberByteCount: the size of each member.
-    ///   - role: this member's role, which is also its device number.
+    ///   - role: this member's role, and also its device number.
     ///   - time: seconds since 1970.
-    ///   - consistency: RAID 0 has none but `.resync`.
+    ///   - consistency: `.resync` for RAID 0.
     package init(
         geometry: ArrayGeometry, memberByteCount: UInt64, name: String, setUUID: [UInt8], deviceUUID: [UInt8],
         role: Int, time: UInt64, consistency: ArrayConsistency = .resync
@@ -57,9 +57,9 @@ extension MDSuperblock {
         }
     }
 
-    /// The superblock of a new member of the same array, which has no role yet; `seal` it before it is written.
+    /// The superblock of a new member of the same array, without a role. `seal` it before it is written.
     /// - Parameters:
-    ///   - deviceNumber: one that no member has.
+    ///   - deviceNumber: a number that no member has.
     ///   - memberByteCount: the member's size.
     package func spare(deviceNumber: UInt32, deviceUUID: [UInt8], memberByteCount: UInt64) -> MDSuperblock {
         var spare = self
@@ -69,13 +69,13 @@ extension MDSuperblock {
         spare.recoveryByteOffset = nil
         spare.features.remove(.replacement)
         spare.isRecoveryGuided = false
-        // Corrected reads, flags and a list of bad blocks are another member's.
+        // Corrected reads (cnt_corrected_read), devflags and the bad block log (bblog) are another member's.
         spare.store(UInt32(0), 164)
         spare.store(UInt64(0), 184)
         return spare
     }
 
-    /// Where data begins on a member of that size: behind the metadata and room for a later change of shape, as mdadm
+    /// Where data begins on a member of that size: behind the metadata and some room for a later reshape, as mdadm
     /// leaves it.
     package static func dataByteOffset(
         memberDataByteCount: UInt64, chunkByteCount: Int, consistency: ArrayConsistency = .resync
@@ -89,7 +89,7 @@ extension MDSuperblock {
         return (24 + log + headroom + 2047) / 2048 * 2048 * 512
     }
 
-    /// What mdadm keeps for a bitmap on a member of that size, whether there is one or not.
+    /// The bytes that mdadm reserves for a bitmap on a member of that size, whether there is a bitmap or not.
     package static func bitmapAreaByteCount(memberDataByteCount: UInt64) -> UInt64 {
         let sectors = memberDataByteCount / 512
         return sectors >= 200 << 21 ? 128 << 10 : sectors > 8 << 21 ? 64 << 10 : 4 << 10

@@ -1,16 +1,19 @@
-/// What md keeps in a superblock while it changes an array's shape. It is not done here; but md writes superblocks one
-/// after another, and where the power failed in between, somebody has to make them alike again.
+/// md's state of a reshape in the superblock. This program does not reshape arrays. But md writes superblocks one after
+/// another, and members on which a power failure left different ones have to be made alike again.
 extension MDSuperblock {
-    /// The change that is under way.
+    /// A reshape that is under way. Sizes are sectors.
     package struct Reshape: Sendable, Equatable {
+        /// `new_level`.
         package var newLevel: Int32
+        /// `new_layout`.
         package var newLayout: UInt32
+        /// `new_chunk`.
         package var newChunkSectors: UInt32
-        /// Members that come in addition, which `memberCount` has already.
+        /// Members that are added; `memberCount` includes them (`delta_disks`).
         package var addedMemberCount: Int32
-        /// Sectors of the array: what is below is in the new shape, when the array grows.
+        /// Sectors of the array: below, a growing array has its new shape (`reshape_position`).
         package var position: UInt64
-        /// Sectors by which the member's data begins elsewhere in the new shape.
+        /// Sectors by which the member's data begins later in the new shape; may be negative (`new_offset`).
         package var dataOffsetChange: Int32
 
         package init(
@@ -26,10 +29,10 @@ extension MDSuperblock {
         }
     }
 
-    /// The fields share their place with the marks of `lineage`.
+    /// The fields from new_level to new_offset. They share their place with the marks of `lineage`.
     private static let fields = 100..<128
 
-    /// Nil when no change is under way.
+    /// Nil when no reshape is under way.
     package var reshape: Reshape? {
         get {
             guard features.contains(.reshape) else { return nil }
@@ -56,7 +59,7 @@ extension MDSuperblock {
         }
     }
 
-    /// The superblock as it is when the change under way is done. What does not fit then is found by `geometry`.
+    /// The superblock as after the reshape that is under way. `geometry` finds what does not fit then.
     package var withReshapeFinished: MDSuperblock {
         guard let reshape else { return self }
         var finished = self
@@ -70,7 +73,7 @@ extension MDSuperblock {
         return finished
     }
 
-    /// The superblock as it was before the change under way began.
+    /// The superblock as before the reshape that is under way.
     package var withReshapeUndone: MDSuperblock {
         guard let reshape else { return self }
         var before = self
@@ -79,7 +82,8 @@ extension MDSuperblock {
         return before
     }
 
-    /// Lets those members have no role whose role the array does not have.
+    /// Takes the roles away that the array does not have.
+    /// - Parameter count: how many roles it has.
     package mutating func removeRoles(from count: UInt32) {
         for number in 0..<roleCount {
             let role = self.role(ofDevice: number)
@@ -87,7 +91,7 @@ extension MDSuperblock {
         }
     }
 
-    /// Whether another member's superblock has the shape that mdadm compares before it assembles anything.
+    /// Whether another member's superblock has the dimensions that mdadm compares before it assembles an array.
     package func hasSameDimensions(as other: MDSuperblock) -> Bool {
         level == other.level && layout == other.layout && chunkSectors == other.chunkSectors
             && memberCount == other.memberCount && usedSectors == other.usedSectors

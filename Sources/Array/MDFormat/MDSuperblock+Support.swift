@@ -1,8 +1,8 @@
-/// What of md's arrays is served here, and why the rest is not. Whoever reads the reason should know what to do.
+/// Which md arrays are served, and why others are not. Each reason says what to do about it.
 extension MDSuperblock {
-    /// Members at most. md has up to 1920, PPL up to 64.
+    /// The most members of an array. md has up to 1920, with partial parity logs up to 64.
     package static let memberCountMax = 32
-    /// Bytes of an array at most: arrays are made with up to half of it, and some bytes more.
+    /// The most bytes of an array that is served. New arrays have up to half of it, and some bytes more.
     private static let arrayByteCountMax: UInt64 = 1 << 61
     private static let chunkByteCounts: ClosedRange<UInt64> = 4096...64 << 20
     private static let servedByMD = "serve it with Linux md"
@@ -13,20 +13,21 @@ extension MDSuperblock {
         return features.isDisjoint(with: .anyPartialParityLog) ? .resync : .ppl
     }
 
-    /// Where the bitmap begins on each member.
+    /// The byte at which the bitmap begins on each member; nil without a bitmap, or if it lies in front of or in the
+    /// superblock.
     package var bitmapByteOffset: UInt64? {
         guard features.contains(.bitmap), bitmapOffsetSectors >= 8 else { return nil }
         return (superOffsetSectors + UInt64(bitmapOffsetSectors)) * 512
     }
 
-    /// Where this member has its partial parity log.
+    /// The bytes of this member's partial parity log; nil without one, or if it lies in front of or in the superblock.
     package var partialParityLogRange: Range<UInt64>? {
         guard !features.isDisjoint(with: .anyPartialParityLog), partialParityLogOffsetSectors >= 8 else { return nil }
         let start = (superOffsetSectors + UInt64(partialParityLogOffsetSectors)) * 512
         return start..<start + UInt64(partialParityLogSectors) * 512
     }
 
-    /// The member's data up to here has been rebuilt, in bytes from where data begins; nil for a member that is not
+    /// The member's data up to here has been rebuilt, in bytes from where data begins. Nil for a member that is not
     /// being rebuilt.
     package var recoveryByteOffset: UInt64? {
         get { features.contains(.recoveryOffset) ? min(recoveryOffsetSectors, UInt64.max / 512) * 512 : nil }
@@ -36,29 +37,29 @@ extension MDSuperblock {
         }
     }
 
-    /// Whether a member that is being rebuilt has all that the bitmap does not say it has missed, also above
+    /// Whether a member that is being rebuilt lacks only what the bitmap's set bits cover, even above
     /// `recoveryByteOffset`.
     package var isRecoveryGuided: Bool {
         get { features.isSuperset(of: [.recoveryOffset, .recoveryBitmap]) }
         set { if newValue { features.insert(.recoveryBitmap) } else { features.remove(.recoveryBitmap) } }
     }
 
-    /// Whether another member's superblock is of the same array and has the same shape. (md compares some of this,
-    /// mdadm the rest.)
+    /// Whether another member's superblock is of an array with the same shape. (md compares some of this, mdadm the
+    /// rest.)
     package func hasSameShape(as other: MDSuperblock) -> Bool {
         level == other.level && layout == other.layout && chunkSectors == other.chunkSectors
             && memberCount == other.memberCount && usedSectors == other.usedSectors
             && creationTime == other.creationTime && consistency == other.consistency
     }
 
-    /// Whether data, bitmap and log are where another member has them.
+    /// Whether data, bitmap and log are at the same places as on another member.
     package func hasSamePlaces(as other: MDSuperblock) -> Bool {
         dataOffsetSectors == other.dataOffsetSectors && bitmapByteOffset == other.bitmapByteOffset
             && partialParityLogRange == other.partialParityLogRange
     }
 
-    /// The array that the superblock describes.
-    /// - Throws: `unsupported`, when it has what is not served here.
+    /// The geometry of the array that the superblock describes.
+    /// - Throws: `unsupported` if the array has something that is not served.
     package func geometry() throws(Problem) -> ArrayGeometry {
         try checkFeatures()
         let level = try supportedLevel()
@@ -142,7 +143,7 @@ extension MDSuperblock {
         }
     }
 
-    /// Bitmap and log must be between the superblock and the data.
+    /// Checks that bitmap and log are between the superblock and the data.
     private func checkPlaces(_ geometry: ArrayGeometry) throws(Problem) {
         let isGood =
             switch consistency {

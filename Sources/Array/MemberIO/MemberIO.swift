@@ -1,35 +1,37 @@
-/// One operation on one member of an array: the value that RAID planning emits and member engines execute.
+/// One operation on one member of an array. RAID planning emits it, and a member engine executes it.
 package struct MemberIO: BitwiseCopyable {
     /// What is to be done with the range.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
-        /// Member to memory.
+        /// Reads the range into memory.
         case read
-        /// Memory to member.
+        /// Writes memory to the range.
         case write
         /// Makes the range read as zeros and gives its space back where the file system can.
         case punch
         /// Makes the range read as zeros and keeps its space.
         case zero
-        /// Everything written and completed so far becomes durable. Range and memory are unused.
+        /// Makes everything durable that has been written and completed so far. Range and memory are unused.
         case flush
-        /// Memory to member; done when it is durable, which says nothing of other writes.
+        /// Writes memory to the range, and ends when that is durable. Other writes need not be durable then.
         case durableWrite
-        /// Member to memory, from what the member lies on rather than from a cache in front of it, where that can be.
+        /// Reads the range from the member's medium where that is possible, rather than from a cache in front of it.
         case reread
 
+        /// Whether data goes from the member to memory.
         package var isRead: Bool { self == .read || self == .reread }
     }
 
+    /// What is to be done.
     package var kind: Kind
-    /// The member's role in its array, from 0.
+    /// The member's place: its role, from 0, or the place behind the last role for a replacement.
     package var member: UInt8
-    /// Bytes.
+    /// Bytes of the range.
     package var byteCount: UInt32
     /// First byte in the member file, data offset included.
     package var byteOffset: UInt64
-    /// Where data is read to or written from; nil for operations without data.
+    /// Data of `byteCount` bytes; nil for operations without data.
     package var memory: UnsafeMutableRawPointer?
-    /// Comes back with the outcome; its meaning belongs to whoever emitted the operation.
+    /// Comes back with the outcome. The emitter of the operation defines its meaning.
     package var token: UInt64
 
     package init(
@@ -44,25 +46,29 @@ package struct MemberIO: BitwiseCopyable {
     }
 }
 
-/// How a member operation ended.
+/// How an operation on a member ended.
 package enum MemberStatus: UInt8, BitwiseCopyable, Sendable {
     /// The whole range was done.
     case done
-    /// The file system has no room (ENOSPC, EDQUOT). The member itself is sound.
+    /// The file system has no space (ENOSPC, EDQUOT). The member itself is sound.
     case noSpace
-    /// Something in a range that was to be read cannot be (EIO); the rest of the member may be sound.
+    /// Some of the range cannot be read (EIO). The rest of the member may be sound.
     case unreadable
-    /// The system did not take the operation (EFAULT, EINVAL, ENOMEM): its memory or its arguments were wrong, or there was
-    /// no memory to do it with. The member is sound; of a write, a part may have been done. Never the end of a flush.
+    /// The system did not take the operation (EFAULT, EINVAL, ENOMEM): its memory or arguments were wrong, or there was
+    /// no memory to do it with. The member is sound. A part of a write may have been done. A flush never ends like
+    /// this.
     case refused
     /// Any other error, or a file that ended early: the member cannot be trusted with this range.
     case failed
 }
 
-/// The outcome of one member operation.
+/// The outcome of one operation on a member.
 package struct MemberCompletion: BitwiseCopyable, Sendable {
+    /// The operation's token.
     package var token: UInt64
+    /// The operation's place.
     package var member: UInt8
+    /// How it ended.
     package var status: MemberStatus
 
     package init(token: UInt64, member: UInt8, status: MemberStatus) {

@@ -1,29 +1,29 @@
-/// Synchronous access to one member of an array, whatever it is: a file, an NBD export, a simulated member.
+/// Synchronous access to one member of an array: a file, an NBD export or a simulated member.
 ///
-/// It is the control plane's: superblocks, recovery when an array is opened, the runs of maintenance that plan. Requests
-/// of clients do not come this way. Offsets and counts are bytes, of the member and not of its data area.
+/// The control plane uses it: for superblocks, for recovery when an array is opened, and to look for holes in
+/// maintenance. Clients' requests take another way. Offsets and counts are bytes of the member, not of its data area.
 ///
-/// Threads: one at a time, unless a conforming type says more.
+/// Threads: one call at a time, unless a conforming type says more.
 package protocol MemberStore: AnyObject, Sendable {
-    /// What messages call the member: a path, an address.
+    /// The member's name in messages: a path or an address.
     var name: String { get }
-    /// The member's size.
+    /// The member's size, bytes.
     var byteCount: UInt64 { get }
 
-    /// Fills `memory`. A member that ends inside of the range has failed.
+    /// Fills `memory`. A member that ends inside the range has failed.
     func read(into memory: UnsafeMutableRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError)
-    /// Writes all of `memory`. It is durable after the next `flush` that succeeds.
+    /// Writes all of `memory`. It is durable after the next successful `flush`.
     func write(_ memory: UnsafeRawBufferPointer, at byteOffset: UInt64) throws(MemberStoreError)
-    /// Everything that was written before, in whichever way, is durable when this returns.
+    /// Makes everything durable that was written before, by this or any other way.
     func flush() throws(MemberStoreError)
     /// The first byte at or behind `byteOffset` that may be other than zero, or nil when there is none. A member that
-    /// does not know where its holes are answers `byteOffset`.
+    /// does not know its holes answers `byteOffset`.
     func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64?
 }
 
-/// Why a member did not do what it was asked.
+/// Why an operation on a member failed.
 package struct MemberStoreError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// `.noSpace`, `.refused`, `.failed` or, of a read alone, `.unreadable`.
+    /// `.noSpace`, `.refused`, `.failed` or, for a read only, `.unreadable`.
     package let status: MemberStatus
     /// The cause in the system's words: "Input/output error".
     package let description: String

@@ -2,24 +2,26 @@ import CLinux
 import Glibc
 import MemberIO
 
-/// Executes a whole transfer with system calls on the calling thread.
+/// Executes a whole transfer by system calls on the calling thread.
 enum DirectTransfer {
-    /// What a negative errno, or no progress, means for an operation. A flush that finds no space has lost what was
-    /// written before: that is no refusal but a failure.
+    /// The outcome of an operation whose system call returned `error`: a negative errno, or 0 for no progress. A flush
+    /// that finds no space counts as failed, since earlier writes are lost with it.
     static func status(of error: Int, _ kind: MemberIO.Kind) -> MemberStatus {
         switch Int32(-error) {
         case ENOSPC, EDQUOT: kind == .flush ? .failed : .noSpace
-        // What the block layer says of media (EIO, ENODATA) and of protected data (EILSEQ), and file systems of checksums.
+        // The block layer reports media errors (EIO, ENODATA) and protection errors (EILSEQ), file systems report wrong
+        // checksums (EBADMSG).
         case EIO, ENODATA, EILSEQ, EBADMSG: kind.isRead ? .unreadable : .failed
-        // What is wrong with an operation's memory or range says nothing of the member. A flush has neither: a system that
-        // does not take it makes nothing durable.
+        // The system refuses an operation's memory or range, which says nothing about the member. A flush has neither:
+        // when the system does not take a flush, nothing becomes durable.
         case EFAULT, EINVAL, ENOMEM: kind == .flush ? .failed : .refused
         default: .failed
         }
     }
 
-    /// What an error means for the transfer that met it. A durable write writes and flushes; one that finds no space may
-    /// have been refused, or have lost what was written before. Without the flush it shows which.
+    /// The outcome of a transfer whose system call returned `error`. A durable write is a write and a flush in one
+    /// call, so one that finds no space was either refused, or has lost earlier writes. Repeating it without the flush
+    /// tells which.
     static func failure(_ error: Int, of index: Int, in table: TransferTable) -> MemberStatus {
         let transfer = table.transfers[index]
         let status = status(of: error, transfer.kind)
@@ -29,7 +31,7 @@ enum DirectTransfer {
         return again < 0 ? self.status(of: again, .write) : .failed
     }
 
-    /// Reads or writes all of it; a file that ends early is a failure.
+    /// Reads or writes the whole transfer. A file that ends early is a failure.
     static func run(_ index: Int, in table: TransferTable) -> MemberStatus {
         while table.transfers[index].byteCount > 0 {
             let transfer = table.transfers[index]
@@ -46,16 +48,17 @@ enum DirectTransfer {
         return .done
     }
 
-    /// Reads all of it again, after the page cache has dropped what it holds of it. What is dirty there stays.
+    /// Reads the whole transfer again from the disk, after the page cache has dropped its clean pages. Dirty pages stay
+    /// in the cache.
     static func reread(_ index: Int, in table: TransferTable) -> MemberStatus {
         let transfer = table.transfers[index]
-        // Advice that is not taken leaves a read like any other.
+        // If the advice is not taken, this is a read like any other.
         _ = posix_fadvise(
             transfer.file, off_t(transfer.byteOffset), off_t(transfer.byteCount), POSIX_FADV_DONTNEED)
         return run(index, in: table)
     }
 
-    /// Reads what the page cache holds. Returns nil when the rest has to be waited for.
+    /// Reads as far as the page cache has the data. Returns nil when the rest has to be waited for.
     static func readCached(_ index: Int, in table: TransferTable) -> MemberStatus? {
         while table.transfers[index].byteCount > 0 {
             let transfer = table.transfers[index]
@@ -73,7 +76,8 @@ enum DirectTransfer {
         fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno), .flush)
     }
 
-    /// Makes a range read as zeros: by deallocating, by converting, or by writing, whatever the file system can.
+    /// Makes a range read as zeros: by deallocating it, by converting it, or by writing zeros, depending on the file
+    /// system.
     static func zero(_ transfer: Transfer) -> MemberStatus {
         let offset = Int64(transfer.byteOffset)
         let length = Int64(transfer.byteCount)

@@ -5,11 +5,11 @@ import Statistics
 
 /// Executes batches of member I/O for one thread.
 ///
-/// Adjacent reads or writes of a batch on the same member become one vectored operation. Buffered writes are
-/// memory copies; where the file system cannot take them without blocking (ext4), io_uring would hand each to a
-/// kernel worker, which costs ten times as much, so there they are done on the calling thread.
+/// Adjacent reads or writes of a batch on the same member become one vectored operation. A buffered write is a memory
+/// copy. Where the file system cannot take it without blocking (ext4), io_uring would hand it to a kernel worker, which
+/// costs ten times as much, so the calling thread does it instead.
 ///
-/// Members that are not local files have channels, which do the work; the lane hands over and gathers.
+/// Members that are not local files have channels. The lane hands operations to them and collects the outcomes.
 ///
 /// Threads: one at a time.
 package final class MemberLane {
@@ -21,17 +21,17 @@ package final class MemberLane {
     private let engine: Engine
     private let ways: MemberWays
     private let table = TransferTable()
-    /// Outcomes that wait for `reap`.
+    /// Outcomes that wait to be reaped.
     private var ready: [MemberCompletion] = []
     private var readyHead = 0
-    /// Operations that found the table full.
+    /// Operations that arrived while the table was full.
     private var backlog: [(io: MemberIO, fileBase: Int)] = []
-    /// Where operations are counted, and by which number; nil for nowhere.
+    /// Where operations are counted, and this lane's number there; nil when they are not counted.
     private var counters: (to: MemberCounters, lane: Int)?
 
     /// - Parameters:
-    ///   - engine: how to execute.
-    ///   - places: of all members that I/O may go to.
+    ///   - engine: how I/O is executed.
+    ///   - places: the places of all members that I/O may go to.
     /// - Throws: when the system refuses a ring or an eventfd, or a member cannot be reached.
     package init(engine: MemberEngineKind, places: [MemberPlace]) throws(OSError) {
         ways = try MemberWays(places, hasRing: engine == .uring)
@@ -45,19 +45,19 @@ package final class MemberLane {
     /// Counts every operation from now on.
     ///
     /// - Parameters:
-    ///   - counters: of the files that this lane has.
-    ///   - lane: a number that no other lane counts by at the same time.
+    ///   - counters: counters of the files that this lane has.
+    ///   - lane: a number that no other lane uses in `counters` at the same time.
     package func count(in counters: MemberCounters, lane: Int) { self.counters = (counters, lane) }
 
-    /// Operations that were started and not reaped.
+    /// Operations that were started and have not been reaped.
     package var outstanding: Int {
         table.usedCount + backlog.count + ways.outstanding + (ready.count - readyHead)
     }
 
-    /// Starts a batch. Much of it may be complete when this returns.
+    /// Starts a batch. Many of its operations may be complete when this returns.
     /// - Parameters:
-    ///   - ios: members are relative to `fileBase`.
-    ///   - fileBase: the position among the lane's places of the array's first member.
+    ///   - ios: operations, whose members are counted from `fileBase`.
+    ///   - fileBase: the position of the array's first member among the lane's places.
     package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
         var first = 0
         while first < ios.count {
@@ -77,8 +77,8 @@ package final class MemberLane {
         if case .uring(let ring) = engine { ring.submit() }
     }
 
-    /// Takes outcomes, without blocking.
-    /// - Returns: how many were written to the front of `completions`.
+    /// Takes outcomes without blocking.
+    /// - Returns: the number of outcomes written to the front of `completions`.
     package func reap(into completions: UnsafeMutableBufferPointer<MemberCompletion>) -> Int {
         collect()
         if !backlog.isEmpty && !table.isFull { restartBacklog() }
@@ -123,7 +123,7 @@ package final class MemberLane {
         }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
-        // So rare that the thread may wait for it.
+        // Rare enough for the thread to wait for it.
         case (.reread, _): end(index, DirectTransfer.reread(index, in: table))
         case (.flush, _) where way.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
         case (.durableWrite, _) where way.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
@@ -182,8 +182,8 @@ package final class MemberLane {
 
 /// Members that are not local files.
 extension MemberLane {
-    /// Hands a run of operations on one member to its channel.
-    /// - Returns: the position of the first operation that is another member's.
+    /// Hands a run of operations on one member to the member's channel.
+    /// - Returns: the index of the first operation on another member.
     private func hand(_ ios: UnsafeBufferPointer<MemberIO>, from first: Int, fileBase: Int) -> Int {
         var end = first
         while end < ios.count && ios[end].member == ios[first].member {

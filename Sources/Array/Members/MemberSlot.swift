@@ -4,19 +4,19 @@ import MemberIO
 import Platform
 import Synchronization
 
-/// What stands for whichever member has a role in an array, be it a file or something that does its own I/O: lanes know
-/// it for as long as the array is open.
+/// Stands for the member that currently has a role in an array, whether that is a file or does its own I/O. Lanes use
+/// the same slot for as long as the array is open.
 ///
-/// A file is put behind a descriptor that stays the same. Of anything else, lanes make channels when they see that
-/// `version` has changed.
+/// For a file, the slot has a descriptor that stays the same while the file behind it changes. For any other member,
+/// each lane makes a channel when it sees that `version` has changed.
 ///
 /// Threads: `put` and `clear` one at a time; the rest any.
 package final class MemberSlot: RoleSlot, @unchecked Sendable {
     // SAFETY: `endpoint` is touched under `lock`; `version` is atomic and lives as long as the slot.
     let descriptor: Int32
-    /// Grows with each change, after it.
+    /// Grows with each change, after the change.
     let version: UnsafeMutablePointer<Atomic<UInt64>>
-    /// A descriptor that all reads, writes and flushes fail on.
+    /// A descriptor on which all reads, writes and flushes fail.
     private let nothing: Int32
     private let lock = Lock()
     private var current: (any MemberEndpoint)?
@@ -47,7 +47,7 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
 
     package var place: MemberPlace { .slot(self) }
 
-    /// What does its own I/O, or nil while there is a file behind the slot, or nothing.
+    /// The member that does its own I/O; nil while there is a file, or nothing, behind the slot.
     var endpoint: (any MemberEndpoint)? { lock.withLock { current } }
 
     package func put(_ member: MemberPlace) -> Bool {
@@ -65,7 +65,7 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
     private func replace(by file: Int32, _ endpoint: (any MemberEndpoint)?) {
         lock.withLock {
             current = endpoint
-            // The kernel does this in one step: there is no moment without a file, and none with somebody else's.
+            // The kernel does this in one step: the descriptor is never without a file, and never another thread's.
             while dup2(file, descriptor) < 0 && errno == EINTR {}
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         }

@@ -4,27 +4,28 @@ import MemberIO
 import Platform
 import Synchronization
 
-/// Which parts of a sparse member are known to have space.
+/// Keeps track of the parts of a sparse member that have space on disk.
 ///
-/// A RAID row is written in several pieces; if the file system filled up between two of them, the row's parity would
-/// be wrong. So space is reserved on all members before the first piece is written. What is reserved is remembered,
-/// which makes the check a bit test.
+/// A RAID stripe is written in several pieces. If the file system filled up between two of them, the parity would be
+/// wrong. So space is reserved on all members before the first piece is written. Reserved ranges are remembered, which
+/// makes the usual check a bit test.
 ///
 /// Threads: any.
 package final class MemberSpace: Sendable {
-    /// Bytes that one bit stands for, and that are reserved together.
+    /// The number of bytes that one bit stands for and that are reserved together.
     package static let granuleByteCount: UInt64 = 64 << 10
 
     private let place: MemberPlace
     private let byteCount: UInt64
-    /// Mapped, so that only what was reserved takes memory: members are sparse, and may say that they are very large.
+    // SAFETY: the pointer never changes, and the words are atomics.
+    /// Mapped, so that only reserved parts take memory: members are sparse and may be very large.
     private nonisolated(unsafe) let bits: UnsafeMutablePointer<Atomic<UInt64>>
     private let mappedByteCount: Int
 
     /// - Parameters:
-    ///   - place: where the member is.
-    ///   - byteCount: its size.
-    /// - Throws: when the process has no address space left for a bit of each granule.
+    ///   - place: the member's place.
+    ///   - byteCount: the member's size.
+    /// - Throws: when the process has no address space left for one bit a granule.
     package init(place: MemberPlace, byteCount: UInt64) throws(OSError) {
         self.place = place
         self.byteCount = byteCount
@@ -35,13 +36,14 @@ package final class MemberSpace: Sendable {
         guard let memory, memory != MAP_FAILED else {
             throw OSError(code: errno, doing: "note which parts of a member of \(byteCount) bytes have space")
         }
-        // Zeros are atomics of value zero.
+        // Zeroed memory holds atomics of value zero.
         bits = memory.bindMemory(to: Atomic<UInt64>.self, capacity: wordCount)
     }
 
     deinit { munmap(bits, mappedByteCount) }
 
-    /// Makes sure that writes to a range cannot fail for want of space.
+    /// Makes sure that writes to a range cannot fail for want of space. Returns `.noSpace` or `.done`, the latter also
+    /// where the file system cannot promise it. May block. Offset and count are bytes of the member.
     package func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
         let last = (byteOffset + byteCount - 1) / Self.granuleByteCount
         for granule in byteOffset / Self.granuleByteCount...last where !isReserved(granule) {
@@ -67,11 +69,11 @@ package final class MemberSpace: Sendable {
 
     private func obtain(_ descriptor: Int32, byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
         let result = nbdext_reserve(descriptor, Int64(byteOffset), Int64(byteCount))
-        // A file system without fallocate cannot promise; a write there may still fail.
+        // A file system without fallocate cannot promise space, so a write there may still fail.
         return result == -ENOSPC || result == -EDQUOT ? .noSpace : .done
     }
 
-    /// Forgets what is known of a range whose space was given back.
+    /// Forgets a range whose space was given back. Offset and count are bytes of the member.
     package func forget(byteOffset: UInt64, byteCount: UInt64) {
         guard byteCount > 0 else { return }
         let last = (byteOffset + byteCount - 1) / Self.granuleByteCount
@@ -80,7 +82,7 @@ package final class MemberSpace: Sendable {
         }
     }
 
-    /// Forgets everything: there is another member now.
+    /// Forgets everything, because another member is behind the place now.
     package func forgetAll() { madvise(bits, mappedByteCount, MADV_DONTNEED) }
 
     private func isReserved(_ granule: UInt64) -> Bool {

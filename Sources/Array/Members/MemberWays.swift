@@ -4,43 +4,44 @@ import MemberIO
 import Platform
 import Synchronization
 
-/// A lane's ways to its members: descriptors of files, and channels to everything else. Where a slot stands for a member,
-/// the way follows it.
+/// A lane's ways to its members: descriptors for files, channels for everything else. Where a slot stands for a member,
+/// the way follows the slot.
 ///
 /// Threads: the lane's.
 final class MemberWays {
-    /// How to get to the member at a position.
+    /// How I/O gets to the member at a position.
     struct Way: BitwiseCopyable {
         /// -1 for none.
         var file: Int32 = -1
-        /// I/O goes to a channel, and not to the file.
+        /// Whether I/O goes to a channel instead of the file.
         var hasChannel = false
         /// Whether writes to the file can go through the ring.
         var writesThroughRing = false
-        /// Whether flushing the file has nothing to wait for: a kernel worker would cost more than the call.
+        /// Whether the file is in memory, so that a flush has nothing to wait for: a kernel worker would cost more than
+        /// the call.
         var flushesAtOnce = false
-        /// The slot's, which may have changed; nil where there is none.
+        /// The slot's version, which other threads change; nil without a slot.
         var version: UnsafeMutablePointer<Atomic<UInt64>>?
         var knownVersion: UInt64 = 0
     }
 
-    /// A channel, and its operations that have not been reaped.
+    /// A channel and the number of its operations that have not been reaped.
     private struct ChannelUse {
         let channel: any MemberChannel
         var outstanding = 0
     }
 
-    /// Slots live as long as this.
+    /// Keeps the slots alive.
     private let places: [MemberPlace]
     private let hasRing: Bool
     private let ways: UnsafeMutablePointer<Way>
     private var channels: [ChannelUse?]
-    /// Of members that are not behind their slots any more.
+    /// Channels to members that are not behind their slots any more, with operations still under way.
     private var retired: [ChannelUse] = []
-    /// Operations that channels have under way.
+    /// The number of operations that channels have under way.
     private(set) var outstanding = 0
 
-    /// - Throws: when a member that no slot stands for cannot be reached.
+    /// - Throws: when a member without a slot cannot be reached.
     init(_ places: [MemberPlace], hasRing: Bool) throws(OSError) {
         self.places = places
         self.hasRing = hasRing
@@ -84,7 +85,7 @@ final class MemberWays {
         guard case .slot(let slot) = places[position] else { return }
         ways[position].knownVersion = slot.version.pointee.load(ordering: .acquiring)
         if let old = channels[position], old.outstanding > 0 { retired.append(old) }
-        // Without a channel the descriptor is left, and that has nothing behind it.
+        // When no channel can be made, the descriptor remains, and it has nothing behind it.
         channels[position] = (try? slot.endpoint?.makeChannel()).map { ChannelUse(channel: $0) }
         ways[position].hasChannel = channels[position] != nil
         lookAt(slot.descriptor, position)
@@ -92,14 +93,14 @@ final class MemberWays {
 
     // MARK: Channels
 
-    /// Hands operations to the channel at a position, which has one.
+    /// Hands operations to the channel at a position. There must be one.
     func start(_ ios: UnsafeBufferPointer<MemberIO>, at position: Int) {
         outstanding += ios.count
         channels[position]!.outstanding += ios.count
         channels[position]!.channel.start(ios)
     }
 
-    /// Appends the outcomes that channels have.
+    /// Appends the outcomes that channels have ready.
     func reap(into completions: inout [MemberCompletion]) {
         guard outstanding > 0 else { return }
         for position in channels.indices where channels[position] != nil {
@@ -117,7 +118,7 @@ final class MemberWays {
         }
     }
 
-    /// What to poll for while channels work.
+    /// Adds the descriptors to poll while channels work.
     func addPolls(to polls: inout [pollfd]) {
         for use in channels + retired {
             guard let readiness = use?.channel.readiness else { continue }

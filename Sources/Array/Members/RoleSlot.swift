@@ -1,18 +1,18 @@
-/// What stands for whichever member has a role in an array: lanes know its place for as long as the array is open, and the
-/// member behind it can be replaced while they work.
+/// Stands for the member that has a role in an array. Lanes use the slot's place for as long as the array is open,
+/// while the member behind it may be replaced.
 ///
-/// I/O that has begun ends on the member on which it began. I/O that was only planned may find another one, or none, and
-/// then fails; planners tell by their generations.
+/// I/O that has begun ends on the member on which it began. I/O that was only planned may reach the next member, or
+/// none, and then fails. Planners recognise such I/O by its generation.
 ///
-/// Threads: `place` any; the rest one at a time.
+/// Threads: any for `place`; one at a time for the rest.
 package protocol RoleSlot: AnyObject, Sendable {
     /// Where lanes find the role's member.
     var place: MemberPlace { get }
 
-    /// Puts a member behind the slot. It stays its owner's.
-    /// - Returns: false when the slot cannot stand for members of that kind; nothing was changed then.
+    /// Puts a member behind the slot. The caller keeps owning the member.
+    /// - Returns: false, with nothing changed, when the slot cannot stand for a member of that kind.
     func put(_ member: MemberPlace) -> Bool
 
-    /// Leaves nothing behind the slot: I/O fails.
+    /// Leaves nothing behind the slot, so that I/O fails.
     func clear()
 }

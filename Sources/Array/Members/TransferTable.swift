@@ -1,8 +1,8 @@
 import Glibc
 import MemberIO
 
-/// One system call's worth of member I/O: a file range and the memory of up to `vectorCountMax` operations that are
-/// adjacent in it.
+/// One system call's worth of member I/O: a range of a file, and the memory of up to `vectorCountMax` operations that
+/// are adjacent in it.
 struct Transfer: BitwiseCopyable {
     var kind = MemberIO.Kind.read
     var member: UInt8 = 0
@@ -12,9 +12,9 @@ struct Transfer: BitwiseCopyable {
     var vectorCount: Int32 = 0
 }
 
-/// The transfers that a lane has under way, with their vectors and tokens, in memory that never moves.
+/// The transfers that a lane has under way, with their vectors and tokens. The memory never moves.
 final class TransferTable {
-    /// Operations that one transfer joins at most.
+    /// The most operations that one transfer joins.
     static let vectorCountMax = 16
     static let capacity = 512
 
@@ -63,7 +63,7 @@ final class TransferTable {
 
     func vectors(of index: Int) -> UnsafeMutablePointer<iovec> { vectors + index * Self.vectorCountMax }
 
-    /// Ends a transfer: each of its operations has that outcome.
+    /// Ends a transfer. Each of its operations gets the outcome `status`.
     func release(_ index: Int, status: MemberStatus, into completions: inout [MemberCompletion]) {
         let transfer = transfers[index]
         for position in 0..<Int(transfer.vectorCount) {
@@ -75,7 +75,7 @@ final class TransferTable {
         freeCount += 1
     }
 
-    /// Drops the first `byteCount` bytes of a transfer: they are done.
+    /// Drops the first `byteCount` bytes of a transfer, which are done.
     func advance(_ index: Int, by byteCount: Int) {
         let vectors = vectors(of: index)
         var rest = byteCount

@@ -5,13 +5,13 @@ import Platform
 
 /// A lane's io_uring.
 final class UringQueue {
-    /// The user data of the poll on a lane's descriptor; transfers use their index.
+    /// The user data of the poll on a lane's descriptor. Transfers use their index.
     private static let pollData = UInt64.max
     private static let reapBatch = 64
 
     private let ring: UnsafeMutablePointer<io_uring>
     private var queued = 0
-    /// The descriptor that a poll is armed for, or -1.
+    /// The descriptor for which a poll is armed, or -1.
     private var polled: Int32 = -1
 
     /// - Parameter entryCount: entries of the submission ring; the completion ring has twice as many.
@@ -23,7 +23,7 @@ final class UringQueue {
             ring.deallocate()
             throw OSError(code: -status, doing: "set up io_uring; try --io-engine threads")
         }
-        // Last: once everything is set, an initialiser that throws is followed by `deinit`.
+        // Last, because an initialiser that throws after setting every property runs `deinit`.
         self.ring = ring
     }
 
@@ -54,7 +54,7 @@ final class UringQueue {
         case .flush:
             io_uring_prep_fsync(entry, transfer.file, UInt32(IORING_FSYNC_DATASYNC))
         case .durableWrite:
-            // A range of its own: neighbours of the batch are not joined to it.
+            // Never joined with its neighbours in the batch, so it has one vector.
             io_uring_prep_write(
                 entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
             entry.pointee.rw_flags = Int32(RWF_DSYNC)
@@ -64,7 +64,7 @@ final class UringQueue {
         io_uring_sqe_set_data64(entry, UInt64(index))
     }
 
-    /// Hands what was prepared to the kernel with one system call.
+    /// Hands the prepared entries to the kernel in one system call.
     func submit() {
         while queued > 0 {
             let submitted = io_uring_submit(ring)
@@ -74,7 +74,7 @@ final class UringQueue {
         }
     }
 
-    /// Calls `body` with each finished transfer and what its system call would have returned.
+    /// Calls `body` with each finished transfer and the result of its system call.
     func reap(_ body: (Int, Int32) -> Void) {
         withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<io_uring_cqe>?.self, capacity: Self.reapBatch) {
             entries in
@@ -94,7 +94,7 @@ final class UringQueue {
         }
     }
 
-    /// Blocks until a completion can be reaped, a poll included.
+    /// Blocks until a completion can be reaped, including that of a poll.
     func wait(orReadable descriptor: Int32, hasTransfers: Bool) {
         guard hasTransfers || descriptor >= 0 else { return }
         if descriptor >= 0 && polled != descriptor {

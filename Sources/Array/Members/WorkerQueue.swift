@@ -2,7 +2,8 @@ import Glibc
 import MemberIO
 import Platform
 
-/// A lane's way to the worker threads: transfers that would block go out, outcomes come back and a bell rings.
+/// A lane's connection to the worker threads: transfers that would block go out, and a bell rings when outcomes come
+/// back.
 final class WorkerQueue: @unchecked Sendable {
     // SAFETY: `done` is touched under `lock`; the rest never changes.
     private let lock = Lock()
@@ -11,7 +12,7 @@ final class WorkerQueue: @unchecked Sendable {
 
     init() throws(OSError) { bell = try Bell() }
 
-    /// Readable since a worker finished something.
+    /// Readable since a worker finished a transfer.
     var descriptor: Int32 { bell.descriptor }
 
     /// Hands a transfer to a worker. It belongs to the worker until it is reaped.
@@ -47,11 +48,12 @@ final class WorkerQueue: @unchecked Sendable {
         silence()
     }
 
-    /// Makes the descriptor unreadable until a worker finishes something more. What was finished is reaped afterwards.
+    /// Makes the descriptor unreadable until a worker finishes another transfer. To be called before reaping.
     func silence() { bell.silence() }
 }
 
-/// The worker threads of the `threads` engine, shared by all lanes: cold reads and flushes only, so a few suffice.
+/// The worker threads of the `threads` engine, shared by all lanes. They do cold reads and flushes only, so a few
+/// suffice.
 final class MemberWorkers: @unchecked Sendable {
     // SAFETY: `waiting` is touched under the mutex.
     static let shared = MemberWorkers()
@@ -67,7 +69,7 @@ final class MemberWorkers: @unchecked Sendable {
         pthread_cond_init(condition, nil)
     }
 
-    /// Runs work on a thread that may block. If no thread can be started, on the caller's.
+    /// Runs work on a thread that may block, or on the caller's thread if no worker can be started.
     func run(_ work: @escaping @Sendable () -> Void) {
         pthread_mutex_lock(mutex)
         if !started { started = startThreads() }

@@ -3,18 +3,18 @@ import Glibc
 import Platform
 import Synchronization
 
-/// The first step of a connection: the server's name is resolved and a socket made, on a thread of its own. libnbd does that
-/// with getaddrinfo(3), which has a limit of its own choosing, if any, and can be interrupted by nobody.
+/// The first step of a connection: looking up the server's address and making a socket, on a thread of its own. libnbd
+/// uses getaddrinfo(3), which cannot be interrupted and whose time limit, if any, cannot be set.
 ///
-/// Threads: `run` on one; what it leaves behind when the time is up ends by itself.
+/// Threads: `run` on one. A start that is abandoned when its time is up cleans up by itself.
 final class ConnectionStart: @unchecked Sendable {
     // SAFETY: `handle` belongs to the thread until `hasEnded`; what changes is under `lock`.
 
     /// How servers are found.
     final class Way: Sendable {
-        /// Connects a handle of libnbd to a URI; 0 if that has begun.
+        /// Begins to connect a libnbd handle to a URI. Returns 0 if that has begun.
         let connect: @Sendable (_ handle: OpaquePointer, _ uri: String) -> Int32
-        /// Starts that nobody waits for any more.
+        /// The number of starts that nobody waits for any more.
         let abandonedCount = Atomic<Int>(0)
 
         init(connect: @escaping @Sendable (_ handle: OpaquePointer, _ uri: String) -> Int32) {
@@ -23,7 +23,7 @@ final class ConnectionStart: @unchecked Sendable {
     }
 
     static let libnbd = Way { nbd_aio_connect_uri($0, $1) }
-    /// Starts of one way that nobody waits for any more, at most.
+    /// The most abandoned starts that one way may have.
     static let abandonedCountMax = 16
 
     private let handle: OpaquePointer
@@ -42,9 +42,9 @@ final class ConnectionStart: @unchecked Sendable {
 
     /// Begins to connect.
     /// - Parameters:
-    ///   - handle: freed when this fails.
+    ///   - handle: freed if this fails.
     ///   - deadline: monotonic milliseconds.
-    ///   - interruption: a descriptor that ends the attempt when it is readable.
+    ///   - interruption: a descriptor that ends the attempt when it becomes readable.
     ///   - way: how the server is found.
     static func run(
         _ handle: OpaquePointer, uri: String, deadline: UInt64, interruption: Int32, way: Way
@@ -67,7 +67,7 @@ final class ConnectionStart: @unchecked Sendable {
     }
 
     private func connect(to uri: String) {
-        // Why it failed is known to this thread only.
+        // libnbd keeps the error for each thread, so only this one can read it.
         let failure = way.connect(handle, uri) == 0 ? nil : NBDConnection.lastError()
         let isAbandoned = lock.withLock {
             self.failure = failure

@@ -1,21 +1,23 @@
-/// What a server says of an export, and what that allows. Sizes are bytes.
+/// What a server announces about an export, and what that allows. Sizes are in bytes.
 package struct ExportTraits: Sendable, Equatable {
+    /// The size of the export.
     package var byteCount: UInt64 = 0
+    /// Whether the server refuses writes (NBD_FLAG_READ_ONLY).
     package var isReadOnly = false
-    /// Whether the server makes writes durable when it is told to.
+    /// Whether the server makes writes durable on request (NBD_FLAG_SEND_FLUSH).
     package var canFlush = false
-    /// FUA.
+    /// Whether the server takes writes with FUA (NBD_FLAG_SEND_FUA).
     package var canWriteThrough = false
-    /// WRITE_ZEROES.
+    /// Whether the server has NBD_CMD_WRITE_ZEROES (NBD_FLAG_SEND_WRITE_ZEROES).
     package var canZero = false
-    /// The metadata context base:allocation.
+    /// Whether the server has the metadata context base:allocation.
     package var knowsHoles = false
-    /// The smallest read or write, which offsets are multiples of.
+    /// The smallest read or write. Offsets are multiples of it.
     package var requestByteCountMin = 1
     /// The largest read or write.
     package var requestByteCountMax = 32 << 20
 
-    /// Blocks of an array: what a member must be able to read and write.
+    /// The block size of an array: the smallest unit that a member must be able to read and write.
     static let blockByteCount = 512
 
     /// Why the export cannot be a member, in words that fit after "it is"; nil when it can.
@@ -38,15 +40,16 @@ package struct ExportTraits: Sendable, Equatable {
     }
 }
 
-/// How long a remote member is waited for, milliseconds.
+/// How long a remote member is waited for, in milliseconds.
 package struct RemoteTimeLimits: Sendable {
-    /// To connect and shake hands. An array waits as long for a server that hangs before it is served without it.
+    /// The limit for connecting and shaking hands. An array waits no longer for a server that hangs before it is served
+    /// without that member.
     package var connecting: UInt64 = 3_500
-    /// To answer a request.
+    /// The limit for answering a request.
     package var answering: UInt64 = 30_000
-    /// Between the first two attempts to reach a lost member; doubled after each.
+    /// The pause between the first two attempts to reach a lost member. It doubles after each attempt.
     package var firstRetry: UInt64 = 1000
-    /// Between attempts, at most.
+    /// The longest pause between attempts.
     package var lastRetry: UInt64 = 30_000
 
     package init() {}

@@ -8,13 +8,13 @@ import Platform
 final class NBDConnection {
     private let handle: OpaquePointer
     private(set) var traits = ExportTraits()
-    /// Why the connection has ended, if it has.
+    /// Why the connection has ended, once it has.
     private(set) var failure = "the server ended the connection"
 
     /// Connects and shakes hands.
     /// - Parameters:
-    ///   - limit: how long that may take, with the search for the server's address, milliseconds.
-    ///   - interruption: a descriptor that ends the attempt when it is readable.
+    ///   - limit: the time for all of this, including the search for the server's address, milliseconds.
+    ///   - interruption: a descriptor that ends the attempt when it becomes readable.
     ///   - way: how the server is found.
     init(
         uri: String, limit: UInt64, interruption: Int32,
@@ -28,7 +28,7 @@ final class NBDConnection {
                 "not reachable: this machine's libnbd was built without TLS; install one with it, or say nbd instead "
                     + "of nbds where the network can be trusted")
         }
-        // Certificates and keys are named in the URI, which is as trusted as the array's directory.
+        // Certificates and keys are named in the URI, which is trusted as much as the array's directory.
         nbd_set_uri_allow_local_file(handle, true)
         nbd_add_meta_context(handle, Self.allocationContext)
         try ConnectionStart.run(handle, uri: uri, deadline: deadline, interruption: interruption, way: way)
@@ -48,7 +48,7 @@ final class NBDConnection {
         traits = readTraits()
     }
 
-    /// Frees the connection. No memory of operations is touched any more.
+    /// Frees the connection. libnbd does not touch the memory of operations after this.
     deinit { nbd_close(handle) }
 
     private static let allocationContext = "base:allocation"
@@ -61,7 +61,7 @@ final class NBDConnection {
         traits.canWriteThrough = nbd_can_fua(handle) == 1
         traits.canZero = nbd_can_zero(handle) == 1
         traits.knowsHoles = nbd_can_meta_context(handle, Self.allocationContext) == 1
-        // 0 and -1: the server does not say.
+        // 0 and -1 mean that the server does not say.
         let smallest = nbd_get_block_size(handle, LIBNBD_SIZE_MINIMUM)
         if smallest > 0 { traits.requestByteCountMin = Int(smallest) }
         let largest = nbd_get_block_size(handle, LIBNBD_SIZE_MAXIMUM)
@@ -69,8 +69,8 @@ final class NBDConnection {
         return traits
     }
 
-    /// What the last call of libnbd on this thread complained of, without the name of its function. The server's own words
-    /// may be a part of it.
+    /// The error of the last libnbd call on this thread, without the function's name. It may contain the server's own
+    /// words.
     static func lastError() -> String {
         guard let text = nbd_get_error() else { return "libnbd does not say why" }
         let words = ForeignText(String(cString: text), byteCountMax: 512).description
@@ -78,22 +78,22 @@ final class NBDConnection {
         return String(words[words.index(after: colon)...].drop { $0 == " " })
     }
 
-    /// Whether the connection is of no more use.
+    /// Whether the connection can no longer be used.
     var isEnded: Bool { nbd_aio_is_dead(handle) != 0 || nbd_aio_is_closed(handle) != 0 }
 
     // MARK: Waiting
 
-    /// What a wait has ended with.
+    /// How a wait has ended.
     enum Wait {
-        /// The connection has sent or received what could be, perhaps nothing.
+        /// The connection has sent or received whatever was possible, perhaps nothing.
         case transferred
-        /// The bell is readable; besides, as above.
+        /// The bell is readable. Bytes may have been transferred as well.
         case rung
         case timedOut
     }
 
-    /// Waits until bytes can be sent or received, which is done, until the bell is readable, or for that long; -1 is for
-    /// ever. Operations that end call back meanwhile. A connection that has broken is ended then.
+    /// Waits until bytes can be sent or received and transfers them, until the bell is readable, or for the given time;
+    /// -1 means for ever. Operations that end meanwhile call back. A connection that has broken is ended by this.
     func wait(milliseconds: Int32, bell: Int32) -> Wait {
         let direction = Int32(bitPattern: nbd_aio_get_direction(handle))
         var events: Int32 = 0
@@ -103,10 +103,10 @@ final class NBDConnection {
             polled[0] = pollfd(fd: nbd_aio_get_fd(handle), events: Int16(events), revents: 0)
             polled[1] = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
             let count = poll(polled.baseAddress!, 2, milliseconds)
-            // A signal: the caller comes again.
+            // A signal interrupted the poll; the caller calls again.
             if count < 0 { return .transferred }
             if count == 0 { return .timedOut }
-            // A connection that was reset is told so by reading.
+            // libnbd learns of a reset when it reads.
             let ready = Int32(polled[0].revents)
             if ready & (POLLIN | POLLHUP | POLLERR) != 0 && direction & LIBNBD_AIO_DIRECTION_READ != 0 {
                 if nbd_aio_notify_read(handle) != 0 { failure = Self.lastError() }
@@ -119,9 +119,10 @@ final class NBDConnection {
 
     // MARK: Requests
 
-    /// Sends a request, or queues it. Its end is told to `piece` on this thread, from this call or a later one.
-    /// - Parameter zeros: memory that is sent for zeros that go as data.
-    /// - Returns: 0, or the errno of what keeps it from being sent; then nothing more comes.
+    /// Sends a request, or queues it. The callbacks tell `piece` of its end on this thread, during this call or a later
+    /// one.
+    /// - Parameter zeros: the memory to send when zeros are written as data.
+    /// - Returns: 0, or the errno of a request that could not be sent and calls nobody back.
     func start(_ piece: UnsafeMutablePointer<RemotePiece>, of command: RemoteCommand, zeros: UnsafeRawPointer) -> Int32
     {
         let end = nbd_completion_callback(callback: RemotePiece.ended, user_data: piece, free: nil)
@@ -151,7 +152,7 @@ final class NBDConnection {
         return code == 0 ? EIO : code
     }
 
-    /// Tells the server that this was all, and waits a little for it to go.
+    /// Sends a disconnect request and waits up to `limit` milliseconds for it to leave.
     func sayGoodbye(limit: UInt64) {
         guard nbd_aio_disconnect(handle, 0) == 0 else { return }
         let deadline = monotonicMilliseconds() + limit

@@ -2,7 +2,7 @@ import MemberIO
 import Members
 import Platform
 
-/// A lane's way to a remote member: commands go to the member's thread, outcomes come back in an outbox.
+/// A lane's channel to a remote member: commands go to the member's thread, and outcomes come back in an outbox.
 final class RemoteChannel: MemberChannel {
     private let link: RemoteLink
     private let outbox: RemoteOutbox

@@ -1,20 +1,20 @@
 import MemberIO
 import Platform
 
-/// One operation on a remote member, on its way from whoever wants it to the member's thread.
+/// One operation on a remote member, on its way to the member's thread.
 struct RemoteCommand: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable {
         case read, write, flush
-        /// A write that is durable when it ends: with FUA, or followed by a flush.
+        /// A write that is durable when it ends: sent with NBD_CMD_FLAG_FUA, or followed by a flush.
         case durableWrite
-        /// WRITE_ZEROES; the server may deallocate.
+        /// NBD_CMD_WRITE_ZEROES without NBD_CMD_FLAG_NO_HOLE: the server may deallocate.
         case punch
-        /// WRITE_ZEROES; the server keeps the space.
+        /// NBD_CMD_WRITE_ZEROES with NBD_CMD_FLAG_NO_HOLE: the server keeps the space.
         case zero
-        /// Asks where holes are.
+        /// NBD_CMD_BLOCK_STATUS: asks for the holes.
         case blockStatus
 
-        /// Whether it changes what is on the member.
+        /// Whether the command changes the member's content.
         var changesMember: Bool {
             switch self {
             case .write, .durableWrite, .punch, .zero: true
@@ -23,21 +23,21 @@ struct RemoteCommand: BitwiseCopyable {
         }
     }
 
-    /// Who gets the outcome, and keeps itself alive until then.
+    /// The receiver of the outcome, which keeps itself alive until then.
     enum Recipient: BitwiseCopyable {
         case lane(Unmanaged<RemoteOutbox>, token: UInt64, member: UInt8)
         case call(Unmanaged<RemoteCall>)
-        /// The member's thread itself.
+        /// Nobody: the member's thread issued the command itself.
         case nobody
     }
 
     var kind: Kind
-    /// For `punch` and `zero`: zeros are sent as data.
+    /// For `punch` and `zero`: whether zeros are sent as data.
     var sendsZeros = false
     var recipient: Recipient
     var byteOffset: UInt64
     var byteCount: UInt64
-    /// Of `byteCount` bytes; nil for kinds without data.
+    /// Memory of `byteCount` bytes; nil for kinds without data.
     var memory: UnsafeMutableRawPointer?
 
     init(
@@ -50,12 +50,12 @@ struct RemoteCommand: BitwiseCopyable {
         self.memory = memory
     }
 
-    /// Whether it is about some of a range.
+    /// Whether the command and a range have bytes in common.
     func overlaps(_ byteOffset: UInt64, _ byteCount: UInt64) -> Bool {
         self.byteOffset < byteOffset + byteCount && byteOffset < self.byteOffset + self.byteCount
     }
 
-    /// A lane's operation.
+    /// A command for a lane's operation.
     init(_ io: MemberIO, for outbox: RemoteOutbox) {
         let kind: Kind =
             switch io.kind {
@@ -72,12 +72,12 @@ struct RemoteCommand: BitwiseCopyable {
     }
 }
 
-/// An operation of the control plane, whose thread sleeps until it has ended.
+/// An operation of the control plane. The calling thread sleeps until it has ended.
 final class RemoteCall: @unchecked Sendable {
     // SAFETY: written by the member's thread before `ended` is set, read by the caller afterwards.
     let ended = Event()
-    /// An errno; 0 when all was done.
+    /// An errno, or 0 after success.
     var error: Int32 = 0
-    /// What `blockStatus` found: the length of each extent and its flags, in turn.
+    /// The result of `blockStatus`: the length and the flags of each extent, in turn.
     var extents: [UInt32] = []
 }

@@ -1,8 +1,8 @@
 import MemberIO
 import Platform
 
-/// What a remote member's thread shares with all others: the commands that it has not taken yet, and whether there is a
-/// server at all.
+/// The state that a remote member's thread shares with all others: commands that it has not taken yet, and whether the
+/// server is there.
 ///
 /// Threads: any, except where a function says "the member's thread".
 final class RemoteLink: @unchecked Sendable {
@@ -13,7 +13,7 @@ final class RemoteLink: @unchecked Sendable {
     let report: @Sendable (String) -> Void
     /// Nil when a lost server is never waited for.
     let outage: (any OutageRule)?
-    /// Set when the first attempt to connect has ended, either way.
+    /// Set when the first attempt to connect has ended, whether or not it succeeded.
     let settled = Event()
     private(set) var traits = ExportTraits()
     private let bell: Bell
@@ -22,7 +22,7 @@ final class RemoteLink: @unchecked Sendable {
     private var isAsleep = false
     private var stops = false
     private var problemText: String?
-    /// The server was reached again since it was lost, and nobody has taken note of it yet.
+    /// Whether the lost server was reached again and nobody has asked since.
     private var hasAnswered = false
 
     init(
@@ -38,10 +38,10 @@ final class RemoteLink: @unchecked Sendable {
         commands.reserveCapacity(256)
     }
 
-    /// Why no command is taken; nil while the server is there.
+    /// Why commands are refused; nil while the server is there.
     var problem: String? { lock.withLock { problemText } }
 
-    /// Whether the server that was lost answers again. Says so once.
+    /// Whether a lost server answers again. True only once for each loss.
     func takeAnswer() -> Bool {
         lock.withLock {
             defer { hasAnswered = false }
@@ -49,25 +49,25 @@ final class RemoteLink: @unchecked Sendable {
         }
     }
 
-    // MARK: For those who want something
+    // MARK: For callers
 
     /// Hands a lane's operations to the member's thread.
-    /// - Returns: false when there is no server; then nothing will come of them.
+    /// - Returns: false, with nothing submitted, when there is no server.
     func submit(_ ios: UnsafeBufferPointer<MemberIO>, for outbox: RemoteOutbox) -> Bool {
         add { commands in for io in ios { commands.append(RemoteCommand(io, for: outbox)) } }
     }
 
     /// Hands one operation to the member's thread.
-    /// - Returns: false when there is no server; then nothing will come of it.
+    /// - Returns: false, with nothing submitted, when there is no server.
     func submit(_ command: RemoteCommand) -> Bool { add { $0.append(command) } }
 
-    /// Makes the member's thread end, also while it connects.
+    /// Makes the member's thread end, even while it connects.
     func stop() {
         lock.withLock { stops = true }
         bell.ring()
     }
 
-    /// - Returns: false when there is no server; then nothing was added.
+    /// - Returns: false, with nothing added, when there is no server.
     private func add(_ body: (inout [RemoteCommand]) -> Void) -> Bool {
         lock.lock()
         guard problemText == nil else {
@@ -78,7 +78,7 @@ final class RemoteLink: @unchecked Sendable {
         let mustRing = isAsleep
         isAsleep = false
         lock.unlock()
-        // Outside of the lock, which the woken thread wants first.
+        // Outside of the lock, which the woken thread takes first.
         if mustRing { bell.ring() }
         return true
     }
@@ -90,14 +90,14 @@ final class RemoteLink: @unchecked Sendable {
 
     var isStopping: Bool { lock.withLock { stops } }
 
-    /// Connects to a server whose export can be the member.
+    /// Connects to the server, and checks that its export can be the member.
     func connect(limit: UInt64) throws(RemoteProblem) -> NBDConnection {
         let connection = try NBDConnection(uri: uri, limit: limit, interruption: bellDescriptor)
         if let problem = connection.traits.problem(readOnly: isReadOnly) { throw RemoteProblem(problem) }
         return connection
     }
 
-    /// The first attempt to connect has ended.
+    /// Records the end of the first attempt to connect.
     func settle(_ result: Result<ExportTraits, RemoteProblem>) {
         switch result {
         case .success(let traits): self.traits = traits
@@ -106,7 +106,7 @@ final class RemoteLink: @unchecked Sendable {
         settled.set()
     }
 
-    /// Moves the commands that there are to the end of a list.
+    /// Moves the waiting commands to the end of a list.
     func take(into list: inout [RemoteCommand]) {
         lock.withLock {
             list += commands
@@ -114,13 +114,13 @@ final class RemoteLink: @unchecked Sendable {
         }
     }
 
-    /// The server is lost: no more commands are taken.
+    /// Records that the server is lost. No more commands are taken.
     func lose(_ problem: RemoteProblem) { lock.withLock { problemText = problem.description } }
 
-    /// The server that was lost answers again.
+    /// Records that the lost server answers again.
     func noteAnswer() { lock.withLock { hasAnswered = true } }
 
-    /// Says that the thread is going to poll the bell.
+    /// Announces that the thread is going to poll the bell.
     /// - Returns: false when there is something to do first.
     func prepareToSleep() -> Bool {
         lock.withLock {
@@ -129,15 +129,15 @@ final class RemoteLink: @unchecked Sendable {
         }
     }
 
-    /// The thread has polled.
-    /// - Parameter bellIsReadable: what the poll said.
+    /// Records that the thread has polled.
+    /// - Parameter bellIsReadable: the result of the poll.
     func wakeUp(bellIsReadable: Bool) {
         lock.withLock { isAsleep = false }
         if bellIsReadable { bell.silence() }
     }
 }
 
-/// Why there is no server, or none that can be used, in words that fit after "it is".
+/// Why there is no usable server, in words that fit after "it is".
 struct RemoteProblem: Error, CustomStringConvertible {
     let description: String
 

@@ -6,27 +6,28 @@ import Synchronization
 
 /// A member of an array that is an export of an NBD server.
 ///
-/// A thread of its own runs one connection. Lanes and the control plane hand it commands, many at a time. When the server
-/// is lost - the connection ends, or a request is not answered in time - every command fails from then on, for good:
-/// what the server had not made durable may be gone, so the member must be added to its array anew. The thread goes on
-/// trying to reach the server, to tell when that is possible (`takeAnswer`).
+/// A thread of its own runs one connection. Lanes and the control plane hand it commands, many at a time. The server is
+/// lost when the connection ends or a request is not answered in time. From then on every command fails, for good:
+/// writes that were not durable may be gone, so the member must be added to its array again. The thread goes on trying
+/// to reach the server, and `takeAnswer` tells when it has succeeded.
 ///
-/// With an `OutageRule` that waits for the server nothing fails meanwhile. When the server is back and is what it was, all
-/// that it had answered and not made durable is written again, and then all that it had not answered is asked for again.
+/// With an `OutageRule` that waits for the server, no command fails meanwhile. When the server is back with the member
+/// unchanged, all acknowledged writes that were not durable are written again. Then all unanswered commands are sent
+/// again.
 ///
 /// Threads: any.
 package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     private let link: RemoteLink
     private let ended = Event()
 
-    /// Begins to connect, and returns at once.
+    /// Begins to connect and returns at once.
     ///
     /// - Parameters:
     ///   - uri: as libnbd takes it: nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, nbds: with TLS.
-    ///   - readOnly: nothing will be written.
+    ///   - readOnly: whether the member will never be written to.
     ///   - limits: how long to wait for the server.
-    ///   - outage: decides whether a lost server is waited for; nil for never.
-    ///   - report: takes messages for people, on any thread.
+    ///   - outage: decides whether to wait for a lost server; nil to never wait.
+    ///   - report: takes messages for the user, on any thread.
     /// - Throws: when the system is out of threads or descriptors.
     package init(
         uri: String, readOnly: Bool, limits: RemoteTimeLimits = RemoteTimeLimits(),
@@ -48,7 +49,7 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
 
     package var name: String { link.uri }
 
-    /// What the server says of the export; nil when it was not reached. Blocks until that is known.
+    /// What the server announces about the export; nil when it was not reached. Blocks until that is known.
     package var traits: ExportTraits? {
         link.settled.wait()
         return link.traits.byteCount > 0 ? link.traits : nil
@@ -60,15 +61,15 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         return link.problem
     }
 
-    /// Why every operation fails, in words that fit after "it is"; nil while the server is there, or is still being
-    /// connected to.
+    /// Why every operation fails, in words that fit after "it is"; nil while the server is there or the first attempt
+    /// to connect goes on.
     package var loss: String? { link.problem }
 
-    /// Whether the server, which was lost or was not there, answers again, so that another member can be made of it. Says
-    /// so once.
+    /// Whether a server that was lost or never reached answers again, so that a new `RemoteMember` can be made for it.
+    /// Returns true once.
     package func takeAnswer() -> Bool { link.takeAnswer() }
 
-    /// 0 when the server was not reached. Blocks until that is known.
+    /// The size of the export in bytes, or 0 when the server was not reached. Blocks until that is known.
     package var byteCount: UInt64 { traits?.byteCount ?? 0 }
 
     // MARK: Lanes
@@ -78,7 +79,7 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
         return try RemoteChannel(link: link)
     }
 
-    /// NBD has nothing to reserve space with, so this promises nothing.
+    /// NBD cannot reserve space, so this promises nothing.
     package func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus { .done }
 
     // MARK: The control plane
@@ -95,8 +96,8 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
 
     package func flush() throws(MemberStoreError) { try perform(.flush, at: 0, byteCount: 0) }
 
-    /// Makes everything in front of that place read as zeros. What reads so already, as far as the server knows, is left
-    /// alone.
+    /// Makes all bytes below `end` read as zeros. Ranges that already do, according to the server's block status, are
+    /// left alone.
     package func clear(upTo end: UInt64) throws(MemberStoreError) {
         var position: UInt64 = 0
         while position < end, let data = try nextData(from: position), data < end {
@@ -107,9 +108,9 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     }
 
     private static let clearByteCount: UInt64 = 64 << 20
-    /// The range of one question for block status.
+    /// The largest range of one block status request.
     private static let statusByteCount: UInt64 = 1 << 30
-    /// base:allocation's flag of extents that read as zeros.
+    /// NBD_STATE_ZERO, the flag of base:allocation for extents that read as zeros.
     private static let zeroFlag: UInt32 = 2
 
     package func nextData(from byteOffset: UInt64) throws(MemberStoreError) -> UInt64? {
@@ -123,13 +124,13 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
                 guard call.extents[index + 1] & Self.zeroFlag != 0 else { return position }
                 position += UInt64(call.extents[index])
             }
-            // A server that says nothing knows nothing.
+            // A server that reports no extent does not know its holes.
             if position == before { return position }
         }
         return nil
     }
 
-    /// Has the member's thread do something, and waits for it.
+    /// Has the member's thread carry out a command, and waits for it.
     @discardableResult
     private func perform(
         _ kind: RemoteCommand.Kind, at byteOffset: UInt64, byteCount: UInt64, memory: UnsafeMutableRawPointer? = nil

@@ -3,7 +3,7 @@ import Platform
 
 /// Outcomes on their way back to a lane.
 ///
-/// Threads: `add` and `ring` on the member's or the lane's; `take` on the lane's.
+/// Threads: `add` and `ring` on the member's thread or the lane's; `take` on the lane's.
 final class RemoteOutbox: @unchecked Sendable {
     // SAFETY: all that changes is touched under `lock`.
     private let bell: Bell
@@ -19,8 +19,8 @@ final class RemoteOutbox: @unchecked Sendable {
     /// Readable when there may be something to take.
     var descriptor: Int32 { bell.descriptor }
 
-    /// Adds an outcome, to be followed by `ring`.
-    /// - Returns: whether it is the first since `take`.
+    /// Adds an outcome. The caller calls `ring` afterwards.
+    /// - Returns: whether it is the first outcome since `take`.
     func add(_ completion: MemberCompletion) -> Bool {
         lock.withLock {
             completions.append(completion)
@@ -31,13 +31,13 @@ final class RemoteOutbox: @unchecked Sendable {
     /// Wakes the lane, unless it was woken since `take`.
     func ring() {
         lock.withLock {
-            // Inside, or a `take` in between would forget that the bell is about to be readable.
+            // Under the lock: otherwise a `take` in between would forget that the bell is about to become readable.
             if !hasRung { bell.ring() }
             hasRung = true
         }
     }
 
-    /// Moves the outcomes that there are to the end of `ready`.
+    /// Moves all outcomes to the end of `ready`.
     func take(into ready: inout [MemberCompletion]) {
         lock.withLock {
             if hasRung { bell.silence() }

@@ -1,25 +1,25 @@
 import CNBD
 import Glibc
 
-/// A request that a server has been sent and has not answered: an operation, or a part of one.
+/// A request that was sent to a server and has not been answered: an operation, or a part of one.
 ///
-/// It lies in memory that does not move, since libnbd holds its address.
+/// Its memory must not move, since libnbd holds its address.
 struct RemotePiece {
-    /// The task that it is a part of, a position in a session's table.
+    /// The task that the request belongs to, an index in a session's table.
     var task = 0
     var byteOffset: UInt64 = 0
     var byteCount = 0
-    /// When it was sent, by `monotonicMilliseconds`.
+    /// The time at which it was sent, by `monotonicMilliseconds`.
     var startTime: UInt64 = 0
-    /// Bytes of a read that have not come. libnbd has filled them with zeros, and calls a read without them a success.
+    /// Bytes of a read that have not arrived. libnbd fills them with zeros and calls the read a success.
     var missingByteCount = 0
     /// The server's errno; 0 for none.
     var error: Int32 = 0
-    /// Whether it asks for block status, and changes and moves nothing.
+    /// Whether this is a block status request, which transfers no data.
     var asksStatus = false
-    /// Who gets the block status.
+    /// The receiver of the block status.
     var call: Unmanaged<RemoteCall>?
-    /// Pieces that have ended and that the session has not seen.
+    /// The list of ended pieces that the session has not seen yet.
     var finished: UnsafeMutablePointer<FinishedPieces>
 
     /// libnbd's completion callback.
@@ -29,11 +29,11 @@ struct RemotePiece {
         if piece.pointee.error == 0 { piece.pointee.error = error!.pointee }
         if piece.pointee.error == 0 && piece.pointee.missingByteCount != 0 { piece.pointee.error = EIO }
         piece.pointee.finished.pointee.add(piece)
-        // libnbd forgets the command.
+        // 1 makes libnbd forget the command.
         return 1
     }
 
-    /// libnbd's callback for a part of what was read, data or a hole.
+    /// libnbd's callback for a part of a read: data or a hole.
     static let tookChunk:
         @convention(c) (
             UnsafeMutableRawPointer?, UnsafeRawPointer?, Int, UInt64, UInt32, UnsafeMutablePointer<Int32>?

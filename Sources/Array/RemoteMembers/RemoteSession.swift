@@ -2,29 +2,29 @@ import Glibc
 import MemberIO
 import Platform
 
-/// What a remote member's thread does while it has a connection: commands are cut into requests that the server takes,
-/// sent, and their outcomes handed back.
+/// The work of a remote member's thread while it has a connection: it cuts commands into requests of a size that the
+/// server takes, sends them, and hands the outcomes back.
 ///
 /// Threads: the member's.
 final class RemoteSession {
-    /// Requests that wait for their answers, at most. libnbd looks through them for each answer.
+    /// The most requests that wait for answers. libnbd searches through them for each answer.
     static let piecesMax = 128
-    /// Bytes of them, at most, unless one has more: what a slow network can move within the time limit.
+    /// The most bytes under way, unless one request is larger: a slow network can move this much within the time limit.
     private static let byteCountMax = 16 << 20
-    /// Bytes of one request, at most, if the server allows as much.
+    /// The most bytes of one request, if the server allows that many.
     static let pieceByteCountMax = 4 << 20
     private static let zeroByteCountMax = 8 << 20
     private static let sentZeroByteCountMax = 1 << 20
-    /// Commands that were taken from the front of the list before their places are given up.
+    /// The number of taken commands at the front of the list after which the list is compacted.
     private static let waitingMax = 1024
 
-    /// A command some of whose bytes wait for answers.
+    /// A command with bytes that wait for answers.
     private struct Task: BitwiseCopyable {
         var command: RemoteCommand
         var pieceCount = 0
         var isWholeUnderway = false
         var error: Int32 = 0
-        /// Of a flush: what it covers.
+        /// For a flush: the end of the writes that it covers.
         var unflushedEnd = 0
     }
 
@@ -33,19 +33,19 @@ final class RemoteSession {
     private(set) var traits: ExportTraits
     private var canZero: Bool
     private var requestByteCountMax: Int
-    /// Kept only if a lost server may be waited for.
+    /// Used only if a lost server may be waited for.
     private(set) var unflushed = UnflushedWrites()
     private var isFlushing = false
-    /// What a flush met that nobody had asked for: none that somebody asks for is answered as good from then on, and the
-    /// server is not waited for.
+    /// The first error of a flush that the session started by itself. From then on every requested flush fails, and a
+    /// lost server is not waited for.
     private var flushError: Int32 = 0
-    /// Since when `unflushed` is being written again: the first error; nil while it is not.
+    /// The first error while `unflushed` is being written again, 0 for none yet; nil at all other times.
     private(set) var replayError: Int32?
 
-    /// Commands that no request was sent for, from `nextWaiting` on.
+    /// Commands for which no request was sent, from index `nextWaiting` on.
     private var waiting: [RemoteCommand] = []
     private var nextWaiting = 0
-    /// The task that more requests have to be made for, and where the next one begins.
+    /// The task for which more requests have to be made, and the offset of the next one.
     private var current: Int?
     private var currentByteOffset: UInt64 = 0
 
@@ -73,7 +73,7 @@ final class RemoteSession {
         pieces = .allocate(capacity: Self.piecesMax)
         pieces.initialize(repeating: RemotePiece(finished: finished), count: Self.piecesMax)
         freePieces = Array(0..<Self.piecesMax)
-        // One more than pieces: the current one may have none under way.
+        // One more than pieces: the current task may have no request under way.
         tasks = .allocate(capacity: Self.piecesMax + 1)
         freeTasks = Array(0...Self.piecesMax)
         zeros = .allocate(byteCount: Self.sentZeroByteCountMax, alignment: 4096)
@@ -91,11 +91,11 @@ final class RemoteSession {
 
     private var hasPiecesUnderway: Bool { freePieces.count < Self.piecesMax }
 
-    /// Serves commands until the member is not wanted any more, or the server is lost. All commands have ended then.
+    /// Serves commands until the member is not wanted any more or the server is lost. All commands have ended then.
     /// - Returns: whether the server is lost.
     func run() -> Bool {
         while true {
-            // Before outcomes are handed back, so that the cause is told before what follows from it.
+            // Before outcomes are handed back, so that the cause is reported before its consequences.
             let ending = connection!.isEnded ? RemoteProblem("lost: \(connection!.failure)") : overdue()
             if let ending {
                 guard outlast(ending) else { return lose(ending) }
@@ -115,7 +115,7 @@ final class RemoteSession {
     }
 
     private func sleep() {
-        // What could not be sent has ended already.
+        // Requests that could not be sent have ended already.
         let mayBlock = finished.pointee.count == 0 && link.prepareToSleep()
         let limit: Int32 = !mayBlock ? 0 : hasPiecesUnderway ? Int32(checkInterval) : -1
         let outcome = connection!.wait(milliseconds: limit, bell: link.bellDescriptor)
@@ -124,7 +124,7 @@ final class RemoteSession {
 
     // MARK: Sending
 
-    /// Makes requests of what waits, as long as there is room for their answers.
+    /// Makes requests of waiting commands while there is room for their answers.
     private func sendRequests() {
         while byteCountUnderway < Self.byteCountMax, let piece = freePieces.last {
             guard !isFlushing || !unflushed.isFull || replayError != nil else { return }
@@ -134,7 +134,7 @@ final class RemoteSession {
         }
     }
 
-    /// Takes the next command that waits.
+    /// Takes the next waiting command.
     private func nextTask() -> Int? {
         if unflushed.mustFlush && !isFlushing && flushError == 0 && replayError == nil {
             isFlushing = true
@@ -189,7 +189,7 @@ final class RemoteSession {
         finished.pointee.add(piece)
     }
 
-    /// What a request counts as among the bytes under way: the range of a question is none.
+    /// A request's share of the bytes under way. A block status request transfers none.
     private static func load(of piece: UnsafeMutablePointer<RemotePiece>) -> Int {
         piece.pointee.asksStatus ? 0 : piece.pointee.byteCount
     }
@@ -200,14 +200,14 @@ final class RemoteSession {
         case .punch where command.sendsZeros, .zero where command.sendsZeros:
             min(requestByteCountMax, Self.sentZeroByteCountMax)
         case .punch, .zero: Self.zeroByteCountMax
-        // The answer need not cover it, so the first request is the only one.
+        // The answer may cover less than the range, so there is only one request.
         case .flush, .blockStatus: .max
         }
     }
 
     // MARK: Answers
 
-    /// Ends tasks all of whose requests were answered.
+    /// Ends the tasks whose requests have all been answered.
     private func takeFinished() {
         while let piece = finished.pointee.removeLast() {
             hasAnswered = true
@@ -230,7 +230,7 @@ final class RemoteSession {
         }
         let isZero = command.kind == .punch || command.kind == .zero
         if isZero && !command.sendsZeros && (error == ENOTSUP || error == EINVAL) {
-            // A server that offers it and then does not: zeros as data do the same.
+            // The server offers WRITE_ZEROES and then refuses it. Zeros sent as data have the same effect.
             canZero = false
             waiting.append(command)
             return
@@ -247,12 +247,12 @@ final class RemoteSession {
         answer(command, error)
     }
 
-    /// Takes note of what is, or is not, durable since a command has ended.
+    /// Records what has, or has not, become durable by the end of a command.
     private func note(_ command: RemoteCommand, _ error: Int32, unflushedEnd: Int) {
         if command.kind.changesMember { unflushed.forget(command.byteOffset, command.byteCount) }
         guard error == 0, flushError == 0 else { return }
         if command.kind == .flush { unflushed.flushed(below: unflushedEnd) }
-        // A durable write too: an older one, which it replaced, may have to be written again.
+        // Durable writes too: replaying an older write to the same bytes would bring old data back.
         if command.kind.changesMember { unflushed.add(command) }
     }
 
@@ -272,22 +272,22 @@ final class RemoteSession {
         }
     }
 
-    /// What an errno means for a lane's operation. A flush that finds no space has lost what was written before.
+    /// The status of a lane's operation that ended with an errno. A flush that finds no space has lost earlier writes.
     private static func status(of error: Int32, _ kind: RemoteCommand.Kind) -> MemberStatus {
         switch (error, kind) {
         case (0, _): .done
         case (ENOSPC, .write), (ENOSPC, .durableWrite), (ENOSPC, .punch), (ENOSPC, .zero): .noSpace
-        // The server lives and says that it cannot read this.
+        // The server lives and cannot read this range.
         case (EIO, .read): .unreadable
-        // Without it nothing is durable there.
+        // Without a flush nothing there is durable.
         case (_, .flush): .failed
-        // libnbd or the server does not take the request, which says nothing of what it keeps.
+        // libnbd or the server refuses the request, which says nothing about the data.
         case (EFAULT, _), (EINVAL, _): .refused
         default: .failed
         }
     }
 
-    /// The first error is told, since it may be what the member is failed for; more of them say nothing new.
+    /// Reports the first error only: the member may be failed for it, and further errors say nothing new.
     private func reportError(_ error: Int32, of command: RemoteCommand) {
         guard !hasReportedError, case .lane = command.recipient else { return }
         hasReportedError = true
@@ -303,7 +303,7 @@ final class RemoteSession {
 
     // MARK: Losing the server
 
-    /// How often to look for requests that were not answered in time.
+    /// The interval between searches for overdue requests, milliseconds.
     private var checkInterval: UInt64 {
         min(1000, max(1, (hasAnswered ? link.limits.answering : link.limits.connecting) / 4))
     }
@@ -323,14 +323,14 @@ final class RemoteSession {
         return nil
     }
 
-    /// A server that hangs may still shake hands. So the first read, for which an array waits before it is served, has no
-    /// longer than that.
+    /// The time limit of a request. A server that hangs may still shake hands, so the first read, for which an array
+    /// waits before it is served, gets no longer than the handshake.
     private func answeringLimit(_ piece: UnsafePointer<RemotePiece>) -> UInt64 {
         hasAnswered || tasks[piece.pointee.task].command.kind != .read
             ? link.limits.answering : min(link.limits.connecting, link.limits.answering)
     }
 
-    /// Ends the connection, then all commands: their memory is not touched after the first.
+    /// Ends the connection and then all commands. Their memory is not touched once the connection has ended.
     private func lose(_ problem: RemoteProblem) -> Bool {
         link.lose(problem)
         link.report("\(link.uri) is \(problem)")
@@ -344,26 +344,26 @@ final class RemoteSession {
     }
 }
 
-/// A server that is lost, and waited for.
+/// Waiting for a lost server.
 extension RemoteSession {
-    /// Between attempts to reach the server.
+    /// The pause between attempts to reach the server.
     private static let attemptMilliseconds: UInt64 = 200
-    /// For one attempt. A stop waits for it.
+    /// The time limit of one attempt. A stop waits for it to end.
     private static let connectingMilliseconds: UInt64 = 1500
-    /// How long others that are lost at the same moment may take to be found out: at once where connections end.
+    /// The time that other servers lost at the same moment may need to be noticed, where their connections end at once.
     private static let graceMilliseconds: UInt64 = 250
-    /// The superblock's place.
+    /// The superblock's offset on the member (md version 1.2).
     private static let superblockByteOffset: UInt64 = 4096
     private static let superblockByteCount = 4096
 
-    /// Waits for a lost server if that is wanted, and takes the work up again.
-    /// - Returns: whether there is a connection again; everything that was asked for is on its way then.
+    /// Waits for a lost server if the rule wants that, and resumes the work.
+    /// - Returns: whether there is a connection again. All unanswered commands are waiting to be sent then.
     private func outlast(_ problem: RemoteProblem) -> Bool {
         guard let outage = link.outage, flushError == 0 else { return false }
         outage.lost(problem.description, grace: connection!.isEnded ? Self.graceMilliseconds : 2 * checkInterval)
         connection = nil
         let held = takeUnanswered()
-        // They may have been carried out, or not.
+        // These commands may or may not have been carried out.
         for command in held where command.kind.changesMember { unflushed.forget(command.byteOffset, command.byteCount) }
         defer {
             replayError = nil
@@ -382,7 +382,7 @@ extension RemoteSession {
         return false
     }
 
-    /// Everything that has not been answered. Nothing is under way then.
+    /// Takes all commands that have not been answered. Nothing is under way afterwards.
     private func takeUnanswered() -> [RemoteCommand] {
         while finished.pointee.removeLast() != nil {}
         let free = Set(freeTasks)
@@ -405,7 +405,7 @@ extension RemoteSession {
         link.wakeUp(bellIsReadable: polled.revents != 0)
     }
 
-    /// Connects, and makes sure that the member has all that it had.
+    /// Connects, checks that the member is unchanged, and writes again what it may have lost.
     private func reconnect(_ outage: any OutageRule) -> Bool {
         let limit = min(link.limits.connecting, Self.connectingMilliseconds)
         guard let connection = try? link.connect(limit: limit), connection.traits.byteCount >= traits.byteCount else {
@@ -421,7 +421,8 @@ extension RemoteSession {
         return writeAgain(outage)
     }
 
-    /// Reads what tells the member from others, and from older copies of it.
+    /// Reads the superblock and the last durable writes, which tell the member from others and from its own older
+    /// copies.
     private func look(_ outage: any OutageRule) -> (superblock: [UInt8], hasFlushedWrites: Bool)? {
         let (size, count) = (Self.superblockByteCount, unflushed.witnesses.count)
         precondition(size >= UnflushedWrites.witnessByteCountMax)
@@ -445,7 +446,7 @@ extension RemoteSession {
         return (Array(UnsafeRawBufferPointer(start: memory, count: size)), hasFlushedWrites)
     }
 
-    /// Writes what the server had answered as written and may have lost. What overlaps goes one after the other.
+    /// Writes again the acknowledged writes that the server may have lost. Overlapping writes keep their order.
     private func writeAgain(_ outage: any OutageRule) -> Bool {
         var batch: [RemoteCommand] = []
         for command in unflushed.commands {
@@ -459,8 +460,8 @@ extension RemoteSession {
         return carryOut(batch, outage)
     }
 
-    /// Does what nobody else has asked for, and waits for it.
-    /// - Returns: whether all of it was done.
+    /// Carries out commands of the session's own and waits for them.
+    /// - Returns: whether all of them succeeded.
     private func carryOut(_ commands: [RemoteCommand], _ outage: any OutageRule) -> Bool {
         replayError = 0
         waiting = commands

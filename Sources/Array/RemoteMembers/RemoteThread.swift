@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// The life of a remote member's thread: connect, serve, and when the server is lost, look for it.
+/// The life of a remote member's thread: connect, serve, and look for the server after it is lost.
 struct RemoteThread {
     let link: RemoteLink
 
@@ -16,7 +16,7 @@ struct RemoteThread {
         lookForServer()
     }
 
-    /// Tries to reach the server until it answers, which is told once, or nobody wants the member any more.
+    /// Tries to reach the server until it answers, which is reported once, or the member is not wanted any more.
     private func lookForServer() {
         var interval = link.limits.firstRetry
         while !link.isStopping {
@@ -32,7 +32,7 @@ struct RemoteThread {
         }
     }
 
-    /// Returns early when the member is not wanted any more.
+    /// Sleeps, but returns early when the member is not wanted any more.
     private func sleep(milliseconds: UInt64) {
         guard link.prepareToSleep() else { return }
         var polled = pollfd(fd: link.bellDescriptor, events: Int16(POLLIN), revents: 0)

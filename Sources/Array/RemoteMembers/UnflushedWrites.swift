@@ -1,27 +1,27 @@
 import Glibc
 
-/// What a server has answered as written and has not made durable: should it be lost, and come back without that, it is
-/// written again.
+/// Writes that a server has acknowledged and not made durable. If the server is lost and comes back without them, they
+/// are written again.
 ///
 /// Threads: the member's.
 struct UnflushedWrites: ~Copyable {
-    /// From here on the member's thread flushes by itself.
+    /// From these amounts on, the member's thread flushes by itself.
     private static let byteCountToFlush = 16 << 20
     private static let countToFlush = 16384
-    /// From here on nothing is sent before that flush has ended.
+    /// From these amounts on, nothing is sent until that flush has ended.
     private static let byteCountMax = 48 << 20
     private static let countMax = 65536
 
-    /// In the order in which they ended. Memory is a copy.
+    /// In the order in which they ended. Their memory is a copy.
     private(set) var commands: [RemoteCommand] = []
-    /// The number of the first of them.
+    /// The number of the first command.
     private var first = 0
     private var byteCount = 0
-    /// Some of the last that were made durable and that nobody has touched since: a member that was rolled back to a copy
-    /// of itself has not got them. Memory is this one's.
+    /// A sample of the last durable writes that nothing has changed since. A member that was rolled back to an older
+    /// copy of itself lacks them. Their memory belongs to this type.
     private(set) var witnesses: [RemoteCommand] = []
     private static let witnessCountMax = 16
-    /// The most that is kept of one.
+    /// The most bytes kept of one write.
     static let witnessByteCountMax = 4096
 
     deinit { for command in commands + witnesses { command.memory?.deallocate() } }
@@ -29,10 +29,10 @@ struct UnflushedWrites: ~Copyable {
     var mustFlush: Bool { byteCount >= Self.byteCountToFlush || commands.count >= Self.countToFlush }
     var isFull: Bool { byteCount >= Self.byteCountMax || commands.count >= Self.countMax }
 
-    /// The number of the next one: a flush that starts now covers those below.
+    /// The number of the next command. A flush that starts now covers all commands with lower numbers.
     var end: Int { first + commands.count }
 
-    /// Takes a command that was done. The client's memory is copied.
+    /// Adds a command that has succeeded. The client's memory is copied.
     mutating func add(_ command: RemoteCommand) {
         var copy = command
         copy.recipient = .nobody
@@ -45,7 +45,7 @@ struct UnflushedWrites: ~Copyable {
         commands.append(copy)
     }
 
-    /// A range was changed, or may have been: what was there proves nothing any more.
+    /// Forgets witnesses in a range that was changed, or may have been: they prove nothing any more.
     mutating func forget(_ byteOffset: UInt64, _ byteCount: UInt64) {
         guard !witnesses.isEmpty else { return }
         witnesses.removeAll { witness in
@@ -55,7 +55,7 @@ struct UnflushedWrites: ~Copyable {
         }
     }
 
-    /// Those below a number are durable.
+    /// Records that all commands below a number are durable.
     mutating func flushed(below end: Int) {
         guard end > first else { return }
         for index in 0..<(end - first) {
@@ -72,7 +72,7 @@ struct UnflushedWrites: ~Copyable {
         first = end
     }
 
-    /// Whether nothing behind a command has changed what it wrote.
+    /// Whether no later command has changed the bytes that a command wrote.
     private func isLast(_ index: Int) -> Bool {
         let command = commands[index]
         return !commands[(index + 1)...].contains { $0.overlaps(command.byteOffset, command.byteCount) }

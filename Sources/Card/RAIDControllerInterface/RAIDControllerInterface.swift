@@ -1,46 +1,57 @@
-/// The register window and the queue formats of the RAID controller card: what its data sheet would say.
+/// The card's register window: byte offsets in BAR 0 of registers of 32 bits. This file is the card's data sheet.
 ///
 /// The driver allocates two rings in memory and programs their bus addresses. It writes command descriptors,
 /// then the new tail into `submissionTail` (one write for any number of commands). The card writes completion
 /// descriptors, then its producer index into the first word of the completion ring, and asserts its interrupt
-/// line. Indices run freely and wrap at 2^32; a ring's capacity is a power of two. The completion ring has to have room
-/// for all commands that are under way, so the card need not be told which completions the driver has read.
+/// line. Indices run freely and wrap at 2^32; a ring's capacity is a power of two. The completion ring must have room
+/// for all commands under way, so the driver need not tell the card which completions it has read.
 public enum RAIDControllerRegister {
-    /// Read only: `RAIDControllerRegister.identity`.
+    /// Read only: `identity`.
     public static let identification = 0x00
     /// Write `controlEnable` after the rings are programmed; write 0 to reset.
     public static let control = 0x04
-    /// Read only: the number of targets behind the card; their IDs are 0 ..< count.
+    /// Read only: the number of targets behind the card. Their IDs are 0 ..< count.
     public static let targetCount = 0x08
-    /// Read only: the number of logical units (arrays) that each target has; they are 0 ..< count.
+    /// Read only: the number of logical units (arrays) of each target. Their numbers are 0 ..< count.
     public static let logicalUnitCount = 0x0C
-    /// Bus address of the submission ring, low and high word, and its capacity in entries.
+    /// Bus address of the submission ring, low word.
     public static let submissionBaseLow = 0x10
+    /// Bus address of the submission ring, high word.
     public static let submissionBaseHigh = 0x14
+    /// Capacity of the submission ring in entries.
     public static let submissionCapacity = 0x18
     /// Doorbell: the free-running index one past the last command written.
     public static let submissionTail = 0x1C
-    /// Bus address of the completion ring, low and high word, and its capacity in entries.
+    /// Bus address of the completion ring, low word.
     public static let completionBaseLow = 0x20
+    /// Bus address of the completion ring, high word.
     public static let completionBaseHigh = 0x24
+    /// Capacity of the completion ring in entries.
     public static let completionCapacity = 0x28
     /// Write only: asserts the interrupt line, so that a driver can test its wiring.
     public static let interruptTest = 0x30
 
-    public static let identity: UInt32 = 0x5241_4944  // "RAID"
+    /// The value of `identification`: "RAID" in ASCII.
+    public static let identity: UInt32 = 0x5241_4944
+    /// The bit of `control` that starts the card.
     public static let controlEnable: UInt32 = 1
 }
 
 /// A command as the driver writes it into the submission ring: 64 bytes, native byte order.
 public struct RAIDCommandDescriptor: BitwiseCopyable {
-    /// The driver's name for the command; comes back in the completion.
+    /// The driver's name for the command; the completion carries it too.
     public var tag: UInt32 = 0
+    /// The target, from 0.
     public var targetID: UInt16 = 0
+    /// The logical unit of the target, from 0.
     public var logicalUnit: UInt8 = 0
+    /// Bytes of `cdb` that count.
     public var cdbSize: UInt8 = 0
+    /// The command descriptor block (SPC).
     public var cdb: InlineArray<16, UInt8> = .init(repeating: 0)
-    /// Bus address and length of the data, one contiguous range.
+    /// Bus address of the data, which is one contiguous range.
     public var dataAddress: UInt64 = 0
+    /// Length of the data in bytes.
     public var dataByteCount: UInt64 = 0
     /// 0 none, 1 host to card, 2 card to host.
     public var direction: UInt8 = 0
@@ -53,17 +64,22 @@ public struct RAIDCommandDescriptor: BitwiseCopyable {
 
 /// A completion as the card writes it: 64 bytes.
 public struct RAIDCompletionDescriptor: BitwiseCopyable {
+    /// The command's tag.
     public var tag: UInt32 = 0
-    /// SCSI status: 0 GOOD, 2 CHECK CONDITION, ...
+    /// SCSI status (SAM): 0 GOOD, 2 CHECK CONDITION, ...
     public var status: UInt8 = 0
+    /// Bytes of `sense` that count.
     public var senseByteCount: UInt8 = 0
-    /// Set when the card was told to abort the command or could not reach its memory; `status` is then void.
+    /// 1 when the card has no such target or could not reach the command's memory; `status` is then void.
     public var transportError: UInt8 = 0
+    /// Bytes of data that were transferred.
     public var dataByteCount: UInt64 = 0
+    /// Sense data in fixed format (SPC).
     public var sense: InlineArray<32, UInt8> = .init(repeating: 0)
 
     public init() {}
 
+    /// Bytes from one descriptor to the next in the ring.
     public static let stride = 64
     /// Byte offset of the first descriptor in the ring; the producer index (UInt32) is at offset 0.
     public static let ringHeaderByteCount = 64

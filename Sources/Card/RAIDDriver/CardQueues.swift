@@ -4,22 +4,22 @@ import RAIDControllerInterface
 import SCSIControllerDriverKit
 import Synchronization
 
-/// The driver's end of the card's two rings. The DEXT and the KEXT share it.
+/// The driver's end of the card's two rings, for the DEXT and the KEXT.
 ///
-/// Threads: commands from one queue (the one that runs submissions), completions from one (interrupts).
+/// Threads: one queue posts commands, one queue (the interrupts') takes completions.
 final class CardQueues {
-    /// Entries in each ring: more than the task pool, so neither can fill up.
+    /// Entries of each ring: more than there are tasks, so neither ring can fill up.
     static let capacity = 1024
 
     private let device: IOPCIDevice
-    // Rings and their DMA commands live as long as the card may use them.
+    // The rings and their DMA commands live as long as the card may use them.
     private let submissionRing: DMAMemory
     private let completionRing: DMAMemory
     private var submissionTail: UInt32 = 0
     private var completionHead: UInt32 = 0
 
-    /// Finds the card, allocates the rings and enables it. Nil when the card is not the expected one or memory
-    /// cannot be had.
+    /// Identifies the card, allocates the rings, and enables the card. Nil when it is another card, or when there is no
+    /// memory.
     init?(device: IOPCIDevice) {
         var identity: UInt32 = 0
         device.MemoryRead32(0, UInt64(RAIDControllerRegister.identification), &identity)
@@ -41,7 +41,7 @@ final class CardQueues {
         write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
     }
 
-    /// Resets the card; it forgets the rings.
+    /// Resets the card, which lets go of the rings.
     func disable() { write(RAIDControllerRegister.control, 0) }
 
     var targetCount: UInt32 {
@@ -50,7 +50,7 @@ final class CardQueues {
         return count
     }
 
-    /// The logical units that each target has.
+    /// The number of logical units of each target.
     var logicalUnitCount: UInt32 {
         var count: UInt32 = 0
         device.MemoryRead32(0, UInt64(RAIDControllerRegister.logicalUnitCount), &count)
@@ -80,7 +80,7 @@ final class CardQueues {
         write(RAIDControllerRegister.submissionTail, submissionTail)
     }
 
-    /// Calls `body` with each completion that the card has written.
+    /// Calls `body` with each new completion.
     func takeCompletions(_ body: (UnsafePointer<RAIDCompletionDescriptor>) -> Void) {
         let producer = completionRing.base.load(as: UInt32.self)
         atomicMemoryFence(ordering: .acquiring)
@@ -126,7 +126,7 @@ final class CardQueues {
     private func write(_ register: Int, _ value: UInt32) { device.MemoryWrite32(0, UInt64(register), value) }
 }
 
-/// Memory that the driver and the card share.
+/// Memory that the driver and the card share, mapped for both.
 private final class DMAMemory {
     let base: UnsafeMutableRawPointer
     let busAddress: UInt64

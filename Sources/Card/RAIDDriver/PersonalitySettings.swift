@@ -1,8 +1,8 @@
 import SCSIControllerDriverKit
 
-/// What the driver's personality says of the HBA: its limits are a matter of configuration, not of code.
+/// The HBA's limits from the driver's personality: they are configuration, not code.
 struct PersonalitySettings {
-    /// For UserReportHBAConstraints (a KEXT: SetHBAProperties).
+    /// The argument of UserReportHBAConstraints (in a KEXT: SetHBAProperties).
     let constraints: OSDictionary
     let dma: DMASpecification
     let maximumTaskCount: Int

@@ -5,20 +5,22 @@ import SCSIControllerDriverKit
 
 /// The reference DEXT: drives the RAID controller card, by the bundled or the legacy route.
 ///
-/// It splits nothing and copies no data: a task's bus address goes to the card as it came. Tasks arrive on the
-/// Default queue; completions are taken from the card on the InterruptQueue; targets are created on the
+/// It splits no task and copies no data: a task's bus address goes to the card as it came. Tasks arrive on the
+/// Default queue, completions are taken from the card on the InterruptQueue, and targets are created on the
 /// AuxiliaryQueue.
 open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
-    // SAFETY: set up before the first task; then Default owns `cards` submissions and `legacyTasks` entries until they
-    // are posted, InterruptQueue owns completions.
+    // SAFETY: everything is set up before the first task. Then the Default queue owns the submissions of `cards`, and
+    // the entries of `legacyTasks` until they are posted; the InterruptQueue owns the completions.
 
     static let highestTargetID: UInt64 = 62
     static let initiatorID: UInt64 = 63
-    /// Set in a card tag for a task of the legacy route; the rest is the index of its tracking record.
+    /// This bit of a card tag marks a task of the legacy route; the other bits are the index of its record.
     private static let legacyTag: UInt32 = 1 << 31
 
+    /// The card. Nil before `Start`.
     public private(set) var provider: IOPCIDevice!
     private var cards: CardQueues!
+    /// The queue on which targets are created. Nil before `UserInitializeController`.
     public private(set) var auxiliaryQueue: IODispatchQueue?
     private var interruptSource: IOInterruptDispatchSource?
     private var asyncEvent: OSAction?
@@ -26,11 +28,14 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
     private var lastTaskID: UInt64 = 0
     private var commandMap: IOMemoryMap?
     private var responseMap: IOMemoryMap?
+    /// The command slots, which the kernel fills. Nil before they are mapped.
     public private(set) var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
+    /// The response slots, which the driver fills; each answers the command slot with its index.
     public private(set) var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
+    /// The action that answers bundled tasks. Nil before the first of them.
     public private(set) var bundledAction: OSAction?
 
-    /// What is kept of a legacy task until the card answers; indexed by task ID - 1.
+    /// A legacy task that the card has not answered yet. The record's index is the task ID - 1.
     private struct LegacyTask {
         var completion: OSAction?
         var task = SCSIUserParallelTask()
@@ -80,7 +85,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         return reportConstraints()
     }
 
-    /// Makes the queue on which targets are created, and nothing else is done.
+    /// Makes the queue on which targets are created. It has no other work.
     open func makeAuxiliaryQueue() -> IODispatchQueue? {
         var queue: IODispatchQueue?
         guard IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue) == kIOReturnSuccess else { return nil }
@@ -94,11 +99,11 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         return SetDispatchQueue("InterruptQueue", queue!) == kIOReturnSuccess ? queue : nil
     }
 
-    /// Tells the system the HBA's limits.
+    /// Reports the HBA's limits to the system.
     open func reportConstraints() -> kern_return_t { UserReportHBAConstraints(settings.constraints) }
 
     open override func UserStartController() -> kern_return_t {
-        // Targets are created elsewhere: their probe needs this queue.
+        // Targets are created on another queue, because their probe needs this one.
         AsyncEventHandler(asyncEvent!, kIOReturnSuccess)
         return kIOReturnSuccess
     }
@@ -175,7 +180,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         targetID < UInt64(cards.targetCount) ? kIOReturnSuccess : kIOReturnNoDevice
     }
 
-    // The card finishes what it began; it has no way to abort a command whose member I/O is under way.
+    // The card finishes every command that it began: it cannot abort one whose member I/O is under way.
 
     open override func UserAbortTaskRequest(
         _ targetID: SCSIDeviceIdentifier, _ logicalUnit: SCSILogicalUnitNumber, _ tag: SCSITaggedTaskIdentifier,
@@ -208,7 +213,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         guard parallelCommandIOMemoryDescriptor.CreateMapping(0, 0, 0, 0, 0, &commandMap) == kIOReturnSuccess,
             parallelResponseIOMemoryDescriptor.CreateMapping(0, 0, 0, 0, 0, &responseMap) == kIOReturnSuccess
         else { return kIOReturnNoMemory }
-        // The addresses are taken at once: later the descriptors are gone.
+        // The addresses are taken now: the descriptors do not outlive this call.
         commands = UnsafeMutablePointer(bitPattern: UInt(commandMap!.GetAddress()))
         responses = UnsafeMutablePointer(bitPattern: UInt(responseMap!.GetAddress()))
         return kIOReturnSuccess
@@ -218,7 +223,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
         if bundledAction == nil {
-            // Retained once and for ever: every bundled call carries this action.
+            // Retained once and never released: every bundled call carries this action.
             completion.retain()
             bundledAction = completion
         }
@@ -229,10 +234,10 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         cards.ringDoorbell()
     }
 
-    /// Gives a task to the card under a name of the driver's own. The card sees it with the next doorbell.
+    /// Gives a task to the card, with a tag of the driver's choice. The card sees it with the next doorbell.
     open func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) { cards.post(task, tag: tag) }
 
-    /// Tells the card of the tasks posted so far.
+    /// Tells the card of all tasks posted so far.
     public final func ringDoorbell() { cards.ringDoorbell() }
 
     // MARK: Legacy route
@@ -249,12 +254,12 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         return kIOReturnSuccess
     }
 
-    /// Holds a task's action until the card has answered.
+    /// Retains a task's action until the card has answered.
     open func keep(_ completion: OSAction) { completion.retain() }
 
     // MARK: Interrupts
 
-    /// Runs on InterruptQueue: answers every task that the card has completed.
+    /// Answers every task that the card has completed. Runs on the InterruptQueue.
     open func InterruptOccurred(_ action: OSAction, _ count: UInt64) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             var pending = 0
@@ -284,12 +289,12 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
             from: completion)
     }
 
-    /// Passes slots back whose responses are filled in.
+    /// Passes slots with filled-in responses back.
     open func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         BundledParallelTaskCompletion(bundledAction!, indices, count)
     }
 
-    /// Answers a task of the legacy route and lets its action go.
+    /// Answers a task of the legacy route and releases its action.
     open func complete(_ action: OSAction, _ response: SCSIUserParallelResponse) {
         ParallelTaskCompletion(action, response)
         action.release()
@@ -299,7 +304,7 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         var response = SCSIUserParallelResponse()
         let action = legacyTasks[record].completion!
         withUnsafePointer(to: legacyTasks[record].task) { fill(&response, for: $0, from: completion) }
-        // Forgotten first: the record may be in use again before the completion call returns.
+        // Cleared first: the record may be in use again before the completion call returns.
         legacyTasks[record].completion = nil
         complete(action, response)
     }

@@ -3,11 +3,11 @@
 import RAIDControllerInterface
 import SCSIControllerDriverKit
 
-/// The same driver as a KEXT: what the DEXT was ported from.
+/// The same driver as a KEXT, as it was before it was ported to DriverKit.
 ///
-/// Requests are broken up by byte counts, which only a KEXT can set.
+/// The kernel breaks its requests up by byte counts, which only a KEXT can set.
 public final class RAIDKext: IOSCSIParallelInterfaceController, @unchecked Sendable {
-    // SAFETY: set up before the first task; afterwards everything runs on the work loop.
+    // SAFETY: everything is set up before the first task, and runs on the work loop afterwards.
     private var cards: CardQueues!
     private var settings: PersonalitySettings!
     private var interruptSource: IOInterruptDispatchSource?

@@ -1,17 +1,18 @@
 import SCSIArchitectureModel
 
-/// Why a block request failed.
+/// The reason why a block request failed.
 package typealias BlockError = SCSIArchitectureModel.BlockError
 
-/// What a client asks of a block device: a byte range, and memory in the data arena.
+/// A client's request to a block device: a byte range, and memory in the data arena.
 package struct BlockRequest: BitwiseCopyable {
-    /// What is to be done with the range.
+    /// The things to do with the range.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
         case read, write, flush, trim, writeZeroes
     }
 
-    /// How it is to be done.
+    /// Conditions on the operation.
     package struct Flags: OptionSet, BitwiseCopyable, Sendable {
+        /// The flags' bits; private to the process.
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }
 
@@ -21,17 +22,19 @@ package struct BlockRequest: BitwiseCopyable {
         package static let noHole = Flags(rawValue: 2)
     }
 
+    /// The thing to do with the range.
     package var operation: Operation
+    /// The conditions on it.
     package var flags: Flags
-    /// The owner's name for the request: below `BlockLane.requestCapacity`, and unique among the requests that
-    /// the owner has outstanding on this lane.
+    /// The owner's name for the request, below `BlockLane.requestCapacity` and unique among the lane's outstanding
+    /// requests.
     package var tag: UInt16
-    /// First byte on the device; any alignment.
+    /// The first byte on the device; any alignment.
     package var byteOffset: UInt64
     /// Bytes; 0 only for `flush`.
     package var byteCount: UInt32
-    /// Where the data is or goes, in the data arena; nil for operations without data. It must stay untouched
-    /// until the completion arrives.
+    /// The data's memory, in the data arena; nil for operations without data. The owner leaves it alone until the
+    /// completion arrives.
     package var buffer: UnsafeMutableRawPointer?
 
     package init(
@@ -49,7 +52,9 @@ package struct BlockRequest: BitwiseCopyable {
 
 /// The outcome of one block request.
 package struct BlockCompletion: BitwiseCopyable {
+    /// The request's tag.
     package var tag: UInt16
+    /// `.none`, or the reason of the failure.
     package var error: BlockError
     /// Bytes of the request that were moved; the whole request unless `error` is set.
     package var byteCount: UInt32

@@ -1,16 +1,20 @@
 import Platform
 
-/// What is to be known of a block device before it is used.
+/// The name, size and abilities of a block device.
 package struct BlockServiceInfo: Sendable {
+    /// The name by which clients choose the device.
     package var name: String
     /// One line for people: "RAID 5, 4 members, 64 KiB chunks".
     package var description: String
+    /// Bytes of the device.
     package var byteCount: UInt64
-    /// Requests that are multiples of this avoid deblocking (bytes).
+    /// Bytes of a block; requests that are multiples of it avoid deblocking.
     package var blockByteCount: Int
-    /// The size and alignment that the device likes (bytes, a power of two).
+    /// The size and alignment of efficient requests, bytes; a power of two.
     package var preferredByteCount: Int
+    /// Writes, trims and zeroing fail with `readOnly`.
     package var isReadOnly: Bool
+    /// `trim` is supported.
     package var supportsTrim: Bool
 
     package init(
@@ -27,38 +31,40 @@ package struct BlockServiceInfo: Sendable {
     }
 }
 
-/// Receives the outcomes of the requests of one lane.
+/// The receiver of one lane's outcomes.
 package protocol BlockCompletionReceiver: AnyObject, Sendable {
-    /// Called once for each batch of completions, on any thread (often inside `submit`, often on another lane's
-    /// thread, sometimes on two threads at once). It must not block: a slow client must not hold up others.
+    /// Takes a batch of completions. Called on any thread: often inside `submit`, often on another lane's thread,
+    /// sometimes on two threads at once. It must not block, since other clients' requests wait behind it.
     func completed(_ completions: UnsafeBufferPointer<BlockCompletion>)
 }
 
-/// A block device that requests can be sent to, in batches, from many threads.
+/// A block device that takes requests in batches, from many threads.
 package protocol BlockService: AnyObject, Sendable {
+    /// The device's name, size and abilities; they do not change.
     var info: BlockServiceInfo { get }
-    /// Where request buffers must lie.
+    /// The memory that request buffers must lie in.
     var arena: DataArena { get }
     /// Makes a lane for the calling thread, which brings requests and lends its time to the device.
+    /// - Throws: if all lanes are in use or the system is out of resources.
     func makeLane(receiver: any BlockCompletionReceiver) throws -> any BlockLane
 }
 
 /// One thread's way into a block service. Used by one thread at a time.
 package protocol BlockLane: AnyObject {
-    /// How many requests may be outstanding on this lane; tags are below it.
+    /// The number of requests that may be outstanding on this lane; tags are below it.
     var requestCapacity: Int { get }
 
-    /// Starts a batch and does all work that needs no waiting, for this lane and for what others left.
-    /// Completions arrive at the receiver, possibly before this returns.
+    /// Starts a batch and does all work that needs no waiting, including work that other lanes left behind. Completions
+    /// go to the receiver, possibly before this returns.
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>)
 
-    /// Whether member I/O started on this lane is outstanding. While it is, the thread must not block anywhere
-    /// but in `wait`, since nobody else can finish that I/O.
+    /// Whether member I/O that was started on this lane is outstanding. Then the thread must not block anywhere but in
+    /// `wait`, since no other thread can finish that I/O.
     var hasOutstandingWork: Bool { get }
 
-    /// Blocks until I/O of this lane made progress or `descriptor` is readable, and does the work that followed.
+    /// Blocks until I/O of this lane makes progress or `descriptor` is readable, and does the work that follows.
     func wait(orReadable descriptor: Int32)
 
-    /// Gives the lane back. Call with no request outstanding.
+    /// Gives the lane back. Call it with no request outstanding.
     func close()
 }

@@ -1,7 +1,7 @@
 import Platform
 import SCSIArchitectureModel
 
-/// What comes back: the next stage of a request, or its end.
+/// Completions of stages: they bring a request's next stage, or its end.
 extension BlockStorageDevice: BlockPieceOwner {
     package func piecesCompleted(_ completions: UnsafeBufferPointer<PieceCompletion>, lane: Int) {
         withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: completions.count) { pieces in
@@ -27,7 +27,7 @@ extension BlockStorageDevice: BlockPieceOwner {
         startUnaligned(lane: lane)
     }
 
-    /// Takes a stage's outcome: the next stage, or the end. A stage that fails or is short ends the request.
+    /// Answers a stage's outcome with the next stage or the end. A failed or short stage ends the request.
     private func advance(_ completion: PieceCompletion) -> Step {
         let state = rows + Int(completion.row)
         if state.pointee.isUnaligned { return advanceUnaligned(completion) }
@@ -43,7 +43,7 @@ extension BlockStorageDevice: BlockPieceOwner {
         return endOrFlush(completion.row)
     }
 
-    /// A write that must be durable ends with a flush, unless its commands carried FUA.
+    /// Ends a request. A write that must be durable is flushed first, unless its commands carried FUA.
     func endOrFlush(_ row: UInt32) -> Step {
         let request = rows[Int(row)].request
         let carriedFlag =
@@ -55,8 +55,8 @@ extension BlockStorageDevice: BlockPieceOwner {
         return .piece(BlockPiece(row: row, operation: .flush))
     }
 
-    /// Counts ended requests, and hands them to their lanes' receivers, one call a lane.
-    /// - Parameter lane: of the calling thread.
+    /// Counts ended requests and hands them to their lanes' receivers, with one call for each lane.
+    /// - Parameter lane: the calling thread's.
     func deliver(_ ended: UnsafeMutableBufferPointer<PieceCompletion>, lane ownLane: Int) {
         counters.end(ended.count, lane: ownLane)
         let now = monotonicNanoseconds()
@@ -76,7 +76,7 @@ extension BlockStorageDevice: BlockPieceOwner {
         }
     }
 
-    /// Lets go of what a request held, counts it, and says how it ended.
+    /// Releases an ended request's hold on the gate, counts the request, and makes its completion.
     private func completion(of ended: PieceCompletion, now: UInt64, lane: Int) -> BlockCompletion {
         let state = rows + Int(ended.row)
         if state.pointee.isGated && gate.leave() { unaligned.notice() }

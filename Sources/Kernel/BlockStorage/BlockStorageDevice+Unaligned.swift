@@ -1,9 +1,9 @@
 import Glibc
 import SCSIArchitectureModel
 
-/// Requests that do not begin and end at a block: they run one at a time, in steps through a bounce buffer.
+/// Requests that do not begin and end at a block. They run one at a time, in steps through a bounce buffer.
 extension BlockStorageDevice {
-    /// Starts what can be started: the next unaligned request, or the writes that waited for the last one.
+    /// Starts the next unaligned request, or the writes that the last one held back, if either may start.
     func startUnaligned(lane: Int) {
         while unaligned.takeNews() {
             // A read writes nothing back, so other writes may go on.
@@ -60,7 +60,7 @@ extension BlockStorageDevice {
         return readTail(row)
     }
 
-    /// Bytes of a step: within the bounce buffer and one stage of the HBA.
+    /// Bytes of a step: within the bounce buffer, and within one stage.
     private func stepByteCount(_ request: BlockRequest) -> UInt64 {
         let limits = request.operation == .read ? readLimits : writeLimits
         return limits.unalignedStepByteCount(bounceAddress: UInt64(UInt(bitPattern: unaligned.bounce.baseAddress!)))
@@ -88,14 +88,14 @@ extension BlockStorageDevice {
         return span(row, .write, from: start, to: end)
     }
 
-    /// A piece over all blocks that a range touches; the bounce buffer begins with the block of `from`.
+    /// A stage over all blocks that a range touches; the bounce buffer begins with the block of `from`.
     private func span(_ row: UInt32, _ operation: BlockPiece.Operation, from: UInt64, to: UInt64) -> Step {
         let first = from / blockByteCount
         let pastLast = (to + blockByteCount - 1) / blockByteCount
         return bouncePiece(row, operation, lba: first, blockCount: UInt32(pastLast - first), at: 0)
     }
 
-    /// A read of one block into its place in the bounce buffer.
+    /// A stage that reads one block to its place in the bounce buffer.
     private func block(_ row: UInt32, containing byte: UInt64) -> Step {
         let lba = byte / blockByteCount
         let offset = (lba - unaligned.stepStart / blockByteCount) * blockByteCount
@@ -113,7 +113,7 @@ extension BlockStorageDevice {
         return .piece(piece)
     }
 
-    /// Takes the outcome of a piece of the running request.
+    /// Answers the outcome of a stage of the running request with the next stage or the end.
     func advanceUnaligned(_ completion: PieceCompletion) -> Step {
         let row = completion.row
         if completion.error != .none { return endUnaligned(.ended(completion.error)) }

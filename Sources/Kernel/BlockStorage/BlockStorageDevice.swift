@@ -4,15 +4,17 @@ import SCSIArchitectureModel
 import Statistics
 import Synchronization
 
-/// A disk as a block device: byte ranges become blocks, large requests become stages, unaligned edges are read and
-/// written back.
+/// A disk as a block device: byte ranges become blocks, large requests become stages, and the blocks at unaligned edges
+/// are read and written back.
 ///
-/// Models IOBlockStorageDriver. A request of tag t on lane l is row l x rowsPerLane + t in every layer below.
+/// Models IOBlockStorageDriver. The request of tag t on lane l uses the task l x rowsPerLane + t in every layer below.
 ///
-/// Threads: any lane; rows belong to their lane's thread until they are submitted, and then to whoever completes them.
+/// Threads: any lane. A request's state belongs to its lane's thread until it is submitted, then to the thread that
+/// completes it.
 package final class BlockStorageDevice: BlockService, @unchecked Sendable {
-    // SAFETY: rows as above; `receivers[lane]` changes only while the lane has no request; `unaligned` under its lock.
+    // SAFETY: requests as above; `receivers[lane]` changes only while the lane has no request; `unaligned` has a lock.
 
+    /// The device's name, size and abilities, from the disk's probe.
     package let info: BlockServiceInfo
     package var arena: DataArena { transport.arena }
 
@@ -22,28 +24,29 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     let readLimits: BreakUpLimits
     let writeLimits: BreakUpLimits
     let blockByteCount: UInt64
-    /// The disk does what WRITE's FUA bit says.
+    /// The disk honours WRITE's FUA bit.
     let supportsForceUnitAccess: Bool
-    /// The most that one unmap, and one zero piece covers, bytes.
+    /// The largest range of one unmapping and of one zeroing stage, bytes.
     let unmapByteCountMax: UInt64
     let zeroByteCountMax: UInt64
-    /// Bytes at whose multiples stages of writes should end; 0 for anywhere.
+    /// Stages of writes should end at multiples of this many bytes; 0 for anywhere.
     private let stageAlignment: UInt64
     private let movedCuts = Atomic<UInt64>(0)
-    /// Cuts between stages of writes that were moved to the end of a stripe: each spares the stripe an update in parts.
+    /// The number of cuts between a write's stages that were moved to a stripe's end, so that no stripe is updated in
+    /// parts.
     package var movedCutCount: UInt64 { movedCuts.load(ordering: .relaxed) }
-    /// What this device is asked for, and how long it takes.
+    /// The requests to this device, and their times.
     package let counters: ExportCounters
     let gate = WriteGate()
     let unaligned: UnalignedRequests
     let receivers: UnsafeMutablePointer<(any BlockCompletionReceiver)?>
 
     /// - Parameters:
-    ///   - disk: probed.
+    ///   - disk: a disk that was probed.
     ///   - name, description: for people.
-    ///   - alignsStages: end stages where stripes end, if they have to end somewhere. IOBlockStorageDriver cuts where the
-    ///     limits say, and no property of macOS changes that.
-    /// - Throws: when the arena has no room for the bounce buffer.
+    ///   - alignsStages: move cuts between stages back to the last end of a stripe. IOBlockStorageDriver cuts only
+    ///     where the limits say, and no property of macOS changes that.
+    /// - Throws: if the arena has no room for the bounce buffer.
     package init(
         disk: BlockCommandsDevice, transport: any SCSITaskTransport, name: String, description: String,
         alignsStages: Bool = false
@@ -64,9 +67,9 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         unaligned = try UnalignedRequests(arena: transport.arena)
         let stripe = UInt64(medium.optimalTransferBlocks) * blockByteCount
         stageAlignment = alignsStages ? stripe : 0
-        // NBD allows a preferred size that is a power of two only.
+        // NBD allows only powers of two as a preferred size (proto.md, block size constraints).
         let prefersStripe = alignsStages && stripe.nonzeroBitCount == 1 && stripe <= 32 << 20
-        // A granularity of 0 says that the disk has none, and NBD allows powers of two only.
+        // A granularity of 0 means that the disk reports none.
         let granularity = UInt64(medium.optimalTransferGranularity) * blockByteCount
         let preferred = prefersStripe ? stripe : granularity.nonzeroBitCount == 1 ? granularity : 4096
         info = BlockServiceInfo(
@@ -132,11 +135,11 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         startUnaligned(lane: lane)
     }
 
-    /// What a request does next.
+    /// A request's next step.
     enum Step {
         case piece(BlockPiece)
         case ended(BlockError)
-        /// It waits for its turn.
+        /// None now: the request waits for its turn.
         case waiting
     }
 
@@ -157,7 +160,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         if request.operation.isWrite {
             guard gate.enter() else {
                 unaligned.hold(row)
-                // The gate may have opened, or have looked full for a moment because of us.
+                // The gate may have opened meanwhile, or this attempt may have made it look busy for a moment.
                 unaligned.notice()
                 return .waiting
             }
@@ -188,7 +191,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             length = min(left, zeroByteCountMax)
         case .flush: preconditionFailure("a flush has no stages")
         }
-        // No block obeys the limits: IOBlockStorageDriver reports a DMA error.
+        // No block obeys the limits; IOBlockStorageDriver reports a DMA error.
         guard length > 0 else {
             transport.log.report(
                 .pieceSizeIsZero,
@@ -206,7 +209,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         return .piece(piece)
     }
 
-    /// The length of a stage of a write that has to end before its request: up to the last end of a stripe in it.
+    /// Shortens a write's stage, if the request goes on behind it, to the last end of a stripe in it.
+    /// - Returns: bytes; `length` if no stripe ends inside.
     private func alignedStage(_ byteOffset: UInt64, _ length: UInt64) -> UInt64 {
         let end = (byteOffset + length) / stageAlignment * stageAlignment
         guard end > byteOffset, end != byteOffset + length else { return length }

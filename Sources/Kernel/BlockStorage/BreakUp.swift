@@ -1,26 +1,33 @@
 import ParallelInterface
 import Platform
 
-/// How large a piece of a request may be: the rule by which IOBlockStorageDriver breaks requests up.
+/// The limits of a stage, and the rule by which IOBlockStorageDriver breaks requests up into stages.
 ///
-/// Pure arithmetic over the physical runs of a request's memory. A limit of 0 does not exist.
+/// Pure arithmetic over the physical runs of a request's memory. 0 means no limit.
 package struct BreakUpLimits: Sendable, Equatable {
+    /// Bytes of a logical block; a stage is a multiple of it.
     package var blockByteCount: UInt64 = 512
+    /// Blocks of a stage at most.
     package var maximumBlockCount: UInt64 = 0
+    /// Bytes of a stage at most.
     package var maximumByteCount: UInt64 = 0
+    /// Segments of a stage at most.
     package var maximumSegmentCount: UInt64 = 0
+    /// Bytes of a segment at most.
     package var maximumSegmentByteCount: UInt64 = 0
-    /// Bytes that a segment's address and length must be multiples of.
+    /// A segment's address and length must be multiples of this many bytes.
     package var segmentAlignment: UInt64 = 0
-    /// Bits that a segment's address may have; 0 and 64 mean all.
+    /// Bits of a segment's address; 0 and 64 mean no limit.
     package var addressBits: UInt64 = 0
+    /// Bytes of a page of the emulated machine.
     package var pageByteCount: UInt64 = 16384
-    /// Whether an IOMMU makes runs that are not adjacent look adjacent to the card.
+    /// Whether an IOMMU makes separate runs look adjacent to the card.
     package var hasMapper = true
 
+    /// No limits but the block size.
     package init() {}
 
-    /// The limits of one direction that an HBA published.
+    /// The limits that an HBA published, for one direction.
     package init(
         _ constraints: HBAConstraints, isWrite: Bool, blockByteCount: UInt64, hasMapper: Bool = true,
         pageByteCount: UInt64 = 16384
@@ -39,7 +46,9 @@ package struct BreakUpLimits: Sendable, Equatable {
 
     /// A run of memory that is contiguous for the card.
     package struct Run: BitwiseCopyable, Equatable {
+        /// The first byte.
         package var address: UInt64
+        /// Bytes of the run.
         package var byteCount: UInt64
 
         package init(address: UInt64, byteCount: UInt64) {
@@ -48,12 +57,12 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
     }
 
-    /// The size of the next piece.
+    /// The size of the next stage.
     ///
     /// - Parameters:
-    ///   - byteCount: what is left of the request.
-    ///   - nextRun: the runs of that part's memory, in order; called until they cover it.
-    /// - Returns: bytes, a multiple of the block size; 0 when not even one block obeys the limits.
+    ///   - byteCount: the rest of the request, bytes.
+    ///   - nextRun: gives the runs of the rest's memory, in order; called until they cover it.
+    /// - Returns: bytes, a multiple of the block size; 0 if not even one block obeys the limits.
     package func pieceByteCount(of byteCount: UInt64, nextRun: () -> Run) -> UInt64 {
         let limit = byteLimit
         var size: UInt64 = 0
@@ -98,8 +107,8 @@ package struct BreakUpLimits: Sendable, Equatable {
         return min(size, byteCount) / blockByteCount * blockByteCount
     }
 
-    /// The size of the next piece of a request whose memory is contiguous for the processor. For the device it is one
-    /// run behind a mapper; without one, no two pages are neighbours.
+    /// The size of the next stage of a request whose memory is contiguous for the processor. For the device it is one
+    /// run behind a mapper; without a mapper no two pages are neighbours.
     package func pieceByteCount(ofMemory run: Run) -> UInt64 {
         if hasMapper { return pieceByteCount(contiguous: run) }
         var address = run.address
@@ -111,7 +120,7 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
     }
 
-    /// The size of the next piece of a request whose memory is one run.
+    /// The size of the next stage of a request whose memory is one run.
     package func pieceByteCount(contiguous run: Run) -> UInt64 {
         if cutsBySizeOnly(run) {
             var size = run.byteCount
@@ -130,30 +139,28 @@ package struct BreakUpLimits: Sendable, Equatable {
         }
     }
 
-    /// How many pieces of the same size follow each other, where that is plain: 1 if it would have to be tried.
+    /// The number of stages of the same size in a row, if simple arithmetic tells; 1 if it takes a simulation.
     ///
     /// - Parameters:
     ///   - run: the memory of a request's rest, as for `pieceByteCount(ofMemory:)`.
-    ///   - byteCount: the size of its first piece; not 0.
+    ///   - byteCount: the size of its first stage; not 0.
     package func equalPieceCount(ofMemory run: Run, byteCount: UInt64) -> UInt64 {
         let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
-        // What is left after each piece is cut by size only as well, up to the rest that is smaller.
+        // The rest behind each stage is cut by size only as well, down to a last, smaller one.
         guard hasMapper, cutsBySizeOnly(run), byteCount & mask == 0 else { return 1 }
         return run.byteCount / byteCount
     }
 
-    /// Bytes of the bounce buffer that one step of an unaligned request uses at most: blocks that cover it fit in the
-    /// buffer.
+    /// Bytes that one step of an unaligned request moves at most. The blocks that cover them fit in the bounce buffer.
     package static let unalignedStepByteCountMax: UInt64 = 128 << 10
 
-    /// The size of one step of an unaligned request, bytes: within the bounce buffer and one stage of the HBA.
+    /// The size of one step of an unaligned request, bytes: within the bounce buffer, and within one stage.
     package func unalignedStepByteCount(bounceAddress: UInt64) -> UInt64 {
         let run = Run(address: bounceAddress, byteCount: Self.unalignedStepByteCountMax)
         return max(pieceByteCount(ofMemory: run), blockByteCount)
     }
 
-    /// Whether every segment of a run ends where its size says: none is cut for its alignment or its address. Then
-    /// nothing needs to be simulated.
+    /// Whether size limits alone cut a run's segments, never alignment or address. Then no simulation is needed.
     private func cutsBySizeOnly(_ run: Run) -> Bool {
         let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
         guard segmentAlignment & mask == 0, (run.address | run.byteCount | maximumSegmentByteCount) & mask == 0 else {
@@ -162,14 +169,14 @@ package struct BreakUpLimits: Sendable, Equatable {
         return addressBits == 0 || addressBits >= 64 || run.address + run.byteCount <= 1 << addressBits
     }
 
-    /// The byte limit, with the block limit in bytes.
+    /// The smaller of the byte limit and the block limit, bytes; 0 for neither.
     private var byteLimit: UInt64 {
         if maximumBlockCount == 0 { return maximumByteCount }
         let blocks = maximumBlockCount.saturatingProduct(blockByteCount)
         return maximumByteCount == 0 ? blocks : min(maximumByteCount, blocks)
     }
 
-    /// The bytes at a segment's end that some limit forbids.
+    /// Bytes at a segment's end that exceed a limit.
     private func excess(of segment: Run) -> UInt64 {
         var excess: UInt64 = 0
         if maximumSegmentByteCount > 0 && segment.byteCount > maximumSegmentByteCount {

@@ -1,17 +1,17 @@
-/// What the block layer keeps of a request while it is under way; indexed like the HBA's tasks.
+/// The block layer's state of a request under way, indexed like the HBA's tasks.
 struct RequestRow: BitwiseCopyable {
     var request = BlockRequest(operation: .flush, tag: 0)
-    /// When the request was submitted, by the monotonic clock.
+    /// The time of submission, by the monotonic clock.
     var startNanoseconds: UInt64 = 0
-    /// Bytes of the stages that are complete.
+    /// Bytes of the complete stages.
     var doneByteCount: UInt64 = 0
-    /// Bytes of the stage that is under way.
+    /// Bytes of the stage under way.
     var stageByteCount: UInt64 = 0
-    /// The request runs alone, through the bounce buffer.
+    /// The request goes through the bounce buffer, one at a time.
     var isUnaligned = false
-    /// The write gate counted the request in.
+    /// The write gate has counted the request in.
     var isGated = false
-    /// The write is done; what is under way is the flush that makes it durable.
+    /// The write is done, and the flush that makes it durable is under way.
     var isFlushing = false
 }
 

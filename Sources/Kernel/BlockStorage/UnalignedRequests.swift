@@ -1,19 +1,20 @@
 import Platform
 import Synchronization
 
-/// The unaligned requests of a device, of which one runs at a time, and the writes that wait until it is over.
+/// The unaligned requests of a device, of which one runs at a time, and the writes that wait for its end.
 ///
 /// Threads: any; the running request belongs to the thread that advances it.
 final class UnalignedRequests: @unchecked Sendable {
-    // SAFETY: the queues are touched under `lock`; `running`'s fields belong to whoever advances it.
+    // SAFETY: the queues are touched under `lock`; the running request's fields belong to the thread that advances it.
 
-    /// What the running request is doing.
+    /// The running request's work under way.
     enum Phase {
         case start
         /// Reading the blocks of a step into the bounce buffer.
         case readingSpan
-        /// Reading the first, or the last, block that a write covers in part.
+        /// Reading the first block, which a write covers in part.
         case readingHead
+        /// Reading the last block, which a write covers in part.
         case readingTail
         case writing
         /// Zeroing whole blocks without the bounce buffer.
@@ -22,7 +23,7 @@ final class UnalignedRequests: @unchecked Sendable {
 
     let bounce: UnsafeMutableRawBufferPointer
     var phase = Phase.start
-    /// The bytes of the running request that the step is about, from its start.
+    /// The device's bytes that the step of the running request moves: `stepStart` ..< `stepEnd`.
     var stepStart: UInt64 = 0
     var stepEnd: UInt64 = 0
 
@@ -31,10 +32,10 @@ final class UnalignedRequests: @unchecked Sendable {
     private var queue: [UInt32] = []
     private var held: [UInt32] = []
     private var running: UInt32?
-    /// Set when an unaligned request ends while writes are kept back: a client that sends nothing but unaligned
-    /// requests must not keep the others' writes back for ever.
+    /// Set when an unaligned request ends while writes are held back, so that a client that sends nothing but unaligned
+    /// requests cannot hold others' writes back for ever.
     private var heldComeFirst = false
-    /// Something has to be started or released; set by whoever cannot do it at once.
+    /// A request may have to be started or released. Set by a thread that cannot do so at once.
     private let hasNews = Atomic<Bool>(false)
 
     init(arena: DataArena) throws {
@@ -53,22 +54,22 @@ final class UnalignedRequests: @unchecked Sendable {
         notice()
     }
 
-    /// Keeps an ordinary write back until the gate opens.
+    /// Holds an ordinary write back until the gate opens.
     func hold(_ row: UInt32) {
         lock.withLock { held.append(row) }
     }
 
-    /// The gate has changed: something may have to be started or released.
+    /// Notes that a request may have to be started or released, since the gate has changed.
     func notice() { hasNews.store(true, ordering: .releasing) }
 
-    /// Whether there may be something to start. Cheap; asked after every batch.
+    /// Whether a request may have to be started or released. Cheap, since it is asked after every batch.
     func takeNews() -> Bool {
         guard hasNews.load(ordering: .acquiring) else { return false }
         return hasNews.exchange(false, ordering: .acquiringAndReleasing)
     }
 
-    /// The request to run now: if none runs, the first that waits, if it may run. Writes that were kept back while the
-    /// last one ran come first.
+    /// Takes the first waiting request as the running one.
+    /// - Returns: nil if one runs, none waits, `mayRun` says no, or the held writes come first.
     func takeNext(mayRun: (UInt32) -> Bool) -> UInt32? {
         lock.withLock {
             guard running == nil, !heldComeFirst, let next = queue.first, mayRun(next) else { return nil }
@@ -79,7 +80,7 @@ final class UnalignedRequests: @unchecked Sendable {
         }
     }
 
-    /// If nothing runs, and nothing waits or it is their turn: opens the gate and takes the writes that were kept back.
+    /// Opens the gate and takes the held writes, if no request runs and either none waits or it is the writes' turn.
     func takeHeld(open: () -> Void) -> [UInt32] {
         lock.withLock {
             guard running == nil, queue.isEmpty || heldComeFirst else { return [] }

@@ -4,10 +4,10 @@ import Platform
 
 /// A lane of the cache: a lane of the raw device, and a row for each of its tags.
 ///
-/// Every row is advanced by the lane's thread, also when another thread ends its raw request or what it waited for:
-/// those only leave news in the mailbox. So the raw lane is used by one thread, and completions arrive inside `submit`
-/// and `wait`. In return the lane counts every request that has not ended as outstanding work: its thread must come
-/// to `wait`, where news wakes it.
+/// Only the lane's thread advances rows. Another thread that ends a row's raw request, or its wait, just leaves news in
+/// the mailbox. So one thread uses the raw lane, and completions arrive inside `submit` and `wait`. In return every
+/// request that has not ended counts as outstanding work of the lane: its thread must come to `wait`, where news wakes
+/// it.
 final class BufferedLane: BlockLane {
     private let table: PageTable
     private let info: BlockServiceInfo
@@ -18,12 +18,12 @@ final class BufferedLane: BlockLane {
     private var tally: LaneTally
     private let closed: () -> Void
     private var activeCount = 0
-    /// A frame below on the stack is in `work`, and goes on with what is added here.
+    /// A frame below on the stack is in `work`, and takes care of additions to the lists.
     private var isWorking = false
     private var toSend: [BlockRequest] = []
     private var ended: [BlockCompletion] = []
     private var woken: [Waiter] = []
-    // What the last batches used, to be used again.
+    // The arrays of earlier batches, emptied, so that batches need no allocation.
     private var sent: [BlockRequest] = []
     private var told: [BlockCompletion] = []
     private var outcomes: [BlockCompletion] = []
@@ -68,7 +68,7 @@ final class BufferedLane: BlockLane {
             } else if isWatched {
                 mailbox.bell.wait()
             } else {
-                // Without memory to watch the descriptor with, it is looked at again soon.
+                // The bell had no memory to watch the descriptor with. The caller looks at it again soon.
                 usleep(1000)
             }
             mailbox.wakeUp()
@@ -114,7 +114,8 @@ final class BufferedLane: BlockLane {
         isWorking = false
     }
 
-    /// Advances the rows that there is news for. Returns whether there was any.
+    /// Advances the rows with news.
+    /// - Returns: whether there was any.
     private func takeNews() -> Bool {
         guard mailbox.take(outcomes: &outcomes, resumed: &resumed) else { return false }
         for outcome in outcomes {

@@ -1,4 +1,4 @@
-/// What the cache knows of one page: which page of the device it is, and the state of its sectors, a bit for each.
+/// The cache's state of one page: its place on the device, and the state of its sectors, a bit for each.
 struct CachePage: BitwiseCopyable {
     /// Apple silicon's page size.
     static let byteCount: UInt64 = 16 << 10
@@ -9,21 +9,21 @@ struct CachePage: BitwiseCopyable {
     var number: UInt64 = 0
     /// Sectors whose content is in the cache.
     var valid: UInt32 = 0
-    /// Valid sectors that are newer than the raw device's. A write back clears their bits when it starts.
+    /// Valid sectors that are newer than the raw device's. The start of a write back clears their bits.
     var dirty: UInt32 = 0
-    /// Sectors that a write back is writing; one at a time, so that two cannot overtake each other.
+    /// Sectors of the write back under way. A page has one at a time, so that two cannot overtake each other.
     var writing: UInt32 = 0
-    /// Sectors that are missing are being read.
+    /// The missing sectors are being read.
     var isFilling = false
-    /// The page was used since the clock's hand last passed.
+    /// The page was used since the clock's hand last passed (second chance).
     var isReferenced = false
     /// The slot holds a page.
     var isUsed = false
 
-    /// Raw I/O for this page is under way: it must stay where it is.
+    /// Raw I/O for this page is under way, so it must stay where it is.
     var isBusy: Bool { isFilling || writing != 0 }
     var isEvictable: Bool { isUsed && !isBusy && dirty == 0 }
-    /// Sectors whose content only the cache has for sure.
+    /// Sectors whose content may be nowhere but in the cache.
     var unconfirmed: UInt32 { dirty | (writing & valid) }
 
     /// The bits of a range of sectors.
@@ -37,7 +37,7 @@ struct CachePage: BitwiseCopyable {
         return mask(bytes.lowerBound / size..<(bytes.upperBound + size - 1) / size)
     }
 
-    /// The sectors that a range of a page's bytes touches in part.
+    /// The sectors that a range of a page's bytes covers only in part.
     static func sectors(cutBy bytes: Range<Int>) -> UInt32 {
         let size = Int(sectorByteCount)
         let firstWhole = (bytes.lowerBound + size - 1) / size

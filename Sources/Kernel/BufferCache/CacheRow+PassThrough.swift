@@ -1,8 +1,8 @@
 import BlockStorage
 
-/// What the raw device does by itself: trims and zeroes of whole blocks.
+/// Trims and zeroing of whole blocks, which the raw device does by itself.
 extension CacheRow {
-    /// Under the table's lock: keeps others away from the range, waits for what is under way there, and starts.
+    /// Under the table's lock: sets a barrier around the range, waits for raw I/O under way in it, and starts.
     func pass(_ table: PageTable) -> Step {
         let pages = PageRange(touching: passed)
         if !hasBarrier {
@@ -17,7 +17,7 @@ extension CacheRow {
         }
         rawWork = .pass
         var flags = request.flags
-        // A flush follows, which the edges need too.
+        // A flush follows. The edges need it anyway.
         flags.remove(.forceUnitAccess)
         return .raw(
             BlockRequest(
@@ -25,8 +25,8 @@ extension CacheRow {
                 byteCount: UInt32(passed.count)))
     }
 
-    /// Under the table's lock: forgets what the cache has of the range, unless the operation failed, and lets others
-    /// go on.
+    /// Under the table's lock: drops the cache's content of the range, unless the operation failed, and takes the
+    /// barrier down.
     func endPass(_ error: inout BlockError, _ table: PageTable, waking woken: inout [Waiter]) {
         if error == .none { table.drop(passed) }
         table.removeBarrier(waiter, waking: &woken)

@@ -1,10 +1,10 @@
 import BlockStorage
 import Glibc
 
-/// Bytes between a request's buffer and the cache, and the reads from the raw device that this needs.
+/// Transfers between a request's buffer and the cache, and the reads from the raw device that they need.
 extension CacheRow {
-    /// Under the table's lock: moves the next page's bytes, or finds out what must happen before.
-    /// - Returns: nil when they were moved.
+    /// Under the table's lock: moves the next page's bytes, or starts what must happen before.
+    /// - Returns: nil if they were moved.
     func transferPage(_ table: PageTable) -> Step? {
         if !isRead && wasCut(table) { return .ended(.inputOutput) }
         let number = transfer.lowerBound / CachePage.byteCount
@@ -38,7 +38,7 @@ extension CacheRow {
         isRead ? CachePage.sectors(touching: part(of: number)) : CachePage.sectors(cutBy: part(of: number))
     }
 
-    /// Under the table's lock: copies the first page's part of what is to be moved.
+    /// Under the table's lock: copies the first page's part of `transfer`.
     private func move(_ slot: Int, _ table: PageTable) {
         let part = part(of: table.pages[slot].number)
         let place = table.content(slot) + part.lowerBound
@@ -60,8 +60,8 @@ extension CacheRow {
 
     // MARK: Filling
 
-    /// Under the table's lock: starts to read the pages that the request misses, from the next one on; of a write,
-    /// that page only.
+    /// Under the table's lock: starts to read the request's missing pages from the next one on; for a write, that page
+    /// only.
     private func fill(_ table: PageTable) -> Step {
         let first = transfer.lowerBound / CachePage.byteCount
         let wanted = isRead ? PageRange(touching: transfer) : first..<first + 1
@@ -87,7 +87,8 @@ extension CacheRow {
                 buffer: buffer.base))
     }
 
-    /// Under the table's lock: makes a page busy for this row, if the request misses it and nothing is in the way.
+    /// Under the table's lock: makes a page busy for this row if the request lacks it and no barrier, other I/O or lack
+    /// of room prevents that.
     private func claimForFill(_ number: UInt64, _ table: PageTable) -> Bool {
         if table.barriers.contains(where: { $0.pages.contains(number) }) { return false }
         if let slot = table.slot(of: number) {
@@ -101,9 +102,9 @@ extension CacheRow {
         return true
     }
 
-    /// Puts what was read into the cache, but over nothing that is there, and moves the request's bytes.
+    /// Puts the read sectors into the cache where it has none, and moves the request's bytes.
     ///
-    /// What was read is of no use after a power cut: a write back may have come between. Then the row reads again.
+    /// After a power cut the row reads again, since a write back may have come between.
     func endFill(_ error: BlockError, _ table: PageTable, waking woken: inout [Waiter]) {
         for number in runPages {
             table.lock.withLock {

@@ -1,11 +1,11 @@
 import BlockStorage
 import Glibc
 
-/// Dirty sectors on their way to the raw device: because they must become durable, or because there is no room.
+/// Write back of dirty sectors to the raw device, for durability or to make room.
 extension CacheRow {
-    /// Under the table's lock: starts to write back what is left of the next page that must become durable, together
-    /// with the dirty sectors that follow it on the device.
-    /// - Returns: nil when nothing is left of it.
+    /// Under the table's lock: starts to write back the rest of the next page that must become durable, together with
+    /// the dirty sectors that follow it on the device.
+    /// - Returns: nil if the page has no rest.
     func writeBackNext(_ table: PageTable) -> Step? {
         if wasCut(table) { return .ended(.inputOutput) }
         let number = targets[targetIndex]
@@ -18,7 +18,7 @@ extension CacheRow {
         if table.waitForBarrier(number..<number + 1, waiter) { return .waiting }
         let page = table.pages[slot]
         if page.writing != 0 {
-            // Another row's; it may fail, and leave the sectors dirty.
+            // Another row writes the page back. That may fail and leave the sectors dirty.
             table.wait(forPage: number, waiter)
             return .waiting
         }
@@ -30,8 +30,7 @@ extension CacheRow {
         return writeBack(from: start + UInt64(dirty.trailingZeroBitCount) * CachePage.sectorByteCount, table)
     }
 
-    /// Under the table's lock: starts to write back some dirty pages, since no page is clean and idle; or waits until
-    /// one is.
+    /// Under the table's lock, with no page clean and idle: starts to write back some dirty pages, or waits.
     func makeRoom(_ table: PageTable) -> Step {
         guard var number = table.writeBackVictim() else {
             table.waitForRoom(waiter)
@@ -50,7 +49,8 @@ extension CacheRow {
         return writeBack(from: start + UInt64(page.dirty.trailingZeroBitCount) * CachePage.sectorByteCount, table)
     }
 
-    /// Under the table's lock: makes the dirty sectors from a byte of the device on busy, up to a gap.
+    /// Under the table's lock: makes the dirty sectors from byte `start` of the device up to the next gap busy, and
+    /// starts to write them back.
     private func writeBack(from start: UInt64, _ table: PageTable) -> Step {
         let byteCountMax = UInt64(StagingPool.largePageCount) * CachePage.byteCount
         let dirty = dirtyRun(from: start, byteCountMax: byteCountMax, table)
@@ -76,7 +76,7 @@ extension CacheRow {
                 buffer: buffer.base))
     }
 
-    /// The bytes of the device from `start` on whose sectors are dirty and can be written back now.
+    /// The run of the device's bytes from `start` on whose sectors are dirty and can be written back now.
     private func dirtyRun(from start: UInt64, byteCountMax: UInt64, _ table: PageTable) -> Range<UInt64> {
         var end = start
         while end < start + byteCountMax {
@@ -97,8 +97,8 @@ extension CacheRow {
         return Int(part.lowerBound - start)..<Int(part.upperBound - start)
     }
 
-    /// Copies what is to be written back to the staging buffer. Its pages are busy, so they stay where they are; a
-    /// request that writes to them meanwhile makes them dirty again.
+    /// Copies the run to the staging buffer. Its pages are busy, so they stay where they are. A request that writes to
+    /// them meanwhile makes them dirty again.
     func copyOut(_ table: PageTable) {
         for number in runPages {
             let part = runPart(of: number)
@@ -109,7 +109,7 @@ extension CacheRow {
         }
     }
 
-    /// Sectors that could not be written are dirty again.
+    /// Ends a write back. After a failure its sectors are dirty again.
     func endWriteBack(_ error: BlockError, _ table: PageTable, waking woken: inout [Waiter]) {
         for number in runPages {
             table.lock.withLock {

@@ -1,34 +1,34 @@
 import BlockStorage
 
-/// One request of a lane on its way through the cache: a state machine that has at most one raw request under way,
-/// whose tag is the row's own.
+/// One request of a lane on its way through the cache: a state machine with at most one raw request under way, which
+/// has the row's own tag.
 ///
 /// Threads: the lane's.
 final class CacheRow {
-    /// What the request has yet to do, in order; a request goes through some of these.
+    /// The stages of a request, in order. A request goes through some of them.
     enum Stage {
         /// Bytes move between the request's buffer and the cache.
         case transfer
-        /// The raw device does the operation by itself.
+        /// The raw device does the operation on whole blocks by itself.
         case pass
         /// The dirty pages that must become durable are looked up.
         case collect
-        /// They are written back.
+        /// Those pages are written back.
         case writeBack
         /// The raw device's own cache is flushed.
         case flush
         case done
     }
 
-    /// What the raw request under way is for.
+    /// The purpose of the raw request under way.
     enum RawWork {
         case none, fill, writeBack, pass, flush
     }
 
-    /// What a row does next.
+    /// A row's next step.
     enum Step {
         case raw(BlockRequest)
-        /// It is resumed through its mailbox.
+        /// None now: the row is resumed through its mailbox.
         case waiting
         case ended(BlockError)
     }
@@ -37,22 +37,22 @@ final class CacheRow {
     private(set) var request = BlockRequest(operation: .flush, tag: 0)
     var stage = Stage.done
     var rawWork = RawWork.none
-    /// The device's bytes that are still to be moved.
+    /// The device's bytes that remain to be moved.
     var transfer: Range<UInt64> = 0..<0
-    /// The bytes to move after those.
+    /// The bytes to move after `transfer`, behind `passed`.
     private var laterTransfer: Range<UInt64> = 0..<0
-    /// The bytes that the raw device trims or zeroes by itself: whole blocks.
+    /// The whole blocks that the raw device trims or zeroes by itself, as bytes of the device.
     private(set) var passed: Range<UInt64> = 0..<0
     var hasBarrier = false
-    /// Numbers of the pages to write back, ascending; those before `targetIndex`, and all bytes of the device before
-    /// `writtenEnd`, are done with.
+    /// The numbers of the pages to write back, ascending. Pages before `targetIndex`, and all bytes of the device
+    /// before `writtenEnd`, are done.
     var targets: [UInt64] = []
     var targetIndex = 0
     var writtenEnd: UInt64 = 0
-    /// The bytes that the raw request reads or writes, and the memory for them.
+    /// The device's bytes that the raw request reads or writes, and the memory for them.
     var run: Range<UInt64> = 0..<0
     var buffer: StagingBuffer?
-    /// The count of power cuts when the row first looked, and when its fill began.
+    /// The counts of power cuts at the row's first look, and at the begin of its fill.
     private var firstPowerCutCount: UInt64?
     var fillPowerCutCount: UInt64 = 0
 
@@ -60,13 +60,13 @@ final class CacheRow {
 
     var isRead: Bool { request.operation == .read }
 
-    /// The pages that the row's raw request is about.
+    /// The pages of the row's raw request.
     var runPages: PageRange { PageRange(touching: run) }
 
     /// The request's bytes on the device.
     private var bytes: Range<UInt64> { request.byteOffset..<request.byteOffset + UInt64(request.byteCount) }
 
-    /// How many of the request's bytes were moved, for its completion.
+    /// The number of the request's bytes that were moved, for its completion.
     func movedByteCount(_ error: BlockError) -> UInt32 {
         if error == .none { return request.byteCount }
         guard request.operation == .read || request.operation == .write, stage == .transfer else { return 0 }
@@ -74,7 +74,7 @@ final class CacheRow {
     }
 
     /// Takes a new request.
-    /// - Returns: why it cannot be done, or `.none`.
+    /// - Returns: `.none`, or the reason of its refusal.
     func begin(_ request: BlockRequest, _ info: BlockServiceInfo) -> BlockError {
         self.request = request
         stage = .transfer
@@ -104,7 +104,7 @@ final class CacheRow {
         return .none
     }
 
-    /// The blocks that lie in the request as a whole.
+    /// The blocks that the request covers whole, as bytes of the device; empty if there are none.
     private func wholeBlocks(_ info: BlockServiceInfo) -> Range<UInt64> {
         let size = max(UInt64(info.blockByteCount), CachePage.sectorByteCount)
         let start = (bytes.lowerBound + size - 1) / size * size
@@ -165,12 +165,12 @@ final class CacheRow {
         return error == .none ? advance(table, waking: &woken) : .ended(error)
     }
 
-    /// What follows when the data is where it belongs.
+    /// The stage that follows the change of data.
     private var afterChange: Stage {
         !isRead && request.flags.contains(.forceUnitAccess) ? .collect : .done
     }
 
-    /// Under the table's lock: whether the power was cut since the row first looked. Then some of what it promises,
+    /// Under the table's lock: whether the power was cut since the row's first look. Then data that the row promises,
     /// or has put into the cache, may be lost.
     func wasCut(_ table: PageTable) -> Bool {
         guard let firstPowerCutCount else {
@@ -180,7 +180,7 @@ final class CacheRow {
         return firstPowerCutCount != table.powerCutCount
     }
 
-    /// Notes the dirty pages that the request must make durable: in its range, or all.
+    /// Notes the dirty pages that the request must make durable: those of its range, or all for a flush.
     private func collectTargets(_ table: PageTable) {
         let range = PageRange(touching: request.operation == .flush ? 0..<table.deviceByteCount : bytes)
         targets = table.lock.withLock {

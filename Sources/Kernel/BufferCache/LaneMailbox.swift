@@ -1,10 +1,10 @@
 import BlockStorage
 import Platform
 
-/// News for a lane of the cache: outcomes of its raw requests, and rows that need wait no longer.
+/// News for a lane of the cache: outcomes of its raw requests, and rows whose wait has ended.
 ///
-/// They come on any thread, but a row is advanced, and the raw lane used, only by the lane's own thread: it takes the
-/// news whenever it is in the lane, and is woken when it sleeps there.
+/// News comes on any thread, but only the lane's own thread advances rows and uses the raw lane. It takes the news
+/// whenever it is in the lane, and is woken if it sleeps there.
 ///
 /// Threads: `completed` and `resume` on any; the rest on the lane's.
 final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
@@ -13,18 +13,18 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
     private let lock = Lock()
     private var outcomes: [BlockCompletion] = []
     private var resumed: [UInt16] = []
-    /// The thread that sleeps in the lane, or 0. It needs no ring for what it does itself when it is woken.
+    /// The thread that sleeps in the lane, or 0. The bell is not rung for news that this thread brings itself.
     private var sleeper: UInt = 0
     private var hasRung = false
 
-    /// - Throws: when the system is out of descriptors.
+    /// - Throws: if the system is out of descriptors.
     init() throws(OSError) { bell = try WaitBell() }
 
     func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
         deliver { outcomes.append(contentsOf: completions) }
     }
 
-    /// Tells that what the row of a tag waited for has changed.
+    /// Ends the wait of a tag's row.
     func resume(_ tag: UInt16) {
         deliver { resumed.append(tag) }
     }
@@ -39,7 +39,8 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Exchanges the news for empty arrays. Returns whether there was any.
+    /// Exchanges the news for empty arrays.
+    /// - Returns: whether there was any.
     func take(outcomes: inout [BlockCompletion], resumed: inout [UInt16]) -> Bool {
         lock.withLock {
             swap(&self.outcomes, &outcomes)
@@ -48,7 +49,8 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Announces that the calling thread is about to sleep, unless there is news. Returns whether it may.
+    /// Announces that the calling thread is about to sleep, unless there is news.
+    /// - Returns: whether it may sleep.
     func fallAsleep() -> Bool {
         lock.withLock {
             guard outcomes.isEmpty, resumed.isEmpty else { return false }
@@ -57,7 +59,7 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// The calling thread is awake again.
+    /// Notes that the calling thread is awake again, and silences the bell.
     func wakeUp() {
         lock.withLock {
             sleeper = 0

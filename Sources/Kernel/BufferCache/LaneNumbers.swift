@@ -1,10 +1,10 @@
 import Platform
 
-/// Numbers for the lanes of a buffered device, by which they have counters of their own.
+/// The numbers of a buffered device's lanes, by which each has its own counters.
 ///
 /// Threads: any.
 final class LaneNumbers: Sendable {
-    /// More than any raw device has clients.
+    /// Numbers in all; more than any raw device has clients.
     static let capacity = 256
     private let lock = Lock()
     // SAFETY: only under `lock`.

@@ -2,7 +2,7 @@ import BlockStorage
 import Platform
 import Statistics
 
-/// Counts what a lane of a buffered device is asked for. The lane's thread alone.
+/// Counts the requests to a lane of a buffered device. Used by the lane's thread alone.
 struct LaneTally {
     private let counters: ExportCounters
     private let lane: Int
@@ -10,9 +10,9 @@ struct LaneTally {
     private var requests: [(operation: BlockRequest.Operation, startNanoseconds: UInt64)]
 
     /// - Parameters:
-    ///   - counters: of the device.
+    ///   - counters: the device's.
     ///   - lane: the lane's number.
-    ///   - capacity: tags are below it.
+    ///   - capacity: all tags are below it.
     init(counters: ExportCounters, lane: Int, capacity: Int) {
         self.counters = counters
         self.lane = lane

@@ -1,22 +1,23 @@
-/// A range of pages that the raw device is changing by itself: no other row may use them meanwhile.
+/// A range of pages that the raw device is changing by itself. No other row may use them meanwhile.
 struct PageBarrier {
     let pages: PageRange
-    /// Who set it up.
+    /// The row that set it up.
     let owner: Waiter
     var waiters: [Waiter] = []
 }
 
-/// Waiting: a row that cannot go on registers, under the same hold of the lock in which it saw why, and is resumed
-/// once. It keeps nothing that another row waits for, but its barrier; and it waits in its barrier only for raw I/O
-/// that is under way already.
+/// Waiting. A row that cannot go on registers under the same hold of the lock in which it saw the reason, and is
+/// resumed once. It holds nothing that another row waits for except its barrier, and behind its barrier it waits only
+/// for raw I/O that is already under way.
 extension PageTable {
-    /// Makes a row wait until something is released.
+    /// Makes a row wait for the release of a page or a staging buffer.
     func waitForRoom(_ waiter: Waiter) { roomWaiters.append(waiter) }
 
-    /// Makes a row wait until I/O for a page has ended.
+    /// Makes a row wait for the end of a page's I/O.
     func wait(forPage number: UInt64, _ waiter: Waiter) { pageWaiters[number, default: []].append(waiter) }
 
-    /// Makes a row wait if a range meets a barrier. Returns whether it does.
+    /// Makes a row wait if a range meets a barrier.
+    /// - Returns: whether it does.
     func waitForBarrier(_ pages: PageRange, _ waiter: Waiter) -> Bool {
         guard let index = barriers.firstIndex(where: { $0.pages.overlaps(pages) }) else { return false }
         barriers[index].waiters.append(waiter)

@@ -2,29 +2,28 @@ import BlockStorage
 import Glibc
 import Platform
 
-/// A row of some lane that waits.
+/// A waiting row, and the mailbox of its lane.
 struct Waiter {
     let mailbox: LaneMailbox
     let tag: UInt16
 }
 
-/// The pages of the cache and who waits for them.
+/// The pages of the cache, and the rows that wait for them.
 ///
-/// Threads: everything under `lock`, which is held for the copy of one page, or a look at the state of every page, at
-/// most, and never across I/O.
+/// Threads: everything under `lock`. It is held at most for the copy of one page or for one look at every page's state,
+/// and never across I/O.
 final class PageTable: @unchecked Sendable {
     // SAFETY: as above; the pointers never change.
 
     let lock = Lock()
     let staging: StagingPool
     let pages: UnsafeMutablePointer<CachePage>
-    /// How often the power was cut. What changes the device fails if it began before a cut and would end after it.
+    /// The number of power cuts. A request that changes the device fails if a cut comes between its begin and its end.
     private(set) var powerCutCount: UInt64 = 0
-    /// Bytes of the device.
     let deviceByteCount: UInt64
-    /// Rows that wait until anything is released: a page or a staging buffer.
+    /// Rows that wait for the release of a page or a staging buffer.
     var roomWaiters: [Waiter] = []
-    /// Rows that wait until I/O for a page has ended, by page number.
+    /// Rows that wait for the end of a page's I/O, by page number.
     var pageWaiters: [UInt64: [Waiter]] = [:]
     /// Ranges that the raw device is changing by itself.
     var barriers: [PageBarrier] = []
@@ -38,8 +37,8 @@ final class PageTable: @unchecked Sendable {
     private var unconfirmedSectorCount = 0
 
     /// - Parameters:
-    ///   - byteCount: of the cache; what does not fill a page is not used.
-    /// - Throws: when that is less than a page, or the memory is not to be had.
+    ///   - byteCount: the cache's size, rounded down to whole pages.
+    /// - Throws: if that is less than a page, or the memory cannot be allocated.
     init(byteCount: Int, deviceByteCount: UInt64, staging: StagingPool) throws(OSError) {
         self.deviceByteCount = deviceByteCount
         self.staging = staging
@@ -62,21 +61,20 @@ final class PageTable: @unchecked Sendable {
 
     // MARK: Pages
 
-    /// Bytes that only the cache has for sure.
+    /// Bytes that may be nowhere but in the cache.
     var dirtyByteCount: UInt64 { UInt64(unconfirmedSectorCount) * CachePage.sectorByteCount }
 
     func slot(of number: UInt64) -> Int? { index[number] }
 
-    /// A page's content.
     func content(_ slot: Int) -> UnsafeMutableRawPointer { memory + slot * Int(CachePage.byteCount) }
 
-    /// The sectors that a page has: all but at the end of the device.
+    /// The sectors that a page has: all, except at the end of the device.
     func sectorsPresent(in number: UInt64) -> UInt32 {
         let byteCount = min(CachePage.byteCount, deviceByteCount - number * CachePage.byteCount)
         return CachePage.sectors(touching: 0..<Int(byteCount))
     }
 
-    /// The only way to change a page's state: it keeps the counts right.
+    /// Changes a page's state. Every change goes this way, so that the counts stay right.
     func update(_ slot: Int, _ change: (inout CachePage) -> Void) {
         let page = pages + slot
         evictableCount -= page.pointee.isEvictable ? 1 : 0
@@ -86,8 +84,8 @@ final class PageTable: @unchecked Sendable {
         unconfirmedSectorCount += page.pointee.unconfirmed.nonzeroBitCount
     }
 
-    /// Makes a page, without content, of a free slot or of a clean page's.
-    /// - Returns: its slot, or nil when every page is dirty or busy.
+    /// Makes an empty page in a free slot, or in a clean page's slot.
+    /// - Returns: its slot; nil if every page is dirty or busy.
     func insert(_ number: UInt64) -> Int? {
         guard let slot = freeSlots.popLast() ?? evict() else { return nil }
         index[number] = slot
@@ -98,7 +96,7 @@ final class PageTable: @unchecked Sendable {
         return slot
     }
 
-    /// Frees the slot of a clean page that was not used of late.
+    /// Frees the slot of a clean page that was not used lately.
     private func evict() -> Int? {
         guard evictableCount > 0 else { return nil }
         while true {
@@ -114,7 +112,7 @@ final class PageTable: @unchecked Sendable {
         }
     }
 
-    /// Ends a page that nothing keeps any more: it has no content, and no I/O is under way for it.
+    /// Frees a page's slot if the page has neither content nor I/O under way.
     private func removeIfEmpty(_ slot: Int) {
         guard pages[slot].isUsed, !pages[slot].isBusy, pages[slot].valid == 0 else { return }
         index[pages[slot].number] = nil
@@ -122,15 +120,15 @@ final class PageTable: @unchecked Sendable {
         freeSlots.append(slot)
     }
 
-    /// After I/O for a page: lets go of it if it is empty, and of those that waited.
+    /// After I/O for a page: frees it if it is empty, and wakes the rows that waited for it.
     func settle(_ slot: Int, waking woken: inout [Waiter]) {
         let number = pages[slot].number
         removeIfEmpty(slot)
         wake(page: number, &woken)
     }
 
-    /// A page to write back when there is no room: dirty, idle, and not in a barrier; the one that the clock's hand
-    /// would come to first.
+    /// The page to write back when there is no room: the first one behind the clock's hand that is dirty, idle and
+    /// outside every barrier.
     func writeBackVictim() -> UInt64? {
         for step in 0..<slotCount {
             let page = pages[(hand + step) % slotCount]
@@ -145,7 +143,7 @@ final class PageTable: @unchecked Sendable {
 
     // MARK: Ranges
 
-    /// The numbers of the pages in a range that satisfy a condition, in no order.
+    /// The numbers of a range's pages that satisfy a condition, in no order.
     func numbers(in range: PageRange, where isWanted: (CachePage) -> Bool) -> [UInt64] {
         if range.count < index.count {
             return range.filter { number in index[number].map { isWanted(pages[$0]) } ?? false }
@@ -156,7 +154,7 @@ final class PageTable: @unchecked Sendable {
         }
     }
 
-    /// Forgets what the cache has of a range of the device's bytes, whole sectors. No page of it is busy.
+    /// Drops the cache's content of a range of the device's bytes, in whole sectors. No page of it may be busy.
     func drop(_ bytes: Range<UInt64>) {
         for number in numbers(in: PageRange(touching: bytes), where: { _ in true }) {
             let start = number * CachePage.byteCount
@@ -170,8 +168,8 @@ final class PageTable: @unchecked Sendable {
         }
     }
 
-    /// Forgets everything. Pages for which I/O is under way stay, without content, until it has ended.
-    /// - Returns: the bytes that only the cache had for sure.
+    /// Drops all content. Pages with I/O under way stay, empty, until it has ended.
+    /// - Returns: `dirtyByteCount` before the cut.
     func cutPower(waking woken: inout [Waiter]) -> UInt64 {
         let lost = dirtyByteCount
         powerCutCount += 1

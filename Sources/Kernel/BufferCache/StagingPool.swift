@@ -1,7 +1,7 @@
 import BlockStorage
 import Platform
 
-/// Memory in the data arena that one raw transfer of the cache uses.
+/// Memory in the data arena for one raw transfer of the cache.
 struct StagingBuffer: BitwiseCopyable {
     let base: UnsafeMutableRawPointer
     let pageCount: Int
@@ -9,10 +9,10 @@ struct StagingBuffer: BitwiseCopyable {
 
 /// The buffers through which pages move between the cache and the raw device.
 ///
-/// Neighbouring pages of the device lie anywhere in the cache; a staging buffer makes one transfer of them, and lets
-/// a page be written to while an older state of it is on its way out.
+/// Neighbours on the device lie anywhere in the cache; a staging buffer makes one transfer of them. It also lets a
+/// request write to a page while an older state of the page is on its way out.
 ///
-/// Threads: under the lock of the page table.
+/// Threads: under the page table's lock.
 final class StagingPool {
     private static let smallCount = 512
     private static let largeCount = 16
@@ -24,7 +24,7 @@ final class StagingPool {
     private var small: [StagingBuffer] = []
     private var large: [StagingBuffer] = []
 
-    /// - Throws: when the arena has no room.
+    /// - Throws: if the arena has no room.
     init(arena: DataArena) throws(OSError) {
         self.arena = arena
         let pageCount = Self.smallCount + Self.largeCount * Self.largePageCount
@@ -45,7 +45,7 @@ final class StagingPool {
 
     deinit { arena.free(extent) }
 
-    /// A buffer for so many pages or fewer; nil when all are in use.
+    /// A buffer for `pageCount` pages, or a smaller one; nil if all are in use.
     func take(pageCount: Int) -> StagingBuffer? {
         if pageCount > 1, let buffer = large.popLast() { return buffer }
         return small.popLast() ?? large.popLast()

@@ -1,17 +1,19 @@
 /// The commands that an initiator sends. Counts are logical blocks, lengths bytes.
 extension CommandDescriptorBlock {
-    /// Force unit access, in byte 1 of READ and WRITE (10), (12) and (16) (SBC-3, 5.12).
+    /// FUA in byte 1 of READ and WRITE (10), (12) and (16) (SBC-3, 5.11 and 5.33).
     package static let forceUnitAccessBit: UInt8 = 0x08
 
+    /// TEST UNIT READY (SPC-4, 6.47).
     package static let testUnitReady = CommandDescriptorBlock(OperationCode.testUnitReady, byteCount: 6)
 
+    /// REQUEST SENSE in fixed format (SPC-4, 6.39).
     package static func requestSense(allocationLength: UInt8) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.requestSense, byteCount: 6)
         cdb.bytes[4] = allocationLength
         return cdb
     }
 
-    /// INQUIRY: standard data, or the vital product data page `page` (SPC-4, 6.6).
+    /// INQUIRY: standard data, or the vital product data page `page` with EVPD set (SPC-4, 6.6).
     package static func inquiry(page: UInt8? = nil, allocationLength: UInt16) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.inquiry, byteCount: 6)
         if let page {
@@ -22,8 +24,10 @@ extension CommandDescriptorBlock {
         return cdb
     }
 
+    /// READ CAPACITY (10): 8 bytes of data (SBC-3, 5.15).
     package static let readCapacity10 = CommandDescriptorBlock(OperationCode.readCapacity10, byteCount: 10)
 
+    /// READ CAPACITY (16): up to 32 bytes of data (SBC-3, 5.16).
     package static func readCapacity16(allocationLength: UInt32) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.serviceActionIn16, byteCount: 16)
         cdb.bytes[1] = OperationCode.readCapacity16Action
@@ -58,16 +62,17 @@ extension CommandDescriptorBlock {
         return cdb
     }
 
-    /// SYNCHRONIZE CACHE (10) of the whole medium: LBA 0, count 0 (SBC-3, 5.22).
+    /// SYNCHRONIZE CACHE (10) of the whole medium: LBA 0, count 0 (SBC-3, 5.26).
     package static let synchronizeCache10 = CommandDescriptorBlock(OperationCode.synchronizeCache10, byteCount: 10)
 
+    /// UNMAP, with the length of its parameter list, bytes (SBC-3, 5.28).
     package static func unmap(parameterListLength: UInt16) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.unmap, byteCount: 10)
         cdb.store(parameterListLength, at: 7)
         return cdb
     }
 
-    /// WRITE SAME (16) of zeros without a data-out buffer (NDOB), `unmap` allowing deallocation (SBC-3, 5.46).
+    /// WRITE SAME (16) of zeros without a data-out buffer (NDOB); `unmap` allows deallocation (SBC-3, 5.44).
     package static func writeZeroes16(lba: UInt64, blockCount: UInt32, unmap: Bool) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.writeSame16, byteCount: 16)
         cdb.bytes[1] = 0x01 | (unmap ? 0x08 : 0)
@@ -76,12 +81,14 @@ extension CommandDescriptorBlock {
         return cdb
     }
 
+    /// REPORT LUNS of all logical units (SPC-4, 6.33).
     package static func reportLUNs(allocationLength: UInt32) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.reportLUNs, byteCount: 12)
         cdb.store(allocationLength, at: 6)
         return cdb
     }
 
+    /// START STOP UNIT that makes a medium ready or not ready (SBC-3, 5.25).
     package static func startStopUnit(start: Bool) -> CommandDescriptorBlock {
         var cdb = CommandDescriptorBlock(OperationCode.startStopUnit, byteCount: 6)
         cdb.bytes[4] = start ? 1 : 0

@@ -1,5 +1,6 @@
 /// A command descriptor block: up to 16 bytes, big-endian fields (SPC-4, 4.3).
 package struct CommandDescriptorBlock: BitwiseCopyable, Sendable {
+    /// The command, in the first `byteCount` bytes.
     package var bytes: InlineArray<16, UInt8>
     /// 6, 10, 12 or 16.
     package var byteCount: UInt8
@@ -11,11 +12,13 @@ package struct CommandDescriptorBlock: BitwiseCopyable, Sendable {
         self.byteCount = byteCount
     }
 
+    /// A block as it came, unchecked.
     package init(bytes: InlineArray<16, UInt8>, byteCount: UInt8) {
         self.bytes = bytes
         self.byteCount = byteCount
     }
 
+    /// Byte 0 (SPC-4, 4.3).
     package var operationCode: UInt8 { bytes[0] }
 
     /// Reads a big-endian field.

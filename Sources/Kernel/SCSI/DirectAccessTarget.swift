@@ -1,24 +1,26 @@
-/// What a target has to do for a command. Addresses and counts are logical blocks, and inside the medium.
+/// The work that a command asks of its target. Addresses and counts are logical blocks, and lie inside the medium.
 package enum TargetAction: BitwiseCopyable, Sendable {
-    /// Nothing; the status is GOOD.
+    /// Nothing is left to do; the status is GOOD.
     case good
-    /// That many bytes of data-in were written; the status is GOOD.
+    /// The data-in is already written, `byteCount` bytes of it; the status is GOOD.
     case respond(byteCount: Int)
+    /// The command is refused with this sense data.
     case checkCondition(SenseData)
     case read(lba: UInt64, blockCount: UInt64)
     case write(lba: UInt64, blockCount: UInt64, forceUnitAccess: Bool)
     case synchronizeCache
-    /// Make the range read as zeros; it may be deallocated if `mayUnmap`.
+    /// Make the range read as zeros; `mayUnmap` allows its deallocation.
     case zero(lba: UInt64, blockCount: UInt64, mayUnmap: Bool)
-    /// Read the range and report what cannot be read; compare it with the data-out if `comparesData`.
+    /// Read the range and report unreadable blocks; `comparesData` also compares it with the data-out.
     case verify(lba: UInt64, blockCount: UInt64, comparesData: Bool)
 }
 
-/// The command set of a logical unit that is a direct-access device (SBC-3): a CDB in, what to do out.
+/// The command set of a direct access block device (SBC-3): takes a CDB and answers with the work to do.
 ///
-/// It keeps no state and does no I/O; anything a CDB can hold gets an answer, a refusal with the sense data that the
-/// standards ask for included. A class, so that a command does not copy its traits' strings.
+/// It keeps no state and does no I/O. Every possible CDB gets an answer; a refusal carries the sense data that the
+/// standards ask for. It is a class so that a command does not copy the strings of its traits.
 package final class DirectAccessTarget: Sendable {
+    /// The device's size, limits and names.
     package let traits: DiskTraits
 
     package init(traits: DiskTraits) { self.traits = traits }
@@ -26,9 +28,9 @@ package final class DirectAccessTarget: Sendable {
     /// Decodes a command.
     ///
     /// - Parameters:
-    ///   - cdb: as it came.
-    ///   - logicalUnit: the one that the command names; this one, or one that the target does not have.
-    ///   - data: the command's memory: data-in is written there, an UNMAP parameter list is read from there.
+    ///   - cdb: the command, unchecked.
+    ///   - logicalUnit: the one that the command names; the target need not have it.
+    ///   - data: the command's memory. Data-in is written there; an UNMAP parameter list is read from there.
     package func action(
         for cdb: CommandDescriptorBlock, logicalUnit: UInt8, data: UnsafeMutableRawBufferPointer
     ) -> TargetAction {
@@ -49,7 +51,7 @@ package final class DirectAccessTarget: Sendable {
 
     // MARK: Medium access
 
-    /// The range that a READ, WRITE or VERIFY names, and its flags byte; READ (6) counts 0 as 256.
+    /// The range of a READ, WRITE or VERIFY, and its flags in byte 1. READ (6) counts 0 as 256.
     private static func range(_ cdb: CommandDescriptorBlock) -> (lba: UInt64, blockCount: UInt64, flags: UInt8) {
         switch cdb.byteCount {
         case 6:
@@ -61,7 +63,7 @@ package final class DirectAccessTarget: Sendable {
         }
     }
 
-    /// Whether an operation code's group (its top three bits) goes with the block's length (SPC-4, 4.3.2).
+    /// Whether the CDB's length fits the group of its operation code, the top three bits (SPC-4, 4.3.2).
     private static func hasMatchingLength(_ cdb: CommandDescriptorBlock) -> Bool {
         switch cdb.operationCode >> 5 {
         case 0: cdb.byteCount == 6
@@ -81,11 +83,11 @@ package final class DirectAccessTarget: Sendable {
     ) -> TargetAction {
         guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
         let (lba, blockCount, flags) = Self.range(cdb)
-        // Protection information (the top three bits of the flags) is not supported.
+        // RDPROTECT and WRPROTECT: protection information is not supported.
         guard flags & 0xE0 == 0 else { return .checkCondition(.invalidFieldInCDB) }
         if isWrite && traits.isReadOnly { return .checkCondition(.writeProtected) }
         guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
-        // The initiator gave less memory than the command moves.
+        // The initiator's memory is smaller than the transfer.
         guard blockCount * UInt64(traits.blockByteCount) <= UInt64(data.count) else {
             return .checkCondition(.invalidFieldInCDB)
         }
@@ -117,7 +119,7 @@ package final class DirectAccessTarget: Sendable {
         return blockCount == 0 ? .good : .verify(lba: lba, blockCount: blockCount, comparesData: byteCheck == 1)
     }
 
-    /// The most that one VERIFY may cover: the card is busy with it for that long.
+    /// Bytes that one VERIFY may cover at most, since the card is busy for all of it.
     package static let verifyByteCountMax: UInt64 = 64 << 20
 
     /// WRITE SAME (16): zeros only, without a data-out buffer or with one block of zeros.
@@ -138,7 +140,7 @@ package final class DirectAccessTarget: Sendable {
         return .zero(lba: lba, blockCount: blockCount, mayUnmap: flags & 0x08 != 0)
     }
 
-    /// UNMAP (SBC-3, 5.28): a parameter list with at most one descriptor.
+    /// UNMAP with a parameter list of at most one descriptor (SBC-3, 5.28).
     private func unmap(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
         guard traits.supportsUnmap else { return .checkCondition(.invalidOperationCode) }
         if traits.isReadOnly { return .checkCondition(.writeProtected) }
@@ -179,7 +181,7 @@ package final class DirectAccessTarget: Sendable {
         }
     }
 
-    /// A logical unit that does not exist answers three commands (SPC-4, 5.10).
+    /// An absent logical unit still answers three commands (SPC-4, 5.10).
     private func actionForAbsentUnit(
         _ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer
     ) -> TargetAction {

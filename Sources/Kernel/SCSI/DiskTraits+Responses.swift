@@ -1,6 +1,7 @@
-/// The data that a disk answers with, each by its page of the standard.
+/// The data-in of a disk's answers.
 extension DiskTraits {
-    /// Standard INQUIRY data (SPC-4, 6.6.2): a fixed disk of version SPC-4 with command queuing.
+    /// Standard INQUIRY data (SPC-4, 6.6.2) of a disk that claims SPC-4 and queues commands.
+    /// - Parameter isPresent: false for a logical unit that the target does not have.
     func standardInquiry(isPresent: Bool) -> ResponseData {
         var data = ResponseData()
         data[0] = isPresent ? 0x00 : 0x7F
@@ -16,7 +17,7 @@ extension DiskTraits {
         return data
     }
 
-    /// A vital product data page (SPC-4, 7.8; SBC-3, 6.5), or nil when there is no such page.
+    /// A vital product data page (SPC-4, 7.8; SBC-3, 6.5); nil for an unsupported page.
     func vitalProductData(page: UInt8) -> ResponseData? {
         var data = ResponseData()
         data[1] = page
@@ -48,7 +49,7 @@ extension DiskTraits {
         return data
     }
 
-    /// Two designators of the logical unit: "vendor + identifier" as text, and a locally assigned UUID.
+    /// Page 83h: two designators of the logical unit, vendor and identifier as text, and a locally assigned UUID.
     private func deviceIdentification(_ data: inout ResponseData) {
         let text = identifier.map { byte in
             let text = String(byte, radix: 16)
@@ -68,6 +69,7 @@ extension DiskTraits {
         data.store(UInt16(second + 22 - 4), at: 2)
     }
 
+    /// Page B0h (SBC-3, 6.5.3).
     private func blockLimits(_ data: inout ResponseData) {
         data.store(UInt16(0x3C), at: 2)
         data[4] = 0x01  // WSNZ: a WRITE SAME count of zero is refused
@@ -82,7 +84,7 @@ extension DiskTraits {
         data[63] = 0
     }
 
-    /// READ CAPACITY (10) data (SBC-3, 5.15): the last address, or all ones when it needs the 16-byte command.
+    /// READ CAPACITY (10) data (SBC-3, 5.15.2): the last address, or all ones if that needs 64 bits.
     func readCapacity10() -> ResponseData {
         var data = ResponseData()
         data.store(blockCount - 1 > UInt64(UInt32.max) ? UInt32.max : UInt32(blockCount - 1), at: 0)
@@ -90,7 +92,7 @@ extension DiskTraits {
         return data
     }
 
-    /// READ CAPACITY (16) data (SBC-3, 5.16).
+    /// READ CAPACITY (16) data (SBC-3, 5.16.2).
     func readCapacity16() -> ResponseData {
         var data = ResponseData()
         data.store(blockCount - 1, at: 0)
@@ -101,14 +103,14 @@ extension DiskTraits {
         return data
     }
 
-    /// MODE SENSE data (SPC-4, 7.5) of the caching and control pages.
+    /// MODE SENSE data (SPC-4, 7.5): the caching page (SBC-3, 6.4.5) and the control page.
     ///
     /// - Parameters:
     ///   - page: 08h, 0Ah, or 3Fh for both.
     ///   - control: the page control field: 0 current, 1 changeable, 2 default.
     ///   - isLong: MODE SENSE (10).
-    ///   - withBlockDescriptor: false when DBD was set.
-    /// - Returns: nil for a page that does not exist.
+    ///   - withBlockDescriptor: false if DBD is set.
+    /// - Returns: nil for an unsupported page.
     func modeSense(page: UInt8, control: UInt8, isLong: Bool, withBlockDescriptor: Bool) -> ResponseData? {
         guard page == 0x08 || page == 0x0A || page == 0x3F else { return nil }
         var data = ResponseData()
@@ -140,7 +142,8 @@ extension DiskTraits {
         return data
     }
 
-    /// REPORT LUNS data (SPC-4, 6.33): all logical units of the target, by peripheral device addressing (SAM-5, 4.7.7.2).
+    /// REPORT LUNS data (SPC-4, 6.33): all logical units of the target, in peripheral device addressing (SAM-5,
+    /// 4.7.7.2).
     func reportLUNs() -> ResponseData {
         var data = ResponseData()
         data.store(UInt32(unitCount) * 8, at: 0)

@@ -1,9 +1,9 @@
-/// Builds a data-in buffer: big-endian fields at fixed offsets, in a buffer that was zeroed.
+/// A response under construction: big-endian fields at fixed offsets, in a zeroed buffer.
 struct ResponseData: ~Copyable {
-    /// The largest response that is built: REPORT LUNS data of 62 logical units has 504 bytes.
+    /// Bytes of the largest response: REPORT LUNS data of 62 logical units has 504.
     static let capacity = 512
     private(set) var bytes = InlineArray<512, UInt8>(repeating: 0)
-    /// How many bytes the response has before the allocation length cuts it.
+    /// Bytes of the response before the allocation length cuts it.
     var byteCount = 0
 
     subscript(offset: Int) -> UInt8 {
@@ -22,7 +22,7 @@ struct ResponseData: ~Copyable {
         }
     }
 
-    /// Stores ASCII text, padded with blanks.
+    /// Stores ASCII text padded with blanks; longer text is cut.
     mutating func store(_ text: String, at offset: Int, width: Int) {
         var index = offset
         for byte in text.utf8.prefix(width) {
@@ -35,7 +35,7 @@ struct ResponseData: ~Copyable {
         }
     }
 
-    /// Copies out at most `allocationLength` bytes, and no more than there is room for.
+    /// Copies the response out, cut to `allocationLength` and to the memory.
     /// - Returns: the bytes copied.
     func copy(to memory: UnsafeMutableRawBufferPointer, allocationLength: Int) -> Int {
         let count = min(byteCount, min(allocationLength, memory.count))

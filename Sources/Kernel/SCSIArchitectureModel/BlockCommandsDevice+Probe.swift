@@ -3,39 +3,41 @@ import ParallelInterface
 import Platform
 import SCSI
 
-/// Why a target did not become a disk.
+/// The reason why a target did not become a disk.
 package struct ProbeError: Error, CustomStringConvertible {
-    /// What kind of failure it was.
+    /// The kinds of failure.
     package enum Cause: Sendable {
-        /// The target answered, and not as a disk that can be used does.
+        /// The target's answer is not that of a usable disk.
         case answer
-        /// The driver answered that a command was not delivered.
+        /// The driver answered that it could not deliver a command.
         case notDelivered
-        /// The kernel half has ended a command, for a reason that it has reported.
+        /// The kernel half ended a command and has reported why.
         case ended
-        /// The target said "becoming ready" until the time was up.
+        /// The target reported "becoming ready" until the time was up.
         case notReady
         /// The driver blocks its own completions.
         case waitBroken
     }
 
-    /// What was sent, and what came back.
+    /// The command and its answer, in one sentence.
     package let description: String
     /// The command that failed, if one did.
     package var command: CommandDescriptorBlock?
-    /// What the target said of it.
+    /// The target's sense data for `command`, if it gave any.
     package var sense: SenseData?
+    /// The kind of failure.
     package var cause = Cause.answer
 }
 
-/// The start-up sequence of a target: what it is, whether it is ready, and how large.
+/// The start-up sequence of a target: its type, its readiness and its capacity.
 extension BlockCommandsDevice {
     private static let readyPauseMilliseconds = 200
     /// Byte offsets are positive numbers of 64 bits (NBD; off_t).
     private static let blockCountMax = UInt64(Int64.max) / 512
 
-    /// Identifies the target and reads its capacity, mode pages and limits, with real commands.
-    /// - Throws: when a command fails that every disk must answer.
+    /// Identifies the target and reads its capacity, mode pages and limits, with real commands. Blocks.
+    /// - Throws: `ProbeError` if a command fails that every disk must answer, or if the arena is full; `makeLane`'s
+    ///   error.
     package func probe() throws {
         let lane = try transport.makeLane()
         defer { transport.releaseLane(lane) }
@@ -54,7 +56,7 @@ extension BlockCommandsDevice {
     }
 
     private func identify(_ prober: Prober) throws -> InquiryData {
-        // Any answer means that there is a target.
+        // Any answer proves that there is a target.
         _ = try prober.answer(to: .testUnitReady)
         let header = InquiryData(try prober.read(.inquiry(allocationLength: 6), 6))
         let length = UInt16(header.additionalLength) + 5
@@ -66,7 +68,7 @@ extension BlockCommandsDevice {
         return inquiry
     }
 
-    /// Asks for one logical unit, and for all when there are more.
+    /// Asks for one logical unit first, and for all if there are more.
     private func readUnits(_ prober: Prober) throws -> [UInt8] {
         func read(_ byteCount: Int) throws -> LogicalUnitList {
             LogicalUnitList(try prober.read(.reportLUNs(allocationLength: UInt32(byteCount)), byteCount))
@@ -101,7 +103,7 @@ extension BlockCommandsDevice {
             command: .testUnitReady, cause: .notReady)
     }
 
-    /// Vital product data pages that the target lists. A target without any has no limits that are known.
+    /// Reads those vital product data pages that the target lists. Without any, no limits are known.
     private func readPages(_ prober: Prober, _ medium: inout MediumData) throws {
         guard let list = try prober.page(0x00) else { return }
         let pages = Set((0..<Int(list.load(2, as: UInt16.self))).map { list[4 + $0] })
@@ -111,7 +113,7 @@ extension BlockCommandsDevice {
         if pages.contains(0xB2), let page = try prober.page(0xB2) { medium.provisioning(page) }
     }
 
-    /// A target without mode pages counts as writable and, as for IOKit, as one without a write cache.
+    /// Reads the mode pages. A target without them counts as writable and, as in IOKit, as one without a write cache.
     private func readModes(_ prober: Prober, _ medium: inout MediumData) throws {
         if let header = try prober.readOptional(.modeSense6(page: 0x3F, allocationLength: 4), 4) {
             medium.modeHeader6(header)
@@ -140,16 +142,16 @@ extension BlockCommandsDevice {
 
 /// Sends commands one at a time and waits for each.
 private struct Prober {
-    /// How often a command is sent that is not answered, or that meets a unit attention.
+    /// Attempts for a command that gets no answer or a unit attention.
     static let attemptCountMax = 8
     static let timeoutMilliseconds: UInt32 = 10_000
-    /// Where in the memory sense data goes.
+    /// The offset of sense data in `memory`.
     static let senseOffset = 2048
 
     enum Outcome {
         case good
         case sense(SenseData)
-        /// It was not delivered, or the target was busy.
+        /// The command was not delivered, or the target was busy.
         case noAnswer
     }
 
@@ -157,8 +159,8 @@ private struct Prober {
     let lane: Int
     let memory: UnsafeMutableRawBufferPointer
 
-    /// Sends a command once. A CHECK CONDITION that came without sense data is followed by a REQUEST SENSE.
-    /// - Throws: when there is no such target.
+    /// Sends a command once. After a CHECK CONDITION without sense data, sends a REQUEST SENSE.
+    /// - Throws: if there is no such target.
     func execute(_ cdb: CommandDescriptorBlock, readCount: Int = 0) throws -> Outcome {
         let task = try send(cdb, memory.baseAddress, readCount)
         guard task.serviceResponse == TaskVerdict.taskComplete else {
@@ -185,7 +187,7 @@ private struct Prober {
         return SenseData(parsing: bytes, byteCount: Int(byteCount))
     }
 
-    /// Sends a command and waits until it is back.
+    /// Sends a command and waits for its completion.
     private func send(
         _ cdb: CommandDescriptorBlock, _ buffer: UnsafeMutableRawPointer?, _ readCount: Int
     ) throws -> SCSITask {
@@ -218,7 +220,8 @@ private struct Prober {
         throw noAnswer(to: cdb)
     }
 
-    /// Executes a command that every disk must answer, and gives what it sent.
+    /// Executes a command that every disk must answer.
+    /// - Returns: the data-in.
     func read(_ cdb: CommandDescriptorBlock, _ count: Int) throws -> DeviceData {
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         for _ in 0..<Self.attemptCountMax {
@@ -236,7 +239,8 @@ private struct Prober {
             description: "\(device.address) keeps reporting unit attentions", command: cdb)
     }
 
-    /// Executes a command that a disk may refuse; nil then.
+    /// Executes a command that a disk may refuse as an ILLEGAL REQUEST.
+    /// - Returns: the data-in; nil after a refusal.
     func readOptional(_ cdb: CommandDescriptorBlock, _ count: Int) throws -> DeviceData? {
         do { return try read(cdb, count) } catch let error as ProbeError
             where error.sense?.key == SenseData.keyIllegalRequest
@@ -245,7 +249,7 @@ private struct Prober {
         }
     }
 
-    /// A vital product data page, or nil when the target has none.
+    /// A vital product data page; nil if the target lacks it.
     func page(_ page: UInt8) throws -> DeviceData? {
         try readOptional(.inquiry(page: page, allocationLength: 252), 252)
     }

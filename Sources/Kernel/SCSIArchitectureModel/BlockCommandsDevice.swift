@@ -2,49 +2,53 @@ import ParallelInterface
 import Platform
 import SCSI
 
-/// One disk, a logical unit of a target: turns block pieces into SCSI tasks, and their outcomes into errors and byte counts.
+/// One disk, a logical unit of a target: turns stages into SCSI tasks, and their outcomes into errors and byte counts.
 ///
-/// Models IOSCSIPeripheralDeviceType00 over IOSCSIBlockCommandsDevice. A row of the HBA's task table carries one piece
-/// at a time.
+/// Models IOSCSIPeripheralDeviceType00 over IOSCSIBlockCommandsDevice. An entry of the HBA's task table carries one
+/// stage at a time.
 ///
 /// Threads: `probe` on one control thread, first; `submit` on any lane; completions on any lane.
 package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
-    // SAFETY: `owner`, `inquiry` and `medium` are set before the first piece; a row's state belongs to whoever has
-    // the row.
+    // SAFETY: `owner`, `inquiry` and `medium` are set before the first stage; a task's state belongs to the thread that
+    // has the task.
 
-    /// Times that a task is sent at most: once, and four more.
+    /// Attempts for a task in all: the first and four more.
     package static let attemptCountMax: UInt8 = 5
-    /// The standard time limit of reads, writes and flushes.
+    /// The time limit of reads, writes and flushes.
     static let timeoutMilliseconds: UInt32 = 30_000
-    /// Bytes of parameter memory that each row has: an UNMAP list is 24, fixed sense data 18.
+    /// Bytes of parameter memory for each task: an UNMAP list has 24, fixed-format sense data 18.
     private static let parameterByteCount = 32
 
     struct RowState: BitwiseCopyable {
-        /// What the row carries: a REQUEST SENSE overwrites the task, which may have to be sent again.
+        /// The stage of the task, kept since a REQUEST SENSE overwrites a task that may have to be sent again.
         var piece = BlockPiece(row: 0, operation: .flush)
         var attempts: UInt8 = 0
-        /// The row's task is a REQUEST SENSE.
+        /// The task is a REQUEST SENSE.
         var isFetchingSense = false
-        /// The command that the sense data is about moved all its bytes.
+        /// The command before the REQUEST SENSE moved all its bytes.
         var movedAllBytes = false
     }
 
     let transport: any SCSITaskTransport
+    /// The logical unit that this disk is.
     package let address: UnitAddress
+    /// Its INQUIRY data; nil before `probe`.
     package private(set) var inquiry: InquiryData?
+    /// Its capacity and limits, as `probe` read and corrected them.
     package private(set) var medium = MediumData()
-    /// The logical units of the target, as its first one reports them.
+    /// The target's logical units, as its logical unit 0 reports them; empty for another.
     package internal(set) var reportedUnits: [UInt8] = []
     private weak var owner: (any BlockPieceOwner)?
     private let rows: UnsafeMutablePointer<RowState>
     private let parameters: UnsafeMutableRawBufferPointer
-    /// The row of the command that `probe` waits for, and what tells it; no row otherwise.
+    /// The task that `probe` waits for, `UInt32.max` for none, and the event that its completion sets.
     var probeRow = UInt32.max
     var probeAnswered = Event()
-    /// How long the target may say "becoming ready". IOKit gives a fixed disk 45 s.
+    /// The time during which the target may report "becoming ready". IOKit gives a fixed disk 45 s.
     package var readyMilliseconds = 45_000
 
-    /// - Throws: when the arena has no room for the rows' parameter memory.
+    /// Attaches itself to the transport at `address`.
+    /// - Throws: if the arena has no room for the tasks' parameter memory.
     package init(transport: any SCSITaskTransport, address: UnitAddress) throws {
         self.transport = transport
         self.address = address
@@ -63,29 +67,31 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         transport.arena.free(parameters)
     }
 
-    /// Names the block layer's side. Before the first piece.
+    /// Sets the receiver of completions. Call before the first stage.
     package func setOwner(_ owner: any BlockPieceOwner) { self.owner = owner }
 
     func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
         self.inquiry = inquiry
         self.medium = medium
         if inquiry.isRemovable && medium.isWriteCacheEnabled {
-            // IOKit does not ask a removable disk for its caching page, and takes it for one without a write cache.
+            // IOKit does not ask a removable disk for its caching page and assumes that it has no write cache.
             self.medium.isWriteCacheEnabled = false
             transport.log.report(
                 .removableToEvadeReadiness,
                 "\(address) has RMB = 1 and a write cache: no SYNCHRONIZE CACHE will be sent to it")
         }
-        // UNMAP needs logical block provisioning and a limit that is not 0 (SBC-3, 6.5.3); a WRITE SAME limit of 0 is
-        // not a limit.
+        // UNMAP needs logical block provisioning and a limit above 0 (SBC-3, 6.5.3). A WRITE SAME limit of 0 reports
+        // none.
         self.medium.supportsUnmap = medium.supportsUnmap && medium.isProvisioned && medium.maximumUnmapBlocks > 0
         self.medium.supportsUnmappingWriteSame = medium.supportsUnmappingWriteSame && medium.isProvisioned
         if medium.maximumWriteSameBlocks == 0 { self.medium.maximumWriteSameBlocks = UInt64(UInt32.max) }
     }
 
-    // MARK: Pieces
+    // MARK: Stages
 
-    /// Starts pieces, all with one submission. A flush of a disk without a write cache is complete at once.
+    /// Starts stages with one submission. A flush of a disk without a write cache completes at once.
+    ///
+    /// Call on the lane's thread, with stages whose tasks are the lane's. Completions may arrive before this returns.
     package func submit(_ pieces: UnsafeBufferPointer<BlockPiece>, lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: pieces.count) { sent in
             withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: pieces.count) { idle in
@@ -110,7 +116,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         }
     }
 
-    /// Writes a piece's command into its row.
+    /// Writes a stage's command into its task.
     private func fill(_ piece: BlockPiece) {
         let byteCount = UInt64(piece.blockCount) * UInt64(medium.blockByteCount)
         switch piece.operation {
@@ -196,7 +202,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         }
     }
 
-    /// The completion of a row's piece, or nil when the row's task has to be sent (again).
+    /// The completion of a task's stage; nil if the task has to be sent again, or a REQUEST SENSE in its place.
     private func judge(_ row: UInt32) -> PieceCompletion? {
         switch verdict(row) {
         case .done(let byteCount): return PieceCompletion(row: row, error: .none, byteCount: byteCount)
@@ -221,7 +227,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         }
     }
 
-    /// What becomes of a row: its task's outcome decides, or the sense data that a REQUEST SENSE brought.
+    /// The verdict on a task, by its outcome or by the sense data that a REQUEST SENSE fetched.
     private func verdict(_ row: UInt32) -> TaskVerdict {
         let verdict = TaskVerdict(transport.tasks + Int(row))
         let state = rows[Int(row)]

@@ -1,11 +1,12 @@
-/// Why a block request failed.
+/// The reason why a block request failed.
 package enum BlockError: UInt8, BitwiseCopyable, Sendable {
+    /// It did not fail.
     case none
     /// The device could not do it (EIO).
     case inputOutput
-    /// There is no room under a member (ENOSPC). Nothing that was acknowledged is lost.
+    /// A member's file system is full (ENOSPC). No acknowledged data is lost.
     case noSpace
-    /// The range is outside the device, or the request makes no sense (EINVAL).
+    /// The range is outside the device, or the request is meaningless (EINVAL).
     case invalid
     /// The device is write protected (EPERM).
     case readOnly

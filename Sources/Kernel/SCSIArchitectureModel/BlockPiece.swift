@@ -1,18 +1,23 @@
-/// What the block layer wants of a disk: whole blocks, within the limits of the HBA.
+/// One stage of a request: whole blocks within the limits of the HBA, for one SCSI command.
 package struct BlockPiece: BitwiseCopyable {
-    /// What is to be done with the blocks.
+    /// The things to do with the blocks.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
         case read, write, flush, unmap, zero
     }
 
-    /// The row that the piece's task uses; the block layer chooses it among its lane's.
+    /// The index of the stage's task; the block layer chooses it among its lane's.
     package var row: UInt32
+    /// The thing to do with the blocks.
     package var operation: Operation
+    /// For `write`: the stage is complete only when its blocks are durable.
     package var forceUnitAccess = false
-    /// For `zero`: the range's space may be given back.
+    /// For `zero`: the range may be deallocated.
     package var mayUnmap = false
+    /// Logical blocks; 0 for `flush`.
     package var blockCount: UInt32 = 0
+    /// The first logical block.
     package var lba: UInt64 = 0
+    /// Memory in the data arena for `read` and `write`; nil for the others.
     package var buffer: UnsafeMutableRawPointer?
 
     package init(
@@ -27,11 +32,13 @@ package struct BlockPiece: BitwiseCopyable {
     }
 }
 
-/// How a piece ended.
+/// The outcome of a stage.
 package struct PieceCompletion: BitwiseCopyable {
+    /// The index of the stage's task.
     package var row: UInt32
+    /// `.none`, or the reason of the failure.
     package var error: BlockError
-    /// Bytes moved; less than asked only with an error or a short transfer.
+    /// Bytes moved; fewer than the stage has only after an error or a short transfer.
     package var byteCount: UInt64
 
     package init(row: UInt32, error: BlockError, byteCount: UInt64) {
@@ -41,8 +48,8 @@ package struct PieceCompletion: BitwiseCopyable {
     }
 }
 
-/// The block layer's side of a disk.
+/// The block layer's side of a disk, which gets completions.
 package protocol BlockPieceOwner: AnyObject, Sendable {
-    /// Called once for each batch, on any thread. It may submit further pieces on the same lane.
+    /// Takes a batch of outcomes. Called on any thread; may submit further stages on the same lane.
     func piecesCompleted(_ completions: UnsafeBufferPointer<PieceCompletion>, lane: Int)
 }

@@ -1,29 +1,29 @@
 import ParallelInterface
 import SCSI
 
-/// What becomes of a task that came back.
+/// The judgement on a task that came back.
 enum TaskVerdict: Equatable {
     case done(byteCount: UInt64)
     case failed(BlockError)
     /// Send it again.
     case retry
-    /// The device has sense data that did not come with the status.
+    /// CHECK CONDITION came without sense data: ask for it.
     case fetchSense
 
-    /// SCSIServiceResponse: the device answered.
+    /// SCSIServiceResponse of a task that the device answered.
     static let taskComplete: UInt8 = 2
-    /// SCSITaskStatus of a task that was not delivered.
+    /// SCSITaskStatus of tasks that were not delivered.
     static let deviceNotResponding: UInt8 = 3
     static let deviceNotPresent: UInt8 = 4
-    /// SCSITaskStatus of a task that the device answered.
+    /// SCSITaskStatus of tasks that the device answered (SAM-5, 5.3.1).
     static let good: UInt8 = 0x00
     static let checkCondition: UInt8 = 0x02
     static let reservationConflict: UInt8 = 0x18
 
-    /// Judges the outcome. Service response and status are decoded as a pair, since their numbers overlap.
+    /// Judges an outcome. Service response and status are decoded together, since their numbers overlap.
     init(_ task: UnsafePointer<SCSITask>) {
         guard task.pointee.serviceResponse == Self.taskComplete else {
-            // The HBA or its driver failed; another try may go through, unless the device is gone.
+            // The HBA or its driver failed. Another attempt may succeed unless the device is gone.
             self = task.pointee.taskStatus == Self.deviceNotPresent ? .failed(.inputOutput) : .retry
             return
         }
@@ -31,7 +31,7 @@ enum TaskVerdict: Equatable {
         case Self.good: self = .done(byteCount: task.pointee.realizedTransferCount)
         case Self.checkCondition: self = Self.judge(task)
         case Self.reservationConflict: self = .failed(.inputOutput)
-        // BUSY, TASK SET FULL, TASK ABORTED: none of them says that the command is wrong.
+        // BUSY, TASK SET FULL and TASK ABORTED do not mean that the command is wrong.
         default: self = .retry
         }
     }
@@ -48,8 +48,8 @@ enum TaskVerdict: Equatable {
         return verdict(on: sense)
     }
 
-    /// What sense data means. Refusals and bad blocks are not tried again: asking twice does not make a wrong request
-    /// right, and the device tried itself before it gave a block up. (IOKit does try again whatever the sense.)
+    /// Judges sense data. Refusals are final, and so are bad blocks, since the device has retried those itself. (IOKit
+    /// sends the command again whatever the sense data.)
     static func verdict(on sense: SenseData) -> TaskVerdict {
         switch sense {
         case .spaceAllocationFailed: return .failed(.noSpace)

@@ -1,7 +1,7 @@
 import Diagnostics
 import Statistics
 
-/// What one check of a driver showed.
+/// The result of one check of a driver.
 package struct CheckResult: Sendable {
     /// How a check ended.
     package enum Verdict: String, Sendable {
@@ -12,13 +12,14 @@ package struct CheckResult: Sendable {
         case skipped
     }
 
-    /// By which route tasks went to the driver: "bundled".
+    /// The route by which tasks went to the driver: "bundled".
     package var mode: String
     package var name: String
+    /// How the check ended.
     package var verdict: Verdict
-    /// Numbers, or what went wrong.
+    /// Figures, or what went wrong.
     package var detail: String
-    /// The faults that the detectors named meanwhile.
+    /// The faults that the detectors reported during the check.
     package var faults: [DriverFault] = []
 
     /// A line of the table.
@@ -30,14 +31,16 @@ package struct CheckResult: Sendable {
     }
 }
 
-/// What the whole battery showed.
+/// The results of the whole battery.
 package struct CheckReport: Sendable {
+    /// The driver's program.
     package var program: String
+    /// The results, in the order of the checks.
     package var results: [CheckResult] = []
     /// The first diagnosis of each fault.
     package var diagnoses: [Diagnosis] = []
 
-    /// Nothing failed.
+    /// Whether no check failed.
     package var hasPassed: Bool { !results.contains { $0.verdict == .failed } }
 
     /// One line: whether the driver has passed.

@@ -4,7 +4,7 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 
-/// What is asked of a driver whose targets are there.
+/// The checks that send requests to a driver's targets.
 struct DataChecks {
     static let regionByteCountMax: UInt64 = 24 << 20
     static let laneCount = 4
@@ -14,7 +14,8 @@ struct DataChecks {
 
     // MARK: One request at a time
 
-    /// Sizes from a block to several MiB, aligned and not, compared with a copy of the whole region.
+    /// Writes and reads sizes from a byte to several MiB, aligned and not, and compares with a copy of the whole
+    /// region.
     func integrity(_ device: BlockStorageDevice) throws(CheckFailure) -> String {
         let region = Int(min(device.info.byteCount, Self.regionByteCountMax) / (1 << 20) * (1 << 20))
         guard let memory = device.arena.allocate(byteCount: region), region > 0 else {
@@ -48,7 +49,7 @@ struct DataChecks {
             try run(.read, request.offset, request.count, buffer, device)
             try compare(memory, copy, request.offset..<request.offset + request.count)
         }
-        // Nothing beside them was touched.
+        // The rest of the region must be unchanged.
         memset(memory.baseAddress!, 0xEE, region)
         try run(.read, 0, region, memory.baseAddress!, device)
         try compare(memory, copy, 0..<region)
@@ -77,7 +78,7 @@ struct DataChecks {
         try RegionWorker.run([request], on: device)
     }
 
-    /// Writes to the same blocks at once; whether the driver keeps their order is seen from below.
+    /// Writes to the same blocks at once. The detectors below see whether the driver keeps their order.
     func overlap() throws(CheckFailure) -> String {
         guard let memory = device.arena.allocate(byteCount: 1 << 20) else { throw CheckFailure("no memory") }
         defer { device.arena.free(memory) }
@@ -96,7 +97,7 @@ struct DataChecks {
         return "SYNCHRONIZE CACHE, where the disk has a cache"
     }
 
-    /// What was flushed is there when the card has lost its cache.
+    /// Checks that flushed data survives the loss of the card's cache.
     func powerCut() throws(CheckFailure) -> String {
         guard let memory = device.arena.allocate(byteCount: 64 << 10) else { throw CheckFailure("no memory") }
         defer { device.arena.free(memory) }
@@ -114,7 +115,7 @@ struct DataChecks {
 
     // MARK: Many requests
 
-    /// So many rounds on each of several lanes, each with many requests outstanding.
+    /// Loads several lanes with many outstanding requests each.
     func manyOutstanding() throws(CheckFailure) -> String {
         let bytes = try load(milliseconds: 0, depth: 32, byteCountMax: 128 << 10, seed: 11)
         return "\(Self.laneCount) lanes, 32 requests each at a time, \(bytes >> 20) MiB verified"
@@ -125,7 +126,7 @@ struct DataChecks {
         return "\(Self.laneCount) lanes for \(milliseconds / 1000) s, \(bytes >> 20) MiB verified"
     }
 
-    /// - Parameter milliseconds: how long; at least 4 rounds.
+    /// - Parameter milliseconds: the duration; each lane does at least 4 rounds.
     /// - Returns: the bytes that were verified.
     func load(milliseconds: UInt64, depth: Int, byteCountMax: Int, seed: UInt64) throws(CheckFailure) -> Int {
         let share = region / UInt64(Self.laneCount)
@@ -188,7 +189,7 @@ struct DataChecks {
     }
 }
 
-/// What several threads have found.
+/// The findings of several threads.
 private final class Tally: @unchecked Sendable {
     // SAFETY: only under `lock`.
     private let lock = Lock()

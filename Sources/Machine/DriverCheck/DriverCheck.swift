@@ -13,9 +13,11 @@ import Platform
 package struct CheckOptions: Sendable {
     /// A program whose main function calls `DriverKitMain`.
     package var program: String
+    /// The program's arguments.
     package var arguments: [String] = []
+    /// The routes to check, in their order.
     package var modes: [DriverMode] = [.bundled, .legacy]
-    /// The driver drives the RAID card; without it, it brings its own targets.
+    /// Whether the driver drives the RAID card; otherwise it brings its own targets.
     package var usesCard = false
     /// How long the stress check takes.
     package var stressMilliseconds: UInt64 = 3000
@@ -23,9 +25,10 @@ package struct CheckOptions: Sendable {
     package init(program: String) { self.program = program }
 }
 
-/// The conformance battery: starts a driver as a process, drives it through the whole stack, and says what held.
+/// The conformance battery: starts a driver as a process, sends requests to it through the whole stack, and reports
+/// what held.
 ///
-/// Whatever the detectors name meanwhile fails the check that was under way.
+/// A fault that the detectors report fails the check that is under way.
 ///
 /// Threads: one.
 package final class DriverCheck {
@@ -38,13 +41,14 @@ package final class DriverCheck {
     private var report: CheckReport
     private var array: TemporaryArray?
 
-    // Of the machine that runs.
+    // The state of the machine that runs.
     private var mode = DriverMode.bundled
     private var log = DiagnosisLog { _ in }
     private var seen: Set<DriverFault> = []
     private var isBroken = false
 
-    /// - Parameter progress: gets each result as it is there.
+    /// - Parameter progress: called with each result at once.
+    /// - Throws: when no thread can be made.
     package init(_ options: CheckOptions, progress: @escaping (CheckResult) -> Void = { _ in }) throws {
         self.options = options
         self.progress = progress
@@ -85,18 +89,19 @@ package final class DriverCheck {
         return true
     }
 
-    /// A driver that has just got a request completes it before Stop returns.
+    /// Checks that a driver that has just got a request completes it before Stop returns.
     private func stopWithRequest() {
-        // The task's time must not be up before Stop: a driver that never answers it would be called by another name then.
+        // The task must not time out before Stop: a driver that never completes it would be reported with another
+        // fault.
         guard let machine = start(isFirst: false, taskTimeoutMilliseconds: 60_000) else { return }
         leaveRequest(on: machine.devices[0])
-        // The card's time is not the driver's.
+        // Waits for the card, whose time is not the driver's.
         machine.controller.waitForDevice(milliseconds: 2000)
         _ = Event().wait(milliseconds: 150)
         stop(machine, "stop after write", flushes: false)
     }
 
-    /// The driver's process is killed under load, and the new one serves.
+    /// Checks that requests are served again after the driver's process was killed under load.
     private func restart() {
         guard let machine = start(isFirst: false) else { return }
         let checks = DataChecks(machine: machine)
@@ -122,7 +127,7 @@ package final class DriverCheck {
             guard let second = machine.driverProcess, second != process else {
                 throw CheckFailure("the driver was not started again")
             }
-            // This one was killed; another end would be its own.
+            // The check made this crash; a second one would be the driver's own.
             if log.count(of: .driverCrash) == 1 { seen.insert(.driverCrash) }
             return "requests are served again after \(monotonicMilliseconds() - start) ms"
         }
@@ -141,7 +146,7 @@ package final class DriverCheck {
         while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
     }
 
-    /// - Parameter taskTimeoutMilliseconds: what takes macOS a minute is over in seconds, as a rule.
+    /// - Parameter taskTimeoutMilliseconds: usually far less than macOS's minute, so that a lost task costs seconds.
     private func start(isFirst: Bool, taskTimeoutMilliseconds: UInt32 = 1500) -> Machine? {
         log = DiagnosisLog { _ in }
         seen = []
@@ -156,7 +161,7 @@ package final class DriverCheck {
         }
     }
 
-    /// The rows about what the driver said while it started.
+    /// Adds the rows about what the driver reported while it started.
     private func describe(_ machine: Machine) {
         let properties = machine.controller.properties
         let constraints = newFaults { $0.entryIsAboutLimits }
@@ -199,7 +204,7 @@ package final class DriverCheck {
     }
 
     private func configuration(_ taskTimeoutMilliseconds: UInt32) throws -> MachineConfiguration {
-        // A fresh one each time: the last machine may have left it dirty.
+        // A fresh array each time: the last machine may have left it dirty.
         array = options.usesCard ? try TemporaryArray(name: "check", byteCount: Self.arrayByteCount) : nil
         var configuration = MachineConfiguration(
             directories: array.map { [$0.directory] } ?? [], mode: mode, profile: try HBAProfile(nameOrPath: "default"),
@@ -230,7 +235,7 @@ package final class DriverCheck {
         }
     }
 
-    /// What the detectors have named since somebody asked.
+    /// The wanted faults among those that the detectors have reported since the last call.
     private func newFaults(_ isWanted: (DriverFault) -> Bool) -> [Diagnosis] {
         let new = log.diagnoses.filter { !seen.contains($0.fault) && isWanted($0.fault) }
         seen.formUnion(new.map(\.fault))
@@ -239,7 +244,7 @@ package final class DriverCheck {
 
     private func note(_ name: String, _ verdict: CheckResult.Verdict, _ detail: String, _ found: [Diagnosis]) {
         let known = Set(report.diagnoses.map(\.fault))
-        // A note is said once; a fault fails every check that it is seen in.
+        // A note is listed once; a fault fails every check in which it is seen.
         let found = found.filter { $0.fault.severity > .note || !known.contains($0.fault) }
         var result = CheckResult(mode: mode.rawValue, name: name, verdict: verdict, detail: detail)
         result.faults = found.map(\.fault)
@@ -260,7 +265,7 @@ package final class DriverCheck {
 }
 
 extension DriverFault {
-    /// Whether it is about what a driver reports of its HBA.
+    /// Whether the fault is about what a driver reports of its HBA.
     fileprivate var entryIsAboutLimits: Bool {
         switch self {
         case .pieceSizeIsZero, .maxTransferSizeTooSmall, .requiredConstraintMissing, .constraintsNotReported,

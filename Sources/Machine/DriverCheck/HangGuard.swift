@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// Ends the process when a check does not come back: a driver may keep what the checks wait for.
+/// Ends the process when a check hangs: a driver may never complete what the check waits for.
 ///
 /// Threads: any.
 final class HangGuard: Sendable {
@@ -26,7 +26,7 @@ final class HangGuard: Sendable {
         thread.detach()
     }
 
-    /// Runs a check that has to come back in time.
+    /// Runs a check under the time limit.
     func watch<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
         lock.withLock {
             self.name = name

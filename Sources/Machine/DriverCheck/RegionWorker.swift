@@ -3,13 +3,13 @@ import EmulatedMachine
 import Glibc
 import Platform
 
-/// Writes batches of requests to a region of a device, reads them back and compares. Several workers with regions of
-/// their own make load on several lanes.
+/// Writes batches of requests to a region of a device, reads them back and compares. Several workers, with a region
+/// each, load several lanes.
 ///
 /// Threads: one.
 struct RegionWorker {
     let device: BlockStorageDevice
-    /// Bytes of the device that nobody else touches.
+    /// The bytes of the device that only this worker uses.
     let region: Range<UInt64>
     /// Requests that are outstanding at the same time.
     let depth: Int
@@ -25,7 +25,7 @@ struct RegionWorker {
         generator = SeededGenerator(seed: seed)
     }
 
-    /// One batch of writes at once, then their reads at once.
+    /// Starts a batch of writes at once, and then reads of the same places at once.
     /// - Returns: the bytes that were verified.
     mutating func round() throws(CheckFailure) -> Int {
         guard let memory = device.arena.allocate(byteCount: depth * byteCountMax) else {
@@ -49,7 +49,7 @@ struct RegionWorker {
         }
         try Self.run(writes, on: device)
         memset(memory.baseAddress!, 0xEE, memory.count)
-        // In another order than they were written.
+        // In another order than the writes.
         let reads = writes.shuffled(using: &generator).map { write in
             var read = write
             read.operation = .read
@@ -60,7 +60,7 @@ struct RegionWorker {
         return reads.reduce(0) { $0 + Int($1.byteCount) }
     }
 
-    /// Starts requests at once; all have to succeed.
+    /// Starts all requests at once, and expects all to succeed.
     static func run(_ requests: [BlockRequest], on device: BlockStorageDevice) throws(CheckFailure) {
         for (request, error) in zip(requests, BlockingClient.execute(requests, on: device)) where error != .none {
             throw CheckFailure(
@@ -69,7 +69,7 @@ struct RegionWorker {
     }
 }
 
-/// Data that says where it belongs.
+/// Data that depends on its place, so that misplaced data is noticed.
 enum Pattern {
     static func byte(_ byteOffset: UInt64, seed: UInt64) -> UInt8 {
         UInt8(truncatingIfNeeded: ((byteOffset &+ seed) &* 0x9E37_79B1) >> 17)

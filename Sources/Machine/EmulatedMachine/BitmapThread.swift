@@ -1,7 +1,7 @@
 import ParallelInterface
 import RAIDController
 
-/// The thread that lets an array's write-intent bitmap clear its bits, once a period, on a lane of its own.
+/// The thread that clears bits of an array's write-intent bitmap once a period, on a lane of its own.
 struct BitmapThread {
     private let thread: LaneThread
 
@@ -26,6 +26,6 @@ struct BitmapThread {
         }
     }
 
-    /// Clears all bits that can be, and ends the thread. No request is outstanding.
+    /// Clears all bits that can be cleared, and ends the thread. No request may be outstanding.
     func stop() { thread.stop() }
 }

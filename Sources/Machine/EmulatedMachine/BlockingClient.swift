@@ -1,7 +1,7 @@
 import BlockStorage
 import Platform
 
-/// Executes requests and waits for them: for the control plane, and for programs that drive the stack themselves.
+/// Executes requests and waits for them. It serves the control plane, and programs that drive the stack themselves.
 package enum BlockingClient {
     /// Executes one request.
     /// - Returns: how it ended. A device without a lane to spare counts as an I/O error.
@@ -10,7 +10,7 @@ package enum BlockingClient {
     }
 
     /// Starts all requests at once.
-    /// - Parameter requests: their tags are numbered here; at most as many as a lane takes.
+    /// - Parameter requests: at most as many as a lane takes; their tags are set here.
     /// - Returns: how each ended, in the same order.
     package static func execute(_ requests: [BlockRequest], on device: any BlockService) -> [BlockError] {
         let receiver = Receiver(count: requests.count)

@@ -2,15 +2,15 @@ import CDriverKit
 import Diagnostics
 import Glibc
 
-/// Reports for drivers that crash: printed by a signal handler, so their texts are made beforehand.
+/// Reports for drivers that crash. A signal handler prints them, so their texts are made in advance.
 package enum CrashReports {
-    /// Addresses that a DART gives out: windows of 4 GiB from the second on.
+    /// The bus addresses of a DART: windows of 4 GiB, from the second on.
     private static let busAddresses: Range<UInt64> = 1 << 32..<1 << 45
 
-    /// From now on a crash in driver code ends the process with a report.
+    /// Makes a crash in driver code end the process with a report from now on.
     package static func install() {
         func text(_ fault: DriverFault, _ detail: String) -> UnsafePointer<CChar>? {
-            // Kept for ever.
+            // Never freed: the signal handler may need it at any time.
             UnsafePointer(strdup(Diagnosis(fault, detail).report))
         }
         var reports = nbdext_crash_reports()

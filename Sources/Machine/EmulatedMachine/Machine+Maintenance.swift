@@ -3,11 +3,12 @@ import Glibc
 import RAID
 import RAIDController
 
-/// What users ask of the arrays while they are served. Each call returns a line with the array's name, and one that says
-/// what was done. Any thread.
+/// Maintenance that users ask for while the arrays are served. Each call returns two lines: the array's name, and what
+/// was done. Any thread.
 extension Machine {
-    /// Why an array cannot be maintained: one sentence that says what to do.
+    /// Why a request for maintenance is refused: one sentence that says what to do.
     package struct Refusal: Error, CustomStringConvertible {
+        /// The sentence.
         package let description: String
     }
 
@@ -25,7 +26,8 @@ extension Machine {
         return "\(arrays[target].name)\nthe job of \(arrays[target].name) ends"
     }
 
-    /// Takes a member out of service: a role, or a file's name.
+    /// Takes a member out of service.
+    /// - Parameter member: a role, or a file's name.
     package func fail(_ member: String, directory: String) throws -> String {
         let target = try target(directory)
         let array = arrays[target]
@@ -45,15 +47,16 @@ extension Machine {
             + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add")
     }
 
-    /// Lets go of a failed member or a spare: a role, or a file's name.
+    /// Removes a failed member or a spare from the array.
+    /// - Parameter member: a role, or a file's name.
     package func remove(_ member: String, directory: String) throws -> String {
         let target = try target(directory)
         let path = try card!.remove(target: target) { matches($0, member) }
         return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
     }
 
-    /// Makes a file in the array's directory or an export a spare, or lets a member that has left come back. If the array lacks a member,
-    /// that is brought up to date.
+    /// Adds a file in the array's directory, or an export: as a spare, or as the member that it was before. If the
+    /// array lacks a member, the new one is brought up to date.
     package func add(_ name: String, directory: String) throws -> String {
         let target = try target(directory)
         let array = arrays[target]
@@ -79,8 +82,10 @@ extension Machine {
         return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
     }
 
-    /// Copies a member - a role, or a file's name - onto a spare, which then takes its place.
-    /// - Parameter name: a file in the array's directory, which becomes a spare first; nil for any spare there is.
+    /// Copies a member onto a spare, which then takes its place.
+    /// - Parameters:
+    ///   - member: a role, or a file's name.
+    ///   - name: a file in the array's directory, which becomes a spare first; nil for any spare there is.
     package func replace(_ member: String, by name: String?, directory: String) throws -> String {
         let target = try target(directory)
         let array = arrays[target]
@@ -108,7 +113,7 @@ extension Machine {
         return Self.isNamed(state, member)
     }
 
-    /// Whether a member is meant by its file's name in the directory, or by its URI.
+    /// Whether a name is that of the member's file in the directory, or the member's URI.
     private static func isNamed(_ state: OpenedArray.MemberState, _ name: String) -> Bool {
         state.path == name || state.file?.split(separator: "/").last.map(String.init) == name
     }

@@ -2,7 +2,7 @@ import ArrayStore
 import Platform
 import Statistics
 
-/// What the machine counts.
+/// The machine's statistics, and the arrays' states.
 extension Machine {
     /// Everything that was counted so far. Any thread.
     package func statistics() -> StatisticsSnapshot {

@@ -18,11 +18,12 @@ import SCSIControllerDriverKit
 package final class Machine: @unchecked Sendable {
     // SAFETY: what `init` sets does not change; `powerCut` touches nothing else.
 
-    /// Addresses for payloads: eight times what is in use at most (`DataArena`); pages that are never touched cost nothing.
+    /// The address space for payloads, bytes: eight times the most that is in use (`DataArena`). Pages that are never
+    /// touched cost nothing.
     private static let arenaByteCountMax = 36 << 30
-    /// What a server for a few clients gets along with.
+    /// The least address space for payloads, bytes: enough for a few clients.
     private static let arenaByteCountMin = 1 << 30
-    /// Task slots have the first windows of the DART; the driver's rings claim some of the others.
+    /// The DART's windows. The first are for task slots; the driver's rings claim some of the others.
     private static let dartWindowCount = 4096 + 64
     private static let taskWindowCount = 4096
 
@@ -30,28 +31,30 @@ package final class Machine: @unchecked Sendable {
     package private(set) var devices: [BlockStorageDevice] = []
     /// The buffered device of each array, /dev/diskN on macOS; none unless the configuration asks for them.
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
-    /// What is behind each device.
+    /// The address of each device's disk, in the order of `devices`.
     package private(set) var addresses: [UnitAddress] = []
+    /// The HBA's kernel half.
     package let controller: ParallelController
-    /// What the driver drives; nil when it brings its own targets.
+    /// The card that the driver drives; nil when the driver brings its own targets.
     let card: RAIDController?
     private let host: any DriverHost
     let arrays: [OpenedArray]
     private let targets: TargetPublisher
-    /// The card or the kernel keeps data that was not written to the members.
+    /// Whether the card or the kernel has a cache, and so may hold data that the members do not have yet.
     private let hasCaches: Bool
     private var maintenance: [MaintenanceThread] = []
     private var bitmapThreads: [BitmapThread] = []
     private var watches: [MemberWatch] = []
 
-    /// The process that the driver is at the moment, if it is one.
+    /// The ID of the driver's current process; nil when the driver runs in this process.
     package var driverProcess: Int32? { (host as? ProcessDextHost)?.process }
 
-    /// Asks the driver for a task management function.
+    /// Asks the driver for a task management function, and waits for the answer.
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { host.perform(function) }
 
     /// Opens the arrays and starts everything.
-    /// - Throws: also when the start is cancelled; everything is as before then, but arrays whose parity was being checked.
+    /// - Throws: when a step fails or the start is cancelled. Everything is then as before, except that arrays whose
+    ///   parity was being checked stay dirty.
     package init(_ configuration: MachineConfiguration) throws {
         let startUp = configuration.startUp
         try Self.check(configuration.directories)
@@ -140,15 +143,15 @@ package final class Machine: @unchecked Sendable {
         for array in arrays { array.beginWaiting() }
     }
 
-    /// After a start that came to nothing: nothing was written.
+    /// Marks the arrays clean after a failed start, which has written nothing to them.
     private static func markClean(_ arrays: [OpenedArray]) {
         for array in arrays where !array.isReadOnly { try? array.markClean() }
     }
 
-    /// Waits for no lost member any more: what was held fails, so that clients get answers. Any thread.
+    /// Stops waiting for lost members. Held requests fail, so that clients get answers. Any thread.
     package func endWaiting() { for array in arrays { array.endWaiting() } }
 
-    /// Stops the driver and all that looks after the arrays. Nothing is flushed, and the arrays stay dirty.
+    /// Stops the driver and all threads that look after the arrays. Nothing is flushed, and the arrays stay dirty.
     package func abandon() {
         endWaiting()
         for watch in watches { watch.stop() }
@@ -160,8 +163,8 @@ package final class Machine: @unchecked Sendable {
         controller.stop()
     }
 
-    /// Flushes every array, stops the driver, and marks the arrays clean. No client is left.
-    /// - Throws: a failure, when everything else is done. An array that could not be flushed stays dirty.
+    /// Flushes every array, stops the driver, and marks the arrays clean. Call it when no client is left.
+    /// - Throws: one of the failures, after everything else is done. An array that could not be flushed stays dirty.
     package func stop() throws {
         endWaiting()
         for watch in watches { watch.stop() }
@@ -192,12 +195,13 @@ package final class Machine: @unchecked Sendable {
     /// Whether nothing but the members' own caches holds data after the driver has ended, and nothing is being written.
     private var mayFlushWithoutDriver: Bool { !hasCaches && !controller.hasTasks }
 
-    /// Ends a driver that keeps a stop waiting: what it has fails, and it is not started again. One whose tasks move, or
-    /// that only waits for its device, is left alone. One thread, which calls this ten times a second until the stop ends.
+    /// Ends a driver that delays a stop. Its tasks fail, and it is not started again. A driver is left alone while its
+    /// tasks progress, and while it only waits for its device. Called on one thread, ten times a second until the stop
+    /// ends.
     package func endWaitingForDriver() { controller.endWaitingForDriver() }
 
-    /// What a loss of power of the emulated machine would destroy is destroyed: the caches of the buffered devices and
-    /// the card's write cache. Any thread, also while clients are served.
+    /// Destroys what a loss of power would destroy in the emulated machine: the caches of the buffered devices and the
+    /// card's write cache. Any thread, also while clients are served.
     /// - Returns: what was lost, for people.
     package func powerCut() -> String {
         let buffered = bufferedDevices.reduce(0) { $0 + $1.powerCut() }
@@ -205,7 +209,7 @@ package final class Machine: @unchecked Sendable {
         return "power cut: \(buffered) bytes were lost in buffer caches, \(cached) in the card's write cache"
     }
 
-    /// What the driver's queues do, which tasks it has, and what writes cost so far. Any thread.
+    /// Describes the driver's queues, its tasks, and how parity was written so far. Any thread.
     package func dump() -> String {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
@@ -228,7 +232,8 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
-    /// Before anything is opened: an array that is opened twice would seem to be another server's.
+    /// Checks the directories before anything is opened: an array that is opened twice would seem to be another
+    /// server's.
     private static func check(_ directories: [String]) throws {
         let largest = RAIDController.arrayCountMax
         guard directories.count <= largest else {
@@ -263,7 +268,8 @@ package final class Machine: @unchecked Sendable {
         }
     }
 
-    /// The driver answers for an array's disk by itself: what it has would be exported under the array's name.
+    /// The error for a driver that presents a disk of its own in an array's place: its disk would be exported under the
+    /// array's name.
     private static func isNotOf(_ array: OpenedArray, _ disk: BlockCommandsDevice) -> ArrayStoreError {
         ArrayStoreError(
             "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "

@@ -14,55 +14,64 @@ package struct TargetTimeouts: Sendable {
     package var creationMilliseconds = 60_000
     /// For a disk to become ready.
     package var readyMilliseconds = 45_000
-    /// After the last target of a driver that brings its own: when none follows within this time, there is none.
+    /// For a driver that brings its own targets: the pause after a target, after which no other target is expected.
     package var settlingMilliseconds = 300
 
     package init() {}
 }
 
-/// What a machine is made of.
+/// The parts and options of a machine.
 package struct MachineConfiguration: Sendable {
     /// The arrays' directories. Without any there is no card, and the driver brings its own targets.
     package var directories: [String]
-    /// What the arrays are called, in the order of their directories; those behind the last one have their own names.
+    /// The arrays' export names, in the order of their directories. The remaining arrays have their own names.
     package var names: [String] = []
-    /// The arrays are the logical units of one target, instead of a target each.
+    /// Whether the arrays are the logical units of one target, instead of a target each.
     package var sharesTarget = false
+    /// What the driver is, and by which calls tasks reach it.
     package var mode: DriverMode
+    /// What the driver reports of its HBA, and the machine it runs on.
     package var profile: HBAProfile
     /// The DEXT's class; not used in KEXT mode.
     package var driverClass: IOUserSCSIParallelInterfaceController.Type = RAIDDriver.self
+    /// The options of the HBA's kernel half.
     package var kernelOptions: KernelOptions
     /// The program that runs the DEXT in a process of its own; nil runs it in this process.
     package var driverExecutable: String?
-    /// What that program is started with.
+    /// The arguments of that program.
     package var driverArguments: [String] = []
-    /// Whose rights that program has; nil for those of this process.
+    /// The user that the program runs as; nil for this process's user.
     package var driverUser: SystemUser?
-    /// What that program finds in its personality beside what the profile says.
+    /// Properties that the program finds in its personality, besides the profile's.
     package var driverProperties: OSDictionary = [:]
-    /// How long each call of that program may take while it starts.
+    /// The time limit of each call of that program while it starts.
     package var driverCallMilliseconds = 60_000
+    /// How member I/O is executed.
     package var engine: MemberEngineKind
+    /// Whether the arrays are opened read-only.
     package var readOnly = false
+    /// Whether arrays are opened that would be refused without it (`ArrayStore.open`).
     package var force = false
-    /// How long an array may be suspended that has lost too many members on other servers, seconds.
+    /// How long an array may stay suspended after it has lost too many members on other servers, seconds.
     package var lostSeconds = 0
+    /// Records every task; nil for no trace.
     package var trace: TaskTrace?
+    /// How long the machine waits for its disks.
     package var timeouts = TargetTimeouts()
-    /// Stages of large writes end where stripes end.
+    /// Whether stages of large writes end where stripes end.
     package var alignsStages = false
-    /// The card's volatile write cache; 0 for none.
+    /// The size of the card's volatile write cache; 0 for none.
     package var writeCacheByteCount = 0
-    /// The kernel-side cache of each buffered device; 0 for no buffered devices.
+    /// The size of each buffered device's cache in the kernel; 0 for no buffered devices.
     package var bufferCacheByteCount = 0
-    /// The disks say that their media can be taken out.
+    /// Whether the disks report removable media.
     package var disksAreRemovable = false
-    /// Gets the driver's faults.
+    /// Collects the driver's faults.
     package var log: DiagnosisLog
-    /// Hears what the start does, and can end it.
+    /// Follows the start, and can cancel it.
     package var startUp = StartUp()
 
+    /// Makes a configuration. The kernel's options are the profile's.
     package init(
         directories: [String], mode: DriverMode, profile: HBAProfile, policy: ConstraintPolicy,
         engine: MemberEngineKind, log: DiagnosisLog

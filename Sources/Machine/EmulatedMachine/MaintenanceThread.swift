@@ -4,9 +4,9 @@ import RAIDController
 
 /// The thread that does an array's maintenance, on a lane of its own.
 struct MaintenanceThread {
-    /// When nothing is to be done and nobody rings.
+    /// The longest wait when there is nothing to do.
     private static let idleMilliseconds = 1000
-    /// Longest wait for work that other lanes have in hand, and ring when they end it.
+    /// The longest wait for work of other lanes, which ring when they have done it.
     private static let workingMilliseconds = 50
 
     private let card: RAIDController
@@ -25,7 +25,8 @@ struct MaintenanceThread {
         }
     }
 
-    /// Returns when what can be resumed is durable and the thread is done with the controller.
+    /// Ends the thread. Returns when the point to resume from is durable and the thread does not use the controller any
+    /// more.
     func stop() {
         card.suspendMaintenance(target: target)
         thread.stop { card.lookForSpare(target: target) }
@@ -37,7 +38,7 @@ struct MaintenanceThread {
         while true {
             let isStopped = stopped.isSet
             let pause = card.maintain(target: target, lane: lane, now: monotonicNanoseconds())
-            // What the card has ended on the way goes up.
+            // Passes up what the card has completed meanwhile.
             controller.pump(lane: lane)
             if controller.hasOutstandingWork(lane: lane) {
                 controller.wait(lane: lane, orReadable: -1)

@@ -1,9 +1,10 @@
 import Platform
 import RAIDController
 
-/// The thread that looks where an array's members are, so that one that is gone is known before somebody wants it.
+/// The thread that checks whether an array's members are still there, so that a lost one is noticed before a request
+/// needs it.
 struct MemberWatch {
-    /// What is shown of an array is true within a second.
+    /// Short enough that the state shown of an array is true within a second.
     private static let periodMilliseconds = 500
 
     private let stopped = Event()
@@ -19,7 +20,7 @@ struct MemberWatch {
         thread.detach()
     }
 
-    /// Returns when the thread is done with the card.
+    /// Ends the thread, and returns when it does not use the card any more.
     func stop() {
         stopped.set()
         finished.wait()

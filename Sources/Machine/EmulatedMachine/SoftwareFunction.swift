@@ -2,7 +2,7 @@ import HardwareBus
 import ParallelInterface
 import Platform
 
-/// The provider of a driver that brings its own targets: a function without registers and without work of its own.
+/// The provider of a driver that brings its own targets: a PCI function without registers and without work.
 ///
 /// Threads: any.
 final class SoftwareFunction: PCIFunction, @unchecked Sendable {
@@ -10,7 +10,7 @@ final class SoftwareFunction: PCIFunction, @unchecked Sendable {
     private var isTaken = Array(repeating: false, count: ParallelController.laneCount(arrayCount: 0))
     private let lock = Lock()
 
-    /// It reaches no memory.
+    /// True, because it fills no memory.
     override var countsFilledBytes: Bool { true }
 
     override func makeLane() throws -> Int {

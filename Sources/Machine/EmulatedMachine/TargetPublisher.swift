@@ -5,7 +5,7 @@ import Platform
 import SCSIArchitectureModel
 import SCSIControllerDriverKit
 
-/// Builds a disk for each logical unit when the driver creates a target, and tells when all are there.
+/// Builds a disk for each logical unit when the driver creates a target, and waits until all disks are there.
 final class TargetPublisher: @unchecked Sendable {
     // SAFETY: `controller` is set before the driver starts; the rest is touched under `lock`.
     weak var controller: ParallelController!
@@ -15,10 +15,10 @@ final class TargetPublisher: @unchecked Sendable {
     private let lock = Lock()
     private var disks: [UnitAddress: BlockCommandsDevice] = [:]
     private var failure: (any Error)?
-    /// A target that the driver has created beside the arrays.
+    /// The first target that the driver has created and that is no array.
     private var strangeTarget: UInt64?
     private var isCancelled = false
-    /// Creations under way, and when the last one began or ended.
+    /// Creations under way, and the time in milliseconds when the last one began or ended.
     private var creating = 0
     private var lastChange: UInt64 = 0
     private let complete = Event()
@@ -31,7 +31,9 @@ final class TargetPublisher: @unchecked Sendable {
         self.log = log
     }
 
-    /// On the driver's AuxiliaryQueue: probes the target and its logical units.
+    /// Probes the target and its logical units. Called on the driver's AuxiliaryQueue.
+    /// - Parameter status: how the driver's call to create the target went.
+    /// - Returns: whether the target has disks.
     func publish(_ targetID: UInt64, _ status: kern_return_t) -> Bool {
         lock.withLock { lastChange = monotonicMilliseconds() }
         if let count, targetID >= count {
@@ -72,7 +74,7 @@ final class TargetPublisher: @unchecked Sendable {
                 }
                 built.append(try build(UnitAddress(targetID: UInt8(targetID), logicalUnit: unit)))
             }
-            // All or none: a target of which some units are served is not built again.
+            // All or none: a target that is served in part would not be built again.
             let isLast = lock.withLock {
                 for disk in built { disks[disk.address] = disk }
                 return count.map { disks.count >= $0 } == true
@@ -102,13 +104,13 @@ final class TargetPublisher: @unchecked Sendable {
         complete.set()
     }
 
-    /// Nobody waits for targets any more.
+    /// Ends `wait` with an error. Any thread.
     func cancel() {
         lock.withLock { isCancelled = true }
         fail(DriverStartError(call: "the start", reason: "was ended"))
     }
 
-    /// A target that its own driver keeps from answering.
+    /// Reports the fault of a driver that keeps its own target from answering.
     private func report(_ error: ProbeError, _ targetID: UInt64) {
         switch error.cause {
         case .notDelivered where !controller.isScanned(targetID):
@@ -152,18 +154,19 @@ final class TargetPublisher: @unchecked Sendable {
         }
     }
 
-    /// Waits for a moment. A driver that brings its own targets may create more of them.
-    /// - Returns: whether all targets are there, or one of an array will not come, or nobody waits any more.
+    /// Waits for a moment. A driver that brings its own targets is never known to have created all of them.
+    /// - Returns: true when all targets are there, when one of an array will not come, and when the start was
+    ///   cancelled.
     private func isComplete() -> Bool {
         guard count == nil else { return complete.wait(milliseconds: Self.pollMilliseconds) }
         _ = Event().wait(milliseconds: Self.pollMilliseconds)
         return lock.withLock { isCancelled }
     }
 
-    /// Whether no other target is to be waited for.
+    /// Whether no other target is expected.
     ///
-    /// Nothing tells that a driver has created its last target: no creation for a moment has to do.
-    /// - Throws: when it is known that one will not come.
+    /// A driver does not say which target is its last, so the absence of creations for a moment has to do.
+    /// - Throws: when it is known that an array's target will not come.
     private func isOver(_ now: UInt64) throws(DriverStartError) -> Bool {
         let (hasSettled, isEmpty, strange) = lock.withLock { () -> (Bool, Bool, UInt64?) in
             (

@@ -38,7 +38,9 @@ extension HBAProfile {
         "dext-complete": PackageResources.dext_complete_json,
     ]
 
-    /// - Parameter source: the name of the text, for messages.
+    /// Decodes and checks a profile.
+    /// - Parameter source: where the text comes from, for messages.
+    /// - Throws: `ProfileError` when the text is no valid profile.
     package init(json: [UInt8], source: String) throws {
         do { self = try JSONDecoder().decode(HBAProfile.self, from: Data(json)) } catch let error as DecodingError {
             throw ProfileError(description: "profile \(source): \(Self.text(of: error))")
@@ -99,7 +101,7 @@ extension HBAProfile: Decodable {
                 return
             }
             let text = (try? container.decode(String.self)) ?? ""
-            // The digits alone: the initialiser would take a sign.
+            // The initialiser would accept a sign, so the digits are checked first.
             guard text.hasPrefix("0x"), text.dropFirst(2).allSatisfy(\.isHexDigit),
                 let number = UInt64(text.dropFirst(2), radix: 16)
             else {
@@ -110,6 +112,7 @@ extension HBAProfile: Decodable {
         }
     }
 
+    /// Decodes a profile. Unknown keys are refused; keys that may be missing have defaults.
     package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: Key.self)
         let known: Set = [

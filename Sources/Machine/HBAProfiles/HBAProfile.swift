@@ -2,31 +2,40 @@ import FoundationEssentials
 import ParallelInterface
 import SCSIControllerDriverKit
 
-/// What one driver tells the system of its HBA, and the machine that it runs on, as a file that people can write.
+/// What one driver reports of its HBA, and the machine that it runs on. People write it as a JSON file.
 ///
-/// The driver finds it in its personality and reports it by the calls that DriverKit has for it.
+/// The driver finds the values in its personality, and reports them by the DriverKit calls for them.
 package struct HBAProfile: Sendable {
-    /// What the driver is.
+    /// Whether the driver is a DEXT or a KEXT.
     package enum DriverKind: String, Sendable {
         case dext, kext
     }
 
-    /// How the DMA specification is written.
+    /// The DMA specification as the file states it.
     package struct DMA: Sendable, Equatable {
+        /// The largest task, bytes.
         package var maxTransferSize: UInt64
+        /// The alignment of a segment's address, bytes.
         package var alignment: UInt64
+        /// The width of a bus address, bits.
         package var numAddressBits: UInt64
+        /// The name of a `DMAOutputSegmentType` without its prefix: "Host64".
         package var segmentType: String
     }
 
     package var name: String
     package var description: String
+    /// Whether the driver is a DEXT or a KEXT.
     package var driver: DriverKind
-    /// Registry keys and numbers, as for UserReportHBAConstraints.
+    /// Registry keys and their numbers, as UserReportHBAConstraints takes them.
     package var constraints: [String: UInt64]
+    /// What UserGetDMASpecification reports.
     package var dma: DMA
+    /// What UserReportMaximumTaskCount reports; 1024 at most.
     package var maximumTaskCount: UInt64
+    /// Whether the machine has an IOMMU, so that any memory is one segment.
     package var mapper: Bool
+    /// Bytes of a page of the machine: a power of two from 512 to 1 MiB.
     package var pageSize: UInt64
 
     /// The properties that the driver finds at its node.
@@ -42,10 +51,10 @@ package struct HBAProfile: Sendable {
         ]
     }
 
-    /// What the driver reports.
+    /// What UserReportHBAConstraints reports.
     package var reportedConstraints: OSDictionary { constraints.mapValues { .number($0) } }
 
-    /// What the block layer reads of it.
+    /// The constraints as the block layer reads them.
     package var hbaConstraints: HBAConstraints {
         HBAConstraints(properties: reportedConstraints, allowsByteAndBlockCounts: driver == .kext)
     }
@@ -60,7 +69,7 @@ package struct HBAProfile: Sendable {
         return specification
     }
 
-    /// The machine's part, in the kernel's terms.
+    /// The emulated kernel's options, as far as the profile decides them.
     package func kernelOptions(policy: ConstraintPolicy) -> KernelOptions {
         var options = KernelOptions()
         options.policy = policy

@@ -8,6 +8,7 @@ import SCSIControllerDriverKit
 
 /// B18.
 final class CompletesBundledAsLegacy: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         for index in 0..<Int(count) { ParallelTaskCompletion(bundledAction!, responses[Int(indices[index])]) }
     }
@@ -15,6 +16,7 @@ final class CompletesBundledAsLegacy: RAIDDriver, @unchecked Sendable {
 
 /// B19.
 final class CompletesLegacyAsBundled: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ action: OSAction, _ response: SCSIUserParallelResponse) {
         var slot = UInt16(response.fControllerTaskIdentifier - 1)
         BundledParallelTaskCompletion(action, &slot, 1)
@@ -23,6 +25,7 @@ final class CompletesLegacyAsBundled: RAIDDriver, @unchecked Sendable {
 
 /// B20.
 final class ReleasesBundledAction: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         super.complete(indices, count)
         bundledAction!.release()
@@ -31,11 +34,13 @@ final class ReleasesBundledAction: RAIDDriver, @unchecked Sendable {
 
 /// B22.
 final class ForgetsRetain: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func keep(_ completion: OSAction) {}
 }
 
 /// B24.
 final class LeavesVersionOut: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         response.version = 0
     }
@@ -43,6 +48,7 @@ final class LeavesVersionOut: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B25.
 final class NamesAnotherTask: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         response.fControllerTaskIdentifier += 1000
     }
@@ -50,6 +56,7 @@ final class NamesAnotherTask: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B25, by target.
 final class NamesAnotherTarget: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         response.fTargetID += 1
     }
@@ -57,6 +64,7 @@ final class NamesAnotherTarget: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B26, with nothing.
 final class ForgetsTransferCount: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         if task.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget {
             response.fBytesTransferred = 0
@@ -66,6 +74,7 @@ final class ForgetsTransferCount: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B26, with too much.
 final class ReportsTooManyBytes: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         response.fBytesTransferred += 4096
     }
@@ -73,6 +82,7 @@ final class ReportsTooManyBytes: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B27, without sense data: every MODE SENSE fails.
 final class LeavesSenseOut: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard task.fCommandDescriptorBlock.0 == 0x1A else { return }
         response.fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
@@ -82,6 +92,7 @@ final class LeavesSenseOut: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B27, with too much.
 final class SendsTooMuchSense: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard task.fCommandDescriptorBlock.0 == 0x1A else { return }
         response.fail(senseByteCount: 255, key: 0x05, code: 0x24, qualifier: 0x00)
@@ -90,6 +101,7 @@ final class SendsTooMuchSense: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B28.
 final class AsksForAddressLate: RAIDDriver, @unchecked Sendable {
+    // SAFETY: the maps are set before the first task and never change afterwards.
     private var commandMap: IOMemoryMap?
     private var responseMap: IOMemoryMap?
 
@@ -111,6 +123,7 @@ final class AsksForAddressLate: RAIDDriver, @unchecked Sendable {
 
 /// B29.
 final class DeclinesSlots: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserMapBundledParallelTaskCommandAndResponseBuffers(
         _ parallelCommandIOMemoryDescriptor: IOBufferMemoryDescriptor,
         _ parallelResponseIOMemoryDescriptor: IOBufferMemoryDescriptor
@@ -119,6 +132,7 @@ final class DeclinesSlots: RAIDDriver, @unchecked Sendable {
 
 /// B30, by completing twice.
 final class CompletesTwice: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         super.complete(indices, count)
         super.complete(indices, count)
@@ -127,6 +141,7 @@ final class CompletesTwice: RAIDDriver, @unchecked Sendable {
 
 /// B30, with a slot that does not exist.
 final class CompletesUnknownSlot: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         super.complete(indices, count)
         var slot: UInt16 = 999
@@ -136,6 +151,7 @@ final class CompletesUnknownSlot: RAIDDriver, @unchecked Sendable {
 
 /// B30, with more than 32 slots in a call.
 final class CompletesTooMany: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         var many = [UInt16](repeating: indices[0], count: 40)
         BundledParallelTaskCompletion(bundledAction!, &many, 40)
@@ -145,6 +161,7 @@ final class CompletesTooMany: RAIDDriver, @unchecked Sendable {
 
 /// B30, with none.
 final class CompletesNothing: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         BundledParallelTaskCompletion(bundledAction!, indices, 0)
         super.complete(indices, count)
@@ -153,6 +170,7 @@ final class CompletesNothing: RAIDDriver, @unchecked Sendable {
 
 /// B30, by writing a response that is no longer its own: each completion rewrites the one before.
 final class TouchesSlotAfterCompletion: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         super.complete(indices, count)
         for slot in 0..<32 { responses[slot].version = kScsiUserParallelTaskResponseCurrentVersion1 }
@@ -161,6 +179,7 @@ final class TouchesSlotAfterCompletion: RAIDDriver, @unchecked Sendable {
 
 /// B45.
 final class AnswersAtOnce: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessParallelTask(
         _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
     ) -> kern_return_t {
@@ -171,6 +190,7 @@ final class AnswersAtOnce: RAIDDriver, @unchecked Sendable {
 
 /// B46: the first write's completion is lost.
 final class LosesCompletion: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
         for index in 0..<Int(count) {
             let isWrite =
@@ -182,6 +202,7 @@ final class LosesCompletion: RAIDDriver, @unchecked Sendable {
 
 /// B47: a write is neither given to the card nor answered.
 final class ReturnsEarly: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessBundledParallelTasks(
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {

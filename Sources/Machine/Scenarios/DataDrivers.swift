@@ -9,11 +9,13 @@ import SCSIControllerDriverKit
 
 /// B34, by never reporting.
 final class ReportsNoConstraints: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func reportConstraints() -> kern_return_t { kIOReturnSuccess }
 }
 
 /// B34, by reporting when it is too late.
 final class ReportsConstraintsLate: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserStartController() -> kern_return_t {
         _ = reportConstraints()
         return super.UserStartController()
@@ -22,6 +24,7 @@ final class ReportsConstraintsLate: RAIDDriver, @unchecked Sendable {
 
 /// B39.
 final class DereferencesBusAddress: RAIDDriver, @unchecked Sendable {
+    // SAFETY: `lastByte` belongs to the Default queue.
     override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
         if task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget,
             let memory = UnsafePointer<UInt8>(bitPattern: UInt(task.pointee.fBufferIOVMAddr))
@@ -36,6 +39,7 @@ final class DereferencesBusAddress: RAIDDriver, @unchecked Sendable {
 
 /// B40, by asking for the buffer in a bundled call.
 final class AsksForBufferInBundledCall: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessBundledParallelTasks(
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {
@@ -48,6 +52,7 @@ final class AsksForBufferInBundledCall: RAIDDriver, @unchecked Sendable {
 
 /// B40, by using the bus address after it has taken the buffer.
 final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessParallelTask(
         _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
     ) -> kern_return_t {
@@ -61,6 +66,7 @@ final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
 
 /// B41: a write goes to the card in two commands, and is complete with the first.
 final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
+    // SAFETY: `hasSplit` belongs to InterruptQueue, which posts only while the client waits for the write.
     private static let slotCountMax: UInt32 = 4096
     private var hasSplit = false
 
@@ -81,6 +87,7 @@ final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
 
 /// B42: the first write of a bundle is held back until another one to the same blocks has ended.
 final class ReordersWrites: RAIDDriver, @unchecked Sendable {
+    // SAFETY: Default sets `held` before it rings the doorbell; InterruptQueue takes it after the card has answered.
     private var held: (task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32)?
     private var hasHeld = false
 
@@ -116,6 +123,7 @@ extension ReordersWrites {
 
 /// B43 and B44: some commands are answered with GOOD without the card.
 class AnswersWithoutCard: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     /// The operation code that is answered so.
     class var operationCode: UInt8 { 0x35 }
 
@@ -142,15 +150,18 @@ class AnswersWithoutCard: RAIDDriver, @unchecked Sendable {
 }
 
 /// B43.
+// SAFETY: no state beyond that of `AnswersWithoutCard`.
 final class IgnoresSynchronizeCache: AnswersWithoutCard, @unchecked Sendable {}
 
 /// B44.
 final class AcknowledgesWritesItself: AnswersWithoutCard, @unchecked Sendable {
+    // SAFETY: no state beyond that of `AnswersWithoutCard`.
     override class var operationCode: UInt8 { 0x2A }
 }
 
 /// B49: the card is given twice the length.
 final class ProgramsBeyondRange: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
         guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget else {
             return super.post(task, tag: tag)

@@ -10,6 +10,7 @@ import Synchronization
 
 /// B01.
 final class NamesQueueOnTaskEntry: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override class func QUEUENAME(_ method: String) -> String? {
         method == "UserProcessParallelTask" ? "MyParallelIOQueue" : nil
     }
@@ -17,6 +18,7 @@ final class NamesQueueOnTaskEntry: RAIDDriver, @unchecked Sendable {
 
 /// B02.
 final class CreatesOnDefaultQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserStartController() -> kern_return_t {
         _ = UserCreateTargetForID(0, [:])
         return kIOReturnSuccess
@@ -25,6 +27,7 @@ final class CreatesOnDefaultQueue: RAIDDriver, @unchecked Sendable {
 
 /// B03.
 final class RegistersNoAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func makeAuxiliaryQueue() -> IODispatchQueue? {
         var queue: IODispatchQueue?
         _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
@@ -34,6 +37,7 @@ final class RegistersNoAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
 
 /// B04.
 final class TakesInterruptsOnAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func makeInterruptQueue() -> IODispatchQueue? {
         var queue: IODispatchQueue?
         _ = CopyDispatchQueue("AuxiliaryQueue", &queue)
@@ -43,6 +47,7 @@ final class TakesInterruptsOnAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
 
 /// B04, by what the interrupt handler leaves to be done there.
 final class CompletesOnCreatingQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func makeAuxiliaryQueue() -> IODispatchQueue? {
         var queue: IODispatchQueue?
         guard IODispatchQueue.Create("FCQ", 0, 0, &queue) == kIOReturnSuccess else { return nil }
@@ -56,6 +61,7 @@ final class CompletesOnCreatingQueue: RAIDDriver, @unchecked Sendable {
 
 /// B04, by waiting for that queue.
 final class WaitsForCreatingQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func InterruptOccurred(_ action: OSAction, _ count: UInt64) {
         auxiliaryQueue?.DispatchSync { super.InterruptOccurred(action, count) }
     }
@@ -63,6 +69,7 @@ final class WaitsForCreatingQueue: RAIDDriver, @unchecked Sendable {
 
 /// B05.
 final class TakesInterruptsOnDefaultQueue: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func makeInterruptQueue() -> IODispatchQueue? {
         var queue: IODispatchQueue?
         _ = CopyDispatchQueue("Default", &queue)
@@ -72,6 +79,7 @@ final class TakesInterruptsOnDefaultQueue: RAIDDriver, @unchecked Sendable {
 
 /// B06, by waiting for the queue that creates the targets.
 final class WaitsInStartController: RAIDDriver, @unchecked Sendable {
+    // SAFETY: the only state of its own is atomic.
     private let isCreating = Atomic<Bool>(false)
 
     override func UserStartController() -> kern_return_t {
@@ -89,6 +97,7 @@ final class WaitsInStartController: RAIDDriver, @unchecked Sendable {
 
 /// B06, by sleeping.
 final class SleepsInStartController: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserStartController() -> kern_return_t {
         IOSleep(1500)
         return super.UserStartController()
@@ -97,6 +106,7 @@ final class SleepsInStartController: RAIDDriver, @unchecked Sendable {
 
 /// B07.
 final class GuardsUntilRegistered: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: the only state of its own is atomic.
     private let isRegistered = Atomic<Bool>(false)
 
     override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
@@ -113,6 +123,7 @@ final class GuardsUntilRegistered: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B08: the card interrupts before there is anything to look at.
 final class InterruptsBeforeInitialization: RAIDDriver, @unchecked Sendable {
+    // SAFETY: `record` never changes.
     /// A tracking record as a C driver has it: a token, then the action.
     private var record: UInt = 0
 
@@ -130,6 +141,7 @@ final class InterruptsBeforeInitialization: RAIDDriver, @unchecked Sendable {
 
 /// B09.
 final class CreatesTargetAboveHighestID: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserReportHighestSupportedDeviceID(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
         identifier = 3
         return kIOReturnSuccess
@@ -143,6 +155,7 @@ final class CreatesTargetAboveHighestID: RAIDDriver, @unchecked Sendable {
 
 /// B10.
 final class HasInitiatorIDOfTarget: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserReportInitiatorIdentifier(_ identifier: inout SCSIDeviceIdentifier) -> kern_return_t {
         identifier = 0
         return kIOReturnSuccess
@@ -151,6 +164,7 @@ final class HasInitiatorIDOfTarget: RAIDDriver, @unchecked Sendable {
 
 /// B11, by calling twice.
 final class CreatesTwice: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
         super.HandleAsyncEvent(action, status)
         _ = UserCreateTargetForID(0, [:])
@@ -159,6 +173,7 @@ final class CreatesTwice: RAIDDriver, @unchecked Sendable {
 
 /// B11, by letting the kernel scan as well.
 final class CreatesAndIsScanned: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
         result = false
         return kIOReturnSuccess
@@ -167,6 +182,7 @@ final class CreatesAndIsScanned: RAIDDriver, @unchecked Sendable {
 
 /// B12, by destroying targets.
 final class DestroysInStop: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func Stop(_ provider: IOService) -> kern_return_t {
         _ = UserDestroyTargetForID(0)
         return super.Stop(provider)
@@ -175,6 +191,7 @@ final class DestroysInStop: RAIDDriver, @unchecked Sendable {
 
 /// B12, by waiting for a queue that creates a target.
 final class WaitsInStop: RAIDDriver, @unchecked Sendable {
+    // SAFETY: the only state of its own is atomic.
     private let isStopping = Atomic<Bool>(false)
     private let isCreating = Atomic<Bool>(false)
 
@@ -196,6 +213,7 @@ final class WaitsInStop: RAIDDriver, @unchecked Sendable {
 
 /// B13.
 final class HasNoTasks: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t {
         count = 0
         return kIOReturnSuccess
@@ -204,11 +222,13 @@ final class HasNoTasks: RAIDDriver, @unchecked Sendable {
 
 /// B14, with an ID that is never set.
 final class LeavesTaskIDZero: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnSuccess }
 }
 
 /// B14, with the same ID for all.
 final class RepeatsTaskID: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
         uniqueTaskID = 1
         return kIOReturnSuccess
@@ -217,6 +237,7 @@ final class RepeatsTaskID: RAIDDriver, @unchecked Sendable {
 
 /// B15: writes are never answered.
 final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
         if task.pointee.fTransferDirection != kSCSIDataTransfer_FromInitiatorToTarget { super.post(task, tag: tag) }
     }
@@ -224,6 +245,7 @@ final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
 
 /// B16: TEST UNIT READY is answered with 02/04/01 for ever.
 final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
         guard task.fCommandDescriptorBlock.0 == 0x00 else { return }
         response.fail(senseByteCount: 18, key: 0x02, code: 0x04, qualifier: 0x01)
@@ -232,6 +254,7 @@ final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
 
 /// B50: two queues of the driver's own wait for each other.
 final class CrossesQueues: RAIDDriver, @unchecked Sendable {
+    // SAFETY: the only state of its own is atomic.
     private let isSecondTaken = Atomic<Bool>(false)
 
     override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
@@ -259,6 +282,7 @@ final class CrossesQueues: RAIDDriver, @unchecked Sendable {
 
 /// B51.
 final class Crashes: RAIDDriver, @unchecked Sendable {
+    // SAFETY: `ring` never changes.
     private let ring: [UInt32] = []
 
     override func UserStartController() -> kern_return_t {

@@ -4,6 +4,7 @@ import SCSIControllerDriverKit
 
 /// The reference driver with a mistake in the responses that it writes: a subclass says which.
 class ResponseAlteringDriver: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
     /// Puts the mistake into a response that is right so far.
     func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {}
 

@@ -1,17 +1,21 @@
-/// What one layer of the stack has to say of a request.
+/// One layer's part in a request.
 package struct Layer: Codable, Equatable, Sendable {
     /// A limit that the layer obeys.
     package struct Limit: Codable, Equatable, Sendable {
+        /// The limit's registry key.
         package var key: String
-        /// Nil for no limit.
+        /// The value in force; nil for no limit.
         package var value: UInt64?
+        /// Where the value comes from, and what is special about it.
         package var note: String
     }
 
-    /// Something that the layer asks of every task.
+    /// A check that every task must pass.
     package struct Gate: Codable, Equatable, Sendable {
         package var name: String
+        /// What the gate did.
         package var verdict: Verdict
+        /// The reason, with numbers.
         package var detail: String
     }
 
@@ -19,7 +23,7 @@ package struct Layer: Codable, Equatable, Sendable {
     package enum Verdict: String, Codable, Sendable {
         case passes
         case refuses
-        /// Nothing came as far as this gate.
+        /// No stage reached this gate.
         case notReached = "not reached"
     }
 
@@ -27,7 +31,10 @@ package struct Layer: Codable, Equatable, Sendable {
     package var object: String
     /// What it does, in a few words.
     package var role: String
+    /// Sentences about the request at this layer.
     package var statements: [String]
+    /// The limits that the layer obeys.
     package var limits: [Limit] = []
+    /// The layer's checks, in their order.
     package var gates: [Gate] = []
 }

@@ -3,12 +3,13 @@ import HBAProfiles
 import ParallelInterface
 import SCSIControllerDriverKit
 
-/// Writes down what each layer has to say of a request.
+/// Describes each layer's part in a request.
 struct LayerBuilder {
-    /// The layers that stages are shown at.
+    /// The layers at which the text lists stages, and commands.
     static let breakUpObject = "IOBlockStorageDriver"
     static let commandObject = "IOSCSIPeripheralDeviceType00"
-    /// What the kernel can wire for one request, about (Apple developer forum, DTS answers on SCSIControllerDriverKit).
+    /// Roughly the most memory that the kernel can wire for one request (Apple developer forum, DTS answers on
+    /// SCSIControllerDriverKit).
     private static let wiringByteCount: UInt64 = 2 << 30
 
     let profile: HBAProfile
@@ -78,7 +79,7 @@ struct LayerBuilder {
         return statements
     }
 
-    /// What people hope to get from a large alignment, and what they get.
+    /// Says that a large alignment does not align requests to stripes, and what it does instead.
     private var stripeStatement: String {
         let page = profile.pageSize
         var text =
@@ -114,7 +115,7 @@ struct LayerBuilder {
 
     private func verdict(_ gate: TaskGate) -> Layer.Verdict {
         if case .refused(gate, _, _) = plan.failure { return .refuses }
-        // The first gate keeps what it refuses from the second.
+        // A stage that the first gate refuses does not reach the second.
         let isReached =
             switch plan.failure {
             case .refused(.maxTransferSize, _, _) where gate == .singleSegment: plan.stages.stageCount > 1

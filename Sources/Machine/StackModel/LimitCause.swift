@@ -3,7 +3,7 @@ import SCSIControllerDriverKit
 
 /// A limit that ended a stage before its request's end.
 package struct LimitCause: Codable, Equatable, Sendable {
-    /// The registry keys that it is made of.
+    /// The registry keys of the limit.
     package var keys: [String]
     /// The limit as a product of them: "IOMaximumSegmentCountWrite (129) x IOMaximumSegmentByteCountWrite (65536)".
     package var text: String
@@ -24,7 +24,7 @@ struct LimitKeys {
     }
 }
 
-/// Finds out which limits ended a stage, by asking the break-up rule again with some of them left out.
+/// Finds the limits that ended a stage, by applying the break-up rule again without some of them.
 struct LimitFinder {
     let limits: BreakUpLimits
     let keys: LimitKeys
@@ -33,7 +33,7 @@ struct LimitFinder {
     ///
     /// - Parameters:
     ///   - byteCount: the stage's size.
-    ///   - run: the memory of all that was left of the request.
+    ///   - run: the memory of the rest of the request.
     func causes(of byteCount: UInt64, run: BreakUpLimits.Run) -> [LimitCause] {
         guard byteCount < run.byteCount else { return [] }
         var causes: [LimitCause] = []
@@ -55,7 +55,7 @@ struct LimitFinder {
         return causes
     }
 
-    /// The size of a stage that obeys nothing but one limit.
+    /// The size of a stage that obeys one limit only.
     private func alone(_ set: (inout BreakUpLimits) -> Void, _ run: BreakUpLimits.Run) -> UInt64 {
         var alone = BreakUpLimits()
         alone.blockByteCount = limits.blockByteCount

@@ -10,22 +10,27 @@ package struct Outcome: Codable, Equatable, Sendable {
         case noDisk = "no disk"
     }
 
-    /// One value that has to be another.
+    /// A value to change.
     package struct Change: Codable, Equatable, Sendable {
-        /// What takes the value: "UserReportHBAConstraints" and the like.
+        /// Where the value is set: "UserReportHBAConstraints", for example.
         package var call: String
+        /// The value's name there.
         package var key: String
-        /// Nil when it is missing now.
+        /// The value now; nil when it is missing.
         package var old: UInt64?
+        /// The value to set.
         package var new: UInt64
     }
 
     /// Changes that together let the request through.
     package struct Fix: Codable, Equatable, Sendable {
+        /// The changes; all of them are needed.
         package var changes: [Change]
+        /// What they achieve.
         package var reason: String
     }
 
+    /// How the request ends.
     package var kind: Kind
     /// "EIO" and the like; nil for success.
     package var errno: String?
@@ -33,12 +38,13 @@ package struct Outcome: Codable, Equatable, Sendable {
     package var ioReturn: String?
     /// Bytes that were moved.
     package var byteCount: UInt64
-    /// The object that the request ends at.
+    /// The object at which the request ends.
     package var place: String
     /// The fault's name in the catalogue: "B32".
     package var fault: String?
+    /// Why it ends so.
     package var reason: String
-    /// Each of them is enough.
+    /// The fixes; each alone is enough.
     package var fixes: [Fix]
 
     /// A raw node takes whole blocks only (IOStorageFamily-337.100.1, IOMediaBSDClient.cpp).

@@ -4,7 +4,7 @@ import ParallelInterface
 import SCSIArchitectureModel
 import SCSIControllerDriverKit
 
-/// Says how a request ends, and finds changes that let it through.
+/// Determines how a request ends, and finds changes that let it through.
 struct OutcomeBuilder {
     let profile: HBAProfile
     let plan: StagePlan
@@ -61,7 +61,7 @@ struct OutcomeBuilder {
             place: gateObject, fault: fault.rawValue, reason: reason, fixes: fixes)
     }
 
-    /// What keeps the disk from being there at all.
+    /// The outcome when there is no disk at all; nil when there is one.
     private var withoutDisk: Outcome? {
         if !isKext, profile.constraints[kIOMinimumHBADataAlignmentMaskKey] == nil {
             return Outcome(
@@ -89,7 +89,7 @@ struct OutcomeBuilder {
 
     // MARK: Fixes
 
-    /// Changes that were tried on the model: each lets this request through.
+    /// Changes that were tried on the model: each of them lets this request through.
     private var fixes: [Outcome.Fix] {
         var found: [Outcome.Fix] = []
         for candidate in candidates {
@@ -149,7 +149,8 @@ struct OutcomeBuilder {
         return candidates
     }
 
-    /// maxTransferSize, raised to what break-up sends at most, or to this request's largest stage when it has no limit.
+    /// maxTransferSize, raised to the largest task that break-up can send; if that is unlimited, to this request's
+    /// largest stage.
     private var raised: (change: Outcome.Change, reason: String) {
         let largest = ConfigurationCheck.largestTaskByteCount(profile.hbaConstraints)
         let isUnlimited = largest > RequestExplanation.byteCountMax

@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Platform
 
-/// Encodes as programs and people like to read it.
+/// Encodes a value as indented JSON with sorted keys.
 func prettyJSON(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

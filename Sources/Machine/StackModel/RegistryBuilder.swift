@@ -27,7 +27,7 @@ struct RegistryBuilder {
         return Self.chain([controller, device, target])
     }
 
-    /// Each object below the one before it.
+    /// Puts each object below the one before it.
     private static func chain(_ nodes: [RegistryNode]) -> RegistryNode {
         var below: RegistryNode?
         for var node in nodes.reversed() {
@@ -37,7 +37,7 @@ struct RegistryBuilder {
         return below!
     }
 
-    /// What the driver reports and nobody can read.
+    /// What the driver reports and no object publishes.
     var unpublished: [RegistryTree.Unpublished] {
         var items: [RegistryTree.Unpublished] = []
         if !isKext {
@@ -119,8 +119,8 @@ struct RegistryBuilder {
             properties: identification.merging(["SCSI Logical Unit Number": .number(UInt64(number))]) { $1 })
     }
 
-    /// Publishes the block counts: 65535 is the most that READ(10) and WRITE(10) can say. Byte limits that a KEXT gives
-    /// appear here too, and as blocks.
+    /// Publishes the block counts: 65535 is the most that READ(10) and WRITE(10) can say. Byte limits of a KEXT appear
+    /// here too, and as blocks.
     private var peripheral: RegistryNode {
         let limits = profile.hbaConstraints
         var properties: [String: RegistryValue] = ["IOClass": .string("IOSCSIPeripheralDeviceType00")]

@@ -2,22 +2,29 @@
 package struct RegistryDiff: Codable, Equatable, Sendable {
     /// One property that differs; a side without it is nil.
     package struct Property: Codable, Equatable, Sendable {
+        /// The property's key.
         package var key: String
+        /// The value in the left tree.
         package var left: RegistryValue?
+        /// The value in the right tree.
         package var right: RegistryValue?
     }
 
     /// An object that differs: in its class, or in its properties.
     package struct Node: Codable, Equatable, Sendable {
-        /// The object's line in each tree: "RAIDDriver  <class IOUserSCSIParallelInterfaceController>".
+        /// The object's line in the left tree: "RAIDDriver  <class IOUserSCSIParallelInterfaceController>".
         package var left: String
+        /// The object's line in the right tree.
         package var right: String
+        /// The properties that differ, by key.
         package var properties: [Property]
     }
 
-    /// The profiles' names.
+    /// The left profile's name.
     package var left: String
+    /// The right profile's name.
     package var right: String
+    /// The objects that differ, from the controller up the stack.
     package var nodes: [Node]
 
     /// The differences for programs.
@@ -46,7 +53,7 @@ package struct RegistryDiff: Codable, Equatable, Sendable {
 }
 
 extension RegistryTree {
-    /// What differs from this tree to another: objects are compared by their place in the stack.
+    /// Compares this tree, the left one, with another. Objects are matched by their place in the stack.
     package func diff(_ other: RegistryTree) -> RegistryDiff {
         var nodes: [RegistryDiff.Node] = []
         for (left, right) in zip(Self.chain(from: root), Self.chain(from: other.root)) {
@@ -61,7 +68,7 @@ extension RegistryTree {
         return RegistryDiff(left: profile, right: other.profile, nodes: nodes)
     }
 
-    /// The objects from the controller up the stack, by way of the first logical unit; the others are like it.
+    /// The objects from the controller up the stack, through the first logical unit; the other units are like it.
     package static func chain(from root: RegistryNode) -> [RegistryNode] {
         [root] + (root.children.first.map(chain) ?? [])
     }

@@ -1,13 +1,16 @@
 import SCSIControllerDriverKit
 
-/// One object of the registry, with what hangs below it.
+/// One object of the registry, with the objects below it.
 package struct RegistryNode: Codable, Equatable, Sendable {
-    /// As IORegistryExplorer shows it, with "@" and the unit address where there is one.
+    /// The object's name as IORegistryExplorer shows it, with "@" and the unit address where there is one.
     package var name: String
+    /// The object's class.
     package var className: String
-    /// Named where the class is a driver's own.
+    /// The superclass, if the class is a driver's own.
     package var superclassName: String?
+    /// The properties, by their keys.
     package var properties: [String: RegistryValue]
+    /// The objects directly below.
     package var children: [RegistryNode] = []
 
     /// The object's line: "RAIDDriver  <class IOUserSCSIParallelInterfaceController>".
@@ -36,6 +39,7 @@ package enum RegistryValue: Equatable, Sendable {
 }
 
 extension RegistryValue: Codable {
+    /// Decodes a bare JSON value.
     package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if let value = try? container.decode(Bool.self) {
@@ -49,6 +53,7 @@ extension RegistryValue: Codable {
         }
     }
 
+    /// Encodes the bare value.
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {

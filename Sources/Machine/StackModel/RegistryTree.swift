@@ -8,8 +8,11 @@ import SCSIControllerDriverKit
 package struct RegistryTree: Codable, Equatable, Sendable {
     /// Something that the driver reports and that no object publishes.
     package struct Unpublished: Codable, Equatable, Sendable {
+        /// The constraint's key, or the value's name.
         package var key: String
+        /// The value that the driver reports.
         package var value: RegistryValue
+        /// Why no object publishes it.
         package var reason: String
     }
 
@@ -17,12 +20,13 @@ package struct RegistryTree: Codable, Equatable, Sendable {
     package var profile: String
     /// The controller; everything else hangs below it.
     package var root: RegistryNode
+    /// What the driver reports and no object publishes.
     package var unpublished: [Unpublished]
     /// What keeps macOS from building this tree, or nil.
     package var obstacle: String?
 
     /// - Parameters:
-    ///   - profile: what the driver reports.
+    ///   - profile: the profile, which says what the driver reports.
     ///   - logicalUnitCount: the logical units of the target; each is a disk of its own.
     package init(profile: HBAProfile, logicalUnitCount: Int = 1) {
         self.profile = profile.name
@@ -55,7 +59,7 @@ package struct RegistryTree: Codable, Equatable, Sendable {
 
     /// - Parameters:
     ///   - indent: in front of the object's line.
-    ///   - isLast: no other child of the same object comes below; otherwise a bar leads there.
+    ///   - isLast: the object is the last child of its parent; otherwise a bar leads to the next child.
     private static func add(_ node: RegistryNode, indent: String, isLast: Bool, to page: inout TextPage) {
         let below = indent + (isLast ? "  " : "| ")
         let bar = below + (node.children.isEmpty ? " " : "|")

@@ -10,47 +10,57 @@ package struct RequestExplanation: Codable, Equatable, Sendable {
     /// The largest request that is explained, bytes.
     package static let byteCountMax: UInt64 = 4 << 30
 
-    /// The profile that the stack was built by.
+    /// The profile that the stack was built from.
     package struct Profile: Codable, Equatable, Sendable {
         package var name: String
         package var description: String
         /// "dext" or "kext".
         package var driver: String
         package var hasMapper: Bool
+        /// Bytes of a page of the machine.
         package var pageByteCount: UInt64
     }
 
     /// The request, bytes.
     package struct Request: Codable, Equatable, Sendable {
+        /// Whether it is a write; otherwise it is a read.
         package var isWrite: Bool
+        /// Where it begins on the medium.
         package var byteOffset: UInt64
         package var byteCount: UInt64
 
-        /// Whether it begins and ends at a block.
+        /// Whether it begins and ends at block boundaries.
         package var isAligned: Bool
     }
 
-    /// Something that is wrong with the profile, whatever the request.
+    /// A fault of the profile, whatever the request.
     package struct Finding: Codable, Equatable, Sendable {
         /// The fault's name in the catalogue: "B32".
         package var fault: String
         /// "error", "warning" or "note".
         package var severity: String
+        /// What is wrong, with the values.
         package var detail: String
+        /// How to mend it, from the catalogue.
         package var fix: String
     }
 
+    /// The profile.
     package var profile: Profile
+    /// The request.
     package var request: Request
+    /// The profile's faults.
     package var findings: [Finding]
-    /// The layers from the top down, what each has to say beside the stages.
+    /// The layers from the top down.
     package var layers: [Layer]
+    /// The request's stages.
     package var stages: StageList
     /// How it ends on the emulated stack; for a request of whole blocks also on macOS.
     package var outcome: Outcome
     /// How it ends at a raw node of macOS, where that differs.
     package var rawNodeOutcome: Outcome?
 
+    /// Explains a request.
     /// - Parameters:
     ///   - byteOffset: where the request begins on the medium.
     ///   - byteCount: 1 to 4 GiB.

@@ -3,7 +3,7 @@ import HBAProfiles
 import ParallelInterface
 import SCSIControllerDriverKit
 
-/// Sends a request's stages through the gates one after another, as far as it gets.
+/// Computes a request's stages and passes them through the gates, until the request ends or a gate refuses a stage.
 struct StagePlan {
     /// Why a request ends before its last byte.
     enum Failure: Equatable {
@@ -17,7 +17,7 @@ struct StagePlan {
     let isWrite: Bool
     let limits: BreakUpLimits
     let options: KernelOptions
-    /// Where the request's memory begins: a page above 4 GiB, aligned to one page and to nothing larger.
+    /// The address of the request's memory: a page above 4 GiB, aligned to one page and to nothing larger.
     let baseAddress: UInt64
 
     private(set) var stages = StageList(runs: [], unlistedStageCount: 0, stageCount: 0)
@@ -45,7 +45,7 @@ struct StagePlan {
         stages = builder.finish()
     }
 
-    /// Whether a range is one of whole blocks.
+    /// Whether a range consists of whole blocks.
     static func isAligned(_ byteOffset: UInt64, _ byteCount: UInt64) -> Bool {
         (byteOffset | byteCount) % StageTransfer.blockByteCount == 0
     }
@@ -93,7 +93,7 @@ struct StagePlan {
         }
     }
 
-    /// A step over whole blocks, whose memory is the bounce buffer; that begins with the block at `bufferStart`.
+    /// A step over whole blocks. Its memory is the bounce buffer, which begins with the block at `bufferStart`.
     private func step(
         _ purpose: StageRun.Purpose, _ start: UInt64, _ end: UInt64, in bufferStart: UInt64
     ) -> StageTransfer {
@@ -102,7 +102,8 @@ struct StagePlan {
             address: baseAddress + start - bufferStart)
     }
 
-    /// Sends a stage, or several that differ in nothing but their place. Returns whether the driver gets it.
+    /// Sends a stage, or several that differ only in their place.
+    /// - Returns: whether the driver gets it.
     private mutating func send(
         _ transfer: StageTransfer, count: UInt64 = 1, limits: () -> [LimitCause] = { [] }
     ) -> Bool {

@@ -1,33 +1,36 @@
 /// Equal stages that follow each other on the medium: each is one command for the disk.
 package struct StageRun: Codable, Equatable, Sendable {
-    /// What a command is there for. All but `data` come from deblocking.
+    /// Why a command is sent. All but `data` come from deblocking.
     package enum Purpose: String, Codable, Sendable {
         case data
         /// A read of all blocks that a step touches, into the bounce buffer.
         case readSpan = "read span"
-        /// A read of the block that a write begins, or ends, in the middle of.
+        /// A read of the block in whose middle a write begins.
         case readFirst = "read first block"
         case readLast = "read last block"
         /// A write of whole blocks out of the bounce buffer.
         case writeSpan = "write span"
     }
 
+    /// Why the commands are sent.
     package var purpose: Purpose
-    /// How many stages there are in a row.
+    /// The number of stages.
     package var count: UInt64
-    /// Where the first begins on the medium, bytes; each of the others where the one before it ends.
+    /// Where the first stage begins on the medium, bytes. Each of the others begins where the one before it ends.
     package var byteOffset: UInt64
-    /// The size of each, bytes.
+    /// The size of each stage, bytes.
     package var byteCount: UInt64
     /// The command's name with its length in parentheses: "WRITE(10)".
     package var command: String
     /// The first block of the first stage.
     package var lba: UInt64
+    /// Blocks of each stage.
     package var blockCount: UInt64
-    /// The command descriptor blocks of the first and of the last stage, in hexadecimal.
+    /// The command descriptor block of the first stage, in hexadecimal.
     package var firstCDB: String
+    /// The command descriptor block of the last stage.
     package var lastCDB: String
-    /// The limits that ended the first of them; empty when it reaches the request's end.
+    /// The limits that ended the first stage; empty when it reaches the request's end.
     package var limits: [LimitCause]
 }
 
@@ -35,7 +38,7 @@ package struct StageRun: Codable, Equatable, Sendable {
 package struct StageList: Codable, Equatable, Sendable {
     /// The first runs, and the last one.
     package var runs: [StageRun]
-    /// Stages between the last two runs, of changing sizes, that are not listed.
+    /// Stages between the last two runs that are not listed; their sizes change.
     package var unlistedStageCount: UInt64
     /// All stages that are sent, listed or not.
     package var stageCount: UInt64
@@ -44,7 +47,7 @@ package struct StageList: Codable, Equatable, Sendable {
 extension StageList {
     /// Collects stages one by one, and keeps the list short.
     struct Builder {
-        /// As many runs as a person reads.
+        /// The most runs listed: as many as a person reads.
         static let runCountMax = 12
 
         private(set) var list = StageList(runs: [], unlistedStageCount: 0, stageCount: 0)
@@ -54,7 +57,7 @@ extension StageList {
         ///
         /// - Parameters:
         ///   - transfer: the first of them.
-        ///   - limits: what ended it; asked when it begins a run.
+        ///   - limits: the limits that ended it; called only when it begins a run.
         mutating func append(_ transfer: StageTransfer, count: UInt64, limits: () -> [LimitCause]) {
             var first = transfer
             var rest = count

@@ -2,7 +2,7 @@ import SCSI
 
 /// One command that moves data: a stage of a request, or a step of deblocking.
 struct StageTransfer {
-    /// Bytes of a block of the disks that the profiles are about.
+    /// Bytes of a block of the modelled disk.
     static let blockByteCount: UInt64 = 512
 
     var purpose: StageRun.Purpose
@@ -10,7 +10,7 @@ struct StageTransfer {
     /// Where it begins on the medium, and its size, bytes; whole blocks.
     var byteOffset: UInt64
     var byteCount: UInt64
-    /// Where its memory begins.
+    /// The address of its memory.
     var address: UInt64
 
     var lba: UInt64 { byteOffset / Self.blockByteCount }
@@ -20,7 +20,7 @@ struct StageTransfer {
         .transfer(isWrite: isWrite, lba: lba, blockCount: UInt32(blockCount), forceUnitAccess: false)
     }
 
-    /// How many transfers like this, one behind the other, have the same form of command.
+    /// The number of consecutive transfers like this one whose commands have the same form.
     var countOfSameCommand: UInt64 {
         let lastShortLBA = UInt64(UInt32.max)
         return lba > lastShortLBA ? .max : (lastShortLBA - lba) / blockCount + 1

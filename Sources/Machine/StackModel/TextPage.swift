@@ -7,13 +7,13 @@ struct TextPage {
     /// The page, with a line end after every line.
     var text: String { lines.map { $0 + "\n" }.joined() }
 
-    /// A line that stands for itself, however long.
+    /// Adds a line as it is, however long.
     mutating func add(line: String = "") { lines.append(line) }
 
-    /// A paragraph, wrapped between words.
+    /// Adds a paragraph, wrapped between words.
     ///
     /// - Parameters:
-    ///   - label: what its first line begins with.
+    ///   - label: text at the beginning of the first line.
     ///   - indent: columns left of the label, and of each line if there is none.
     ///   - labelWidth: columns from the label's beginning to the text.
     mutating func add(_ text: String, label: String = "", indent: Int, labelWidth: Int = 0) {
@@ -37,7 +37,7 @@ struct TextPage {
         lines.append(head() + line)
     }
 
-    /// A heading, with its underline.
+    /// Adds a heading with an underline.
     mutating func add(heading: String) {
         if !lines.isEmpty { lines.append("") }
         lines.append(heading)

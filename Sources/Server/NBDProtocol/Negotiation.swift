@@ -1,8 +1,8 @@
-/// The server's side of the handshake, from the greeting to the transmission phase: fixed newstyle, and newstyle for
-/// clients that know only NBD_OPT_EXPORT_NAME.
+/// The server's side of the handshake, from the greeting to the transmission phase (proto.md, "Fixed newstyle
+/// negotiation", and "Newstyle negotiation" for clients that know only NBD_OPT_EXPORT_NAME).
 ///
-/// A state machine over bytes: feed it what arrived, send what it gives, and do what it says. It keeps at most one
-/// option's bytes.
+/// A state machine over bytes: the caller passes received bytes to `receive`, sends `output`, and does what the outcome
+/// says. It keeps the bytes of at most one option.
 package struct Negotiation: Sendable {
     /// What the connection does next.
     package enum Outcome: Sendable, Equatable {
@@ -10,7 +10,7 @@ package struct Negotiation: Sendable {
         case needsMore
         /// The client chose an export; requests follow.
         case transmission(exportIndex: Int)
-        /// The client said goodbye, or broke the protocol: send what is left, then close.
+        /// The client has ended the session or broken the protocol: send `output`, then close.
         case close
     }
 
@@ -46,9 +46,9 @@ package struct Negotiation: Sendable {
     }
 
     /// Takes bytes that arrived.
-    /// - Parameter admit: whether one more client can be served at an export, by its index; asked before the client is
-    ///   told so, once for each time that it wants requests to follow.
-    /// - Returns: what to do. After `.transmission`, `takeRest` gives the bytes that belong to the requests.
+    /// - Parameter admit: tells whether one more client can be served at the export with this index. It is called
+    ///   before NBD_OPT_GO or NBD_OPT_EXPORT_NAME is acknowledged, once for each of them.
+    /// - Returns: the next step. After `.transmission`, `takeRest` returns the bytes that belong to the requests.
     package mutating func receive(
         _ bytes: some Sequence<UInt8>, admitting admit: (_ exportIndex: Int) -> Bool
     ) -> Outcome {
@@ -68,7 +68,7 @@ package struct Negotiation: Sendable {
                 let option: UInt32 = take()!
                 let byteCount: UInt32 = take()!
                 guard magic == NBD.optionMagic else { return .close }
-                // Other options have replies, which such a client does not know.
+                // A client without fixed newstyle does not know the replies to other options.
                 guard isFixed || option == NBD.optionExportName else { return .close }
                 if byteCount <= Self.optionByteCountMax {
                     state = .optionData(option: option, byteCount: byteCount)
@@ -97,7 +97,7 @@ package struct Negotiation: Sendable {
         }
     }
 
-    /// The bytes that came behind the handshake.
+    /// Removes and returns the bytes behind the handshake: the beginning of the requests.
     package mutating func takeRest() -> [UInt8] {
         defer { input = [] }
         return input
@@ -125,7 +125,7 @@ package struct Negotiation: Sendable {
         return .needsMore
     }
 
-    /// NBD_OPT_EXPORT_NAME has no error reply: an unknown name ends the connection, and so does a client too many.
+    /// NBD_OPT_EXPORT_NAME has no error reply: an unknown name or a refused client ends the connection.
     private mutating func exportName(_ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         guard let index = index(of: data), admit(index) else { return .close }
         append(exports[index].byteCount)
@@ -146,7 +146,7 @@ package struct Negotiation: Sendable {
         reply(NBD.optionList, NBD.replyAck)
     }
 
-    /// NBD_OPT_INFO and NBD_OPT_GO: a name, and a list of what the client would like to know.
+    /// Answers NBD_OPT_INFO and NBD_OPT_GO, whose data is an export name and a list of information requests.
     private mutating func info(_ option: UInt32, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         guard data.count >= 6 else {
             reply(option, NBD.replyErrorInvalid, text: "the option is too short")
@@ -177,7 +177,7 @@ package struct Negotiation: Sendable {
         return option == NBD.optionGo ? .transmission(exportIndex: index) : .needsMore
     }
 
-    /// The export's size and flags, and its block sizes, always; the rest when asked for.
+    /// Sends NBD_INFO_EXPORT and NBD_INFO_BLOCK_SIZE always, and other information on request.
     private mutating func describe(_ option: UInt32, _ export: ExportDescription, _ requests: Set<UInt16>) {
         let flags = export.transmissionFlags(isStructured: isStructured)
         reply(

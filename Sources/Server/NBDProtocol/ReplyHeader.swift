@@ -1,4 +1,4 @@
-/// Writes the headers of replies.
+/// Writes the headers of replies (proto.md, "Simple reply message" and "Structured reply chunk message").
 package enum ReplyHeader {
     /// The longest header that is written, bytes.
     package static let byteCountMax = 64

@@ -1,10 +1,14 @@
-/// A request of the transmission phase as it came: 28 bytes, big-endian.
+/// The header of a request as received: 28 bytes, big-endian (proto.md, "Request message").
 package struct RequestHeader: BitwiseCopyable, Sendable {
+    /// The command flags.
     package var flags: UInt16
+    /// The command.
     package var command: UInt16
-    /// The client's name for the request; it comes back as it is.
+    /// The client's identifier of the request; the reply repeats it.
     package var cookie: UInt64
+    /// Where the request begins on the export, bytes.
     package var byteOffset: UInt64
+    /// The request's length, bytes.
     package var byteCount: UInt32
 
     package init(flags: UInt16 = 0, command: UInt16, cookie: UInt64, byteOffset: UInt64, byteCount: UInt32) {
@@ -17,7 +21,7 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
 
     /// Reads a header.
     /// - Parameter bytes: at least `NBD.requestByteCount` of them.
-    /// - Returns: nil when the magic number is wrong: what follows cannot be understood.
+    /// - Returns: nil when the magic number is wrong. Then the rest of the stream cannot be parsed.
     package init?(parsing bytes: UnsafeRawPointer) {
         guard UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)) == NBD.requestMagic else { return nil }
         flags = UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt16.self))
@@ -27,10 +31,10 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
         byteCount = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
     }
 
-    /// The bytes that follow the header.
+    /// Bytes of payload that follow the header.
     package var payloadByteCount: Int { command == NBD.commandWrite ? Int(byteCount) : 0 }
 
-    /// Checks a request against the export. Everything that a client can get wrong is decided here.
+    /// Checks a request against the export. Every rule for a client's request is checked here.
     ///
     /// - Parameters:
     ///   - export: what is served.
@@ -63,12 +67,17 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
 
 /// An export as clients see it.
 package struct ExportDescription: Sendable, Equatable {
+    /// The name that clients ask for.
     package var name: String
+    /// What the export is, for people.
     package var description: String
+    /// The export's size, bytes.
     package var byteCount: UInt64
     /// Bytes, a power of two.
     package var preferredBlockByteCount: UInt32
+    /// Whether writes, trims and write-zeroes are refused.
     package var isReadOnly: Bool
+    /// Whether NBD_CMD_TRIM is announced and accepted.
     package var supportsTrim: Bool
 
     package init(
@@ -83,7 +92,8 @@ package struct ExportDescription: Sendable, Equatable {
         self.supportsTrim = supportsTrim
     }
 
-    /// The transmission flags. A flush on one connection covers what was completed on all (CAN_MULTI_CONN).
+    /// The transmission flags. NBD_FLAG_CAN_MULTI_CONN is set because a flush on one connection covers what was
+    /// completed on all of them.
     package func transmissionFlags(isStructured: Bool) -> UInt16 {
         var flags = NBD.flagHasFlags | NBD.flagSendFlush | NBD.flagSendFUA | NBD.flagCanMultiConn
         if isReadOnly {

@@ -2,9 +2,9 @@ import CLinux
 import Glibc
 import Platform
 
-/// Accepts clients until it is told to stop, whatever goes wrong meanwhile.
+/// Accepts clients until `stop` is called. A failed accept(2) is tried again.
 ///
-/// Threads: one of its own, which also runs `take`; `stop` on any other.
+/// Threads: one of its own, which also calls `take`. `stop` may be called on any other.
 package final class Acceptor: Sendable {
     private let listeners: [Listener]
     private let what: String
@@ -13,19 +13,19 @@ package final class Acceptor: Sendable {
     private let accept: @Sendable (Int32) -> Int32
     private let take: @Sendable (Int32) -> Void
 
-    /// What it waits between two attempts while clients cannot be accepted.
+    /// The pause between two attempts while accept(2) fails.
     private static let pauseMilliseconds: Int32 = 100
     /// How long a stop waits for a `take` that is under way.
     private static let stopMilliseconds = 1000
-    /// Clients of one socket that are accepted before others have their turn.
+    /// The most clients accepted on one socket before the other sockets get their turn.
     private static let turnLength = 64
 
-    /// Takes over the listeners, also when it fails.
+    /// Takes over the listeners and starts to accept. If this fails, the listeners are closed.
     /// - Parameters:
-    ///   - what: who is accepted, for people: "clients".
-    ///   - accept: accept(2) with a negative errno; another one for a test.
-    ///   - take: gets each client's socket, and owns it.
-    /// - Throws: when there is no thread or no descriptor left.
+    ///   - what: the plural noun for messages: "clients".
+    ///   - accept: accept(2), with a negative errno as its error; tests pass another function.
+    ///   - take: called with each client's socket, which it owns from then on.
+    /// - Throws: when no thread or descriptor can be made.
     package init(
         _ listeners: [Listener], of what: String, accept: @escaping @Sendable (Int32) -> Int32 = nbdext_accept,
         take: @escaping @Sendable (Int32) -> Void
@@ -44,7 +44,7 @@ package final class Acceptor: Sendable {
         }
     }
 
-    /// Accepts no more clients, and gives the addresses back.
+    /// Stops accepting clients and releases the addresses. Waits up to a second for a `take` under way.
     package func stop() {
         for listener in listeners { listener.removeFile() }
         bell.ring()
@@ -59,15 +59,15 @@ package final class Acceptor: Sendable {
             _ = poll(&polls, nfds_t(polls.count), -1)
             if polls[0].revents != 0 { break }
             for waiting in polls.dropFirst() where waiting.revents != 0 { acceptAll(waiting.fd, &failureCount) }
-            // One failure is a client's that left again; a second in a row has a cause that lasts.
+            // A single failure may be a client that has left again. A second in a row has a lasting cause.
             if failureCount > 1 { _ = poll(&polls, 1, Self.pauseMilliseconds) }
         }
         for listener in listeners { listener.close() }
         ended.set()
     }
 
-    /// Accepts who waits at one socket.
-    /// - Parameter failureCount: attempts in a row that failed.
+    /// Accepts the clients that wait at one socket.
+    /// - Parameter failureCount: consecutive failed attempts.
     private func acceptAll(_ listening: Int32, _ failureCount: inout Int) {
         for _ in 0..<Self.turnLength {
             let client = accept(listening)

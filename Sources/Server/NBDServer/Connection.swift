@@ -5,19 +5,19 @@ import NBDProtocol
 import Platform
 import Synchronization
 
-/// One client: receives requests, sends them on in batches, and answers.
+/// One client's connection: receives requests, submits them in batches, and sends the replies.
 ///
-/// Threads: `run` on a thread of its own, which sends the replies whenever it is awake: it has the memory in its cache,
-/// and only its own client can keep it waiting. Completions arrive on any thread; one that finds the connection's
-/// thread asleep sends the replies itself, and leaves a client that does not take them to `StalledWriters`.
+/// Threads: `run` has a thread of its own. While it is awake it sends the replies, because it has the memory in its
+/// cache, and only its own client can hold it up. Completions arrive on any thread. A completing thread that finds the
+/// connection's thread asleep sends the replies itself; `StalledWriters` takes over when the client is slow.
 ///
-/// Locks: `lock` guards chunks, free tags and the reply queue; it is held for a batch's bookkeeping and never across a
-/// system call, but for the ring of another connection's bell when that one waited for memory.
+/// Locks: `lock` guards chunks, free tags and the reply queue. It is held for a batch's bookkeeping, and never across a
+/// system call, except to ring the bell of another connection that waits for memory.
 final class Connection: BlockCompletionReceiver, @unchecked Sendable {
-    // SAFETY: `window`, `lane`, `linger` and `batch` belong to the connection's thread; what `lock` guards is named above; the
-    // batch being sent belongs to the thread that set `isSending`.
+    // SAFETY: `window`, `lane`, `linger` and `batch` belong to the connection's thread. What `lock` guards is named
+    // above. The batch being sent belongs to the thread that set `isSending`.
 
-    /// A batch ends at so much data, so that payloads are still in the cache when they are sent.
+    /// The payload bytes at which a batch ends, so that payloads are still in the cache when they are sent.
     static let batchByteCountMax = 512 << 10
 
     let descriptor: Int32
@@ -27,12 +27,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     var export: ExportDescription!
     var isStructured = false
-    /// From the choice of an export on.
+    /// Set once the client has chosen an export.
     private(set) var lane: (any BlockLane)!
     let lock = Lock()
     var chunks: PayloadChunks!
     var requests: UnsafeMutablePointer<PendingRequest>!
-    /// Tags that are free, as a stack.
+    /// Free tags, as a stack.
     var freeTags: [UInt16] = []
     var capacity = 0
     /// Tags whose replies wait to be sent. Under `lock`.
@@ -40,21 +40,22 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Belongs to the sender.
     private var replyBatch: ReplyBatch!
     private var isSending = false
-    /// Whether the connection's thread is going to look at the reply queue by itself. Under `lock`.
+    /// Whether the connection's thread will look at the reply queue without being woken. Under `lock`.
     private var isAwake = true
     private let isBroken = Atomic<Bool>(false)
     private let isFinishing = Atomic<Bool>(false)
     /// Wakes the connection's thread when it waits for tags or memory.
     private var roomBell: Bell!
-    /// Replies that were sent so far: each has freed a tag, and perhaps memory. Under `lock`.
+    /// Replies sent so far. Each has freed a tag, and perhaps memory. Under `lock`.
     private var sentCount: UInt64 = 0
-    /// What `sentCount` was when there was no room. Under `lock`.
+    /// The value of `sentCount` when there was no room. Under `lock`.
     private var fullCount: UInt64 = 0
-    /// The connection's thread sleeps until there is room. Under `lock`.
+    /// Whether the connection's thread sleeps until there is room. Under `lock`.
     private var isWaitingForRoom = false
-    /// Bytes that went over the socket so far, in both directions.
+    /// Bytes moved over the socket so far, in both directions.
     let movedByteCount = Atomic<Int>(0)
-    /// What `movedByteCount` was, and when, since the client keeps shared memory. Belongs to `isStalled`.
+    /// `movedByteCount` and the time at the last progress, while the client keeps shared memory; nil otherwise. Used by
+    /// `isStalled` only.
     var lastProgress: (byteCount: Int, milliseconds: UInt64)?
     var window = ReceiveWindow()
     var batch: [BlockRequest] = []
@@ -62,10 +63,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private let crowd: Crowd
     private let handshakeMilliseconds: Int
     private let isNegotiating = Atomic<Bool>(true)
-    /// What is still received when the server stops: as much as the socket held when this was noticed. Nil before.
+    /// Bytes still to be received during a stop: what the socket held when the thread noticed the stop. Nil before.
     private var lastByteCount: Int?
     private let memory: PayloadMemory
-    /// The chunk that read data goes to, and how much of it is used.
+    /// The chunk for read data, and the bytes of it that are in use. The index is -1 for none.
     var readChunk = (index: -1, used: 0)
     /// The connection's number, for messages.
     let number: Int
@@ -112,21 +113,21 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Lets the connection finish what it has received, and end. Any thread.
     func stopReceiving() {
         isFinishing.store(true, ordering: .releasing)
-        // A handshake has nothing in it that could be finished.
+        // A handshake has no requests to finish.
         shutdown(descriptor, Int32(isNegotiating.load(ordering: .acquiring) ? SHUT_RDWR : SHUT_RD))
     }
 
-    /// Ends the connection without regard to its client; what the device is at work on is finished. Any thread, while
-    /// the descriptor is open.
+    /// Ends the connection at once. Requests that the device has are finished; their replies are dropped. Any thread,
+    /// while the descriptor is open.
     func cutOff() {
         isBroken.store(true, ordering: .relaxed)
         shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
-    /// Whether others wait for shared memory that comes back only when the client moves bytes: it has sent a part of a
-    /// large request and nothing that is still to be received, or takes its replies slowly. On any thread, while the
-    /// descriptor is open.
-    /// - Parameter waiterCount: connections that wait for memory, perhaps this one among them.
+    /// Whether the client keeps shared memory that others wait for and that only the client can release. This is so
+    /// when a part of a large request is missing and the socket holds no bytes, or when the client has not taken its
+    /// replies. Any thread, while the descriptor is open.
+    /// - Parameter waiterCount: connections that wait for memory; this one may be among them.
     func keepsSharedMemory(fromWaiters waiterCount: Int) -> Bool {
         let (sends, receives) = lock.withLock { () -> (Bool, Bool) in
             guard chunks != nil, chunks.sharedByteCount > 0, waiterCount > (chunks.isWaiting ? 1 : 0) else {
@@ -139,7 +140,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     // MARK: Handshake
 
-    /// - Returns: whether the client has chosen an export, and has a lane there; if not, the connection is over.
+    /// - Returns: true when the client has chosen an export and has a lane there; otherwise the connection is over.
     private func negotiate() -> Bool {
         var socket = HandshakeSocket(descriptor, milliseconds: handshakeMilliseconds)
         var negotiation = Negotiation(exports: exports)
@@ -162,7 +163,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 _ = socket.send(negotiation.output)
                 return false
             case .transmission(let index):
-                // Its requests may be on their way as soon as it knows.
+                // The client may send requests as soon as it has this answer.
                 isNegotiating.store(false, ordering: .releasing)
                 guard socket.send(negotiation.output) else { return false }
                 export = exports[index]
@@ -177,7 +178,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return false
     }
 
-    /// Claims what a client of an export needs, before it is told that it is attached.
+    /// Claims what a client of an export needs, before the client is told that it is accepted.
     private func makeLane(exportIndex: Int) -> Bool {
         do {
             roomBell = try Bell()
@@ -216,7 +217,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Blocks until one of the connection's requests has ended, it was given memory, or its client has left.
+    /// Blocks until a request of this connection ends, memory is granted, or the client leaves.
     private func waitForRoom(watchingClient: Bool) {
         sendReplies()
         if lane.hasOutstandingWork {
@@ -231,8 +232,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         guard mustWait else { return }
         var polls = [pollfd(fd: roomBell.descriptor, events: Int16(POLLIN), revents: 0)]
         if watchingClient {
-            // POLLHUP or POLLERR: it takes no replies any more. The end of its stream alone does not say so: it may have
-            // nothing more to ask for.
+            // POLLHUP or POLLERR: the client takes no more replies. The end of its stream alone is no such sign: the
+            // client may have no more requests.
             polls.append(pollfd(fd: descriptor, events: 0, revents: 0))
         }
         _ = poll(&polls, nfds_t(polls.count), -1)
@@ -287,8 +288,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// How much of `count` bytes may be received: a TCP client that goes on sending could keep a stop waiting for ever.
-    /// - Returns: nil when the server stops and everything that had come was received.
+    /// Limits a receive of `count` bytes during a stop: a TCP client that keeps sending could delay the stop for ever.
+    /// - Returns: the bytes that may be received; nil when the server stops and everything that had arrived is
+    ///   received.
     private func receiveLimit(_ count: Int) -> Int? {
         guard isFinishing.load(ordering: .acquiring) else { return count }
         let left = lastByteCount ?? Int(nbdext_readable_byte_count(descriptor))
@@ -301,12 +303,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return memory
     }
 
-    /// Whether nobody waits for this thread, and there is a processor for it to waste.
+    /// Whether the thread may poll its socket: no request is under way, and each client can have a processor.
     private var mayLinger: Bool { crowd.leavesRoom && lock.withLock { freeTags.count == capacity } }
 
-    /// Under `lock`: leaves the reply queue to others, unless there is something in it now that nobody else sends.
+    /// Under `lock`: leaves the reply queue to other threads, unless it holds replies that no thread is sending.
+    /// - Returns: whether the thread may sleep.
     private func fallAsleep() -> Bool {
-        // Whoever is sending takes what came meanwhile; to look again and again until then would cost a processor.
+        // The sending thread also takes replies that are queued meanwhile. Looking again until then would keep a
+        // processor busy.
         isAwake = !replies.isEmpty && !isSending
         return !isAwake
     }
@@ -334,8 +338,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         request.pointee.chunk = -1
     }
 
-    /// On the connection's thread: sends the queued replies unless another thread does. It waits for the client only
-    /// if nobody waits for it, and not while it is in the queue for memory: it has to fetch what it is given there.
+    /// On the connection's thread: sends the queued replies unless another thread does. It blocks on a slow client only
+    /// if its lane has no work outstanding and it is not in the queue for memory, because it must fetch granted memory
+    /// at once.
     private func sendReplies() {
         let mayBlock = lock.withLock { () -> Bool? in
             guard !isSending, !replies.isEmpty else { return nil }
@@ -351,7 +356,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         if !resumeSending() { stalledWriters.add(self) }
     }
 
-    /// Sends the rest of the batch. Returns false when the client takes no more for now.
+    /// Sends the rest of the batch.
+    /// - Returns: false when the client takes no more for now.
     private func sendBatch(blocking: Bool) -> Bool {
         if isBroken.load(ordering: .relaxed) { return true }
         switch replyBatch.send(to: descriptor, blocking: blocking, counting: movedByteCount) {
@@ -364,7 +370,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Sends batches until none is queued or the client takes no more. The caller is the sender, on any thread.
+    /// Sends batches until none is queued or the client takes no more. The calling thread is the sender; it may be any.
     /// - Returns: whether everything is sent.
     func resumeSending() -> Bool {
         repeat {
@@ -373,7 +379,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return true
     }
 
-    /// Frees the batch that was sent and takes the next. Returns false, and gives up sending, when there is none.
+    /// Frees the tags of the batch that was sent, and takes the next batch.
+    /// - Returns: false when there is none; then the thread is no longer the sender.
     private func nextBatch() -> Bool {
         let (hasMore, mustRing) = lock.withLock {
             for tag in replyBatch.tags {
@@ -391,14 +398,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 }
 
 extension NBDError {
-    /// The number that tells a client of a block error.
+    /// The error that a client gets for a block error.
     init(_ error: BlockError) {
         self =
             switch error {
             case .none: .none
             case .inputOutput: .inputOutput
             case .noSpace: .noSpace
-            // NBD_ENOTSUP is for fast zeroes alone.
+            // NBD_ENOTSUP is for NBD_CMD_FLAG_FAST_ZERO alone.
             case .invalid, .notSupported: .invalid
             case .readOnly: .notPermitted
             case .shutdown: .shutdown

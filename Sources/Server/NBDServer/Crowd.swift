@@ -1,13 +1,13 @@
 import Synchronization
 
-/// How many clients there are, for each connection to see.
+/// The number of clients, which every connection can see.
 ///
 /// Threads: any.
 final class Crowd: Sendable {
     private let count = Atomic<Int>(0)
     private let limit: Int
 
-    /// - Parameter limit: clients that each can have a processor for itself.
+    /// - Parameter limit: the most clients that can each have a processor for themselves.
     init(limit: Int) { self.limit = limit }
 
     /// Whether each client can have a processor for itself.

@@ -1,14 +1,14 @@
 import Glibc
 import Platform
 
-/// Servers take turns in a directory where they put sockets, or links to them: between a look at what somebody has left
-/// there and its removal, another server could put its own.
+/// A lock on a directory in which servers make sockets, or links to sockets. Without it, a server that removes a file
+/// left behind by a dead server could remove another server's new one.
 package enum DirectoryTurn {
-    /// How long another server may take.
+    /// The longest wait for another server's turn.
     private static let limitMilliseconds: UInt64 = 2000
 
-    /// Calls `body` while the directory of a path is locked. One that nobody may read, or that others keep locked, is used
-    /// all the same. No turn in the same directory may be taken inside.
+    /// Calls `body` while the path's directory is locked by flock(2). `body` is called all the same if the directory
+    /// cannot be opened, or stays locked for too long. `body` must not take a turn in the same directory.
     package static func take<Result, Failure: Error>(
         for path: String, _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -1,4 +1,4 @@
-/// Where clients find an export, as NBD's URI specification writes it. What has a meaning in a URI is percent-encoded.
+/// The address of an export as a URI (NBD's doc/uri.md). Characters that have a meaning in a URI are percent-encoded.
 enum ExportURI {
     static func unix(socket path: String, export: String) -> String {
         "nbd+unix:///\(encoded(export, alsoAllowed: ""))?socket=\(encoded(path, alsoAllowed: "/"))"
@@ -6,7 +6,7 @@ enum ExportURI {
 
     /// - Parameter host: a name, or an address; empty for every address of this machine.
     static func tcp(host: String, port: UInt16, export: String) -> String {
-        // What stands for every address is no place to connect to.
+        // A client cannot connect to the address that stands for all addresses.
         let reachable =
             switch host {
             case "": "localhost"

@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// A client's socket during the handshake: nothing on it takes longer than the handshake as a whole may.
+/// A client's socket during the handshake. All calls keep to one deadline, that of the whole handshake.
 ///
 /// Threads: the connection's.
 struct HandshakeSocket {
@@ -16,7 +16,7 @@ struct HandshakeSocket {
     }
 
     /// Waits for bytes.
-    /// - Returns: how many came; none when the client is gone or too late.
+    /// - Returns: the bytes received; 0 when the client is gone or too late.
     mutating func receive(into buffer: inout [UInt8]) -> Int {
         while wait(for: POLLIN) {
             let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))

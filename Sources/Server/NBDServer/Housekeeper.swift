@@ -2,12 +2,13 @@ import BlockStorage
 import CLinux
 import Platform
 
-/// Gives memory back that nobody uses any more, and has clients looked at that keep memory from others.
+/// Returns unused memory to the system, and regularly has the server end clients that keep memory from others.
 ///
-/// Threads: one of its own, which wakes twice in a second.
+/// Threads: one of its own, which wakes twice a second.
 final class Housekeeper: Sendable {
     private static let periodMilliseconds = 500
-    /// Periods for which a free page of the arena keeps its memory: 10 s. To get it anew costs more than the request.
+    /// Periods for which a free page of the arena keeps its memory: 10 s. Getting a page from the system again costs
+    /// more than a request.
     private static let trimAge = 20
 
     private let stopped = Event()
@@ -16,7 +17,7 @@ final class Housekeeper: Sendable {
     /// - Parameters:
     ///   - services: whose arenas are trimmed.
     ///   - tidy: called in each period with the time in milliseconds; returns whether there are clients.
-    /// - Throws: when the system has no room for a thread.
+    /// - Throws: when no thread can be made.
     init(services: [any BlockService], tidy: @escaping @Sendable (UInt64) -> Bool) throws(OSError) {
         var arenas: [DataArena] = []
         for service in services where !arenas.contains(where: { $0 === service.arena }) { arenas.append(service.arena) }
@@ -25,7 +26,7 @@ final class Housekeeper: Sendable {
             while !stopped.wait(milliseconds: Self.periodMilliseconds) {
                 for arena in arenas { arena.trim(age: Self.trimAge) }
                 idlePeriods = tidy(monotonicMilliseconds()) ? 0 : idlePeriods + 1
-                // What connections had on the heap is free, but stays the process's until then.
+                // The heap memory of ended connections is free, but the process keeps it until it is trimmed.
                 if idlePeriods == Self.trimAge { nbdext_trim_heap() }
             }
             finished.set()
@@ -33,7 +34,7 @@ final class Housekeeper: Sendable {
         thread.detach()
     }
 
-    /// Returns when the thread has ended.
+    /// Ends the thread, and returns when it has ended.
     func stop() {
         stopped.set()
         finished.wait()

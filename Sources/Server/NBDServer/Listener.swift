@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// The listening sockets of one address: one, or one for each address that a name stands for.
+/// The listening sockets of one address: one, or one for each address of a host name.
 ///
 /// Threads: any.
 package final class Listener: Sendable {
@@ -14,12 +14,12 @@ package final class Listener: Sendable {
         case tcp(host: String, port: UInt16)
     }
 
-    /// Clients that have connected and were not accepted yet.
+    /// The most clients that wait to be accepted (listen(2)).
     private static let backlog: Int32 = 4096
 
     /// Binds and listens.
-    /// - Parameter isPrivate: a Unix socket is for its owner and root alone; else its rights are what the umask leaves.
-    /// - Throws: one sentence with the address and what to do; nothing is left behind then.
+    /// - Parameter isPrivate: only the owner and root may connect to a Unix socket; otherwise the umask decides.
+    /// - Throws: one sentence with the address and what to do. Nothing is left behind then.
     package init(_ address: ServerAddress, isPrivate: Bool = false) throws(ServerError) {
         switch address {
         case .unix(let path):
@@ -34,7 +34,7 @@ package final class Listener: Sendable {
         }
     }
 
-    /// Where clients find an export.
+    /// The URI of an export at this address.
     package func uri(export: String) -> String {
         switch place {
         case .unix(let file): ExportURI.unix(socket: file.path, export: export)
@@ -42,10 +42,10 @@ package final class Listener: Sendable {
         }
     }
 
-    /// Removes the socket's file, if there is one and it is still this socket's: nobody finds the server any more.
+    /// Removes the file of a Unix socket if it is still this socket's. New clients do not find the server any more.
     package func removeFile() { if case .unix(let file) = place { file.remove() } }
 
-    /// Ends it.
+    /// Removes the file, and closes the sockets.
     package func close() {
         removeFile()
         for descriptor in descriptors { Glibc.close(descriptor) }

@@ -8,7 +8,8 @@ import Platform
 ///
 /// Threads: `listen` and `stop` on one control thread.
 package final class NBDServer: @unchecked Sendable {
-    // SAFETY: what changes after `init` is touched under `lock`, but for `acceptor`, which the control thread owns.
+    // SAFETY: what changes after `init` is touched under `lock`, except `acceptor`, which belongs to the control
+    // thread, and `isRefusing`.
     private let services: [any BlockService]
     private let exports: [ExportDescription]
     private let timeouts: ClientTimeouts
@@ -21,20 +22,21 @@ package final class NBDServer: @unchecked Sendable {
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
     private var isStopping = false
-    /// Clients were refused lately. Belongs to the acceptor's thread.
+    /// Whether the last client was refused: a series of refusals gets one message. Belongs to the acceptor's thread.
     private var isRefusing = false
-    /// Connections at most, also those that have not chosen an export yet: each has a thread.
+    /// The most connections, including those in the handshake: each has a thread.
     private static let connectionCountMax = 1024
     private static let sendBufferByteCount: Int32 = 1 << 20
     /// Rung when a connection has ended.
     private let ended = Doorbell()
 
     /// - Parameters:
-    ///   - services: one for each export, named after it; the first is also the default export.
-    ///   - spareProcessorCount: with no more clients than this, each thread looks for its client's next request for
-    ///     some 50 us before it sleeps.
-    ///   - payloadByteCountMax: memory for the payloads of large requests and of many at a time, bytes, for all clients;
-    ///     nil for a share of the machine's.
+    ///   - services: one for each export, which has its name; the first is also the default export.
+    ///   - spareProcessorCount: up to this many clients, each connection's thread polls its socket for about 50 µs
+    ///     before it sleeps.
+    /// - payloadByteCountMax: the memory, in bytes, that all clients share for large requests and for many requests at
+    ///   a time; nil for a share of the machine's memory.
+    /// - Throws: when no thread or descriptor can be made.
     package init(
         services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0,
         payloadByteCountMax: Int? = nil
@@ -68,8 +70,8 @@ package final class NBDServer: @unchecked Sendable {
         return hasConnections
     }
 
-    /// Begins to accept clients, at all of these addresses or at none. Once.
-    /// - Returns: the URI of the default export at each.
+    /// Begins to accept clients at all of these addresses, or at none if one of them fails. Call it once.
+    /// - Returns: the URI of the default export at each address.
     package func listen(at addresses: [ServerAddress]) throws -> [String] {
         precondition(acceptor == nil)
         var listeners: [Listener] = []
@@ -83,9 +85,10 @@ package final class NBDServer: @unchecked Sendable {
         return listeners.map { $0.uri(export: exports[0].name) }
     }
 
-    /// Accepts no more clients, lets each finish the requests that it has sent, and returns when all are gone and no
+    /// Accepts no more clients, finishes the requests already sent, and returns when all clients are gone and no
     /// request is under way.
-    /// - Parameter limitMilliseconds: how long clients have to take their replies; who has not then loses the rest.
+    /// - Parameter limitMilliseconds: how long clients have to take their replies; replies not taken by then are
+    ///   dropped.
     package func stop(limitMilliseconds: Int) {
         acceptor?.stop()
         let deadline = monotonicMilliseconds() + UInt64(limitMilliseconds)
@@ -109,7 +112,7 @@ package final class NBDServer: @unchecked Sendable {
         housekeeper.stop()
     }
 
-    /// Serves a client, unless it would take what the server needs for itself.
+    /// Starts a client's connection, unless it would use up what the server itself needs.
     private func start(_ descriptor: Int32) {
         let isFull = lock.withLock { connections.count >= Self.connectionCountMax }
         guard !isFull, Headroom.isLeft(after: descriptor) else {
@@ -127,10 +130,10 @@ package final class NBDServer: @unchecked Sendable {
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
         timeouts.apply(to: descriptor)
-        // Room for whole replies: the next request is read while the client takes the last one.
+        // Room for whole replies, so that the next request is read while the client takes the last reply.
         nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
         let connection = lock.withLock { () -> Connection? in
-            // It was accepted in the last moment; nobody would tell it to end.
+            // `stop` has already told all connections to end, and would not tell this one.
             if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,

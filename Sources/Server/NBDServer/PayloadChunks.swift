@@ -1,22 +1,22 @@
 import NBDProtocol
 import Platform
 
-/// A connection's payload memory: extents of the data arena that are filled from the front and given back when nothing
-/// in them is needed any more.
+/// A connection's payload memory: extents of the data arena. Each is filled from the front, and freed with its last
+/// reference.
 ///
-/// Ordinary chunks have one size and hold many requests. The first two are the connection's own, and always there: one
-/// for its window and one for reads, so that requests up to 1 MiB never wait for others' memory. More of them, and
-/// chunks for one large request each, are `PayloadMemory` that all connections share.
+/// Ordinary chunks have one size and hold many requests. Two of them are the connection's own, one for its window and
+/// one for reads, so that requests up to 1 MiB never wait for others' memory. Further ordinary chunks, and the chunk of
+/// each large request, come from `PayloadMemory`, which all connections share.
 ///
 /// Threads: under the connection's lock.
 struct PayloadChunks {
     /// Bytes of an ordinary chunk: a page for alignment, and a request of 1 MiB.
     static let chunkByteCount = (1 << 20) + DataArena.pageByteCount
-    /// Bytes of a chunk for the largest request, and what precedes its payload.
+    /// Bytes of a chunk for the largest request, with the page that precedes its payload.
     static let largestByteCount = Int(NBD.payloadByteCountMax) + DataArena.pageByteCount
-    /// Ordinary chunks that are not shared.
+    /// Ordinary chunks that are the connection's own.
     private static let ownCountMax = 2
-    /// Shared bytes that a connection has at most. Two of the largest requests fit.
+    /// The most shared bytes of one connection: two of the largest requests fit.
     private static let sharedByteCountMax = 72 << 20
 
     private struct Chunk {
@@ -30,25 +30,25 @@ struct PayloadChunks {
     private var chunks: [Chunk?] = []
     private var ownCount = 0
     private var sharedOrdinaryCount = 0
-    /// Bytes of `PayloadMemory` in use.
+    /// Bytes of `PayloadMemory` that this connection uses.
     private(set) var sharedByteCount = 0
-    /// The connection is in the queue, or was served there meanwhile.
+    /// Whether the connection is in the queue for memory, or was granted memory there and has not fetched it.
     private(set) var isWaiting = false
 
-    /// - Parameter bell: rings when memory is there that could not be had at once.
+    /// - Parameter bell: rung when `claim` could not give memory at once and the memory has become available.
     init(arena: DataArena, memory: PayloadMemory, bell: Bell) {
         self.arena = arena
         self.memory = memory
         turn = MemoryTurn(arena: arena, bell: bell)
     }
 
-    /// Whether an ordinary chunk can be had that is the connection's own.
+    /// Whether one of the connection's own chunks is unclaimed.
     var hasOwn: Bool { ownCount < Self.ownCountMax }
 
-    /// A chunk of at least that size with one reference.
+    /// Claims a chunk of at least that many bytes. The caller gets one reference.
     ///
-    /// Nil when there is none now. The bell rings when it may be worth trying again: when others have given back enough,
-    /// or one of the connection's own requests has ended.
+    /// - Returns: the chunk's index, or nil when there is no memory now. In that case the bell rings when another
+    ///   attempt is worthwhile: others have freed enough, or one of the connection's own requests has ended.
     mutating func claim(byteCount: Int) -> Int? {
         let pages = (byteCount + DataArena.pageByteCount - 1) / DataArena.pageByteCount
         let wanted = max(pages * DataArena.pageByteCount, Self.chunkByteCount)
@@ -69,7 +69,7 @@ struct PayloadChunks {
         return add(extent)
     }
 
-    /// Gives up what `claim` could not give at once.
+    /// Leaves the queue for memory, and gives back memory that was granted there and not fetched.
     mutating func stopWaiting() {
         if isWaiting { memory.withdraw(turn) }
         isWaiting = false
@@ -86,12 +86,12 @@ struct PayloadChunks {
     /// Whether the caller's reference is the only one.
     func isExclusive(_ index: Int) -> Bool { chunks[index]!.references == 1 }
 
-    /// Whether the chunk is one request's.
+    /// Whether the chunk belongs to one large request.
     func isLarge(_ index: Int) -> Bool { chunks[index]!.extent.count > Self.chunkByteCount }
 
     func extent(_ index: Int) -> UnsafeMutableRawBufferPointer { chunks[index]!.extent }
 
-    /// Gives everything back. No request may be under way: its chunk has a reference more than the connection's own.
+    /// Frees all chunks. No request may be under way: its chunk would have another reference.
     mutating func removeAll() {
         stopWaiting()
         for index in chunks.indices where chunks[index] != nil {
@@ -115,7 +115,8 @@ struct PayloadChunks {
         let byteCount = chunks[index]!.extent.count
         arena.free(chunks[index]!.extent)
         chunks[index] = nil
-        // Which chunk is shared does not matter, only how many: the connection keeps its own to the last.
+        // Only the number of shared chunks counts, not which they are. Shared chunks go first, so the connection keeps
+        // its own the longest.
         if isOrdinary && sharedOrdinaryCount == 0 {
             ownCount -= 1
         } else {

@@ -1,20 +1,22 @@
 import Glibc
 import Platform
 
-/// The payload memory that connections share: what they need beyond the chunks that each has for itself. Whoever finds
-/// too little of it waits in one queue, first come, first served.
+/// The payload memory that connections share: what they need beyond their own chunks. A connection that finds too
+/// little of it waits in one queue, first come, first served.
 ///
-/// Nobody waits for ever. A piece of this memory is claimed whole, for one request. The request then needs no more
-/// memory to end: a write waits for the rest of its payload, which is received into the piece; a complete request waits
-/// for the device, and then for its client to take the reply. Members end every I/O, and `Connection.isStalled` ends
-/// connections whose clients keep a piece without moving bytes while others wait. So every piece comes back, the first
-/// of the queue is served after a bounded time, and by induction each one is. Who waits keeps nothing that others wait
-/// for, but the pieces of requests that end by themselves: a connection's own chunks are not counted here, and a window
-/// gives a shared piece away together with the request for which it was claimed. What a turn was given is fetched at
-/// once: a connection in the queue sleeps only where its bell wakes it, and leaves replies that its client does not take
-/// to `StalledWriters`; one that needs the memory no more leaves the queue before it sleeps elsewhere.
+/// No connection waits for ever. Memory is claimed whole, for one request, which then needs no more memory to end. A
+/// write waits for the rest of its payload, which is received into that memory. A complete request waits for the
+/// device, and then for its client to take the reply. Members end every I/O, and `Connection.isStalled` ends
+/// connections whose clients keep memory without moving bytes while others wait. So all memory comes back, the first in
+/// the queue is served after a bounded time, and by induction every other is too.
 ///
-/// Threads: any; its lock is the last that is taken before the arena's.
+/// A waiting connection holds no shared memory, except that of requests that end by themselves: its own chunks are not
+/// counted here, and its window gives up a shared chunk together with the request for which the chunk was claimed.
+/// Granted memory is fetched at once: a connection in the queue sleeps only where its bell wakes it, and leaves replies
+/// that its client does not take to `StalledWriters`. A connection that no longer needs the memory leaves the queue
+/// before it sleeps elsewhere.
+///
+/// Threads: any. Its lock is the last that is taken before the arena's.
 final class PayloadMemory: @unchecked Sendable {
     // SAFETY: touched only under `lock`, as are the turns.
     private let lock = Lock()
@@ -22,17 +24,19 @@ final class PayloadMemory: @unchecked Sendable {
     private var byteCount = 0
     private var queue: [MemoryTurn] = []
 
-    /// - Parameter byteCountMax: bytes in use at most; at least one of the largest requests is possible.
+    /// - Parameter byteCountMax: the most bytes in use; raised to the largest request if it is less.
     init(byteCountMax: Int) { self.byteCountMax = max(byteCountMax, PayloadChunks.largestByteCount) }
 
-    /// A quarter of the machine's memory, at most 4 GiB, and an eighth of the arena, so that fragments never matter.
+    /// A quarter of the machine's memory, but at most 4 GiB and at most an eighth of the arena, so that fragmentation
+    /// does not matter.
     static func defaultByteCountMax(arenaByteCount: Int) -> Int {
         min(4 << 30, sysconf(Int32(_SC_PHYS_PAGES)) / 4 * sysconf(Int32(_SC_PAGESIZE)), arenaByteCount / 8)
     }
 
-    /// Memory for a request, or nil, and then the connection is in the queue: its bell rings when the memory is there,
-    /// and the same call returns it.
+    /// Claims memory for a request. If there is too little, the connection enters the queue. Its bell rings when the
+    /// memory is granted, and then the same call returns it.
     /// - Parameter wanted: bytes, whole pages of the arena.
+    /// - Returns: nil when the connection is in the queue.
     func claim(byteCount wanted: Int, _ turn: MemoryTurn) -> UnsafeMutableRawBufferPointer? {
         lock.withLock {
             if let extent = turn.extent, extent.count != wanted { takeBack(extent, turn) }
@@ -46,7 +50,7 @@ final class PayloadMemory: @unchecked Sendable {
         }
     }
 
-    /// Leaves the queue, or gives back what was not fetched.
+    /// Leaves the queue, or gives back memory that was granted and not fetched.
     func withdraw(_ turn: MemoryTurn) {
         lock.withLock {
             if turn.wanted > 0 {
@@ -66,8 +70,8 @@ final class PayloadMemory: @unchecked Sendable {
         }
     }
 
-    /// How many connections are in the queue. Looks whether the first can be served: a fragmented arena may have joined
-    /// again.
+    /// The number of connections in the queue. Serves the first ones if it can: freed parts of the arena may have
+    /// joined since the last attempt.
     func waiterCount() -> Int {
         lock.withLock {
             serve(calledBy: nil)
@@ -81,7 +85,8 @@ final class PayloadMemory: @unchecked Sendable {
         turn.extent = nil
     }
 
-    /// Gives memory to the first of the queue while there is enough.
+    /// Grants memory from the front of the queue while there is enough, and rings the bells of those served, except the
+    /// caller's.
     private func serve(calledBy caller: MemoryTurn?) {
         while let first = queue.first, byteCount + first.wanted <= byteCountMax,
             let extent = first.arena.allocate(byteCount: first.wanted)
@@ -95,15 +100,16 @@ final class PayloadMemory: @unchecked Sendable {
     }
 }
 
-/// A connection's place in the queue for payload memory, and what it was given there.
+/// A connection's place in the queue for payload memory, and the memory that was granted there.
 ///
 /// Threads: under the lock of `PayloadMemory`.
 final class MemoryTurn: @unchecked Sendable {
+    // SAFETY: the variables are touched only under the lock of `PayloadMemory`.
     fileprivate let arena: DataArena
     fileprivate let bell: Bell
     /// Bytes that the connection waits for; 0 when it is not in the queue.
     fileprivate var wanted = 0
-    /// What it was given and has not fetched yet.
+    /// Memory that was granted and not fetched yet.
     fileprivate var extent: UnsafeMutableRawBufferPointer?
 
     init(arena: DataArena, bell: Bell) {

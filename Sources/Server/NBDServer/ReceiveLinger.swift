@@ -1,14 +1,14 @@
 import Glibc
 import Platform
 
-/// Looking for a client's next request for a while before its thread sleeps: a wake-up takes longer than a small read
-/// does.
+/// Polls a client's socket for a short time before the connection's thread sleeps: a wake-up takes longer than a small
+/// read.
 ///
-/// It is done for a client that waits for each answer and asks again at once, as long as it goes on so.
+/// It adapts to the client: it polls only as long as each next request comes within the limit.
 ///
 /// Threads: the connection's.
 struct ReceiveLinger {
-    /// About what two wake-ups take; a client that pauses for longer than this wants to be slept for.
+    /// About the time of two wake-ups. Sleeping is cheaper when a client pauses longer.
     private static let limitNanoseconds: UInt64 = 50_000
     private var isWorthwhile = false
 

@@ -3,37 +3,37 @@ import Glibc
 import NBDProtocol
 import Platform
 
-/// The bytes that a connection has received and not yet understood: a range of a payload chunk.
+/// The bytes that a connection has received and not parsed yet: a range of a payload chunk.
 ///
-/// Payloads stay where the socket put them. Requests are received in large pieces, many at a time; when the window is
-/// empty, the next header is put 28 bytes before a page, so that its payload is aligned. A request that does not fit in
-/// an ordinary chunk has a chunk of its own, with which it leaves the window.
+/// Payloads are not copied. The socket is read in large pieces that hold many requests. When the window is empty, the
+/// next header goes 28 bytes before a page, so that its payload is aligned. A request that does not fit in an ordinary
+/// chunk gets a chunk of its own, and takes it along when it leaves the window.
 struct ReceiveWindow {
-    /// -1 for none: then the window is empty.
+    /// The chunk's index; -1 for none, and then the window is empty.
     var chunk = -1
     var start = 0
     var end = 0
-    /// The size of the request at the front, with its header; 0 while the header is not there. Nobody reads the header
-    /// again for it: a driver's process could change it.
+    /// Bytes of the request at the front, header included; 0 while its header is incomplete. It is kept because the
+    /// header must not be read twice: a driver's process could change it in between.
     var requestByteCount = 0
-    /// A part of the request at the front is still to come, and its header is there. Under the connection's lock.
+    /// Whether the request at the front has its header but not all of its payload. Under the connection's lock.
     var lacksBytes = false
-    /// The payload of the last request if it was a large write: the next one is probably alike, and is received
-    /// without the beginning of its successor.
+    /// Payload bytes of the last request if it was a large write, else 0. The next request is probably alike, and is
+    /// received without the start of its successor.
     var expectedPayloadByteCount = 0
-    /// Bytes that came with the handshake.
+    /// Bytes that were received with the handshake.
     var early: [UInt8] = []
 
     /// Where the first header of a fresh chunk goes.
     static let firstStart = 4096 - NBD.requestByteCount
-    /// Payloads of this size are received by themselves.
+    /// Payloads of at least this many bytes are received by themselves.
     static let largePayloadByteCount = 64 << 10
-    /// What is asked of the socket at a time.
+    /// The most bytes of one receive.
     static let receiveByteCount = 256 << 10
-    /// Requests that are larger, header included, need a chunk of their own.
+    /// The largest request, header included, that fits in an ordinary chunk. Larger ones need a chunk of their own.
     static let ordinaryByteCountMax = PayloadChunks.chunkByteCount - firstStart
-    /// So much of such a request has to come before memory is claimed for the rest of it: an announcement costs a
-    /// client nothing, and is worth no memory.
+    /// Bytes of a large request that must arrive before memory is claimed for the rest: to announce a request costs a
+    /// client nothing.
     static let earnestByteCount = NBD.requestByteCount + largePayloadByteCount
 
     var byteCount: Int { end - start }
@@ -54,11 +54,11 @@ enum ParseResult {
     case needsBytes
     /// Every tag is taken, or there is no memory for a read.
     case needsRoom
-    /// The client said goodbye, or something that cannot be understood.
+    /// The client disconnects, or has broken the protocol.
     case end
 }
 
-/// Receiving and understanding requests; all on the connection's thread, under its lock.
+/// Receiving and parsing requests. All of it runs on the connection's thread, under its lock.
 extension Connection {
     /// Turns complete requests in the window into a batch.
     func parse() -> ParseResult {
@@ -71,7 +71,7 @@ extension Connection {
             let memory = chunks.extent(window.chunk).baseAddress! + window.start
             guard let header = RequestHeader(parsing: memory) else { return .end }
             if header.command == NBD.commandDisconnect { return .end }
-            // A payload beyond what was announced is not worth receiving.
+            // The server announces its largest payload. It does not receive a larger one just to refuse it.
             guard header.payloadByteCount <= Int(NBD.payloadByteCountMax) else { return .end }
             window.requestByteCount = NBD.requestByteCount + header.payloadByteCount
             window.lacksBytes = window.byteCount < window.requestByteCount
@@ -87,7 +87,8 @@ extension Connection {
         }
     }
 
-    /// Puts a request into the batch, or its refusal into the reply queue. Returns false when there is no memory.
+    /// Puts a request into the batch, or its refusal into the reply queue.
+    /// - Returns: false when there is no memory.
     private func accept(_ header: RequestHeader, _ tag: UInt16, payload: UnsafeMutableRawPointer) -> Bool {
         let request = requests + Int(tag)
         request.pointee = PendingRequest(cookie: header.cookie, byteOffset: header.byteOffset)
@@ -117,8 +118,8 @@ extension Connection {
         return true
     }
 
-    /// Memory for read data: a chunk of its own for a large read, else behind that of the last read while its chunk has
-    /// room.
+    /// Claims memory for read data: a chunk of its own for a large read, otherwise the next part of the read chunk.
+    /// - Returns: nil when there is no memory.
     private func claimReadMemory(
         _ byteCount: Int, _ request: UnsafeMutablePointer<PendingRequest>
     ) -> UnsafeMutableRawPointer? {
@@ -136,7 +137,7 @@ extension Connection {
             guard let index = claimChunk(needed) else { return nil }
             readChunk = (index, 0)
         }
-        // What it waited for may not be needed any more.
+        // An earlier attempt may have queued for memory that is no longer needed.
         chunks.stopWaiting()
         chunks.retain(readChunk.index)
         request.pointee.chunk = readChunk.index
@@ -149,14 +150,14 @@ extension Connection {
         readChunk.index = -1
     }
 
-    /// Claims a chunk. An idle one gives way before others' memory is asked for.
+    /// Claims a chunk. An idle read chunk is given up before shared memory is claimed.
     private func claimChunk(_ byteCount: Int) -> Int? {
         if readChunk.index >= 0, !chunks.hasOwn, chunks.isExclusive(readChunk.index) { dropReadChunk() }
         return chunks.claim(byteCount: byteCount)
     }
 
-    /// Makes room behind the window for what comes next.
-    /// - Returns: where to receive, and how much at most; nil when there is no memory for it now.
+    /// Makes room behind the window for the next bytes.
+    /// - Returns: the memory to receive into; nil when there is none now.
     func prepareWindow() -> UnsafeMutableRawBufferPointer? {
         if window.byteCount == 0 { rewind() }
         var wanted =
@@ -168,7 +169,7 @@ extension Connection {
         if room < max(wanted, ReceiveWindow.largePayloadByteCount) {
             guard moveWindow(wanted: wanted) else { return nil }
         }
-        // Who receives may sleep for long, and so waits for nothing else.
+        // A receive may sleep for long, so the connection leaves the queue for memory first.
         chunks.stopWaiting()
         let extent = chunks.extent(window.chunk)
         var limit = ReceiveWindow.receiveByteCount
@@ -179,7 +180,8 @@ extension Connection {
             start: extent.baseAddress! + window.end, count: max(0, min(limit, extent.count - window.end)))
     }
 
-    /// Puts the empty window where its next payload is aligned: at the front of its chunk if nothing there is in use.
+    /// Moves the empty window so that the next payload is aligned: to the front of its chunk if nothing else uses the
+    /// chunk.
     private func rewind() {
         guard window.chunk >= 0 else { return }
         if chunks.isExclusive(window.chunk) {
@@ -190,8 +192,9 @@ extension Connection {
         window.end = window.start
     }
 
-    /// Takes the part of a request that is in the window to where so much of it fits: to the front of its chunk if
-    /// nothing else there is in use, or to another chunk.
+    /// Moves the partial request in the window to memory with room for `wanted` bytes: to the front of its chunk if
+    /// nothing else uses the chunk, or to another chunk.
+    /// - Returns: false when there is no memory.
     private func moveWindow(wanted: Int) -> Bool {
         let byteCount = ReceiveWindow.firstStart + wanted
         let count = window.byteCount
@@ -211,7 +214,7 @@ extension Connection {
         return true
     }
 
-    /// Leaves the chunk of a large request, which fills the window, to the request.
+    /// Leaves the window's chunk to the large request that fills it.
     private func dropWindow() {
         chunks.release(window.chunk)
         window.chunk = -1
@@ -221,7 +224,7 @@ extension Connection {
 }
 
 extension BlockRequest.Operation {
-    /// The operation of a command that `RequestHeader.validate` let pass.
+    /// The operation of a command that `RequestHeader.validate` has accepted.
     init(_ command: UInt16) {
         self =
             switch command {

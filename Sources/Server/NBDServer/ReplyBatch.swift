@@ -7,7 +7,7 @@ import Synchronization
 struct PendingRequest {
     var cookie: UInt64 = 0
     var byteOffset: UInt64 = 0
-    /// Read data to send; 0 for other requests.
+    /// Bytes of read data to send; 0 for other requests.
     var dataByteCount = 0
     var data: UnsafeMutableRawPointer?
     /// The chunk that holds the payload, or -1.
@@ -15,9 +15,9 @@ struct PendingRequest {
     var error = NBDError.none
 }
 
-/// A batch of replies that is being sent, as many as there were with one system call.
+/// A batch of replies on its way to the client, sent with one system call if the socket takes them all.
 ///
-/// Apart from the queue that it is taken from, since others append to that while a batch is being sent.
+/// It is separate from the reply queue because other threads append to the queue while a batch is being sent.
 ///
 /// Threads: the sender, of which a connection has one at a time.
 struct ReplyBatch {
@@ -32,7 +32,7 @@ struct ReplyBatch {
     private var firstVector = 0
     private var hasLargeData = false
 
-    /// Of larger data, so much is sent at a time: so it can be seen that a client takes it.
+    /// Larger data is sent in pieces of this many bytes, so that the progress of a slow client can be seen.
     private static let pieceByteCount = 2 << 20
 
     init(requestCapacity: Int) {
@@ -88,7 +88,7 @@ struct ReplyBatch {
     /// Sends what is left of the batch.
     /// - Parameters:
     ///   - blocking: waits for a slow client instead of returning `.full`.
-    ///   - moved: is added what was sent, as soon as it was.
+    ///   - moved: increased by the bytes sent, after each system call.
     mutating func send(to descriptor: Int32, blocking: Bool, counting moved: borrowing Atomic<Int>) -> Progress {
         while firstVector < vectorCount {
             let sent = sendOnce(to: descriptor, flags: Int32(MSG_NOSIGNAL) | (blocking ? 0 : Int32(MSG_DONTWAIT)))
@@ -102,7 +102,7 @@ struct ReplyBatch {
         return .all
     }
 
-    /// Sends all that is left, or what precedes the end of the next large data's first piece.
+    /// Sends all that is left, or up to the end of the first piece of the next large data.
     private func sendOnce(to descriptor: Int32, flags: Int32) -> Int {
         var message = msghdr()
         message.msg_iov = vectors + firstVector

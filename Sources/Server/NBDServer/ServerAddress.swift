@@ -4,7 +4,7 @@ package enum ServerAddress: Sendable, Equatable {
     /// The empty host is every address of the machine. Port 0 lets the system choose.
     case tcp(host: String, port: UInt16)
 
-    /// Reads "HOST:PORT"; an IPv6 host stands in brackets, and "*" or nothing is every address. Nil when it is something
+    /// Reads "HOST:PORT". An IPv6 host stands in brackets; "*" or an empty host is every address. Nil for anything
     /// else.
     package init?(hostAndPort text: String) {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
@@ -23,6 +23,7 @@ package enum ServerAddress: Sendable, Equatable {
 
 /// Why a server cannot serve: one sentence that says what to do.
 package struct ServerError: Error, CustomStringConvertible, Equatable {
+    /// The sentence.
     package let description: String
 
     package init(_ description: String) { self.description = description }

@@ -1,17 +1,17 @@
 import Glibc
 import Platform
 
-/// The file of a listening Unix socket. It is removed only while it is the one that was made.
+/// The file of a listening Unix socket. It is removed only if no other server has made a file in its place.
 ///
 /// Threads: any.
 struct SocketFile: Sendable {
-    /// Absolute, so that it means the same to everybody.
+    /// Absolute, so that it is right for clients in any directory.
     let path: String
     private let device: dev_t
     private let inode: ino_t
 
-    /// Makes a socket that listens, and its file. One that nobody listens on is replaced.
-    /// - Parameter isPrivate: nobody but its owner and root may connect, whatever the umask is; else the umask decides.
+    /// Makes a listening socket and its file. A socket file that no server listens on is replaced.
+    /// - Parameter isPrivate: only the owner and root may connect, whatever the umask is; otherwise the umask decides.
     /// - Returns: the socket's descriptor, and its file.
     static func listen(
         path: String, isPrivate: Bool, backlog: Int32
@@ -21,7 +21,7 @@ struct SocketFile: Sendable {
         }
         let descriptor = socket(AF_UNIX, listeningSocketType, 0)
         guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
-        // The file that bind(2) makes gets the socket's rights: there is no moment in which it has others.
+        // bind(2) gives the file the socket's permissions, so the file has no others even for a moment.
         if isPrivate { fchmod(descriptor, 0o600) }
         do throws(ServerError) {
             let file = try DirectoryTurn.take(for: path) { () throws(ServerError) in
@@ -59,25 +59,25 @@ struct SocketFile: Sendable {
         }
     }
 
-    /// Removes the file, unless it is somebody else's by now. The socket must still be open: until it is closed, no other
-    /// file gets the same number.
+    /// Removes the file, unless it is another server's by now. The socket must still be open: until it is closed, no
+    /// other file gets the same inode number.
     func remove() {
         var information = stat()
         guard lstat(path, &information) == 0, information.st_dev == device, information.st_ino == inode else { return }
         unlink(path)
     }
 
-    /// Removes a socket that nobody listens on: one that a server which died has left behind.
+    /// Removes a socket file that a dead server has left behind.
     private static func removeStale(_ path: String, _ address: sockaddr_un) throws(ServerError) {
         var information = stat()
-        // To connect to a file of any other kind is refused too.
+        // A connection to a file of another kind is refused too, so the kind is checked first.
         guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
             throw ServerError("\(path) is there and is no socket; choose another path")
         }
         let probe = socket(AF_UNIX, listeningSocketType, 0)
         guard probe >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
         defer { close(probe) }
-        // A server whose queue is full does not answer, and is there.
+        // A living server with a full queue does not answer either, but with another error than ECONNREFUSED.
         guard !address.withPointer({ connect(probe, $0, $1) == 0 }), errno == ECONNREFUSED else {
             throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
         }
@@ -96,7 +96,7 @@ struct SocketFile: Sendable {
     private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 }
 
-/// A stream that does not block, and that no driver's process gets.
+/// A non-blocking stream socket that driver processes do not inherit.
 let listeningSocketType = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
 
 extension sockaddr_un {
@@ -108,7 +108,7 @@ extension sockaddr_un {
         withUnsafeMutableBytes(of: &sun_path) { $0.copyBytes(from: path.utf8) }
     }
 
-    /// Lends the address to a call of the socket interface.
+    /// Calls `body` with the address in the form that socket calls take.
     package func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
         withUnsafePointer(to: self) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<Self>.size)) }

@@ -1,13 +1,13 @@
-/// Clients that keep memory from others. A client may pause for as long as it likes, but not with half a large request
-/// or a reply that it does not take, when others wait for the memory.
+/// Finds clients that keep memory from others. A client may pause as long as it likes, but not in the middle of a large
+/// request or of its replies while others wait for the memory.
 extension Connection {
-    /// For so long a client may keep others waiting ...
+    /// How long a client may keep others waiting without moving `progressByteCount` bytes.
     private static let limitMilliseconds: UInt64 = 3000
-    /// ... without moving so much: the largest request takes 96 s at most then.
+    /// The bytes that count as progress: the largest request then takes 96 s at most.
     private static let progressByteCount = 1 << 20
 
-    /// Whether the connection has to end for the sake of others. On one thread.
-    /// - Parameter waiterCount: connections that wait for memory, perhaps this one among them.
+    /// Whether the connection must end because others wait. Called on one thread only.
+    /// - Parameter waiterCount: connections that wait for memory; this one may be among them.
     func isStalled(at milliseconds: UInt64, waiterCount: Int) -> Bool {
         guard waiterCount > 0, keepsSharedMemory(fromWaiters: waiterCount) else {
             lastProgress = nil

@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// Goes on sending for connections whose clients are slow, so that no thread with work for others waits for them.
+/// Sends the replies of connections whose clients are slow, so that no thread with other work waits for them.
 ///
 /// Threads: one of its own; `add` on any.
 final class StalledWriters: @unchecked Sendable {
@@ -17,7 +17,7 @@ final class StalledWriters: @unchecked Sendable {
         thread.detach()
     }
 
-    /// Takes over the sending of a connection, until its replies are out.
+    /// Takes over the sending of a connection until its replies are sent.
     func add(_ connection: Connection) {
         lock.withLock { waiting.append(connection) }
         bell.ring()

@@ -6,7 +6,7 @@ struct TCPSockets {
     private(set) var descriptors: [Int32] = []
     private(set) var port: UInt16
 
-    /// How often another port is tried when the one that the system chose is free for one family only.
+    /// Attempts to find a port that is free in both address families, when the system chooses the port.
     private static let portAttempts = 16
 
     /// Binds and listens.
@@ -42,8 +42,8 @@ struct TCPSockets {
         var code: Int32
     }
 
-    /// Opens a socket for each address. One of several that this machine does not have - IPv6 is often turned off - is
-    /// said to be left out.
+    /// Opens a socket for each address. If the machine lacks one of several addresses - IPv6 is often turned off - a
+    /// message says that it is not served.
     private mutating func open(_ addresses: [Address], host: String, backlog: Int32) throws(Failure) {
         var leftOut: [Failure] = []
         for address in addresses {
@@ -56,7 +56,7 @@ struct TCPSockets {
         for descriptor in descriptors where Glibc.listen(descriptor, backlog) != 0 {
             throw Failure(address: addresses[0], code: errno)
         }
-        // "Every address" is every one that there is.
+        // An empty host means the addresses that the machine has, so a missing one is no news.
         for failure in leftOut where !host.isEmpty {
             writeMessage(
                 "\(host) is also \(failure.address.text), which is not served: "

@@ -1,10 +1,10 @@
 import LoadGenerator
 
-/// One way to run the stack: what a server is started with.
+/// One way to run the stack: the options with which a server is started.
 package struct BenchConfiguration: Sendable, Equatable {
     /// `kext`, `legacy` or `bundled`.
     package var mode: String
-    /// The driver has a process of its own.
+    /// Whether the driver has a process of its own.
     package var hasDriverProcess: Bool
 
     package init(mode: String, hasDriverProcess: Bool) {
@@ -15,7 +15,7 @@ package struct BenchConfiguration: Sendable, Equatable {
     /// "bundled", "bundled, process".
     package var name: String { hasDriverProcess ? "\(mode), process" : mode }
 
-    /// Those that are compared, in the order of every table.
+    /// The configurations that are compared, in the order of every table.
     package static let all = [
         BenchConfiguration(mode: "kext", hasDriverProcess: false),
         BenchConfiguration(mode: "legacy", hasDriverProcess: false),
@@ -27,11 +27,14 @@ package struct BenchConfiguration: Sendable, Equatable {
 
 /// The loads of a comparison.
 package enum BenchPlan {
+    /// Random reads of 4 KiB.
     package static let randomRead4K = Workload(
         "4 KiB random read", blockByteCount: 4096, order: .random, readPercent: 100)
+    /// Sequential writes of 1 MiB.
     package static let sequentialWrite = Workload(
         "1 MiB sequential write", blockByteCount: 1 << 20, order: .sequential, readPercent: 0)
 
+    /// The workloads, in the order of every table.
     package static let workloads = [
         randomRead4K,
         Workload("4 KiB random write", blockByteCount: 4096, order: .random, readPercent: 0),
@@ -43,6 +46,7 @@ package enum BenchPlan {
         sequentialWrite,
     ]
 
+    /// The numbers of requests under way, in the order of every table.
     package static let loads = [
         LoadDepth(connectionCount: 1, depth: 1), LoadDepth(connectionCount: 1, depth: 32),
         LoadDepth(connectionCount: 4, depth: 32),

@@ -1,16 +1,19 @@
 import LoadGenerator
 import Statistics
 
-/// What one configuration did under one load, over all rounds.
+/// The results of one configuration under one load, over all rounds.
 package struct BenchCell: Sendable {
     private var rounds: [LoadResult] = []
-    /// All rounds together.
+    /// The latencies of the reads of all rounds.
     package private(set) var reads = FineLatencyHistogram()
+    /// The latencies of the writes of all rounds.
     package private(set) var writes = FineLatencyHistogram()
+    /// The bundles of all rounds.
     package private(set) var bundles = BundleSnapshot()
 
     package init() {}
 
+    /// Adds a round.
     package mutating func add(_ result: LoadResult, bundles: BundleSnapshot) {
         rounds.append(result)
         reads.merge(result.reads.latency)
@@ -18,21 +21,27 @@ package struct BenchCell: Sendable {
         self.bundles += bundles
     }
 
+    /// Bytes read per second: the rounds' median, as all rates here.
     package var readBytesPerSecond: Double { median { $0.reads.bytesPerSecond } }
+    /// Bytes written per second.
     package var writeBytesPerSecond: Double { median { $0.writes.bytesPerSecond } }
+    /// Bytes read and written per second.
     package var bytesPerSecond: Double { median { $0.reads.bytesPerSecond + $0.writes.bytesPerSecond } }
+    /// Requests per second.
     package var operationsPerSecond: Double { median(\.operationsPerSecond) }
+    /// The client's processor time for a request, nanoseconds.
     package var clientNanosecondsPerRequest: Double { median(\.clientNanosecondsPerRequest) }
+    /// Requests of all rounds that failed.
     package var errorCount: UInt64 { rounds.reduce(0) { $0 + $1.errorCount } }
 
-    /// Reads and writes.
+    /// The latencies of reads and writes together.
     package var latency: FineLatencyHistogram {
         var all = reads
         all.merge(writes)
         return all
     }
 
-    /// How far the rounds are apart: the difference of the best and the worst as a share of the median.
+    /// How far the rounds are apart: the difference between the best and the worst as a share of the median.
     package var spread: Double {
         let values = rounds.map(\.operationsPerSecond)
         let middle = operationsPerSecond
@@ -48,11 +57,13 @@ package struct BenchCell: Sendable {
     }
 }
 
-/// One load, and what each configuration did under it.
+/// One load, and the results of each configuration under it.
 package struct BenchRow: Sendable {
+    /// The kind of requests.
     package var workload: Workload
+    /// The number of requests under way.
     package var load: LoadDepth
-    /// In the order of the configurations.
+    /// The results, in the order of the configurations.
     package var cells: [BenchCell]
 
     package init(workload: Workload, load: LoadDepth, cells: [BenchCell]) {
@@ -62,19 +73,25 @@ package struct BenchRow: Sendable {
     }
 
     package var name: String { "\(workload.name), \(load.name)" }
+    /// Whether it both reads and writes.
     package var isMixed: Bool { workload.readPercent > 0 && workload.readPercent < 100 }
 }
 
-/// One load that another program has run as well.
+/// One load that another program has run as well, for comparison.
 package struct ReferenceCheck: Sendable {
     /// The other program: "fio 3.33".
     package var program: String
+    /// The row's name.
     package var row: String
+    /// The configuration's name.
     package var configuration: String
+    /// Requests per second by this program's client.
     package var operationsPerSecond: Double
+    /// Requests per second by the other program.
     package var otherOperationsPerSecond: Double
-    /// What a request costs either client, in nanoseconds.
+    /// This program's processor time for a request, nanoseconds.
     package var clientNanoseconds: Double
+    /// The other program's processor time for a request, nanoseconds.
     package var otherClientNanoseconds: Double
 
     package init(
@@ -91,19 +108,25 @@ package struct ReferenceCheck: Sendable {
     }
 }
 
-/// All that a comparison has measured, and under what conditions.
+/// The results of a comparison, and its conditions.
 package struct BenchResults: Sendable {
+    /// The configurations, in the order of every table.
     package var configurations: [BenchConfiguration]
+    /// The results, one row for each load.
     package var rows: [BenchRow] = []
+    /// A comparison with another program, if one was made.
     package var check: ReferenceCheck?
-    /// The processor, how many there are, and the system.
+    /// The processor's name, the number of processors, and the system.
     package var machine: String
     /// The load average of the last minute when the comparison began.
     package var loadAverage: String
+    /// The duration of a round.
     package var seconds: Double
+    /// Rounds of each load and configuration.
     package var rounds: Int
+    /// The size of the array, bytes.
     package var byteCount: UInt64
-    /// Each request was sent by itself.
+    /// Whether each request was sent by itself.
     package var sendsSingly: Bool
 
     package init(
@@ -124,7 +147,7 @@ package struct BenchResults: Sendable {
 
     var errorCount: UInt64 { rows.flatMap(\.cells).reduce(0) { $0 + $1.errorCount } }
 
-    /// A configuration's place in each row.
+    /// The index of a configuration's cell in each row.
     func index(_ mode: String, hasDriverProcess: Bool) -> Int? {
         configurations.firstIndex(of: BenchConfiguration(mode: mode, hasDriverProcess: hasDriverProcess))
     }
@@ -133,7 +156,7 @@ package struct BenchResults: Sendable {
         rows.first { $0.workload.name == workload && $0.load == load }
     }
 
-    /// How many times as fast as legacy bundled is in a row; nil where one of them was not measured.
+    /// How many times as fast as legacy bundled is in a row; nil if one of them was not measured.
     func gain(_ row: BenchRow, hasDriverProcess: Bool) -> Double? {
         guard let bundled = index("bundled", hasDriverProcess: hasDriverProcess),
             let legacy = index("legacy", hasDriverProcess: hasDriverProcess),
@@ -142,7 +165,7 @@ package struct BenchResults: Sendable {
         return row.cells[bundled].operationsPerSecond / row.cells[legacy].operationsPerSecond
     }
 
-    /// In one sentence.
+    /// The conditions of the measurement, as text.
     package var conditions: String {
         let size = byteCount >> 20
         let steadiness =

@@ -1,6 +1,7 @@
 import Statistics
 
-/// Which share of calls carried how many slots: a bar for the published measurement, and one for each one here.
+/// The shares of calls by the number of slots that they carried: a bar for the published measurement, and one for each
+/// measurement here.
 struct BundleChart {
     private static let width = 880.0
     private static let barHeight = 20.0

@@ -1,6 +1,6 @@
 /// Numbers and columns as people read them.
 enum Format {
-    /// A number with so many digits behind the point.
+    /// A number with the given count of decimals.
     static func fixed(_ value: Double, _ digits: Int) -> String {
         guard value.isFinite else { return "-" }
         var scale = 1
@@ -18,7 +18,7 @@ enum Format {
         return fixed(value, abs(value) >= 99.95 ? 0 : abs(value) >= 9.995 ? 1 : abs(value) >= 0.9995 ? 2 : 3)
     }
 
-    /// As few digits as say it to a hundredth: "1", "0.2".
+    /// As few digits as are exact to a hundredth: "1", "0.2".
     static func number(_ value: Double) -> String {
         var text = fixed(value, 2)
         while text.hasSuffix("0") { text.removeLast() }

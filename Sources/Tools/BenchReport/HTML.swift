@@ -1,4 +1,4 @@
-/// The parts that HTML pages are written with: every page is well-formed XML too.
+/// Elements of HTML pages. Every page is well-formed XML too.
 enum HTML {
     static func escaped(_ text: String) -> String {
         var result = ""
@@ -41,7 +41,7 @@ enum HTML {
         "<figure><figcaption>\(escaped(caption))</figcaption>\n\(image.text)\n</figure>"
     }
 
-    /// What both colour schemes have in common, and the colours of each.
+    /// The style sheet: rules for both colour schemes, and the colours of each.
     static let style = """
         :root { color-scheme: light dark; --page: #fcfcfb; --ink: #1d1f21; --quiet: #5d636b; --rule: #e2e4e6;
           --kext: #7d8791; --legacy: #c8611a; --bundled: #1668b8; --accent: #0f5aa3;

@@ -1,11 +1,12 @@
 import LoadGenerator
 
-/// A comparison as a page that needs nothing else: charts are drawn in it, and it has no scripts.
+/// A comparison as a self-contained page, with charts and without scripts.
 package struct HTMLReport {
     private let results: BenchResults
 
     package init(_ results: BenchResults) { self.results = results }
 
+    /// The page: well-formed XML.
     package var text: String {
         """
         <!DOCTYPE html>
@@ -62,12 +63,12 @@ package struct HTMLReport {
         results.errorCount == 0 ? "" : "<p><b>\(results.errorCount) requests failed; the figures mean little.</b></p>\n"
     }
 
-    /// Which colour a route has.
+    /// The key to the routes' colours.
     private var lineKey: String {
         ["kext", "legacy", "bundled"].map { "<b class=\"mode-\($0)\">\($0)</b>" }.joined(separator: ", ")
     }
 
-    /// The answer in few numbers.
+    /// The main results.
     private var key: String {
         var items: [String] = []
         for hasDriverProcess in [false, true] {

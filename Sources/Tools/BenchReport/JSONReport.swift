@@ -1,12 +1,13 @@
 import LoadGenerator
 import Statistics
 
-/// A comparison for programs. All that is text in it is this program's own or the name of a processor.
+/// A comparison for programs. All text in it is this program's own, or the name of a processor.
 package struct JSONReport {
     private let results: BenchResults
 
     package init(_ results: BenchResults) { self.results = results }
 
+    /// The JSON object.
     package var text: String {
         var fields = [
             "\"machine\": \(JSONValue.quoted(results.machine))",

@@ -1,8 +1,8 @@
 import Glibc
 import LoadGenerator
 
-/// How long requests of one load took: a curve for each configuration, over the share of requests that were at least as
-/// fast. Both axes are logarithmic, so that the slowest of ten thousand have as much room as the faster half.
+/// The latencies of one load: a curve for each configuration, over the share of requests that were at least as fast.
+/// Both axes are logarithmic, so that the slowest of ten thousand have as much room as the faster half.
 struct LatencyChart {
     private static let width = 390.0
     private static let height = 220.0
@@ -10,7 +10,7 @@ struct LatencyChart {
     private static let right = 376.0
     private static let top = 10.0
     private static let bottom = 190.0
-    /// As far as one request in ten thousand.
+    /// The axis ends at one request in ten thousand.
     private static let nines = 4.0
     private static let step = 0.05
 
@@ -46,7 +46,7 @@ struct LatencyChart {
         return image
     }
 
-    /// The latency by the nines of its share, as far as there are requests enough to tell.
+    /// The latency at each share, in nines, as far as there are enough requests.
     private static func points(_ histogram: FineLatencyHistogram) -> [(nines: Double, nanoseconds: Double)] {
         guard histogram.count > 0 else { return [] }
         let end = min(nines, log10(Double(histogram.count)))

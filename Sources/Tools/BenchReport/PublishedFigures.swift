@@ -1,21 +1,21 @@
 import LoadGenerator
 import Statistics
 
-/// What has been published of bundled and legacy calls on real hardware: a RAID 5 of 4 hard disks behind a real DEXT.
-/// The number of requests under way was not published.
+/// Published figures of bundled and legacy calls on real hardware: a RAID 5 of 4 hard disks behind a real DEXT. The
+/// number of requests under way was not published.
 package enum PublishedFigures {
     /// A pair of measurements, MiB/s.
     struct Line: Sendable {
         var name: String
         var bundled: Double
         var legacy: Double
-        /// The workload of this comparison that is nearest to it.
+        /// The workload of this comparison that comes nearest.
         var workload: String
-        /// Which part of it was measured.
+        /// The part of the workload that was measured.
         var side: Side
     }
 
-    /// What of a mixed load a figure counts.
+    /// The part of a mixed load that a figure counts.
     enum Side: Sendable {
         case reads, writes
     }
@@ -29,7 +29,7 @@ package enum PublishedFigures {
         Line(name: "70/30 mix, write", bundled: 231, legacy: 120, workload: "16 KiB 70/30 mix", side: .writes),
     ]
 
-    /// Calls by the number of their slots.
+    /// The number of calls that carried so many slots.
     static let calls: [(label: String, count: UInt64)] = [("1", 5654), ("2", 628), ("3-4", 75), ("5+", 6)]
     static let largestCall = 11
 
@@ -40,10 +40,10 @@ package enum PublishedFigures {
         + "16 KiB is set beside it. With sequential requests of 1 MiB there was no difference, and every call carried "
         + "1 slot."
 
-    /// The load of this comparison that is set beside them.
+    /// The load of this comparison that is shown beside them.
     package static let load = LoadDepth(connectionCount: 1, depth: 32)
 
-    /// What was measured here for a line; nil where it was not.
+    /// What was measured here for a line, MiB/s; nil if it was not measured.
     static func measured(_ line: Line, _ results: BenchResults, _ mode: String, hasDriverProcess: Bool) -> Double? {
         guard let row = results.row(line.workload, load),
             let index = results.index(mode, hasDriverProcess: hasDriverProcess)
@@ -65,7 +65,8 @@ package enum PublishedFigures {
         return texts
     }
 
-    /// The rows of this comparison whose bundles are set beside the published ones, and the configurations.
+    /// The bundles of this comparison that are shown beside the published ones, with the names of configuration and
+    /// load.
     static func bundleSamples(_ results: BenchResults) -> [(name: String, bundles: BundleSnapshot)] {
         let indices = results.configurations.indices.filter { results.configurations[$0].mode == "bundled" }
         let rows = results.rows.filter { $0.workload.name == "4 KiB random read" }

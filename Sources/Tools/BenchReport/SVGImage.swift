@@ -1,6 +1,6 @@
-/// Collects the elements of an SVG image that stands inside a page. Colours come from the page's style by class.
+/// Collects the elements of an SVG image inside a page. Colours come from the page's style, by class.
 struct SVGImage {
-    /// Where a text has its point.
+    /// The part of a text that is at its point.
     enum Anchor: String {
         case start, middle, end
     }
@@ -10,7 +10,7 @@ struct SVGImage {
     private let label: String
     private var elements: [String] = []
 
-    /// - Parameter label: what the image shows, for those who do not see it.
+    /// - Parameter label: what the image shows, for screen readers.
     init(width: Double, height: Double, label: String) {
         self.width = width
         self.height = height

@@ -7,6 +7,7 @@ package struct TextReport {
 
     package init(_ results: BenchResults) { self.results = results }
 
+    /// The tables.
     package var text: String {
         var parts = [throughput, published, bundles]
         if let check = results.check { parts.append(Self.text(check)) }
@@ -17,7 +18,7 @@ package struct TextReport {
             .joined()
     }
 
-    /// One line for each load: MiB/s, the median latency, and how much is gained by bundles.
+    /// One line for each load: MiB/s, the median latency, and the gain by bundles.
     private var throughput: String {
         var lines = ["MiB/s (mixes: read + write) and median latency"]
         lines.append(
@@ -87,7 +88,7 @@ package struct TextReport {
         """
     }
 
-    /// Lines of whole words.
+    /// Splits a text into lines of whole words.
     private static func wrapped(_ text: String, _ width: Int) -> [String] {
         var lines: [String] = []
         var line = ""

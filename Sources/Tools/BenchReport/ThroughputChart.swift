@@ -51,6 +51,6 @@ struct ThroughputChart {
 }
 
 extension BenchConfiguration {
-    /// Which colour the page gives it.
+    /// The CSS classes that give it its colour.
     var styleClass: String { hasDriverProcess ? "\(mode) process" : mode }
 }

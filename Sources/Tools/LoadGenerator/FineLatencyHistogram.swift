@@ -1,22 +1,24 @@
-/// How long requests took: counts in buckets that grow with the value, 32 to each power of two, so a value is known to
-/// about 3 %. A server counts into the coarser and far smaller `LatencyHistogram` of Statistics, for each lane.
+/// A histogram of latencies in nanoseconds. Each power of two has 32 buckets, so that a value is known to about 3 %. A
+/// server counts into the coarser and far smaller `LatencyHistogram` of Statistics, for each lane.
 package struct FineLatencyHistogram: Sendable, Equatable {
     private static let subBucketBits = 5
     private static let subBucketCount = 1 << subBucketBits
 
     private var counts = [UInt64](repeating: 0, count: (65 - subBucketBits) * subBucketCount)
-    /// How many values were recorded.
+    /// The number of recorded values.
     package private(set) var count: UInt64 = 0
-    /// The extremes, exactly; 0 when there are none.
+    /// The smallest value, exactly; 0 when there is none.
     package private(set) var minimum: UInt64 = 0
+    /// The largest value, exactly; 0 when there is none.
     package private(set) var maximum: UInt64 = 0
     private var sum: UInt64 = 0
 
     package init() {}
 
+    /// The mean of the recorded values; 0 when there is none.
     package var mean: Double { count == 0 ? 0 : Double(sum) / Double(count) }
 
-    /// Adds a value: nanoseconds.
+    /// Records a value, nanoseconds.
     package mutating func record(_ value: UInt64) {
         counts[Self.index(of: value)] += 1
         minimum = count == 0 ? value : min(minimum, value)
@@ -25,7 +27,7 @@ package struct FineLatencyHistogram: Sendable, Equatable {
         sum &+= value
     }
 
-    /// Adds all that another histogram has.
+    /// Adds the values of another histogram.
     package mutating func merge(_ other: FineLatencyHistogram) {
         guard other.count > 0 else { return }
         for index in counts.indices { counts[index] += other.counts[index] }
@@ -35,7 +37,7 @@ package struct FineLatencyHistogram: Sendable, Equatable {
         sum &+= other.sum
     }
 
-    /// The value that a share of all values does not exceed, rounded up to the end of its bucket.
+    /// The value that a share of all values does not exceed, rounded up to the end of its bucket; 0 when there is none.
     /// - Parameter share: 0.5 for the median, 0.99 for the 99th percentile.
     package func percentile(_ share: Double) -> UInt64 { percentiles([share])[0] }
 
@@ -57,7 +59,7 @@ package struct FineLatencyHistogram: Sendable, Equatable {
         return values
     }
 
-    /// Small values have a bucket each; of larger ones the first bits behind the leading one choose.
+    /// Small values have a bucket each. Larger values choose their bucket by the bits behind the leading one.
     static func index(of value: UInt64) -> Int {
         guard value >= subBucketCount else { return Int(value) }
         let exponent = UInt64.bitWidth - 1 - value.leadingZeroBitCount

@@ -4,8 +4,8 @@ import Platform
 
 /// Keeps a number of requests under way on one connection, on the calling thread.
 ///
-/// It works in batches: one call sends all requests that may be sent, with headers and data where they are, and one
-/// call receives whatever replies are there. Data that was read is not kept.
+/// It works in batches. One call sends all due requests, without copying headers or data, and one call receives all
+/// replies that are there. Data that was read is dropped.
 final class LoadConnection {
     /// A request that is under way.
     private struct Slot: BitwiseCopyable {
@@ -21,9 +21,9 @@ final class LoadConnection {
     private let workload: Workload
     private let depth: Int
     private let end: LoadEnd
-    /// Each request goes in a call of its own.
+    /// Whether each request is sent by a call of its own.
     private let sendsSingly: Bool
-    /// Checks what is read; nil to leave that.
+    /// The pattern that read data must match; nil for no check.
     private let checked: LoadPattern?
     private let pattern: LoadPattern
     private var places: PlaceSequence
@@ -38,7 +38,7 @@ final class LoadConnection {
     private let received: UnsafeMutableRawPointer
     /// Bytes of a header whose rest has not come.
     private var heldByteCount = 0
-    /// The read whose data is coming, and how much of it is missing.
+    /// The read whose data is being received, and the bytes of it still to come.
     private var currentSlot = 0
     private var payloadLeft = 0
     private var currentMatches = true
@@ -75,7 +75,7 @@ final class LoadConnection {
         received.deallocate()
     }
 
-    /// Runs the load to its end, and until all is answered.
+    /// Runs the load, and returns when all requests are answered.
     func run() throws -> LoadResult {
         let cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID)
         let start = nanoseconds(CLOCK_MONOTONIC)
@@ -140,12 +140,11 @@ final class LoadConnection {
     }
 
     private func append(_ bytes: UnsafeRawPointer, _ count: Int) {
-        // Headers of reads often follow one another in memory as well.
         vectors[vectorCount] = iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
         vectorCount += 1
     }
 
-    /// Sends what the socket takes: never waits, because the server may have to get rid of replies first.
+    /// Sends what the socket takes. It never waits, because the server may have to send replies first.
     /// - Returns: whether nothing is left.
     private func send() throws -> Bool {
         while sentVectorCount < vectorCount {
@@ -164,14 +163,15 @@ final class LoadConnection {
         return true
     }
 
-    /// What is left of the first request that is not sent: the rest of its header and its data, or of its data.
+    /// The vectors left of the first request not yet sent: the rest of its header and its data, or the rest of its
+    /// data.
     private var nextRequestVectorCount: Int {
         let next = sentVectorCount + 1
         let isFollowedByData = next < vectorCount && vectors[next].iov_len == workload.blockByteCount
         return isFollowedByData && vectors[sentVectorCount].iov_len <= NBD.requestByteCount ? 2 : 1
     }
 
-    /// Takes what was sent off the list.
+    /// Removes sent bytes from the list.
     private func forget(_ byteCount: Int) {
         var left = byteCount
         while left > 0 {
@@ -210,7 +210,7 @@ final class LoadConnection {
         }
     }
 
-    /// Takes the replies that are complete.
+    /// Processes the complete replies.
     private func take(_ byteCount: Int, now: UInt64) throws {
         var position = 0
         while position < byteCount {

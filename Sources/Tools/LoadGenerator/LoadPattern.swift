@@ -1,16 +1,16 @@
 import Glibc
 
-/// The data of every write: bytes that depend on their place in the export alone, so that any read of what was written
-/// can be checked, whoever wrote it last and in blocks of whatever size.
+/// The data of every write. Each byte depends on its place in the export alone, so any read can be checked, whichever
+/// connection wrote the data and in blocks of any size.
 package final class LoadPattern: @unchecked Sendable {
     // SAFETY: the bytes do not change after `init`.
 
-    /// The pattern begins again after so many bytes: no power of two, so a block that lands in another block's place is
-    /// seen, and few enough to stay in a processor's cache.
+    /// The pattern repeats after this many bytes. That is no power of two, so that a block in another block's place is
+    /// noticed, and few enough to stay in a processor's cache.
     private static let periodByteCount: UInt64 = 61 * 4096
     private let bytes: UnsafeMutableRawPointer
 
-    /// - Parameter blockByteCountMax: the longest piece that will be asked for.
+    /// - Parameter blockByteCountMax: the most bytes that are used of a result of `bytes(at:)`.
     package init(blockByteCountMax: Int) {
         let period = Int(Self.periodByteCount)
         let count = period + blockByteCountMax
@@ -28,12 +28,12 @@ package final class LoadPattern: @unchecked Sendable {
 
     deinit { bytes.deallocate() }
 
-    /// What an export holds from a byte on.
+    /// The export's content from an offset on.
     package func bytes(at byteOffset: UInt64) -> UnsafeRawPointer {
         UnsafeRawPointer(bytes + Int(byteOffset % Self.periodByteCount))
     }
 
-    /// Whether bytes are what was written to a place.
+    /// Whether bytes are those that were written to an offset.
     func matches(_ other: UnsafeRawPointer, at byteOffset: UInt64, byteCount: Int) -> Bool {
         memcmp(bytes(at: byteOffset), other, byteCount) == 0
     }

@@ -2,21 +2,27 @@ import Platform
 
 /// Runs a load against a server on a Unix socket and measures it.
 ///
-/// This is a client of its own and not one over libnbd because the client must not be what is measured: here one call
-/// sends all requests that are due, one call takes all replies that are there, and data that was read is dropped where
-/// it lies. A 4 KiB read with 32 under way cost it 0.7 µs of processor time, and fio's engine over libnbd 8 µs (on a
-/// virtual machine with two processors; `nbdext bench --fio` measures both again).
+/// The client does not use libnbd, because the client's own cost must not dominate the measurement. One call sends all
+/// due requests, one call receives all replies that are there, and read data is dropped where it lies. A 4 KiB read
+/// with 32 under way cost it 0.7 µs of processor time, and fio's engine over libnbd 8 µs (on a virtual machine with two
+/// processors; `nbdext bench --fio` measures both again).
 ///
 /// Threads: one for each connection, while `execute` runs.
 package struct LoadRun: Sendable {
+    /// The server's socket.
     package var path: String
+    /// The requests to send.
     package var workload: Workload
+    /// The number of connections and of requests under way.
     package var load: LoadDepth
+    /// When the load ends.
     package var end: LoadEnd
-    /// Compare what is read with what loads write. The export must have been written by them.
+    /// Whether read data is compared with what loads write. The export must have been written by loads.
     package var isChecked = false
-    /// Send each request in a call of its own, as most clients do. A server may then find fewer of them at a time.
+    /// Whether each request is sent by a call of its own, as most clients do. A server may then find fewer of them at a
+    /// time.
     package var sendsSingly = false
+    /// Decides the random offsets and kinds of requests.
     package var seed: UInt64 = 1
 
     package init(path: String, workload: Workload, load: LoadDepth, end: LoadEnd) {
@@ -27,7 +33,7 @@ package struct LoadRun: Sendable {
     }
 
     /// Connects, runs to the end, and waits for every answer.
-    /// - Throws: when a connection could not be made or broke. A request that fails is counted only.
+    /// - Throws: when a connection could not be made or broke. Failed requests are only counted.
     package func execute() throws -> LoadResult {
         let pattern = LoadPattern(blockByteCountMax: workload.blockByteCount)
         var pending: [Pending] = []
@@ -76,7 +82,7 @@ package struct LoadRun: Sendable {
         return workload.order == .sequential ? UInt64(index) * share..<UInt64(index + 1) * share : 0..<share
     }
 
-    /// A connection whose thread runs.
+    /// A connection, and the outcome of its thread.
     private final class Pending: @unchecked Sendable {
         // SAFETY: `outcome` is written before `done` is set, and read after.
         let link: NBDLink

@@ -19,11 +19,11 @@ package final class NBDLink: Sendable {
             close(descriptor)
             throw error
         }
-        // As much as the system allows: a batch of writes goes in few pieces.
+        // As much as the system allows, so that a batch of writes goes in few pieces.
         nbdext_set_send_buffer(descriptor, 4 << 20)
     }
 
-    /// Says good-bye.
+    /// Sends NBD_CMD_DISC and closes the socket.
     deinit {
         _ = try? Self.send(
             Self.bytes(NBD.requestMagic) + Self.bytes(UInt16(0)) + Self.bytes(NBD.commandDisconnect)
@@ -53,8 +53,8 @@ package final class NBDLink: Sendable {
         return descriptor
     }
 
-    /// NBD_OPT_GO for the default export.
-    /// - Returns: its size.
+    /// Chooses the default export with NBD_OPT_GO.
+    /// - Returns: the export's size, bytes.
     private static func negotiate(_ descriptor: Int32) throws -> UInt64 {
         let greeting = try receive(18, descriptor)
         guard load(greeting[0..<8]) == NBD.magic, load(greeting[8..<16]) == NBD.optionMagic else {
@@ -81,7 +81,7 @@ package final class NBDLink: Sendable {
     }
 
     private static func send(_ bytes: [UInt8], _ descriptor: Int32) throws {
-        // What is sent here fits into an empty socket.
+        // The few bytes sent here fit into an empty socket.
         guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             throw LoadError("the server ended the connection")
         }

@@ -1,6 +1,6 @@
 import Platform
 
-/// Where each request goes, and what it does.
+/// The offset and kind of each request in turn.
 struct PlaceSequence {
     private let blockByteCount: UInt64
     private let region: Range<UInt64>
@@ -9,7 +9,7 @@ struct PlaceSequence {
     private let readPercent: Int
     private var nextBlock = 0
     private var random: SeededGenerator
-    /// A sequential load has come to the end of its region.
+    /// Whether a sequential load has reached the end of its region.
     private(set) var hasWrapped = false
 
     init(workload: Workload, region: Range<UInt64>, seed: UInt64) {

@@ -1,18 +1,20 @@
-/// What requests a load consists of.
+/// The kind of requests of a load.
 package struct Workload: Sendable, Equatable {
     /// Where the next request goes.
     package enum Order: Sendable {
         /// To any block of the export.
         case random
-        /// Behind the one before; each connection has a part of the export of its own.
+        /// Behind the previous request. Each connection has its own part of the export.
         case sequential
     }
 
     /// For people: "4 KiB random read".
     package var name: String
+    /// Bytes of each request.
     package var blockByteCount: Int
+    /// Where each request goes.
     package var order: Order
-    /// Of a hundred requests, so many read and the others write.
+    /// The percentage of reads; the other requests are writes.
     package var readPercent: Int
 
     package init(_ name: String, blockByteCount: Int, order: Order, readPercent: Int) {
@@ -23,12 +25,15 @@ package struct Workload: Sendable, Equatable {
     }
 }
 
-/// How many requests are under way at a time.
+/// The number of requests under way at a time.
 package struct LoadDepth: Sendable, Equatable {
-    /// Requests of one connection: their addresses go to the system in one call, two for each.
+    /// The most requests of one connection: one call sends them all, with two of at most 1024 vectors (IOV_MAX) for
+    /// each.
     package static let depthMax = 512
 
+    /// Connections that are open at the same time.
     package var connectionCount: Int
+    /// Requests under way on each connection.
     package var depth: Int
 
     package init(connectionCount: Int, depth: Int) {
@@ -44,6 +49,6 @@ package struct LoadDepth: Sendable, Equatable {
 /// When a load ends.
 package enum LoadEnd: Sendable {
     case afterSeconds(Double)
-    /// When each block has had its turn once; sequential loads only.
+    /// After each block was accessed once; sequential loads only.
     case afterOnePass
 }

@@ -3,7 +3,7 @@ import Glibc
 import Platform
 import Simulation
 
-/// Runs the card and the array store over members that exist in memory only, and breaks them.
+/// Runs the card and the array store over simulated members, which it crashes and damages.
 @main
 struct NbdextSim: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -50,7 +50,7 @@ struct NbdextSim: ParsableCommand {
         print("all promises were kept")
     }
 
-    /// Prints where the run is, also into a file that somebody looks at meanwhile.
+    /// Prints the run's progress, and flushes it, so that a file shows it at once.
     private func report(_ tally: SimulationRun.Tally, nanoseconds: UInt64) {
         let rate = Double(tally.crashes) * 1e9 / Double(max(1, nanoseconds))
         print("\(tally.steps) steps, \(tally.lives) arrays, \(tally.crashes) crashes, \(Int(rate)) crashes/s")

@@ -5,16 +5,19 @@ import Platform
 import RAID
 
 extension ArrayStore {
-    /// What a new array is to be.
+    /// The wanted properties of a new array.
     package struct Plan: Sendable {
+        /// RAID 0 or RAID 5.
         package var level: RAIDLevel
-        /// Where the members are to be, by role.
+        /// Where the members go, by role.
         package var members: [MemberLocation]
-        /// The array's size wanted, bytes; rounded up to whole stripes.
+        /// The wanted size of the array in bytes; rounded up to whole stripes.
         package var byteCount: UInt64
+        /// The size of a chunk in bytes: a power of two from 4 KiB to 64 MiB.
         package var chunkByteCount: Int
+        /// The name of the array, with or without a host in front ("HOST:NAME").
         package var name: String
-        /// RAID 0 has none but `.resync`.
+        /// How parity becomes right after a crash. RAID 0 has no parity, and only `.resync` is possible.
         package var consistency: ArrayConsistency
 
         package init(
@@ -29,7 +32,7 @@ extension ArrayStore {
             self.consistency = consistency
         }
 
-        /// All members are files in the array's directory.
+        /// A plan whose members are all files in the array's directory.
         package init(
             level: RAIDLevel, memberCount: Int, byteCount: UInt64, chunkByteCount: Int, name: String,
             consistency: ArrayConsistency = .resync
@@ -40,9 +43,10 @@ extension ArrayStore {
                 consistency: consistency)
         }
 
+        /// The number of members, that of the parity included.
         package var memberCount: Int { members.count }
 
-        /// The shape of the array: whole stripes that hold the size wanted.
+        /// The array's shape: as many whole stripes as the wanted size needs.
         package var geometry: ArrayGeometry {
             let columns = UInt64(memberCount - (level == .raid5 ? 1 : 0))
             let chunk = UInt64(chunkByteCount)
@@ -54,17 +58,18 @@ extension ArrayStore {
                 memberDataByteCount: stripes * chunk, dataByteOffset: offset)
         }
 
-        /// The size of each member.
+        /// The size of each member in bytes, including its metadata.
         package var memberByteCount: UInt64 { geometry.dataByteOffset + geometry.memberDataByteCount }
     }
 
-    /// Makes the members of an array: sparse files, or cleared exports, with superblocks, durable. All zeros are
+    /// Makes the members of an array, durably: sparse files or cleared exports, with superblocks. All zeros are
     /// consistent parity, so the array is clean from the start.
     ///
     /// - Parameters:
-    ///   - directory: made if it does not exist, for its owner alone.
-    ///   - force: an array that is there is removed first, and what is in the members' places is overwritten.
-    /// - Throws: with no file changed. Exports are changed only when everything else was found to be possible.
+    ///   - directory: created for its owner alone if it does not exist.
+    ///   - force: whether an array in the directory is removed first, and existing members in the new members' places
+    ///     are overwritten.
+    /// - Throws: with no file changed. Exports are changed only after all other checks have passed.
     package static func create(
         directory: String, plan: Plan, force: Bool
     ) throws(ArrayStoreError) -> ArrayDescription {
@@ -79,7 +84,7 @@ extension ArrayStore {
         return try examine(directory: directory)
     }
 
-    /// The members are closed when this returns: a server may take one client at a time.
+    /// Closes the members before it returns, because a server may take only one client at a time.
     private static func make(
         directory: String, plan: Plan, replacing old: [String], force: Bool
     ) throws(ArrayStoreError) {
@@ -97,7 +102,7 @@ extension ArrayStore {
         do throws(ArrayStoreError) {
             try write(members, plan: plan)
         } catch {
-            // It stays if somebody has put something into it.
+            // It stays if somebody has put something into it in the meantime.
             if isNew { rmdir(directory) }
             throw error
         }
@@ -146,7 +151,7 @@ extension ArrayStore {
         return try MemberDirectory.lockFiles(in: directory)
     }
 
-    /// Writes all members, files under temporary names.
+    /// Writes all members. Files have temporary names.
     private static func write(_ members: [NewMember], plan: Plan) throws(ArrayStoreError) {
         do throws(ArrayStoreError) {
             var stores: [any MemberStore] = []
@@ -166,12 +171,12 @@ extension ArrayStore {
         }
     }
 
-    /// Makes an array of members of zeros, durably: superblocks, and bitmaps or logs. All zeros are consistent parity,
-    /// so it is clean from the start.
+    /// Writes the metadata of an array onto members of zeros, durably: superblocks, and bitmaps or logs. All zeros are
+    /// consistent parity, so the array is clean from the start.
     /// - Parameters:
-    ///   - members: by role, each of `plan.memberByteCount` bytes.
+    ///   - members: the members by role, each of `plan.memberByteCount` bytes.
     ///   - time: seconds since 1970.
-    ///   - generator: where UUIDs come from.
+    ///   - generator: the source of the UUIDs.
     package static func format(
         _ members: [any MemberStore], plan: Plan, time: UInt64, using generator: inout some RandomNumberGenerator
     ) throws(ArrayStoreError) {
@@ -200,7 +205,7 @@ extension ArrayStore {
         }
     }
 
-    /// A version 4 UUID.
+    /// A random UUID, version 4 (RFC 9562, 5.4).
     static func randomUUID(using generator: inout some RandomNumberGenerator) -> [UInt8] {
         var uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         uuid[6] = uuid[6] & 0x0F | 0x40

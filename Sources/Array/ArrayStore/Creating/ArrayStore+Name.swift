@@ -3,8 +3,8 @@ import Platform
 import RAID
 
 extension ArrayStore {
-    /// The name of an array's export: without the host that md puts in front, and fit to be shown. An array without a name
-    /// is called by the start of its UUID.
+    /// The name of an array's export: the stored name without the host that md puts in front, made fit to be shown. An
+    /// array without a name gets the first eight digits of its UUID.
     static func name(of superblock: MDSuperblock) -> String {
         let stored = superblock.setName
         let name = stored.firstIndex(of: ":").map { String(stored[stored.index(after: $0)...]) } ?? stored
@@ -12,7 +12,7 @@ extension ArrayStore {
         return ForeignText(name).description
     }
 
-    /// Whether an array can be called so: what md takes for a name, with or without a host in front.
+    /// Checks that md takes a name for an array, with or without a host in front.
     static func checkName(_ name: String) throws(ArrayStoreError) {
         let parts = name.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard !name.isEmpty, name.utf8.count <= 32, parts.allSatisfy({ !$0.isEmpty }),
@@ -24,8 +24,9 @@ extension ArrayStore {
         }
     }
 
-    /// Gives an array that nobody serves another name. Nothing else on its members changes.
-    /// - Throws: also when some members have it already and others could not be written; then it is to be done again.
+    /// Renames an array that is not being served. Nothing else on its members changes.
+    /// - Throws: also when some members have the new name and others could not be written. Then the call has to be
+    ///   repeated.
     package static func rename(directory: String, to name: String) throws(ArrayStoreError) {
         try checkName(name)
         let stores = try MemberDirectory.open(directory, for: .write) { _ in }
@@ -35,7 +36,7 @@ extension ArrayStore {
                 "a change of the shape of the array in \(directory) has not reached all members; serve it once, and then "
                     + "rename it")
         }
-        // It would bring the old name back with it.
+        // An absent member would bring the old name back with it.
         if let absent = scan.leftOut.first(where: { $0.store.absence != nil }) {
             throw ArrayStoreError(
                 "\(absent.store.name), which may be a member, is left out: \(absent.reason); bring it back first, or say "

@@ -4,35 +4,35 @@ import Platform
 import RAID
 import RemoteMembers
 
-/// Where a member of a new array is to be.
+/// Where a member of a new array goes.
 package enum MemberLocation: Sendable, Equatable {
-    /// A sparse file that is made: a name in the array's directory, or a path elsewhere, to which a symbolic link in the
-    /// directory leads.
+    /// A sparse file to be made. A bare name is a file in the array's directory. A path is a file elsewhere, and a
+    /// symbolic link in the directory leads to it.
     case file(String)
-    /// An export of an NBD server, which a file in the directory names.
+    /// An export of an NBD server. A file in the array's directory names it.
     case export(uri: String)
 
-    /// What somebody has written: an NBD URI, a name or a path.
+    /// Takes what the user has written: an NBD URI, a name or a path.
     package init(_ text: String) { self = LinkedMember.isURI(text) ? .export(uri: text) : .file(text) }
 }
 
-/// A member of an array that is being made. Nothing that was there before is touched until `make`, and no file before
+/// A member of an array that is being made. Nothing that exists is touched before `make`, and no existing file before
 /// `putInPlace`.
 ///
 /// Threads: one at a time.
 final class NewMember {
-    /// What messages call it.
+    /// The member's name in messages.
     let name: String
     /// The file in the array's directory that is the member or leads to it.
     private let entry: String
     private let role: Int
-    /// The member's file; nil for an export.
+    /// The path of the member's file; nil for an export.
     private let file: String?
     private let remote: RemoteMember?
-    /// Where `make` has made a file under a temporary name.
+    /// The directory in which `make` has made a file under a temporary name.
     private var made: OpenDirectory?
 
-    /// Begins to connect, if the member is an export.
+    /// Begins to connect if the member is an export.
     init(_ location: MemberLocation, role: Int, directory: String) throws(ArrayStoreError) {
         self.role = role
         switch location {
@@ -75,14 +75,14 @@ final class NewMember {
 
     // MARK: Before anything is written
 
-    /// What no two members may share.
+    /// What no two members may have in common.
     var identity: String { file ?? name }
 
-    /// Looks whether the member can be made. Blocks until an export was reached, or not.
+    /// Checks that the member can be made. Blocks until an export was reached or its time was up.
     /// - Parameters:
-    ///   - byteCount: what it must have room for.
-    ///   - replaced: files that go away, by all of their names.
-    ///   - force: what is there may be overwritten.
+    ///   - byteCount: the size of the member.
+    ///   - replaced: files that will be removed, by all of their names.
+    ///   - force: whether an existing member may be overwritten.
     func check(byteCount: UInt64, replaced: Set<String>, force: Bool) throws(ArrayStoreError) {
         guard let remote else { return try checkFiles(replaced: replaced, force: force) }
         if let absence = remote.absence { throw ArrayStoreError("\(name) is \(absence)") }
@@ -95,7 +95,7 @@ final class NewMember {
             throw ArrayStoreError(
                 "\(name) already is a member of an array; name another one (--force would destroy it)")
         }
-        // Files of an array that is served are locked; exports cannot be.
+        // The files of an array that is being served are locked. Exports cannot be locked.
         if let own = OpenedArray.superblock(of: remote), !own.isClean {
             throw ArrayStoreError(
                 "\(name) is a member of the array \(ArrayStore.name(of: own)), which somebody serves or which was not "
@@ -125,7 +125,7 @@ final class NewMember {
 
     // MARK: Making it
 
-    /// Makes a member of zeros: a file under a temporary name, or an export, which may have held anything.
+    /// Makes a member of zeros: a file under a temporary name, or an export, which is cleared.
     func make(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> any MemberStore {
         guard let remote else { return try makeFile(plan) }
         do throws(MemberStoreError) {
@@ -149,13 +149,13 @@ final class NewMember {
         }
     }
 
-    /// Removes the files that `make` has made. What an export held is lost all the same.
+    /// Removes the file that `make` has made. The content of an export is lost all the same.
     func abandon() { made?.remove(temporaryName) }
 
-    /// What people are to be told of the directory of the member's file.
+    /// A warning for the user about the directory of the member's file; nil if it is safe.
     var warning: String? { made.flatMap { MemberDirectory.warning($0, isElsewhere: file != nil && file != entry) } }
 
-    /// Of the file that is made.
+    /// The name of the file that is made.
     private var fileName: String { String((file ?? entry).split(separator: "/").last!) }
     private var temporaryName: String { ".\(fileName).new" }
 
@@ -168,7 +168,7 @@ final class NewMember {
         } catch { throw Self.failure("make", file ?? entry, error.code) }
     }
 
-    /// - Parameter name: what messages call the file.
+    /// - Parameter name: the file's name in messages.
     static func write(_ text: String, to descriptor: Int32, for name: String) throws(ArrayStoreError) {
         let bytes = Array(text.utf8)
         guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0 else {
@@ -176,7 +176,7 @@ final class NewMember {
         }
     }
 
-    /// A sparse file of a member's size, with room for its metadata.
+    /// Makes a sparse file of a member's size, with space reserved for its metadata.
     private func makeFile(_ plan: ArrayStore.Plan) throws(ArrayStoreError) -> MemberFile {
         let descriptor = try makeTemporary()
         do throws(ArrayStoreError) { try Self.shape(descriptor, plan, for: file!) } catch {

@@ -2,12 +2,13 @@ import MDFormat
 import Platform
 import RAID
 
-/// A small array of three members in a directory for temporary files, which goes away with its owner.
+/// A small array of three members in a temporary directory, which is removed together with this object.
 package final class TemporaryArray: Sendable {
     private let temporary: TemporaryDirectory
+    /// The path of the directory.
     package var directory: String { temporary.path }
 
-    /// - Throws: when there is no room for it.
+    /// - Throws: when there is no room for the array.
     package init(name: String, level: RAIDLevel = .raid5, byteCount: UInt64) throws {
         temporary = try TemporaryDirectory(name: name)
         let plan = ArrayStore.Plan(

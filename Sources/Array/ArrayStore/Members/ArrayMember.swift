@@ -3,19 +3,19 @@ import MemberIO
 import Members
 import RAID
 
-/// A member that control-plane code and lanes can both work on.
+/// A member that both control-plane code and lanes can work on.
 package protocol PlacedMember: MemberStore {
     /// Where lanes find the member.
     var place: MemberPlace { get }
-    /// Why the member is not there at all, in words that fit after "it is"; nil when it is.
+    /// Why the member is not there at all, in words that fit after "it is"; nil when it is there.
     var absence: String? { get }
-    /// The file that is the member, or leads to it.
+    /// The file in the array's directory that is the member or leads to it.
     var path: String { get }
-    /// How the member, which was there once, is gone; nil while it is there. Does not wait for the member.
+    /// How a member that was there is gone; nil while it is there. Does not wait for the member.
     var loss: MemberLoss? { get }
-    /// The member anew, when it was lost and can be reached again since; nil otherwise, and the next time.
+    /// The member with a new connection, when it was lost and answers again; nil otherwise, and on the next call.
     func reconnected() -> (any PlacedMember)?
-    /// What is known of it while it is waited for; nil for one that never is.
+    /// The record of the member's outage while it is waited for; nil for a member that is never waited for.
     var outage: MemberOutage? { get }
 }
 
@@ -29,8 +29,9 @@ extension PlacedMember {
 
 /// A member and the superblock that was found on it.
 package struct ArrayMember: Sendable {
+    /// The open member.
     package let store: any PlacedMember
-    /// As it was when the array was opened.
+    /// The superblock as it was when the array was opened.
     package let superblock: MDSuperblock
 
     /// Writes a superblock to the member and returns when it is durable.
@@ -46,10 +47,11 @@ package struct ArrayMember: Sendable {
         try flush()
     }
 
-    /// Makes the member's log, if it has one, an empty one; only what is not empty is written. A crash on the way leaves a
-    /// log that is empty, or not valid, but none that says what was true once: the first header goes first. And nothing of
-    /// an older log is left: units are followed one after the other, so one of md's would count behind a header of ours.
-    /// - Parameter signature: the array's, as headers have it.
+    /// Empties the member's log, if it has one. Only parts that are not empty are written. The first header is
+    /// invalidated first, so a crash on the way leaves a log that is empty or invalid, but never one with outdated
+    /// entries. Nothing of an older log remains: md follows units one after another, so an old unit of md's would count
+    /// behind a new header.
+    /// - Parameter signature: the array's signature in log headers.
     func emptyLog(signature: UInt32) throws(ArrayStoreError) {
         guard let range = superblock.partialParityLogRange else { return }
         let header = MDPartialParityLog().encoded(signature: signature)
@@ -71,8 +73,8 @@ package struct ArrayMember: Sendable {
         }
     }
 
-    /// Makes the member's log, if it has one, none that counts: that of a replacement, since what its role's log is about is
-    /// in another member's log. Until the planner writes this one too, a crash must not be followed from the logs alone.
+    /// Invalidates the member's log, if it has one. To be called for a replacement, whose role has its entries in
+    /// another member's log. Until the planner writes this log too, a crash must not be recovered from the logs alone.
     func invalidateLog() throws(ArrayStoreError) {
         guard let range = superblock.partialParityLogRange else { return }
         let nothing = [UInt8](repeating: 0, count: MDPartialParityLog.headerByteCount)
@@ -97,7 +99,7 @@ package struct ArrayMember: Sendable {
         return blocks
     }
 
-    /// Makes durable what was written to the member.
+    /// Makes everything that was written to the member durable.
     func flush() throws(ArrayStoreError) {
         do throws(MemberStoreError) { try store.flush() } catch {
             throw ArrayStoreError("cannot flush \(store.name): \(error)", .memberIO)

@@ -1,10 +1,10 @@
 import Glibc
 import RAID
 
-/// Exports of other servers that are to become members of an array that is being served.
+/// Exports of other servers that become members of an array that is being served.
 extension ArrayStore {
-    /// Connects to an export, and makes a file that names it in the array's directory unless there is one.
-    /// - Returns: with the file, if it was made.
+    /// Connects to an export. Makes a file in the array's directory that names it, unless there is one.
+    /// - Returns: the member, and the path of the file if it was made.
     static func prepareExport(
         uri: String, for array: OpenedArray
     ) throws(ArrayStoreError) -> (store: any PlacedMember, made: String?) {
@@ -25,13 +25,13 @@ extension ArrayStore {
         }
     }
 
-    /// Connects to the export that a file in the array's directory names. What it holds may be overwritten, unless that is
+    /// Connects to the export that a file in the array's directory names. Its content may be overwritten, unless it is
     /// a member of another array.
     static func prepareLink(_ path: String, for array: OpenedArray) throws(ArrayStoreError) -> any PlacedMember {
         guard !array.memberStates.contains(where: { $0.file == path }) else {
             throw ArrayStoreError("\(path) is a member of the array already")
         }
-        // Two connections to it would be one too many for its file's lock.
+        // A second connection would find the file locked.
         array.letGoOfAbsent(path)
         let member: LinkedMember
         do throws(ArrayStoreError) {
@@ -60,7 +60,7 @@ extension ArrayStore {
         return member
     }
 
-    /// A name for a file that names a member, as `create` gives them.
+    /// An unused name for a file that names a member, in the style of `create`.
     private static func newLinkPath(_ directory: String) -> String {
         var number = 0
         while true {

@@ -4,15 +4,15 @@ import MDFormat
 import Platform
 import RAID
 
-/// Files and exports that are to become members of an array that is being served.
+/// Files and exports that become members of an array that is being served.
 extension ArrayStore {
-    /// Takes a file or an export into an array, as `OpenedArray.add` does. A file that does not exist is made, sparse; for an
-    /// export, one that names it.
+    /// Adds a file or an export to an array by `OpenedArray.add`. A file that does not exist is made, sparse. For an
+    /// export, a file is made that names it.
     ///
-    /// - Parameter name: in the array's directory; a file elsewhere would not be found when the array is opened again. Or an
-    ///   NBD URI.
-    /// - Throws: when it holds something that is not to be overwritten, or is in use, or the array takes no member. Nothing is
-    ///   left of it then that was not there before.
+    /// - Parameter name: an NBD URI, or the name of a file in the array's directory. A file elsewhere would not be
+    ///   found when the array is opened again.
+    /// - Throws: when the member holds something that must not be overwritten, when it is in use, or when the array
+    ///   takes no member. No new file is left then.
     package static func add(
         named name: String, to array: OpenedArray
     ) throws(ArrayStoreError) -> OpenedArray.Addition {
@@ -24,8 +24,8 @@ extension ArrayStore {
         }
     }
 
-    /// Opens and locks a file that an array can have as a spare, or connects to an export.
-    /// - Returns: with the file that was made, if one was.
+    /// Opens and locks a file that can become a spare, or connects to an export.
+    /// - Returns: the member, and the path of the file if it was made.
     private static func prepareSpare(
         named name: String, for array: OpenedArray
     ) throws(ArrayStoreError) -> (store: any PlacedMember, made: String?) {
@@ -64,7 +64,7 @@ extension ArrayStore {
         }
     }
 
-    /// Makes a file that is not there; nothing is left of it when its size cannot be set.
+    /// Makes a file that does not exist. Nothing is left of it when its size cannot be set.
     private static func make(_ path: String, byteCount: UInt64) throws(ArrayStoreError) -> MemberFile {
         let (directory, name, descriptor) = try makeFile(path)
         guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
@@ -76,7 +76,7 @@ extension ArrayStore {
         return MemberFile(path: path, descriptor: descriptor, readOnly: false)
     }
 
-    /// Makes a file in the place of nothing.
+    /// Makes an empty file where there is none.
     static func makeFile(
         _ path: String
     ) throws(ArrayStoreError) -> (directory: OpenDirectory, name: String, descriptor: Int32) {
@@ -86,7 +86,8 @@ extension ArrayStore {
         } catch { throw ArrayStoreError("\(error)") }
     }
 
-    /// A file that is there may be overwritten if it is empty or was a member of this array.
+    /// Checks that an existing file may be overwritten: it must be large enough, and empty or a former member of this
+    /// array.
     private static func checkMayBecomeSpare(
         _ file: MemberFile, of array: OpenedArray, byteCount: UInt64
     ) throws(ArrayStoreError) {

@@ -4,26 +4,28 @@ import Members
 import Platform
 import RemoteMembers
 
-/// A member on another server, which a text file in the array's directory names: its first line is an NBD URI.
+/// A member on another server. A text file in the array's directory names it: the first line is an NBD URI.
 ///
-/// The export itself cannot be locked. The text file can, which keeps two servers from the same directory apart.
+/// The export itself cannot be locked. The text file is locked instead, which keeps two servers from using the same
+/// directory.
 ///
 /// Threads: any.
 package final class LinkedMember: PlacedMember {
-    /// How the names of such files end.
+    /// The suffix of the names of these files.
     static let fileExtension = ".nbd"
-    /// Larger files hold something else.
+    /// Larger files are not read to the end.
     private static let fileByteCountMax: UInt64 = 4096
 
     private let file: MemberFile
     private let remote: RemoteMember
     private let isReadOnly: Bool
     private let report: @Sendable (String) -> Void
+    /// The record of the member's outage; nil if the array never waits for it.
     package let outage: MemberOutage?
 
-    /// Reads the file, which has been locked as its use demands, and begins to connect.
-    /// - Parameter mayWait: its array may wait for a server that is lost.
-    /// - Throws: `.unusable`, in words that fit after the file's name, when it does not hold a URI.
+    /// Reads a file that has been locked as its use demands, and begins to connect.
+    /// - Parameter mayWait: whether the array may wait for a lost server.
+    /// - Throws: `.unusable`, in words that fit after the file's name, when the file does not hold a URI.
     init(
         _ file: MemberFile, for use: MemberDirectory.Use, mayWait: Bool = false,
         report: @escaping @Sendable (String) -> Void
@@ -67,8 +69,8 @@ package final class LinkedMember: PlacedMember {
         return uri
     }
 
-    /// The URI in such a file; nil without one. One with control characters is none: it would be printed as it is, and
-    /// libnbd takes it up to the first zero.
+    /// The URI in the content of such a file; nil without one. A line with control characters is not a URI: it would be
+    /// printed unchanged, and libnbd would stop at the first zero byte.
     package static func uri(in bytes: [UInt8]) -> String? {
         let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
         guard line.allSatisfy({ $0 > 32 && $0 != 127 }) else { return nil }
@@ -76,7 +78,7 @@ package final class LinkedMember: PlacedMember {
         return isURI(text) ? text : nil
     }
 
-    /// Whether a text is meant as an NBD URI.
+    /// Whether a text begins like an NBD URI.
     package static func isURI(_ text: String) -> Bool {
         ["nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://", "nbds+vsock://"]
             .contains { text.hasPrefix($0) }

@@ -2,19 +2,19 @@ import MDFormat
 import MemberIO
 import RAID
 
-/// The write-intent bitmap of an array as its members hold it.
+/// The write-intent bitmap of an array, as its members hold it.
 enum MemberBitmap {
-    /// What the members' bitmaps say together.
+    /// The combined content of the members' bitmaps.
     enum Reading {
-        /// Regions whose bit is not set were not written to since their parity was right.
+        /// A bitmap to rely on: a region whose bit is clear has had no write since its parity was right.
         case valid(MDBitmap)
-        /// It cannot be relied on, and why: any region may have been written to.
+        /// A bitmap that cannot be relied on, and why. Any region may have been written to.
         case stale(String)
     }
 
-    /// Reads the bitmaps of all members that are up to date. Those that can be relied on are alike but for what was
-    /// being written; a bit that is set in one of them counts.
-    /// - Throws: for a kind of bitmap that is not served here.
+    /// Reads the bitmaps of all members that are up to date. Those that can be relied on differ only in regions that
+    /// were being written. A bit that is set in one of them counts as set.
+    /// - Throws: for a kind of bitmap that is not supported.
     static func read(_ scan: MemberScan) throws(ArrayStoreError) -> Reading {
         var union: MDBitmap?
         var reason = "no member has one"
@@ -26,11 +26,12 @@ enum MemberBitmap {
                     continue
                 }
                 guard all.syncSectors == bitmap.syncSectors, all.chunkByteCount == bitmap.chunkByteCount else {
-                    // A change of the array's size has reached some only.
+                    // A change of the array's size has reached only some members.
                     return .stale("the members' bitmaps differ in size")
                 }
                 for index in all.bits.indices { all.bits[index] |= bitmap.bits[index] }
-                // A member that none of them has forgotten anything about since it left.
+                // The greatest count, so that a member can return only if it left after the last clearing of bits in
+                // any bitmap.
                 all.eventsCleared = max(all.eventsCleared, bitmap.eventsCleared)
                 union = all
             } catch {
@@ -43,7 +44,7 @@ enum MemberBitmap {
         return union.map { .valid($0) } ?? .stale(reason)
     }
 
-    /// A bitmap for an array that has a place for one, without set bits.
+    /// Makes a bitmap without set bits, for an array that has room for one.
     static func new(for scan: MemberScan) -> MDBitmap {
         let room = scan.geometry.dataByteOffset - (scan.newest.bitmapByteOffset ?? 0)
         let wanted = MDSuperblock.bitmapAreaByteCount(memberDataByteCount: scan.geometry.memberDataByteCount)
@@ -52,7 +53,7 @@ enum MemberBitmap {
             areaByteCount: Int(min(room, wanted)), events: scan.newest.events)
     }
 
-    /// Writes header and bits to every member that is up to date, durably.
+    /// Writes the header and the bits to every member that is up to date, durably.
     static func write(_ bitmap: MDBitmap, to members: [ArrayMember?]) throws(ArrayStoreError) {
         try write(bitmap.encoded, to: members.compactMap { $0 })
     }
@@ -92,8 +93,8 @@ enum MemberBitmap {
         return bitmap
     }
 
-    /// Reads a bitmap's first page, and as much more as the bits turn out to take.
-    /// - Parameter room: bytes that there are in front of the data.
+    /// Reads a bitmap's first page, and then as much more as its bits take.
+    /// - Parameter room: the number of bytes between the bitmap's start and the data.
     private static func parse(_ store: any MemberStore, at start: UInt64, room: Int) throws(Unusable) -> MDBitmap {
         var count = MDBitmap.pageByteCount
         while true {

@@ -4,27 +4,27 @@ import MemberIO
 import Platform
 import RAID
 
-/// A directory whose files are an array's members, known by their content and not by their names; or say where the
-/// members are (`LinkedMember`).
+/// A directory whose files are an array's members, or name them (`LinkedMember`). Members are recognised by their
+/// content, not by their names.
 enum MemberDirectory {
     /// Whether a file is locked when it is opened.
     enum Use {
-        /// Not locked: somebody may change it meanwhile.
+        /// Not locked: other processes may change it meanwhile.
         case look
-        /// Locked, and shared with others that only read.
+        /// Locked, and shared with other readers.
         case read
-        /// Locked for this process alone.
+        /// Locked exclusively.
         case write
     }
 
-    /// Opens every file in a directory that has an md superblock of version 1.2, and every member that a file names;
-    /// hidden files are passed over. What cannot be opened, and may be a member, is a member without content. Members on
-    /// other servers may still be connecting when this returns.
+    /// Opens every file in a directory that has an md superblock of version 1.2, and every member that a file names.
+    /// Hidden files are skipped. A file that may be a member and cannot be opened becomes an `UnusableMember`. Members
+    /// on other servers may still be connecting when this returns.
     /// - Parameters:
-    ///   - connects: false if other servers are not to be asked anything.
-    ///   - mayWait: the array may wait for servers that are lost.
-    ///   - report: gets what happens to members on other servers.
-    /// - Throws: also when the only superblocks are of other versions.
+    ///   - connects: whether to connect to other servers.
+    ///   - mayWait: whether the array may wait for lost servers.
+    ///   - report: takes messages about members on other servers.
+    /// - Throws: also when all superblocks are of other versions.
     static func open(
         _ directory: String, for use: Use, connects: Bool = true, mayWait: Bool = false,
         report: @escaping @Sendable (String) -> Void
@@ -70,7 +70,7 @@ enum MemberDirectory {
         return members
     }
 
-    /// - Returns: nil for what need not be told of: a file that can be read and is no member.
+    /// - Returns: nil for a file that can be read and is not a member.
     private static func open(_ path: String, for use: Use) throws(ArrayStoreError) -> MemberFile? {
         do throws(ArrayStoreError) { return try MemberFile(path: path, readOnly: use != .write) } catch {
             guard error.kind == .unusable, use == .write, !path.hasSuffix(LinkedMember.fileExtension),
@@ -80,7 +80,7 @@ enum MemberDirectory {
         }
     }
 
-    /// Whether somebody serves the array in a directory: a file of it is locked.
+    /// Whether somebody serves the array in a directory: one of its files is locked.
     static func isServed(_ directory: String) throws(ArrayStoreError) -> Bool {
         try paths(in: directory).contains { path in
             guard let file = try? MemberFile(path: path, readOnly: true) else { return false }
@@ -88,7 +88,7 @@ enum MemberDirectory {
         }
     }
 
-    /// The files that an array consists of, locked for this process alone. Other servers are not asked anything.
+    /// Opens the files of an array and locks them exclusively. Does not connect to other servers.
     static func lockFiles(in directory: String) throws(ArrayStoreError) -> [MemberFile] {
         var files: [MemberFile] = []
         for path in try paths(in: directory) {
@@ -107,8 +107,9 @@ enum MemberDirectory {
         return files
     }
 
-    /// What people are to be told of a directory that others may write to; nil of one that is safe.
-    /// - Parameter isElsewhere: it is not the array's, where every file counts, but one that a link leads to.
+    /// A warning for the user about a directory that others may write to; nil if it is safe.
+    /// - Parameter isElsewhere: whether a link leads to the directory, instead of every file in it counting as the
+    ///   array's.
     static func warning(_ directory: OpenDirectory, isElsewhere: Bool) -> String? {
         directory.otherWriters(othersFilesAreSafe: isElsewhere).map {
             "\(directory.path) may be written to by \($0): who may do that can replace the array's members, and needs to be "
@@ -116,7 +117,7 @@ enum MemberDirectory {
         }
     }
 
-    /// What people are to be told of the directories of members that are files.
+    /// Warnings for the user about the directories of members that are files.
     static func warnings(_ directory: String, _ members: [any PlacedMember]) -> [String] {
         let folders = members.compactMap { Directory.resolve($0.path) }.map { Directory.parent(of: $0) }
         let own = Directory.resolve(directory) ?? directory
@@ -125,7 +126,7 @@ enum MemberDirectory {
         }
     }
 
-    /// Makes the names in a directory durable, as far as it lets itself be opened.
+    /// Makes the names in a directory durable, if the directory can be opened.
     static func flush(_ directory: String) {
         let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
@@ -133,7 +134,7 @@ enum MemberDirectory {
         close(descriptor)
     }
 
-    /// The file in a directory that names an export, or nil.
+    /// The file in a directory that names an export; nil without one.
     static func link(to uri: String, in directory: String) throws(ArrayStoreError) -> String? {
         for path in try paths(in: directory) where path.hasSuffix(LinkedMember.fileExtension) {
             guard let file = try? MemberFile(path: path, readOnly: true) else { continue }
@@ -142,8 +143,8 @@ enum MemberDirectory {
         return nil
     }
 
-    /// What is in a directory and may be a member, sorted by name: neither a socket nor a directory, unless that has a
-    /// member's name.
+    /// The paths in a directory that may be members, sorted by name. Sockets are left out, and so are directories
+    /// unless they have a member's name.
     private static func paths(in directory: String) throws(ArrayStoreError) -> [String] {
         var names: [String]
         do throws(OSError) {
@@ -161,11 +162,11 @@ enum MemberDirectory {
         }
     }
 
-    /// The name by which the server of an array is found: a socket, or a link that leads to one.
+    /// The name of the control socket of an array's server, or of a link to it.
     static let controlName = "nbdext.control"
 
-    /// Whether a file has an md superblock, of whatever state. One that cannot be read is left to those who read all of
-    /// it.
+    /// Whether a member has an md superblock, valid or not. True if the superblock cannot be read, so that `MemberScan`
+    /// judges it.
     static func isMember(_ file: any MemberStore) -> Bool {
         guard file.byteCount >= MDSuperblock.byteOffset + UInt64(MDSuperblock.byteCount) else { return false }
         guard let bytes = try? file.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {

@@ -6,20 +6,24 @@ import Platform
 
 /// An open file that is a member of an array.
 ///
-/// Threads: any. Its descriptor is what engines work on.
+/// Threads: any. Engines use its descriptor.
 package final class MemberFile: PlacedMember {
+    /// The path by which the file was opened.
     package let path: String
+    /// The file's descriptor, closed with this object.
     package let descriptor: Int32
+    /// The size of the file in bytes when it was opened.
     package let byteCount: UInt64
     private let isReadOnly: Bool
-    /// Which file it is, whatever it is called.
+    /// Identifies the file under any name.
     let identity: FileIdentity
 
     package var name: String { path }
 
-    /// - Throws: `.unusable`, in words that fit after the file's name, when it cannot be opened or is no regular file.
+    /// - Throws: `.unusable`, in words that fit after the file's name, when it cannot be opened or is not a regular
+    ///   file.
     package convenience init(path: String, readOnly: Bool) throws(ArrayStoreError) {
-        // What is no file must not make anybody wait for somebody at its other end.
+        // Opening a FIFO, for example, must not wait for a process at its other end.
         let descriptor = open(path, (readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Self.openFailure(errno, path, readOnly: readOnly) }
         var information = stat()
@@ -28,13 +32,13 @@ package final class MemberFile: PlacedMember {
             close(descriptor)
             throw ArrayStoreError("is not a regular file", .unusable)
         }
-        // On a file, engines would not wait where they should.
+        // On an open file the flag would keep engines from waiting where they should.
         let flags = fcntl(descriptor, F_GETFL)
         _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK)
         self.init(path: path, descriptor: descriptor, readOnly: readOnly)
     }
 
-    /// - Parameter descriptor: of the file, which it owns from now on.
+    /// - Parameter descriptor: the file's descriptor, which this object owns from now on.
     init(path: String, descriptor: Int32, readOnly: Bool) {
         self.descriptor = descriptor
         var information = stat()
@@ -66,21 +70,21 @@ package final class MemberFile: PlacedMember {
         guard fstat(descriptor, &own) == 0 else { return nil }
         let isThere = stat(path, &found) == 0
         if isThere && FileIdentity(found) == identity { return nil }
-        // An error that says nothing of the file.
+        // Any other error says nothing about the file.
         guard isThere || errno == ENOENT || errno == ENOTDIR else { return nil }
         if own.st_nlink == 0 { return .unlinked(isThere ? "was replaced by another one" : "was deleted") }
         guard !isInDirectory else { return nil }
         return .unlinked(isThere ? "was replaced by another one" : "was moved away")
     }
 
-    /// Whether the member would be found under another name, or the directory itself has got another one.
+    /// Whether the member would be found under another name, or its directory was renamed.
     private var isInDirectory: Bool {
         let directory = Directory.parent(of: path)
         guard let names = try? Directory.names(in: directory) else { return true }
         return names.contains { !$0.hasPrefix(".") && FileIdentity(path: "\(directory)/\($0)") == identity }
     }
 
-    /// Takes the file for this process, or shares it with others that only read. The lock goes with the descriptor.
+    /// Locks the file exclusively, or shared if the member is read-only. The lock ends with the descriptor.
     package func lock() throws(ArrayStoreError) {
         guard isSoon({ nbdext_lock_file(descriptor, isReadOnly ? 0 : 1) == 0 }) else {
             throw ArrayStoreError(
@@ -91,7 +95,7 @@ package final class MemberFile: PlacedMember {
         }
     }
 
-    /// Whether this process has the file under another descriptor too.
+    /// Whether this process has the file open under another descriptor too.
     private var isOpenElsewhere: Bool {
         let names = (try? Directory.names(in: "/proc/self/fd")) ?? []
         return names.compactMap { Int32($0) }.contains { other in
@@ -100,10 +104,10 @@ package final class MemberFile: PlacedMember {
         }
     }
 
-    /// Whether somebody has locked the file.
+    /// Whether another process has locked the file.
     var isLocked: Bool { !isSoon { nbdext_is_locked(descriptor) == 0 } }
 
-    /// How often to look whether somebody lets go of a lock: a process that is just being started has its parent's until it
+    /// How often to try before a lock counts as held: a process that is being started holds its parent's locks until it
     /// runs its own program.
     private static let lockAttempts = 20
     private static let lockPauseMicroseconds: UInt32 = 5000
@@ -116,8 +120,8 @@ package final class MemberFile: PlacedMember {
         return isSo()
     }
 
-    /// Lets the room in front of the data exist on disk, so that later writes of metadata cannot fail for space. Where
-    /// the file system cannot do that, nothing happens.
+    /// Reserves disk space for the metadata in front of the data, so that later writes of it cannot fail for want of
+    /// space. Does nothing where the file system cannot reserve.
     /// - Returns: 0, or an errno.
     static func reserveMetadata(_ descriptor: Int32, dataByteOffset: UInt64) -> Int32 {
         let result = nbdext_reserve(descriptor, 0, Int64(min(dataByteOffset, 2 << 20)))
@@ -161,7 +165,7 @@ package final class MemberFile: PlacedMember {
         let found = nbdext_seek_data(descriptor, Int64(byteOffset))
         if found >= 0 { return UInt64(found) }
         if found == Int64(-ENXIO) { return nil }
-        // A file system that does not know holes.
+        // A file system that does not report holes.
         return byteOffset < byteCount ? byteOffset : nil
     }
 
@@ -176,7 +180,7 @@ package final class MemberFile: PlacedMember {
     }
 }
 
-/// Which file or directory something is, whatever it is called.
+/// Identifies a file or directory under any name: its device and its inode number.
 package struct FileIdentity: Hashable, Sendable {
     private let device: UInt64
     private let number: UInt64

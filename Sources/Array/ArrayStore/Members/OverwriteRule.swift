@@ -2,28 +2,29 @@ import MDFormat
 import MemberIO
 import RAID
 
-/// Who may be overwritten.
+/// The rule for overwriting members.
 ///
-/// Nothing overwrites the superblock of a member whose data the array may need. A member that becomes a spare, or nothing,
-/// forgets what it was; this says whether it may. `OpenedArray.overwrite` asks, and nobody else makes a member forget.
+/// Nothing overwrites the superblock of a member whose data the array may need. A member loses its identity when it
+/// becomes a spare or is removed, and this rule decides whether that may happen. `OpenedArray.overwrite` applies it,
+/// and is the only place that changes a member's identity.
 struct OverwriteRule: Sendable, Equatable {
     /// What a member is at the moment.
     enum Part: CaseIterable, Sendable {
-        /// It holds a role of the array that is served, or takes one; or its superblock is that of such a member, which is
-        /// reached another way or was copied.
+        /// It holds a role of the array or is taking one. Or its superblock belongs to such a member, which was copied
+        /// or is also reached another way.
         case inUse
-        /// Its superblock says that it had a role, and the array that is served has gone on without it.
+        /// Its superblock has a role, and the array has gone on without it.
         case former
-        /// Its superblock knows of changes that the array which is served has not seen.
+        /// Its superblock knows of changes that the array has not seen.
         case newer
         case spare
         /// It has no superblock.
         case blank
-        /// Its superblock is another array's.
+        /// Its superblock belongs to another array.
         case foreign
     }
 
-    /// The array has lost more members than it can do without. What any of them holds may be all that is left.
+    /// Whether the array has lost more members than it can do without. Any of them may hold the only copy of data.
     let isLost: Bool
 
     /// Why a member must be left as it is, as the rest of a sentence that begins with its name; nil when it may be
@@ -43,10 +44,10 @@ struct OverwriteRule: Sendable, Equatable {
 }
 
 extension OpenedArray {
-    /// Makes a member forget what it was: it gets another superblock, with an empty log and a bitmap that is all set, or
-    /// none. This is the only place where that happens. Under `lock`.
-    /// - Parameter superblock: a spare's, or nil.
-    /// - Throws: with nothing written when the array may need the member as it is.
+    /// Gives a member a new superblock, with an empty log and a bitmap of set bits, or no superblock at all. This is
+    /// the only place where a member loses its identity. Under `lock`.
+    /// - Parameter superblock: a spare's, or nil for none.
+    /// - Throws: with nothing written, when the array may need the member as it is.
     func overwrite(_ store: any PlacedMember, with superblock: MDSuperblock?) throws(ArrayStoreError) {
         if let reason = OverwriteRule(isLost: isLost).reasonToKeep(part(of: store)) {
             throw ArrayStoreError("\(store.name) \(reason)")
@@ -63,7 +64,7 @@ extension OpenedArray {
         try spare.write(superblock)
     }
 
-    /// What a member is, by what serves and by what it says itself. Under `lock`.
+    /// What a member is, according to the members in service and its own superblock. Under `lock`.
     private func part(of store: any PlacedMember) -> OverwriteRule.Part {
         let present = current.indices.filter { !failedRoles.contains($0) }
         let stores = present.compactMap { current[$0]?.store } + [replacement?.member.store].compactMap { $0 }
@@ -76,8 +77,9 @@ extension OpenedArray {
         return own.events > newest.events || hasSeenFailure(own) ? .newer : .former
     }
 
-    /// Whether a member's superblock says that a member failed which serves now: one that was forced to stand in, and has
-    /// missed what this one has seen. Its count of events says nothing, since the array has gone on counting. Under `lock`.
+    /// Whether a member's superblock records the failure of a member that is now in service. That one was forced into
+    /// service and has missed what this one has seen. Counts of events prove nothing here, since the array has gone on
+    /// counting. Under `lock`.
     func hasSeenFailure(_ own: MDSuperblock) -> Bool {
         current.indices.contains { role in
             guard !failedRoles.contains(role), recovering?.role != role, let device = superblocks[role]?.deviceNumber

@@ -1,10 +1,10 @@
 import MemberIO
 import Members
 
-/// What stands in an array's directory where a member may be, and cannot be used: the array goes on without it.
+/// A file in an array's directory that may be a member and cannot be used. The array goes on without it.
 final class UnusableMember: PlacedMember {
     let name: String
-    /// Why, in words that fit after "is left out:".
+    /// Why it cannot be used, in words that fit after "is left out:".
     private let reason: String
 
     init(_ name: String, _ reason: String) {

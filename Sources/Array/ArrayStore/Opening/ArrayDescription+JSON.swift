@@ -2,6 +2,7 @@ import Statistics
 
 /// A description as one JSON object, and back.
 extension ArrayDescription {
+    /// The description for programs: `status --json`, and the answer on the control socket.
     package var json: JSONValue {
         .object([
             ("name", .string(name)), ("uuid", .string(uuid)), ("level", .count(UInt64(level))),
@@ -13,7 +14,7 @@ extension ArrayDescription {
         ])
     }
 
-    /// - Returns: nil when that is not what this version says.
+    /// - Returns: nil when the object is not a description by this version.
     package init?(json: JSONValue) {
         guard let name = json["name"]?.stringValue, let uuid = json["uuid"]?.stringValue,
             let level = json["level"]?.countValue, let memberCount = json["members"]?.countValue,
@@ -67,7 +68,7 @@ extension ArrayDescription.Job {
 }
 
 extension ArrayDescription.Service {
-    /// For programs.
+    /// The name of the case in JSON.
     fileprivate var word: String {
         switch self {
         case .served: "served"

@@ -5,26 +5,31 @@ import Platform
 import RAID
 import Statistics
 
-/// An array as `nbdext status` tells of it.
+/// An array as `nbdext status` describes it.
 package struct ArrayDescription: Sendable, Equatable {
     /// One member, present or not.
     package struct Member: Sendable, Equatable {
+        /// The member's role; nil for a spare, a replacement, or a member that was left out.
         package var role: Int?
+        /// The member's path or URI; nil for a missing member.
         package var path: String?
-        /// "active", "missing", or why it was left out.
+        /// "active", "spare", "missing", the progress of a rebuild or a replacement, or why the member was left out.
         package var state: String
-        /// Blocks that it could not read and that were written anew, since the server was started.
+        /// The number of blocks that it could not read and that were rewritten, since the server was started.
         package var correctedReadErrorCount: UInt64 = 0
     }
 
     /// A check, a repair, a rebuild or a replacement.
     package struct Job: Sendable, Equatable {
+        /// "rebuild", "replace", "check", "repair" or "resync".
         package var kind: String
+        /// The role that is rebuilt or replaced; nil for a job of the entire array.
         package var member: Int?
+        /// Progress, from 0 to 100.
         package var percent: Int
-        /// False for one that goes on when the array is served.
+        /// Whether the job is running. False for a job that resumes when the array is served.
         package var isRunning: Bool
-        /// Why it ended, of one that failed and is needed.
+        /// Why a job ended that failed and is still needed; nil otherwise.
         package var reason: String?
 
         package init(kind: String, member: Int?, percent: Int, isRunning: Bool, reason: String? = nil) {
@@ -36,34 +41,45 @@ package struct ArrayDescription: Sendable, Equatable {
         }
     }
 
-    /// Who has the array, or what somebody would meet who wants to serve it.
+    /// Whether the array is served, or what serving it would meet.
     package enum Service: Sendable, Equatable {
-        /// Its server says all this.
+        /// It is served by a process, which is the source of this description.
         case served(process: Int)
-        /// Somebody has locked members and cannot be asked; what is said is what members tell.
+        /// Members are locked by a process that cannot be asked. The description is what the members tell.
         case locked
+        /// It can be served.
         case possible
-        /// Why `--force` is needed, and what it may cost.
+        /// Serving it needs `--force`: why, and what that may cost.
         case needsForce(String)
+        /// It cannot be served, and why.
         case refused(String)
     }
 
+    /// The name of the array's export.
     package var name: String
+    /// The set's UUID, as `ArrayStore.uuidText` writes it.
     package var uuid: String
+    /// The RAID level, 0 or 5.
     package var level: Int
-    /// Roles of the array.
+    /// The number of roles.
     package var memberCount: Int
+    /// The size of a chunk in bytes.
     package var chunkByteCount: UInt64
+    /// The size of the array in bytes.
     package var byteCount: UInt64
+    /// The count of changes in the newest superblock (md's `events`).
     package var events: UInt64
-    /// How parity is made right after a crash; "resync" for RAID 0, which has none.
+    /// How parity becomes right after a crash; "resync" for RAID 0, which has no parity.
     package var consistency: String
-    /// Nil when nobody can tell: it is served, and its server cannot be asked.
+    /// Nil when it is not known: the array is served, and its server cannot be asked.
     package var state: ArrayHealth?
-    /// Not stopped cleanly, or being served for writing.
+    /// Whether the array was not stopped cleanly, or is being served for writing.
     package var isDirty: Bool
+    /// Whether the array is served, or could be.
     package var service: Service
+    /// All members: by role, then a replacement, spares, and members that were left out.
     package var members: [Member]
+    /// The job that is running or will resume; nil when there is none.
     package var job: Job?
 
     /// "clean", "dirty", "degraded", "degraded, dirty", "suspended", "suspended, dirty", "failed" or "unknown".
@@ -79,7 +95,7 @@ package struct ArrayDescription: Sendable, Equatable {
 }
 
 extension ArrayStore {
-    /// Looks at an array without locking or changing it, and without asking other servers if it is being served.
+    /// Examines an array without locking or changing it. Does not connect to other servers if it is being served.
     package static func examine(directory: String) throws(ArrayStoreError) -> ArrayDescription {
         let isServed = try MemberDirectory.isServed(directory)
         let members = try MemberDirectory.open(directory, for: .look, connects: !isServed) { _ in }
@@ -88,10 +104,10 @@ extension ArrayStore {
         }
     }
 
-    /// Looks at an array's members without changing them.
+    /// Examines an array's members without changing them.
     /// - Parameters:
-    ///   - isServed: somebody has locked them.
-    ///   - job: a check or a repair of the array with a UUID and a shape that has begun.
+    ///   - isServed: whether another process has locked them.
+    ///   - job: finds the interrupted check or repair of an array, given its UUID and its shape.
     package static func describe(
         _ members: [any PlacedMember], place: String, isServed: Bool = false,
         job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
@@ -135,7 +151,7 @@ extension ArrayStore {
         return list
     }
 
-    /// What somebody would meet who wants to serve the array, as far as that can be told without reading its data.
+    /// What serving the array would meet, as far as that can be told without reading its data.
     private static func prospect(_ scan: MemberScan, place: String) -> ArrayDescription.Service {
         do throws(ArrayStoreError) {
             try checkIsComplete(scan, place: place, readOnly: false, force: false)
@@ -159,7 +175,7 @@ extension ArrayDescription {
                 missingCount: scan.missingRoles.count, redundancy: scan.geometry.level.redundancy),
             members: members, service: service, job: job)
         isDirty = !scan.isClean
-        // Members that nobody has asked may be as well as the others.
+        // Members that were not asked may be in order.
         if service == .locked && scan.leftOut.contains(where: { $0.store.absence != nil }) { state = nil }
     }
 
@@ -177,23 +193,24 @@ extension ArrayDescription {
 }
 
 extension OpenedArray {
-    /// What is shown of an array that is served.
+    /// What is shown of an array that is being served.
     package struct View: Sendable {
+        /// The health of the array.
         package var state: ArrayHealth
         /// Roles that are not in sync.
         package var missingMembers: [Int]
-        /// A spare is about to take the place of a member, or has begun to.
+        /// Whether a rebuild or a replacement is running or about to begin.
         package var hasPendingRebuild: Bool
-        /// Without what the server counts.
+        /// The description, without the server's counters.
         package var description: ArrayDescription
     }
 
-    /// How long to wait for whoever changes something before what was seen last is shown.
+    /// How long to wait for a change to end before the last view is shown.
     private static let viewAttempts = 20
     private static let viewPauseMicroseconds: UInt32 = 5000
 
-    /// The array as it is. While somebody writes to a member that does not answer, the array as it was half a second before
-    /// that: nobody has to wait for such a member to hear how the array is. Any thread.
+    /// The array's current state. While a thread writes to a member that does not answer, this returns the state before
+    /// that after 0.1 s, so that nobody has to wait for the member to learn about the array. Any thread.
     package var view: View {
         var view = viewOfMembers
         show(outages?.suspension, in: &view)
@@ -211,7 +228,7 @@ extension OpenedArray {
         return lastView.withLock { $0 } ?? lock.withLock { makeView() }
     }
 
-    /// Lets those who look during the next change see what this one has led to. Under `lock`.
+    /// Makes the current state the one that is shown during the next change. Under `lock`.
     @discardableResult
     func showState() -> View {
         let view = makeView()
@@ -253,7 +270,7 @@ extension OpenedArray {
 }
 
 extension OpenedArray.MemberState.Condition {
-    /// What `status` says of a member.
+    /// The text of `nbdext status` for a member's condition.
     func text(_ geometry: ArrayGeometry, role: Int, isGuided: Bool = false) -> String {
         switch self {
         case .active: "active"
@@ -267,7 +284,7 @@ extension OpenedArray.MemberState.Condition {
 }
 
 extension ArrayGeometry {
-    /// Hundredths of a member's data area.
+    /// The progress through a member's data area, from 0 to 100.
     package func percent(_ byteCount: UInt64) -> Int {
         Int(min(Double(byteCount) * 100 / Double(memberDataByteCount), 100))
     }

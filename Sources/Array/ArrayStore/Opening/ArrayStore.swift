@@ -2,10 +2,12 @@ import RAID
 
 /// Arrays in directories of member files.
 package enum ArrayStore {
-    /// Opens the array whose members are the files of a directory, or are named by them; the files are locked.
+    /// Opens the array in a directory, whose files are its members or name them. The files are locked.
     /// - Parameters:
-    ///   - name: what the array is called while it is open; nil for what its members say.
-    ///   - lostSeconds: how long it may be suspended when it has lost too many members on other servers.
+    ///   - readOnly: whether nothing may be written to the members.
+    ///   - force: whether the array is opened although data may come back wrong.
+    ///   - name: the array's name while it is open; nil for the one in its superblocks.
+    ///   - lostSeconds: how long the array may be suspended when it has lost too many members on other servers.
     package static func open(
         directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
         lostSeconds: Int = 0, in surroundings: Surroundings = .system
@@ -20,21 +22,21 @@ package enum ArrayStore {
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
         array.jobFile = jobFile
         array.interruptedJob = jobFile.read(array.geometry)
-        // What was looked at may have changed since.
+        // The members may have changed since the job was interrupted.
         if array.wasWrittenElsewhere { array.interruptedJob?.beginAnew() }
         return array
     }
 
-    /// Opens an array for serving: its parity is right.
+    /// Opens an array for serving, with its parity right.
     ///
-    /// A RAID 5 array that was not stopped cleanly gets its parity right first, and is clean then. One that also lacks a
-    /// member is refused, as md refuses it, unless it has partial parity logs or `force` is set; so is one of which data
-    /// cannot be read where parity is in doubt. Nothing is written to an array that was stopped cleanly until
-    /// `markDirty`, unless its bitmap or its logs are not as they should be.
+    /// A RAID 5 array that was not stopped cleanly is resynchronised first, and is clean afterwards. Like md, this
+    /// refuses such an array when it also lacks a member, unless it has partial parity logs or `force` is set. It also
+    /// refuses when data cannot be read where parity is in doubt. Nothing is written to an array that was stopped
+    /// cleanly until `markDirty`, except to correct its bitmap or its logs.
     ///
     /// - Parameters:
-    ///   - members: in any order; nobody else uses them.
-    ///   - place: what messages call where they are.
+    ///   - members: the members in any order. Nothing else may use them.
+    ///   - place: the member directory's name, for messages.
     package static func open(
         members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, name: String? = nil,
         in surroundings: Surroundings
@@ -58,8 +60,8 @@ package enum ArrayStore {
         return array
     }
 
-    /// Lets members that missed changes stand in for those without which the array cannot be opened.
-    /// - Returns: what people are to be told of each.
+    /// Lets outdated members fill roles without which the array cannot be opened.
+    /// - Returns: a message for the user about each of them.
     static func forceOutdated(
         _ scan: inout MemberScan, place: String
     ) throws(ArrayStoreError) -> [String] {
@@ -80,7 +82,7 @@ package enum ArrayStore {
         }
     }
 
-    /// - Returns: what people are to be told of an array that is forced.
+    /// - Returns: a warning for the user when the array is forced to start.
     /// - Throws: when the array cannot be served, or not without `force`.
     @discardableResult
     static func checkIsComplete(
@@ -96,7 +98,7 @@ package enum ArrayStore {
         }
         guard !scan.isClean, let role = missing.first else { return nil }
         let isLogged = scan.newest.consistency == .ppl
-        // Logs say what was being written, and nothing of parity that was never made.
+        // Logs list the writes that were under way. They say nothing about parity that was never made.
         if isLogged && !readOnly && scan.checkpoint == nil { return nil }
         guard force else {
             throw ArrayStoreError(
@@ -112,7 +114,7 @@ package enum ArrayStore {
             + (try doubts(scan))
     }
 
-    /// What may be wrong of an array that lacks a member, since it may have been in the middle of a write, for people.
+    /// Says what may be wrong in an array that lacks a member and may have been stopped in the middle of a write.
     private static func doubts(_ scan: MemberScan) throws(ArrayStoreError) -> String {
         let geometry = scan.geometry
         guard scan.newest.consistency == .bitmap, case .valid(var bitmap) = try MemberBitmap.read(scan) else {
@@ -132,7 +134,7 @@ package enum ArrayStore {
         return "what that member held of the array's bytes \(ArrayRecovery.list(regions)) may come back wrong"
     }
 
-    /// As mdadm prints it: four groups of eight digits.
+    /// A UUID in mdadm's notation: four groups of eight digits.
     package static func uuidText(_ uuid: [UInt8]) -> String {
         stride(from: 0, to: 16, by: 4).map { start in
             uuid[start..<start + 4].map { byte in

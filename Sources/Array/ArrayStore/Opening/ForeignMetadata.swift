@@ -1,19 +1,20 @@
 import MemberIO
 import RAID
 
-/// md superblocks of other versions, which are at other places: known only to say what they are.
+/// Superblocks of other md versions, which lie at other offsets. They are only recognised, for messages.
 enum ForeignMetadata {
     private static let magic: [UInt8] = [0xFC, 0x4E, 0x2B, 0xA9]
 
     /// The version of the md metadata on a member that has none of version 1.2: "0.90", "1.0", "1.1"; nil without any.
     static func version(on store: any MemberStore) -> String? {
         if isVersion1(store, at: 0) { return "1.1" }
-        // Between 8 and 12 KiB from the end, at a multiple of 4 KiB.
+        // Version 1.0 lies 8 to 12 KiB before the end, at a multiple of 4 KiB.
         if store.byteCount >= 12 << 10 {
             let place = ((store.byteCount / 512 - 16) & ~7) * 512
             if isVersion1(store, at: place) { return "1.0" }
         }
-        // The last whole 64 KiB, in the byte order of the machine that wrote it.
+        // Version 0.90 lies in the last whole 64 KiB (md_p.h, MD_NEW_SIZE_SECTORS), in the byte order of the machine
+        // that wrote it.
         guard store.byteCount >= 128 << 10 else { return nil }
         let place = (store.byteCount & ~0xFFFF) - 0x10000
         let found = try? store.bytes(at: place, count: 8)
@@ -23,7 +24,7 @@ enum ForeignMetadata {
         return isOld == true ? "0.90" : nil
     }
 
-    /// Whether there is a superblock of major version 1 that says that it belongs there.
+    /// Whether a superblock of major version 1 is here whose `super_offset` (md_p.h) says so too.
     private static func isVersion1(_ store: any MemberStore, at place: UInt64) -> Bool {
         guard let bytes = try? store.bytes(at: place, count: 256) else { return false }
         let sectors = (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[144 + $1]) << UInt64(8 * $1) }

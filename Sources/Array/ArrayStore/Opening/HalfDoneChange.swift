@@ -1,34 +1,36 @@
 import MDFormat
 import RAID
 
-/// A change of an array's shape, by md, that a crash has let reach some members only.
+/// A change of an array's shape by md that has reached only some members because of a crash.
 ///
-/// mdadm assembles no array whose members disagree about size, level, layout, chunk or number. Where they disagree about the
-/// end of a reshape it does, and data begins at the wrong place of those that were not told. So such a change is finished
-/// here or, where nothing depends on it yet, undone. The superblocks that say so are written when the array's parity is right:
-/// a crash before that leaves the same to be found again.
+/// mdadm does not assemble an array whose members disagree about size, level, layout, chunk or number of members. It
+/// does assemble one whose members disagree about the end of a reshape, and then takes data from the wrong offset on
+/// members that were not told. So this finishes the change or, where nothing depends on it yet, undoes it. The
+/// superblocks are written only when the array's parity is right: a crash before that leaves the members as they were
+/// found.
 struct HalfDoneChange {
-    /// All members, with their superblocks as they are after it.
+    /// All members, with the superblocks that they get.
     private(set) var members: [ArrayMember]
-    /// Those whose superblocks are to be written.
+    /// The members whose superblocks have to be written.
     private(set) var changed: [ArrayMember] = []
-    /// The parity of what is behind was perhaps never made, in bytes of the members' data.
+    /// Where doubtful parity begins, in bytes of the members' data: parity from there on was perhaps never made. Nil
+    /// for none.
     private(set) var doubtFrom: UInt64?
-    /// What is done, for people; nil when there is nothing to do.
+    /// A message for the user about what is done; nil when there is nothing to do.
     private(set) var text: String?
 
     private let newest: MDSuperblock
     private let place: String
-    /// Members that agree with `newest` about the shape, and those that do not and are one change behind. Others that do not
-    /// are left out, or refused, like any that is of another state.
+    /// Indices of members that agree with `newest` about the shape, and of members that do not and are one change
+    /// behind. All other members are left out or refused later, like any that are out of date.
     private let told: [Int]
     private let untold: [Int]
 
     /// - Parameters:
-    ///   - found: members of one array.
-    ///   - newest: the superblock that knows best.
-    ///   - place: what messages call where the members are.
-    /// - Throws: when the change can be neither finished nor undone here.
+    ///   - found: the members of one array.
+    ///   - newest: the superblock with the newest state.
+    ///   - place: the member directory's name, for messages.
+    /// - Throws: when the change can be neither finished nor undone.
     init(_ found: [ArrayMember], newest: MDSuperblock, place: String) throws(ArrayStoreError) {
         members = found
         self.newest = newest
@@ -44,7 +46,7 @@ struct HalfDoneChange {
         guard finishReshape() || undoReshape() || changeSize() else { throw refusal }
     }
 
-    /// The superblock that knows best of those that were not told.
+    /// The newest superblock among the members that were not told.
     private var before: MDSuperblock? {
         untold.map { members[$0].superblock }.filter { $0.role < MDSuperblock.firstSpecialRole }
             .max { $0.events < $1.events }
@@ -55,7 +57,7 @@ struct HalfDoneChange {
         changed.append(members[index])
     }
 
-    /// Some say that the reshape is done: then all data is in its new place.
+    /// Finishes a reshape that some members record as done: all data is in its new place then.
     private mutating func finishReshape() -> Bool {
         guard newest.reshape == nil else { return false }
         let finished = untold.map { members[$0].superblock.withReshapeFinished }
@@ -65,10 +67,11 @@ struct HalfDoneChange {
         return true
     }
 
-    /// Some do not know that a reshape was to begin: then nothing has been moved but into the room in front of the data.
+    /// Undoes a reshape of whose beginning some members do not know. Data was moved only into the room in front of the
+    /// data then.
     private mutating func undoReshape() -> Bool {
         guard untold.allSatisfy({ members[$0].superblock.reshape == nil }) else { return false }
-        // Where all members know, it is the new one that does not.
+        // If all members with a role know, the new member is the one that does not.
         let shape = before ?? members[untold[0]].superblock
         let canBeUndone = told.allSatisfy { index in
             let superblock = members[index].superblock
@@ -84,7 +87,7 @@ struct HalfDoneChange {
                 superblock.takeState(of: before)
             } else {
                 superblock.removeRoles(from: shape.memberCount)
-                // Those that are still to be undone are to be known by it.
+                // One event behind, so that members still to be undone are recognised after a crash.
                 superblock.events -= 1
             }
             set(superblock, index)
@@ -93,7 +96,8 @@ struct HalfDoneChange {
         return true
     }
 
-    /// Some have another size: nobody was told of it before all had it. So the larger one counts; it loses nothing.
+    /// Makes the size the same where members disagree about it. Nothing used the new size before all members had it. So
+    /// the larger size wins, which loses nothing.
     private mutating func changeSize() -> Bool {
         guard newest.reshape == nil, newest.level == RAIDLevel.raid5.rawValue, let before else { return false }
         let onlySize = untold.allSatisfy { index in

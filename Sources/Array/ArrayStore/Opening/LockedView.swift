@@ -1,6 +1,6 @@
 import Platform
 
-/// What was shown of an array last, behind a lock that nobody holds for long.
+/// The view of an array that was shown last, behind a lock that is never held for long.
 final class LockedView: @unchecked Sendable {
     // SAFETY: `view` is touched under `lock`.
     private let lock = Lock()

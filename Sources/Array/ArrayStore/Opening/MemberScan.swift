@@ -2,35 +2,35 @@ import MDFormat
 import MemberIO
 import RAID
 
-/// The members of one array, sorted into what they are for it. The verdicts are md's.
+/// The members of one array, sorted by their use for it. The rules are md's.
 struct MemberScan {
     let geometry: ArrayGeometry
-    /// By role: members that are up to date.
+    /// Members that are up to date, by role.
     private(set) var members: [ArrayMember?]
-    /// By role: members that have been rebuilt in part.
+    /// Members that have been rebuilt in part, by role.
     private(set) var recovering: [Int: ArrayMember] = [:]
-    /// The member that is to take the role of one that is there. With a member missing there is none: it is a spare then,
-    /// or what there is of the missing one.
+    /// The member that is to take the role of one that is there. Nil while a member is missing: the replacement then
+    /// counts as a spare, or as the partly rebuilt missing member.
     private(set) var replacement: (role: Int, member: ArrayMember)?
     private var replacements: [(role: Int, member: ArrayMember)] = []
     /// Members without a role, which may take one.
     private(set) var spares: [ArrayMember] = []
-    /// Members that the array goes on without, and why.
+    /// Members without which the array goes on, and why.
     private(set) var leftOut: [(store: any PlacedMember, reason: String)]
-    /// Those of them that are whole, but are not of the array's newest state, each with the role that it had.
+    /// Members in `leftOut` that are complete but out of date, each with the role that it had.
     private var outdated: [(role: Int, member: ArrayMember)] = []
-    /// Roles that outdated members have again, by force.
+    /// Roles that were given back to outdated members by force.
     private(set) var forcedRoles: Set<Int> = []
-    /// The superblock that knows best.
+    /// The superblock with the newest state.
     let newest: MDSuperblock
-    /// What is done about a change of the array's shape that not all members were told.
+    /// The completion of a change of the array's shape that not all members were told.
     private let change: HalfDoneChange
 
-    /// Members may lag this far behind: a state change is written to one after another.
+    /// The greatest difference of event counts that members may have: a change is written to one member after another.
     private static let eventsLagMax: UInt64 = 1
 
-    /// Reads the superblocks of an array's members, in whatever order they are given.
-    /// - Parameter place: what messages call where the members are.
+    /// Reads the superblocks of an array's members, given in any order.
+    /// - Parameter place: the member directory's name, for messages.
     init(_ stores: [any PlacedMember], place: String) throws(ArrayStoreError) {
         leftOut = []
         var found: [ArrayMember] = []
@@ -68,10 +68,10 @@ struct MemberScan {
     /// Whether the array was stopped with its parity right everywhere.
     var isClean: Bool { newest.isClean && change.doubtFrom == nil }
 
-    /// Parity from here on was never made, or is not known to have been, whatever a bitmap or logs say; in bytes of the
-    /// members' data, a multiple of the chunk. md leaves such a checkpoint when it is stopped before a resync is done, and sets
-    /// one where the members' size is raised. Nil when there is none: then bitmap and logs say what is in doubt of an array
-    /// that is not clean.
+    /// Where doubtful parity begins, whatever a bitmap or logs say: parity from there on was never made, or is not
+    /// known to have been. In bytes of the members' data, a multiple of the chunk. md leaves such a checkpoint
+    /// (`resync_offset`) when it is stopped during a resync, and sets one when the members' size is raised. Nil without
+    /// one: then the bitmap or the logs of an unclean array say what is in doubt.
     var checkpoint: UInt64? {
         guard geometry.level == .raid5 else { return nil }
         let isCheckpoint = newest.resyncOffset != 0 && newest.resyncOffset != MDSuperblock.clean
@@ -81,18 +81,17 @@ struct MemberScan {
         }
     }
 
-    /// What is done about a change of shape that not all members were told, for people; nil when there is none.
+    /// A message for the user about a change of shape that not all members were told; nil when there is none.
     var changeText: String? { change.text }
 
-    /// Writes the superblocks of members that were not told a change of shape, or of which it is undone. When parity is
-    /// right.
+    /// Writes the superblocks that finish or undo a change of shape. To be called when parity is right.
     func completeChange() throws(ArrayStoreError) {
         for member in change.changed where !leftOut.contains(where: { $0.store === member.store }) {
             try member.write(member.superblock)
         }
     }
 
-    /// What is found where a superblock should be.
+    /// The content of the place where a superblock should be.
     private enum Reading {
         case superblock(MDSuperblock)
         case unusable(String)
@@ -115,13 +114,14 @@ struct MemberScan {
         }
     }
 
-    /// The member whose superblock was written last, among those with a role; one that is complete rather than one
-    /// that is being rebuilt.
+    /// The member with the newest superblock, among those with a role. A complete member is preferred to one that is
+    /// being rebuilt.
     ///
-    /// Two can have come to the same count of events apart from each other: a change reached one member before the power
-    /// failed, the array was opened without that one, and what the others wrote then is as many changes later. They all say
-    /// that it is out, whatever it says of them: so of equal counts the one counts that most of these know as a member, with
-    /// its own mark. Where that says nothing, a settled state is newer than one that is not.
+    /// Two members can reach the same count of events independently. A change reaches one member before the power
+    /// fails, the array is opened without that member, and the others then write as many changes. The others all record
+    /// that it is out, whatever it records about them. So among equal counts, the superblock wins that most members
+    /// with the same count and mark record as a member. If that decides nothing, a settled state is newer than one that
+    /// is not.
     private static func newest(of found: [ArrayMember]) -> ArrayMember? {
         let candidates = found.filter { $0.superblock.role < MDSuperblock.firstSpecialRole }
         func age(_ member: ArrayMember) -> (UInt64, Int, Int, Int, Int) {
@@ -130,7 +130,7 @@ struct MemberScan {
                 $0.superblock.events == own.events && $0.superblock.mark == own.mark
                     && $0.superblock.role(ofDevice: own.deviceNumber) < MDSuperblock.firstSpecialRole
             }
-            // md may have written what has no mark, and was there after us if events are the same.
+            // md may have written a superblock without a mark. With equal events it was written after ours.
             return (
                 own.events, witnessCount, own.lineage == nil ? 1 : 0, own.lineage?.isSettled == true ? 1 : 0,
                 own.recoveryByteOffset == nil ? 1 : 0
@@ -157,7 +157,8 @@ struct MemberScan {
         if isStale, !superblock.hasSameDimensions(as: newest) || superblock.reshape != nil {
             return leftOut.append((member.store, "stale: it missed a change of the array's shape"))
         }
-        // Also of members that will be left out: the array is served in full knowledge or not at all.
+        // Checked even for members that will be left out: the array is served in full knowledge of its shape or not at
+        // all.
         let ownGeometry = try Self.geometry(of: member)
         guard superblock.hasSameShape(as: newest) else {
             throw ArrayStoreError("\(name) disagrees with the other members about the array's shape; move it away")
@@ -194,7 +195,7 @@ struct MemberScan {
         if superblock.recoveryByteOffset == nil { members[role] = member } else { recovering[role] = member }
     }
 
-    /// Decides what members that were to replace others are for the array, when all others are known.
+    /// Decides the use of members that were to replace others, once all other members are known.
     private mutating func sortReplacements() {
         let present = replacements.filter { members[$0.role] != nil || recovering[$0.role] != nil }
         for (role, member) in replacements where members[role] == nil && recovering[role] == nil {
@@ -222,12 +223,12 @@ struct MemberScan {
         outdated.append((Int(superblock.role), member))
     }
 
-    /// Gives missing roles to outdated members, the freshest first, until the array can do without the rest.
+    /// Gives missing roles to outdated members, the newest first, until the array can do without the rest.
     ///
-    /// Not when there is somebody who cannot be read: that may be the one who has what is missing, and once the array has
-    /// gone on with an older one, it cannot come back.
-    /// - Parameter survivable: how many members the array can do without.
-    /// - Returns: those who cannot be read, when they are why nothing was done.
+    /// Does nothing when there is an unreadable member. That one may have the newest state, and could not come back
+    /// once the array has gone on with an older one.
+    /// - Parameter survivable: the number of members that the array can do without.
+    /// - Returns: the unreadable members, if nothing was done because of them.
     mutating func forceOutdated(survivable: Int) -> [any PlacedMember] {
         guard missingRoles.count > survivable else { return [] }
         let freshest = outdated.sorted { $0.member.superblock.events > $1.member.superblock.events }
@@ -247,7 +248,7 @@ struct MemberScan {
         return unread
     }
 
-    /// Whether a member can have a role by its number, which it states itself.
+    /// Whether a member with a device number of its own can have a role.
     private func isFree(_ number: UInt32, for role: Int) -> Bool {
         let known = newest.role(ofDevice: number)
         let others = (members + Array(recovering.values) + [replacement?.member]).compactMap { $0 }
@@ -255,14 +256,14 @@ struct MemberScan {
             && (known >= MDSuperblock.firstSpecialRole || Int(known) == role)
     }
 
-    /// Why the array goes on without a member, or nil.
+    /// Why the array goes on without a member; nil when it does not.
     private func reasonToLeaveOut(_ member: ArrayMember) -> String? {
         let superblock = member.superblock
         let needed = (superblock.dataOffsetSectors + superblock.dataSectors) * 512
         guard member.store.byteCount >= needed else {
             return "it was cut short: it has \(member.store.byteCount) bytes, and its superblock says \(needed)"
         }
-        // Nobody counts events for a spare.
+        // A spare's event count is not updated.
         if superblock.role == MDSuperblock.roleSpare { return nil }
         switch newest.role(ofDevice: superblock.deviceNumber) {
         case MDSuperblock.roleFaulty: return "failed"

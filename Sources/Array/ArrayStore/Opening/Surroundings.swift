@@ -3,20 +3,20 @@ import Members
 import Platform
 
 extension ArrayStore {
-    /// What an array needs from outside while it is open. Nothing here reads a clock or prints by itself, so that a
-    /// simulation can run it.
+    /// What an open array needs from outside. The array itself reads no clock and prints nothing, so that a simulation
+    /// can run it.
     package struct Surroundings: Sendable {
-        /// Seconds since 1970, for superblocks. Any thread.
+        /// Returns the seconds since 1970, for superblocks. Any thread.
         package let clock: @Sendable () -> UInt64
-        /// Takes a message for people: what was found and done. Any thread.
+        /// Takes a message for the user. Any thread.
         package let report: @Sendable (String) -> Void
 
-        /// Random numbers, for marks. Any thread.
+        /// Returns a random number, for marks. Any thread.
         package let random: @Sendable () -> UInt64
 
-        /// Makes what stands for a member that can be replaced. Nothing is behind it.
+        /// Makes a slot for a member that can be replaced, with nothing behind it.
         package let makeSlot: @Sendable () throws(OSError) -> any RoleSlot
-        /// The start that the array is opened for.
+        /// The progress of the start for which the array is opened.
         package var startUp: StartUp
 
         package init(
@@ -33,7 +33,7 @@ extension ArrayStore {
             self.startUp = startUp
         }
 
-        /// The system's clock, and standard error.
+        /// The system's clock and random numbers, and messages to standard error.
         package static let system = Surroundings(
             clock: { UInt64(time(nil)) }, report: writeMessage)
 

@@ -2,15 +2,15 @@ import MDFormat
 import Platform
 import RAID
 
-/// What is done to an array before it is served: its parity becomes right, and its bitmap or its logs become such as a
-/// planner continues from.
+/// Prepares an array for being served: makes its parity right, and its bitmap or its logs fit for a planner to continue
+/// from.
 ///
-/// The order makes a crash on the way harmless: parity is durable before a bit is cleared or a log is emptied, and that
-/// is durable before superblocks call the array clean.
+/// The order makes a crash on the way harmless. Parity is durable before a bit is cleared or a log is emptied, and
+/// those are durable before superblocks record the array as clean.
 struct ArrayRecovery {
-    /// How the array is after it.
+    /// The state of the array afterwards.
     struct Outcome {
-        /// Parity is right everywhere.
+        /// Whether parity is right everywhere.
         var isClean: Bool
         var consistency: ConsistencyPolicy
     }
@@ -21,7 +21,7 @@ struct ArrayRecovery {
     private let report: @Sendable (String) -> Void
     private let startUp: StartUp
 
-    /// - Parameter force: data that cannot be read is computed from parity that may be wrong.
+    /// - Parameter force: whether unreadable data may be computed from parity that may be wrong.
     init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
         self.scan = scan
         self.place = place
@@ -46,10 +46,10 @@ struct ArrayRecovery {
         }
     }
 
-    /// What a planner would have to know of an array that will only be read.
+    /// The outcome for an array that will only be read.
     func withoutWriting() -> Outcome { Outcome(isClean: isClean, consistency: .resync) }
 
-    /// The part of the members' data whose parity was never right or is not known to be, as far as superblocks tell.
+    /// The part of the members' data whose parity, according to the superblocks, is not known to be right.
     private var unsynced: Range<UInt64> {
         let isAll = scan.newest.resyncOffset == 0
         return (isAll ? 0 : scan.checkpoint ?? 0)..<scan.geometry.memberDataByteCount
@@ -63,13 +63,13 @@ struct ArrayRecovery {
         try resyncReplacement(ranges)
     }
 
-    /// - Returns: bytes of parity that were rewritten.
+    /// - Returns: the number of bytes of parity that were rewritten.
     private func resync(_ ranges: [Range<UInt64>], _ members: [ArrayMember?]) throws(ArrayStoreError) -> UInt64 {
         let resync = ParityResync(
             scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force, startUp: startUp)
         startUp.begin(
             "checking the parity of the array in \(place)", total: ranges.reduce(0) { $0 + UInt64($1.count) })
-        // Also if it comes to nothing later.
+        // Also when the resync fails later.
         defer {
             if !resync.computed.isEmpty {
                 report(
@@ -81,13 +81,13 @@ struct ArrayRecovery {
         return resync.repairedByteCount
     }
 
-    /// Ranges for people: the first few.
+    /// Ranges as text for the user: the first few.
     static func list(_ ranges: [Range<UInt64>]) -> String {
         let first = ranges.prefix(8).map { "\($0)" }.joined(separator: ", ")
         return ranges.count > 8 ? "\(first) and \(ranges.count - 8) more places" : first
     }
 
-    /// Makes a replacement like the member whose role it is to take, where writes to both may have been under way.
+    /// Makes a replacement equal to the member whose role it takes, where writes to both may have been under way.
     private func resyncReplacement(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         guard let (role, member) = scan.replacement, let source = scan.members[role]?.store else { return }
         let replacement = Replacement(member, role: role, scan.geometry)
@@ -117,7 +117,7 @@ struct ArrayRecovery {
         }
         if scan.changeText != nil { mustBeWritten = true }
         if let checkpoint = scan.checkpoint {
-            // Nobody has set bits for that. Without a member they stay, for the one that will come.
+            // No bits were set for that range. While a member is missing they stay set, for the member that will come.
             bitmap.set(checkpoint..<scan.geometry.memberDataByteCount)
             mustBeWritten = true
         }
@@ -149,7 +149,7 @@ struct ArrayRecovery {
                 report(
                     "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were passed over")
             }
-            // Like md: logs without a single entry say nothing of an array whose parity was perhaps never made.
+            // Like md: logs without any entry prove nothing, since the array's parity was perhaps never made.
             isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.checkpoint == nil
             if !isRecovered && isComplete {
                 try resync([unsynced])
@@ -162,8 +162,9 @@ struct ArrayRecovery {
         return Outcome(isClean: isRecovered, consistency: .partialParityLog(area))
     }
 
-    /// Makes the parity right that a member has which is being rebuilt. It may have been a replacement until a moment ago:
-    /// what was under way then is in the log of the member before it, and all of the data is on the others.
+    /// Corrects the parity on a member that is being rebuilt. It may have been a replacement until just before the
+    /// crash: then the record of the writes under way is in its predecessor's log, and all data is on the other
+    /// members.
     private func resyncParityOfRecovering() throws(ArrayStoreError) {
         guard let (role, member) = scan.recovering.first, scan.missingRoles == [role] else { return }
         let (geometry, chunk) = (scan.geometry, scan.geometry.chunkByteCount)
@@ -201,7 +202,7 @@ extension MDBitmap {
         }
     }
 
-    /// The parts of a range of the members' data whose bits are set, adjacent ones as one.
+    /// The parts of a range of the members' data whose bits are set. Adjacent parts are joined.
     func setRegions(within range: Range<UInt64>) -> [Range<UInt64>] {
         var regions: [Range<UInt64>] = []
         for bit in 0..<bitCount where isSet(bit) {

@@ -3,37 +3,38 @@ import MemberIO
 import Platform
 import RAID
 
-/// Makes the parity of a RAID 5 array right after it was not stopped cleanly. All its members are there.
+/// Corrects the parity of a RAID 5 array that was not stopped cleanly. All its members must be there.
 ///
-/// Only places at which some member has data are looked at: where all have holes, zeros are their own parity. Parity that
-/// cannot be read is written anew like any that is wrong. Data that cannot be read follows from parity, but that is what
-/// is in doubt: so it is computed only if that is wanted.
+/// Ranges in which all members have holes are skipped, since zeros are their own parity. Parity that cannot be read is
+/// rewritten like wrong parity. Data that cannot be read could be computed, but only from the parity that is in doubt,
+/// so that needs permission.
 final class ParityResync {
-    /// Rows that are read at a time, at most: 64 blocks.
+    /// The most bytes of each member that are read at a time: 64 blocks.
     private static let stepByteCountMax: UInt64 = 256 << 10
-    /// What is read alone where a step cannot be read.
+    /// The size of a single read where a step cannot be read as a whole.
     private static let blockByteCount = 4096
 
     private let geometry: ArrayGeometry
     private let members: [any MemberStore]
-    /// A divisor of the chunk, so that a step is in one stripe.
+    /// Divides the chunk, so that a step lies in one stripe.
     private let stepByteCount: UInt64
-    /// A step of each member, and the parity that they should have.
+    /// One step of each member's data, and the parity that it should have.
     private let blocks: [UnsafeMutableBufferPointer<UInt64>]
     private let expected: UnsafeMutableBufferPointer<UInt64>
-    /// One bit for each block of a member's step that it cannot read.
+    /// By member, one bit for each block of the step that it cannot read.
     private var unreadable: [UInt64]
     private let computesUnreadable: Bool
     private let startUp: StartUp
-    /// Bytes of parity that were wrong and have been rewritten.
+    /// The number of bytes of parity that were wrong and have been rewritten.
     private(set) var repairedByteCount: UInt64 = 0
-    /// Data that could not be read and was computed and rewritten, in bytes of the array.
+    /// The ranges of the array whose data could not be read and was computed and rewritten.
     private(set) var computed: [Range<UInt64>] = []
 
     /// - Parameters:
-    ///   - members: all, by role.
-    ///   - computesUnreadable: data that cannot be read is computed, and may be wrong; otherwise it is an error.
-    ///   - startUp: hears how many bytes are done, and says whether they are still wanted.
+    ///   - members: all members, by role.
+    ///   - computesUnreadable: whether unreadable data is computed, although it may come out wrong. Otherwise it is an
+    ///     error.
+    ///   - startUp: told about the bytes that are done; may cancel the work.
     init(
         _ geometry: ArrayGeometry, _ members: [any MemberStore], computesUnreadable: Bool, startUp: StartUp = StartUp()
     ) {
@@ -53,8 +54,8 @@ final class ParityResync {
         expected.deallocate()
     }
 
-    /// Checks parity. When it returns, right parity is durable.
-    /// - Parameter ranges: where to look, in bytes of the members' data; each is rounded out to whole steps.
+    /// Checks and corrects parity. Correct parity is durable when this returns.
+    /// - Parameter ranges: the ranges to check, in bytes of the members' data. Each is rounded out to whole steps.
     func run(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         for range in ranges { try run(range) }
         for member in members {
@@ -75,8 +76,7 @@ final class ParityResync {
         try startUp.advanceOrThrow(by: end - min(position, end))
     }
 
-    /// Reads the rows of a step, `offset` being their place in the members' data, and rewrites their parity if it is
-    /// wrong.
+    /// Reads the step at a byte offset of the members' data, and rewrites its parity if it is wrong.
     private func check(_ offset: UInt64) throws(ArrayStoreError) {
         let byteOffset = geometry.dataByteOffset + offset
         for index in members.indices { try read(index, at: byteOffset) }
@@ -98,7 +98,7 @@ final class ParityResync {
         repairedByteCount += stepByteCount
     }
 
-    /// Reads a member's step as far as it can be read, and notes what cannot.
+    /// Reads as much of a member's step as possible, and notes the unreadable blocks.
     private func read(_ index: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
         let step = UnsafeMutableRawBufferPointer(blocks[index])
         unreadable[index] = 0
@@ -115,7 +115,7 @@ final class ParityResync {
         }
     }
 
-    /// Computes data that one member cannot read from what all others have there, and writes it.
+    /// Computes and rewrites data that one member cannot read, from the same block of all other members.
     private func compute(block: Int, of offset: UInt64) throws(ArrayStoreError) {
         let owners = members.indices.filter { unreadable[$0] >> UInt64(block) & 1 != 0 }
         let start = offset + UInt64(block * Self.blockByteCount)
@@ -151,7 +151,7 @@ final class ParityResync {
             + offset % geometry.chunkByteCount
     }
 
-    /// The first step, from `offset` up to `end`, at which a member has data; nil when there is none.
+    /// The first step from `offset` up to `end` in which a member has data; nil when there is none.
     private func firstStep(in offset: UInt64, _ end: UInt64) throws(ArrayStoreError) -> UInt64? {
         guard offset < end else { return nil }
         var first: UInt64?
@@ -174,8 +174,8 @@ final class ParityResync {
 }
 
 extension StartUp {
-    /// Says how much more is done.
-    /// - Throws: when it is not wanted any more.
+    /// Reports progress.
+    /// - Throws: `.cancelled` when the start was cancelled.
     func advanceOrThrow(by count: UInt64) throws(ArrayStoreError) {
         guard advance(by: count) else { throw ArrayStoreError("the start was ended", .cancelled) }
     }

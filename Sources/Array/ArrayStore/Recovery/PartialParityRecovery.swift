@@ -5,18 +5,19 @@ import RAID
 
 /// Replays the partial parity logs of a RAID 5 array that was not stopped cleanly, as md does, and empties them.
 ///
-/// A log lists rows whose data and parity were about to be written. Their parity becomes the exclusive-or of the data
-/// that was to be written, as it is found, and of the partial parity, which stands for the data that was not. So it is
-/// right whichever of the writes took place, and a missing member that was not being written comes out right too.
+/// A log lists parts of stripes whose data and parity were about to be written. Their new parity is the exclusive-or of
+/// two things: the data that was to be written, as it is found now, and the partial parity, which covers all other
+/// data. So it is right whichever of the writes took place, and the data of a missing member that was not being written
+/// comes out right too.
 struct PartialParityRecovery {
-    /// How it went.
+    /// The result of a replay.
     struct Outcome {
-        /// Entries that were replayed.
+        /// The number of entries that were replayed.
         var entryCount = 0
-        /// Logs without a header that can be relied on, and entries whose partial parity is torn: something was being
-        /// logged, or the log is damaged.
+        /// The number of logs without a valid header, and of entries whose partial parity is torn. Either a log was
+        /// being written, or it is damaged.
         var mismatchCount = 0
-        /// Where the rows of the entries are: bytes of the members' data.
+        /// The ranges that the entries cover, in bytes of the members' data.
         var ranges: [Range<UInt64>] = []
     }
 
@@ -24,15 +25,15 @@ struct PartialParityRecovery {
     private let geometry: ArrayGeometry
     private let signature: UInt32
     private var outcome = Outcome()
-    /// Data that was being written and cannot be read: where it is.
+    /// The places of data that was being written and cannot be read.
     private var unreadable: [(role: Int, byteOffset: UInt64)] = []
-    /// What is written anew as one: a smaller part of it may not be writable while the rest cannot be read.
+    /// The unit of rewriting: a smaller part may not be writable while the rest of its block is unreadable.
     private static let blockByteCount = 4096
 
     /// The newest header of a log.
     private struct Unit {
         var log: MDPartialParityLog
-        /// Where the partial parity of the first entry is.
+        /// The offset of the first entry's partial parity, on the member.
         var byteOffset: UInt64
     }
 
@@ -50,7 +51,7 @@ struct PartialParityRecovery {
         scan.members.indices.compactMap { role in (scan.members[role] ?? scan.recovering[role]).map { (role, $0) } }
     }
 
-    /// Makes the parity of all logged rows right, durably.
+    /// Makes the parity of all logged ranges right, durably.
     mutating func replay() throws(ArrayStoreError) -> Outcome {
         for (role, member) in owners {
             guard let unit = try newestUnit(of: member) else {
@@ -65,7 +66,7 @@ struct PartialParityRecovery {
                 byteOffset += UInt64(entry.partialParityByteCount)
             }
         }
-        // When all other parity is right.
+        // Now that all other parity is right.
         for place in unreadable { try compute(place.role, at: place.byteOffset) }
         for (_, member) in owners {
             try perform("flush", member) { store throws(MemberStoreError) in try store.flush() }
@@ -73,13 +74,14 @@ struct PartialParityRecovery {
         return outcome
     }
 
-    /// Makes every log an empty one; that of a replacement, which does not follow what happens, none that counts.
+    /// Writes an empty header to every log. A replacement's log gets an invalid header, since it has not followed the
+    /// role's writes.
     func empty() throws(ArrayStoreError) {
         for (_, member) in owners { try member.emptyLog(signature: signature) }
         try scan.replacement?.member.invalidateLog()
     }
 
-    /// Follows the units that lie one after the other in a log while they are newer and newer.
+    /// Finds the newest log unit: units follow one another in the log as long as their generations do not fall.
     private func newestUnit(of member: ArrayMember) throws(ArrayStoreError) -> Unit? {
         guard let range = member.superblock.partialParityLogRange else { return nil }
         let headerByteCount = UInt64(MDPartialParityLog.headerByteCount)
@@ -92,7 +94,7 @@ struct PartialParityRecovery {
             byteOffset += headerByteCount
             newest = Unit(log: log, byteOffset: byteOffset)
             let byteCount = log.entries.reduce(UInt64(0)) { $0 + UInt64($1.partialParityByteCount) }
-            // An entry that goes beyond the log is not md's.
+            // md never writes an entry that goes beyond its log.
             guard byteOffset + byteCount <= range.upperBound else { return nil }
             byteOffset += byteCount
         }
@@ -115,7 +117,7 @@ struct PartialParityRecovery {
         outcome.entryCount += 1
     }
 
-    /// Makes the parity of one step of logged rows right, if all data that was to be written there can be read.
+    /// Corrects the parity of one step of a logged range, if all data that was to be written there can be read.
     private mutating func replay(
         _ rows: LoggedRows, at offset: UInt64, _ partialParity: [UInt8]
     ) throws(ArrayStoreError) {
@@ -144,8 +146,8 @@ struct PartialParityRecovery {
         }
     }
 
-    /// Writes anew what a member cannot read: what goes with the others there. What was being written may become anything,
-    /// and all else becomes what it was.
+    /// Rewrites a block that a member cannot read with the content that the other members imply. Bytes that were being
+    /// written may become anything. All other bytes become what they were.
     private func compute(_ role: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
         guard let member = source(role, byteOffset) else { return }
         var block = [UInt8](repeating: 0, count: Self.blockByteCount)
@@ -162,7 +164,7 @@ struct PartialParityRecovery {
         try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: block, at: byteOffset) }
     }
 
-    /// The member from which a role's data can be read at a place: not one that has not been rebuilt up to there.
+    /// The member from which a role's data can be read at an offset; nil for one that has not been rebuilt that far.
     private func source(_ role: Int, _ byteOffset: UInt64) -> ArrayMember? {
         if let member = scan.members[role] { return member }
         guard let member = scan.recovering[role], let end = member.superblock.recoveryByteOffset,
@@ -177,7 +179,7 @@ struct PartialParityRecovery {
         }
     }
 
-    /// - Returns: nil when it cannot be read.
+    /// - Returns: nil when the range cannot be read.
     private func readable(
         _ member: ArrayMember, at byteOffset: UInt64, count: Int
     ) throws(ArrayStoreError) -> [UInt8]? {
@@ -201,20 +203,20 @@ struct PartialParityRecovery {
     }
 }
 
-/// The rows that an entry of a partial parity log is about, and which of their columns were to be written.
+/// The part of a stripe that an entry of a partial parity log covers, and the columns that were to be written.
 struct LoggedRows {
     private let geometry: ArrayGeometry
     let stripe: UInt64
-    /// The first array byte that was to be written, and the first one after them.
+    /// The first byte of the array that was to be written, and the byte behind the last.
     private let first: UInt64
     private let last: UInt64
     private let columnCount: UInt64
-    /// Bytes of parity.
+    /// The number of bytes of parity.
     let rowByteCount: UInt64
-    /// What can be handled as one: the places of all data in it are alike.
+    /// The unit of the replay: all bytes of a step have their data in the same columns.
     let stepByteCount: UInt64
 
-    /// - Returns: nil for an entry that makes no sense for the array.
+    /// - Returns: nil for an entry that is impossible for this array.
     init?(_ entry: MDPartialParityLog.Entry, _ geometry: ArrayGeometry, role: Int) {
         self.geometry = geometry
         let (start, overflows) = entry.dataSector.multipliedReportingOverflow(by: 512)
@@ -242,10 +244,10 @@ struct LoggedRows {
         else { return nil }
     }
 
-    /// The row of parity at an offset in the partial parity.
+    /// The chunk offset of the parity at an offset in the partial parity.
     func parityRow(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).row }
 
-    /// Where the data is that was to be written, in the rows at an offset in the partial parity.
+    /// The columns and chunk offsets of the data that was to be written, at an offset in the partial parity.
     func data(at offset: UInt64) -> [(column: Int, row: UInt64)] {
         (0..<columnCount).compactMap { index in
             let byteOffset = first + offset + index * geometry.chunkByteCount

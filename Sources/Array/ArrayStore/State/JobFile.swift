@@ -3,8 +3,8 @@ import MDFormat
 import Platform
 import RAID
 
-/// Where an array's directory holds how far a check or a repair is, while there is one: md's superblocks have no place for
-/// that. A hidden file of a few lines, which is not a member's and which nothing but going on depends on.
+/// Keeps the progress of a check or a repair in the array's directory, since md's superblocks have no field for it. It
+/// is a hidden text file and not a member. Without it a job begins anew, and nothing else depends on it.
 ///
 ///     nbdext job 1
 ///     array 5e0f...                 the set's UUID, 32 hexadecimal digits
@@ -26,9 +26,9 @@ package struct JobFile: Sendable {
         self.uuid = ArrayStore.uuidText(uuid).filter { $0 != ":" }
     }
 
-    /// - Returns: nil when there is none of this array, or one that makes no sense.
+    /// - Returns: nil when there is no valid record for this array.
     func read(_ geometry: ArrayGeometry) -> MaintenanceRecord? {
-        // Somebody may have put a FIFO or a link there.
+        // The name may belong to a FIFO or a link instead.
         let descriptor = Glibc.open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -40,7 +40,7 @@ package struct JobFile: Sendable {
         return Self.parse(String(decoding: bytes[..<count], as: UTF8.self), uuid: uuid, geometry)
     }
 
-    /// - Returns: nil for a text that is not of the array, or makes no sense for its shape.
+    /// - Returns: nil for a text that belongs to another array, or is impossible for its shape.
     package static func parse(_ text: String, uuid: String, _ geometry: ArrayGeometry) -> MaintenanceRecord? {
         let lines = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
         guard lines.count == 4, lines[0].joined(separator: " ") == heading, lines[1] == ["array", uuid],
@@ -53,7 +53,7 @@ package struct JobFile: Sendable {
         return record.isPossible(in: geometry) ? record : nil
     }
 
-    /// Takes the place of what was there, durably and at once.
+    /// Replaces the previous record, durably and atomically.
     func write(_ record: MaintenanceRecord) throws(ArrayStoreError) {
         let places = record.wrongPlaces.map { " \($0)" }.joined()
         let text = """

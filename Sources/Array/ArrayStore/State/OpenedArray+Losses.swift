@@ -3,13 +3,13 @@ import Statistics
 
 /// How a member that was in use is gone.
 package enum MemberLoss: Sendable, Equatable {
-    /// Every operation on it fails. What comes after "it is".
+    /// Every operation on it fails. The text fits after "it is".
     case unreachable(String)
-    /// It can be read and written until it is closed, and will not be found when the array is opened again: its file was
-    /// deleted, or has another one in its place. What comes after "its file".
+    /// It can be read and written until it is closed, but will not be found when the array is opened again: its file
+    /// was deleted, moved or replaced. The text fits after "its file".
     case unlinked(String)
 
-    /// What people are told.
+    /// The text for the user.
     var text: String {
         switch self {
         case .unreachable(let reason): "it is \(reason)"
@@ -18,27 +18,28 @@ package enum MemberLoss: Sendable, Equatable {
     }
 }
 
-/// A member that is gone, and what people know of it.
+/// A member that is gone, and what the user was told about it.
 struct KnownLoss: Sendable {
     var loss: MemberLoss
-    /// They were told that the array cannot do without it.
+    /// Whether the user was told that the array cannot do without it.
     var isToldNeeded: Bool
 }
 
-/// Members that go away while nobody asks anything of them.
+/// Detection of members that go away while nobody uses them.
 extension OpenedArray {
-    /// Looks where the members are. A member whose file was deleted counts as failed as long as the array can do without it:
-    /// what is written to such a file is gone with the server, so the array's redundancy would end unnoticed at the next
-    /// stop. Where the array cannot do without it, the file is the only copy of data, and goes on being used.
+    /// Checks whether the members are still there. A member whose file was deleted counts as failed as long as the
+    /// array can do without it: what is written to that file is gone when the server stops, which would end the array's
+    /// redundancy unnoticed. Where the array cannot do without it, the file holds the only copy of data and stays in
+    /// use.
     ///
-    /// Any thread; not in a hurry, since a file system may take its time.
-    /// - Returns: roles, and the replacement's place, of members that have to be failed. Whoever fails one asks again before
-    ///   the next one (`isLost`).
+    /// Any thread. May block, since a file system may take its time.
+    /// - Returns: roles, and the replacement's place, of members that have to be failed. After failing one, the caller
+    ///   checks each other again with `isLost`.
     package func lostPlaces() -> [Int] {
         let found = lock.withLock { placedStores }.map { (place: $0.place, store: $0.store, loss: $0.store.loss) }
         var news: [(place: Int, store: any PlacedMember, reason: String, isNeeded: Bool)] = []
         let lost = lock.withLock {
-            // The next one may have the identity of one that is not known any more.
+            // A new store may get the identity of one that is gone.
             let known = Set(allMembers.map { ObjectIdentifier($0.store) })
             losses = losses.filter { known.contains($0.key) }
             return found.filter { place, store, loss in
@@ -59,7 +60,8 @@ extension OpenedArray {
         return lost.map(\.place)
     }
 
-    /// Whether a member has to be failed by what `lostPlaces` found last. Does not look, and so does not wait.
+    /// Whether a member has to be failed according to the last `lostPlaces`. Does not look again, and so does not
+    /// block.
     package func isLost(place: Int) -> Bool {
         lock.withLock {
             guard let store = placedStores.first(where: { $0.place == place })?.store,
@@ -78,7 +80,7 @@ extension OpenedArray {
     /// Under `lock`.
     private func isInUse(_ place: Int) -> Bool { place == geometry.replacementPlace || !failedRoles.contains(place) }
 
-    /// Whether the array cannot do without a member that is in use. Under `lock`.
+    /// Whether a member is in use and the array cannot do without it. Under `lock`.
     private func isNeeded(_ place: Int) -> Bool {
         isInUse(place)
             && (geometry.level.redundancy == 0
@@ -102,6 +104,6 @@ extension OpenedArray {
                     : ""))
     }
 
-    /// What is known of a member that is gone, for people; nil for one that is there. Under `lock`.
+    /// What is known about a member that is gone, for the user; nil for one that is there. Under `lock`.
     func lossText(_ store: any PlacedMember) -> String? { losses[ObjectIdentifier(store)]?.loss.text }
 }

@@ -3,27 +3,28 @@ import MemberIO
 import Members
 import RAID
 
-/// Members that come and go while the array is served. Each change is durable on all members when a call returns.
+/// Members that come and go while the array is served. Each change is durable on all members when its call returns.
 extension OpenedArray {
-    /// One member, or what is left of it.
+    /// One member, present or not.
     package struct MemberState: Sendable, Equatable {
-        /// What the member does for the array.
+        /// The member's use for the array.
         package enum Condition: Sendable, Equatable {
             case active
-            /// Being rebuilt; so many bytes of its data area are durable.
+            /// The member is being rebuilt. `byteCount` bytes of its data area are durable.
             case recovering(byteCount: UInt64)
-            /// Takes the place of the member with the role, which serves meanwhile; so many bytes are durable.
+            /// The member is to replace the one with the role, which still serves. `byteCount` bytes are durable.
             case replacing(byteCount: UInt64)
             case failed
             case spare
         }
 
-        /// Nil for a spare, and for a failed member whose role another one has.
+        /// Nil for a spare, and for a failed member whose role has gone to another.
         package var role: Int?
-        /// Its file or its server's URI, or nil when there is none.
+        /// The member's file or URI; nil when there is no member.
         package var path: String?
         /// The file in the array's directory that is the member or names it.
         package var file: String?
+        /// The member's use for the array.
         package var condition: Condition
         /// How the member is gone; nil while it is there.
         package var loss: String?
@@ -37,7 +38,7 @@ extension OpenedArray {
         }
     }
 
-    /// All members, by role, then a replacement, failed ones without a role, then spares.
+    /// All members: by role, then a replacement, failed members without a role, and spares. Any thread.
     package var memberStates: [MemberState] { lock.withLock { memberStatesUnlocked } }
 
     /// Under `lock`.
@@ -59,11 +60,11 @@ extension OpenedArray {
         return states
     }
 
-    /// The member that is being rebuilt; nil when there is none.
+    /// The member that is being rebuilt; nil when there is none. Any thread.
     package var recoveringMember: RecoveringMember? { lock.withLock { recovering } }
 
-    /// The first byte of the member files, at or behind `byteOffset`, where a member that is there may have other than
-    /// zeros, or nil when none has. A member that cannot say has data.
+    /// The first byte of the member files, at or behind `byteOffset`, where a present member may have anything but
+    /// zeros; nil for none. A member that cannot tell counts as having data. May block.
     package func nextData(from byteOffset: UInt64) -> UInt64? {
         let present = lock.withLock {
             current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
@@ -79,14 +80,16 @@ extension OpenedArray {
         return next
     }
 
-    /// Tells people something about the array.
+    /// Passes a message to the user.
     package func report(_ message: String) { surroundings.report(message) }
 
+    /// Whether a spare is there. Any thread.
     package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
 
-    /// Gives the role of a member that failed to a member that comes back to it, or else to the first spare, which has
-    /// nothing of it yet.
+    /// Gives the role of a failed member to a member that comes back to it, or else to the first spare, which is
+    /// rebuilt from the start.
     /// - Returns: nil when there is no spare or nothing to do.
+    /// - Throws: when a spare or a superblock could not be written.
     package func activateSpare() throws(ArrayStoreError) -> RecoveringMember? {
         lock.lock()
         defer { lock.unlock() }
@@ -101,21 +104,21 @@ extension OpenedArray {
                 let isSpare = spare.superblock.role == MDSuperblock.roleSpare
                 spare = isSpare ? try numbered(spare) : try makeSpare(spare.store)
             }
-            // Its bitmap is as old as the member, and the log of one that was to be a replacement may have got a last entry
-            // when it was a spare already.
+            // Its bitmap is as old as the member. Its log may have a last entry, if it was a replacement that became a
+            // spare.
             try writeProtection(to: spare)
         } catch {
             keep(spare, at: index, after: error)
             throw error
         }
-        // Nobody reads or writes what is behind the slot before the planner hears of it.
+        // The slot is not used before the planner knows about the member.
         guard slot.put(spare.store.place) else { return nil }
         if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {
             replaced.append(old)
         }
         current[role] = spare
         superblocks[role] = spare.superblock
-        // The array may have got another name while it was away.
+        // The array may have been renamed while the member was away.
         superblocks[role]!.setName = newest.setName
         given[role] = 0
         superblocks[role]!.features.remove(.replacement)
@@ -126,7 +129,7 @@ extension OpenedArray {
             try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
         } catch {
             guard error.kind == .notTaken, error.members.isEmpty else { throw error }
-            // It has the role; whoever was not told hears of it with the next change.
+            // It has the role. Members that were not told get the state with the next change.
             surroundings.report(error.description)
         }
         surroundings.report(
@@ -136,24 +139,24 @@ extension OpenedArray {
         return recovery
     }
 
-    /// Does not forget a spare that could not be made ready for its role, unless the fault is its own. Under `lock`.
-    /// - Parameter index: where it was among the spares.
+    /// Keeps a spare that could not be prepared for its role, unless the fault is its own. Under `lock`.
+    /// - Parameter index: its previous index among the spares.
     private func keep(_ spare: ArrayMember, at index: Int, after error: ArrayStoreError) {
         if error.kind == .notTaken {
             spares.insert(spare, at: index)
         } else if case .unreachable? = spare.store.loss {
-            // Its server was lost on the way, and is looked for.
+            // Its server was lost in the meantime, and the member goes on trying to reach it.
             absentMembers.append(spare.store)
         }
     }
 
-    /// Says how far the recovering member is rebuilt, after flushing it. `byteCount` may be all of it, and the member is
-    /// one that is being rebuilt still.
-    /// - Returns: false when the member could not be flushed; it has to be failed then.
+    /// Flushes the recovering member, or the replacement, and records that it has `byteCount` bytes of its data area.
+    /// Even with all bytes it stays what it is until `endRecovery`.
+    /// - Returns: false when the member could not be flushed and has to be failed.
     package func recordRecovery(byteCount: UInt64) throws(ArrayStoreError) -> Bool {
         let filled = lock.withLock { replacement?.member ?? recovering.flatMap { current[$0.role] } }
         guard let member = filled else { return true }
-        // Not under the lock: it may take long, and nobody can take the member away but its failing.
+        // Not under the lock, since a flush can take long. Only a failure can take the member away meanwhile.
         guard (try? member.store.flush()) != nil else { return false }
         try update { _ in
             replacement?.byteCount = byteCount
@@ -162,8 +165,8 @@ extension OpenedArray {
         return true
     }
 
-    /// The recovering member, or the replacement, has everything, durably: it is a member like any other.
-    /// - Returns: false when it has failed meanwhile.
+    /// Makes the recovering member, or the replacement, a normal member. It must have everything, durably.
+    /// - Returns: false when it has failed in the meantime.
     package func endRecovery() throws(ArrayStoreError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
@@ -175,17 +178,18 @@ extension OpenedArray {
         return true
     }
 
-    /// What a member that is added is for the array.
+    /// The use of a member that was added.
     package enum Addition: Sendable {
-        /// It was one of its members, and is brought up to date.
+        /// It was one of the array's members, and only what it has missed is rebuilt.
         case returning
         /// It has nothing of the array yet.
         case spare
     }
 
-    /// Takes a member into the array: as a spare, whose superblock is written here, or, if the bitmap knows all that it
-    /// has missed, as the member that it was. `ArrayStore.add` has made sure that it may be written to.
-    /// - Throws: also when the array may need what the member holds (`OverwriteRule`).
+    /// Adds a member to the array. It returns as the member that it was if the bitmap knows everything that it has
+    /// missed. Otherwise it becomes a spare, and a spare's superblock is written to it. `ArrayStore.add` has checked
+    /// that it may be written to.
+    /// - Throws: also when the array may need the member's content (`OverwriteRule`).
     package func add(_ store: any PlacedMember) throws(ArrayStoreError) -> Addition {
         lock.lock()
         defer { lock.unlock() }
@@ -203,7 +207,8 @@ extension OpenedArray {
         return .spare
     }
 
-    /// Throws when no member can be added.
+    /// Checks that a member can be added.
+    /// - Throws: when not, and why.
     package func checkTakesMembers() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -219,7 +224,7 @@ extension OpenedArray {
         try checkIsNotLost()
     }
 
-    /// Throws when the array has lost more members than it can do without. Under `lock`.
+    /// Checks that the array has not lost more members than it can do without. Under `lock`.
     func checkIsNotLost() throws(ArrayStoreError) {
         guard isLost else { return }
         throw ArrayStoreError(
@@ -227,7 +232,7 @@ extension OpenedArray {
                 + "them can be read again, stop the server and serve the array with --force")
     }
 
-    /// Writes what makes a member a spare. Under `lock`.
+    /// Writes a spare's superblock to a member. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
         var generator = SystemRandomNumberGenerator()
         let own = newest.spare(
@@ -237,8 +242,8 @@ extension OpenedArray {
         return ArrayMember(store: store, superblock: own)
     }
 
-    /// A spare whose number no other member has. Superblocks do not tell a number that a spare has from one that nobody has,
-    /// so that of a spare that was away for a time may have been given to another one since; both would have its role.
+    /// Makes sure that no other member has a spare's device number. Superblocks do not tell a spare's number from an
+    /// unused one, so the number of a spare that was away may have been given to another. Both would get its role.
     /// Under `lock`.
     func numbered(_ spare: ArrayMember) throws(ArrayStoreError) -> ArrayMember {
         let number = spare.superblock.deviceNumber
@@ -251,7 +256,7 @@ extension OpenedArray {
         return ArrayMember(store: spare.store, superblock: own)
     }
 
-    /// Whoever the array knows. Under `lock`.
+    /// All members that the array knows. Under `lock`.
     var allMembers: [ArrayMember] {
         current.compactMap { $0 } + [replacement?.member].compactMap { $0 } + spares + replaced
     }
@@ -268,8 +273,8 @@ extension OpenedArray {
         return number
     }
 
-    /// Gives a member that comes a bitmap or an empty log. All bits are set: more than are needed do no harm, and the planner
-    /// writes the right ones when the member is in sync. Under `lock`.
+    /// Writes a bitmap or an empty log to a new member. All bits are set: too many do no harm, and the planner writes
+    /// the right ones once the member is in sync. Under `lock`.
     func writeProtection(to spare: ArrayMember) throws(ArrayStoreError) {
         if var bitmap {
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
@@ -278,7 +283,7 @@ extension OpenedArray {
         try spare.emptyLog(signature: MDPartialParityLog.signature(setUUID: uuid))
     }
 
-    /// A check or a repair that was interrupted when the array was open last. It is given once.
+    /// The check or repair that was interrupted when the array was last open. It is returned once.
     package func takeInterruptedJob() -> MaintenanceRecord? {
         lock.withLock {
             defer { interruptedJob = nil }
@@ -286,17 +291,17 @@ extension OpenedArray {
         }
     }
 
-    /// Keeps how far a check or a repair is, or forgets it. On the thread that does the maintenance.
+    /// Keeps the progress of a check or a repair, or removes it if nil. On the thread that does the maintenance.
     package func keep(_ record: MaintenanceRecord?) {
         guard let jobFile else { return }
         guard let record else { return jobFile.remove() }
         do throws(ArrayStoreError) { try jobFile.write(record) } catch { surroundings.report(error.description) }
     }
 
-    /// Whether parity is to be repaired before the array may be clean.
+    /// Whether parity has to be repaired before the array can be clean.
     package var needsRepair: Bool { lock.withLock { isParityDoubtful } }
 
-    /// The parity of some rows may be wrong. The array is not clean before it has been repaired.
+    /// Records that some parity may be wrong, so that the array is not clean before a repair.
     /// - Returns: whether that is news.
     package func noteDoubtfulParity() -> Bool {
         lock.withLock {
@@ -305,12 +310,12 @@ extension OpenedArray {
         }
     }
 
-    /// Parity was repaired everywhere.
+    /// Records that parity was repaired everywhere.
     package func noteRepaired() { lock.withLock { isParityDoubtful = false } }
 
-    /// Lets go of a spare, or of a member that failed: its file is not used any more.
-    /// - Parameter matches: picks one of `memberStates`.
-    /// - Returns: the file's path.
+    /// Removes a spare or a failed member. Its file is not used any more.
+    /// - Parameter matches: selects one of `memberStates`.
+    /// - Returns: the member's path or URI.
     /// - Throws: when there is no such member, or the array needs it.
     package func remove(_ matches: (MemberState) -> Bool) throws(ArrayStoreError) -> String {
         let states = memberStates
@@ -330,8 +335,8 @@ extension OpenedArray {
         try checkIsNotLost()
         if let index = spares.firstIndex(where: { $0.store.name == path }) {
             let spare = spares.remove(at: index)
-            // Without the magic number it will not be taken for a spare again. One that was about to come back to its role
-            // keeps what it says of that.
+            // Without the magic number it is not taken for a spare again. A member that was about to return to its role
+            // keeps its superblock.
             if spare.superblock.role == MDSuperblock.roleSpare { try? overwrite(spare.store, with: nil) }
             return path
         }

@@ -1,8 +1,8 @@
 import Platform
 
-/// Waiting for members on other servers that are lost.
+/// Waiting for lost members on other servers.
 extension OpenedArray {
-    /// Lets the array be suspended, once it is served, when it has lost too many members on other servers.
+    /// Allows the array to be suspended, once it is served, when it has lost too many members on other servers.
     func mayWait(seconds: Int) {
         lock.withLock {
             outages = Outages(
@@ -13,10 +13,11 @@ extension OpenedArray {
         }
     }
 
-    /// The array is served from now on: it may wait for members.
+    /// Called when the array begins to be served: from then on it may wait for members.
     package func beginWaiting() { lock.withLock { outages }?.begin() }
 
-    /// Waits for nobody any more: what was held fails. Does not wait for the array's lock, whose holder may be held.
+    /// Ends all waiting, now and later, so that held operations fail. Does not take the array's lock, whose holder may
+    /// be held too.
     package func endWaiting() { outages?.end() }
 
     /// Under `lock`.
@@ -27,7 +28,7 @@ extension OpenedArray {
         )
     }
 
-    /// Shows that the array is suspended, and for whom it waits.
+    /// Shows that the array is suspended, and for which members it waits.
     func show(_ suspension: Outages.Suspension?, in view: inout View) {
         guard let suspension, view.state != .failed else { return }
         let until = Outages.timeText(suspension.deadline)

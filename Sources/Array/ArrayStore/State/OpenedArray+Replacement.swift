@@ -3,17 +3,19 @@ import MemberIO
 import Members
 import RAID
 
-/// Members that are replaced while they serve. Each change is durable on all members when a call returns.
+/// Members that are replaced while they serve. Each change is durable on all members when its call returns.
 extension OpenedArray {
-    /// The role whose member is being replaced, and how far that is durable; nil when there is none.
+    /// The role whose member is being replaced, and the bytes of its replacement that are durable; nil for none. Any
+    /// thread.
     package var replacementState: (role: Int, byteCount: UInt64)? {
         lock.withLock { replacement.map { ($0.role, $0.byteCount) } }
     }
 
-    /// Puts a spare at the replacement's place: it is to become like the member that has a role.
+    /// Puts a spare at the replacement's place, to become a copy of the member that has a role.
     /// - Parameters:
-    ///   - role: its member is there.
-    ///   - path: which spare; nil for any.
+    ///   - role: a role whose member is there.
+    ///   - path: the path or URI of the spare; nil for any.
+    /// - Throws: when the array or the spare does not allow it, or a superblock could not be written.
     package func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -42,15 +44,15 @@ extension OpenedArray {
         } catch {
             replacement = nil
             newest.setRole(MDSuperblock.roleSpare, ofDevice: spare.superblock.deviceNumber)
-            // It may say itself by now that it is a replacement.
+            // Its superblock may already say that it is a replacement.
             takeBack(spare)
             throw error
         }
         surroundings.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
     }
 
-    /// The replacement is not to become anything any more.
-    /// - Parameter isFaulty: it cannot be used; otherwise it is a spare again.
+    /// Gives up the replacement.
+    /// - Parameter isFaulty: whether it cannot be used any more. Otherwise it becomes a spare again.
     /// - Returns: the roles of members that could not be told, and have to be failed.
     package func endReplacement(isFaulty: Bool) -> [Int] {
         lock.lock()
@@ -68,7 +70,7 @@ extension OpenedArray {
         return untold
     }
 
-    /// Takes the replacement away, in memory. Under `lock`.
+    /// Takes the replacement away, in memory only. Under `lock`.
     func dropReplacement(isFaulty: Bool) -> Replacement? {
         guard let ended = replacement else { return nil }
         replacement = nil
@@ -78,7 +80,8 @@ extension OpenedArray {
         return ended
     }
 
-    /// Writes what makes a member that was to be a replacement a spare. Under `lock`, when the members know.
+    /// Writes a spare's superblock to a member that was a replacement. Under `lock`, after the other members have been
+    /// told.
     private func makeSpare(_ ended: ArrayMember) throws(ArrayStoreError) {
         let own = newest.spare(
             deviceNumber: ended.superblock.deviceNumber, deviceUUID: ended.superblock.deviceUUID,
@@ -87,8 +90,9 @@ extension OpenedArray {
         spares.append(ArrayMember(store: ended.store, superblock: own))
     }
 
-    /// Ends replacements that cannot go on, since what they have grows old from now on: one that was found while another
-    /// member is missing is a spare, and one that was not found is out, like a member. Under `lock`.
+    /// Ends replacements that cannot go on, because their content becomes outdated from now on. A replacement that was
+    /// found while another member is missing becomes a spare. One that was not found is recorded as faulty, like a
+    /// missing member. Under `lock`.
     func settleReplacements() {
         for index in spares.indices.reversed() where spares[index].superblock.features.contains(.replacement) {
             let former = spares.remove(at: index)
@@ -103,13 +107,13 @@ extension OpenedArray {
         }
     }
 
-    /// Makes what was, or was to be, a replacement a spare; one that cannot be written is of no use. Under `lock`.
+    /// Makes a former replacement a spare. One that cannot be written is dropped. Under `lock`.
     func takeBack(_ former: ArrayMember) {
         do throws(ArrayStoreError) { try makeSpare(former) } catch { surroundings.report(error.description) }
     }
 
-    /// Gives the replacement the role, in memory. Under `lock`.
-    /// - Returns: whoever had it.
+    /// Gives the role to the replacement, in memory only. Under `lock`.
+    /// - Returns: the member that had the role.
     func giveRole(to new: Replacement) -> ArrayMember? {
         let old = current[new.role]
         replacement = nil
@@ -121,9 +125,8 @@ extension OpenedArray {
         return old
     }
 
-    /// A member that is being replaced failed: the replacement has its role, and goes on as a member that is being rebuilt.
-    /// Under `lock`.
-    /// - Returns: false when the members could not be told; then the replacement is none any more.
+    /// Makes the replacement a recovering member, after the member that it was to replace has failed. Under `lock`.
+    /// - Returns: false when the members could not be told. The replacement is dropped then.
     func continueWithReplacement() -> Bool {
         guard let new = replacement else { return false }
         let old = giveRole(to: new)
@@ -145,10 +148,11 @@ extension OpenedArray {
         }
     }
 
-    /// The replacement has everything, durably: it has the role from now on, and the member that had it can be removed.
-    /// `placing` makes lanes find it there.
+    /// Gives the role to a replacement that has everything, durably. The member that had the role can be removed then.
+    /// `placing` makes lanes find the new member.
     /// - Returns: false when there is no replacement.
-    /// - Throws: with everything as it was, but for members that have been told already; both are as good.
+    /// - Throws: with the previous state restored, except on members that have been told already. Either member is as
+    ///   good then.
     func endCompleteReplacement() throws(ArrayStoreError) -> Bool {
         guard let new = replacement else { return false }
         let (before, superblock, mark) = (newest, superblocks[new.role], given[new.role])
@@ -171,8 +175,9 @@ extension OpenedArray {
         return true
     }
 
-    /// What lets lanes find the member that has a role now at the role's place. To be called when nothing that is planned
-    /// from then on needs the one before it. What is under way to the replacement's place still finds that.
+    /// A function that makes lanes find the member that has the role now at the role's place. To be called when no I/O
+    /// planned from then on needs the previous member. I/O that is under way to the replacement's place still finds the
+    /// member there.
     package func placing(role: Int) -> () -> Void {
         lock.withLock {
             guard let slot = slots[role], let place = current[role]?.store.place else { return {} }

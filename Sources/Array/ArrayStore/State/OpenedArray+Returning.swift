@@ -2,10 +2,11 @@ import MDFormat
 import MemberIO
 import RAID
 
-/// Members that were lost and come back.
+/// Members that were lost and return.
 extension OpenedArray {
-    /// Whether a member had the role that is missing now, is what it was when it left, and the bitmap has not forgotten
-    /// anything since. The rules are md's, but for the mark, which proves the second. Under `lock`.
+    /// Whether a member can return to the missing role: it had that role, is unchanged since it left, and the bitmap
+    /// has kept everything since. The rules are md's, except for the mark, which proves that it is unchanged. Under
+    /// `lock`.
     func isReturning(_ member: ArrayMember) -> Bool {
         let own = member.superblock
         guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
@@ -14,7 +15,8 @@ extension OpenedArray {
             (try? own.geometry()) == geometry,
             member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
         else { return false }
-        // Nobody else has its number, and it has not gone on by itself, nor with the others while one that serves was away.
+        // No other member has its number. It has not gone on by itself, nor together with others while a member now in
+        // service was away.
         let others =
             current.indices.filter { $0 != role }.compactMap { current[$0] }
             + spares.filter { $0.store !== member.store }
@@ -27,8 +29,8 @@ extension OpenedArray {
         return isWhole && isItself && bitmap.eventsCleared <= own.events && own.events < newest.events
     }
 
-    /// Looks after members on servers that were lost: those that answer again and that the bitmap knows come back by
-    /// themselves, as spares that `activateSpare` finds. Blocks while it connects.
+    /// Checks the lost members on other servers. Those that answer again and have missed only what the bitmap knows
+    /// return by themselves, as spares that `activateSpare` finds. Blocks while it connects.
     package func takeBackReconnected() {
         for store in lock.withLock({ lostMembers }) {
             guard let again = store.reconnected() else { continue }
@@ -42,7 +44,7 @@ extension OpenedArray {
                 again.absence == nil
                 ? Self.superblock(of: again).map { ArrayMember(store: again, superblock: $0) } : nil
             guard member != nil || again.loss == nil else {
-                // It goes on trying.
+                // The new connection goes on trying.
                 lock.withLock { replaceLost(store, by: again) }
                 continue
             }
@@ -60,11 +62,11 @@ extension OpenedArray {
         }
     }
 
-    /// Lets go of a member that was not reached when the array was opened, so that it can be added.
+    /// Drops a member that was not reached when the array was opened, so that it can be added.
     /// - Parameter path: the file that names it.
     func letGoOfAbsent(_ path: String) { lock.withLock { absentMembers.removeAll { $0.path == path } } }
 
-    /// Looks after a member whose server was not reached, as after those of `takeBackReconnected`.
+    /// Keeps a member whose server was not reached, so that `takeBackReconnected` checks it.
     func keepTrying(_ member: any PlacedMember) { lock.withLock { absentMembers.append(member) } }
 
     /// Under `lock`.
@@ -81,7 +83,7 @@ extension OpenedArray {
 
     private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
 
-    /// What is found on a member now.
+    /// The superblock that is on a member now; nil when it cannot be read or is invalid.
     static func superblock(of store: any MemberStore) -> MDSuperblock? {
         guard let bytes = try? store.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount) else {
             return nil

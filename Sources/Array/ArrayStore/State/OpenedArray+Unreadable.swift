@@ -2,15 +2,15 @@ import MDFormat
 import MemberIO
 import RAID
 
-/// What cannot be read, for people.
+/// Finding unreadable blocks, for messages.
 extension OpenedArray {
-    /// What is read at a time to find out where the unreadable blocks are.
+    /// The size of a single read in the search for unreadable blocks.
     private static let blockByteCount: UInt64 = 4096
 
-    /// Reads a stretch of the members' data areas, which could not be read as a whole, block by block.
-    /// - Parameter range: inside one stripe.
-    /// - Returns: which bytes of which members cannot be read, and which of the array cannot be had without them; nil when
-    ///   everything can be read.
+    /// Reads a range of the members' data areas block by block, after it could not be read as a whole. Blocks.
+    /// - Parameter range: bytes of the members' data, inside one stripe.
+    /// - Returns: a text with the unreadable bytes of the members, and the bytes of the array that are lost with them;
+    ///   nil when everything can be read.
     package func unreadableText(in range: Range<UInt64>) -> String? {
         let (stores, missing) = lock.withLock {
             (
@@ -52,7 +52,7 @@ extension OpenedArray {
         return joined(ranges)
     }
 
-    /// Ranges in ascending order, with those that touch made one.
+    /// Joins adjacent ranges, which are in ascending order.
     private static func joined(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
         var joined: [Range<UInt64>] = []
         for range in ranges {

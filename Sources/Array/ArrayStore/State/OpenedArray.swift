@@ -5,68 +5,72 @@ import Platform
 import RAID
 import Statistics
 
-/// An array whose members are open and locked, and whose superblocks are kept.
+/// An array whose members are open and locked. It keeps their superblocks up to date.
 ///
 /// Threads: `markDirty` and `markClean` on one control thread; the rest on any.
 package final class OpenedArray: @unchecked Sendable {
-    // SAFETY: what can change is touched under `lock`.
-    /// What messages call where the members are: their directory.
+    // SAFETY: everything that can change is touched under `lock`.
+    /// The member directory's name, for messages.
     package let place: String
+    /// The array's shape.
     package let geometry: ArrayGeometry
+    /// Whether nothing may be written to the members.
     package let isReadOnly: Bool
-    /// By role: where lanes find whatever member has it; then, if members can be replaced, where they find a
-    /// replacement. They stay the same while members come and go.
+    /// Where lanes find the member that has a role, by role. If members can be replaced, the last entry is the place of
+    /// a replacement. The entries stay the same while members come and go.
     package let places: [MemberPlace]
-    /// What keeps parity right, and from where it goes on. `.resync` for an array that is only read.
+    /// How parity is kept right, and the state to continue from. `.resync` for an array that is only read.
     package let consistency: ConsistencyPolicy
+    /// The name of the array's export.
     package let name: String
+    /// The set's UUID, 16 bytes.
     package let uuid: [UInt8]
     let surroundings: ArrayStore.Surroundings
     let lock = Lock()
-    /// What was shown last.
+    /// The state that was shown last.
     let lastView = LockedView()
-    /// By role; nil where a member cannot be replaced.
+    /// Slots by role; nil where a member cannot be replaced.
     let slots: [(any RoleSlot)?]
-    /// By role: who has it, or had it last.
+    /// The member that has each role, or had it last.
     var current: [ArrayMember?] { didSet { tellOutages() } }
-    /// By role, what was written last or found.
+    /// The superblock that was written to each role's member last, or found on it.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
-    /// By role, the mark that its member has for sure; 0 for none.
+    /// The mark that each role's member is known to have; 0 for none.
     var given: [UInt64]
-    /// The header of the bitmap; its bits belong to whoever plans writes.
+    /// The header of the bitmap. The bits belong to the planner.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int> { didSet { tellOutages() } }
     /// The member that is being brought up to date.
     var recovering: RecoveringMember? { didSet { tellOutages() } }
-    /// The member that is to take the role of one that still serves. There is none while a member is missing.
+    /// The member that is to take the role of one in service. There is none while a member is missing.
     var replacement: Replacement?
-    /// Where lanes find it; nil where members cannot be replaced.
+    /// Where lanes find the replacement; nil where members cannot be replaced.
     let replacementSlot: (any RoleSlot)?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
-    /// Members that failed and whose role another one has since.
+    /// Members that failed and whose role has gone to another.
     var replaced: [ArrayMember] = []
-    /// A crash came while a member was being rebuilt: where that was done already, what the crash tore has not the right
-    /// parity. Or a write found no space after a part of it was done. The array is not clean before that has been repaired.
+    /// Whether some parity may be wrong, so that the array is not clean before a repair. Either a crash came during a
+    /// rebuild and tore parity in the part that was done, or a write ran out of space half-way.
     var isParityDoubtful = false
-    /// Where a check or a repair is recorded; nil for an array that is in no directory.
+    /// Where the progress of a check or a repair is kept; nil for an array that is not in a directory.
     var jobFile: JobFile?
-    /// One that was interrupted when the array was open last.
+    /// The check or repair that was interrupted when the array was last open.
     var interruptedJob: MaintenanceRecord?
-    /// Somebody else has written the superblocks since they were written here: md, which may have written anything, and may
-    /// even have left the count of events as it was.
+    /// Whether md has written the superblocks since they were last written here. md may have written any data, and may
+    /// not even have raised the count of events.
     let wasWrittenElsewhere: Bool
-    /// More members failed than the array survives. Its superblocks are left as they are: they say which members belong
-    /// together, and with that it can be opened again when the last one that failed can be read.
+    /// Whether more members failed than the array survives. The superblocks stay as they are then: they record which
+    /// members belong together, so the array can be opened again once the last failed member can be read.
     package internal(set) var isLost = false { didSet { outages?.end() } }
     /// Nil when lost members are never waited for. Set once, before the array is served.
     var outages: Outages?
-    /// What was found out of members that are gone, by their stores.
+    /// What is known about members that are gone, by the identity of their stores.
     var losses: [ObjectIdentifier: KnownLoss] = [:]
-    /// What was not taken for a member when the array was opened: the file, what it is called, and why.
+    /// Files that were not taken for members when the array was opened: path, name and reason.
     let leftOut: [(path: String, name: String, reason: String)]
-    /// Members on servers that were not reached when the array was opened. They go on trying.
+    /// Members whose servers were not reached when the array was opened. They go on trying.
     var absentMembers: [any PlacedMember]
 
     /// - Throws: when the system is out of descriptors.
@@ -101,11 +105,11 @@ package final class OpenedArray: @unchecked Sendable {
         given = current.map { $0?.superblock.mark ?? 0 }
         superblocks = current.map { member in
             var own = member?.superblock
-            // A replacement whose predecessor is gone is a member like any other.
+            // A replacement whose predecessor is gone is a normal member.
             own?.features.remove(.replacement)
             return own
         }
-        // One that was not found, and that the others did not know to be out, had the state that they have.
+        // A missing member that the others do not record as failed had the same state as they have.
         if newest.lineage?.departed == 0, let role = failedRoles.first, newest.device(withRole: UInt16(role)) != nil {
             let mark = newest.mark
             newest.lineage?.departed = mark
@@ -142,19 +146,19 @@ package final class OpenedArray: @unchecked Sendable {
         return slots
     }
 
-    /// By role; nil where there is no member, or one that is being rebuilt. One that failed stays until it is removed or
-    /// replaced. Any thread.
+    /// The members by role. Nil for a role without a member, or whose member is being rebuilt. A failed member stays
+    /// until it is removed or replaced. Any thread.
     package var members: [ArrayMember?] {
         lock.withLock { current.indices.map { recovering?.role == $0 ? nil : current[$0] } }
     }
 
-    /// What the array was made with.
+    /// The consistency policy in the superblocks.
     package var superblockConsistency: ArrayConsistency { lock.withLock { newest.consistency } }
 
-    /// The role that is not in sync, or nil. Any thread.
+    /// The first role that is not in sync; nil for none. Any thread.
     package var missingRole: Int? { failedMembers.first }
 
-    /// The roles of members that the array runs without, or that are being rebuilt. Any thread.
+    /// The roles whose members are missing or being rebuilt. Any thread.
     package var failedMembers: [Int] {
         lock.withLock {
             var roles = failedRoles
@@ -163,7 +167,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
-    /// Whether the array can serve. Any thread.
+    /// The health of the array. Any thread.
     package var health: ArrayHealth { lock.withLock { healthUnlocked } }
 
     /// Under `lock`.
@@ -173,9 +177,9 @@ package final class OpenedArray: @unchecked Sendable {
         return ArrayHealth(missingCount: missing.count, redundancy: geometry.level.redundancy)
     }
 
-    /// Gives members that a crash kept from hearing of the last change of state what the others say, and makes durable what
-    /// was found on the others: a process may have written it and died before it flushed. Without that, a crash in the
-    /// next change could leave one of them two behind, and stale.
+    /// Writes the newest state to members that a crash kept from getting it, and flushes the others: their state may
+    /// have been written by a process that died before flushing. Otherwise a crash in the next change could leave one
+    /// of them two changes behind, which is stale.
     func bringUpLagging() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -194,11 +198,11 @@ package final class OpenedArray: @unchecked Sendable {
                 try found.member.flush()
             }
         }
-        // One that cannot be flushed is of no use.
+        // A spare that cannot be flushed is useless.
         spares.removeAll { (try? $0.flush()) == nil }
     }
 
-    /// Says durably on every member that writes are going to come, and that absent members miss them.
+    /// Records durably on every member that writes may be under way, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -207,8 +211,8 @@ package final class OpenedArray: @unchecked Sendable {
     }
 
     /// Marks several arrays dirty.
-    /// - Throws: with those before the one that failed clean again. That one gets no second change: whoever has not heard of
-    ///   the first would be two behind, and stale.
+    /// - Throws: after marking the arrays in front of the failed one clean again. The failed array gets no second
+    ///   change: a member that has missed the first would be two behind, and stale.
     package static func markDirty(_ arrays: [OpenedArray]) throws(ArrayStoreError) {
         for (index, array) in arrays.enumerated() {
             do throws(ArrayStoreError) { try array.markDirty() } catch {
@@ -218,7 +222,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
-    /// Makes durable what was written to the members, for whoever has no device any more to ask for that.
+    /// Makes all writes to the members durable, for a caller that has no device left to flush.
     package func flushMembers() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -226,13 +230,14 @@ package final class OpenedArray: @unchecked Sendable {
         try replacement?.member.flush()
     }
 
-    /// Says durably that all parity is right. Members must have been flushed.
+    /// Records durably that all parity is right. Members must have been flushed before.
     package func markClean() throws(ArrayStoreError) {
-        // The change runs under the lock.
+        // `update` takes the lock.
         try update { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
-    /// `markClean` at the end of serving: a member that cannot be told fails like any other, and the others hear of that.
+    /// Marks the array clean at the end of serving. A member that cannot be written fails like any other, and the
+    /// others record that.
     package func close() throws(ArrayStoreError) {
         do throws(ArrayStoreError) { try markClean() } catch {
             let roles = error.members.filter { $0 != geometry.replacementPlace }
@@ -242,17 +247,18 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
 
-    /// Says durably on the survivors that a member failed, so that it cannot come back with old data. Returns when that
-    /// is so, also for those who ask while another thread is writing it.
-    /// - Returns: whether the survivors know all that they have to; false also when they could not be told of an earlier
-    ///   change.
+    /// Records a member's failure durably on the survivors, so that it cannot come back with old data. A caller that
+    /// comes while another thread is recording waits for that.
+    /// - Returns: whether the survivors have every change that they need; false also when an earlier change could not
+    ///   be written to them.
     package func recordFailure(role: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         defer { showState() }
         guard failedRoles.insert(role).inserted else { return true }
         if let outages, outages.hasWaitedInVain, !isLost, geometry.level == .raid5 {
-            // Others are gone with it. Nobody is told: as all of them are now, they belong together.
+            // Other members are lost as well. No superblock is written: in their present state all members belong
+            // together.
             isLost = true
             surroundings.report(
                 "\(name) cannot go on; when the servers of its members can be reached again, serve it again")
@@ -274,14 +280,14 @@ package final class OpenedArray: @unchecked Sendable {
         if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = given[role] }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
-        // To tell the others that their new member is this one has failed on too many of them.
+        // Too many members could not be told about the new member.
         guard !isLost else { return false }
-        // The spare is needed more where a member is missing.
+        // The missing member needs the spare more.
         let ended = dropReplacement(isFaulty: false)
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
         } catch {
-            // One of those that remain is gone too, and must not fall behind any further.
+            // Another of the remaining members is gone too, and must not fall further behind.
             isLost = true
             surroundings.report(error.description)
             return false
@@ -296,15 +302,16 @@ package final class OpenedArray: @unchecked Sendable {
         try writeMembers(change)
     }
 
-    /// Draws a new mark, durably on every member: a copy of one that was made before does not count as that member any more.
-    /// To be called before bits of the bitmap are cleared, which would be all that such a copy lacks.
+    /// Draws a new mark, durably on every member, so that older copies of a member do not count as that member any
+    /// more. To be called before bits of the bitmap are cleared: those bits are the only record of what such a copy
+    /// lacks.
     package func renewMark() throws(ArrayStoreError) { try update { _ in } }
 
-    /// Writes a new state to every member that is there, and then, when all have it, that it is settled. Under `lock`, which
-    /// is held across this rare I/O so that nobody acknowledges what the survivors do not know yet.
-    /// - Parameter first: the role whose member hears of it first: one that is whole from now on, and would be taken for one
-    ///   that is not if the others called it so before itself.
-    /// - Throws: when some could not be written, and names them; all others have been.
+    /// Writes a new state to every present member, and when all have it, writes that the state is settled. Under
+    /// `lock`, which is held during this rare I/O so that nothing is acknowledged that the survivors do not know.
+    /// - Parameter first: the role whose member is written first. It has just become complete, and would pass for
+    ///   incomplete if the others recorded the change before it did.
+    /// - Throws: an error that names the members that could not be written. All others have been.
     func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         guard !isLost else { return }
         change(&newest)
@@ -312,7 +319,7 @@ package final class OpenedArray: @unchecked Sendable {
         newest.updateTime = surroundings.clock()
         newest.draw(mark: surroundings.random(), isWhole: failedRoles.isEmpty && recovering == nil)
         for role in failedRoles {
-            // Also of one that was to replace it, and was not found.
+            // Including an absent replacement of the member.
             while let device = newest.device(withRole: UInt16(role)) {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
@@ -322,9 +329,8 @@ package final class OpenedArray: @unchecked Sendable {
         func attempt(_ place: Int, _ body: () throws(ArrayStoreError) -> Void) {
             do throws(ArrayStoreError) { try body() } catch { failures.append((place, error)) }
         }
-        // One that cannot be told does not keep the others from hearing of it: they would be stale later.
-        // And a member that has just got its role, and is not known by that to any other one, would be alone with the newest
-        // state.
+        // A failed write does not keep the other members from being written, since they would be stale later. The
+        // recovering member comes last: with the newest state on it alone, no other member would know its role.
         let inSync = current.indices.filter { !failedRoles.contains($0) && $0 != recovering?.role }
         let present = inSync + (recovering.map { [$0.role] } ?? [])
         for role in present { attempt(role) { () throws(ArrayStoreError) in try writeBitmapHeader(to: role) } }
@@ -336,7 +342,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
         attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
         if failures.isEmpty {
-            // From here on nobody is believed any more who has the state before.
+            // From here on, no member with the state before is believed.
             newest.settle()
             for role in present { attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) } }
             attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in
@@ -344,14 +350,14 @@ package final class OpenedArray: @unchecked Sendable {
             }
         }
         guard let failure = failures.first else { return }
-        // Those that have not heard of it must not fall behind any further: with them it can be opened again.
+        // Members without the new state must not fall further behind: the array can be opened again with them.
         let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
         if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
         let untold = failures.filter { $0.error.kind != .notTaken }.map(\.place)
         throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(untold))
     }
 
-    /// Tells the member that has a role what the array's state is, and how far it is rebuilt itself. Under `lock`.
+    /// Writes the array's state, and the progress of its own rebuild, to the member that has a role. Under `lock`.
     private func writeState(to role: Int) throws(ArrayStoreError) {
         guard let member = current[role], var own = superblocks[role] else { return }
         own.takeState(of: newest)
@@ -365,7 +371,7 @@ package final class OpenedArray: @unchecked Sendable {
         given[role] = own.mark
     }
 
-    /// A bitmap that knows of fewer events than the superblock is out of date, so its header goes first.
+    /// A bitmap with fewer events than the superblock counts as out of date, so its header is written first.
     private func writeBitmapHeader(to role: Int) throws(ArrayStoreError) {
         guard let bitmap, let member = current[role] else { return }
         try MemberBitmap.writeHeader(bitmap, to: member)
@@ -373,7 +379,7 @@ package final class OpenedArray: @unchecked Sendable {
 
     private func prepareBitmapHeader() {
         bitmap?.events = newest.events
-        // What a member has missed is only known from when the last one failed.
+        // Bits are kept while a member is missing, so the count stays at the last state that all members had.
         if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
     }
 }

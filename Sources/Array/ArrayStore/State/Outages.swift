@@ -3,49 +3,49 @@ import Platform
 import RAID
 import RemoteMembers
 
-/// Servers of an array's members that are lost, and waited for.
+/// The lost servers of an array's members, and the decision whether to wait for them.
 ///
-/// As long as the array can do without those that are lost, they are given up after a moment: the array goes on without
-/// them. When it cannot, it is suspended: nothing that was asked of the lost members ends, no superblock is written, and
-/// nobody is failed, until enough of them are back, as they were, or the time is over.
+/// While the array can do without the lost members, they are given up after a moment, and the array goes on. Otherwise
+/// the array is suspended: no operation on the lost members ends, no superblock is written and no member is failed,
+/// until enough of them are back unchanged, or the time is up.
 ///
-/// Threads: any; it calls nobody under its lock.
+/// Threads: any. Messages are reported outside of the lock.
 final class Outages: @unchecked Sendable {
     // SAFETY: all that changes is touched under `lock`.
 
-    /// What the array waits for.
+    /// A suspension of the array.
     struct Suspension: Sendable, Equatable {
-        /// Roles.
+        /// The roles that are waited for.
         var members: [Int]
-        /// Seconds since 1970.
+        /// The end of the suspension, seconds since 1970.
         var deadline: UInt64
     }
 
-    /// What is known of a role's member.
+    /// What is known about a role's member.
     private struct Role {
         var outage: MemberOutage?
-        /// States, one of which it has; with nothing but what is compared.
+        /// The states that its superblock may have, reduced to the fields that are compared.
         var states: [MemberIdentity] = []
     }
 
-    /// After a suspension, others that are lost have so long to come back too, milliseconds.
+    /// After a suspension, the time that the other lost members have to return, milliseconds.
     private static let returnGrace: UInt64 = 2000
 
-    /// How long the array is suspended, milliseconds.
+    /// The longest suspension, milliseconds.
     private let limit: UInt64
     private let redundancy: Int
     private let name: String
     private let report: @Sendable (String) -> Void
-    /// Milliseconds of a clock that does not go back.
+    /// Returns milliseconds of a monotonic clock.
     private let now: @Sendable () -> UInt64
-    /// Seconds since 1970.
+    /// Returns seconds since 1970.
     private let clock: @Sendable () -> UInt64
     private let lock = Lock()
     private var roles: [Role] = []
     private var missing: Set<Int> = []
     private var isActive = false
     private var hasEnded = false
-    /// A suspension has ended without those that were waited for.
+    /// Whether a suspension has ended without the lost members.
     private var wasInVain = false
     private var suspendedUntil: (monotonic: UInt64, wall: UInt64)?
 
@@ -63,7 +63,7 @@ final class Outages: @unchecked Sendable {
 
     // MARK: For the array
 
-    /// Says who has the roles, and which ones the array goes on without.
+    /// Sets the members of the roles, and the roles without which the array goes on.
     func set(members: [MemberOutage?], missing: Set<Int>) {
         lock.withLock {
             roles = members.enumerated().map { role, outage in
@@ -79,17 +79,17 @@ final class Outages: @unchecked Sendable {
         }
     }
 
-    /// Says what the superblock of a role's member is, or which ones it may be while it is being written.
+    /// Sets the superblock of a role's member, or the ones it may have while one is being written.
     func expect(_ superblocks: [MDSuperblock], of role: Int) {
         lock.withLock {
             if roles.indices.contains(role) { roles[role].states = superblocks.map { MemberIdentity($0) } }
         }
     }
 
-    /// From now on the array may be suspended.
+    /// Allows suspensions from now on.
     func begin() { lock.withLock { isActive = !hasEnded } }
 
-    /// The array is not suspended any more, and never again: it has failed, or is being stopped.
+    /// Ends the suspension, and allows no more: the array has failed or is being stopped.
     func end() {
         lock.withLock {
             hasEnded = true
@@ -97,11 +97,11 @@ final class Outages: @unchecked Sendable {
         }
     }
 
-    /// Whether a suspension has ended without those that were waited for. The members that are there have heard nothing of
-    /// that, and belong together with the others.
+    /// Whether a suspension has ended without the lost members. The superblocks of the present members do not record
+    /// that, so they still belong together with the lost ones.
     var hasWaitedInVain: Bool { lock.withLock { wasInVain } }
 
-    /// What the array waits for now; nil when it does not.
+    /// The current suspension; nil when there is none.
     var suspension: Suspension? {
         lock.withLock {
             guard isActive, let suspendedUntil else { return nil }
@@ -109,7 +109,7 @@ final class Outages: @unchecked Sendable {
         }
     }
 
-    // MARK: For members; `outage` is one that the array has
+    // MARK: For members, by their outages
 
     fileprivate func lost(_ outage: MemberOutage, _ reason: String, grace: UInt64) {
         lock.withLock {
@@ -155,7 +155,7 @@ final class Outages: @unchecked Sendable {
     /// Under `lock`.
     private var lostRoles: [Int] { roles.indices.filter { roles[$0].outage?.state != nil } }
 
-    /// Decides who is waited for.
+    /// Decides which lost members are waited for.
     private func settle() {
         var messages: [String] = []
         lock.withLock {
@@ -203,14 +203,14 @@ final class Outages: @unchecked Sendable {
 
     private func text(_ roles: [Int]) -> String { "member \(roles.map(String.init).joined(separator: ", "))" }
 
-    /// The time of the day, UTC.
+    /// The time of day, UTC.
     static func timeText(_ seconds: UInt64) -> String {
         func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
         return "\(two(seconds / 3600 % 24)):\(two(seconds / 60 % 60)):\(two(seconds % 60)) UTC"
     }
 }
 
-/// What tells a member from others, and from its older and newer copies.
+/// The fields of a superblock that tell a member from others, and from its own older and newer copies.
 private struct MemberIdentity: Equatable {
     private let set: [UInt8]
     private let device: UInt32
@@ -225,13 +225,13 @@ private struct MemberIdentity: Equatable {
     }
 }
 
-/// A member on another server that its array may have to wait for.
+/// A member on another server for which its array may have to wait.
 ///
 /// Threads: any.
 package final class MemberOutage: OutageRule, @unchecked Sendable {
     // SAFETY: `owner` is touched under `lock`, the rest under the owner's.
 
-    /// A loss that has not been decided about.
+    /// A loss that has not been decided yet.
     fileprivate struct State {
         let reason: String
         var graceEnd: UInt64

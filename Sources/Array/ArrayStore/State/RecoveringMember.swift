@@ -1,8 +1,10 @@
 /// A member that is being brought up to date while the array is served.
 package struct RecoveringMember: Sendable, Equatable {
+    /// The member's role.
     package let role: Int
-    /// Bytes of its data area, from the start, that it has for sure.
+    /// The number of bytes at the start of its data area that it is known to have.
     package internal(set) var byteCount: UInt64
-    /// Above that it has what the bitmap does not say it has missed; otherwise nothing.
+    /// Whether the rest of its data is valid except where the bitmap says otherwise. If false, the rest is not valid at
+    /// all.
     package let isGuided: Bool
 }

@@ -3,27 +3,27 @@ import MemberIO
 import Platform
 import RAID
 
-/// A member that is to take the role of one that still serves. Its superblock has the role too, and says that it is a
-/// replacement, and how far it goes: md's MD_FEATURE_REPLACEMENT and `recovery_offset`.
+/// A member that is to take the role of one in service. Its superblock has that role too, with md's
+/// MD_FEATURE_REPLACEMENT, and its progress in `recovery_offset` (md_p.h).
 struct Replacement: Sendable {
     let role: Int
     let member: ArrayMember
-    /// What was written last or found.
+    /// The superblock that was written last or found.
     var superblock: MDSuperblock
-    /// Bytes of its data area, from the start, that it has for sure.
+    /// The number of bytes at the start of its data area that it is known to have.
     var byteCount: UInt64
 
-    /// As it was found.
+    /// A replacement that was found when the array was opened.
     init(_ member: ArrayMember, role: Int, _ geometry: ArrayGeometry) {
         self.role = role
         self.member = member
         superblock = member.superblock
-        // One without an offset has everything.
+        // Without an offset it has everything.
         let found = member.superblock.recoveryByteOffset ?? geometry.memberDataByteCount
         byteCount = min(found, geometry.memberDataByteCount)
     }
 
-    /// Takes a spare for it, which has nothing yet.
+    /// A spare that becomes a replacement. It has nothing yet.
     init(spare: ArrayMember, role: Int) {
         self.role = role
         member = spare
@@ -31,7 +31,7 @@ struct Replacement: Sendable {
         byteCount = 0
     }
 
-    /// Tells the member what the array's state is, and how far it goes itself.
+    /// Writes the array's state, and its own progress, to the member.
     mutating func write(stateOf newest: MDSuperblock) throws(ArrayStoreError) {
         superblock.takeState(of: newest)
         superblock.features.insert(.replacement)
@@ -40,9 +40,10 @@ struct Replacement: Sendable {
     }
 }
 
-/// Makes a replacement like the member whose role it is to take, where a crash may have come between writes to the two.
+/// Makes a replacement equal to the member whose role it takes, where a crash may have come between the writes to the
+/// two.
 ///
-/// Either has what was acknowledged and made durable; of what was not, the one that serves is believed.
+/// Both have everything that was acknowledged and made durable. For the rest, the member in service counts.
 struct ReplacementResync {
     private static let stepByteCount: UInt64 = 256 << 10
 
@@ -60,9 +61,9 @@ struct ReplacementResync {
         self.replacement = replacement
     }
 
-    /// When it returns, the replacement has what it should have below its boundary, durably.
-    /// - Parameter ranges: where to look, in bytes of the members' data.
-    /// - Returns: bytes that were different and have been rewritten.
+    /// Corrects the replacement below its boundary. Its content is durable when this returns.
+    /// - Parameter ranges: the ranges to check, in bytes of the members' data.
+    /// - Returns: the number of bytes that differed and were rewritten.
     func run(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) -> UInt64 {
         var repaired: UInt64 = 0
         for range in ranges {
@@ -92,7 +93,8 @@ struct ReplacementResync {
         }
     }
 
-    /// The first byte of the data area, from one on, where either has data. Where both have holes they are alike.
+    /// The first byte of the data area, at or behind `offset`, where either member has data; nil for none. Where both
+    /// have holes they are equal.
     private func nextData(from offset: UInt64) throws(ArrayStoreError) -> UInt64? {
         let byteOffset = geometry.dataByteOffset + offset
         var next: UInt64?

@@ -1,25 +1,28 @@
 import MDFormat
 
-/// Work on an array's redundancy, done while clients are served: a *unit* of one stripe's rows, or a run of stripes that
-/// is believed to be empty. Ranges are bytes of a member's data area, the same on every member.
+/// Work on an array's redundancy while clients are served: on a *unit* of one stripe, or on a run of stripes that is
+/// believed to be empty. Ranges are bytes of a member's data area, the same on every member.
 package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
     /// What is to be done with the range.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
-        /// The recovering member's rows are written: computed from the others or, for a replacement, copied. One unit.
+        /// Writes one unit of the recovering member: computed from the others or, for a replacement, copied.
         case rebuild
-        /// If no member has data in the range, the recovering member has what it should have. Whole stripes.
+        /// Counts whole stripes as recovered if no member has data in the range.
         case skip
-        /// If no bit of the bitmap is set in the range, the recovering member has missed nothing there and keeps what it
-        /// has. Whole stripes.
+        /// Counts whole stripes as recovered if no bit of the bitmap is set in the range: the recovering member has
+        /// missed nothing there.
         case keep
-        /// Parity is compared with the data. One unit.
+        /// Compares one unit's parity with its data.
         case check
-        /// As `check`, and parity that is wrong is written anew.
+        /// As `check`, and writes parity anew that is wrong.
         case repair
     }
 
+    /// What is to be done.
     package var kind: Kind
+    /// The first byte, in a member's data area.
     package var byteOffset: UInt64
+    /// Bytes of each member.
     package var byteCount: UInt64
 
     package init(_ kind: Kind, byteOffset: UInt64, byteCount: UInt64) {
@@ -28,23 +31,26 @@ package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
         self.byteCount = byteCount
     }
 
+    /// The end of the range, in a member's data area.
     package var end: UInt64 { byteOffset + byteCount }
 }
 
-/// How a piece of maintenance ended.
+/// How a request of maintenance ended.
 package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
     /// Whether it was done, or why not.
     package enum Result: UInt8, BitwiseCopyable, Sendable {
         case done
-        /// What was to be skipped has data, or what was to be kept has been written to; nothing was done.
+        /// Nothing was done: a range to be skipped has data, or a range to be kept has been written to.
         case hasData
         /// The recovering member's file system is full.
         case noSpace
-        /// A member failed, or the array is not in a state for this work (any more).
+        /// A member failed, or the array's state does not allow this work (any more).
         case failed
     }
 
+    /// The request that ended.
     package var request: MaintenanceRequest
+    /// How it ended.
     package var result: Result
     /// Blocks of 4 KiB whose parity was wrong: bit i for the i-th of the unit.
     package var wrongBlocks: UInt32
@@ -59,13 +65,13 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
 /// A member that is being filled with what it should hold.
 ///
 /// In a degraded array it has the missing member's role: that is a rebuild. In a healthy one it is a *replacement*: the
-/// member that has the role still serves, so the array has its redundancy all the time. Then it is written at a place of
-/// its own, `ArrayGeometry.replacementPlace`, and not read.
+/// member that has the role still serves, so the array keeps its redundancy. A replacement has a place of its own,
+/// `ArrayGeometry.replacementPlace`; it is written there and not read.
 package struct Recovery: Sendable, Equatable {
-    /// Its role.
+    /// The role that it has or, as a replacement, is to take.
     package let member: Int
-    /// Bytes of its data area, from the start, that are in sync: they are read and written like any other member's, or, of
-    /// a replacement, written whenever those of the member with the role are. What lies above is as if it were missing.
+    /// Bytes of its data area, from the start, that are in sync. Below, a rebuilt member is read and written like any
+    /// other, and a replacement is written whenever the member with the role is. Above, it counts as missing.
     package internal(set) var boundary: UInt64
 
     package init(member: Int, boundary: UInt64) {
@@ -74,19 +80,23 @@ package struct Recovery: Sendable, Equatable {
     }
 }
 
-/// Asks whether the exclusive-or of its sources is zero. The answer, `RAIDPlanner.tested`, has a bit for each block of
-/// 4 KiB where it is not.
+/// Asks whether the exclusive-or of its sources is zero. The answer, to `RAIDPlanner.tested`, has a bit for each block
+/// of 4 KiB that is not zero.
 package struct ZeroTest: BitwiseCopyable {
+    /// Bytes that a bit of the answer stands for.
     package static let blockByteCount = 4096
+    /// Goes back with the answer.
     package var token: UInt64
-    /// Where the sources begin in `PlannerOutput.paritySources`, and how many there are.
+    /// The index of the first source in `PlannerOutput.paritySources`.
     package var firstSource: Int
+    /// How many sources follow from there.
     package var sourceCount: Int
     package var byteCount: Int
 }
 
-/// Asks whether no member has data in a range of its file. The answer is `RAIDPlanner.tested`, not 0 if one has.
+/// Asks whether no member has data in a range of its file. The answer, to `RAIDPlanner.tested`, is not 0 if one has.
 package struct HoleTest: BitwiseCopyable {
+    /// Goes back with the answer.
     package var token: UInt64
     /// In the member file, data offset included.
     package var byteOffset: UInt64
@@ -94,9 +104,9 @@ package struct HoleTest: BitwiseCopyable {
 }
 
 extension ArrayGeometry {
-    /// The rows that maintenance handles as one: what is next to each other in a stripe, up to 64 KiB.
+    /// Bytes of a chunk that maintenance handles as one, a *unit*: up to 64 KiB.
     package var unitByteCount: UInt64 { min(chunkByteCount, UInt64(ScratchPool.largeRowByteCount)) }
 
-    /// Where member I/O finds a replacement: behind the members, whose places are their roles.
+    /// The place of a replacement in member I/O, behind the members, whose places are their roles.
     package var replacementPlace: Int { memberCount }
 }

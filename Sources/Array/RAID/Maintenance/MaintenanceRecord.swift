@@ -1,13 +1,14 @@
 import MDFormat
 
-/// A check or a repair that was under way: what it takes to go on with it.
+/// What it takes to continue an interrupted check or repair.
 package struct MaintenanceRecord: Sendable, Equatable {
     /// `.check` or `.repair`.
     package var job: MaintenanceSchedule.Job
-    /// Everything below has been looked at: bytes of a member's data area, a multiple of the unit.
+    /// Everything below has been checked: bytes of a member's data area, a multiple of the unit.
     package var position: UInt64
-    /// What was found below: bytes of parity that were wrong, and where the first ones are.
+    /// Bytes of parity that were wrong.
     package var wrongByteCount: UInt64
+    /// Where the first of them are: bytes of a member's data area.
     package var wrongPlaces: [UInt64]
 
     package init(job: MaintenanceSchedule.Job, position: UInt64, wrongByteCount: UInt64, wrongPlaces: [UInt64]) {
@@ -17,14 +18,14 @@ package struct MaintenanceRecord: Sendable, Equatable {
         self.wrongPlaces = wrongPlaces
     }
 
-    /// Forgets what was found.
+    /// Forgets what was found, and begins at the start.
     package mutating func beginAnew() {
         position = 0
         wrongByteCount = 0
         wrongPlaces = []
     }
 
-    /// Whether it can be of an array of that shape.
+    /// Whether an array of that shape can have left this record.
     package func isPossible(in geometry: ArrayGeometry) -> Bool {
         let end = geometry.memberDataByteCount
         return !job.isRecovery && position <= end && position % geometry.unitByteCount == 0 && wrongByteCount <= end

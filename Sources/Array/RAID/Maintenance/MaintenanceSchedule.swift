@@ -1,9 +1,9 @@
 import MDFormat
 
-/// What a job of maintenance does next. It does nothing itself: whoever runs it submits, looks for data and waits, and
-/// tells it what came of that. So it runs on any thread and from any clock.
+/// Decides the next step of a maintenance job. It does nothing itself: its runner submits, looks for data and waits,
+/// and reports the results. So it runs on any thread and from any clock.
 package struct MaintenanceSchedule: Sendable {
-    /// The kinds of jobs; as the commands are called.
+    /// The kinds of jobs, named like the commands.
     package enum Job: String, Sendable, Equatable {
         case rebuild
         /// A rebuild whose member takes the place of one that still serves.
@@ -15,19 +15,21 @@ package struct MaintenanceSchedule: Sendable {
         package var isRecovery: Bool { self == .rebuild || self == .replace }
     }
 
-    /// What whoever runs the job does.
+    /// A step for the runner of the job.
     package enum Step: Equatable, Sendable {
-        /// To be submitted to the planner; `submitted` if it took it.
+        /// Submits a request to the planner, and calls `submitted` if the planner took it.
         case submit(MaintenanceRequest)
-        /// Where is the next data of any member, from that byte of its data area on? The answer is `found`. For a guided
-        /// rebuild, where are the next bytes that the member may have missed? If not there, `unwritten` is the answer.
+        /// Asks for the first byte at or behind `from` that any member has data for: the runner calls `found`. In a
+        /// guided rebuild the runner first asks where the member may have missed something (`RAIDPlanner.nextWritten`),
+        /// and calls `unwritten` if that is further on.
         case look(from: UInt64)
-        /// To be kept in case that the job is interrupted.
+        /// Keeps a record in case the job is interrupted.
         case record(MaintenanceRecord)
-        /// Nothing, until something ends.
+        /// Waits until something ends.
         case wait
-        /// Nothing, until then.
+        /// Waits until that time.
         case pause(untilNanoseconds: UInt64)
+        /// The job is over.
         case end(End)
     }
 
@@ -39,28 +41,31 @@ package struct MaintenanceSchedule: Sendable {
         case failed
     }
 
-    /// Units under way at a time: enough to keep every member busy, few enough not to make clients' writes wait long.
+    /// Units under way at a time: enough to keep every member busy, few enough to keep clients' writes from waiting
+    /// long.
     private static let depth = 16
-    /// Bytes of each member a second that a job goes on with while clients are at work.
+    /// Bytes of each member a second that a job works on while clients are at work.
     private static let busyByteCountPerSecond: UInt64 = 32 << 20
     /// How often a check or a repair is recorded.
     private static let recordNanoseconds: UInt64 = 3_000_000_000
-    /// How long clients are taken to be at work after their last request.
+    /// How long clients count as being at work after their last request.
     private static let busyNanoseconds: UInt64 = 100_000_000
     /// Places of wrong parity that are kept.
     package static let placeCountMax = 16
 
+    /// The kind of the job.
     package let job: Job
-    /// A rebuild that passes over what the bitmap says the member has not missed.
+    /// Whether a rebuild passes over what the bitmap says the member has not missed.
     package let isGuided: Bool
     private let unit: UInt64
     private let chunk: UInt64
     /// Where the job ends: bytes of a member's data area.
     package let byteCount: UInt64
-    /// What comes next.
+    /// Where the job goes on: bytes of a member's data area.
     private var position: UInt64
-    /// Where something has to be done, at `position` or above, and what the stretch up to there is believed to be.
+    /// The next place, at `position` or above, that has to be worked on; nil while it is not known.
     private var data: UInt64?
+    /// What the stretch from `position` to `data` is believed to be.
     private var stretch = MaintenanceRequest.Kind.skip
     private var inFlight = 0
     private var ending: End?
@@ -71,12 +76,12 @@ package struct MaintenanceSchedule: Sendable {
 
     /// Bytes of parity that were found wrong.
     package private(set) var wrongByteCount: UInt64 = 0
-    /// Where: bytes of the data area, in blocks of 4 KiB; the first few.
+    /// Where wrong parity was found: the first few blocks of 4 KiB, bytes of the data area.
     package private(set) var wrongPlaces: [UInt64] = []
     /// Bytes of the recovering member that were computed and written.
     package private(set) var rebuiltByteCount: UInt64 = 0
 
-    /// Where something could not be done first: bytes of the data area.
+    /// The first range that could not be done: bytes of the data area.
     package private(set) var failedRange: Range<UInt64>?
 
     /// - Parameters:
@@ -91,24 +96,24 @@ package struct MaintenanceSchedule: Sendable {
         position = start
     }
 
-    /// Goes on with a check or a repair that was interrupted.
+    /// Continues a check or a repair that was interrupted.
     package init(resuming record: MaintenanceRecord, geometry: ArrayGeometry) {
         self.init(record.job, geometry: geometry, start: record.position)
         wrongByteCount = record.wrongByteCount
         wrongPlaces = record.wrongPlaces
     }
 
-    /// What it takes to go on with a check or a repair; nil while something of it is under way.
+    /// What it takes to continue a check or a repair. Nil for a recovery, and while something is under way.
     package var record: MaintenanceRecord? {
         guard !job.isRecovery, inFlight == 0 else { return nil }
         return MaintenanceRecord(
             job: job, position: position, wrongByteCount: wrongByteCount, wrongPlaces: wrongPlaces)
     }
 
-    /// Bytes of the data area that are behind the job, but for units under way.
+    /// Bytes of the data area that are done, without units under way.
     package var doneByteCount: UInt64 { position - min(position, UInt64(inFlight) * unit) }
 
-    /// What is to be done.
+    /// Decides the next step.
     /// - Parameters:
     ///   - now: nanoseconds of a clock that does not go back.
     ///   - clientOperations: requests of clients so far.
@@ -134,14 +139,14 @@ package struct MaintenanceSchedule: Sendable {
             case .repair: .repair
             }
         if data <= position { return .submit(MaintenanceRequest(kind, byteOffset: position, byteCount: unit)) }
-        // A client may have written there meanwhile, so what seems to be empty is looked at again under its lock; alone,
-        // so that what has data after all is the next to be rebuilt.
+        // A client may have written there meanwhile, so the stretch is tested again under its lock. It is tested alone:
+        // if it has data after all, that has to be the next to be rebuilt.
         guard inFlight == 0 else { return .wait }
         return .submit(MaintenanceRequest(stretch, byteOffset: position, byteCount: data - position))
     }
 
-    /// The answer to `look`.
-    /// - Parameter data: nil when there is no more.
+    /// Takes the answer to `look`.
+    /// - Parameter data: nil when there is no data any more.
     package mutating func found(data: UInt64?) {
         let next = min(data.map { $0 / unit * unit } ?? byteCount, byteCount)
         if !job.isRecovery {
@@ -153,30 +158,30 @@ package struct MaintenanceSchedule: Sendable {
         }
     }
 
-    /// The other answer to `look`: nothing was written there while the member was away.
-    /// - Parameter end: where it may have missed something; nil when nowhere.
+    /// Takes the other answer to `look`: nothing was written there while the member was away.
+    /// - Parameter end: the first byte that it may have missed; nil when there is none.
     package mutating func unwritten(upTo end: UInt64?) { passOver(to: min(end ?? byteCount, byteCount), as: .keep) }
 
-    /// What is passed over are whole stripes, or nothing.
+    /// Plans to pass over whole stripes up to `end`, or over nothing.
     private mutating func passOver(to end: UInt64, as kind: MaintenanceRequest.Kind) {
         let isAligned = position % chunk == 0
         data = isAligned && end / chunk * chunk > position ? end / chunk * chunk : position
         stretch = kind
     }
 
-    /// The planner took the last request.
+    /// Notes that the planner took the last request.
     package mutating func submitted(_ request: MaintenanceRequest, now: UInt64) {
         inFlight += 1
         position = request.end
         data = nil
         if request.kind != .skip && request.kind != .keep {
             let time = unit * 1_000_000_000 / Self.busyByteCountPerSecond
-            // What was done while nobody else was at work is not made up for.
+            // Progress beyond the rate, made while clients were idle, is not held against the job.
             mayGoOn = (now < busyUntil ? max(mayGoOn, now) : now) + time
         }
     }
 
-    /// Something that was submitted ended.
+    /// Takes the outcome of a request that was submitted.
     package mutating func ended(_ outcome: MaintenanceOutcome) {
         inFlight -= 1
         let request = outcome.request
@@ -193,7 +198,7 @@ package struct MaintenanceSchedule: Sendable {
         }
     }
 
-    /// Whether the job is over, or about to be, before it was done.
+    /// Whether the job was cancelled before it was done. Its last units may still be under way.
     package var isCancelled: Bool { ending == .cancelled }
 
     /// Ends the job as soon as nothing of it is under way.

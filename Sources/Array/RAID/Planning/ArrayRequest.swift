@@ -1,4 +1,4 @@
-/// What is asked of an array. Offsets and counts are multiples of 512 bytes and inside the array.
+/// A request to an array. Offsets and counts are multiples of 512 bytes and inside the array.
 package struct ArrayRequest: BitwiseCopyable {
     /// What is to be done with the range.
     package enum Operation: UInt8, BitwiseCopyable, Sendable {
@@ -10,16 +10,18 @@ package struct ArrayRequest: BitwiseCopyable {
         case flush
     }
 
+    /// What is to be done.
     package var operation: Operation
     /// A write is finished only when it is durable.
     package var forceUnitAccess = false
     /// `zero` may give the space back.
     package var mayPunch = false
+    /// The first byte in the array.
     package var byteOffset: UInt64 = 0
     package var byteCount: UInt64 = 0
     /// The data of `read` and `write`; the planner computes with the address and never follows it.
     package var memory: UnsafeMutableRawPointer?
-    /// The caller's name for the request, below the planner's request capacity; unique while it is outstanding.
+    /// The caller's number for the request: below the planner's request capacity, and unique while it is outstanding.
     package var tag: UInt32
 
     package init(
@@ -44,7 +46,7 @@ package enum ArrayStatus: UInt8, BitwiseCopyable, Sendable {
     /// More members failed than the level survives.
     case failed
 
-    /// The worse of two.
+    /// The worse of two outcomes.
     package func combined(with other: ArrayStatus) -> ArrayStatus {
         rawValue >= other.rawValue ? self : other
     }
@@ -53,7 +55,7 @@ package enum ArrayStatus: UInt8, BitwiseCopyable, Sendable {
 /// What is left of an array's redundancy.
 package enum ArrayState: Equatable, Sendable {
     case healthy
-    /// RAID 5 without the member of that role.
+    /// RAID 5 without the member that has this role.
     case degraded(missing: Int)
     case failed
 }

@@ -1,18 +1,22 @@
 import MemberIO
 
-/// A destination that becomes the exclusive-or of its sources; one source is a copy.
+/// A destination that becomes the exclusive-or of its sources. One source is a copy.
 package struct ParityJob: BitwiseCopyable {
+    /// Memory for the result.
     package var destination: UnsafeMutableRawPointer
     package var byteCount: Int
-    /// Where the job's sources begin in `PlannerOutput.paritySources`, and how many there are.
+    /// The index of the job's first source in `PlannerOutput.paritySources`.
     package var firstSource: Int
+    /// How many sources follow from there.
     package var sourceCount: Int
 }
 
-/// Memory whose CRC-32C (as `CRC32C` computes it) is to be put somewhere, little-endian. After all parity jobs, and in
-/// order: a job's source may be another's destination.
+/// Stores the CRC-32C of memory (as `CRC32C` computes it) in 4 bytes, little-endian. Checksum jobs run after all parity
+/// jobs and in order: a job's source may be another's destination.
 package struct ChecksumJob: BitwiseCopyable {
+    /// Where the checksum goes.
     package var destination: UnsafeMutableRawPointer
+    /// The memory that is summed.
     package var source: UnsafeRawPointer
     package var byteCount: Int
 
@@ -26,37 +30,50 @@ package struct ChecksumJob: BitwiseCopyable {
 /// Member I/Os that start together or not at all: before the first one, the executor makes sure that all its writes
 /// have space, and calls `RAIDPlanner.reject` if they do not.
 package struct WriteGroup: BitwiseCopyable {
+    /// The index of the group's first I/O in `PlannerOutput.memberIOs`.
     package var firstIO: Int
+    /// How many I/Os follow from there.
     package var ioCount: Int
+    /// The argument of `RAIDPlanner.reject`.
     package var token: UInt64
 }
 
 /// A request that ended.
 package struct FinishedRequest: BitwiseCopyable {
+    /// The request's tag.
     package var tag: UInt32
+    /// How it ended.
     package var status: ArrayStatus
 }
 
-/// What a planner wants done. The executor runs all parity jobs, then all checksum jobs, and tells the planner of those that it waits for, starts
-/// the member I/Os (those inside a group only after its space is certain), and reports the finished requests.
+/// The work that a planner wants done. The executor runs all parity jobs, then all checksum jobs, then the tests. It
+/// starts the member I/Os (those of a group only once its space is certain), reports the finished requests, and
+/// completes the tokens that waited for the parity jobs.
 ///
-/// A value that is reused, so that nothing is allocated once its arrays have grown.
+/// The value is reused: nothing is allocated once its arrays have grown.
 package struct PlannerOutput {
+    /// Run before everything else.
     package var parityJobs: [ParityJob] = []
+    /// The sources of parity jobs and zero tests.
     package var paritySources: [UnsafeRawPointer] = []
+    /// Run after the parity jobs, in order.
     package var checksumJobs: [ChecksumJob] = []
     /// Tokens to complete with `.done` once the parity jobs have run: their results are what an operation was for, and
     /// until then their sources must not be reused.
     package var completeAfterJobs: [UInt64] = []
+    /// To be started; those of a group only once its space is certain.
     package var memberIOs: [MemberIO] = []
+    /// Which of the member I/Os start together or not at all.
     package var groups: [WriteGroup] = []
+    /// Requests that ended.
     package var finished: [FinishedRequest] = []
-    /// To be answered once the parity jobs have run.
+    /// To be answered with `RAIDPlanner.tested` once the parity jobs have run.
     package var zeroTests: [ZeroTest] = []
+    /// To be answered with `RAIDPlanner.tested`.
     package var holeTests: [HoleTest] = []
     /// Maintenance that ended.
     package var maintained: [MaintenanceOutcome] = []
-    /// Blocks that members can read again.
+    /// Blocks that were healed.
     package var correctedReads: [CorrectedRead] = []
     /// Parity has come into doubt (`RAIDPlanner.isParityDoubtful`).
     package var hasDoubt = false
@@ -71,11 +88,13 @@ package struct PlannerOutput {
         finished.reserveCapacity(256)
     }
 
+    /// Whether there is nothing to do. What is not tested here never comes alone.
     package var isEmpty: Bool {
         memberIOs.isEmpty && finished.isEmpty && parityJobs.isEmpty && zeroTests.isEmpty && holeTests.isEmpty
             && maintained.isEmpty && correctedReads.isEmpty && !hasDoubt
     }
 
+    /// Empties the value and keeps its memory.
     package mutating func removeAll() {
         parityJobs.removeAll(keepingCapacity: true)
         paritySources.removeAll(keepingCapacity: true)

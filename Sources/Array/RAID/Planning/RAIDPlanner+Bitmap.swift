@@ -1,10 +1,9 @@
 import MDFormat
 import MemberIO
 
-/// The write path's stop at the write-intent bitmap, between an operation's reads and its writes, and how bits are
-/// cleared.
+/// The stop at the write-intent bitmap between an operation's reads and its writes, and the clearing of bits.
 extension RAIDPlanner {
-    /// Lets an operation wait until its regions' bits are durable.
+    /// Makes an operation wait until its regions' bits are durable.
     /// - Returns: false when they are already.
     func awaitBits(_ slot: Int32) -> Bool {
         let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
@@ -18,7 +17,7 @@ extension RAIDPlanner {
     /// Begins a round when there is something to write and none is under way.
     func advanceBitmap(into output: inout PlannerOutput) {
         guard bitmap!.roundOutstanding == 0 else { return }
-        // The bits that a round would set may have become durable with the last one, which others began.
+        // The last round may have made the bits durable already, for other operations.
         guard bitmap!.hasChangedPages else { return releaseWaiting(into: &output) }
         guard state != .failed else { return endWaiting(.failed) }
         bitmap!.round = bitmap!.waiting
@@ -29,7 +28,7 @@ extension RAIDPlanner {
             bitmap!.isPageInRound[page] = bitmap!.isPageChanged[page]
             bitmap!.isPageChanged[page] = false
             guard bitmap!.isPageInRound[page] else { continue }
-            // The header is in front of the first page's bits, and belongs to whoever writes superblocks.
+            // The first page begins with the header, which is written together with superblocks and not from here.
             let first = page * MDBitmap.pageByteCount
             let skipped = page == 0 ? MDBitmap.headerByteCount : 0
             for member in 0..<geometry.memberCount where member != absent {
@@ -44,7 +43,7 @@ extension RAIDPlanner {
         }
     }
 
-    /// A write of a round came back. What a failed member missed is made good by the others.
+    /// Takes the outcome of a write of a round. The other members make up for a failed one.
     func completeBitmapWrite(_ status: MemberStatus, into output: inout PlannerOutput) {
         bitmap!.roundOutstanding -= 1
         switch status {
@@ -77,15 +76,15 @@ extension RAIDPlanner {
 
     // MARK: What an absent member misses
 
-    /// The first byte of the members' data areas, at or behind one, whose bit is set; nil when there is none. Without a
-    /// bitmap every byte may have been written to. Bits are set since the last time that all members were in sync, or
-    /// somewhat longer.
+    /// The first byte of the members' data areas, at or behind `byteOffset`, whose bit is set; nil when there is none.
+    /// Without a bitmap every byte may have been written to. A bit stays set at least for writes since all members were
+    /// last in sync.
     package func nextWritten(from byteOffset: UInt64) -> UInt64? {
         guard let bitmap else { return byteOffset < geometry.memberDataByteCount ? byteOffset : nil }
         return bitmap.nextSet(from: byteOffset).flatMap { $0 < geometry.memberDataByteCount ? $0 : nil }
     }
 
-    /// How many regions' bits are set, and how many regions there are; both 0 without a bitmap.
+    /// How many regions' bits are set, and how many regions there are. Both are 0 without a bitmap.
     package var writtenRegions: (count: Int, total: Int) {
         bitmap.map { ($0.setCount, $0.regionCount) } ?? (0, 0)
     }
@@ -98,9 +97,9 @@ extension RAIDPlanner {
 
     // MARK: Clearing
 
-    /// A period of the bitmap passed (`MDBitmap.daemonSleepSeconds`). Bits of regions that nothing was written to for
-    /// two of them can be cleared after a flush (`clearBits`); none while a member is missing, since they say what it misses, or while
-    /// parity is in doubt.
+    /// Takes note that a period of the bitmap has passed (`MDBitmap.daemonSleepSeconds`). Bits of regions without a
+    /// write for two periods can be cleared after a flush (`clearBits`). None is cleared while a member is missing,
+    /// since bits say what it misses, or while parity is in doubt.
     package func tick(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
         bitmap!.tick += 1
@@ -109,8 +108,8 @@ extension RAIDPlanner {
         finishBatch(into: &output)
     }
 
-    /// The array comes to rest: all bits can be cleared, as after `tick`, when all member I/Os have ended. No request is
-    /// outstanding.
+    /// Brings the array to rest: all bits can be cleared, as after `tick`, when all member I/Os have ended. No request
+    /// is outstanding.
     package func rest(into output: inout PlannerOutput) {
         guard bitmap != nil else { return }
         beginClearing(writtenBefore: bitmap!.tick + 1, into: &output)
@@ -143,7 +142,7 @@ extension RAIDPlanner {
         }
     }
 
-    /// A flush before clearing came back. One that failed leaves all bits as they are, until the next tick.
+    /// Takes the outcome of a flush before clearing. A failed one leaves all bits as they are, until the next tick.
     func completeBitmapFlush(_ status: MemberStatus) {
         if status != .done {
             for region in 0..<bitmap!.regionCount { bitmap!.regions[region].isClearing = false }
@@ -152,13 +151,14 @@ extension RAIDPlanner {
         bitmap!.isReadyToClear = bitmap!.clearingOutstanding == 0
     }
 
-    /// Whether the flushes are done after which `clearBits` may clear some.
+    /// Whether `clearBits` has bits to clear: the flushes before it have ended.
     package var hasBitsToClear: Bool {
         guard let bitmap, bitmap.isReadyToClear, state == .healthy else { return false }
         return (0..<bitmap.regionCount).contains { bitmap.regions[$0].isClearing }
     }
 
-    /// Clears the bits of regions that nothing was written to since `tick` or `rest`. The members' mark was renewed after
+    /// Clears the bits of regions without a write since `tick` or `rest`. The caller has renewed the members' mark
+    /// after the flushes.
     /// their flushes.
     package func clearBits(into output: inout PlannerOutput) {
         guard hasBitsToClear, !isParityDoubtful else { return }

@@ -1,15 +1,17 @@
 import MemberIO
 
-/// Flushes of all members, in rounds: one is under way at a time, and requests that come meanwhile share the next one.
+/// Flushes of all members, in rounds. One round is under way at a time; requests that come meanwhile share the next
+/// one.
 ///
-/// A member says once that it has lost writes, to whichever flush of it ends first (fsync(2)). Were two under way, the
-/// other could be answered as good before it is known that a member has failed. And one flush costs as much as many.
+/// A member reports lost writes once, to the flush that ends first (fsync(2)). If two were under way, the other could
+/// be answered as good before the member is known to have failed. Besides, one flush serves many requests.
 struct FlushRounds {
     /// Member I/Os of the round that have not come back.
     var outstanding = 0
     var status = ArrayStatus.done
-    /// Tags of the requests that the round answers, and of those that wait for the next.
+    /// Tags of the requests that the round answers.
     var answered: [UInt32] = []
+    /// Tags of the requests that wait for the next round.
     var waiting: [UInt32] = []
 
     init(requestCapacity: Int) {
@@ -17,7 +19,7 @@ struct FlushRounds {
         waiting.reserveCapacity(requestCapacity)
     }
 
-    /// Lets those that wait be the ones that are answered next.
+    /// Begins a round, which answers the requests that waited.
     mutating func begin() {
         swap(&answered, &waiting)
         status = .done
@@ -25,7 +27,7 @@ struct FlushRounds {
 }
 
 extension RAIDPlanner {
-    /// Lets a request end with a flush that begins from now on.
+    /// Ends a request with a flush that begins from now on.
     func flush(_ tag: UInt32, into output: inout PlannerOutput) {
         requests[Int(tag)].isFlushing = true
         requests[Int(tag)].remaining += 1
@@ -51,7 +53,7 @@ extension RAIDPlanner {
         MemberIO(kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, token: token)
     }
 
-    /// A member's flush came back.
+    /// Takes the outcome of a member's flush.
     func completeFlush(_ status: MemberStatus, into output: inout PlannerOutput) {
         flushes.outstanding -= 1
         switch status {
@@ -59,7 +61,7 @@ extension RAIDPlanner {
         case .noSpace: flushes.status = flushes.status.combined(with: .noSpace)
         case .refused: flushes.status = flushes.status.combined(with: .refused)
         case .failed, .unreadable:
-            // What a failed member missed is made good by the others.
+            // The other members make up for what a failed one has lost.
             if geometry.level == .raid0 || state == .failed { flushes.status = .failed }
             // A later flush would claim that the lost writes are durable.
             if geometry.level == .raid0 { state = .failed }

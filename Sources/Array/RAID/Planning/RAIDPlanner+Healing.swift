@@ -1,20 +1,20 @@
 import MemberIO
 
-/// Blocks that a member cannot read while the others are there. The operation that met one locks the blocks of its rows
-/// and goes through them: what one member cannot read is computed from the others, written to that member, durably, and
-/// read again from what the member lies on. Then the operation begins anew, and finds what it wants.
+/// Heals blocks that a member cannot read while the others are there. The operation that met one locks the blocks that
+/// it covers and goes through them. A block that one member cannot read is computed from the others, written to that
+/// member durably, and read again from what the member lies on. Then the operation begins anew.
 ///
-/// As Linux md does it (raid5.c: R5_ReadError, R5_ReWrite): a member fails when a block that was written anew still
-/// cannot be read. Without redundancy for the rows nothing can be computed: what wanted the block fails, and the member
-/// stays, as in an array of md's whose members list their bad blocks.
+/// Linux md does the same (raid5.c: R5_ReadError, R5_ReWrite): a member fails when a block that was rewritten still
+/// cannot be read. Without redundancy nothing can be computed. Then the operation fails and the member stays, as in an
+/// array of md whose members list their bad blocks.
 extension RAIDPlanner {
-    /// What is computed and written at a time, at most: the pages of md's stripes, and what disks lose at a time.
+    /// The most that is computed and written at a time: the pages of md's stripes, and what disks lose at a time.
     static let healingByteCountMax = 4096
-    /// How often an operation goes through its blocks before a member that still cannot read them fails.
+    /// How many times an operation goes through its blocks before a member that still cannot read them fails.
     static let healingRoundMax: UInt8 = 3
 
-    /// A read of an operation met what cannot be read. What is to be copied is computed instead: the member that has it is
-    /// about to be replaced, and need not be healed.
+    /// Notes that a read met a block that cannot be read. Data that is to be copied is computed instead: the member
+    /// that has it is about to be replaced, and need not be healed.
     func noteBadBlock(_ slot: Int32) {
         let operation = operations + Int(slot)
         if isCopyRead(operation.pointee) {
@@ -25,7 +25,8 @@ extension RAIDPlanner {
         }
     }
 
-    /// An operation's reads ended, and some found what cannot be read.
+    /// Begins to heal after an operation's reads, some of which met blocks that cannot be read. Without redundancy, or
+    /// after too many rounds, the operation fails.
     func startHealing(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard missing(for: operation.pointee) == nil, operation.pointee.healingRounds < Self.healingRoundMax else {
@@ -34,20 +35,20 @@ extension RAIDPlanner {
         operation.pointee.healingRounds += 1
         operation.pointee.isBeyondHealing = false
         if operation.pointee.isIndexed && operation.pointee.coversBlocks(geometry) { return start(slot, into: &output) }
-        // Clients' reads hold no rows, and small writes a part of a block.
+        // A client's read has no lock, and a small write locks a part of a block.
         if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
         operation.pointee.locksBlocks = true
         begin(slot, into: &output)
     }
 
-    /// Goes through the blocks of an operation that has its turn.
+    /// Goes through the blocks of an operation that has locked them.
     func heal(_ slot: Int32, into output: inout PlannerOutput) {
         operations[Int(slot)].healingRow = operations[Int(slot)].lockedRows.lowerBound
         probe(slot, into: &output)
     }
 
-    /// Reads the block that comes next from all members. Behind the last one the operation begins anew; and without a
-    /// member, since that may have failed while the operation waited for its rows.
+    /// Reads the next block from all members. The operation begins anew behind the last block, and without redundancy:
+    /// a member may have failed while it waited for its lock.
     private func probe(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard state != .failed, missing(for: operation.pointee) == nil,
@@ -62,7 +63,7 @@ extension RAIDPlanner {
         for member in 0..<geometry.memberCount { emitHealing(slot, .read, member: member, into: &output) }
     }
 
-    /// Writes what one member could not read.
+    /// Computes and writes the block that one member could not read.
     private func rewrite(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let bad = operation.pointee.badMembers.trailingZeroBitCount
@@ -96,7 +97,7 @@ extension RAIDPlanner {
         min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healingRow))
     }
 
-    /// An I/O of `heal` came back.
+    /// Takes the outcome of an I/O of `heal`.
     func completeHealingIO(_ slot: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         operation.pointee.outstanding -= 1
@@ -129,13 +130,14 @@ extension RAIDPlanner {
                 count: correctedReads[member]))
     }
 
-    /// Whether an I/O that ended like this is the end of its member, unless the member has failed already.
+    /// Whether an I/O with this outcome makes its member fail, unless it has failed already.
     package func isFailure(_ token: UInt64, member: Int, _ status: MemberStatus) -> Bool {
         switch status {
         case .done, .noSpace, .refused: return false
         case .failed:
             guard !isOutdated(token, member: member) else { return false }
-            // What could not be read before may stay so: nothing is worse for it, and there is no other copy.
+            // Without another copy, a rewrite that fails leaves the block as it was. Failing the member would lose
+            // more.
             return canDoWithout(member) || Self.kind(of: token) != Self.healingToken
                 || operations[Int(UInt32(truncatingIfNeeded: token))].phase == .probing
         case .unreadable:
@@ -151,15 +153,16 @@ extension RAIDPlanner {
         }
     }
 
-    /// Whether nothing is lost with a member: all others are there, or it is one that is being rebuilt from them.
+    /// Whether nothing is lost with a member: all others are there, or it is being rebuilt from them.
     private func canDoWithout(_ member: Int) -> Bool { state == .healthy || recovery?.member == member }
 }
 
-/// A block that a member could not read, and can since it was written anew.
+/// A block that a member could not read, and can read since it was rewritten.
 package struct CorrectedRead: BitwiseCopyable, Sendable {
+    /// The member's role.
     package var member: Int
     /// In the member file, data offset included.
     package var byteOffset: UInt64
-    /// How many there have been of this member, with this one.
+    /// How many of this member's blocks have been corrected, with this one.
     package var count: UInt64
 }

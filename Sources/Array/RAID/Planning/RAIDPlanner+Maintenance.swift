@@ -1,12 +1,13 @@
 import MemberIO
 
-/// Rebuilding, checking and repairing under the same locks on rows as clients' writes.
+/// Rebuilding, checking and repairing, under the same locks as clients' writes.
 ///
-/// A rebuild keeps its rows locked until everything below them is rebuilt too, so there are only two kinds of unlocked
-/// rows: those below the recovery's boundary, where the member is like any other, and those above, where it is missing.
-/// The same is true of a replacement, whose rows are copied from the member that has the role.
+/// A rebuild keeps its lock until everything below it is rebuilt too. So what is not locked is of two kinds: below the
+/// recovery's boundary, where the member is like any other, and above it, where the member is missing. The same is true
+/// of a replacement, to which data is copied from the member that has the role.
 extension RAIDPlanner {
-    /// Takes a piece of maintenance. Rebuilds, skips and keeps come in the order of their ranges, at most 64 at a time.
+    /// Takes a request of maintenance. Those of a recovery (rebuild, skip and keep) come in the order of their ranges,
+    /// and at most 64 are under way.
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
         guard freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
@@ -54,7 +55,7 @@ extension RAIDPlanner {
         settle(into: &output)
     }
 
-    /// Whether the array's state allows that work.
+    /// Whether the array's state allows a kind of work.
     func canMaintain(_ kind: StripeOperation.Kind) -> Bool {
         kind.isRecovery ? recovery != nil : state == .healthy
     }
@@ -65,7 +66,8 @@ extension RAIDPlanner {
 
     // MARK: The steps of an operation
 
-    /// Reads all that the work is about: for a rebuild, every member but the one that is recovering, or what is copied.
+    /// Reads what the work is about: for a rebuild, every member but the recovering one; for a replacement, what is
+    /// copied.
     func emitMaintenanceReads(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         guard !operation.kind.isWithoutReads else { return }
@@ -75,16 +77,16 @@ extension RAIDPlanner {
         }
     }
 
-    /// The role that maintenance does not read: what is there is missing, or is to be computed.
+    /// The role that maintenance does not read: its data is missing, or is to be computed.
     private func unreadMember(_ operation: StripeOperation) -> Int? {
         operation.kind == .rebuild ? recovery?.member : missing
     }
 
-    /// Asks what the decision depends on.
+    /// Emits the test that decides what the work does.
     func startTesting(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         if operation.pointee.kind == .keep {
-            // Nothing is being written there, and what was has set its bits.
+            // The range is locked, so nothing is being written there; earlier writes have set their bits.
             operation.pointee.wrongBlocks = isWritten(operation.pointee) ? 1 : 0
             return end(slot, .done)
         }
@@ -124,7 +126,7 @@ extension RAIDPlanner {
                 byteCount: byteCount))
     }
 
-    /// Writes what the recovering member should hold. Zeros are punched, so that what was sparse stays so.
+    /// Writes the data that the recovering member should hold. Zeros are punched, so that a sparse member stays sparse.
     private func writeRecovered(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let member = recovery!.member
@@ -167,7 +169,7 @@ extension RAIDPlanner {
 
     // MARK: Ends
 
-    /// Lets rebuilds, skips and keeps end in order, and the boundary follow those that did their work.
+    /// Ends a recovery's work in order, and moves the boundary over the work that succeeded.
     func retire() {
         while let slot = window.first, operations[Int(slot)].hasEnded {
             window.removeFirst()
@@ -179,7 +181,7 @@ extension RAIDPlanner {
         }
     }
 
-    /// What a piece of maintenance came to.
+    /// The outcome of a maintenance operation that ended.
     func outcome(of operation: StripeOperation) -> MaintenanceOutcome {
         let range = operation.memberRange(geometry)
         let kind: MaintenanceRequest.Kind =
@@ -202,7 +204,7 @@ extension RAIDPlanner {
     }
 }
 
-/// Rebuilds, skips and keeps that are under way, oldest first.
+/// Work on a recovery that is under way, oldest first.
 struct MaintenanceWindow {
     static let capacity = 64
     private var slots: [Int32] = []

@@ -1,8 +1,10 @@
 import MemberIO
 
-/// Members that fail, come and are replaced, and what I/O that is under way meanwhile says of them.
+/// Members that fail, come and are replaced, and how the outcome of I/O that is under way meanwhile is judged.
 extension RAIDPlanner {
-    /// A member failed, and the others know of it, durably. I/Os under way to it end with `.failed`. A replacement of that very member has its role now, and is in sync below its boundary; another one is given up.
+    /// Notes that a member failed; the other members' superblocks say so durably. I/Os under way to it end with
+    /// `.failed`. A replacement of this very member has its role now, and is in sync below its boundary. Another
+    /// replacement is given up.
     package func memberFailed(_ member: Int) {
         switch state {
         case .healthy where geometry.level == .raid0:
@@ -25,7 +27,7 @@ extension RAIDPlanner {
         generation &+= 1
     }
 
-    /// Lets a member that was missing come back, in sync below the boundary (a multiple of the unit).
+    /// Lets a missing member come back, in sync below the boundary (a multiple of the unit).
     /// - Returns: false when the array has failed meanwhile, or does not miss that member.
     package func beginRecovery(_ recovery: Recovery) -> Bool {
         guard state == .degraded(missing: recovery.member), self.recovery == nil, window.count == 0 else {
@@ -37,17 +39,18 @@ extension RAIDPlanner {
         return true
     }
 
-    /// Whether a replacement can begin: all members are there, and no I/O is under way to what was at its place before.
+    /// Whether a replacement can begin: all members are there, and no I/O is under way to an earlier member at its
+    /// place.
     package var canBeginReplacement: Bool {
         state == .healthy && recovery == nil && window.count == 0 && !hasReplacementIO
     }
 
-    /// Whether I/O is under way to the replacement's place; it goes to the member that was there when it began, whatever
-    /// that is by now.
+    /// Whether I/O is under way to the replacement's place. It goes to the member that was there when it began, which
+    /// may have a role by now.
     package var hasReplacementIO: Bool { replacementIOCount > 0 }
 
-    /// Lets a member that is at the replacement's place be filled, in sync below the boundary (a multiple of the unit).
-    /// `canBeginReplacement` is true.
+    /// Begins to fill the member at the replacement's place, which is in sync below the boundary (a multiple of the
+    /// unit). `canBeginReplacement` is true.
     package func beginReplacement(_ recovery: Recovery) {
         precondition(canBeginReplacement && recovery.boundary % geometry.unitByteCount == 0)
         self.recovery = recovery
@@ -56,7 +59,7 @@ extension RAIDPlanner {
         arrivals[geometry.replacementPlace] = generation
     }
 
-    /// A replacement is given up, if there is one: nothing goes there any more.
+    /// Gives up a replacement, if there is one: nothing is written there any more.
     package func endReplacement() {
         generation &+= 1
         guard replacement != nil else { return }
@@ -65,10 +68,10 @@ extension RAIDPlanner {
         arrivals[geometry.replacementPlace] = generation
     }
 
-    /// The recovering member has everything: the array is whole, and a replacement, which has the log too
-    /// (`copyLogToReplacement`), has the role. The member with the role is to be put at its place before the planner is
-    /// called again; what is under way to the replacement's place still has to find it there.
-    /// - Returns: false when that is not so.
+    /// Ends a complete recovery: the array is whole. A replacement, which has the log too (`copyLogToReplacement`), has
+    /// the role. The caller puts that member at the role's place before it calls the planner again; I/O that is under
+    /// way to the replacement's place still has to find it there.
+    /// - Returns: false when no recovery is complete, or the array has failed.
     package func endRecovery() -> Bool {
         guard let recovery, recovery.boundary == geometry.memberDataByteCount, state != .failed else { return false }
         if state == .healthy {
@@ -77,20 +80,20 @@ extension RAIDPlanner {
         }
         self.recovery = nil
         state = .healthy
-        // The member's bitmap has all bits set since it came.
+        // The bits on the new member have all been set since it came.
         bitmap?.changeAllPages()
         return true
     }
 
-    /// The member at the replacement's place has the role from this generation on.
+    /// Gives a role to the member at the replacement's place, from this generation on.
     private func takeRole(_ role: Int) {
         replacementRole = role
         arrivals[role] = generation
         logs?.move(from: geometry.replacementPlace, to: role)
     }
 
-    /// Whether the failure of an I/O says nothing against the member that is at its place now: another one was there when
-    /// it was emitted, or it only shows a place that a replacement has to get from the other members.
+    /// Whether the failure of an I/O says nothing against the member that is at its place now: another member was there
+    /// when the I/O was emitted, or the I/O only read data for a replacement, which the other members can supply.
     package func isOutdated(_ token: UInt64, member: Int) -> Bool {
         let low = Int(UInt32(truncatingIfNeeded: token))
         let arrival = arrivals[member]
@@ -105,7 +108,7 @@ extension RAIDPlanner {
 
     // MARK: Tokens, and I/O to a replacement
 
-    /// What an I/O belongs to.
+    /// The mark in a token that says what its I/O belongs to; 0 for an operation.
     static func kind(of token: UInt64) -> UInt64 {
         token & ~(replacementToken | 0xFF << generationShift | 0xFFFF_FFFF)
     }
@@ -124,7 +127,8 @@ extension RAIDPlanner {
         replacementIOCount += 1
     }
 
-    /// Emits what an operation does to the member with a role for its replacement too, if that has the operation's rows.
+    /// Repeats an operation's write for a replacement of the member it goes to: data below the boundary, zeros
+    /// everywhere.
     func twin(_ io: MemberIO, of slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard let replacement, Int(io.member) == replacement.member,
@@ -138,7 +142,7 @@ extension RAIDPlanner {
         }
     }
 
-    /// Whether an operation reads what is to be copied to a replacement.
+    /// Whether an operation reads data that is to be copied to a replacement.
     func isCopyRead(_ operation: StripeOperation) -> Bool {
         operation.kind == .rebuild && operation.phase == .reading && !operation.isUnreadable && replacement != nil
     }

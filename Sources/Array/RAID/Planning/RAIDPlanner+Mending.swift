@@ -1,12 +1,12 @@
 import MemberIO
 
-/// Writes that find no space although their group had been given it: the file system cannot promise space, or the member
-/// is another server's. Some of the row's writes are done then, and others are not, or in part.
+/// Mends parity after writes that found no space although their group had it reserved: the file system cannot promise
+/// space, or the member is another server's. Some of the operation's writes are done then; others are not, or in part.
 ///
-/// Before the rows are let go, what the operation should have written is read back, and the parity that is computed from
-/// what is there is written. Where that finds no space either, parity is in doubt until a repair.
+/// Before the stripe range is unlocked, the columns that were to be written are read, and the parity of what they hold
+/// is written. If that finds no space either, parity is in doubt until a repair.
 extension RAIDPlanner {
-    /// Ends a pass some of whose writes had no space.
+    /// Begins to mend after a pass some of whose writes had no space, or were refused.
     func startMending(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         guard state != .failed else { return end(slot, .failed) }
@@ -26,11 +26,11 @@ extension RAIDPlanner {
             let member = geometry.member(stripe: stripe, column: column)
             if member != missing { emitScratchRead(slot, member: member, into: &output) }
         }
-        // Parity that stands for a missing column alone is that column's old data, or its new.
+        // Only the missing column was written, so parity stands for its old data or its new; either is right.
         if operation.pointee.outstanding == 0 { end(slot, .noSpace) }
     }
 
-    /// A step of mending came to its end.
+    /// Takes the next step when all I/Os of a step of mending have come back.
     func finishMending(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
@@ -39,7 +39,7 @@ extension RAIDPlanner {
             noteDoubt(into: &output)
             return end(slot, .noSpace)
         }
-        // After another member's failure, the outcomes say nothing of the members there are now.
+        // After a member's failure, the outcomes say nothing of the members that are there now.
         let isOutdated = operation.pointee.generation != generation
         if operation.pointee.phase == .mending {
             if isOutdated { return startMending(slot, into: &output) }
@@ -55,15 +55,15 @@ extension RAIDPlanner {
             into: &output)
     }
 
-    /// The parity that was to be written, with each column's new data exchanged for what the column has. A column whose
-    /// member is missing keeps its new data: it is what parity says.
+    /// Computes the parity that was to be written, with each column's new data exchanged for what the column holds. A
+    /// column whose member is missing keeps its new data, since only parity holds it.
     private func emitMendedParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
         let destination = scratch.block(operation.scratch, member: parity)
         let firstSource = output.paritySources.count
         if operation.kind == .write || operation.passColumns.count < geometry.columnCount {
             output.paritySources.append(UnsafeRawPointer(destination))
         } else {
-            // Of zeros alone nothing was computed.
+            // For zeros in all columns no parity was computed.
             output.paritySources.append(zeroes)
         }
         for column in operation.passColumns {
@@ -78,7 +78,7 @@ extension RAIDPlanner {
                 sourceCount: output.paritySources.count - firstSource))
     }
 
-    /// Writes what the member that is being replaced has once more: its replacement gets it with that.
+    /// Writes again what the member that is being replaced holds, so that its replacement gets the same.
     private func emitForReplacement(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         guard let member = replacement?.member else { return }
@@ -98,6 +98,7 @@ extension RAIDPlanner {
     /// Whether some rows' parity may be wrong.
     package var isParityDoubtful: Bool { doubtCount != repairedDoubtCount }
 
-    /// A repair of everything is done that began when `doubtCount` was that.
+    /// Notes that a repair of the whole array is done.
+    /// - Parameter doubtCount: the planner's `doubtCount` when the repair began.
     package func repaired(doubtCount: UInt64) { repairedDoubtCount = max(repairedDoubtCount, doubtCount) }
 }

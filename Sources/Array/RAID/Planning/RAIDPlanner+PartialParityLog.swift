@@ -1,16 +1,16 @@
 import MDFormat
 import MemberIO
 
-/// The write path's stop at the partial parity log, between an operation's reads and its writes.
+/// The stop at the partial parity log between an operation's reads and its writes.
 extension RAIDPlanner {
-    /// Lets an operation wait for a record in the log of its parity's member.
+    /// Makes an operation wait for a record in the log of its parity's member.
     func awaitRecord(_ slot: Int32) {
         operations[Int(slot)].phase = .protecting
         logs!.logs[parityMember(of: slot)].waiting.append(slot, in: operations)
     }
 
-    /// A unit was written, or could not be: its operations go on.
-    /// - Parameter isReplica: it was written to the log of the member's replacement.
+    /// Takes the outcome of a log unit's write; the unit's operations go on.
+    /// - Parameter isReplica: the write went to the log of the member's replacement.
     func completeLogWrite(
         _ member: Int, _ status: MemberStatus, isReplica: Bool, into output: inout PlannerOutput
     ) {
@@ -20,7 +20,7 @@ extension RAIDPlanner {
             log.pointee.replica = status == .done ? .written : .missing
             if isCopy { return }
         }
-        // Whichever of the two members has the role when they go on, the operations need the record there.
+        // Either of the two members may have the role when the operations go on, so both need the record.
         if status == .failed || log.pointee.writeStatus == .done { log.pointee.writeStatus = status }
         log.pointee.writeCount -= 1
         guard log.pointee.writeCount == 0 else { return }
@@ -39,10 +39,10 @@ extension RAIDPlanner {
         }
     }
 
-    /// Makes sure that the log of a replacement, which has everything else, is as good as that of the member whose role it
-    /// is to take: the newest unit is copied, and each one from then on is written to both. Not earlier: rows that the
-    /// replacement has not got yet need no record once that member fails, and could not be told from those of an old one.
-    /// - Returns: whether that is so; if not, it is to be asked again.
+    /// Makes the log of a complete replacement as good as the log of the member that it replaces: the newest log unit
+    /// is copied, and each later one is written to both. It is not done earlier: stripe ranges that the replacement
+    /// lacks need no record once that member fails, and such records could not be told from those of an old log unit.
+    /// - Returns: whether the log is as good; if not, ask again.
     package func copyLogToReplacement(into output: inout PlannerOutput) -> Bool {
         guard let member = replacement?.member, let log = logs.map({ $0.logs + member }) else { return true }
         guard log.pointee.replica == .missing, log.pointee.phase != .writing else {
@@ -54,7 +54,7 @@ extension RAIDPlanner {
         return false
     }
 
-    /// The rows of an operation with a record are written as far as they will be.
+    /// Ends an operation's record, if it has one: what was to be written is written as far as it will be.
     func endRecord(_ slot: Int32) {
         guard operations[Int(slot)].isRecorded else { return }
         operations[Int(slot)].isRecorded = false
@@ -62,11 +62,12 @@ extension RAIDPlanner {
     }
 
     /// Notes that an operation with a record writes to a member.
+    /// - Parameter member: its place.
     func noteRecordedWrite(_ operation: StripeOperation, member: Int) {
         logs!.logs[geometry.parityMember(stripe: operation.stripe)].written |= 1 << UInt64(member)
     }
 
-    /// Takes each log as far as it goes: from rows that are written to flushes, from rows that are durable to the next
+    /// Takes each log as far as it goes: from data that is written to flushes, from data that is durable to the next
     /// unit.
     func advanceLogs(into output: inout PlannerOutput) {
         for member in 0..<geometry.memberCount {
@@ -108,8 +109,8 @@ extension RAIDPlanner {
         }
     }
 
-    /// Makes a unit of as many operations as fit, and writes it. Those that were planned before a member failed are
-    /// planned again instead.
+    /// Makes a log unit of as many operations as fit, and writes it. Operations that were planned before a member
+    /// failed are planned again instead.
     private func emitUnit(_ member: Int, into output: inout PlannerOutput) {
         let log = logs!.logs + member
         var entryCount = 0
@@ -144,7 +145,7 @@ extension RAIDPlanner {
         emitToReplacement(unitWrite(member), into: &output)
     }
 
-    /// Makes the header of a unit whose entries are there.
+    /// Completes the header of a log unit whose entries are there.
     private func completeUnit(_ member: Int, entryCount: Int, byteCount: Int, into output: inout PlannerOutput) {
         let log = logs!.logs + member
         log.pointee.generation += 1
@@ -177,8 +178,8 @@ extension RAIDPlanner {
             parityRole: UInt32(geometry.parityMember(stripe: operation.stripe)))
     }
 
-    /// What the rows' parity is without the data that is going to be written: old parity and old data, or the data that
-    /// stays.
+    /// Computes an operation's partial parity into the log unit: the exclusive-or of the columns that stay, or of old
+    /// parity and old data, which is the same.
     private func emitPartialParity(_ operation: StripeOperation, entry: Int, into output: inout PlannerOutput) {
         let parity = geometry.parityMember(stripe: operation.stripe)
         let firstSource = output.paritySources.count
@@ -195,7 +196,7 @@ extension RAIDPlanner {
                 byteCount: operation.rowByteCount))
     }
 
-    /// Whether what an operation read, and which columns it is about to write, is right for the members there are.
+    /// Whether the columns that an operation has read and is about to write are right for the members that are there.
     private func isPlannedForState(_ slot: Int32) -> Bool {
         operations[Int(slot)].plannedMissing == Int8(missing(for: operations[Int(slot)]) ?? -1)
     }

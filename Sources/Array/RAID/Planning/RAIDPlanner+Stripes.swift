@@ -2,7 +2,8 @@ import MemberIO
 
 /// How a request is cut into operations, and what an operation reads, computes and writes.
 extension RAIDPlanner {
-    /// Takes the next operation out of a request, or nil when the rows at its cursor are not part of it.
+    /// Takes the next operation out of a request.
+    /// - Returns: nil when the request has no byte at the chunk offsets of its cursor, which has moved on then.
     func takeOperation(of request: inout Request) -> StripeOperation? {
         let offset = request.request.byteOffset + request.expanded
         let remaining = request.request.byteCount - request.expanded
@@ -22,7 +23,7 @@ extension RAIDPlanner {
             operation.memory = request.request.memory! + Int(request.expanded)
             request.expanded += length
             return operation
-        // The log covers operations of one stripe.
+        // A record of the log covers one stripe.
         case .zero where logs == nil && column == 0 && row == 0 && remaining >= geometry.stripeByteCount:
             operation.kind = .zeroStripes
             operation.stripeCount = min(
@@ -36,12 +37,12 @@ extension RAIDPlanner {
         }
     }
 
-    /// Takes the next rectangle of a write: the longest run of rows, from the cursor, in which the same columns are
-    /// written.
+    /// Takes the next rectangle of a write: from the cursor on, the longest range of chunk offsets in which the same
+    /// columns are written.
     ///
     /// A contiguous range covers at most three such rectangles of a stripe. With 3 columns of 64 KiB, a range from
-    /// row 48K of column 0 to row 16K of column 2 covers columns 1...2 in rows 0 ..< 16K, column 1 in 16K ..< 48K, and
-    /// columns 0...1 in 48K ..< 64K.
+    /// chunk offset 48K of column 0 to chunk offset 16K of column 2 covers columns 1...2 in 0 ..< 16K, column 1 in 16K
+    /// ..< 48K, and columns 0...1 in 48K ..< 64K.
     private func takeRectangle(of request: inout Request, _ template: StripeOperation) -> StripeOperation? {
         let chunk = geometry.chunkByteCount
         let stripeStart = template.stripe * geometry.stripeByteCount
@@ -56,7 +57,7 @@ extension RAIDPlanner {
         // The columns k with start <= k * chunk + row < end.
         let first = start <= row ? 0 : geometry.chunkCount(covering: start - row)
         let pastLast = end <= row ? 0 : geometry.chunkCount(covering: end - row)
-        // Rows without a column are passed over at once, however many they are.
+        // Chunk offsets without a column are passed over at once, however many they are.
         if first < pastLast { rowEnd = min(rowEnd, unitEnd(row)) }
         let memory = request.request.memory.map { $0 + Int(request.expanded) }
         request.expandedRows = rowEnd
@@ -74,7 +75,8 @@ extension RAIDPlanner {
         return operation
     }
 
-    /// Where the unit of a row ends. Operations cover rows of one unit, so that a recovery's boundary cuts none in two.
+    /// Where the unit ends that a chunk offset is in. An operation stays in one unit, so a recovery's boundary never
+    /// cuts it.
     private func unitEnd(_ row: UInt64) -> UInt64 {
         let unit = geometry.unitByteCount
         return row / unit * unit + unit
@@ -86,7 +88,7 @@ extension RAIDPlanner {
         return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
     }
 
-    /// The last of the columns that are written together, from the pass's first one on.
+    /// The last column of the pass that begins at `pass0`.
     func lastColumnOfPass(_ operation: StripeOperation) -> UInt8 {
         guard logs != nil, hasRecord(operation), let missing = missing(for: operation) else { return operation.column1 }
         let missingColumn = UInt8(geometry.column(stripe: operation.stripe, member: missing))
@@ -95,14 +97,15 @@ extension RAIDPlanner {
             ? missingColumn - 1 : operation.column1
     }
 
-    /// Whether an operation changes parity, and so needs a record if there is a log. That of the missing column alone
-    /// needs one too: it takes the place of an older record of the same rows, which recovery would follow.
+    /// Whether an operation changes parity, and so needs a record if there is a log. A write of the missing column
+    /// alone needs one too: recovery would otherwise follow an older record of the same chunk offsets.
     func hasRecord(_ operation: StripeOperation) -> Bool {
         operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing(for: operation)
     }
 
     // MARK: Reading
 
+    /// Emits a pass's reads.
     func emitReads(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         switch operation.pointee.kind {
@@ -125,8 +128,8 @@ extension RAIDPlanner {
         }
     }
 
-    /// Reads what the new parity needs: the old data and parity of what is written, or all that is not written,
-    /// whichever is less; with a member missing, whichever does not need it.
+    /// Reads what the new parity is computed from: the old data and parity of what is written, or all columns that
+    /// stay. It reads whichever is less or, without a member, whichever does not need that member.
     private func emitWriteReads(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let stripe = operation.pointee.stripe
@@ -161,13 +164,14 @@ extension RAIDPlanner {
 
     // MARK: Writing
 
+    /// Emits a pass's parity jobs and writes.
     func emitWrites(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         switch operation.kind {
         case .read:
             if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(slot, into: &output) }
         case .zeroStripes:
-            // Also above a recovery's boundary: zeros are right everywhere.
+            // A recovering member gets them above its boundary too: zeros are right everywhere.
             for member in 0..<geometry.memberCount where member != absent {
                 let io = MemberIO(
                     kind: operation.mayPunch ? .punch : .zero, member: member,
@@ -183,7 +187,7 @@ extension RAIDPlanner {
         }
     }
 
-    /// The missing column is the exclusive-or of all others.
+    /// Computes the missing column: the exclusive-or of all others.
     private func emitReconstruction(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(slot)]
         let firstSource = output.paritySources.count
@@ -219,8 +223,8 @@ extension RAIDPlanner {
             slot, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)
     }
 
-    /// New parity is the new data, together with the old data and the old parity, or with the columns not written; with
-    /// a log these are in its unit, as the partial parity.
+    /// Computes the new parity: the exclusive-or of the new data and of either the old data and parity or the columns
+    /// that stay. With a log, the latter part is in the log unit already, as the partial parity.
     private func emitParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
         let firstSource = output.paritySources.count
         let destination = scratch.block(operation.scratch, member: parity)
@@ -239,7 +243,7 @@ extension RAIDPlanner {
                 sourceCount: output.paritySources.count - firstSource))
     }
 
-    /// Where the exclusive-or of the data that is not written is read from.
+    /// Appends the sources of the partial parity: the exclusive-or of the data that is not written.
     func appendPartialParitySources(_ operation: StripeOperation, to output: inout PlannerOutput) {
         for column in 0..<geometry.columnCount
         where operation.passColumns.contains(column) == operation.readsOldData {
@@ -251,11 +255,13 @@ extension RAIDPlanner {
         output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: parity)))
     }
 
+    /// The data that an operation writes to a column.
     func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
         if operation.kind == .writeZeroes { return UnsafeMutableRawPointer(mutating: zeroes) }
         return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
     }
 
+    /// Emits an I/O of an operation, and its copy for a replacement.
     func emit(
         _ slot: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
         into output: inout PlannerOutput

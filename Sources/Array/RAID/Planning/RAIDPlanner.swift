@@ -10,33 +10,37 @@ import MemberIO
 package final class RAIDPlanner {
     /// Tokens are below this; callers may use the bits above.
     package static let tokenLimit: UInt64 = 1 << 48
-    /// In tokens of I/Os that belong to a request as a whole (RAID 0) rather than to an operation.
+    /// Marks an I/O that belongs to a whole request (RAID 0) rather than to an operation; the low bits are the
+    /// request's tag.
     static let requestToken: UInt64 = 1 << 40
-    /// In tokens of I/Os that belong to no request: writes of a member's log, and flushes for the logs' sake, with the
-    /// member in the low bits; writes of the bitmap, and flushes before its bits are cleared.
+    /// Marks a write of a partial parity log; the low bits are the role of the log's member.
     static let logWriteToken: UInt64 = 1 << 41
+    /// Marks a flush of a member on behalf of the logs; the low bits are the member's place.
     static let logFlushToken: UInt64 = 1 << 42
+    /// Marks a write of pages of the bitmap.
     static let bitmapWriteToken: UInt64 = 1 << 43
+    /// Marks a flush before bits of the bitmap are cleared.
     static let bitmapFlushToken: UInt64 = 1 << 44
-    /// In tokens of the flushes of a round.
+    /// Marks a flush of a flush round.
     static let flushToken: UInt64 = 1 << 46
-    /// In tokens of I/Os to a replacement's place.
+    /// Added to the token of an I/O to the replacement's place.
     static let replacementToken: UInt64 = 1 << 45
-    /// Tokens that belong to no request have the low bits of the generation from here on.
+    /// The low 8 bits of the generation begin at this bit in tokens that belong to neither a request nor an operation.
     static let generationShift: UInt64 = 32
-    /// In tokens of I/Os that heal blocks, with the member where others have the generation.
+    /// Marks an I/O that heals a block; the member's role is where others have the generation.
     static let healingToken: UInt64 = 1 << 47
-    /// The longest range of one zeroing I/O.
+    /// The longest range of one zeroing I/O, bytes.
     static let zeroByteCountMax: UInt64 = 1 << 30
 
-    /// The bytes of scratch memory that `init` wants.
+    /// The bytes of scratch memory that `init` needs.
     package static func scratchByteCount(memberCount: Int) -> Int { ScratchPool.byteCount(memberCount: memberCount) }
 
+    /// A request that is under way.
     struct Request {
         var request = ArrayRequest(.flush, tag: 0)
-        /// Bytes that have been turned into operations: whole stripes' parts, but for reads.
+        /// Bytes that have been turned into operations. A write advances it by its part of a stripe at a time.
         var expanded: UInt64 = 0
-        /// In the stripe that comes next, the rows below this have been turned into operations.
+        /// Of a write: the chunk offset in the next stripe below which operations have been made.
         var expandedRows: UInt64 = 0
         /// Operations or member I/Os that have not ended.
         var remaining: UInt32 = 0
@@ -44,25 +48,28 @@ package final class RAIDPlanner {
         var status = ArrayStatus.done
     }
 
+    /// The array's shape.
     package let geometry: ArrayGeometry
+    /// How many members are missing; `.failed` is final.
     package internal(set) var state: ArrayState
-    /// The member that is being filled.
+    /// The member that is being filled, or nil.
     package internal(set) var recovery: Recovery?
-    /// Grows when a member fails, or is replaced. A member that takes another one's place is not judged, nor believed, by
-    /// I/O that was emitted before that.
+    /// Grows when a member fails or is replaced. The outcome of I/O from before a member arrived says nothing about it.
     var generation: UInt32 = 0
-    /// By role, and then of the replacement's place: the generation since which the member there is there.
+    /// The generation in which the member at each place arrived: by role, then that of the replacement's place.
     var arrivals: [UInt32]
-    /// The role whose new member is, or was last, behind the replacement's place.
+    /// The role whose replacement is, or was last, at the replacement's place; nil before the first, or if it was given
+    /// up.
     package internal(set) var replacementRole: Int?
     /// I/Os to the replacement's place that have not come back.
     var replacementIOCount = 0
-    /// What writes had to read so far.
+    /// Counts of RAID 5 updates, by what they had to read.
     package internal(set) var statistics = WriteStatistics()
-    /// By role: blocks that were computed and written anew since they could not be read.
+    /// By role: the blocks that could not be read, and were computed and written anew.
     package internal(set) var correctedReads: [UInt64]
-    /// How often parity came into doubt, and how many of these have been repaired.
+    /// How often parity came into doubt.
     package internal(set) var doubtCount: UInt64 = 0
+    /// `doubtCount` when the last repair began that has ended.
     var repairedDoubtCount: UInt64 = 0
 
     let requests: UnsafeMutablePointer<Request>
@@ -71,19 +78,21 @@ package final class RAIDPlanner {
     private let requestCapacity: Int
     private var freeOperations = OperationList()
     private(set) var freeCount: Int
-    /// Operations that are ready but for scratch memory, by size.
+    /// Operations that wait for scratch memory only, by size.
     private var smallWaiters = OperationList()
     private var largeWaiters = OperationList()
-    /// Operations that ended and have not yet passed on their rows, their memory and their place.
+    /// Operations that ended and still hold their stripe range, scratch memory and place in `operations`.
     private var ended = OperationList()
     private var index: StripeIndex
     var flushes: FlushRounds
     /// Rebuilds, skips and keeps under way.
     var window = MaintenanceWindow()
     var scratch: ScratchPool
-    /// Present when the policy is that.
+    /// Present under the policy `.partialParityLog`.
     var logs: PartialParityLogs?
+    /// Present under the policy `.bitmap`.
     var bitmap: WriteIntentBitmap?
+    /// At least 64 KiB of zeros: what `writeZeroes` writes to a column.
     let zeroes: UnsafeRawPointer
     /// Requests that found no free operation, oldest first: a ring of tags.
     private let starved: UnsafeMutablePointer<UInt32>
@@ -140,18 +149,18 @@ package final class RAIDPlanner {
         bitmap?.deallocate()
     }
 
-    /// The role that is not in sync everywhere, or nil.
+    /// The role that is not in sync everywhere, or nil. Its member may be recovering.
     var missing: Int? {
         if case .degraded(let member) = state { member } else { nil }
     }
 
-    /// The member that is being filled while the one whose role it is to take still serves, or nil.
+    /// The member that is being filled while the one that it replaces still serves, or nil.
     package var replacement: Recovery? { state == .healthy ? recovery : nil }
 
     /// The role that no I/O may go to, or nil.
     var absent: Int? { recovery == nil ? missing : nil }
 
-    /// The role whose member an operation has to do without, or nil.
+    /// The role that an operation has to do without, or nil. A recovering member is in sync below its boundary.
     func missing(for operation: StripeOperation) -> Int? {
         guard let missing else { return nil }
         if let recovery, operation.memberRange(geometry).upperBound <= recovery.boundary { return nil }
@@ -160,7 +169,7 @@ package final class RAIDPlanner {
 
     // MARK: Input
 
-    /// Takes a request.
+    /// Takes a request. It ends in `PlannerOutput.finished`, now or in a later call.
     package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
         let tag = Int(request.tag)
         precondition(tag < requestCapacity)
@@ -179,8 +188,8 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Takes the outcome of a member I/O. If that is a member's failure (`isFailure`) on RAID 5, the caller has called
-    /// `memberFailed` first.
+    /// Takes the outcome of a member I/O. If it is a member's failure (`isFailure`) on RAID 5, the caller has called
+    /// `memberFailed` before.
     package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
         let low = UInt32(truncatingIfNeeded: token)
         if token & Self.replacementToken != 0 { replacementIOCount -= 1 }
@@ -202,8 +211,8 @@ package final class RAIDPlanner {
         if !ended.isEmpty { settle(into: &output) }
     }
 
-    /// To be called after each run of calls, before others are let in: what the calls have gathered for a log or the
-    /// bitmap is written as one.
+    /// Ends a run of calls, before other callers are let in: what the calls have gathered for a log or the bitmap is
+    /// written at once.
     package func finishBatch(into output: inout PlannerOutput) {
         guard logs != nil || bitmap != nil else { return }
         while true {
@@ -214,7 +223,9 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Nothing of the group was started, since there is no space for it: its operation ends with nothing written.
+    /// Takes back a write group that was not started since there is no space for it. Its operation ends with nothing
+    /// written.
+    /// - Parameter token: the group's.
     package func reject(_ token: UInt64, into output: inout PlannerOutput) {
         let index = Int32(truncatingIfNeeded: token)
         operations[Int(index)].outstanding = 0
@@ -273,8 +284,8 @@ package final class RAIDPlanner {
         finishRequestPart(tag, into: &output)
     }
 
-    /// Ends a request if nothing of it is left, flushing first if it must be durable. Whatever its I/Os did, nothing
-    /// that ends in a failed array can be relied on.
+    /// Ends a request when nothing of it is left, after a flush if it must be durable. A request that ends in a failed
+    /// array has failed, whatever its I/Os did.
     func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
         let request = requests + Int(tag)
         let isExpanded =
@@ -292,7 +303,7 @@ package final class RAIDPlanner {
 
     // MARK: Operations
 
-    /// Turns as much of a request into operations as there is room for.
+    /// Turns as much of a request into operations as there are free ones.
     /// - Returns: whether that was all of it.
     private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
         let request = requests + Int(tag)
@@ -307,11 +318,14 @@ package final class RAIDPlanner {
         return true
     }
 
+    /// Queues a request that found no free operation.
     private func starve(_ tag: UInt32) {
         starved[starvedTail % requestCapacity] = tag
         starvedTail += 1
     }
 
+    /// Begins an operation. At least one is free.
+    /// - Returns: its index.
     @discardableResult
     func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
         let slot = freeOperations.popFirst(in: operations)!
@@ -321,8 +335,8 @@ package final class RAIDPlanner {
         return slot
     }
 
-    /// Lets an operation start, or wait for its turn. A read from a member that is there needs neither order nor
-    /// scratch: it sees each block as it was before or after a write that is under way.
+    /// Starts an operation, or queues it behind earlier ones that overlap it. A read from a present member needs
+    /// neither order nor scratch memory: it sees each block as it was before or after a write that is under way.
     func begin(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         if operation.pointee.kind == .read && !operation.pointee.hasBadBlock && !isMissing(operation.pointee) {
@@ -335,7 +349,7 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Starts an operation whose turn it is, once it has the memory that it needs, behind those that wait for some.
+    /// Starts an operation that nothing blocks any more, once it has scratch memory. Operations get that in order.
     private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let kind = operation.pointee.kind
@@ -350,20 +364,20 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Starts an operation for which there is memory.
+    /// Starts an operation; there is scratch memory for it.
     private func startWithScratch(_ slot: Int32, into output: inout PlannerOutput) {
         operations[Int(slot)].scratch = scratch.claim(rowByteCount: operations[Int(slot)].rowByteCount)!
         start(slot, into: &output)
     }
 
-    /// Starts an operation from its first column, after its blocks have been healed if it met a bad one.
+    /// Starts an operation from its first column. One that met a bad block heals its blocks first.
     func start(_ slot: Int32, into output: inout PlannerOutput) {
         if operations[Int(slot)].hasBadBlock { return heal(slot, into: &output) }
         operations[Int(slot)].pass0 = operations[Int(slot)].column0
         startPass(slot, into: &output)
     }
 
-    /// Emits a pass's first I/Os. One that has nothing to read goes on to write at once.
+    /// Emits a pass's reads. A pass that needs none goes on to write at once.
     private func startPass(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let kind = operation.pointee.kind
@@ -377,19 +391,20 @@ package final class RAIDPlanner {
         if operation.pointee.outstanding == 0 { finishReading(slot, into: &output) }
     }
 
-    /// Goes on to write, once the write is protected.
+    /// Goes on to write, once a log record or bits of the bitmap protect the write.
     private func finishReading(_ slot: Int32, into output: inout PlannerOutput) {
-        // Maintenance writes what is right already, or was wrong before.
+        // A crash in maintenance does no harm: it writes to a member that does not count there yet, or parity that was
+        // wrong.
         if operations[Int(slot)].kind.isMaintenance { return startWriting(slot, into: &output) }
         if logs != nil && hasRecord(operations[Int(slot)]) { return awaitRecord(slot) }
         if bitmap != nil && operations[Int(slot)].kind != .read && awaitBits(slot) { return }
         startWriting(slot, into: &output)
     }
 
-    /// Emits a pass's jobs and writes.
+    /// Emits a pass's parity jobs and writes.
     func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
-        // What was read is not enough any more, and a failed array is left as it is.
+        // What was read no longer suffices, and a failed array is left as it is.
         guard state != .failed else { return end(slot, .failed) }
         if operation.pointee.kind.isMaintenance { return startTesting(slot, into: &output) }
         beginWriting(slot)
@@ -401,6 +416,7 @@ package final class RAIDPlanner {
         group(slot, from: firstIO, into: &output)
     }
 
+    /// Puts an operation into its writing phase; its writes are emitted next.
     func beginWriting(_ slot: Int32) {
         operations[Int(slot)].phase = .writing
         operations[Int(slot)].generation = generation
@@ -418,20 +434,20 @@ package final class RAIDPlanner {
         operation.pointee.outstanding -= 1
         switch (operation.pointee.phase, status) {
         case (.reading, .done), (.reading, .unreadable):
-            // Perhaps from a member that has just come, and does not have it.
+            // The member may have arrived since, and not have this data.
             if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
             if status == .unreadable { noteBadBlock(slot) }
         case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
             operation.pointee.isBeyondMending = true
-        // A member that failed is missing when its turn comes.
+        // A member that failed counts as missing in the next step (`finishMending`).
         case (_, .done), (.mending, _), (.mendingParity, _): break
-        // It would be no better the next time.
+        // A second try would be refused like the first.
         case (_, .refused): operation.pointee.status = operation.pointee.status.combined(with: .refused)
         case (.reading, _):
             if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
             operation.pointee.mustRestart = true
         case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
-        // The others hold what the failed member missed, unless it was one too many.
+        // The other members make up for the failed one, unless it was one too many.
         case (_, .failed), (_, .unreadable):
             if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
         }
@@ -446,7 +462,7 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Plans an operation again, for the members there are now.
+    /// Plans an operation again, for the members that are there now.
     func restart(_ slot: Int32, into output: inout PlannerOutput) {
         operations[Int(slot)].hasBadBlock = false
         begin(slot, into: &output)
@@ -466,7 +482,7 @@ package final class RAIDPlanner {
         startPass(slot, into: &output)
     }
 
-    /// Ends an operation with the worst that happened to it.
+    /// Ends an operation with the worse of `status` and its own.
     func end(_ slot: Int32, _ status: ArrayStatus) {
         let operation = operations + Int(slot)
         endRecord(slot)
@@ -479,11 +495,11 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Lets an ended operation pass on what it has.
+    /// Queues an ended operation for `settle`.
     func pass(_ slot: Int32) { ended.append(slot, in: operations) }
 
-    /// Lets everything go on that waited for operations that ended. A loop and a list, since in a failed array one end
-    /// causes the next, thousands of times.
+    /// Releases operations that ended and starts what waited for them. It is a loop over a list, since in a failed
+    /// array one end causes the next, thousands of times.
     func settle(into output: inout PlannerOutput) {
         while true {
             if let slot = ended.popFirst(in: operations) {
@@ -501,14 +517,16 @@ package final class RAIDPlanner {
         }
     }
 
-    /// Lets go of the rows of an operation that has changed nothing yet and goes on.
+    /// Unlocks an operation's stripe range and starts what waited for it. The operation may go on, having changed
+    /// nothing yet.
     func releaseRows(of slot: Int32, into output: inout PlannerOutput) {
         var ready = OperationList()
         index.remove(slot) { ready.append($0, in: operations) }
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
     }
 
-    /// Passes on an ended operation's rows, memory and place, and ends its request with it if it was the last.
+    /// Gives up an ended operation's stripe range, scratch memory and place, and ends its request if it was the last
+    /// one.
     private func release(_ slot: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(slot)
         let released = operation.pointee

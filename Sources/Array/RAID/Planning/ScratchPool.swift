@@ -1,10 +1,10 @@
-/// Memory for what an operation reads and computes, in two sizes: one block for each member of 4 KiB (the usual small
-/// write), or of 64 KiB. Addresses only; the planner never follows them.
+/// Memory for what operations read and compute. An operation gets a block for each member, of 4 KiB (for the usual
+/// small write) or of 64 KiB. The pool computes addresses and never follows them.
 struct ScratchPool {
-    /// Rows of the small slots, bytes.
+    /// Bytes of a small block.
     static let smallRowByteCount = 4096
-    /// Rows of the large slots, and the most rows that an operation covers: a block of each member of a small array
-    /// stays in the second-level cache.
+    /// Bytes of a large block, and the most of a chunk that an operation covers: a block for each member of a small
+    /// array stays in the second-level cache.
     static let largeRowByteCount = 64 << 10
     static let smallCount = 256
     static let largeCount = 64
@@ -15,7 +15,7 @@ struct ScratchPool {
     private var smallFree = smallCount
     private var largeFree = largeCount
 
-    /// The bytes that a pool for so many members needs.
+    /// The bytes that a pool for that many members needs.
     static func byteCount(memberCount: Int) -> Int {
         memberCount * (smallCount * smallRowByteCount + largeCount * largeRowByteCount)
     }
@@ -32,7 +32,9 @@ struct ScratchPool {
     var hasSmall: Bool { smallFree > 0 }
     var hasLarge: Bool { largeFree > 0 }
 
-    /// A slot for operations of that many rows, or nil when none is free.
+    /// Claims a block for each member.
+    /// - Parameter rowByteCount: bytes that each block has to hold.
+    /// - Returns: the index of the blocks, or nil when none of that size are free.
     mutating func claim(rowByteCount: Int) -> Int32? {
         precondition(rowByteCount <= Self.largeRowByteCount)
         if Self.isSmall(rowByteCount) {
@@ -45,6 +47,7 @@ struct ScratchPool {
         return free[Self.smallCount + largeFree]
     }
 
+    /// Gives blocks back.
     mutating func release(_ slot: Int32) {
         if slot < Self.smallCount {
             free[smallFree] = slot
@@ -57,7 +60,7 @@ struct ScratchPool {
 
     static func isSmall(_ rowByteCount: Int) -> Bool { rowByteCount <= smallRowByteCount }
 
-    /// A member's block in a slot.
+    /// A member's block, by the index from `claim`.
     func block(_ slot: Int32, member: Int) -> UnsafeMutableRawPointer {
         if slot < Self.smallCount {
             return base + (Int(slot) * memberCount + member) * Self.smallRowByteCount

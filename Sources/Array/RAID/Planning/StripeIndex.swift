@@ -1,7 +1,7 @@
-/// Keeps operations on the same rows of a stripe apart: each waits for every earlier one that it overlaps.
+/// Keeps overlapping operations apart: each waits for every earlier one that locks a chunk offset of the same stripe.
 ///
-/// Operations on one stripe are found by hash; the few that cover runs of stripes are in a list of their own, which
-/// everything is compared with.
+/// Operations on one stripe are found by hash. The few that cover runs of stripes are in a list of their own, which
+/// every operation is compared with.
 struct StripeIndex {
     private static let bucketCount = 1024
     private let operations: UnsafeMutablePointer<StripeOperation>
@@ -24,7 +24,7 @@ struct StripeIndex {
         tails.deallocate()
     }
 
-    /// Adds an operation behind all others and counts those that it has to wait for.
+    /// Adds an operation behind all others and counts the earlier ones that it overlaps.
     mutating func insert(_ index: Int32) {
         let operation = operations + Int(index)
         operation.pointee.sequence = nextSequence
@@ -39,7 +39,7 @@ struct StripeIndex {
         tails[bucket] = index
     }
 
-    /// Removes an operation and calls `ready` for each later one that had waited for it alone.
+    /// Removes an operation and calls `ready` for each later one that waited for nothing else.
     func remove(_ index: Int32, ready: (Int32) -> Void) {
         let operation = operations + Int(index)
         let bucket = Self.bucket(of: operation.pointee)
@@ -59,7 +59,7 @@ struct StripeIndex {
         operation.stripeCount == 1 ? Int(truncatingIfNeeded: operation.stripe) & (bucketCount - 1) : runBucket
     }
 
-    /// Calls `body` for each indexed operation, other than `index`, that shares a row with it.
+    /// Calls `body` for each indexed operation, other than `index`, that overlaps it.
     private func forEachOverlapping(_ index: Int32, _ body: (Int32) -> Void) {
         let bucket = Self.bucket(of: operations[Int(index)])
         if bucket == Self.runBucket {

@@ -1,17 +1,19 @@
 import MDFormat
 
-/// A piece of a RAID 5 request that is carried out as a whole: a rectangle of rows and adjacent columns of one stripe,
-/// or a run of whole stripes to be zeroed.
+/// A part of a RAID 5 request that is carried out as a whole: a range of chunk offsets in adjacent columns of one
+/// stripe, or a run of whole stripes. Maintenance consists of operations too.
 struct StripeOperation: BitwiseCopyable {
+    /// What an operation does.
     enum Kind: UInt8, BitwiseCopyable {
-        /// One column, from its member or, if that is missing, from all the others.
+        /// Reads one column: from its member or, if that is missing, from all the others.
         case read
+        /// Writes adjacent columns and their parity.
         case write
         /// A write whose data is zeros, so that its data chunks can be punched.
         case writeZeroes
-        /// Whole stripes, `stripe ..< stripe + stripeCount`, parity included: zeros are their own parity.
+        /// Zeros whole stripes, `stripe ..< stripe + stripeCount`, parity included: zeros are their own parity.
         case zeroStripes
-        /// Maintenance, by `MaintenanceRequest.Kind`.
+        /// Maintenance: as in `MaintenanceRequest.Kind`.
         case rebuild
         case skip
         case keep
@@ -25,23 +27,29 @@ struct StripeOperation: BitwiseCopyable {
         var isMaintenance: Bool { isRecovery || self == .check || self == .repair }
     }
 
+    /// How far an operation is.
     enum Phase: UInt8, BitwiseCopyable {
         /// Not in use.
         case free
-        /// Behind earlier operations on the same rows, or without scratch memory.
+        /// Waits for earlier operations that overlap it, or for scratch memory.
         case waiting
+        /// Reads what the pass needs.
         case reading
-        /// A block is read from all members, written where it could not be read, and read there again.
+        /// Healing: reads a block from all members.
         case probing
+        /// Healing: writes the block to the member that could not read it.
         case rewriting
+        /// Healing: reads the block from that member again.
         case verifying
-        /// Maintenance whose decision depends on what was read.
+        /// Maintenance: waits for the answer to its test.
         case testing
-        /// Behind a record in the partial parity log, or a bit of the bitmap.
+        /// Waits for a record in the partial parity log, or for bits of the bitmap.
         case protecting
+        /// Writes the pass's columns and parity.
         case writing
-        /// What writes that had no space have left is read, and parity of it written.
+        /// After writes that had no space: reads what the columns hold now.
         case mending
+        /// After writes that had no space: writes the parity of what the columns hold.
         case mendingParity
     }
 
@@ -49,92 +57,103 @@ struct StripeOperation: BitwiseCopyable {
     var phase = Phase.waiting
     var column0: UInt8 = 0
     var column1: UInt8 = 0
-    /// The columns that are written now. All at once, but for a logged write that touches the missing column: there
-    /// those before it, it, and those behind it are read, logged and written one after the other. The log covers columns
-    /// that are there, and parity that stands for the missing column is changed for its sake alone.
+    /// The columns that are written now, usually all. A logged write that touches the missing column has up to three
+    /// passes: the columns before it, it, and those behind it. Each is read, logged and written by itself, since the
+    /// log covers columns that are present, and parity that stands for the missing column changes for its sake alone.
     var pass0: UInt8 = 0
     var pass1: UInt8 = 0
     /// The member that was missing when the pass was planned, or -1.
     var plannedMissing: Int8 = -1
-    /// Whether the log's unit has a record of the pass, and where its partial parity is in the unit, bytes.
+    /// Whether the log unit has a record of the pass.
     var isRecorded = false
+    /// Where the pass's partial parity begins in the log unit, bytes.
     var recordOffset: UInt32 = 0
     /// Whether the operation is in the stripe index.
     var isIndexed = false
-    /// A read of this operation failed: it is planned again, without the failed member.
+    /// The operation is planned again when its I/Os have come back: a read failed, or members changed.
     var mustRestart = false
-    /// A read of this operation found what its member cannot read.
+    /// A read met a block that its member cannot read.
     var hasBadBlock = false
-    /// In the last round of healing, a block could not be healed.
+    /// A block could not be healed in the last round of healing.
     var isBeyondHealing = false
-    /// What was written and what was not cannot be found out, or parity of it not be written.
+    /// Mending failed: the columns' contents cannot be read, or their parity cannot be written.
     var isBeyondMending = false
-    /// The operation holds all rows of its blocks, since it heals them.
+    /// The operation heals, so it locks all chunk offsets of its blocks.
     var locksBlocks = false
+    /// How many times the operation has gone through its blocks.
     var healingRounds: UInt8 = 0
-    /// The first row of the block that is being healed, and a bit for each member that cannot read it.
+    /// The first chunk offset of the block that is being healed.
     var healingRow: UInt32 = 0
+    /// One bit a member: it cannot read that block.
     var badMembers: UInt64 = 0
+    /// Whether zeroed space may be given back.
     var mayPunch = false
-    /// One of the I/Os under way is to a replacement.
+    /// One of the writes under way goes to a replacement.
     var isTwinned = false
-    /// A unit that is to be copied and cannot be read: it is computed from the other members.
+    /// The data to be copied to a replacement cannot be read: it is computed from the other members.
     var isUnreadable = false
-    /// A rebuild or skip that waits for those before it.
+    /// Work on a recovery that ended, and waits for what began before it.
     var hasEnded = false
-    /// Whether old parity and old data are read, rather than the other columns.
+    /// Whether a write reads old parity and old data, rather than the other columns.
     var readsOldData = false
+    /// The worst that has happened so far.
     var status = ArrayStatus.done
+    /// The tag of the operation's request.
     var request: UInt32 = 0
     /// Member I/Os that have not come back.
     var outstanding: UInt32 = 0
     /// Maintenance: the answer to its test.
     var wrongBlocks: UInt32 = 0
-    /// The planner's, when its last I/Os were emitted.
+    /// The planner's generation when the last I/Os were emitted.
     var generation: UInt32 = 0
-    /// Earlier operations on the same rows.
+    /// How many earlier operations in the stripe index overlap this one.
     var blockers: UInt32 = 0
+    /// The first chunk offset.
     var row0: UInt32 = 0
+    /// The end of the chunk offsets: the first one that is not covered.
     var row1: UInt32 = 0
+    /// The first stripe.
     var stripe: UInt64 = 0
+    /// How many stripes; more than 1 only with all chunk offsets.
     var stripeCount: UInt64 = 1
     /// Order of arrival.
     var sequence: UInt64 = 0
-    /// The client's memory for row0 of column0; column k is k - column0 chunks further.
+    /// The client's memory for the first byte of column0; that of column k is k - column0 chunks further.
     var memory: UnsafeMutableRawPointer?
-    /// A slot of the scratch pool, or -1.
+    /// The index of the operation's blocks in the scratch pool, or -1.
     var scratch: Int32 = -1
 
-    /// Neighbours in whatever list the operation is in (free, waiting for scratch, waiting for the log).
+    /// The next operation of the list that this one is in, or -1 (`OperationList`).
     var link: Int32 = -1
     /// Neighbours in the stripe index.
     var previous: Int32 = -1
     var next: Int32 = -1
 
+    /// Bytes of each column.
     var rowByteCount: Int { Int(row1 - row0) }
     var passColumns: ClosedRange<Int> { Int(pass0)...Int(pass1) }
 
-    /// Where the rows begin and end in a member's data area, bytes.
+    /// The range of every member's data area that the operation covers, bytes.
     func memberRange(_ geometry: ArrayGeometry) -> Range<UInt64> {
         let start = stripe * geometry.chunkByteCount
         let last = start + (stripeCount - 1) * geometry.chunkByteCount
         return start + UInt64(row0)..<last + UInt64(row1)
     }
 
-    /// The rows that nobody else may change meanwhile.
+    /// The chunk offsets that no other operation may change meanwhile.
     var lockedRows: Range<UInt32> {
         guard locksBlocks else { return row0..<row1 }
         let block = UInt32(RAIDPlanner.healingByteCountMax)
         return row0 / block * block..<(row1 + block - 1) / block * block
     }
 
-    /// Whether the rows are whole blocks.
+    /// Whether the chunk offsets are those of whole healing blocks.
     func coversBlocks(_ geometry: ArrayGeometry) -> Bool {
         let block = UInt32(RAIDPlanner.healingByteCountMax)
         return row0 % block == 0 && (row1 % block == 0 || UInt64(row1) == geometry.chunkByteCount)
     }
 
-    /// Whether two operations share a row of a stripe.
+    /// Whether two operations lock a common chunk offset of a common stripe.
     func overlaps(_ other: StripeOperation) -> Bool {
         guard stripe < other.stripe + other.stripeCount && other.stripe < stripe + stripeCount else { return false }
         let (rows, others) = (lockedRows, other.lockedRows)

@@ -2,62 +2,67 @@ import MDFormat
 import MemberIO
 
 /// The members' partial parity logs, as the planner keeps them: which operations wait for a record, which are covered
-/// by the one that is on disk, and which members must be flushed before it may be replaced.
+/// by the log unit that is on disk, and which members must be flushed before that unit may be replaced.
 ///
-/// A member has one *unit* at a time: a header and the partial parity of up to 148 operations, written with one durable
-/// write. Operations that become ready meanwhile wait, and make the next unit. Recovery looks at the newest header only,
-/// so the next one is written when everything that the last one covers is durable.
+/// A member has one *log unit* at a time: a header and the partial parity of up to 148 operations, written with one
+/// durable write. Operations that become ready meanwhile wait for the next unit. Recovery reads the newest header only,
+/// so the next unit is written when everything that the last one covers is durable.
 struct PartialParityLogs {
+    /// How far the newest log unit is.
     enum Phase: UInt8, BitwiseCopyable {
-        /// What the last unit covered is durable.
+        /// Everything that the last unit covered is durable.
         case idle
         /// The unit is being written.
         case writing
         /// The unit is durable, and its operations go on.
         case covering
-        /// Its operations have ended; members are being flushed.
+        /// The unit's operations have ended; members are being flushed.
         case flushing
     }
 
-    /// What there is of the newest unit in the log of a member that is to take the role.
+    /// How much of the newest log unit the log of a member's replacement has.
     enum Replica: UInt8, BitwiseCopyable {
         /// That log is not valid.
         case missing
-        /// The unit is being copied there; there is no next one meanwhile.
+        /// The unit is being copied there; no next unit is made meanwhile.
         case underWay
-        /// It is as good as the member's own log, and gets each unit that that gets.
+        /// It is as good as the member's own log, and gets each unit that the member gets.
         case written
     }
 
+    /// The log of one member.
     struct Log: BitwiseCopyable {
         var phase = Phase.idle
         var replica = Replica.missing
-        /// Writes of the unit that have not come back, and the worst that came.
+        /// Writes of the unit that have not come back.
         var writeCount: UInt8 = 0
+        /// The worst outcome of the unit's writes so far.
         var writeStatus = MemberStatus.done
-        /// The newest unit, bytes; 0 when there was none yet.
+        /// Size of the newest unit, bytes; 0 before the first one.
         var unitByteCount = 0
+        /// Where the log begins in the member file.
         var areaByteOffset: UInt64
+        /// Of the last header that was made.
         var generation: UInt64
-        /// Operations without a record.
+        /// Operations that wait for a record.
         var waiting = OperationList()
         /// Operations of the unit that is being written.
         var unit = OperationList()
         /// Operations of the unit that have not ended.
         var coveredCount: UInt32 = 0
-        /// One bit a member: written by the unit's operations.
+        /// One bit a place: written by the unit's operations.
         var written: UInt64 = 0
-        /// One bit a member: to be flushed for the unit, and no flush that began late enough is under way.
+        /// One bit a place: to be flushed for the unit, and no flush that is under way began late enough.
         var unflushed: UInt64 = 0
-        /// One bit a member: the flush that is under way began late enough for the unit.
+        /// One bit a place: the flush that is under way began late enough for the unit.
         var flushing: UInt64 = 0
     }
 
     let logs: UnsafeMutablePointer<Log>
     let memberCount: Int
-    /// Partial parity in one unit, bytes.
+    /// Room for partial parity in one unit, bytes.
     let capacity: Int
-    /// One bit a member: a flush is under way.
+    /// One bit a place: a flush is under way.
     var flushesUnderWay: UInt64 = 0
     private let memory: UnsafeMutableRawPointer
     private static let unitByteCount =
@@ -83,22 +88,22 @@ struct PartialParityLogs {
         memory.deallocate()
     }
 
-    /// The memory of a member's unit: the header.
+    /// The header in the memory of a member's unit.
     func header(ofMember member: Int) -> UnsafeMutableRawPointer { memory + member * Self.unitByteCount }
 
-    /// The memory of a member's unit: the partial parity of all its operations.
+    /// The partial parity of all operations in the memory of a member's unit.
     func partialParity(ofMember member: Int) -> UnsafeMutableRawPointer {
         header(ofMember: member) + MDPartialParityLog.headerByteCount
     }
 
-    /// Members that some unit wants flushed and that no flush is under way for.
+    /// One bit a place: to be flushed for some unit, and no flush is under way.
     var flushable: UInt64 {
         var wanted: UInt64 = 0
         for member in 0..<memberCount { wanted |= logs[member].unflushed }
         return wanted & ~flushesUnderWay
     }
 
-    /// A member is being flushed: all units that wait for that are served by this flush.
+    /// Notes that a flush of a member begins. It serves all units that wait for one.
     mutating func beginFlush(ofMember member: Int) {
         let bit: UInt64 = 1 << UInt64(member)
         flushesUnderWay |= bit
@@ -108,14 +113,14 @@ struct PartialParityLogs {
         }
     }
 
-    /// A member's flush ended, or the member failed; then nothing has to be durable there any more.
+    /// Notes that a flush of a member ended. Nothing has to become durable on a member that failed.
     mutating func endFlush(ofMember member: Int) {
         let bit: UInt64 = 1 << UInt64(member)
         flushesUnderWay &= ~bit
         for log in 0..<memberCount { logs[log].flushing &= ~bit }
     }
 
-    /// What had to be durable at one place has to be at another, where the same member is now.
+    /// Moves what has to become durable to another place, where the same member is now.
     func move(from place: Int, to other: Int) {
         let (from, to): (UInt64, UInt64) = (1 << UInt64(place), 1 << UInt64(other))
         for log in 0..<memberCount {
@@ -128,7 +133,7 @@ struct PartialParityLogs {
         }
     }
 
-    /// Nothing has to be durable on a member that is missing.
+    /// Forgets what has to become durable on a member that is missing.
     func forget(member: Int) {
         for log in 0..<memberCount { logs[log].unflushed &= ~(1 << UInt64(member)) }
     }

@@ -1,28 +1,31 @@
 import MDFormat
 
 /// The array's write-intent bitmap, as the planner keeps it: which regions' bits are durable on every member, and which
-/// operations wait for some to become so.
+/// operations wait for bits.
 ///
 /// Bits are written a page at a time, in rounds: all changed pages to all members. Operations that need a bit meanwhile
 /// wait for the next round. The planner writes the bits and never the header in front of them.
 struct WriteIntentBitmap {
+    /// A part of every member's data area that shares a bit.
     struct Region: BitwiseCopyable {
-        /// Its bit is set, durably, on all members.
+        /// The bit is set, durably, on all members.
         var isDurable = false
-        /// Nothing was written to it since before the flush that precedes clearing.
+        /// Nothing has been written to the region since before the flush that precedes clearing.
         var isClearing = false
-        /// The tick in which it was last written to.
+        /// The tick in which the region was last written to.
         var lastWrite: UInt32 = 0
     }
 
     let regions: UnsafeMutablePointer<Region>
     let regionCount: Int
+    /// By role: where the bitmap's header begins in the member file.
     let byteOffsets: UnsafeMutablePointer<UInt64>
     /// The pages; the first one begins with room for the header, which is not written from here.
     let memory: UnsafeMutableRawPointer
     let pageCount: Int
+    /// By page: it has changed since a round last wrote it.
     let isPageChanged: UnsafeMutablePointer<Bool>
-    /// Pages that the round under way, or the last one, writes.
+    /// By page: the round under way, or the last one, writes it.
     let isPageInRound: UnsafeMutablePointer<Bool>
     /// Whether a round is wanted.
     var hasChangedPages = false
@@ -32,11 +35,11 @@ struct WriteIntentBitmap {
     var round = OperationList()
     /// Writes of the round that have not come back.
     var roundOutstanding: UInt32 = 0
-    /// Whether a member had no space for the round, or its system did not take it.
+    /// The round's outcome: `.noSpace` or `.refused` if a member had no space, or its system did not take a write.
     var roundStatus = ArrayStatus.done
     /// Flushes before clearing that have not come back.
     var clearingOutstanding: UInt32 = 0
-    /// Those flushes are done, and `isClearing` says which bits may go.
+    /// Those flushes have ended, and `isClearing` says which bits may be cleared.
     var isReadyToClear = false
     /// Counted from 2, so that a region that was never written to is old from the start.
     var tick: UInt32 = 2
@@ -76,7 +79,7 @@ struct WriteIntentBitmap {
         return Int(range.lowerBound >> regionShift)...Int((range.upperBound - 1) >> regionShift)
     }
 
-    /// Notes that regions are written to now.
+    /// Notes that an operation is about to write to regions.
     /// - Returns: whether their bits are durable already.
     func touch(_ range: ClosedRange<Int>) -> Bool {
         var isDurable = true
@@ -92,12 +95,12 @@ struct WriteIntentBitmap {
     mutating func set(_ range: ClosedRange<Int>) {
         for region in range {
             if !isSet(region) { change(region, to: true) }
-            // One that an earlier round failed to write.
+            // An earlier round may have failed to write this one.
             if isPageChanged[Self.page(of: region)] { hasChangedPages = true }
         }
     }
 
-    /// Lets the next round write everything: a member has come that has all bits set.
+    /// Makes the next round write all pages: a member has come whose bits are all set.
     mutating func changeAllPages() {
         for page in 0..<pageCount { isPageChanged[page] = true }
         hasChangedPages = true
@@ -113,7 +116,7 @@ struct WriteIntentBitmap {
         hasChangedPages = true
     }
 
-    /// Where the first region with a set bit begins, or `byteOffset` if that is inside of one. Bytes of a data area.
+    /// The first byte at or behind `byteOffset` in a region whose bit is set, or nil. Bytes of a data area.
     func nextSet(from byteOffset: UInt64) -> UInt64? {
         let first = Int(byteOffset >> regionShift)
         guard let region = (min(first, regionCount)..<regionCount).first(where: { isSet($0) }) else { return nil }
@@ -131,8 +134,8 @@ struct WriteIntentBitmap {
         (MDBitmap.headerByteCount + region / 8) / MDBitmap.pageByteCount
     }
 
-    /// A round could not be written: its pages are as good as changed again. They are tried again for operations that
-    /// need one of them, or at a tick; not at once, since that would not end.
+    /// Marks the pages of a round that could not be written as changed again. They are written again for operations
+    /// that need one of them, or at a tick. Trying at once would not end.
     mutating func failRound() {
         for page in 0..<pageCount where isPageInRound[page] { isPageChanged[page] = true }
         if !waiting.isEmpty { hasChangedPages = true }

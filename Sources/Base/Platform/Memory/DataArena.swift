@@ -16,6 +16,7 @@ package final class DataArena: Sendable {
     /// The unit of allocation, bytes. Extents start at a multiple of it.
     package static let pageByteCount = 256 << 10
 
+    // SAFETY: the pointer never changes; each extent belongs to whoever allocated it.
     package nonisolated(unsafe) let base: UnsafeMutableRawPointer
     package let byteCount: Int
     /// The memory file, for a process that is given it. It cannot be resized.
@@ -25,6 +26,7 @@ package final class DataArena: Sendable {
     private nonisolated(unsafe) var pages: [PageState]
     /// Every page below is in use.
     private nonisolated(unsafe) var searchStart = 0
+    // SAFETY: touched only under `lock`.
     /// Every page from here on has no memory.
     private nonisolated(unsafe) var touchedEnd = 0
 

@@ -3,23 +3,23 @@ import Platform
 import RAID
 import Statistics
 
-/// The job of maintenance that an array has, if it has one.
+/// An array's maintenance job, if there is one, and the result of the last one.
 ///
-/// Threads: any, but `next`, `found` and `finish` on the one that does the work.
+/// Threads: any; but `next`, `found`, `unwritten` and `finish` on the maintenance thread only.
 final class ArrayMaintenance: @unchecked Sendable {
-    // SAFETY: everything is touched under `lock`, but for the bell.
+    // SAFETY: everything but the bell is accessed under `lock`.
     private let lock = Lock()
     private let bell = Doorbell()
     private var schedule: MaintenanceSchedule?
     private var member: Int?
-    /// How many regions a guided rebuild is about, of how many.
+    /// For a guided rebuild: the bitmap regions to copy, and all regions of the bitmap.
     private var regions: (count: Int, total: Int)?
     private var jobCount: UInt64 = 0
-    /// The last job that ended.
+    /// The last job that ended, if any.
     private var last: JobSnapshot?
     private var isSuspended = false
 
-    /// Wakes the thread that does the work.
+    /// Wakes the maintenance thread.
     func ring() { bell.ring() }
 
     func wait(milliseconds: Int) { _ = bell.wait(milliseconds: milliseconds) }
@@ -27,7 +27,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     // MARK: Jobs
 
     /// Begins a job.
-    /// - Returns: its number, or nil while there is another one, or when no more are to begin.
+    /// - Returns: the job's number; nil while another job runs, and after `suspend`.
     func begin(
         _ new: MaintenanceSchedule, member: Int? = nil, regions: (count: Int, total: Int)? = nil
     ) -> UInt64? {
@@ -43,8 +43,8 @@ final class ArrayMaintenance: @unchecked Sendable {
         return number
     }
 
-    /// Ends the job that runs if it is not a rebuild.
-    /// - Returns: whether there was one.
+    /// Cancels the running job, unless it is a rebuild.
+    /// - Returns: whether a job was cancelled.
     func cancel() -> Bool {
         let isCancelled = lock.withLock {
             guard let job = schedule?.job, job != .rebuild else { return false }
@@ -55,7 +55,7 @@ final class ArrayMaintenance: @unchecked Sendable {
         return isCancelled
     }
 
-    /// Ends whatever runs, and begins nothing any more.
+    /// Cancels the running job, and lets no other one begin.
     func suspend() {
         lock.withLock {
             isSuspended = true
@@ -64,22 +64,26 @@ final class ArrayMaintenance: @unchecked Sendable {
         ring()
     }
 
-    /// What is to be kept of the job that has ended because no more are to go on; nil for one that ended otherwise.
+    /// The record that resumes the job when the array is opened again; nil unless `suspend` ended it.
     var interruption: MaintenanceRecord? {
         lock.withLock { isSuspended && schedule?.isCancelled == true ? schedule?.record : nil }
     }
 
-    /// The job that runs, or nil.
+    /// The running job's kind, or nil.
     var job: MaintenanceSchedule.Job? { lock.withLock { schedule?.job } }
 
     // MARK: Steps
 
-    /// What is to be done; nil when there is no job. What is to be submitted has been.
-    /// - Parameter submit: gives a request to the planner; returns whether it took it.
+    /// Takes the job's next step, or nil when there is no job. The request of a `.submit` step has been submitted
+    /// already.
+    /// - Parameters:
+    ///   - now: nanoseconds of a clock that does not go back.
+    ///   - clientOperations: commands that the card has taken so far.
+    ///   - submit: gives a request to the planner; returns whether the planner took it.
     func next(
         now: UInt64, clientOperations: UInt64, submit: (MaintenanceRequest) -> Bool
     ) -> MaintenanceSchedule.Step? {
-        // The planner's lock is taken inside of this one, so that nothing ends before it is counted.
+        // The planner's lock is taken inside this one, so that no request ends before it is counted.
         lock.withLock {
             guard let step = schedule?.next(now: now, clientOperations: clientOperations) else { return nil }
             guard case .submit(let request) = step else { return step }
@@ -89,14 +93,14 @@ final class ArrayMaintenance: @unchecked Sendable {
         }
     }
 
-    /// Whether the job that runs is a guided rebuild.
+    /// Whether the running job is a guided rebuild.
     var isGuided: Bool { lock.withLock { schedule?.isGuided ?? false } }
 
     func unwritten(upTo end: UInt64?) { lock.withLock { schedule?.unwritten(upTo: end) } }
 
     func found(data: UInt64?) { lock.withLock { schedule?.found(data: data) } }
 
-    /// Takes what ended, on whichever lane.
+    /// Takes maintenance requests that ended. Any lane.
     func ended(_ outcomes: [MaintenanceOutcome]) {
         guard !outcomes.isEmpty else { return }
         lock.withLock {
@@ -105,13 +109,13 @@ final class ArrayMaintenance: @unchecked Sendable {
         ring()
     }
 
-    /// Where the job that runs could not do something, and how much of the members' data area it has done.
+    /// The first range that the running job could not process, and the bytes done so far, both in a member's data area.
     var failure: (range: Range<UInt64>?, doneByteCount: UInt64) {
         lock.withLock { (schedule?.failedRange, schedule?.doneByteCount ?? 0) }
     }
 
-    /// The job has ended.
-    /// - Parameter reason: why it failed, for people.
+    /// Ends the running job, and keeps its state for reports.
+    /// - Parameter reason: why the job failed, for users.
     func finish(_ end: MaintenanceSchedule.End, reason: String?, geometry: ArrayGeometry) {
         lock.withLock {
             last = running(geometry: geometry)
@@ -128,12 +132,12 @@ final class ArrayMaintenance: @unchecked Sendable {
 
     // MARK: Reports
 
-    /// The job that runs, or the last one.
+    /// The state of the running job, or else of the last one.
     func snapshot(geometry: ArrayGeometry) -> JobSnapshot? {
         lock.withLock { running(geometry: geometry) ?? last }
     }
 
-    /// Under `lock`.
+    /// The running job's state, or nil. Under `lock`.
     private func running(geometry: ArrayGeometry) -> JobSnapshot? {
         guard let schedule else { return nil }
         var snapshot = JobSnapshot(number: jobCount, kind: schedule.job.rawValue, byteCount: schedule.byteCount)

@@ -1,13 +1,13 @@
 import ArrayStore
 import RAID
 
-/// Members that come and go: first the superblocks say so, durably, and then the planner hears of it.
+/// Members that come and go: the superblocks are written first, durably; then the planner is told.
 extension ArrayTarget {
-    /// A member operation failed, or the member is gone. RAID 5 goes on without it, as soon as the others know of it; RAID 0
-    /// has nothing to go on with: whatever would change it fails from then on, as in md.
+    /// Takes a member out of service whose I/O failed, or that is gone. RAID 5 goes on without it once the other
+    /// members' superblocks say so. RAID 0 cannot: every later write fails, as in md.
     /// - Parameters:
     ///   - place: the member's role, or the replacement's place.
-    ///   - isCurrent: whether it is still the member that failed; asked when no other one comes or goes.
+    ///   - isCurrent: whether the place still has the member that failed; called while no member comes or goes.
     func memberFailed(_ place: Int, if isCurrent: () -> Bool = { true }) {
         membership.withLock {
             guard isCurrent() else { return }
@@ -16,8 +16,8 @@ extension ArrayTarget {
         maintenance.ring()
     }
 
-    /// Looks where the members are, and fails those that are gone. What is shown of the array is renewed before, since a
-    /// member that hangs may keep it from being looked at later.
+    /// Checks that all members are still there, and fails those that are gone. `array.view` is renewed first, because a
+    /// member that hangs may block this thread afterwards.
     func watchMembers() {
         _ = array.view
         for place in array.lostPlaces() { memberFailed(place) { array.isLost(place: place) } }
@@ -32,9 +32,9 @@ extension ArrayTarget {
         plannerLock.withLock {
             let isReplaced = planner.replacement?.member == role
             planner.memberFailed(role)
-            // Survivors that cannot be told could not be told apart from the failed member later.
+            // If the survivors' superblocks cannot be written, nothing tells them apart from the failed member later.
             if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
-            // What the other members of a RAID 0 array hold can still be read: it may be all that is left of somebody's data.
+            // The other members of a RAID 0 array stay readable: they may hold all that is left of a user's data.
             guard geometry.level == .raid5 else { return }
             if isSound { soundness.add(1, ordering: .releasing) }
             guard isReplaced, planner.recovery != nil else { return }
@@ -42,33 +42,33 @@ extension ArrayTarget {
                 putInPlace()
                 spaces[role].forgetAll()
             } else {
-                // The replacement could not be told that it has the role.
+                // The replacement's superblock could not be given the role.
                 planner.memberFailed(role)
             }
         }
     }
 
-    /// An I/O to the replacement's place failed. Under `membership`.
+    /// Handles a failed I/O to the replacement's place. Under `membership`.
     private func replacementFailed() {
         let (isReplacing, role) = plannerLock.withLock { (planner.replacement != nil, planner.replacementRole) }
         if isReplacing {
             dropReplacement(isFaulty: true)
         } else if let role {
-            // It has got the role meanwhile.
+            // The replacement has taken the role meanwhile.
             leave(role)
         }
     }
 
-    /// Under `membership`.
+    /// Ends a replacement, and fails the members that still record it. Under `membership`.
     private func dropReplacement(isFaulty: Bool) {
         let untold = array.endReplacement(isFaulty: isFaulty)
         plannerLock.withLock { planner.endReplacement() }
-        // Members that believe in a replacement which is not written any more must not be opened with it.
+        // The replacement gets no more writes: a member whose superblock still names it must not be opened with it.
         for role in untold { leave(role) }
     }
 
-    /// Gives a replacement up: it is a spare again.
-    /// - Returns: false when there is none.
+    /// Ends a replacement; its disk is a spare again.
+    /// - Returns: false when no replacement is under way.
     func endReplacement() -> Bool {
         let isEnded = membership.withLock {
             guard plannerLock.withLock({ planner.replacement }) != nil else { return false }
@@ -80,8 +80,8 @@ extension ArrayTarget {
     }
 
     /// Begins to replace a member by a spare.
-    /// - Parameter path: which spare; nil for any.
-    /// - Returns: false when it cannot be now: something of the last one is still under way.
+    /// - Parameter path: the spare's path; nil for any spare.
+    /// - Returns: false when I/O of the last replacement is still under way.
     func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) -> Bool {
         membership.lock()
         defer { membership.unlock() }
@@ -92,8 +92,8 @@ extension ArrayTarget {
         return true
     }
 
-    /// Gives a spare the role that is missing.
-    /// - Returns: whether there is one; it has nothing of the role's data yet.
+    /// Gives the missing role to a spare, which has none of the role's data yet.
+    /// - Returns: whether there was a spare.
     func activateSpare() throws(ArrayStoreError) -> Bool {
         membership.lock()
         defer { membership.unlock() }
@@ -102,8 +102,8 @@ extension ArrayTarget {
         return plannerLock.withLock { planner.beginRecovery(Recovery(member: role, boundary: 0)) }
     }
 
-    /// The recovering member, or the replacement, is in sync everywhere.
-    /// - Returns: false when it has failed meanwhile.
+    /// Ends the recovery of a member, or of a replacement, that is completely in sync.
+    /// - Returns: false when that member has failed meanwhile.
     func endRecovery() throws(ArrayStoreError) -> Bool {
         membership.lock()
         defer { membership.unlock() }
@@ -112,9 +112,9 @@ extension ArrayTarget {
         let putInPlace = replaced.map { array.placing(role: $0) }
         return plannerLock.withLock {
             guard planner.endRecovery() else { return false }
-            // Reads without the planner that are under way count no more; those to come may do without it.
+            // Reads without the planner that began before this do not count; later reads need no planner.
             soundness.add(replaced == nil ? 1 : 2, ordering: .releasing)
-            // Under the lock: nothing is planned meanwhile.
+            // Under the lock, so that nothing is planned meanwhile.
             putInPlace?()
             if let replaced { spaces[replaced].forgetAll() }
             return true

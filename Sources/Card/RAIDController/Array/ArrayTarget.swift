@@ -7,47 +7,50 @@ import SCSI
 import Statistics
 import Synchronization
 
-/// One array behind the card: its planner, its members' places and space, and its SCSI face.
+/// One array behind the card: its planner, its members' places and space, and its logical unit.
 ///
 /// Threads: any; the planner only under `plannerLock`.
 package final class ArrayTarget: @unchecked Sendable {
-    // SAFETY: `planner` is used under `plannerLock`; `index`, `disk`, `fileBase` and `cache` are set before the card runs.
+    // SAFETY: `planner` is used under `plannerLock`; `index`, `disk`, `fileBase` and `cache` are set before the card
+    // runs.
+    /// The array on disk: open and locked.
     package let array: OpenedArray
+    /// The array's layout.
     package let geometry: ArrayGeometry
-    /// By role, then that of a replacement if the array can have one.
+    /// By role; then the replacement's place, if the array can have one.
     let places: [MemberPlace]
     let spaces: [MemberSpace]
     private(set) var disk: DirectAccessTarget
     let plannerLock = Lock()
     let planner: RAIDPlanner
-    /// Nil when writes go to the members at once.
+    /// Nil when the array has no write cache.
     private(set) var cache: WriteCache?
     let verifyMemory: VerifyMemory
-    /// Even while all members are in sync; odd otherwise, and then reads need the planner. Changed under `plannerLock`.
-    /// What was read without the planner counts only if this is still the same.
+    /// A sequence count: even while all members are in sync; odd otherwise, and then reads need the planner. Changed
+    /// under `plannerLock`. A read without the planner is valid only if the count is the same before and after it.
     let soundness: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
-    /// Whether the card was ever given a command for the array.
+    /// Whether the card has ever had a command for the array.
     let hasBeenAsked = Atomic<Bool>(false)
     private let hasReportedRefusal = Atomic<Bool>(false)
-    /// Held while a member comes or goes, from the superblocks to the planner, so that both know the same.
+    /// Held while a member comes or goes, from the superblocks to the planner, so that both agree.
     let membership = Lock()
-    /// When a rebuild's progress is made durable next, and when one that had no space is tried again. Of the thread that
-    /// does the maintenance.
+    /// When a rebuild's progress is made durable next. On the maintenance thread.
     var checkpointAt: UInt64 = 0
+    /// When a job that failed is tried again. On the maintenance thread.
     var retryAt: UInt64 = 0
-    /// What the planner had for `doubtCount` when the last repair began. Under `plannerLock`.
+    /// The planner's `doubtCount` when the last repair began. Under `plannerLock`.
     var doubtCountAtRepair: UInt64 = 0
     private(set) var index = 0
-    /// The position of the array's first member among the places of a lane.
+    /// The position of the array's first member among the places of a lane, which are those of all arrays.
     private(set) var fileBase = 0
     private let memory: UnsafeMutableRawPointer
 
     /// - Parameters:
     ///   - array: open and locked; it stays so while the card exists.
-    ///   - commandCapacity: commands in the card at most.
-    ///   - isRemovable: the disk says that its medium can be taken out.
-    /// - Throws: when the process has no address space for what is noted of each member.
+    ///   - commandCapacity: the most commands in the card.
+    ///   - isRemovable: INQUIRY reports a removable medium (the RMB bit).
+    /// - Throws: when the process has no address space for the members' space maps.
     package init(
         array: OpenedArray, commandCapacity: Int = RAIDController.commandCapacity, isRemovable: Bool = false
     ) throws(OSError) {
@@ -85,10 +88,10 @@ package final class ArrayTarget: @unchecked Sendable {
 
     /// Puts the array behind a card.
     /// - Parameters:
-    ///   - index: its place among the card's arrays.
-    ///   - unitCount: the logical units of its target.
-    ///   - fileBase: the position of its first member among the files of a lane.
-    ///   - writeCacheByteCount: what the card has for the array's writes; 0 for none.
+    ///   - index: the array's position among the card's arrays.
+    ///   - unitCount: the number of logical units of the array's target.
+    ///   - fileBase: the position of the array's first member among the places of a lane.
+    ///   - writeCacheByteCount: the size of the array's write cache; 0 for none.
     func attach(index: Int, unitCount: UInt8, fileBase: Int, writeCacheByteCount: Int) {
         self.index = index
         var traits = disk.traits
@@ -101,7 +104,7 @@ package final class ArrayTarget: @unchecked Sendable {
             commandCapacity: RAIDController.commandCapacity)
     }
 
-    /// A block can be read again. People hear of the first, and then more and more rarely: `status` has the count.
+    /// Reports a block that can be read again: the first, and then more and more rarely. `status` has the count.
     func report(_ corrected: CorrectedRead) {
         guard corrected.count.nonzeroBitCount == 1 else { return }
         let count = corrected.count == 1 ? "" : "; it is the \(corrected.count)th such block"
@@ -110,7 +113,7 @@ package final class ArrayTarget: @unchecked Sendable {
                 + "written anew from the other members and can be read again\(count)")
     }
 
-    /// A write was begun that had no space everywhere, and its rows' parity could not be made right.
+    /// Notes that a write lacked space on one member, and that the parity of its rows could not be corrected.
     func noteDoubt() {
         if array.noteDoubtfulParity() {
             array.report(
@@ -120,7 +123,7 @@ package final class ArrayTarget: @unchecked Sendable {
         maintenance.ring()
     }
 
-    /// The system did not take an operation on a member's file, or its server did not. People hear of the first.
+    /// Reports the first operation that the system, or a member's server, refused.
     func noteRefusal(by place: Int) {
         guard !hasReportedRefusal.exchange(true, ordering: .relaxed) else { return }
         array.report(
@@ -133,13 +136,13 @@ package final class ArrayTarget: @unchecked Sendable {
 
     var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
 
-    /// What RAID 5 writes had to read so far.
+    /// How many RAID 5 writes were full stripes, and how many had to read first.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }
 
-    /// By role: blocks that were read again after they had been written anew.
+    /// By role: blocks that could be read again after they were rewritten.
     var correctedReads: [UInt64] { plannerLock.withLock { planner.correctedReads } }
 
-    /// The array's state, without its members.
+    /// The array's state for reports, without its members.
     func snapshot() -> ArraySnapshot {
         var snapshot = ArraySnapshot(name: array.name, level: Int(geometry.level.rawValue))
         let view = array.view
@@ -163,7 +166,8 @@ package final class ArrayTarget: @unchecked Sendable {
         traits.serialNumber = ArrayStore.uuidText(array.uuid).filter { $0 != ":" }
         traits.identifier = array.uuid
         traits.blockCount = geometry.capacityByteCount / UInt64(traits.blockByteCount)
-        // A power of two that fits the field, for chunks above 16 MiB too.
+        // A power of two that fits the two-byte field of the Block Limits VPD page (SBC-3), for chunks above 16 MiB
+        // too.
         let granularity = min(geometry.chunkByteCount, 16 << 20)
         traits.optimalTransferGranularity = UInt16(granularity / UInt64(traits.blockByteCount))
         traits.optimalTransferBlocks = UInt32(clamping: geometry.stripeByteCount / UInt64(traits.blockByteCount))

@@ -3,8 +3,8 @@ import Glibc
 
 /// Exclusive-or over memory, with ISA-L.
 ///
-/// ISA-L wants 32-byte aligned vectors. Payloads lie in the arena where the socket put them, often unaligned; such
-/// vectors pass through a small aligned block that stays in the cache.
+/// ISA-L needs vectors aligned to 32 bytes (raid.h). Payloads lie in the arena where the socket put them, often
+/// unaligned; those are copied through a small aligned block that stays in the processor's cache.
 ///
 /// Threads: one; each lane has its own.
 final class Parity {
@@ -41,8 +41,9 @@ final class Parity {
         }
     }
 
-    /// Which blocks of 4 KiB, up to 32, the sources' exclusive-or is not zero in: bit i for the i-th. The sources are
-    /// aligned.
+    /// Checks that the exclusive-or of the sources is zero.
+    /// - Parameter byteCount: at most 32 blocks of 4 KiB. The sources are aligned.
+    /// - Returns: bit i is set when the i-th block of 4 KiB is not zero.
     func wrongBlocks(_ sources: UnsafeBufferPointer<UnsafeRawPointer>, byteCount: Int) -> UInt32 {
         if isZero(sources, at: 0, byteCount) { return 0 }
         var wrong: UInt32 = 0
@@ -56,7 +57,7 @@ final class Parity {
     private func isZero(_ sources: UnsafeBufferPointer<UnsafeRawPointer>, at offset: Int, _ byteCount: Int) -> Bool {
         if sources.count == 1 {
             let words = (sources[0] + offset).assumingMemoryBound(to: UInt64.self)
-            // A block equals itself shifted by a word, and begins with zero, if it is all zeros.
+            // A block is all zeros if its first word is zero and every word equals the next one.
             return words[0] == 0 && memcmp(words, words + 1, byteCount - 8) == 0
         }
         for index in sources.indices { vectors[index] = UnsafeMutableRawPointer(mutating: sources[index] + offset) }

@@ -3,39 +3,41 @@ import MemberIO
 import RAID
 import Statistics
 
-/// What the thread that does an array's maintenance does next.
+/// How the maintenance thread of an array waits before its next call of `maintain`.
 package enum MaintenancePause: Sendable, Equatable {
-    /// It waits for I/O of its lane or, when there is none, for `waitForMaintenance`.
+    /// For I/O of its lane or, when there is none, in `waitForMaintenance`.
     case working
-    /// It waits until then, or for `waitForMaintenance`.
+    /// In `waitForMaintenance`, until that time at most.
     case until(nanoseconds: UInt64)
-    /// There is nothing to do.
+    /// In `waitForMaintenance`: there is nothing to do.
     case idle
 }
 
-/// Why maintenance was refused: one sentence that says what to do.
+/// The reason why maintenance was refused.
 package struct MaintenanceError: Error, CustomStringConvertible, Equatable {
+    /// One sentence that says what to do.
     package let description: String
 
     init(_ description: String) { self.description = description }
 }
 
-/// Rebuilding, checking and repairing while commands run: the card's firmware does it on a lane of its own.
+/// Rebuilding, checking and repairing while commands run. The card's firmware does this on a lane of its own.
 extension RAIDController {
     /// How often a rebuild's progress is made durable.
     private static let checkpointNanoseconds: UInt64 = 3_000_000_000
-    /// When a rebuild is tried again that ended for want of space.
+    /// How long a job waits after it found no space.
     private static let retryNanoseconds: UInt64 = 5_000_000_000
-    /// When one is tried again that met what cannot be read, or not be written.
+    /// How long a job waits after it met blocks that could not be read or written.
     private static let unreadableRetryNanoseconds: UInt64 = 60_000_000_000
-    /// When it is looked again whether something of a log has ended.
+    /// How long maintenance waits for I/O of a log or of a replacement to end.
     private static let logNanoseconds: UInt64 = 1_000_000
-    /// Steps in one call; the caller looks after its lane in between.
+    /// The most steps of one call. Between calls, the caller runs its lane.
     private static let stepMax = 64
 
-    // MARK: The thread that does it
+    // MARK: The maintenance thread
 
-    /// Does what an array's maintenance can do now. On the lane's thread, and always the same one for a target.
+    /// Does all maintenance of an array that can be done now. Called on the lane's thread, the same one for a target
+    /// each time.
     /// - Parameter now: nanoseconds of a clock that does not go back.
     package func maintain(target index: Int, lane number: Int, now: UInt64) -> MaintenancePause {
         let target = arrays[index]
@@ -70,7 +72,8 @@ extension RAIDController {
         return .working
     }
 
-    /// A replacement may only take a role with the log of the member that has it.
+    /// Copies the replaced member's log to a replacement, which may not take the role without it.
+    /// - Returns: whether the copy is complete, or none is needed.
     private func isLogCopied(_ target: ArrayTarget, _ lane: CardLane) -> Bool {
         let isCopied = target.plannerLock.withLock { target.planner.copyLogToReplacement(into: &lane.output) }
         execute(lane, target)
@@ -78,7 +81,7 @@ extension RAIDController {
         return isCopied
     }
 
-    /// Finds out where a job has something to do next.
+    /// Finds the next position at which a job has something to do.
     private func look(from byteOffset: UInt64, _ target: ArrayTarget) {
         if target.maintenance.isGuided {
             let written = target.plannerLock.withLock { target.planner.nextWritten(from: byteOffset) }
@@ -89,17 +92,17 @@ extension RAIDController {
         target.maintenance.found(data: data.map { $0 - base })
     }
 
-    /// Waits until there is news for an array's maintenance, or the time is up.
+    /// Waits until an array's maintenance is woken, or the time is up.
     package func waitForMaintenance(target: Int, milliseconds: Int) {
         arrays[target].maintenance.wait(milliseconds: milliseconds)
     }
 
-    /// Ends an array's maintenance; a rebuild goes on when the array is opened again. `maintain` is called until it is
-    /// idle.
+    /// Ends an array's maintenance; a rebuild goes on when the array is opened again. The caller goes on calling
+    /// `maintain` until it returns `.idle`.
     package func suspendMaintenance(target: Int) { arrays[target].maintenance.suspend() }
 
-    /// Begins or resumes a rebuild if the array needs one and has a member for it; or the repair that a crash in a rebuild
-    /// has made necessary.
+    /// Begins or resumes the job that an array needs, if there is one: a rebuild when it has a member for that, the
+    /// repair of doubtful parity, or an interrupted check.
     /// - Returns: nil when there is something to do now.
     private func beginJob(_ target: ArrayTarget, now: UInt64) -> MaintenancePause? {
         let recovery = target.plannerLock.withLock { target.planner.recovery }
@@ -112,7 +115,7 @@ extension RAIDController {
             return begin(schedule, target) == nil ? .idle : nil
         }
         if recovery == nil {
-            // It may be a spare, whose log must not change any more when it gets a role.
+            // That I/O may go to a spare: a spare's log must not change any more when the spare gets a role.
             let hasReplacementIO = target.plannerLock.withLock { target.planner.hasReplacementIO }
             if hasReplacementIO { return .until(nanoseconds: now + Self.logNanoseconds) }
             target.array.takeBackReconnected()
@@ -135,7 +138,7 @@ extension RAIDController {
         return target.maintenance.begin(schedule, member: recovery.member, regions: regions) == nil ? .idle : nil
     }
 
-    /// What an array that is whole needs.
+    /// The job that an array with all its members needs: a repair, an interrupted check or repair, or none.
     private func scheduleOfSound(_ target: ArrayTarget) -> MaintenanceSchedule? {
         let interrupted = target.array.takeInterruptedJob()
         if target.array.needsRepair { return MaintenanceSchedule(.repair, geometry: target.geometry) }
@@ -146,34 +149,36 @@ extension RAIDController {
         return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
     }
 
-    /// Begins a check or a repair. Parity that comes into doubt from here on is not repaired by it.
-    /// - Returns: the job's number, or nil when it cannot begin.
+    /// Begins a check or a repair. A repair does not cover parity that becomes doubtful after this call.
+    /// - Returns: the job's number, or nil when the job cannot begin.
     private func begin(_ schedule: MaintenanceSchedule, _ target: ArrayTarget) -> UInt64? {
         target.plannerLock.withLock { target.doubtCountAtRepair = target.planner.doubtCount }
         return target.maintenance.begin(schedule)
     }
 
-    /// - Returns: whether a member has the missing role now, to be brought up to date.
+    /// Gives the missing role of a degraded array to a spare.
+    /// - Returns: whether a member has the role now, and is to be rebuilt.
     private func activateSpare(_ target: ArrayTarget, now: UInt64) -> Bool {
         guard case .degraded(let missing) = target.plannerLock.withLock({ target.planner.state }) else { return false }
         do throws(ArrayStoreError) {
             return try target.activateSpare()
         } catch {
-            // Without the spare the array is where it was.
+            // Without the spare, the array stays degraded as it was.
             failUntold(error, else: missing, target)
             if error.kind == .notTaken { target.retryAt = now + Self.unreadableRetryNanoseconds }
             return false
         }
     }
 
-    /// Makes a rebuild's progress durable now and then.
+    /// Makes a rebuild's progress durable once in `checkpointNanoseconds`.
     private func recordProgress(_ target: ArrayTarget, now: UInt64) {
         guard now >= target.checkpointAt else { return }
         target.checkpointAt = now + Self.checkpointNanoseconds
         recordBoundary(target)
     }
 
-    /// - Returns: the recovery that is durable now, or nil when there is none (any more).
+    /// Makes a rebuild's progress durable.
+    /// - Returns: the recovery as it is recorded, or nil when there is none (any more).
     @discardableResult
     private func recordBoundary(_ target: ArrayTarget) -> Recovery? {
         let (recovery, isReplacement) = target.plannerLock.withLock {
@@ -188,8 +193,8 @@ extension RAIDController {
         return nil
     }
 
-    /// Fails the members that could not be told of a change.
-    /// - Parameter place: who is failed if it is none of them in particular: a role, or the replacement's place.
+    /// Fails the members whose superblocks could not be written.
+    /// - Parameter place: the role, or the replacement's place, that fails if the error names no member.
     private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
         target.array.report(error.description)
         if error.kind == .notTaken && error.members.isEmpty { return }
@@ -214,12 +219,13 @@ extension RAIDController {
         target.maintenance.finish(end, reason: reason, geometry: target.geometry)
         let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
         if wrong > 0 {
-            // Whoever has asked for it may not be there any more.
+            // Reported here too, since the user who asked for the job may have left.
             target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
         }
     }
 
-    /// - Returns: why the job failed, for people.
+    /// Reports a failed job, and sets the time at which it is tried again.
+    /// - Returns: why the job failed, for users.
     private func reportFailure(of job: MaintenanceSchedule.Job, _ target: ArrayTarget, now: UInt64) -> String {
         let (name, failure) = (target.array.name, target.maintenance.failure)
         if target.array.health == .failed { return "\(name) has failed" }
@@ -252,7 +258,7 @@ extension RAIDController {
         guard let recovery, recovery.boundary == target.geometry.memberDataByteCount else { return false }
         do throws(ArrayStoreError) { return try target.endRecovery() } catch {
             if target.isSound {
-                // The member that was to be replaced still serves: it is the new one that could not be told of the role.
+                // The old member still serves: the superblock that could not be written may be the replacement's.
                 target.array.report(error.description)
                 target.retryAt = now + Self.retryNanoseconds
                 for untold in error.members {
@@ -278,7 +284,7 @@ extension RAIDController {
         guard target.isSound else {
             throw Self.lacksMember(target, elseIt: "its parity cannot be checked")
         }
-        // One that waited for a member to be rebuilt would tell nothing new.
+        // The new job makes an interrupted one that waits for a rebuild superfluous.
         _ = target.array.takeInterruptedJob()
         guard let number = begin(MaintenanceSchedule(job, geometry: target.geometry), target) else {
             throw MaintenanceError("\(name) is busy or about to be stopped; try again")
@@ -286,7 +292,8 @@ extension RAIDController {
         return number
     }
 
-    /// - Parameter consequence: what cannot be done without the member.
+    /// The error for a job that needs all members.
+    /// - Parameter consequence: what cannot be done without the missing member; the end of a sentence.
     private static func lacksMember(_ target: ArrayTarget, elseIt consequence: String) -> MaintenanceError {
         let name = target.array.name
         let missing = target.array.failedMembers.map(String.init).joined(separator: ", ")
@@ -298,17 +305,19 @@ extension RAIDController {
             "\(name) lacks a member (\(missing)), so \(consequence); add one and let it be rebuilt first: nbdext add")
     }
 
-    /// Ends the check, repair or replacement of a target that is under way. Any thread.
+    /// Ends a target's running check, repair or replacement. Any thread.
+    /// - Throws: when none of these is under way.
     package func cancelJob(target: Int) throws(MaintenanceError) {
         let target = arrays[target]
         let isReplacing = target.plannerLock.withLock { target.planner.replacement != nil }
-        // A replacement whose predecessor has failed is a rebuild by now.
+        // A replacement whose old member has failed is a rebuild by now.
         let isCancelled = (isReplacing || target.maintenance.job != .replace) && target.maintenance.cancel()
         guard !target.endReplacement(), !isCancelled else { return }
         throw MaintenanceError("no check, repair or replacement of \(target.array.name) is under way")
     }
 
-    /// Throws unless a member of a target could be replaced now. Any thread.
+    /// Checks that a member of a target could be replaced now. Any thread.
+    /// - Throws: the reason why not.
     package func checkMayReplace(target: Int) throws(MaintenanceError) {
         let target = arrays[target]
         let name = target.array.name
@@ -329,8 +338,8 @@ extension RAIDController {
         }
     }
 
-    /// Begins to replace a member, which serves meanwhile, by a spare. Any thread.
-    /// - Parameter path: which spare; nil for any.
+    /// Begins to replace a member by a spare. The member serves meanwhile. Any thread.
+    /// - Parameter path: the spare's path; nil for any spare.
     package func replace(role: Int, by path: String?, target index: Int) throws(MaintenanceError) {
         try checkMayReplace(target: index)
         let target = arrays[index]
@@ -348,9 +357,9 @@ extension RAIDController {
         target.maintenance.ring()
     }
 
-    /// Lets go of a target's failed member or spare. Any thread.
+    /// Removes a failed member or a spare from a target. Any thread.
     /// - Parameter matches: picks one of the array's members.
-    /// - Returns: its file's path.
+    /// - Returns: the path of the member's file.
     package func remove(
         target: Int, _ matches: (OpenedArray.MemberState) -> Bool
     ) throws(ArrayStoreError) -> String {
@@ -360,7 +369,8 @@ extension RAIDController {
         }
     }
 
-    /// Takes a member of a target out of service. Any thread.
+    /// Takes a member of a target out of service, as `nbdext fail` does. Any thread.
+    /// - Throws: when the array would be lost without the member, or the member has failed already.
     package func fail(role: Int, target: Int) throws(MaintenanceError) {
         let target = try redundantTarget(target, elseIt: "would be lost without member \(role)")
         let name = target.array.name
@@ -375,18 +385,19 @@ extension RAIDController {
         target.memberFailed(role)
     }
 
-    /// How many of the bitmap's regions were written to while a member of a target was away, and how many there are. Any
+    /// The number of bitmap regions that were written to while a member of a target was away, and of all regions. Any
     /// thread.
     package func writtenRegions(target: Int) -> (count: Int, total: Int) {
         let target = arrays[target]
         return target.plannerLock.withLock { target.planner.writtenRegions }
     }
 
-    /// Looks where a target's members are: one that nobody asks anything of may be gone too. Any thread; not in a hurry.
+    /// Checks that a target's members are still there, since a member without I/O can disappear unnoticed. Any thread;
+    /// may block.
     package func watchMembers(target: Int) { arrays[target].watchMembers() }
 
-    /// A target with redundancy that may be written to.
-    /// - Parameter reason: why a RAID 0 array cannot have what is asked for.
+    /// A target of RAID 5 that may be written to.
+    /// - Parameter reason: why a RAID 0 array cannot do what is asked for; the end of a sentence.
     private func redundantTarget(_ index: Int, elseIt reason: String) throws(MaintenanceError) -> ArrayTarget {
         let target = arrays[index]
         let name = target.array.name
@@ -399,6 +410,6 @@ extension RAIDController {
         return target
     }
 
-    /// News for a target's maintenance: it may have a spare now. Any thread.
+    /// Wakes a target's maintenance after a spare was added. Any thread.
     package func lookForSpare(target: Int) { arrays[target].maintenance.ring() }
 }

@@ -1,7 +1,8 @@
 import MemberIO
 import RAID
 
-/// The tokens of member I/O: the array in the top byte, then whether the card or its planner asked for it.
+/// The tokens of member I/O: the array's index in the top byte, then a bit that is set for the card's own I/O and clear
+/// for the planner's.
 enum Token {
     private static let directBit: UInt64 = 1 << 55
 
@@ -17,9 +18,9 @@ enum Token {
     static func plannerToken(_ token: UInt64) -> UInt64 { token & (RAIDPlanner.tokenLimit - 1) }
 }
 
-/// Member I/O: what planner and card want done, and what comes back.
+/// Member I/O of the planner and of the card: starting it, and handling its completions.
 extension RAIDController {
-    /// Gives the gathered requests to the array's planner and starts the gathered member I/Os, all in one submission.
+    /// Gives the gathered requests to the array's planner, and starts all gathered member I/Os with one submission.
     func flushStaged(_ lane: CardLane, _ target: ArrayTarget) {
         if lane.canResume { resumeCommands(lane, target) }
         while !lane.requests.isEmpty {
@@ -34,8 +35,8 @@ extension RAIDController {
         start(lane, target)
     }
 
-    /// Takes member completions of the lane's engine and does what follows from them.
-    /// - Returns: how many there were.
+    /// Takes and handles the member completions of the lane's engine.
+    /// - Returns: their number.
     func reap(_ lane: CardLane) -> Int {
         guard lane.members.outstanding > 0 else { return 0 }
         let count = lane.members.reap(into: lane.reaped)
@@ -50,7 +51,7 @@ extension RAIDController {
         return count
     }
 
-    /// Handles completions of one array: the card's own, then the planner's in one go.
+    /// Handles completions of one array: the card's own one by one, then the planner's under one lock.
     private func complete(
         _ completions: UnsafeMutableBufferPointer<MemberCompletion>, _ lane: CardLane, _ target: ArrayTarget
     ) {
@@ -81,12 +82,12 @@ extension RAIDController {
         flushStaged(lane, target)
     }
 
-    /// Whether an I/O shows that its member has failed. One that started before a member failed may have met that one, and
-    /// not the one in its place.
+    /// Whether an I/O shows that its member has failed. An I/O from before a change of members says nothing of the
+    /// member that has the place now.
     private func isFailure(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
         if Token.isDirect(completion.token) {
             let command = commands[Token.command(completion.token)]
-            // What cannot be read is read again by way of the planner, which heals it.
+            // An unreadable block is no failure: the command is read again through the planner, which heals the block.
             return completion.status == .failed
                 && command.pointee.soundness == target.soundness.load(ordering: .acquiring)
         }
@@ -110,8 +111,8 @@ extension RAIDController {
         }
     }
 
-    /// Does what the planner asked for: parity, checksums, tests, reservations, then stages the member I/Os and answers what
-    /// finished.
+    /// Does the work in the planner's output: parity, checksums, tests and reservations. Then stages its member I/Os,
+    /// and answers finished commands.
     func execute(_ lane: CardLane, _ target: ArrayTarget) {
         while !lane.output.isEmpty {
             for job in lane.output.parityJobs { run(job, lane) }
@@ -158,7 +159,7 @@ extension RAIDController {
         }
     }
 
-    /// Answers what maintenance asks.
+    /// Runs the tests that maintenance asks for: whether parity is right, and whether a range is a hole.
     private func runTests(_ lane: CardLane, _ target: ArrayTarget) {
         for test in lane.output.zeroTests {
             let wrong = lane.output.paritySources.withUnsafeBufferPointer { sources in
@@ -175,20 +176,21 @@ extension RAIDController {
         }
     }
 
-    /// Makes sure that every write group has space. Groups that have none lose their I/Os, and are returned.
+    /// Reserves space for every write group. The I/Os of a group that finds none are not started.
+    /// - Returns: the tokens of the groups without space.
     private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [UInt64] {
         var rejected: [UInt64] = []
         for group in lane.output.groups {
             let range = group.firstIO..<group.firstIO + group.ioCount
             let hasSpace = range.allSatisfy { index in
                 let io = lane.output.memberIOs[index]
-                // Zeros that keep their space need it as much as data: half of a row of them would be wrong parity.
+                // Zeros that keep their space need it like data: a row that has them in part would have wrong parity.
                 guard io.kind == .write || io.kind == .zero else { return true }
                 return target.spaces[Int(io.member)].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
                     == .done
             }
             if hasSpace { continue }
-            // An I/O of no bytes is one that is not started.
+            // An I/O of no bytes is not started.
             for index in range {
                 lane.output.memberIOs[index].byteCount = 0
                 lane.output.memberIOs[index].kind = .write
@@ -207,7 +209,8 @@ extension RAIDController {
         lane.staged.removeAll(keepingCapacity: true)
     }
 
-    /// Punched ranges have no space any more: said before, for those who look meanwhile, and after.
+    /// Records that punched ranges have no space any more: before the punch, for lanes that look meanwhile, and after
+    /// it.
     private func forgetPunched(_ lane: CardLane, _ target: ArrayTarget) {
         for io in lane.staged where io.kind == .punch {
             target.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))

@@ -1,19 +1,19 @@
 import Platform
 
-/// Where a card reads to what VERIFY compares: a few pieces for an array, however many commands ask and however large their
-/// ranges are. A command has one piece at a time for all of its range; one that finds none waits for it.
+/// The memory into which the card reads for VERIFY: a few pieces for each array, whatever the number of commands and
+/// the size of their ranges. A command uses one piece for its whole range, part by part, and waits when none is free.
 ///
 /// Threads: any.
 final class VerifyMemory: Sendable {
     static let pieceByteCount = 256 << 10
     private static let pieceCountMax = 4
     private let lock = Lock()
-    // SAFETY: only under `lock`.
+    // SAFETY: these are accessed only under `lock`.
     private nonisolated(unsafe) var free: [UnsafeMutableRawPointer] = []
     private nonisolated(unsafe) var pieceCount = 0
     private nonisolated(unsafe) var waiting: Ring<UInt32>
 
-    /// - Parameter commandCapacity: how many commands could wait at most.
+    /// - Parameter commandCapacity: the most commands that can wait.
     init(commandCapacity: Int) { waiting = Ring(minimumCapacity: commandCapacity) }
 
     deinit {
@@ -21,10 +21,10 @@ final class VerifyMemory: Sendable {
         waiting.deallocate()
     }
 
-    /// Bytes that were ever needed at a time.
+    /// The most bytes that were ever in use at once.
     var byteCount: Int { lock.withLock { pieceCount * Self.pieceByteCount } }
 
-    /// A piece for a command; nil when it has to wait until `release` names it.
+    /// Claims a piece for a command; nil when the command must wait until `release` returns it.
     func claim(for command: UInt32) -> UnsafeMutableRawPointer? {
         lock.withLock {
             if let piece = free.popLast() { return piece }
@@ -38,7 +38,7 @@ final class VerifyMemory: Sendable {
     }
 
     /// Gives a piece back.
-    /// - Returns: the command that has waited longest for one, and has this one now.
+    /// - Returns: the command that has waited longest, which has the piece now; nil when none waits.
     func release(_ piece: UnsafeMutableRawPointer) -> UInt32? {
         lock.withLock {
             if let next = waiting.popFirst() { return next }

@@ -4,7 +4,7 @@ import RAID
 import RAIDControllerInterface
 import Synchronization
 
-/// What one thread needs to run the card: an I/O engine of its own and working memory. Used by one thread at a time.
+/// The I/O engine and the working memory with which one thread runs the card. One thread at a time uses a lane.
 final class CardLane {
     /// Commands taken from the submission ring at a time.
     static let commandBatch = 64
@@ -12,7 +12,7 @@ final class CardLane {
     static let completionBatch = 256
 
     let members: MemberLane
-    /// Commands that the lane has taken so far. Written by its thread, read by any.
+    /// The number of commands that the lane has taken. Its thread writes it; any thread reads it.
     let takenCount = Atomic<UInt64>(0)
     var output = PlannerOutput()
     let parity = Parity()
@@ -20,20 +20,21 @@ final class CardLane {
     let reaped: UnsafeMutableBufferPointer<MemberCompletion>
     /// Requests of one array that go to its planner together.
     var requests: [ArrayRequest] = []
-    /// Operations of one array's planner that waited for parity jobs, which have run.
+    /// Tokens of one array's planner operations whose parity jobs have run.
     var jobsDone: [UInt64] = []
     /// The answers to the planner's tests.
     var answers: [(token: UInt64, wrongBlocks: UInt32)] = []
     /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
-    /// Destage runs that a cache started and that are to be requested.
+    /// Destage runs that a cache has started, and whose requests are still to be made.
     var destages: [Int] = []
-    /// Commands of one array that waited for its cache and can go on.
+    /// Commands of one array that waited for its cache, and can go on now.
     var resumed: [UInt32] = []
-    /// Whether commands of that array can go on, in `resumed` or starved.
+    /// Whether commands of that array can go on: those in `resumed`, or starved ones.
     var canResume = false
-    /// Command completions that go to the ring together, and the table entries that they free.
+    /// Completions that go to the ring together.
     var finished: [RAIDCompletionDescriptor] = []
+    /// The entries of the command table that `finished` frees.
     var finishedNumbers: [UInt32] = []
 
     init(members: MemberLane) {

@@ -10,23 +10,26 @@ final class CardRings: Sendable {
     private let dart: DART
     private let submissionLock = Lock()
     private let completionLock = Lock()
-    /// The driver's doorbell.
+    /// The last value of the driver's doorbell: one past the last command copied. Written under `submissionLock`.
     private let submissionTail = Atomic<UInt32>(0)
     /// One past the last command taken. Written under `submissionLock`.
     private let submissionHead = Atomic<UInt32>(0)
-    // SAFETY: written under `completionLock`.
+    // SAFETY: `completionTail` changes under `completionLock`; the pointers change under both locks.
     private nonisolated(unsafe) var completionTail: UInt32 = 0
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
     private nonisolated(unsafe) var completions: UnsafeMutableRawPointer?
-    /// Of both, as long as the card uses them.
+    // SAFETY: changed under both locks.
+    /// These hold the rings' memory as long as the card uses it.
     private nonisolated(unsafe) var submissionPin: DART.Pin?
     private nonisolated(unsafe) var completionPin: DART.Pin?
     private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
-    /// The commands from head to tail, at the same places as in the ring; made when the doorbell rings.
+    // SAFETY: the pointer never changes; its content is touched under `submissionLock`, the capacity set under both.
+    /// The commands from head to tail, at the same positions as in the ring; copied when the doorbell rings.
     private nonisolated(unsafe) let fetched: UnsafeMutablePointer<FetchedCommand>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
-    /// Commands that were taken and not answered. Grows under `submissionLock`.
+    /// The number of commands that were taken and are not answered. It grows under `submissionLock` only.
     private let takenCount = Atomic<Int>(0)
+    // SAFETY: touched only under `submissionLock`.
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
 
@@ -36,12 +39,12 @@ final class CardRings: Sendable {
     }
 
     deinit {
-        // While the DART is there.
+        // The pins must end before the DART does.
         letGo()
         fetched.deallocate()
     }
 
-    /// Entries that a ring may have at most.
+    /// The most entries of a ring.
     private static let capacityMax = 1024
 
     func write(_ register: Int, _ value: UInt32) {
@@ -57,8 +60,8 @@ final class CardRings: Sendable {
         }
     }
 
-    /// The card has commands, and their memory, from the moment the doorbell rings. It copies them, since the driver may
-    /// write to its ring at any time. A tail that goes back, or is further ahead than the ring has room, is not believed.
+    /// Copies new commands, and pins their memory, when the doorbell rings. The copy protects the card from a driver
+    /// that writes to its ring later. A tail that goes back, or further ahead than the ring has room, is ignored.
     private func fetchSubmissions(until tail: UInt32) {
         submissionLock.withLock {
             guard let submissions else { return }
@@ -77,7 +80,7 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Lets go of the memory of commands that nobody will take. Under `submissionLock`.
+    /// Drops the commands that no lane has taken, and their pins. Under `submissionLock`.
     private func forgetSubmissions() {
         let tail = submissionTail.load(ordering: .relaxed)
         var index = submissionHead.load(ordering: .relaxed)
@@ -88,14 +91,15 @@ final class CardRings: Sendable {
         submissionHead.store(tail, ordering: .relaxed)
     }
 
-    /// Whether commands wait. A hint: another lane may take them first.
+    /// Whether commands wait. This is a hint: another lane may take them first.
     var hasSubmissions: Bool {
         submissionTail.load(ordering: .acquiring) != submissionHead.load(ordering: .relaxed)
     }
 
-    /// Takes up to `limit` commands, oldest first; no more than the card has room for. The rest waits until commands are
-    /// answered.
-    /// - Parameter commands: room for them, not initialised.
+    /// Takes the oldest commands: at most `limit`, and at most as many as the card has room for. The others wait until
+    /// commands are answered.
+    /// - Parameter commands: uninitialised memory for `limit` commands.
+    /// - Returns: the number of commands taken.
     func take(into commands: UnsafeMutablePointer<FetchedCommand>, limit: Int) -> Int {
         submissionLock.withLock {
             let tail = submissionTail.load(ordering: .acquiring)
@@ -113,7 +117,7 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Writes completions and publishes them with one store. Their entries in the command table are free again.
+    /// Writes completions, and publishes them with one store. The caller has freed their entries of the command table.
     func post(_ batch: UnsafeBufferPointer<RAIDCompletionDescriptor>) {
         takenCount.subtract(batch.count, ordering: .releasing)
         completionLock.withLock {
@@ -129,8 +133,8 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Takes the programmed addresses into use. Rings that are not mapped, that lie in a task's memory, or whose capacity
-    /// is not a power of two, leave the card disabled: it will not answer.
+    /// Starts to use the programmed rings. The card stays disabled, and answers nothing, if a ring is not mapped, lies
+    /// in a task's memory, or has a capacity that is not a power of two or is above `capacityMax`.
     private func enable() {
         submissionLock.lock()
         completionLock.lock()
@@ -146,7 +150,7 @@ final class CardRings: Sendable {
         else { return }
         self.submissionCapacity = submissionCapacity
         self.completionCapacity = completionCapacity
-        // A task ends when its memory is not pinned: a ring there would keep it for ever.
+        // A task cannot end while its memory is pinned: a ring there would keep it from ending for ever.
         guard let submissionPin = dart.pin(address(RAIDControllerRegister.submissionBaseLow)), !submissionPin.isOfTask,
             let completionPin = dart.pin(address(RAIDControllerRegister.completionBaseLow)), !completionPin.isOfTask
         else { return }
@@ -170,7 +174,7 @@ final class CardRings: Sendable {
         submissionLock.unlock()
     }
 
-    /// Lets go of the rings, and of the commands that nobody has taken. Under both locks.
+    /// Drops the rings, and the commands that no lane has taken. Under both locks.
     private func letGo() {
         forgetSubmissions()
         submissions = nil
@@ -184,8 +188,9 @@ final class CardRings: Sendable {
     }
 }
 
-/// A command as the card has copied it, and its hold on the command's memory; nil when the address is none.
+/// The card's copy of a command, and the pin of the command's memory.
 struct FetchedCommand: ~Copyable {
     let descriptor: RAIDCommandDescriptor
+    /// Nil when the command's address is in no window.
     var pin: DART.Pin?
 }

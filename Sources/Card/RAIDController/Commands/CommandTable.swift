@@ -2,59 +2,60 @@ import HardwareBus
 import Platform
 import RAID
 
-/// A command that the card has taken and not yet answered.
+/// A command that the card has taken and not answered yet.
 struct CardCommand: ~Copyable {
     enum Kind: UInt8, BitwiseCopyable {
-        /// Member I/Os that the card planned itself: a read of a sound array, or plain RAID 0 I/O.
+        /// The card has planned the member I/Os itself: reads of an array with all its members in sync.
         case direct
-        /// With the planner, as one request.
+        /// The planner has the command as one request.
         case planned
-        /// A read into memory of the card, piece by piece, to be looked at: VERIFY.
+        /// VERIFY: reads into the card's own memory, piece by piece.
         case verify
     }
 
     var kind = Kind.direct
-    /// What it does with the array's bytes.
+    /// What the command does with the array's bytes.
     var operation = ArrayRequest.Operation.read
     var forceUnitAccess = false
     var mayPunch = false
-    /// The driver's name for it.
+    /// The driver's name for the command.
     var tag: UInt32 = 0
-    /// Holds `memory` until the command is answered, unless that is the card's own.
+    /// Holds the driver's memory until the command is answered.
     var pin: DART.Pin?
-    /// Whether `memory` gets the bytes that are reported.
+    /// Whether the command fills the driver's memory with the bytes that it reports.
     var fillsMemory = false
-    /// Bytes to report when it went well.
+    /// The bytes transferred, as a GOOD completion reports them.
     var dataByteCount: UInt64 = 0
-    /// The array's bytes that it is about.
+    /// The array's bytes on which the command works; for `.verify`, those of the present piece.
     var byteOffset: UInt64 = 0
     var byteCount: UInt64 = 0
-    /// When it reached the array's write cache, by the cache's clock; 0 before.
+    /// When the command reached the array's write cache, by the cache's clock; 0 before.
     var arrival: UInt64 = 0
+    /// The driver's memory; for `.verify`, the card's own.
     var memory: UnsafeMutableRawPointer?
-    /// For `.verify` with byte check: what the initiator sent for the piece, and behind it.
+    /// For `.verify` with byte check: the initiator's data for the present piece; the data of later pieces follows it.
     var expected: UnsafeRawPointer?
-    /// For `.verify`: where the last piece ends.
+    /// For `.verify`: the end of the last piece.
     var verifyEnd: UInt64 = 0
-    /// Outstanding member I/Os of a direct command.
+    /// The outstanding member I/Os of a direct command.
     var remaining: UInt32 = 0
     var status = ArrayStatus.done
-    /// The target's, when a direct command started.
+    /// The target's count when a direct command started.
     var soundness: UInt64 = 0
 
     var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
 }
 
-/// The commands in the card, by number. Numbers are what planners and engines carry around.
+/// The commands in the card, by number. Planners and engines know a command by its number.
 ///
 /// Threads: `claim` and `release` any; an entry belongs to the lane that works on it.
 final class CommandTable: Sendable {
     private let lock = Lock()
-    // SAFETY: the ring is touched only under `lock`; each entry has one owner at a time.
+    // SAFETY: the ring is accessed only under `lock`; each entry has one owner at a time.
     private nonisolated(unsafe) var free: Ring<UInt32>
     private nonisolated(unsafe) let commands: UnsafeMutablePointer<CardCommand>
     let capacity: Int
-    /// Outlives the pins of commands that the card did not end.
+    /// Kept alive for the pins of commands that the card did not end.
     private let dart: DART
 
     init(capacity: Int, dart: DART) {
@@ -76,14 +77,14 @@ final class CommandTable: Sendable {
 
     subscript(number: UInt32) -> UnsafeMutablePointer<CardCommand> { commands + Int(number) }
 
-    /// Takes free entries. The driver keeps no more commands in the card than the table holds.
+    /// Claims free entries. There are enough: the rings hand out no more commands than the table holds.
     func claim(_ numbers: UnsafeMutableBufferPointer<UInt32>) {
         lock.withLock {
             for index in numbers.indices { numbers[index] = free.popFirst()! }
         }
     }
 
-    /// How many entries are free.
+    /// The number of free entries.
     var freeCount: Int { lock.withLock { free.count } }
 
     func release(_ numbers: UnsafeBufferPointer<UInt32>) {

@@ -4,10 +4,10 @@ import RAID
 import RAIDControllerInterface
 import SCSI
 
-/// From a command to member I/Os.
+/// From a command to its member I/Os, and back to its completion.
 extension RAIDController {
     /// Takes commands from the submission ring and starts them.
-    /// - Returns: how many.
+    /// - Returns: their number.
     func takeCommands(_ lane: CardLane) -> Int {
         let count = rings.take(into: lane.commands, limit: CardLane.commandBatch)
         if count == 0 { return 0 }
@@ -45,7 +45,7 @@ extension RAIDController {
         let cdb = CommandDescriptorBlock(bytes: descriptor.cdb, byteCount: descriptor.cdbSize)
         let byteCount = descriptor.direction == 0 ? 0 : Int(clamping: descriptor.dataByteCount)
         if byteCount > 0 {
-            // What the command does counts, whatever the driver says that it does.
+            // The CDB decides the direction, whatever the driver's descriptor says.
             let fillsMemory = !OperationCode.takesData(cdb.operationCode)
             let deviceWrites = fillsMemory || descriptor.direction == 2
             let memory = command.pointee.pin?.memory(byteCount: byteCount, deviceWrites: deviceWrites)
@@ -109,7 +109,7 @@ extension RAIDController {
         begin(number, target, lane)
     }
 
-    /// Compares a piece of a VERIFY, and goes on with the next one unless that is it.
+    /// Compares a piece of a VERIFY, and begins the next one or answers the command.
     private func finishPiece(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, sense: SenseData?) {
         let command = commands[number]
         let memory = command.pointee.memory!
@@ -136,7 +136,7 @@ extension RAIDController {
         command.pointee.byteCount = blockCount * blockByteCount
     }
 
-    /// Starts a command that is about the array's bytes, past the write cache if there is one.
+    /// Starts a command on the array's bytes, by way of the write cache if there is one.
     private func begin(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
         if let cache = target.cache {
             _ = admit(number, isStarved: false, cache, target, lane)
@@ -145,8 +145,8 @@ extension RAIDController {
         }
     }
 
-    /// Starts what a command does with the members. Plain reads of a sound array need no planner and no lock: each
-    /// extent goes to its member.
+    /// Starts a command's work on the members. Plain reads of an array with all its members in sync need no planner and
+    /// no lock: each extent goes to its member.
     func start(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
         let command = commands[number]
         let soundness = target.soundness.load(ordering: .acquiring)
@@ -177,7 +177,7 @@ extension RAIDController {
         lane.requests.append(request)
     }
 
-    /// Submits again, through the planner, a direct read that met a failed member or a block that cannot be read.
+    /// Repeats a direct read through the planner, after it met a failed member or an unreadable block.
     func reread(_ number: UInt32, _ lane: CardLane) {
         commands[number].pointee.status = .done
         submit(number, lane)
@@ -185,7 +185,7 @@ extension RAIDController {
 
     // MARK: Answers
 
-    /// The card has no such target or cannot reach the command's memory.
+    /// Answers a command whose target does not exist, or whose memory the card cannot reach.
     private func finishUnreachable(_ number: UInt32, _ lane: CardLane) {
         var completion = RAIDCompletionDescriptor()
         completion.transportError = 1
@@ -215,7 +215,7 @@ extension RAIDController {
         lane.finishedNumbers.append(number)
     }
 
-    /// Answers a command whose array work has ended.
+    /// Answers a command whose work on the array has ended, or goes on with the next piece of a VERIFY.
     func finish(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, status: ArrayStatus) {
         let command = commands[number]
         let sense: SenseData? =

@@ -9,15 +9,15 @@ import Statistics
 /// The RAID controller card: firmware over arrays, behind a register window (RAIDControllerInterface).
 ///
 /// A thread that rings the doorbell runs the firmware on its own lane: it takes commands from the submission ring,
-/// decodes them, plans, executes member I/O with its own engine, and posts completions. Lanes run in parallel; they
+/// decodes them, plans, executes member I/O with its own engine, and posts completions. Lanes run in parallel. They
 /// share the rings, the command table and each array's planner, each behind a lock of its own that is never held
 /// across I/O.
 public final class RAIDController: PCIFunction, @unchecked Sendable {
-    // SAFETY: `arrays` never changes; lanes come and go under `laneLock`, and each entry is used by one thread.
+    // SAFETY: `arrays` never changes; lanes come and go under `laneLock`, and one thread uses each entry.
 
-    /// Commands in the card at most; the rings' capacity.
+    /// The most commands in the card.
     package static let commandCapacity = 1024
-    /// Arrays behind a card at most.
+    /// The most arrays behind a card.
     package static let arrayCountMax = 62
 
     let arrays: [ArrayTarget]
@@ -31,13 +31,13 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     private let memberCounters: MemberCounters
 
     /// - Parameters:
-    ///   - arrays: what is behind the card, by target and then by logical unit.
-    ///   - unitsPerTarget: the logical units of each target.
+    ///   - arrays: the arrays behind the card, by target and then by logical unit.
+    ///   - unitsPerTarget: the number of logical units of each target.
     ///   - dart: the IOMMU between the card and memory.
     ///   - engine: how lanes execute member I/O.
-    ///   - laneCount: lanes at most.
-    ///   - writeCacheByteCount: the volatile write-back cache, bytes, in equal shares for the arrays; 0 (or shares below
-    ///     two pages of 4 KiB) for none. As much again, at most, is taken to gather what goes to the members.
+    ///   - laneCount: the most lanes.
+    ///   - writeCacheByteCount: bytes of the volatile write-back cache, in equal shares for the arrays; 0 (or shares
+    ///     below two pages of 4 KiB) for none. Destaging takes as much memory again, at most.
     package init(
         arrays: [ArrayTarget], unitsPerTarget: Int = 1, dart: DART, engine: MemberEngineKind, laneCount: Int,
         writeCacheByteCount: Int = 0
@@ -71,20 +71,21 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     public override var pinsCommands: Bool { true }
     public override var countsFilledBytes: Bool { true }
 
-    /// The array that answers commands to a logical unit: where the target has no such unit, its first one says so.
+    /// The array that answers commands to a logical unit. The target's first array answers for units that do not exist,
+    /// and says so. Nil when there is no such target.
     func array(target: UInt16, logicalUnit: UInt8) -> ArrayTarget? {
         let first = Int(target) * unitsPerTarget
         guard first < arrays.count else { return nil }
         return arrays[Int(logicalUnit) < unitsPerTarget ? first + Int(logicalUnit) : first]
     }
 
-    /// Whether the card was ever given a command for an array. Any thread.
+    /// Whether the card has ever had a command for an array. Any thread.
     package func hasBeenAsked(array: Int) -> Bool { arrays[array].hasBeenAsked.load(ordering: .relaxed) }
 
-    /// What RAID 5 writes to an array had to read so far. Any thread.
+    /// How many RAID 5 writes to an array were full stripes, and how many had to read first. Any thread.
     package func writeStatistics(array: Int) -> WriteStatistics { arrays[array].writeStatistics }
 
-    /// An array's state, and what went to its members so far. Any thread.
+    /// An array's state, and the counters of its members. Any thread.
     package func snapshot(array index: Int) -> ArraySnapshot {
         let array = arrays[index]
         var snapshot = array.snapshot()
@@ -99,7 +100,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         return snapshot
     }
 
-    /// Bytes of a logical unit's write cache that are not on its members yet; 0 without a cache. Any thread.
+    /// The bytes in a logical unit's write cache that are not on its members yet; 0 without a cache. Any thread.
     public override func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 {
         array(target: target, logicalUnit: logicalUnit)?.cache?.dirtyByteCount ?? 0
     }
@@ -139,7 +140,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         laneLock.withLock { lanes[lane] = nil }
     }
 
-    /// Commands that all lanes have taken so far, but for those of lanes that are gone. Any thread.
+    /// The number of commands that all present lanes have taken. Any thread.
     var takenCount: UInt64 {
         laneLock.withLock {
             (0..<laneCount).reduce(0) { $0 &+ (lanes[$1]?.takenCount.load(ordering: .relaxed) ?? 0) }
@@ -164,7 +165,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         }
     }
 
-    /// Publishes the completions that the lane gathered, and interrupts.
+    /// Posts the completions that the lane has gathered, and asserts the interrupt.
     func post(_ lane: CardLane) {
         guard !lane.finished.isEmpty else { return }
         lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }

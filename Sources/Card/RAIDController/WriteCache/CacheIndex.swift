@@ -1,4 +1,4 @@
-/// Finds a cache's pages by their numbers: chained hashing of fixed size.
+/// A hash table of fixed size, with chains, from page numbers to a cache's pages.
 struct CacheIndex {
     private let pages: UnsafeMutablePointer<CachePage>
     private let heads: UnsafeMutablePointer<Int32>
@@ -20,7 +20,7 @@ struct CacheIndex {
         heads + Int((number &* 0x9E37_79B9_7F4A_7C15) >> shift)
     }
 
-    /// The page's index, or none.
+    /// The index of the page with that number, or `CachePage.none`.
     func find(_ number: UInt64) -> Int32 {
         var index = head(number).pointee
         while index != CachePage.none && pages[Int(index)].number != number {

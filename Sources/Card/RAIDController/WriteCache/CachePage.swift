@@ -1,8 +1,8 @@
 import RAID
 
-/// A page of a write cache: which part of the array it holds, which of its sectors are dirty, and what it is in.
+/// A page of a write cache: its part of the array, its dirty sectors, its state, and its links in lists.
 ///
-/// A clean page is a free page: the cache holds only what is not on the members yet.
+/// A clean page is a free page: the cache holds only data that is not on the members yet.
 struct CachePage: BitwiseCopyable {
     static let byteCount = 4096
     static let sectorCount: UInt64 = 8
@@ -11,7 +11,7 @@ struct CachePage: BitwiseCopyable {
 
     enum Use: UInt8, BitwiseCopyable {
         case free
-        /// Holds dirty sectors, and nobody works on it.
+        /// Holds dirty sectors; no command and no destage works on it.
         case resting
         /// One command copies into it or out of it, without the lock.
         case copying
@@ -20,18 +20,18 @@ struct CachePage: BitwiseCopyable {
     }
 
     var use = Use.free
-    /// Sectors that hold data newer than the members', as bits from the lowest.
+    /// Sectors whose data is newer than the members', as bits from the lowest.
     var dirty: UInt8 = 0
-    /// Destage runs under way that hold sectors of this page.
+    /// The number of destage runs under way that contain sectors of this page.
     var runCount: UInt8 = 0
     var isListed = false
-    /// How the last destage that failed ended.
+    /// The status of the last destage that failed.
     var failure = ArrayStatus.done
     /// The page's number in the array.
     var number: UInt64 = 0
-    /// When the oldest dirty sector came, by the cache's clock; `.max` while nothing is dirty.
+    /// When the oldest dirty sector was written, by the cache's clock; `.max` while no sector is dirty.
     var dirtyAt = UInt64.max
-    /// When a destage failed last, by the cache's clock.
+    /// When a destage last failed, by the cache's clock.
     var failedAt: UInt64 = 0
     /// The next page of the same hash.
     var nextInIndex = CachePage.none
@@ -40,6 +40,6 @@ struct CachePage: BitwiseCopyable {
     // Neighbours in the dirty list.
     var previous = CachePage.none
     var next = CachePage.none
-    /// Commands that wait for the page to rest or to be free.
+    /// Commands that wait until the page is resting or free.
     var waiters = WaitList()
 }

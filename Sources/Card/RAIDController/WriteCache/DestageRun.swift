@@ -2,7 +2,7 @@
 struct DestageRun: BitwiseCopyable {
     /// Empty when the run is not in use.
     var sectors = SectorRange(first: 0, end: 0)
-    /// When the oldest of its pages became dirty.
+    /// When the oldest of the run's pages became dirty, by the cache's clock.
     var dirtyAt = UInt64.max
 
     var isInUse: Bool { sectors.end > sectors.first }

@@ -1,4 +1,4 @@
-/// A cache's dirty pages that are not being destaged, in the order in which they became dirty.
+/// The dirty pages of a cache that are not being destaged, oldest first by `dirtyAt`.
 struct DirtyList {
     private let pages: UnsafeMutablePointer<CachePage>
     private(set) var first = CachePage.none
@@ -6,8 +6,8 @@ struct DirtyList {
 
     init(pages: UnsafeMutablePointer<CachePage>) { self.pages = pages }
 
-    /// Takes a page in at its place. New pages come last; one whose destage failed is older, and mostly among the
-    /// first.
+    /// Inserts a page by its age. New pages come last; a page whose destage failed is older, and usually near the
+    /// front.
     mutating func insert(_ index: Int32) {
         let dirtyAt = pages[Int(index)].dirtyAt
         if last == CachePage.none || pages[Int(last)].dirtyAt <= dirtyAt {

@@ -1,14 +1,14 @@
 import RAID
 
-/// The volatile write-back cache, as the card's commands meet it.
+/// How the card's commands use the volatile write-back cache.
 extension RAIDController {
-    /// Drops what the write caches of all arrays hold, as a loss of power does, so that what survives one can be
-    /// examined. What is on its way to the members at that moment may arrive there; a SYNCHRONIZE CACHE that waits for
-    /// dropped data fails. Afterwards the caches are empty and go on working. Any thread, also while commands run.
-    /// - Returns: bytes dropped.
+    /// Drops the content of all write caches, as a loss of power does, so that its effects can be examined. Data on its
+    /// way to the members may still arrive there. A SYNCHRONIZE CACHE that waits for dropped data fails. Afterwards the
+    /// caches are empty and go on working. Any thread, also while commands run.
+    /// - Returns: the bytes dropped.
     package func powerCut() -> UInt64 { arrays.reduce(0) { $0 + ($1.cache?.powerCut() ?? 0) } }
 
-    /// Lets the cache decide what becomes of a command, and starts the destages that this takes.
+    /// Carries out the cache's verdict on a command, and requests the destages that the verdict started.
     /// - Returns: false when the command waits for room or for a destage run.
     func admit(
         _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ target: ArrayTarget, _ lane: CardLane
@@ -38,14 +38,14 @@ extension RAIDController {
         finish(number, lane, sense: nil)
     }
 
-    /// A destage ended: an array request whose tag is above those of the commands.
+    /// Ends a destage, which is an array request whose tag is above those of the commands.
     func endDestage(_ finished: FinishedRequest, _ lane: CardLane, _ target: ArrayTarget) {
         let run = Int(finished.tag) - Self.commandCapacity
         if target.cache!.endRun(run, finished.status, resuming: &lane.resumed) { lane.canResume = true }
     }
 
-    /// Goes on with commands that waited for pages which this lane gave up, then with starved ones, oldest first,
-    /// until one still finds no room.
+    /// Resumes the commands that waited for pages which this lane released; then starved ones, oldest first, until one
+    /// still finds no room.
     func resumeCommands(_ lane: CardLane, _ target: ArrayTarget) {
         guard let cache = target.cache else { return }
         while lane.canResume {

@@ -1,5 +1,5 @@
-/// A queue of waiting commands, linked through one array that all queues of a cache share: a command waits in one
-/// queue at a time.
+/// A queue of waiting commands. All queues of a cache share one array of links, since a command waits in one queue at a
+/// time.
 struct WaitList: BitwiseCopyable {
     private static let none = UInt32.max
     private var first = WaitList.none

@@ -1,12 +1,12 @@
 import RAID
 
-/// What a command has to do with the cache before it can run, or instead.
+/// The cache's verdict on a command: whether the cache serves it, or what must be destaged before it runs.
 extension WriteCache {
-    /// Looks at a command that arrived, or one that waited.
+    /// Judges a command that has arrived, or one that has waited.
     /// - Parameters:
-    ///   - number: the command's.
-    ///   - isStarved: it comes from the front of the starved, and goes back there if need be.
-    ///   - started: takes destage runs that are to be requested, whatever becomes of the command.
+    ///   - number: the command's number.
+    ///   - isStarved: the command comes from the front of `starved`, and returns there if it still finds no room.
+    ///   - started: receives the destage runs to request, whatever the verdict is.
     func admit(
         _ number: UInt32, _ command: UnsafeMutablePointer<CardCommand>, isStarved: Bool, started: inout [Int]
     ) -> Verdict {
@@ -31,7 +31,7 @@ extension WriteCache {
         }
     }
 
-    /// The first of those that wait for room or for a run, if any.
+    /// Takes the first of the commands that wait for room or for a run, if any.
     func nextStarved() -> UInt32? { lock.withLock { starved.popFirst(links: links) } }
 
     private func isCacheable(_ command: UnsafeMutablePointer<CardCommand>) -> Bool {
@@ -53,13 +53,13 @@ extension WriteCache {
                 return wait(number, for: page)
             }
         }
-        // Room belongs to those who waited longest for it.
+        // Room goes to the commands that have waited longest.
         if missing > 0 && !isStarved && !starved.isEmpty { return .starves }
         if missing > freeCount { return makeRoom(missing - freeCount, mark, &started) }
         return .copyIn(first: chain(sectors))
     }
 
-    /// Destages the oldest pages, at least so many that a write finds room and some more for the next ones.
+    /// Destages the oldest pages: enough for the present write, and some more for the next ones.
     private func makeRoom(_ count: Int, _ mark: UInt64, _ started: inout [Int]) -> Verdict {
         let goal = max(count, pageCount / 8)
         var failure = ArrayStatus.done
@@ -74,13 +74,13 @@ extension WriteCache {
                 page = pages[Int(page)].next
             }
         }
-        // Nothing under way: all that there is could not be destaged.
+        // No page is busy: the destages of all dirty pages have failed.
         return busyCount == 0 ? .failed(failure) : .starves
     }
 
     // MARK: Reads
 
-    /// Gives a read the pages that it copies from, if they cover it and nobody works on them.
+    /// Gives a read its pages to copy from, if they hold all of its data and are resting.
     private func serve(_ sectors: SectorRange) -> Verdict? {
         guard sectors.pageCount <= UInt64(pageCount - freeCount) else { return nil }
         for number in sectors.firstPage...sectors.lastPage {
@@ -93,7 +93,8 @@ extension WriteCache {
         return .copyOut(first: chain(sectors))
     }
 
-    /// Makes all pages of a range `copying`, missing ones included, and links them.
+    /// Makes all pages of a range `copying`, claims missing ones, and links them.
+    /// - Returns: the first page.
     private func chain(_ sectors: SectorRange) -> Int32 {
         var first = CachePage.none
         for number in (sectors.firstPage...sectors.lastPage).reversed() {
@@ -109,7 +110,8 @@ extension WriteCache {
 
     // MARK: Everything else
 
-    /// Destages what a command overlaps that is older than it. It may run when there is nothing left.
+    /// Destages the dirty data that a command overlaps and that is older than the command. The command runs when none
+    /// is left.
     private func settle(
         _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
     ) -> Verdict {
@@ -119,7 +121,7 @@ extension WriteCache {
             ? settleByNumber(sectors, number, mark, &started) : settleByAge(sectors, number, mark, &started)
     }
 
-    /// For ranges of few pages: looks each up.
+    /// Settles a range of few pages: looks up each page.
     private func settleByNumber(
         _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
     ) -> Verdict {
@@ -133,7 +135,7 @@ extension WriteCache {
         return awaited == CachePage.none ? .run : wait(number, for: awaited)
     }
 
-    /// For ranges of more pages than the cache holds: looks through the dirty ones, then through the destages.
+    /// Settles a range of more pages than the cache holds: walks the dirty pages, then the destages.
     private func settleByAge(
         _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
     ) -> Verdict {
@@ -155,8 +157,8 @@ extension WriteCache {
         return .run
     }
 
-    /// Sees to it that a page is worked on, so that it can be waited for.
-    /// - Returns: what becomes of the command if that is not possible.
+    /// Starts to destage a page unless it is busy already, so that a command can wait for it.
+    /// - Returns: nil if the command can wait for the page; otherwise the command's verdict.
     private func settle(_ page: Int32, _ mark: UInt64, _ started: inout [Int]) -> Verdict? {
         if pages[Int(page)].use != .resting { return nil }
         if pages[Int(page)].failedAt > mark { return .failed(pages[Int(page)].failure) }

@@ -2,7 +2,7 @@ import Glibc
 
 /// Copying between commands and pages.
 extension WriteCache {
-    /// Copies a command's data into its chain of pages, or out of it. Without the lock.
+    /// Copies a command's data into its chain of pages, or out of it. The lock is not held.
     func copy(_ sectors: SectorRange, _ data: UnsafeMutableRawPointer, first: Int32, isWrite: Bool) {
         var page = first
         for number in sectors.firstPage...sectors.lastPage {
@@ -18,8 +18,8 @@ extension WriteCache {
         }
     }
 
-    /// Ends the copying of a command; what it wrote becomes dirty.
-    /// - Parameter resumed: takes the commands that waited for the pages.
+    /// Ends the copying of a command. The data that it wrote becomes dirty.
+    /// - Parameter resumed: receives the commands that waited for the pages.
     /// - Returns: whether commands can be resumed.
     func endCopy(_ sectors: SectorRange, first: Int32, isWrite: Bool, resuming resumed: inout [UInt32]) -> Bool {
         lock.withLock {

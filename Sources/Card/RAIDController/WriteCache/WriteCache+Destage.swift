@@ -5,9 +5,9 @@ import RAID
 extension WriteCache {
     /// Starts to destage a resting page, and the dirty pages next to it in its stripe. Under the lock.
     /// - Parameters:
-    ///   - mark: pages whose destage failed later than that are left.
-    ///   - started: takes the runs that are to be gathered and requested.
-    /// - Returns: whether the page is being destaged; otherwise the runs did not suffice.
+    ///   - mark: a time of the cache's clock; pages whose destage failed later are left out.
+    ///   - started: receives the runs to gather and request.
+    /// - Returns: whether the page is being destaged; false when the free runs did not suffice.
     func destage(_ page: Int32, mark: UInt64, started: inout [Int]) -> Bool {
         let number = pages[Int(page)].number
         let stripe = number - number % stripePageCount
@@ -27,13 +27,13 @@ extension WriteCache {
         page != CachePage.none && pages[Int(page)].use == .resting && pages[Int(page)].failedAt <= mark
     }
 
-    /// Adds a page's dirty sectors to the run that ends where the page begins, or to new ones.
-    /// - Parameter run: the last run, if sectors may follow.
-    /// - Returns: false when the runs did not suffice.
+    /// Adds a page's dirty sectors to the run that ends where the page begins, or to new runs.
+    /// - Parameter run: the last run, if it can be continued.
+    /// - Returns: false when the free runs did not suffice.
     private func addRuns(of page: Int32, _ run: inout Int?, started: inout [Int]) -> Bool {
         let pointer = pages + Int(page)
         let start = pointer.pointee.number * CachePage.sectorCount
-        // A run that ended before this page's first sector, or is full, is not continued.
+        // A run that ended before this page's first sector, or that is full, cannot be continued.
         if let last = run, runs[last].sectors.end != start || runs[last].sectors.pageCount == UInt64(runPageCount) {
             run = nil
         }
@@ -59,7 +59,7 @@ extension WriteCache {
         return true
     }
 
-    /// Puts a page into a run, and marks it.
+    /// Puts a page into a run, and marks the page as `destaging`.
     private func join(_ page: Int32, _ run: Int) {
         let pointer = pages + Int(page)
         let place = Int(pointer.pointee.number - runs[run].sectors.firstPage)
@@ -73,7 +73,7 @@ extension WriteCache {
         destagingCount += 1
     }
 
-    /// Gathers a started run's data, and says what is to be done with it. Without the lock.
+    /// Gathers a started run's data, and makes the array request that writes it. The lock is not held.
     func request(ofRun run: Int, tag: UInt32) -> ArrayRequest {
         let sectors = runs[run].sectors
         let base = sectors.firstPage * UInt64(CachePage.byteCount)
@@ -89,8 +89,8 @@ extension WriteCache {
             memory: data(ofRun: run) + Int(sectors.byteOffset - base), tag: tag)
     }
 
-    /// Ends a destage. What was not written stays dirty, and remembers why.
-    /// - Parameter resumed: takes the commands that waited for pages of the run.
+    /// Ends a destage. Pages that were not written stay dirty, and keep the status.
+    /// - Parameter resumed: receives the commands that waited for pages of the run.
     /// - Returns: whether commands can be resumed.
     func endRun(_ run: Int, _ status: ArrayStatus, resuming resumed: inout [UInt32]) -> Bool {
         lock.withLock {

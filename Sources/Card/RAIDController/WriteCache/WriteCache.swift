@@ -1,49 +1,50 @@
 import Platform
 import RAID
 
-/// The volatile write-back cache of one array: what was written and is not on the members yet.
+/// The volatile write-back cache of one array: data that was written and is not on the members yet.
 ///
-/// Plain writes are copied into pages and answered; reads that the pages cover are copied out of them. For all other
-/// commands there is one mechanism: what they overlap goes to the members first ("is destaged"), then they run as if
-/// there were no cache. Pages that somebody works on are left alone; who needs one waits for it, on the page's list,
-/// and who needs room or a destage run waits in `starved`. Both are resumed by the lane that ends such work. There is
-/// always some under way while commands wait, so none waits for ever.
+/// Plain writes are copied into pages and answered. Reads whose data is all in pages are copied out of them. All other
+/// commands take one way: the pages that they overlap go to the members first ("are destaged"), then the command runs
+/// as if there were no cache. A busy page is left alone. A command that needs it waits on the page's list; a command
+/// that needs room or a destage run waits in `starved`. The lane that ends copying or a destage resumes both. Some of
+/// that is under way whenever commands wait, so no command waits for ever.
 ///
-/// Order comes from a clock that counts events. A command remembers the time of its arrival; pages that became dirty
-/// later belong to commands that overlap it in time, and it need not care for them. That bounds what a SYNCHRONIZE
-/// CACHE waits for under constant writing, and lets a command see which destages failed for it.
+/// A clock that counts events gives the order. A command keeps the time of its arrival. Pages that became dirty later
+/// belong to commands that overlap it in time, so it ignores them. That bounds the wait of a SYNCHRONIZE CACHE under
+/// constant writing, and tells a command which failed destages concern it.
 ///
-/// Everything is allocated at the start.
+/// All memory is allocated at the start.
 ///
-/// Threads: any. State is under `lock`, which is not held while data is copied, nor across I/O: the data of a page
-/// belongs to whoever made it `copying` or `destaging`.
+/// Threads: any. The state is under `lock`, which is not held while data is copied, nor across I/O: the data of a page
+/// belongs to the lane that made it `copying` or `destaging`.
 final class WriteCache: @unchecked Sendable {
-    // SAFETY: see "Threads".
+    // SAFETY: see "Threads" above.
 
-    /// What becomes of a command.
+    /// What happens to a command.
     enum Verdict {
-        /// It goes to the members now.
+        /// The command goes to the members now.
         case run
-        /// Its data is to be copied into a chain of pages, then `endCopy` called.
+        /// The caller copies the command's data into a chain of pages, then calls `endCopy`.
         case copyIn(first: Int32)
-        /// Its data is to be copied out of a chain of pages, then `endCopy` called.
+        /// The caller copies the command's data out of a chain of pages, then calls `endCopy`.
         case copyOut(first: Int32)
-        /// It belongs to the cache, which resumes it when a page that it needs is free to use.
+        /// The cache keeps the command, and resumes it when a page that it needs is not busy any more.
         case waits
-        /// As before; it waits for room or for a destage run, behind others that do.
+        /// The cache keeps the command, which waits for room or for a destage run behind others that do.
         case starves
-        /// What it needs could not be written to the members.
+        /// Pages that the command needs on the members could not be written there.
         case failed(ArrayStatus)
     }
 
-    /// Destages at a time; each is an array request.
+    /// The most destages at a time; each is an array request.
     static let runCapacity = 16
-    /// The most bytes of one destage: enough for whole stripes, which need no reading, of common chunk sizes.
+    /// The most bytes of one destage: enough for whole stripes of common chunk sizes, which are written without
+    /// reading.
     private static let runByteCountMax: UInt64 = 1 << 20
 
     let lock = Lock()
     let pageCount: Int
-    /// Bytes; a longer write goes to the members: it would push out everything else.
+    /// In bytes. A longer write goes to the members, since it would push out everything else.
     let writeByteCountMax: UInt64
     let stripePageCount: UInt64
     let runPageCount: Int
@@ -57,27 +58,27 @@ final class WriteCache: @unchecked Sendable {
     var busyCount = 0
     var destagingCount = 0
     var dirtySectorCount: UInt64 = 0
-    /// Counts events; arrival times are above zero.
+    /// Counts events. Times are above zero.
     var clock: UInt64 = 1
-    /// When dirty data was dropped last.
+    /// When dirty data was last dropped.
     private(set) var cutAt: UInt64 = 0
 
     let runs: UnsafeMutablePointer<DestageRun>
-    /// The pages of each run, `runPageCount` places a run.
+    /// The pages of each run: `runPageCount` entries for each.
     let runPages: UnsafeMutablePointer<Int32>
-    /// Waiting commands, by number.
+    /// The links of waiting commands, by the commands' numbers.
     let links: UnsafeMutablePointer<UInt32>
     var starved = WaitList()
     /// The data of the pages, then that of the runs.
     private let memory: UnsafeMutableRawPointer
 
     /// - Parameters:
-    ///   - byteCount: data that the cache holds at most; as much again, at most, is needed to gather destages.
-    ///   - stripeByteCount: of the array; destages do not cross stripes.
-    ///   - commandCapacity: numbers of commands are below it.
+    ///   - byteCount: the most data that the cache holds; destaging takes as much memory again, at most.
+    ///   - stripeByteCount: the array's data bytes of a stripe; destages do not cross stripes.
+    ///   - commandCapacity: above all numbers of commands.
     init?(byteCount: Int, stripeByteCount: UInt64, commandCapacity: Int) {
         pageCount = byteCount / CachePage.byteCount
-        // Half of the cache, unaligned, must fit.
+        // The longest write is half of the cache, and touches one page more when it is unaligned.
         guard pageCount >= 2 else { return nil }
         precondition(pageCount <= Int(Int32.max), "a cache has less than 2^31 pages")
         let pageByteCount = UInt64(CachePage.byteCount)
@@ -112,17 +113,17 @@ final class WriteCache: @unchecked Sendable {
     /// The data of a page.
     func data(ofPage page: Int32) -> UnsafeMutableRawPointer { memory + Int(page) * CachePage.byteCount }
 
-    /// Where the data of a run is gathered, beginning with its first page's first sector.
+    /// The memory in which the data of a run is gathered; it begins with the first sector of the run's first page.
     func data(ofRun run: Int) -> UnsafeMutableRawPointer {
         memory + (pageCount + run * runPageCount) * CachePage.byteCount
     }
 
-    /// Bytes that are not on the members yet, those included that are on their way.
+    /// The bytes that are not on the members yet, including those on their way.
     var dirtyByteCount: UInt64 { lock.withLock { dirtySectorCount } * SectorRange.sectorByteCount }
 
     // MARK: Pages, under the lock
 
-    /// Takes a free page for a number that has none.
+    /// Claims a free page for a page number that has none.
     func claimPage(_ number: UInt64) -> Int32 {
         let page = firstFree
         firstFree = pages[Int(page)].link
@@ -133,8 +134,8 @@ final class WriteCache: @unchecked Sendable {
         return page
     }
 
-    /// Ends what somebody did with a page: it rests if it is dirty, and is free otherwise. Those who wait for it are
-    /// to be resumed.
+    /// Ends the work on a page: a dirty page is resting now, another one is free.
+    /// - Parameter resumed: receives the commands that waited for the page.
     func release(_ page: Int32, resuming resumed: inout [UInt32]) {
         busyCount -= 1
         let pointer = pages + Int(page)
@@ -162,11 +163,11 @@ final class WriteCache: @unchecked Sendable {
 
     // MARK: Power
 
-    /// Drops all dirty data, as a loss of power does. What is on its way to the members may arrive there.
+    /// Drops all dirty data, as a loss of power does. Data on its way to the members may still arrive there.
     ///
-    /// Pages that somebody works on stay, clean, until that ends: a destage that arrives late must not overwrite what
-    /// is written from now on. A write that is being copied counts as one that came after the cut.
-    /// - Returns: bytes dropped.
+    /// Busy pages stay, clean, until the work on them ends: a destage that arrives late must not overwrite later
+    /// writes. A write that is being copied counts as one after the cut.
+    /// - Returns: the bytes dropped.
     func powerCut() -> UInt64 {
         lock.withLock {
             let dropped = dirtySectorCount * SectorRange.sectorByteCount

@@ -15,6 +15,7 @@ package final class SharedSlots: Sendable {
     package nonisolated(unsafe) let commands: UnsafeMutablePointer<SCSIUserParallelTask>
     package nonisolated(unsafe) let responses: UnsafeMutablePointer<SCSIUserParallelResponse>
     let commandFile: Int32
+    // SAFETY: `responseFile` belongs to the thread that starts the driver's process.
     /// Another file for each start of a driver's process. Belongs to the thread that starts it.
     private(set) nonisolated(unsafe) var responseFile: Int32
 

@@ -15,6 +15,7 @@ import Synchronization
 ///
 /// Threads: any.
 public final class IODispatchQueue: OSObject, @unchecked Sendable {
+    // SAFETY: the fields are constants, atomics, or under `lock` as noted beside them.
     /// Bit 31: a thread runs the queue. Bit 30: blocks are waiting. Bits 0 to 29: the signalled sources.
     private let state = Atomic<UInt32>(0)
     private static let running: UInt32 = 1 << 31

@@ -6,6 +6,7 @@ import Platform
 
 /// Memory that a driver allocated or was handed by the kernel.
 public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
+    // SAFETY: nothing changes after `init`; the driver orders its accesses to the memory itself.
     package let memory: UnsafeMutableRawBufferPointer
     /// The memory's number where the driver is a process of its own, else 0.
     package let sharedID: UInt64
@@ -70,6 +71,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
 
 /// A descriptor's memory in the driver's address space.
 public final class IOMemoryMap: OSObject, @unchecked Sendable {
+    // SAFETY: nothing changes after `init`.
     private let descriptor: IOBufferMemoryDescriptor
     private let offset: Int
     private let length: Int
@@ -116,6 +118,7 @@ public struct IOAddressSegment: Sendable {
 
 /// Prepares a driver's own memory (rings, tables) for access by its device.
 public final class IODMACommand: OSObject, @unchecked Sendable {
+    // SAFETY: nothing changes after `init`.
     private let device: IOPCIDevice
     private let window: Int
 

@@ -12,6 +12,7 @@ public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
 /// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the
 /// task and under the controller's command gate; no slot is copied and no queue is crossed.
 open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
+    // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards.
     package final var kernel: (any DriverKernelPort)!
 
     /// Made by the kernel, once for each device that the personality matches.

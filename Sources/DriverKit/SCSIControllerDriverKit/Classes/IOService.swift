@@ -48,6 +48,7 @@ public func IOSleep(_ milliseconds: UInt64) {
 
 /// The PCI function that a driver's personality matched: registers, and a bus that its DMA goes through.
 public final class IOPCIDevice: IOService, @unchecked Sendable {
+    // SAFETY: `function` never changes.
     package let function: PCIFunction
 
     package init(function: PCIFunction) { self.function = function }
@@ -65,6 +66,7 @@ public final class IOPCIDevice: IOService, @unchecked Sendable {
 
 /// Calls an action on a queue whenever the device interrupts.
 public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
+    // SAFETY: nothing changes after `init`; `CurrentAction` has a lock.
     private let provider: IOPCIDevice
     private let queue: IODispatchQueue
     private let current = CurrentAction()

@@ -8,6 +8,7 @@ import Diagnostics
 /// `Start`, `UserInitializeController`, the `UserReport…` questions, `UserMapHBAData` for each task object,
 /// `UserMapBundledParallelTaskCommandAndResponseBuffers`, `UserStartController`.
 open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
+    // SAFETY: `kernel` is set before the first call of the driver and never changes afterwards.
     package final var kernel: (any DriverKernelPort)!
 
     /// Made by the kernel, once for each device that the personality matches. `initialize` follows.

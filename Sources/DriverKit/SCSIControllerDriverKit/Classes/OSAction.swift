@@ -8,6 +8,7 @@ import Synchronization
 /// The kernel half makes one for each task object (legacy route) and a single one for all bundled calls; a driver
 /// makes its own for interrupts and asynchronous events.
 public final class OSAction: OSObject, @unchecked Sendable {
+    // SAFETY: constants and one atomic.
     /// Which call an action may be completed with.
     package enum Route: Sendable {
         /// `ParallelTaskCompletion`; the value names the task object.

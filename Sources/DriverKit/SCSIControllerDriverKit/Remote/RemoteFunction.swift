@@ -4,6 +4,7 @@ import Platform
 /// The PCI function as a driver's process sees it: registers are read over the control link and written by messages that
 /// keep their order within a pair of rings, and the DART is the kernel's.
 final class RemoteFunction: PCIFunction, @unchecked Sendable {
+    // SAFETY: `kernel` never changes.
     private let kernel: RemoteKernel
 
     init(kernel: RemoteKernel) {

@@ -1,14 +1,14 @@
 import ArrayStore
 
-/// What the members hold, looked at from outside.
+/// Inspects the members' content from outside the array.
 extension ArrayLife {
-    /// The write that a sector comes from, as its member has it; nil for what nobody wrote.
+    /// The write that a sector's content on its member comes from; nil for content that no write produced.
     func write(in sector: Int) -> UInt32? {
         let (member, row) = shape.place(of: sector)
         return Stamp.write(in: members[member].image.bytes(ofSector: shape.dataSector + row), sector: sector)
     }
 
-    /// The same, computed from the other members.
+    /// The same for a sector of the member `missing`, computed from the other members.
     func reconstructedWrite(_ sector: Int, missing: Int, row: Int) -> UInt32? {
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
             words.initialize(repeating: 0)
@@ -21,10 +21,11 @@ extension ArrayLife {
 
     static func name(_ write: UInt32?) -> String { write.map { "write \($0)" } ?? "what nobody wrote" }
 
-    /// The rows, from the first one, that are on a member which is being rebuilt.
+    /// The number of rows, from the first one, that are on a member which is being rebuilt.
     func recoveredRows(of array: OpenedArray) -> Int { Int((array.recoveringMember?.byteCount ?? 0) / 512) }
 
-    /// Every row's sectors, parity included, make zero together, as far as all of its members are there.
+    /// Checks that the exclusive-or of each row's sectors, parity included, is zero, in all rows whose members are
+    /// there.
     func checkParity(of array: OpenedArray) throws(SimulationFault) {
         guard shape.level == .raid5 else { return }
         let isDoubtful = array.needsRepair

@@ -1,14 +1,14 @@
 import MemberIO
 
-/// Blocks of members that turn unreadable, and what nobody can read or compute any more.
+/// Blocks of members that become unreadable, and blocks that can be neither read nor computed any more.
 extension ArrayLife {
     /// Rows that are healed together: 4 KiB.
     static let blockRowCount = 8
-    /// How often blocks may turn unreadable in a serving. One more, met by the same command each time, and a member that
-    /// could be healed fails, since it cannot be healed for long.
+    /// How often blocks may become unreadable in a serving. With one more, all met by the same command, a member that
+    /// could be healed would fail, since it does not stay healed.
     private static let damageMax = 2
 
-    /// Some blocks of a member turn unreadable.
+    /// Makes some blocks of a member unreadable.
     func damageSomething() {
         guard damageCount < Self.damageMax, !array!.needsRepair else { return }
         let number = world.random.below(world.random.chance(800) ? shape.memberCount : disks.count)
@@ -17,7 +17,7 @@ extension ArrayLife {
         let limit = world.random.chance(700) ? hotRowCount : shape.rowCount
         let first = world.random.below(limit / count) * count
         let rows = first..<min(shape.rowCount, first + count * world.random.pick([1, 1, 2, 8]))
-        // What turns unreadable again before it is verified makes the member fail too.
+        // A block that becomes unreadable again before it is verified makes the member fail too.
         let blocks = Self.blocks(of: rows)
         guard unverifiedBlocks.isDisjoint(with: blocks) else { return }
         guard !wouldBeLost(number, rows) || world.random.chance(200) else { return }
@@ -28,14 +28,14 @@ extension ArrayLife {
         note("rows \(rows.lowerBound)..<\(rows.upperBound) of \(disks[number].name) turn unreadable, \(kind)")
     }
 
-    /// Most are healed by a write. The others make the member fail, sooner or later.
+    /// A write heals most damage. Other damage makes the member fail, sooner or later.
     private func kindOfDamage(_ number: Int) -> DamagedSectors.Kind {
         let role = members.firstIndex { $0 === disks[number] }
         guard role.map(mayFail) ?? true else { return .untilWritten }
         return world.random.pick([.untilWritten, .untilWritten, .untilWritten, .untilWritten, .forEver, .unwritable])
     }
 
-    /// Whether rows without a member would have no second copy.
+    /// Whether the data of some rows would be lost if a disk could not be read there.
     private func wouldBeLost(_ number: Int, _ rows: Range<Int>) -> Bool {
         guard shape.level == .raid5 else { return true }
         let blocks = Self.blocks(of: rows)
@@ -55,7 +55,7 @@ extension ArrayLife {
         rows.lowerBound / blockRowCount..<(rows.upperBound - 1) / blockRowCount + 1
     }
 
-    /// Follows how blocks are written anew and read again, and knows when that must fail.
+    /// Follows blocks that are rewritten and then read again, and notes when the second read must make the member fail.
     func noteHealing(_ operation: SimulatedChannel.Operation, _ status: MemberStatus) {
         let rows = rows(operation.io)
         guard !rows.isEmpty, let member = operation.member else { return }
@@ -75,9 +75,9 @@ extension ArrayLife {
         }
     }
 
-    // MARK: What is lost
+    // MARK: Lost blocks
 
-    /// Notes which blocks of rows cannot all be read or computed at the moment.
+    /// Notes the blocks of rows that cannot be completely read or computed at the moment.
     func noteLostRows() {
         guard members.contains(where: { !$0.image.damaged.isEmpty }) else { return }
         let survivable = shape.level.redundancy
@@ -87,10 +87,10 @@ extension ArrayLife {
         }
     }
 
-    /// Whether there have been such blocks since the array was opened.
+    /// Whether there have been lost blocks since the array was opened.
     var hasLostRows: Bool { lostAt.contains { $0 > 0 } }
 
-    /// Whether a command has met such blocks, perhaps. A write cache destages what others have written.
+    /// Whether a command may have met lost blocks. With a write cache, a command may destage the data of others.
     func isLost(_ command: SimulatedDriver.Command) -> Bool {
         guard habits.cacheByteCount == 0 else { return hasLostRows }
         return command.sectors.contains { lostAt[shape.place(of: $0).row / Self.blockRowCount] >= command.sentAt }
@@ -98,10 +98,10 @@ extension ArrayLife {
 
     // MARK: When the array is opened
 
-    /// Whether some member has what cannot be read.
+    /// Whether some disk has unreadable sectors.
     var isDamaged: Bool { disks.contains { !$0.image.damaged.isEmpty } }
 
-    /// Notes what may be computed anew when the array is opened.
+    /// Notes the blocks that opening the array may compute from the other members.
     func noteUnreadableBlocks() {
         for (number, disk) in disks.enumerated() where !disk.image.damaged.isEmpty {
             for block in 0..<shape.rowCount / Self.blockRowCount where isUnreadable(disk, block: block) {
@@ -118,7 +118,8 @@ extension ArrayLife {
         return unreadableBlocks.contains([number, row / Self.blockRowCount])
     }
 
-    /// The array was refused for blocks that cannot be read: a user takes one such member away, or puts in a new cable.
+    /// Lets the array be opened after it was refused for unreadable blocks: a user takes one damaged member away, or
+    /// puts in a new cable.
     func makeReadable() {
         let damaged = disks.indices.filter { !knowledge.disks[$0].isAbsent && !disks[$0].image.damaged.isEmpty }
         if shape.level == .raid5, knowledge.outCountMax == 0, !damaged.isEmpty, world.random.chance(500) {
@@ -130,8 +131,9 @@ extension ArrayLife {
         note("all blocks can be read again")
     }
 
-    /// In rows whose parity is in doubt, what cannot be read would be computed wrong, with all of its block, and so would all
-    /// of a member that fails for it: that is the write hole.
+    /// Mends unreadable sectors in rows with doubtful parity, since their blocks would be computed wrong: that is the
+    /// write hole. Mends those beyond healing everywhere, since their member would fail, and be computed wrong as a
+    /// whole.
     func mendSuspectRows() {
         let suspect = Set(isSuspect.indices.filter { isSuspect[$0] }.map { $0 / Self.blockRowCount })
         for disk in disks where !disk.image.damaged.isEmpty {

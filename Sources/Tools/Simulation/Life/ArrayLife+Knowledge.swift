@@ -1,8 +1,8 @@
 import ArrayStore
 
-/// Following what the array makes of its members.
+/// Follows which members the array uses, and in which parts.
 extension ArrayLife {
-    /// What each disk is for an array, and the role that it has.
+    /// By disk: its part in an array, and its role.
     func parts(of array: OpenedArray) -> [(part: Knowledge.Part, role: Int?)] {
         var parts = [(part: Knowledge.Part, role: Int?)](repeating: (.out, nil), count: disks.count)
         for state in array.memberStates {
@@ -18,20 +18,20 @@ extension ArrayLife {
         return parts
     }
 
-    /// Takes in what the array has done to its members since it was asked last, if it has.
-    /// - Throws: when a member was left out for no reason.
+    /// Updates `knowledge` if the array has changed its members since the last call.
+    /// - Throws: when a member was left out without a reason.
     func learn() throws(SimulationFault) {
         try checkNothingIsForgotten()
         guard !world.news.isEmpty || world.isDown else { return }
         noteNews()
         guard shape.level == .raid5, let array else { return }
         let hadHolder = (0..<shape.memberCount).map { knowledge.holder(of: $0) != nil }
-        // Survivors that are dead themselves may not have been told.
+        // Survivors that are dead themselves may not have recorded the change.
         let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
         for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
             if part == .out { try checkHasReason(number) }
             if part != .replacing { try checkMayEnd(number, now: part, role: role) }
-            // The array is lost with this one, and leaves its superblocks as they are.
+            // The array is lost without this disk, and leaves its superblocks as they are.
             if part == .out, knowledge.disks[number].may == .inSync, let role, array.failedMembers.count > 1,
                 hadHolder.indices.contains(where: { $0 != role && !hadHolder[$0] })
             {
@@ -54,15 +54,15 @@ extension ArrayLife {
         if part == .inSync && before == .recovering && isSure { tally[.rebuildsDone] += 1 }
         if part == .inSync && before == .replacing && isSure { tally[.replacementsDone] += 1 }
         if part == .recovering && before == .replacing && isSure { tally[.replacementsRebuilt] += 1 }
-        // A member that may come back is held like a spare, and nothing has been written to it yet.
+        // A member that may come back is reported as a spare, and its superblock has not been written yet.
         let part = part == .spare && before.isDisjoint(with: [.spare, .replacing]) ? .out : part
         var may = isSure ? part : before.union(part)
-        // What cannot come back any more becomes a spare first.
+        // A member that cannot come back any more becomes a spare first.
         if !isSure && part == .recovering { may.insert(.spare) }
-        // A spare whose superblock could not be written is one still, and rebuilt from the start.
+        // A spare whose superblock could not be written is still a spare, and is rebuilt from the start.
         if part == .out && before.contains(.spare) { may.insert(.spare) }
         if !isSure && part == .out && slots.contains(where: { $0.member === disks[number] }) {
-            // It may have been more in between.
+            // It may have been recovering, or in sync, in between.
             if before.contains(.spare) || returning.contains(number) { may.insert(.recovering) }
             if before.contains(.recovering) { may.insert(.inSync) }
         }
@@ -76,18 +76,18 @@ extension ArrayLife {
         if part != .inSync, let role, knowledge.disks[number].role == role { markFaulty(role, by: number) }
     }
 
-    /// A member is left out that was good: it must have failed.
+    /// Checks that a good member that was left out has failed.
     private func checkHasReason(_ number: Int) throws(SimulationFault) {
         let disk = knowledge.disks[number]
         guard !world.isDown, disk.may == .inSync, let role = disk.role, !faultyRoles[role],
             slots.isEmpty || slots[role].member === disks[number]
         else { return }
-        // A write that meets an unreadable block, in a row that is lost already, fails its member at once.
+        // A write that meets an unreadable block in a row that is already lost makes its member fail at once.
         if hasLostRows, !disks[number].image.damaged.isEmpty { return }
         throw SimulationFault("\(disks[number].name) was left out without a reason")
     }
 
-    /// Whether the array will hear that a member has failed which it has just called whole.
+    /// Whether the array has still to see the failure of a member that it has just recorded as in sync.
     private func hasUnheardFailure(_ role: Int) -> Bool {
         world.channels.contains { $0.hasFailure(at: role) || $0.hasFailure(at: shape.plan.geometry.replacementPlace) }
     }
@@ -96,7 +96,7 @@ extension ArrayLife {
         if slots.isEmpty || slots[role].member === disks[number] { faultyRoles[role] = true }
     }
 
-    /// How much of a rebuild will not have to be done again.
+    /// Notes how much of a rebuild is durable, and need not be done again.
     func learnProgress() {
         guard !world.isDown, let array else { return }
         if let filled = array.recoveringMember?.byteCount ?? array.replacementState?.byteCount {
@@ -104,7 +104,7 @@ extension ArrayLife {
         }
     }
 
-    /// Which disks have the roles now.
+    /// Notes which disks have the roles now.
     func findMembers() {
         for role in slots.indices { members[role] = slots[role].member ?? members[role] }
     }
@@ -116,7 +116,7 @@ extension ArrayLife {
 
     // MARK: Opening
 
-    /// An array was opened: whatever it makes of the disks, it must be right to do so.
+    /// Checks that an array that was opened may use each disk as it does.
     func checkParts(_ opened: OpenedArray) throws(SimulationFault) {
         let found = parts(of: opened)
         for (number, disk) in knowledge.disks.enumerated() {
@@ -128,9 +128,9 @@ extension ArrayLife {
             guard partsOfReplacing(number).contains(part), role == nil || role == disk.role else {
                 throw SimulationFault("\(disks[number].name) \(Self.complaint(part, disk.may))")
             }
-            // A spare that was about to be removed is not flushed, and may be one again.
+            // The removal of a spare is not flushed, so the disk may be a spare again.
             knowledge.disks[number].may = part == .out ? disk.may.intersection([.out, .spare]) : part
-            // Until that is written, it may be a replacement again when others are there.
+            // Until its superblock is written, it may be a replacement again when other members are there.
             if disk.may.contains(.replacing) && part != .inSync && part != .out {
                 knowledge.disks[number].may.insert(.replacing)
             }

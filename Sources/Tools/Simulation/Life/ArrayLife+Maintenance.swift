@@ -4,16 +4,16 @@ import RAID
 import RAIDController
 import Statistics
 
-/// Rebuilds, checks and repairs, and what users ask for while the array is served.
+/// Rebuilds, checks and repairs, and users' commands while the array is served.
 extension ArrayLife {
-    /// Disks there are at most, besides one for each role.
+    /// The most disks besides one for each role.
     private static let spareMax = 3
-    /// Turns that maintenance takes at most to come to its end, with nothing else going on.
+    /// The most turns that maintenance may take to come to its end, with nothing else going on.
     private static let turnMax = 4000
 
-    // MARK: The thread that does it
+    // MARK: The maintenance thread
 
-    /// What the thread that does an array's maintenance does in one turn.
+    /// Takes one turn of the array's maintenance thread.
     func maintain() throws(SimulationFault) {
         world.passTime()
         let isTakingSpare = array!.hasSpare && !array!.failedMembers.isEmpty
@@ -26,13 +26,14 @@ extension ArrayLife {
         if !world.isDown && job != nil { try checkJob() }
     }
 
-    /// A sound array has right parity at any moment, so nothing is ever found wrong.
+    /// Checks the job that was asked for. An array with all its members has right parity at any moment, so no job may
+    /// find an error.
     private func checkJob() throws(SimulationFault) {
         guard let snapshot = card!.snapshot(array: 0).job, let job, snapshot.number >= job.number else {
             throw SimulationFault("a job was forgotten")
         }
         guard snapshot.number == job.number else {
-            // A member has failed, which ended it, and a rebuild has begun since.
+            // A failed member has ended the job, and a rebuild has begun since.
             self.job = nil
             return
         }
@@ -53,7 +54,7 @@ extension ArrayLife {
         self.job = nil
     }
 
-    /// Lets maintenance do all that it has to, with no command under way.
+    /// Runs maintenance until it is idle, with no command under way.
     /// - Returns: false after a crash.
     func finishMaintenance() throws(SimulationFault) -> Bool {
         for _ in 0..<Self.turnMax {
@@ -64,7 +65,7 @@ extension ArrayLife {
             learnProgress()
             if job != nil { try checkJob() }
             if operationCount == 0 && pause == .idle { return true }
-            // It tries again every minute.
+            // Maintenance tries again every minute: it will not become idle.
             if operationCount == 0, case .until = pause, hasLostRows { return true }
             if operationCount > 0 { endSomeOperation() }
             try runCard()
@@ -73,7 +74,7 @@ extension ArrayLife {
         throw SimulationFault("maintenance does not come to an end")
     }
 
-    /// Maintenance is idle: then there is no member to rebuild onto, and no doubt.
+    /// Whether idle maintenance has no work left: no disk to rebuild onto, and no doubtful parity.
     private func isDone(_ array: OpenedArray) -> Bool {
         switch array.failedMembers.count {
         case 0: !array.needsRepair && array.replacementState == nil
@@ -93,7 +94,7 @@ extension ArrayLife {
 
     // MARK: Users
 
-    /// One of what `nbdext add`, `fail`, `remove`, `check`, `repair`, `replace` and `cancel` ask for.
+    /// Does what one of `nbdext add`, `fail`, `remove`, `check`, `repair`, `replace` and `cancel` does.
     func askForMaintenance() throws(SimulationFault) {
         if isLost || world.random.chance(50) { return try askForTheForbidden() }
         switch world.random.below(13) {
@@ -112,7 +113,7 @@ extension ArrayLife {
         guard let number = diskToAdd() else { return }
         if world.random.chance(300) { rollBack(number) }
         note("\(disks[number].name) is added")
-        // As `nbdext add` does with a member that failed.
+        // `nbdext add` removes a failed member first, too.
         _ = try? array!.remove { [name = disks[number].name] in $0.path == name }
         knowledge.disks[number].may.insert(.spare)
         crashSoon(200, within: 6)
@@ -132,7 +133,8 @@ extension ArrayLife {
         card!.lookForSpare(target: 0)
     }
 
-    /// Whether a disk's superblock says that a member failed which serves: it may be the better one, and is left alone.
+    /// Whether a disk's superblock records the failure of a member that serves. That disk may be newer than the member,
+    /// so it is not made a spare.
     private func hasSeenFailure(_ number: Int) -> Bool {
         guard let own = superblock(on: disks[number]), let array else { return false }
         let missing = array.failedMembers
@@ -142,7 +144,7 @@ extension ArrayLife {
         }
     }
 
-    /// A disk that the array does not have: a new one, or one that it had once.
+    /// Picks a disk that is not in the array: a new one, or one that was in it.
     private func diskToAdd() -> Int? {
         let states = array!.memberStates
         let old = disks.indices.filter { number in
@@ -188,7 +190,7 @@ extension ArrayLife {
         note("\(disks[number].name) is removed")
         crashSoon(200, within: 6)
         knowledge.disks[number].may.insert(.out)
-        // Survivors that cannot be written are found out by the next who needs them.
+        // An error is ignored: the next I/O to a survivor that cannot be written finds it.
         _ = try? array!.remove { $0 == state }
         if !world.isDown && !disks[number].isDead && state.condition == .spare { knowledge.disks[number].may = .out }
     }
@@ -218,7 +220,7 @@ extension ArrayLife {
         }
     }
 
-    /// Lets what is about to be written be the last that is done, perhaps.
+    /// Sets a crash for one of the next synchronous I/Os, with a probability.
     func crashSoon(_ perMille: Int, within count: Int) {
         if world.random.chance(perMille) { world.setSynchronousCrash(after: world.random.below(count)) }
     }

@@ -3,10 +3,10 @@ import HardwareBus
 import RAID
 import RAIDController
 
-/// Opening an array after whatever happened, and what must be true then.
+/// Opens an array after a crash or a stop, and checks what must be true then.
 extension ArrayLife {
-    /// Opens the array, through crashes of its recovery, checks it, and puts it behind a card.
-    /// - Returns: false when the array is rightly refused, or has nothing more to show: the end of its life.
+    /// Opens the array, again after each crash of its recovery; checks it, and puts it behind a card.
+    /// - Returns: false when the array is rightly refused, or its life ends for another reason.
     func reopen() throws(SimulationFault) -> Bool {
         arrive()
         return knowledge.disks.contains { !$0.isAbsent } ? try reopenWithPresent() : false
@@ -31,7 +31,7 @@ extension ArrayLife {
         }
     }
 
-    /// Decides which disks are there: dead ones may be back, with what they had.
+    /// Decides which disks are present. Dead disks may be back, with their old content.
     private func arrive() {
         for (number, disk) in disks.enumerated() {
             if disk.isDead && world.random.chance(400) {
@@ -63,15 +63,15 @@ extension ArrayLife {
 
     // MARK: Verdicts
 
-    /// The array was refused: was that right?
-    /// - Returns: whether it can be served after all.
+    /// Checks that the array was rightly refused, and may let a user do something about it.
+    /// - Returns: whether the array can be served after all.
     private func judge(_ refusal: ArrayStoreError) throws(SimulationFault) -> Bool {
         note("refused: \(refusal)")
         world.setSynchronousCrash(after: nil)
         let survivable = shape.level.redundancy
         switch refusal.kind {
         case .tooManyMissing where knowledge.outCountMax > survivable: return false
-        // Nothing but spares is there.
+        // Only spares are present.
         case .refused where knowledge.outCountMax == shape.memberCount: return false
         case .dirtyAndDegraded where shape.level == .raid5 && knowledge.outCountMax > 0 && !knowledge.isClean:
             if knowledge.outCountMax == 1, let number = returnable {
@@ -94,7 +94,7 @@ extension ArrayLife {
         }
     }
 
-    /// A member that is only absent, and may just as well be there.
+    /// Sometimes a disk that may be in sync and is absent without being dead.
     private var returnable: Int? {
         let number = disks.indices.first {
             knowledge.disks[$0].isAbsent && !disks[$0].isDead && knowledge.disks[$0].may.contains(.inSync)
@@ -102,7 +102,8 @@ extension ArrayLife {
         return number != nil && world.random.chance(500) ? number : nil
     }
 
-    /// What is left when a dirty and degraded array is opened by force: everything but what was being written.
+    /// Opens a dirty and degraded array by force: it must have everything except what was being written.
+    /// - Returns: whether the array is served.
     private func force() throws(SimulationFault) -> Bool {
         guard knowledge.outCount <= 1, knowledge.outCountMax <= 1 else { return false }
         wasForced = true
@@ -119,11 +120,11 @@ extension ArrayLife {
         }
     }
 
-    /// An array was opened: the right members are in it, parity is right, and it holds what it may hold.
-    /// - Returns: false when blocks of a missing member are lost that were being written.
+    /// Checks an array that was opened: its members, its parity and its content.
+    /// - Returns: false when blocks of a missing member that were being written are lost.
     private func check(_ opened: OpenedArray) throws(SimulationFault) -> Bool {
         guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
-        // By role; that of a replacement, which is behind them, stays empty here.
+        // By role. The replacement's slot comes behind these, and stays out of this list.
         slots = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
             guard case .endpoint(let endpoint) = place else { return nil }
             return endpoint as? SimulatedSlot
@@ -148,8 +149,8 @@ extension ArrayLife {
         return isWhole
     }
 
-    /// Looks at each sector of the array on its members, where this simulation thinks that it is.
-    /// - Returns: false when a block of the missing member is lost that was being written.
+    /// Checks each sector of the array on its members, at the position that `ArrayShape` computes.
+    /// - Returns: false when a block of the missing member that was being written is lost.
     private func checkContent(of opened: OpenedArray) throws(SimulationFault) -> Bool {
         var isWhole = true
         let time = world.tick()
@@ -175,8 +176,8 @@ extension ArrayLife {
         return isWhole
     }
 
-    /// Whether a sector that was computed, of the missing member or of a block that could not be read, may come out wrong: with partial parity logs only if it was being written
-    /// itself.
+    /// Whether a sector may be wrong that was computed, since its member is missing or its block was unreadable. With
+    /// partial parity logs, only sectors that were being written themselves may be wrong.
     private func mayBeLost(_ sector: Int, row: Int) -> Bool {
         if wasForced { return isSuspect[row] }
         return shape.consistency == .ppl && model.isBeingWritten(sector)
@@ -184,6 +185,7 @@ extension ArrayLife {
 
     // MARK: Service
 
+    /// Marks an opened array as dirty, and puts it behind a card.
     /// - Returns: false after a crash.
     private func markDirty(_ opened: OpenedArray) -> Bool {
         knowledge.isClean = false

@@ -3,15 +3,15 @@ import MDFormat
 import RAID
 import RAIDController
 
-/// What users must not be able to do: no member forgets what it was while the array may need what it holds.
+/// Commands that users must not get through: no member may forget its role while the array may need its data.
 extension ArrayLife {
-    /// More members have failed than the array can do without, as far as it knows.
+    /// Whether, as far as the array knows, more members have failed than it can do without.
     var isLost: Bool {
         guard shape.level == .raid5, let array else { return false }
         return array.isLost || array.failedMembers.count > 1
     }
 
-    /// Commands that have to be refused: for members that are in use, and all of them when the array is lost.
+    /// Gives a command that must be refused: one for a member in use, or for any disk when the array is lost.
     func askForTheForbidden() throws(SimulationFault) {
         let isLost = isLost
         let states = array!.memberStates
@@ -26,7 +26,7 @@ extension ArrayLife {
         case 0: try expectRefusal("\(disk.name) is added") { try array!.add(disk) }
         case 1: try expectRefusal("\(disk.name) is removed") { try array!.remove { $0.path == disk.name } }
         case 2:
-            // As `nbdext add` does with a member that failed.
+            // `nbdext add` removes a failed member first, too.
             try expectRefusal("\(disk.name) is removed") { try array!.remove { $0.path == disk.name } }
             try expectRefusal("\(disk.name) is added") { try array!.add(disk) }
         default:
@@ -41,7 +41,7 @@ extension ArrayLife {
         throw SimulationFault("\(what), though the array needs it")
     }
 
-    /// Once the array is lost, no superblock loses its role.
+    /// Checks that no superblock has lost its role since the array was lost.
     func checkNothingIsForgotten() throws(SimulationFault) {
         guard isLost else { return }
         let roles = disks.map { roleOnDisk($0) }
@@ -51,7 +51,7 @@ extension ArrayLife {
         rolesWhenLost = roles
     }
 
-    /// The role that a disk's superblock gives it; nil when it gives none.
+    /// The role in a disk's superblock; nil when there is none.
     private func roleOnDisk(_ disk: SimulatedMember) -> UInt16? {
         guard let superblock = superblock(on: disk), superblock.role < MDSuperblock.firstSpecialRole else { return nil }
         return superblock.role

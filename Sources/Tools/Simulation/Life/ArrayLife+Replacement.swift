@@ -1,9 +1,10 @@
 import ArrayStore
 import RAIDController
 
-/// Members that are replaced while they serve.
+/// The replacement of members while they serve.
 extension ArrayLife {
-    /// The disk that is to take a role, its role, and how far it is said to be durable; nil when there is none.
+    /// The disk that is to take a role, that role, and the bytes of the data area that are durable on the disk as the
+    /// array says; nil when there is none.
     func replacement(of array: OpenedArray) -> (number: Int, role: Int, byteCount: UInt64)? {
         guard let state = array.replacementState,
             let number = parts(of: array).firstIndex(where: { $0.part == .replacing })
@@ -11,14 +12,14 @@ extension ArrayLife {
         return (number, state.role, state.byteCount)
     }
 
-    /// Whether a member is being filled.
+    /// Whether a member is being rebuilt or replaced.
     var isFilling: Bool { array!.recoveringMember != nil || array!.replacementState != nil }
 
-    /// The array's maintenance has something under way.
+    /// Whether a job of maintenance is running.
     var isBusy: Bool { card!.snapshot(array: 0).job?.state == .running }
 
-    /// The role that a member I/O is about: what is at the replacement's place may have a role by now. Nil for what has
-    /// none.
+    /// The role of the disk that a member I/O went to, or nil: a disk at the replacement's place may have a role by
+    /// now.
     func role(of operation: SimulatedChannel.Operation) -> Int? {
         let place = Int(operation.io.member)
         return place < members.count ? place : members.firstIndex { $0 === operation.member }
@@ -26,7 +27,7 @@ extension ArrayLife {
 
     // MARK: Users
 
-    /// What `nbdext replace` asks for.
+    /// Does what `nbdext replace` does.
     func replaceMember() throws(SimulationFault) {
         guard let array, !array.needsRepair else { return }
         let spares = array.memberStates.filter { $0.condition == .spare && $0.path != nil }
@@ -34,14 +35,14 @@ extension ArrayLife {
             let number = disks.firstIndex(where: { $0.name == name })
         else { return }
         let role = world.random.below(members.count)
-        // What has ended, the card knows.
+        // The card must know of all I/O that has ended.
         try runCard()
         if world.isDown { return }
         let mustBegin =
             operationCount == 0 && !isBusy && array.failedMembers.isEmpty && array.replacementState == nil
             && !faultyRoles.contains(true) && !disks[number].isDead
         let before = knowledge.disks[number]
-        // One that is about to come back to its own role is held like a spare, and is none.
+        // A disk that is about to come back to its own role is reported as a spare, but is none.
         let isSpare = !before.may.isDisjoint(with: [.spare, .replacing])
         if isSpare && array.replacementState == nil && array.recoveringMember == nil {
             knowledge.disks[number].may.insert(.replacing)
@@ -59,20 +60,20 @@ extension ArrayLife {
             if world.isDown { return }
             if mustBegin { throw SimulationFault("no reason to refuse: \(error)") }
             guard isSpare else { return }
-            // Somebody could not be told.
+            // Some superblock could not be written.
             let isUntold = disks[number].isDead || faultyRoles.contains(true)
             knowledge.disks[number].may = isUntold ? [.spare, .replacing, .out] : before.may
             if !isUntold { knowledge.disks[number].role = before.role }
         }
     }
 
-    // MARK: What is known
+    // MARK: Knowledge
 
-    /// What may be written of a disk that was a replacement, when it is not sure what was. It may have got the role too: a
-    /// maintenance that ends it may have come to its last step.
+    /// Adds the parts that the superblocks may give a former replacement, when it is not sure what was written. The
+    /// disk may have taken the role: maintenance may have come to the last step.
     func widenReplacing(_ number: Int) {
         knowledge.disks[number].may.formUnion([.spare, .inSync, .out])
-        // When the one before it fails, it goes on as a member that is being rebuilt.
+        // When the old member fails, the replacement goes on as a member that is being rebuilt.
         if let role = knowledge.disks[number].role, faultyRoles[role] {
             knowledge.disks[number].may.insert(.recovering)
         }
@@ -83,7 +84,7 @@ extension ArrayLife {
         if let old { knowledge.disks[old].may.insert(.out) }
     }
 
-    /// A replacement is none any more: somebody must have wanted that.
+    /// Checks that a replacement has ended for a reason.
     func checkMayEnd(_ number: Int, now part: Knowledge.Part, role: Int?) throws(SimulationFault) {
         guard !world.isDown, knowledge.disks[number].may == .replacing else { return }
         let isRight =
@@ -97,7 +98,7 @@ extension ArrayLife {
         throw SimulationFault("\(disks[number].name) was to replace a member, and does not any more, for no reason")
     }
 
-    /// What a disk that may be a replacement may be for an array that is opened.
+    /// The parts that a disk, perhaps a replacement, may have in an array that is opened.
     func partsOfReplacing(_ number: Int) -> Knowledge.Part {
         var may = knowledge.disks[number].may
         guard may.contains(.replacing), let role = knowledge.disks[number].role else { return may }
@@ -106,9 +107,9 @@ extension ArrayLife {
         return may
     }
 
-    // MARK: What it holds
+    // MARK: Content
 
-    /// As far as a replacement is said to go, it is like the member that it is to replace.
+    /// Checks that the rows that a replacement is said to have are equal to those of the member that it replaces.
     func checkReplacement(of opened: OpenedArray) throws(SimulationFault) {
         guard let (number, role, byteCount) = replacement(of: opened) else { return }
         for row in 0..<Int(byteCount / 512) where !(opened.needsRepair && isSuspect[row]) {

@@ -5,13 +5,13 @@ import RAIDControllerInterface
 
 /// Commands, member I/Os and failures in random order, until a crash or a stop.
 extension ArrayLife {
-    /// Serves until a crash or an orderly stop, or until the life has so many steps.
+    /// Serves until a crash or an orderly stop, or until the life has taken `steps` steps.
     func serve(until steps: Int) throws(SimulationFault) {
         let last = min(steps, step + world.random.number(1...habits.stepsMax))
         while step < last && !world.isDown {
             countStep()
             try takeStep()
-            // What is half rebuilt is worth a crash more often.
+            // Crashes are more frequent while a member is half rebuilt.
             if isFilling && world.random.chance(15) { break }
         }
         if !world.isDown && world.random.chance(200) {
@@ -41,7 +41,7 @@ extension ArrayLife {
         if driver.outstanding > 0 && isIdle { try checkProgress() }
     }
 
-    /// Commands that wait with no member I/O under way would wait for ever.
+    /// Checks that no command waits without member I/O under way: it would wait for ever.
     func checkProgress() throws(SimulationFault) {
         try runCard()
         guard !world.isDown, driver.outstanding > 0 else { return }
@@ -50,7 +50,7 @@ extension ArrayLife {
         }
     }
 
-    /// What a thread of the server does every few seconds.
+    /// Does what the server's bitmap thread does every few seconds.
     private func tickBitmap() {
         guard card!.bitmapPeriodSeconds(target: 0) != nil else { return }
         let lane = world.random.pick(lanes)
@@ -75,14 +75,15 @@ extension ArrayLife {
         }
         disks[number].isDead = true
         note("\(disks[number].name) dies")
-        // What is written about that may be the last that is done.
+        // The record of that in the other superblocks may be the last write before a crash.
         if world.random.chance(300) { world.setSynchronousCrash(after: world.random.below(10)) }
     }
 
-    /// Member I/Os that are under way.
+    /// The number of member I/Os under way.
     var operationCount: Int { world.channels.reduce(0) { $0 + $1.operations.count } }
 
-    /// A second failure ends the array, so it is rare. Where parity is doubtful, there must be none.
+    /// Whether a member may fail now. A second failure ends the array, so it is rare. While parity is doubtful, there
+    /// must be none.
     func mayFail(_ role: Int) -> Bool {
         guard !array!.needsRepair else { return false }
         return faultyRoles[role] || !faultyRoles.contains(true) || world.random.chance(50)
@@ -110,11 +111,11 @@ extension ArrayLife {
         noteHealing(operation, status)
         switch status {
         case .done, .unreadable: break
-        // What was begun on a member that another one has replaced says nothing of that.
+        // An I/O to a member that was replaced meanwhile says nothing of its successor.
         case .failed:
             if let role, operation.member === members[role] { faultyRoles[role] = true }
             if role == nil { hasReplacementFailed = true }
-            // Perhaps nobody is left to say that this member has missed it.
+            // Perhaps no superblock is left that could record that the member missed this write.
             markSuspect(operation.io)
         case .noSpace, .refused: markSuspect(operation.io)
         }
@@ -138,7 +139,7 @@ extension ArrayLife {
     private func someSectors() -> Range<Int> {
         let limit = min(shape.sectorCount, SimulatedDriver.dataByteCount / 512)
         var count = world.random.number(1...habits.usualSectorCount)
-        // Whole chunks and stripes have ways of their own.
+        // Whole chunks and stripes are planned in their own way, so they are frequent.
         switch world.random.below(10) {
         case 0: count = shape.chunkSectorCount
         case 1: count = shape.stripeSectorCount
@@ -176,13 +177,13 @@ extension ArrayLife {
         driver.send(command, tag: tag)
     }
 
-    /// Lets the card work, on one lane or the other first, and takes its answers.
+    /// Runs the card on all lanes, a random one first, and takes its answers.
     func runCard() throws(SimulationFault) {
         noteLostRows()
         let start = world.random.below(lanes.count)
         for offset in lanes.indices { _ = card!.run(lane: lanes[(start + offset) % lanes.count]) }
         try learn()
-        // What is answered after the end reaches nobody.
+        // After a crash, no answer reaches the driver.
         if world.isDown { return }
         while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
     }

@@ -2,9 +2,9 @@ import ArrayStore
 import MDFormat
 import RAID
 
-/// Disks that are replaced by older copies of themselves, as virtual disks are.
+/// Disks that are rolled back to older copies of themselves, as virtual disks are.
 extension ArrayLife {
-    /// Somebody keeps a copy of a disk, as it is at the moment.
+    /// Keeps a copy of a disk as it is now.
     func keepCopy() {
         let number = world.random.below(disks.count)
         guard shape.level == .raid5, !disks[number].isDead else { return }
@@ -12,8 +12,8 @@ extension ArrayLife {
         note("a copy of \(disks[number].name) is kept")
     }
 
-    /// A disk that is not in use turns into the copy that was kept of it. When no array is open, only one that can be told from
-    /// the disk: a copy of the very same state could not.
+    /// Rolls a disk that is not in use back to the copy that was kept of it. While no array is open, only a copy whose
+    /// superblock differs in state from all disks' is used: nothing could detect another one.
     func rollBack(_ number: Int) {
         guard let copy = snapshots[number], let old = superblock(in: copy), disks[number].image.damaged.isEmpty,
             old.role < MDSuperblock.firstSpecialRole
@@ -29,7 +29,7 @@ extension ArrayLife {
         tally[.rollBacks] += 1
     }
 
-    /// Whether a superblock is of a state that some disk has, or had just before.
+    /// Whether a superblock belongs to a state that some disk has, or had just before.
     private func isStateOfSome(_ superblock: MDSuperblock) -> Bool {
         disks.contains { disk in
             guard let own = self.superblock(on: disk) else { return false }

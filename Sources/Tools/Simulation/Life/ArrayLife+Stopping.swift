@@ -2,8 +2,8 @@ import ArrayStore
 
 /// Orderly stops.
 extension ArrayLife {
-    /// Lets everything end, flushes, and closes the array, in the order of a server that is told to stop.
-    /// - Returns: whether it is closed; otherwise it is still open, and of no use any more.
+    /// Stops in the order of the server: ends all work, flushes, and closes the array.
+    /// - Returns: whether the array is closed; otherwise the caller ends it abruptly.
     func stop() throws(SimulationFault) -> Bool {
         note("stopping")
         world.isFull = false
@@ -29,7 +29,7 @@ extension ArrayLife {
         return close()
     }
 
-    /// With nothing under way, the members hold what was written last.
+    /// Checks that the members hold the last writes, while no I/O is under way.
     private func checkAtRest() throws(SimulationFault) {
         guard let array, array.failedMembers.count <= 1 else { return }
         try checkParity(of: array)
@@ -49,7 +49,7 @@ extension ArrayLife {
         }
     }
 
-    /// Ends all member I/O until the card has none, and no command.
+    /// Ends member I/O until the card has neither I/O nor commands.
     /// - Returns: false after a crash.
     func drain() throws(SimulationFault) -> Bool {
         while driver.outstanding > 0 || operationCount > 0 {

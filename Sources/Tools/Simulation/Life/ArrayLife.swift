@@ -13,54 +13,55 @@ import RAIDController
 final class ArrayLife {
     let shape: ArrayShape
     let world: SimulatedWorld
-    /// All disks that there are. The first ones are the array's first members.
+    /// All disks. The first ones are the array's first members.
     var disks: [SimulatedMember]
-    /// By role, the disk that has it, or had it last.
+    /// By role: the disk that has the role, or had it last.
     var members: [SimulatedMember]
     let driver = SimulatedDriver()
     var model: SectorModel
     var history = History()
     let habits: Habits
 
-    // What is open.
+    // The open array and its card.
     var array: OpenedArray?
     var card: RAIDController?
     var lanes: [Int] = []
-    /// By role: what stands for the member. Empty for arrays whose members cannot be replaced.
+    /// By role: the slot of the member. Empty for arrays whose members cannot be replaced.
     var slots: [SimulatedSlot] = []
 
-    // What is known of the members and their superblocks.
+    // Knowledge of the members and their superblocks.
     var knowledge: Knowledge
-    /// Rows in which data and parity may disagree, since a crash or a lack of space interrupted writes.
+    /// By row: data and parity may disagree, since a crash or a lack of space interrupted a write.
     var isSuspect: [Bool]
-    /// Blocks of rows that could not be read since the content was last looked at: the disk's number, and the block's.
+    /// Blocks that were unreadable at some opening since the content was last checked: the disk's number, and the
+    /// block's.
     var unreadableBlocks: Set<[Int]> = []
-    /// Older copies of disks: a snapshot that somebody has kept.
+    /// By disk: the content of an older copy.
     var snapshots: [Int: [UInt8]] = [:]
-    /// The array was opened by force since then, or that was tried.
+    /// The array was opened by force, or that was tried, since the content was last checked.
     var wasForced = false
-    /// What happened since the content was last looked at.
+    /// The crashes since the content was last checked.
     var crash = SectorModel.Crash()
 
-    // What has happened since the array was opened.
+    // Events since the array was opened.
     /// By role: the member is not in sync, or does not work.
     var faultyRoles: [Bool] = []
     var hasBeenFull = false
-    /// By block of rows: when it was last known that not all of it could be read or computed.
+    /// By block of rows: the last time at which not all of it could be read or computed; 0 for never.
     var lostAt: [UInt64] = []
-    /// How often blocks have turned unreadable.
+    /// How often blocks have become unreadable.
     var damageCount = 0
     /// An I/O to the replacement has failed.
     var hasReplacementFailed = false
-    /// Disks that were added and are to come back to the role that they had.
+    /// Disks that were added and are to come back to their old roles.
     var returning: Set<Int> = []
-    /// By disk, the role that its superblock gave it when the array was found to be lost; empty while it is not.
+    /// By disk: the role in its superblock when the array was found to be lost; empty while the array is not lost.
     var rolesWhenLost: [UInt16?] = []
     /// A user has cancelled a replacement.
     var mayEndReplacement = false
-    /// Blocks of rows of which one was written anew and has not been read again.
+    /// Blocks of rows that were rewritten on some member and have not been read again.
     var unverifiedBlocks: Set<Int> = []
-    /// How the last flush was answered.
+    /// The last flush was answered with GOOD.
     var lastFlushWasGood = false
     /// The check or repair that was asked for and is not known to have ended, and its number.
     var job: (kind: MaintenanceSchedule.Job, number: UInt64)?
@@ -86,7 +87,7 @@ final class ArrayLife {
         isSuspect = Array(repeating: false, count: shape.rowCount)
     }
 
-    /// Lives until the end, or for so many steps; the array is opened once more after the last one.
+    /// Runs the life to its end, or for `steps` steps; the array is opened once more after the last step.
     /// - Throws: when a promise was not kept.
     func run(steps: Int) throws(SimulationFault) {
         try create()
@@ -109,16 +110,16 @@ final class ArrayLife {
         for member in members { reserveMetadata(of: member) }
     }
 
-    /// Room for metadata is there from the start.
+    /// Reserves the metadata's space on a disk, as creating an array does.
     func reserveMetadata(of disk: SimulatedMember) {
         _ = disk.reserve(byteOffset: 0, byteCount: UInt64(shape.dataSector * 512))
     }
 
     // MARK: Crashes
 
-    /// Ends the process, or the system with it; what is under way is done in part.
+    /// Ends the process, or the system with it. I/O under way is done in part.
     func endAbruptly(powerFails asked: Bool) {
-        // A process that dies between a flush that failed and the record of that leaves nobody who knows what was dropped.
+        // If the process dies between a failed flush and its record, nothing remembers which data was dropped.
         let powerFails = asked || shape.level == .raid5 && hasUnknownLoss
         crashCount += 1
         tally[powerFails ? .powerLosses : .processDeaths] += 1
@@ -144,12 +145,12 @@ final class ArrayLife {
         world.comeUp()
     }
 
-    /// A disk has dropped what it said it could not flush, and may be taken for a good one.
+    /// Whether a disk has dropped the data of a failed flush, and may still be taken for a good one.
     private var hasUnknownLoss: Bool {
         disks.indices.contains { disks[$0].hasDropped && knowledge.disks[$0].may != .out }
     }
 
-    /// The process is gone: so are its card and its open array.
+    /// Drops the card and the open array, as the end of the process does.
     func letGo() {
         driver.detach()
         card = nil
@@ -167,7 +168,7 @@ final class ArrayLife {
         for operation in channel.operations { markSuspect(operation.io) }
     }
 
-    /// The same of one member I/O.
+    /// Notes the rows that one member I/O may leave half written.
     func markSuspect(_ io: MemberIO) {
         guard !io.kind.isRead else { return }
         for row in rows(io) { isSuspect[row] = true }

@@ -3,19 +3,19 @@ import MDFormat
 import Platform
 import RAID
 
-/// What a simulated array is like, and where its bytes lie: computed here once more and in another way than the code that
-/// is tested, one sector at a time.
+/// The shape of a simulated array, and the position of each sector on its members. The positions are computed in
+/// another way than in the code under test: one sector at a time.
 struct ArrayShape {
     var level: RAIDLevel
     var memberCount: Int
     var chunkSectorCount: Int
     var stripeCount: Int
-    /// What keeps parity right through a crash.
+    /// The consistency policy: how parity is kept right through a crash.
     var consistency: ArrayConsistency
-    /// Where a member's data begins.
+    /// The first sector of a member's data area.
     var dataSector = 0
 
-    /// A small array, in which collisions are frequent.
+    /// Chooses a small array, in which requests collide often.
     init(_ random: inout SeededGenerator) {
         level = random.chance(800) ? .raid5 : .raid0
         memberCount = random.number((level == .raid5 ? 3 : 2)...5)
@@ -25,7 +25,7 @@ struct ArrayShape {
         dataSector = Int(plan.geometry.dataByteOffset / 512)
     }
 
-    /// What the array is made by.
+    /// The plan with which the array is created.
     var plan: ArrayStore.Plan {
         ArrayStore.Plan(
             level: level, memberCount: memberCount, byteCount: UInt64(sectorCount * 512),
@@ -38,8 +38,9 @@ struct ArrayShape {
     /// Rows of one sector on each member.
     var rowCount: Int { stripeCount * chunkSectorCount }
 
-    /// The member and the row that hold a sector. RAID 5 is left-symmetric: parity goes from the last member to the first,
-    /// stripe by stripe, and the data follows behind it, round and round.
+    /// The member and the row that hold a sector. RAID 5 is left-symmetric (md's ALGORITHM_LEFT_SYMMETRIC): from stripe
+    /// to stripe, parity moves from the last member to the first; the data begins on the member after it, and wraps
+    /// around.
     func place(of sector: Int) -> (member: Int, row: Int) {
         let chunk = sector / chunkSectorCount
         let stripe = chunk / columnCount
@@ -49,7 +50,7 @@ struct ArrayShape {
         return ((parity + 1 + chunk % columnCount) % memberCount, row)
     }
 
-    /// What keeps parity right, for counting.
+    /// The level and the consistency policy, under which lives are counted.
     var protection: String { level == .raid0 ? "RAID 0" : "RAID 5, \(consistency)" }
 
     var description: String {

@@ -1,38 +1,38 @@
 import Platform
 
-/// What a life is like: how its array is used, and how often things break.
+/// How the array of a life is used, and how often something breaks.
 struct Habits {
-    /// Times that the array is opened and served, at most.
+    /// How often the array is opened and served, at most.
     var servings: Int
-    /// Steps of a serving, at most.
+    /// The most steps of a serving.
     var stepsMax: Int
-    /// Commands at a time, at most.
+    /// The most commands at a time.
     var depth: Int
     var laneCount: Int
-    /// Of the card's write cache; 0 for none.
+    /// The size of the card's write cache; 0 for none.
     var cacheByteCount: Int
-    /// Of a thousand steps, those that send a command rather than end a member I/O.
+    /// Of a thousand steps, those that send a command instead of ending a member I/O.
     var sendPerMille: Int
     /// Of a thousand member I/Os, those that fail.
     var errorPerMille: Int
     /// Of a thousand steps, those at which a member dies.
     var deathPerMille: Int
-    /// Of a thousand steps, those at which somebody keeps a copy of a disk.
+    /// Of a thousand steps, those at which a copy of a disk is kept.
     var snapshotPerMille: Int
-    /// Of a thousand steps, those at which the disk fills up, or is emptied.
+    /// Of a thousand steps, those at which the file system fills up, or has room again.
     var fullPerMille: Int
-    /// Of a thousand steps, those at which some blocks of a member turn unreadable. Not on disks that fill up: healing
-    /// believes the parity of rows, and rows of which a part found no space may have none that is right.
+    /// Of a thousand steps, those at which some blocks of a member become unreadable. Zero when the file system fills
+    /// up: healing relies on parity, which may be wrong in rows of which a part found no space.
     var damagePerMille: Int
-    /// Sectors of a block that turns unreadable as a whole.
+    /// The sectors of a block that becomes unreadable as a whole.
     var damageSectorCount: Int
     /// Of a thousand steps, those at which a user asks for maintenance.
     var askPerMille: Int
     /// Of a thousand steps, those at which maintenance gets its turn.
     var maintainPerMille: Int
-    /// Sectors of the longest command that is usual.
+    /// The most sectors of a usual command.
     var usualSectorCount: Int
-    /// Where most commands go: sectors, from the array's first one.
+    /// Most commands go to this many sectors, from the array's first one.
     var hotSectorCount: Int
 
     init(_ random: inout SeededGenerator, _ shape: ArrayShape) {
@@ -57,7 +57,7 @@ struct Habits {
 }
 
 extension Habits {
-    /// For reports.
+    /// One line for reports.
     var description: String {
         "up to \(depth) commands on \(laneCount) lanes, write cache \(cacheByteCount) bytes, of 1000 member I/Os "
             + "\(errorPerMille) fail"

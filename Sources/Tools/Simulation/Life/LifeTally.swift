@@ -1,6 +1,6 @@
-/// How often what matters has happened.
+/// The counts of a life's events.
 package struct LifeTally: Sendable {
-    /// What is counted; as it is printed.
+    /// The events that are counted, with their printed names.
     package enum Event: String, CaseIterable, Sendable {
         case powerLosses = "power losses"
         case processDeaths = "deaths of the process"
@@ -25,15 +25,17 @@ package struct LifeTally: Sendable {
 
     private var counts = [Int](repeating: 0, count: Event.allCases.count)
 
+    /// How often an event has happened.
     package subscript(event: Event) -> Int {
         get { counts[Event.allCases.firstIndex(of: event)!] }
         set { counts[Event.allCases.firstIndex(of: event)!] = newValue }
     }
 
+    /// Adds the counts of another life.
     package mutating func add(_ other: LifeTally) {
         for index in counts.indices { counts[index] += other.counts[index] }
     }
 
-    /// All crashes.
+    /// All crashes: losses of power, and deaths of the process.
     package var crashes: Int { self[.powerLosses] + self[.processDeaths] }
 }

@@ -1,13 +1,13 @@
 import Platform
 
-/// What a simulation chooses by random numbers.
+/// A simulation's random choices.
 extension SeededGenerator {
-    /// A number of a range that is not empty.
+    /// A number of a range.
     mutating func number(_ range: ClosedRange<Int>) -> Int {
         range.lowerBound + below(range.upperBound - range.lowerBound + 1)
     }
 
-    /// True in so many of a thousand cases.
+    /// True in `perMille` of a thousand cases.
     mutating func chance(_ perMille: Int) -> Bool { below(1000) < perMille }
 
     mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }

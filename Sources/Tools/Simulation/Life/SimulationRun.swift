@@ -1,28 +1,34 @@
 import Platform
 
-/// Lives of arrays, one after another, until there were so many steps.
+/// Runs lives of arrays, one after another.
 ///
-/// Life i has the seed plus i, so that a fault in it is found again at once by a run with that seed.
+/// Life i has the run's seed plus i, so a run with that seed finds a fault of this life again at once.
 ///
 /// Threads: one.
 package struct SimulationRun {
-    /// What a run has done.
+    /// The results of a run so far.
     package struct Tally: Sendable {
+        /// Lives that have ended.
         package var lives = 0
+        /// Steps of all lives.
         package var steps = 0
+        /// Crashes of all lives.
         package var crashes = 0
-        /// By what keeps parity right: RAID 0 has none.
+        /// The events, by RAID level and consistency policy.
         package var lifeTallies: [String: LifeTally] = [:]
-        /// Follows from every choice that was made: equal runs have equal ones.
+        /// A hash of every choice that was made: equal runs have equal digests.
         package var digest: UInt64 = 0
     }
 
-    /// A promise that was not kept, and how to see it again.
+    /// A promise that was not kept, and the command that shows it again.
     package struct Failure: Error, CustomStringConvertible {
+        /// The seed of the life.
         package let seed: UInt64
+        /// The step of the life at which the fault was seen.
         package let step: Int
+        /// The promise.
         package let fault: SimulationFault
-        /// What the array is like, and what happened to the sector in question.
+        /// The array's shape, and the last events that concern the sector in question.
         package let lines: [String]
 
         package var description: String {
@@ -33,13 +39,15 @@ package struct SimulationRun {
 
     private static let historyLimit = 60
 
+    /// The results so far.
     package private(set) var tally = Tally()
     private var seed: UInt64
 
     package init(seed: UInt64) { self.seed = seed }
 
-    /// Lives one life.
-    /// - Parameter steps: of which it has so many at most.
+    /// Runs the next life.
+    /// - Parameter steps: the most steps of the life.
+    /// - Throws: when a promise was not kept.
     package mutating func live(steps: Int) throws(Failure) {
         let life = ArrayLife(seed: seed)
         do throws(SimulationFault) { try life.run(steps: steps) } catch {

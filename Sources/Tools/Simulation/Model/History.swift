@@ -4,11 +4,10 @@ import MemberIO
 ///
 /// Threads: one.
 struct History {
-    /// What happened.
     enum Event {
         case sent(tag: Int, SimulatedDriver.Command)
         case answered(tag: Int, SimulatedDriver.Command, isGood: Bool)
-        /// Rows of the members.
+        /// `member` is a place; `rows` is empty for flushes and metadata.
         case memberIO(MemberIO.Kind, member: Int, rows: Range<Int>, MemberStatus)
         case note(String)
     }
@@ -26,7 +25,8 @@ struct History {
         }
     }
 
-    /// What touched a sector or its row, flushes, and notes, or without a sector the notes; the last ones, oldest first.
+    /// The last events, oldest first: those that concern a sector or its row, flushes and notes; without a sector,
+    /// notes only.
     func lines(sector: Int?, shape: ArrayShape, limit: Int) -> [String] {
         let row = sector.map { shape.place(of: $0).row }
         let ordered = events[next...] + events[..<next]

@@ -1,64 +1,64 @@
-/// What must be, and what may be, written on an array's members about its state.
+/// The state that an array's superblocks must record, or may record.
 struct Knowledge {
-    /// What a member can be for the array when that is opened.
+    /// The parts that a disk can have in the array when the array is opened.
     struct Part: OptionSet {
         let rawValue: UInt8
-        /// Everything that its role has is on it.
+        /// A member with all data of its role.
         static let inSync = Part(rawValue: 1)
-        /// It is being rebuilt.
+        /// A member that is being rebuilt.
         static let recovering = Part(rawValue: 2)
         static let spare = Part(rawValue: 4)
-        /// Not a member, or one that has missed something.
+        /// Not a member, or one that has missed writes.
         static let out = Part(rawValue: 8)
-        /// It is to take the role of one that is there.
+        /// A replacement of a member that serves.
         static let replacing = Part(rawValue: 16)
     }
 
-    /// What is known of one disk.
+    /// Knowledge of one disk.
     struct Disk {
-        /// What its superblock and the others' may make of it.
+        /// The parts that the superblocks of this disk and of the others may give it.
         var may: Part
-        /// The role that it has, or had last.
+        /// The role that the disk has, or had last.
         var role: Int?
-        /// It is not there when the array is opened.
+        /// The disk is not there when the array is opened.
         var isAbsent = false
     }
 
     /// By the number of the disk.
     var disks: [Disk]
-    /// How much of the recovering member, or of a replacement, is durable at least, and said to be; bytes of its data area.
+    /// The bytes of the recovering member's (or the replacement's) data area that are at least recorded as durable.
     var recoveredByteCount: UInt64 = 0
-    /// The members say that parity may be wrong.
+    /// The superblocks say that parity may be wrong.
     var isDirty = false
-    /// The members say that parity is right. Both false: one or the other.
+    /// The superblocks say that parity is right. With both false, they may say either.
     var isClean = true
 
     private let memberCount: Int
 
-    /// The first disks are the members.
+    /// The first `memberCount` disks are the members.
     init(memberCount: Int) {
         self.memberCount = memberCount
         disks = (0..<memberCount).map { Disk(may: .inSync, role: $0) }
     }
 
-    /// The disk that may be opened as the member in sync that has a role.
+    /// The disk that may be opened as the member in sync of a role.
     func holder(of role: Int) -> Int? {
         disks.firstIndex { $0.role == role && $0.may.contains(.inSync) && !$0.isAbsent }
     }
 
-    /// The roles that an array must be opened without.
+    /// The number of roles that no disk can have in sync when the array is opened.
     var outCount: Int { (0..<memberCount).count { holder(of: $0) == nil } }
 
-    /// The roles that it may be opened without.
+    /// The number of roles that perhaps no disk has in sync when the array is opened.
     var outCountMax: Int {
         (0..<memberCount).count { mayLack($0, besides: nil) }
     }
 
-    /// Whether an array may be opened without a member in sync that has a role, but for one disk.
+    /// Whether, apart from the disk `number`, perhaps no disk has a role in sync when the array is opened.
     func mayLack(_ role: Int, besides number: Int?) -> Bool {
         let present = disks.indices.filter { $0 != number && disks[$0].role == role && !disks[$0].isAbsent }
         if present.contains(where: { disks[$0].may == .inSync }) { return false }
-        // One of two has it: the role was about to go from one to the other.
+        // While the role passes from a member to its replacement, one of the two has it.
         let isGiven = present.contains { disks[$0].may == [.inSync, .out] }
         let isTaken = present.contains {
             disks[$0].may.isSuperset(of: [.inSync, .replacing]) && !disks[$0].may.contains(.recovering)

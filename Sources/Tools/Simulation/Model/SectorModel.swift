@@ -1,33 +1,34 @@
-/// What each sector of an array may hold: now, and after a crash.
+/// The contents that each sector of an array may have, now and after a crash.
 ///
-/// Each modification (a write, or zeros) leaves a version in its sectors. A version is *superseded* by one that began after
-/// it was over and has ended well: reads that begin later must not see it. A version is *gone* when one that supersedes it
-/// is durable: not even a loss of power brings it back. Overlapping modifications have no order.
+/// Each modification (a write, or zeros) leaves a version in its sectors. A version is *superseded* by another one that
+/// began after the first had ended, and that has ended well: later reads must not see the first version. A version is
+/// *gone* when a version that supersedes it is durable: not even a loss of power brings it back. Overlapping
+/// modifications have no order.
 struct SectorModel {
     private struct Version {
-        /// What the content says; 0 for zeros.
+        /// The number of the write in the content; 0 for zeros.
         var write: UInt32
-        /// Tells apart modifications that put the same content.
+        /// Distinguishes modifications with the same content.
         var modification: UInt32
         var begin: UInt64
         /// `.max` while it is under way.
         var end: UInt64 = .max
-        /// Ended well: it supersedes what was over before it began.
+        /// It ended well, and supersedes the versions that had ended before it began.
         var isDone = false
         var isDurable = false
-        /// Reads do not see it, only a loss of power may bring it back.
+        /// Reads do not see it; only a loss of power may bring it back.
         var isHidden = false
-        /// Said to be lost: no flush makes it durable, and what it replaced may come back.
+        /// A failed flush dropped it: no flush makes it durable, and older versions may come back.
         var isDropped = false
-        /// When it was known to be gone.
+        /// When it was known to be gone; `.max` before.
         var goneAt = UInt64.max
     }
 
-    /// How an array came to its end, for what may be found afterwards.
+    /// The kinds of a crash, which decide the contents that may be found afterwards.
     struct Crash {
-        /// What was written to the members and not flushed may be lost.
+        /// Writes to the members that were not flushed may be lost.
         var powerFailed = false
-        /// What was answered may not have been on its way to the members yet.
+        /// Commands that were answered may not have reached the members.
         var cacheWasLost = false
     }
 
@@ -46,7 +47,8 @@ struct SectorModel {
 
     // MARK: Modifications
 
-    /// - Parameter oldestRead: when the oldest read that is under way began; what was gone before is forgotten.
+    /// Begins a modification.
+    /// - Parameter oldestRead: when the oldest read under way began; versions that were gone before that are removed.
     mutating func begin(_ range: Range<Int>, write: UInt32, modification: UInt32, at time: UInt64, oldestRead: UInt64) {
         for sector in range {
             if sectors[sector].count > 4 { sectors[sector].removeAll { $0.goneAt < oldestRead } }
@@ -54,7 +56,7 @@ struct SectorModel {
         }
     }
 
-    /// A modification was answered. One that was answered with an error may have taken place or not.
+    /// Ends a modification that was answered. After an error, it may have taken place or not.
     mutating func end(_ range: Range<Int>, modification: UInt32, at time: UInt64, isDone: Bool, isDurable: Bool) {
         for sector in range {
             let index = sectors[sector].lastIndex { $0.modification == modification }!
@@ -65,7 +67,7 @@ struct SectorModel {
         }
     }
 
-    /// A flush that was sent at `start` was answered GOOD at `time`.
+    /// Takes a flush that was sent at `start` and answered with GOOD at `time`.
     mutating func flushed(since start: UInt64, at time: UInt64) {
         var kept = 0
         for position in unflushed.indices {
@@ -86,8 +88,8 @@ struct SectorModel {
         unflushed.removeLast(unflushed.count - kept)
     }
 
-    /// A flush was answered with an error, and the process that knew what that had dropped has ended: what was not durable
-    /// by then may turn older at any time, until it is written again.
+    /// Takes a flush that was answered with an error, after the end of the process that knew which data it dropped.
+    /// Each sector that was not durable may get an older content at any time, until it is written again.
     mutating func noteDropped() {
         for sector in sectors.indices {
             for index in sectors[sector].indices where !sectors[sector][index].isDurable {
@@ -104,9 +106,9 @@ struct SectorModel {
         }
     }
 
-    // MARK: Judging
+    // MARK: Checks
 
-    /// Whether a read from `start` until now may see a write's content in a sector.
+    /// Whether a read that began at `start` and ends now may see a write's content in a sector.
     func mayRead(_ write: UInt32, sector: Int, since start: UInt64) -> Bool {
         sectors[sector].contains { $0.write == write && !$0.isHidden && !isSuperseded($0, sector, before: start) }
     }
@@ -120,7 +122,7 @@ struct SectorModel {
         }
     }
 
-    /// Whether something that a flush has dropped may have been the newest of a sector.
+    /// Whether a failed flush may have dropped the newest version of a sector.
     private func isUncertain(_ sector: Int) -> Bool { sectors[sector].contains { $0.isDropped && $0.goneAt == .max } }
 
     private func isSuperseded(_ version: Version, _ sector: Int, before time: UInt64) -> Bool {
@@ -130,7 +132,7 @@ struct SectorModel {
     /// Whether a sector was written and is not known to be durable.
     func isBeingWritten(_ sector: Int) -> Bool { sectors[sector].contains { !$0.isDurable && $0.goneAt == .max } }
 
-    /// What a sector may hold, for a message.
+    /// The contents that a sector may have, for a message.
     func describe(_ sector: Int) -> String {
         sectors[sector].filter { $0.goneAt == .max }.map { version in
             let state =
@@ -140,8 +142,8 @@ struct SectorModel {
         }.joined(separator: ", ")
     }
 
-    /// After a crash: a sector holds a write's content now. What else it could have held is past; unless the power stayed
-    /// on, then what is durable may still be something else.
+    /// Takes the content that a sector was found to have after a crash; the other versions are past. If the power
+    /// stayed on, the durable version may still be another one.
     mutating func settle(_ sector: Int, write: UInt32, powerFailed: Bool, at time: UInt64) {
         var now = Version(write: write, modification: 0, begin: time, end: time, isDone: true, isDurable: true)
         let remaining = sectors[sector].filter { $0.goneAt == .max }

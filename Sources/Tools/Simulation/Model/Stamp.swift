@@ -1,7 +1,8 @@
-/// The content of a sector: which write it comes from, and proof that it is all of it.
+/// The content of a sector, from which its write can be told, and that the sector is whole.
 ///
-/// The first word holds the write's number and the sector's; the other words follow from them, so that sectors of different
-/// writes differ everywhere and no exclusive-or of some looks like another. Number 0 stands for zeros.
+/// The first word holds the write's number and the sector's. The other words are computed from it, so that sectors of
+/// different writes differ in every word, and the exclusive-or of some never looks like another one. Number 0 stands
+/// for zeros.
 enum Stamp {
     private static let wordCount = 64
 
@@ -12,7 +13,7 @@ enum Stamp {
         for index in 1..<wordCount { words[index] = word(first, index) }
     }
 
-    /// - Returns: the write that a sector's content comes from; nil for content that no write has put there.
+    /// - Returns: the write that a sector's content comes from; nil for content that no write produced.
     static func write(in memory: UnsafeRawPointer, sector: Int) -> UInt32? {
         let words = memory.assumingMemoryBound(to: UInt64.self)
         let first = words[0]

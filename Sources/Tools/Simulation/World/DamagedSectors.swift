@@ -1,24 +1,24 @@
-/// The sectors of a medium that cannot be read: any read that touches one fails, and leaves the others as they are.
+/// The unreadable sectors of a medium. A read that touches one fails, and does not change the others.
 ///
-/// What the cache has of such a sector can be read until the medium has to be asked.
+/// A sector that is in the cache can be read until the cache drops it.
 ///
 /// Threads: one.
 struct DamagedSectors {
-    /// What heals a sector.
+    /// The kinds of damage.
     enum Kind {
-        /// A write that reaches the medium, as when a disk takes another place for the sector.
+        /// A write that reaches the medium heals the sector, as when a disk reallocates it.
         case untilWritten
-        /// Nothing: writes seem to go well, and the sector still cannot be read.
+        /// No write heals the sector; writes seem to succeed, but the sector stays unreadable.
         case forEver
-        /// Nothing, and writes fail too.
+        /// No write heals the sector, and writes fail.
         case unwritable
     }
 
     private var kinds: [Int: Kind] = [:]
-    /// Those of which the cache has something newer.
+    /// Damaged sectors of which the cache has a newer version.
     private var cached: Set<Int> = []
 
-    /// Whether all can be read, whatever happens to the cache.
+    /// Whether no sector of the medium is damaged.
     var isEmpty: Bool { kinds.isEmpty }
 
     func isUnreadable(_ sector: Int) -> Bool { kinds[sector] != nil && !cached.contains(sector) }
@@ -27,38 +27,38 @@ struct DamagedSectors {
 
     func isUnwritable(_ sectors: Range<Int>) -> Bool { !isEmpty && sectors.contains { kinds[$0] == .unwritable } }
 
-    /// Whether some stay so when they are written.
+    /// Whether some of the sectors stay damaged when they are written.
     func isBeyondHealing(_ sectors: Range<Int>) -> Bool {
         !isEmpty && sectors.contains { kinds[$0].map { $0 != .untilWritten } ?? false }
     }
 
-    /// - Parameter isCached: the cache has something of the sector that the medium has not.
+    /// - Parameter isCached: the cache has a newer version of the sector.
     mutating func damage(_ sector: Int, _ kind: Kind, isCached: Bool) {
         kinds[sector] = kind
         if isCached { cached.insert(sector) }
     }
 
-    /// A sector was written, into the cache.
+    /// Notes a write of a sector into the cache.
     mutating func wrote(_ sector: Int) {
         if kinds[sector] != nil { cached.insert(sector) }
     }
 
-    /// What was written to a sector has reached the medium.
+    /// Notes that a sector's cached version has reached the medium.
     mutating func reachedMedium(_ sector: Int) {
         if kinds[sector] == .untilWritten { kinds[sector] = nil }
         cached.remove(sector)
     }
 
-    /// The cache has a sector no more.
+    /// Notes that the cache has dropped a sector.
     mutating func forgot(_ sector: Int) { cached.remove(sector) }
 
-    /// A sector can be read again, as it was.
+    /// Makes a sector readable again, with its old content.
     mutating func mend(_ sector: Int) {
         kinds[sector] = nil
         cached.remove(sector)
     }
 
-    /// Those that no write heals can be read and written again.
+    /// Makes the sectors that no write heals readable and writable again.
     mutating func mendBeyondHealing() {
         for (sector, kind) in kinds where kind != .untilWritten { mend(sector) }
     }

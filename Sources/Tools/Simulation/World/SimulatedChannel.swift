@@ -1,22 +1,22 @@
 import MemberIO
 import Members
 
-/// A lane's way to a simulated member: operations wait here until the simulation ends them, one at a time.
+/// A lane's channel to a simulated member. Operations wait here until the simulation ends them, one at a time.
 ///
 /// Threads: one.
 final class SimulatedChannel: MemberChannel {
     /// How the simulation ends an operation.
     enum Ending {
-        /// As it should.
+        /// As the member's state says.
         case proper
-        /// With an I/O error, after a part of it.
+        /// With an I/O error, after a part of it was done.
         case error
     }
 
     struct Operation {
         var io: MemberIO
         var startedAt: UInt64
-        /// On which it began, and ends; nil when there was none.
+        /// The member on which it began, and ends; nil when there was none.
         var member: SimulatedMember?
     }
 
@@ -25,7 +25,7 @@ final class SimulatedChannel: MemberChannel {
     private(set) var operations: [Operation] = []
     private var done: [MemberCompletion] = []
 
-    /// - Parameter member: the one that operations begin on now.
+    /// - Parameter member: returns the member on which new operations begin.
     init(_ world: SimulatedWorld, to member: @escaping () -> SimulatedMember?) {
         self.world = world
         self.member = member
@@ -42,7 +42,7 @@ final class SimulatedChannel: MemberChannel {
         }
     }
 
-    /// Whether a failure has happened at a member's place that nobody has heard of yet.
+    /// Whether a failed operation at a place has not been reaped yet.
     func hasFailure(at place: Int) -> Bool { done.contains { Int($0.member) == place && $0.status == .failed } }
 
     func reap(into completions: inout [MemberCompletion]) {
@@ -76,10 +76,10 @@ final class SimulatedChannel: MemberChannel {
         return status
     }
 
-    /// Does a part of an operation that stays under way: others may see it.
+    /// Does a part of an operation that stays under way: other operations may see that part.
     func advance(_ index: Int) { performPart(operations[index]) }
 
-    /// The end of the process: each operation is done in part, or not at all.
+    /// Does a part of each operation, or nothing, as the end of the process does.
     func leaveHalfDone() {
         for operation in operations where world.random.chance(700) { performPart(operation) }
     }
@@ -94,7 +94,7 @@ final class SimulatedChannel: MemberChannel {
         switch io.kind {
         case .read, .reread:
             if member.image.damaged.isUnreadable(sectors) {
-                // Nobody may use what the memory holds now.
+                // No one may use the memory's content now.
                 io.memory!.initializeMemory(as: UInt8.self, repeating: 0xEE, count: Int(io.byteCount))
                 return .unreadable
             }
@@ -139,7 +139,7 @@ final class SimulatedChannel: MemberChannel {
         }
     }
 
-    /// Does a sector of an operation that writes.
+    /// Writes one sector of an operation.
     private func put(_ io: MemberIO, _ sector: Int, _ member: SimulatedMember, completedAt: UInt64) {
         guard let memory = io.memory else { return member.put(sector, nil, completedAt: completedAt) }
         member.put(

@@ -4,17 +4,17 @@ import RAIDControllerInterface
 import SCSI
 import Synchronization
 
-/// A driver that keeps the card's rings, and notices commands that are answered twice or by a wrong name.
+/// A driver of the card, which notices commands that are answered twice or with a wrong tag.
 ///
 /// Threads: one.
 final class SimulatedDriver {
-    /// Commands at a time; their tags are below it.
+    /// The most commands at a time. Tags are below it.
     static let depth = 32
-    /// The memory of each command, bytes.
+    /// The bytes of memory of each command.
     static let dataByteCount = 64 << 10
     private static let ringCapacity = 64
 
-    /// What was asked of the card.
+    /// The kinds of commands, with their printed names.
     enum Kind: String {
         case read
         case write
@@ -27,9 +27,9 @@ final class SimulatedDriver {
     /// A command that the card has.
     struct Command {
         var kind: Kind
-        /// Of the array.
+        /// Sectors of the array.
         var sectors: Range<Int>
-        /// What its data says; 0 for zeros.
+        /// The number in the stamps of its data; 0 for zeros.
         var write: UInt32 = 0
         /// The modification's number.
         var modification: UInt32 = 0
@@ -63,7 +63,7 @@ final class SimulatedDriver {
     private static let completionByteCount =
         RAIDCompletionDescriptor.ringHeaderByteCount + ringCapacity * RAIDCompletionDescriptor.stride
 
-    /// Starts a card, with no command in it.
+    /// Starts a card that has no command.
     func attach(_ card: RAIDController) {
         self.card = card
         commands = Array(repeating: nil, count: Self.depth)
@@ -82,7 +82,7 @@ final class SimulatedDriver {
         card.writeRegister(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
     }
 
-    /// The card is gone, whatever it had.
+    /// Forgets the card and the commands that it had.
     func detach() { card = nil }
 
     private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
@@ -92,7 +92,7 @@ final class SimulatedDriver {
         card!.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
     }
 
-    /// When the oldest read that the card has was sent; `.max` when there is none.
+    /// When the oldest outstanding read was sent; `.max` when there is none.
     var oldestRead: UInt64 {
         commands.reduce(UInt64.max) { oldest, command in
             guard let command, command.kind == .read else { return oldest }
@@ -100,7 +100,7 @@ final class SimulatedDriver {
         }
     }
 
-    /// A tag that no command has; there must be one.
+    /// A tag that no command has. There must be one.
     var freeTag: Int { commands.firstIndex { $0 == nil }! }
 
     /// A command's memory.
@@ -150,7 +150,7 @@ final class SimulatedDriver {
 
     /// Takes the next answer out of the completion ring.
     /// - Returns: the tag, the command, and the answer; nil when there is none.
-    /// - Throws: when the card has answered what it was not asked.
+    /// - Throws: when the card has answered a command that it does not have.
     func takeAnswer() throws(SimulationFault) -> (tag: Int, Command, RAIDCompletionDescriptor)? {
         let produced = completions.load(as: UInt32.self)
         atomicMemoryFence(ordering: .acquiring)

@@ -3,25 +3,27 @@ import MemberIO
 import Members
 import Platform
 
-/// A member of an array whose operations end when, how and in which order a simulation wants.
+/// A member of an array whose operations end at the time, with the status and in the order that a simulation chooses.
 ///
-/// It is what the card's lanes do I/O with (`MemberEndpoint`), and what opening and recovery read and write
-/// (`PlacedMember`), so that both run as they are.
+/// The card's lanes do I/O with it (`MemberEndpoint`), and opening and recovery read and write it (`PlacedMember`), so
+/// both run unchanged.
 ///
 /// Threads: one.
 package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Sendable {
     // SAFETY: a simulation has one thread.
 
+    /// The disk's name in notes and messages.
     package let name: String
+    /// The size of the disk in bytes.
     package let byteCount: UInt64
     package var place: MemberPlace { .endpoint(self) }
     let world: SimulatedWorld
     let image: VolatileImage
     /// Every operation fails.
     var isDead = false
-    /// A flush has failed and dropped what it should have written: what is read of that is not what is on the medium.
+    /// A failed flush has dropped data: reads of it do not show what is on the medium.
     private(set) var hasDropped = false
-    /// Pages of 4 KiB that have room.
+    /// By page of 4 KiB: the page has space in the file system.
     private var isAllocated: [Bool]
     private static let pageSectorCount = 8
 
@@ -51,7 +53,7 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         image.put(sector, bytes, completedAt: completedAt)
     }
 
-    /// Gives back the room of whole pages.
+    /// Gives back the space of whole pages.
     func giveBack(_ sectors: Range<Int>) {
         var sector = (sectors.lowerBound + Self.pageSectorCount - 1) / Self.pageSectorCount * Self.pageSectorCount
         while sector + Self.pageSectorCount <= sectors.upperBound {
@@ -68,16 +70,16 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         return channel
     }
 
-    /// A flush fails.
+    /// Lets a flush fail that would have covered writes up to a time.
     func failFlush(covering time: UInt64) {
         image.failFlush(covering: time)
         hasDropped = true
     }
 
-    /// What was dropped is accounted for.
+    /// Notes that the model knows of the dropped data.
     func forgetDropped() { hasDropped = false }
 
-    /// The process has ended, and with `powerFails` the system below it.
+    /// Ends the process and, with `powerFails`, the system below it.
     func crash(powerFails: Bool) {
         if powerFails { hasDropped = false }
         if powerFails { image.losePower(&world.random) } else { image.endProcess(at: world.tick(), &world.random) }
@@ -126,7 +128,8 @@ package final class SimulatedMember: PlacedMember, MemberEndpoint, @unchecked Se
         }
     }
 
-    /// Writes what a range of bytes, which may begin and end inside of sectors, has of a sector that has room.
+    /// Writes the part of one sector that `memory` covers. The sector has room.
+    /// - Parameter start: the byte offset of `memory`, which may begin and end inside a sector.
     func put(_ sector: Int, of memory: UnsafeRawBufferPointer, at start: Int, completedAt: UInt64) {
         let covered = (sector * 512..<sector * 512 + 512).clamped(to: start..<start + memory.count)
         let source = memory.baseAddress! + (covered.lowerBound - start)

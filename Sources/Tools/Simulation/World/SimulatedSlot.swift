@@ -2,14 +2,14 @@ import MemberIO
 import Members
 import Platform
 
-/// What stands for the member that has a role, while an array is open: the member can be replaced.
+/// The place of a role while an array is open: the member behind it can be replaced.
 ///
 /// Threads: one.
 final class SimulatedSlot: RoleSlot, MemberEndpoint, @unchecked Sendable {
     // SAFETY: a simulation has one thread.
 
     private let world: SimulatedWorld
-    /// What is behind it.
+    /// The member behind it.
     private(set) var member: SimulatedMember?
 
     init(world: SimulatedWorld) { self.world = world }

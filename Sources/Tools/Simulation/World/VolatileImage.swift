@@ -1,42 +1,43 @@
 import Glibc
 import Platform
 
-/// The bytes of a medium behind a volatile cache: what reads see, what is durable, and every sector version in between.
+/// The bytes of a medium behind a volatile cache: the content that reads see, the durable content, and every version of
+/// a sector in between.
 ///
-/// A crash keeps any of the versions that were not made durable, sector by sector: writeback takes pages in any order, and
-/// 512 bytes are what media write as a whole.
+/// After a crash, each sector has any of its versions that were not durable: writeback takes pages in any order, and
+/// media write 512 bytes as a whole.
 ///
 /// Threads: one.
 final class VolatileImage {
     static let sectorByteCount = 512
     private static let pageByteCount = 4096
 
-    /// What a loss of power leaves of the sector versions that are not durable.
+    /// The versions that survive a loss of power although they are not durable.
     enum Survival: CaseIterable {
         case none
         case all
         case few
         case half
         case most
-        /// The oldest ones, up to some moment.
+        /// The oldest versions, up to some moment.
         case prefix
     }
 
     private struct Version {
         var sector: Int32
-        /// Where its bytes are; -1 for zeros.
+        /// The slot with its bytes; -1 for zeros.
         var slot: Int32
-        /// When the operation that wrote it was over, or one of the times below: no flush can cover it.
+        /// When the operation that wrote it ended; or one of the times below, which no flush covers.
         var completedAt: UInt64
     }
 
-    /// The time of what is under way.
+    /// The time of versions whose operation is under way.
     static let underWay = UInt64.max
-    /// The time of what a failed flush dropped.
+    /// The time of versions that a failed flush dropped.
     private static let dropped = UInt64.max - 1
 
     let sectorCount: Int
-    /// What the medium does not give back.
+    /// The sectors that the medium cannot read.
     private(set) var damaged = DamagedSectors()
     private let mappedByteCount: Int
     private let current: UnsafeMutableRawPointer
@@ -45,9 +46,9 @@ final class VolatileImage {
     private var slots: UnsafeMutableRawPointer
     private var slotCapacity = 256
     private var freeSlots: [Int32]
-    /// Pages that were ever written: others hold zeros.
+    /// By page: it was ever written. Other pages hold zeros.
     private var isTouched: [Bool]
-    /// Pages of which a failed flush has dropped something: the medium may have other than what is read.
+    /// By page: a failed flush has dropped a part of it, so the medium may have another content than reads see.
     private var isDropped: [Bool]
     /// For `flush`: the last covered version of each sector, or -1.
     private var lastCovered: [Int32]
@@ -71,7 +72,7 @@ final class VolatileImage {
         slots.deallocate()
     }
 
-    /// Most pages are never touched: memory that the kernel makes zero when it is.
+    /// Anonymous memory, since most pages are never touched: the kernel clears a page at its first use.
     private static func map(_ byteCount: Int) -> UnsafeMutableRawPointer {
         let memory = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         precondition(memory != MAP_FAILED, "no memory for a simulated medium")
@@ -80,7 +81,7 @@ final class VolatileImage {
 
     // MARK: Access
 
-    /// What a read of the medium sees from a sector on.
+    /// The content that reads see, from a sector on.
     func bytes(ofSector sector: Int) -> UnsafeRawPointer {
         UnsafeRawPointer(current + sector * Self.sectorByteCount)
     }
@@ -88,7 +89,7 @@ final class VolatileImage {
     /// Writes one sector.
     /// - Parameters:
     ///   - bytes: nil for zeros.
-    ///   - completedAt: `underWay`, or when the operation was over.
+    ///   - completedAt: `underWay`, or when the operation ended.
     func put(_ sector: Int, _ bytes: UnsafeRawPointer?, completedAt: UInt64) {
         let place = current + sector * Self.sectorByteCount
         var slot: Int32 = -1
@@ -104,7 +105,7 @@ final class VolatileImage {
         versions.append(Version(sector: Int32(sector), slot: slot, completedAt: completedAt))
     }
 
-    /// The first byte from `byteOffset` on in a page that is not all zeros, here or on the medium; or nil.
+    /// The first byte at or behind `byteOffset` in a page that is not all zeros, in the cache or on the medium; or nil.
     func nextData(from byteOffset: Int) -> Int? {
         for page in byteOffset / Self.pageByteCount..<isTouched.count where isTouched[page] {
             let words = (current + page * Self.pageByteCount).assumingMemoryBound(to: UInt64.self)
@@ -115,29 +116,29 @@ final class VolatileImage {
         return nil
     }
 
-    /// Lets a sector be one that cannot be read, on the medium.
+    /// Makes a sector of the medium unreadable.
     func damage(_ sector: Int, _ kind: DamagedSectors.Kind) {
         damaged.damage(sector, kind, isCached: versions.contains { $0.sector == Int32(sector) })
     }
 
-    /// Lets a sector be read again, as it was.
+    /// Makes a sector readable again, with its old content.
     func mend(_ sector: Int) { damaged.mend(sector) }
 
     func mendBeyondHealing() { damaged.mendBeyondHealing() }
 
     func mendAll() { damaged.mendAll() }
 
-    /// Calls `body` with each sector that has versions which are not durable; more than once, perhaps.
+    /// Calls `body` for each version that is not durable, with its sector.
     func forEachVolatileSector(_ body: (Int) -> Void) { for version in versions { body(Int(version.sector)) } }
 
     // MARK: Copies
 
-    /// All that reads see now.
+    /// The content that reads see now.
     var content: [UInt8] {
         Array(UnsafeRawBufferPointer(start: current, count: sectorCount * Self.sectorByteCount))
     }
 
-    /// Becomes a copy that was made of it once, durably.
+    /// Replaces the content by an older copy, durably.
     func restore(_ content: [UInt8]) {
         for version in versions where version.slot >= 0 { freeSlots.append(version.slot) }
         versions.removeAll(keepingCapacity: true)
@@ -151,7 +152,7 @@ final class VolatileImage {
 
     // MARK: Flushing
 
-    /// Makes durable what was over at a time, of some sectors or of all.
+    /// Makes the versions durable whose operations had ended at a time, of some sectors or of all.
     func flush(covering time: UInt64, of sectors: Range<Int>? = nil) {
         for (index, version) in versions.enumerated()
         where version.completedAt <= time && sectors?.contains(Int(version.sector)) ?? true {
@@ -173,8 +174,8 @@ final class VolatileImage {
         versions.removeLast(versions.count - kept)
     }
 
-    /// A flush failed: what it would have covered is dropped from the cache's list of what to write, so that no later
-    /// flush writes it either. Whether it reached the medium nobody knows.
+    /// Lets a flush fail: the versions that it would have covered are not to be written any more, so no later flush
+    /// writes them either. They may have reached the medium or not.
     func failFlush(covering time: UInt64) {
         for index in versions.indices where versions[index].completedAt <= time {
             versions[index].completedAt = Self.dropped
@@ -182,7 +183,7 @@ final class VolatileImage {
         }
     }
 
-    /// Operations under way in a range are over, whatever they did.
+    /// Ends the operations under way in a range, whatever they have done.
     func complete(_ sectors: Range<Int>, at time: UInt64) {
         for index in versions.indices
         where versions[index].completedAt == Self.underWay && sectors.contains(Int(versions[index].sector)) {
@@ -190,8 +191,8 @@ final class VolatileImage {
         }
     }
 
-    /// The process has ended, and the system has not: what was written stays, and a later flush covers it. But for what a
-    /// failed flush dropped: that is seen until the cache needs its room, and no flush ever covers it.
+    /// Ends the process while the system goes on: versions stay, and a later flush covers them. Versions that a failed
+    /// flush dropped are the exception: they are seen until the cache evicts them, and no flush ever covers them.
     func endProcess(at time: UInt64, _ random: inout SeededGenerator) {
         var newest: [Int32: Bool] = [:]
         for index in versions.indices {
@@ -203,7 +204,7 @@ final class VolatileImage {
         evict(Set(newest.filter(\.value).keys), &random)
     }
 
-    /// The cache forgets what was dropped last of some sectors: what the medium has is seen.
+    /// Evicts the dropped versions of some sectors from the cache: reads see the medium's content now.
     private func evict(_ sectors: Set<Int32>, _ random: inout SeededGenerator) {
         var kept: [Version] = []
         for version in versions {
@@ -222,7 +223,7 @@ final class VolatileImage {
         }
     }
 
-    /// The power has failed.
+    /// Loses power: a random choice of the versions that are not durable survives.
     func losePower(_ random: inout SeededGenerator) {
         let survival = random.pick(Survival.allCases)
         let cut = random.below(versions.count + 1)

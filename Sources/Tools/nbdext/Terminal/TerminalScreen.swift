@@ -14,6 +14,7 @@ final class TerminalScreen {
         case key(UInt8)
     }
 
+    // SAFETY: written once, before the signal handlers that read it are installed.
     /// As it was; for the signals' handler, and written before that is there.
     nonisolated(unsafe) private static var before = termios()
     private let readsKeys: Bool
