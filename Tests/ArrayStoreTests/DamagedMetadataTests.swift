@@ -25,8 +25,8 @@ struct DamagedMetadataTests {
     }
 
     private func open(_ members: [SparseMember], force: Bool = false) throws -> OpenedArray {
-        let surroundings = ArrayStore.Surroundings(clock: { 1 }, report: { _ in }, makeSlot: { IdleSlot() })
-        return try ArrayStore.open(members: members, place: "here", readOnly: false, force: force, in: surroundings)
+        let environment = ArrayStore.Environment(clock: { 1 }, report: { _ in }, makeBay: { IdleBay() })
+        return try ArrayStore.open(members: members, place: "here", readOnly: false, force: force, in: environment)
     }
 
     /// Why an array is refused, which has not been written to.

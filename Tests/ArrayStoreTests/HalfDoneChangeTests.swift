@@ -125,7 +125,7 @@ struct HalfDoneChangeTests {
         let fixture = try Self.halfEnded([1])
         let before = try Self.superblocks(fixture)
         let array = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: true, in: Messages().surroundings)
+            members: fixture.members, place: "here", readOnly: true, in: Messages().environment)
         #expect(array.geometry.dataByteOffset == fixture.geometry.dataByteOffset)
         #expect(try Self.superblocks(fixture) == before)
         let described = try ArrayStore.describe(fixture.members, place: "here") { _, _ in nil }

@@ -10,13 +10,13 @@ package enum ArrayStore {
     ///   - lostSeconds: how long the array may be suspended when it has lost too many members on other servers.
     package static func open(
         directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
-        lostSeconds: Int = 0, in surroundings: Surroundings = .system
+        lostSeconds: Int = 0, in environment: Environment = .system
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
-            directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: surroundings.report)
-        for warning in MemberDirectory.warnings(directory, members) { surroundings.report(warning) }
+            directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: environment.report)
+        for warning in MemberDirectory.warnings(directory, members) { environment.report(warning) }
         let array = try open(
-            members: members, place: directory, readOnly: readOnly, force: force, name: name, in: surroundings)
+            members: members, place: directory, readOnly: readOnly, force: force, name: name, in: environment)
         if lostSeconds > 0 { array.mayWait(seconds: lostSeconds) }
         guard !readOnly else { return array }
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
@@ -39,20 +39,20 @@ package enum ArrayStore {
     ///   - place: the member directory's name, for messages.
     package static func open(
         members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, name: String? = nil,
-        in surroundings: Surroundings
+        in environment: Environment
     ) throws(ArrayStoreError) -> OpenedArray {
         var scan = try MemberScan(members, place: place)
-        if force { for text in try forceOutdated(&scan, place: place) { surroundings.report(text) } }
-        for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
+        if force { for text in try forceOutdated(&scan, place: place) { environment.report(text) } }
+        for (store, reason) in scan.leftOut { environment.report("\(store.name) is left out: \(reason)") }
         if let warning = try checkIsComplete(scan, place: place, readOnly: readOnly, force: force) {
-            surroundings.report(warning)
+            environment.report(warning)
         }
-        if let text = scan.changeText { surroundings.report("the array in \(place): \(text)") }
-        let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
+        if let text = scan.changeText { environment.report("the array in \(place): \(text)") }
+        let recovery = ArrayRecovery(scan, place: place, force: force, in: environment)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         if !readOnly { try scan.completeChange() }
         let array = try OpenedArray(
-            scan: scan, place: place, readOnly: readOnly, name: name, consistency: outcome.consistency, in: surroundings
+            scan: scan, place: place, readOnly: readOnly, name: name, consistency: outcome.consistency, in: environment
         )
         guard !readOnly else { return array }
         try array.bringUpLagging()

@@ -22,12 +22,12 @@ struct ArrayRecovery {
     private let startUp: StartUp
 
     /// - Parameter force: whether unreadable data may be computed from parity that may be wrong.
-    init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
+    init(_ scan: MemberScan, place: String, force: Bool, in environment: ArrayStore.Environment) {
         self.scan = scan
         self.place = place
         self.force = force
-        report = surroundings.report
-        startUp = surroundings.startUp
+        report = environment.report
+        startUp = environment.startUp
     }
 
     private var isComplete: Bool { scan.missingRoles.isEmpty }

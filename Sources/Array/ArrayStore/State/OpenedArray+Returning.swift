@@ -35,7 +35,7 @@ extension OpenedArray {
         for store in lock.withLock({ lostMembers }) {
             guard let again = store.reconnected() else { continue }
             guard health != .failed else {
-                surroundings.report(
+                environment.report(
                     "\(name) stays failed although \(store.name) can be reached again: what that had not made durable may be "
                         + "gone; stop the server, and serve \(name) again")
                 continue
@@ -55,7 +55,7 @@ extension OpenedArray {
                 return true
             }
             if !isBack {
-                surroundings.report(
+                environment.report(
                     "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext add "
                         + "\(place) \(fileName(again.path))")
             }
