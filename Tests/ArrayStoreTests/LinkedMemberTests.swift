@@ -86,7 +86,7 @@ struct LinkedMemberTests {
         var generator = SystemRandomNumberGenerator()
         try ArrayStore.format(members, plan: plan, time: 1, using: &generator)
         let array = try ArrayStore.open(
-            members: members, place: directory.path, readOnly: false, in: Messages().environment)
+            members: members, directory: directory.path, readOnly: false, in: Messages().environment)
         put(uri + "\n", in: "other.nbd")
         for name in ["other.nbd", uri] {
             let error = #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }

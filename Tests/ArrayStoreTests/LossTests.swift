@@ -137,7 +137,7 @@ struct LossTests {
             return MemoryMember(name: "m\(role)", bytes: bytes)
         }
         let array = try ArrayStore.open(
-            members: members, place: "here", readOnly: false, in: messages.environment)
+            members: members, directory: "here", readOnly: false, in: messages.environment)
         return (array, members)
     }
 
@@ -159,7 +159,7 @@ struct LossTests {
         try array.close()
         #expect(array.health == .degraded && array.failedMembers == [2])
         let again = try ArrayStore.open(
-            members: Array(members[..<2]), place: "here", readOnly: false, in: messages.environment)
+            members: Array(members[..<2]), directory: "here", readOnly: false, in: messages.environment)
         #expect(again.health == .degraded)
         // Two are one too many.
         try again.markDirty()
@@ -180,7 +180,7 @@ struct LossTests {
         )
         #expect(
             array.unreadableText(in: 8192..<16384)
-                == "bytes 24576 to 28671 of member 0 (m0) cannot be read, and there is no copy of bytes 16384 to 20479, "
-                + "24576 to 28671 of the array")
+                == "bytes 24576 to 28671 of member 0 (m0) cannot be read, and there is no copy of bytes 16384 to "
+                + "20479, 24576 to 28671 of the array")
     }
 }

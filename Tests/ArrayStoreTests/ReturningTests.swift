@@ -12,7 +12,7 @@ struct ReturningTests {
     private func withoutMember1() throws -> (MemoryArray, OpenedArray) {
         let fixture = try MemoryArray(.bitmap)
         let array = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.environment)
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
         try array.markDirty()
         fixture.members[1].state.withLock { $0.loss = .unreachable("away") }
         #expect(array.recordFailure(role: 1))
@@ -30,7 +30,7 @@ struct ReturningTests {
     func refusedLog() throws {
         let fixture = try MemoryArray(.ppl)
         let array = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.environment)
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
         _ = try array.add(fixture.spare)
         try array.markDirty()
         #expect(array.recordFailure(role: 1))

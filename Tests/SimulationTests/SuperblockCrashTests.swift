@@ -32,7 +32,7 @@ struct SuperblockCrashTests {
         let world = members[0].world
         let environment = ArrayStore.Environment(
             clock: { 1 }, report: { _ in }, makeBay: { SimulatedBay(world: world) })
-        return try ArrayStore.open(members: members, place: "the test", readOnly: false, in: environment)
+        return try ArrayStore.open(members: members, directory: "the test", readOnly: false, in: environment)
     }
 
     /// Two crashes, one in each change of the state, after every number of I/Os.

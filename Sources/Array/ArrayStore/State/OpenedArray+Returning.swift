@@ -36,8 +36,8 @@ extension OpenedArray {
             guard let again = store.reconnected() else { continue }
             guard health != .failed else {
                 environment.report(
-                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable may be "
-                        + "gone; stop the server, and serve \(name) again")
+                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable "
+                        + "may be gone; stop the server, and serve \(name) again")
                 continue
             }
             let member =
@@ -56,8 +56,8 @@ extension OpenedArray {
             }
             if !isBack {
                 environment.report(
-                    "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext add "
-                        + "\(place) \(fileName(again.path))")
+                    "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext "
+                        + "add \(directory) \(fileName(again.path))")
             }
         }
     }

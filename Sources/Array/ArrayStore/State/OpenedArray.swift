@@ -11,7 +11,7 @@ import Statistics
 package final class OpenedArray: @unchecked Sendable {
     // SAFETY: everything that can change is touched under `lock`.
     /// The member directory's name, for messages.
-    package let place: String
+    package let directory: String
     /// The array's shape.
     package let geometry: ArrayGeometry
     /// Whether nothing may be written to the members.
@@ -75,10 +75,10 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// - Throws: when the system is out of descriptors.
     init(
-        scan: MemberScan, place: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
+        scan: MemberScan, directory: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
         in environment: ArrayStore.Environment
     ) throws(ArrayStoreError) {
-        self.place = place
+        self.directory = directory
         self.environment = environment
         geometry = scan.geometry
         current = scan.members
@@ -269,10 +269,10 @@ package final class OpenedArray: @unchecked Sendable {
             isLost = true
             environment.report(
                 geometry.level == .raid0
-                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, and nothing of "
-                        + "that member be read, until it can be used again and the array is served anew"
-                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
-                        + "serve the array with --force")
+                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, "
+                        + "and nothing of that member be read, until it can be used again and the array is served anew"
+                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read "
+                        + "again, serve the array with --force")
             return isAsTold
         }
         environment.report("member \(role) of \(name) failed; the array goes on without it")

@@ -57,7 +57,7 @@ extension ArrayLife {
         do throws(ArrayStoreError) {
             return .success(
                 try ArrayStore.open(
-                    members: present, place: "the simulation", readOnly: false, force: force, in: environment))
+                    members: present, directory: "the simulation", readOnly: false, force: force, in: environment))
         } catch { return .failure(error) }
     }
 
