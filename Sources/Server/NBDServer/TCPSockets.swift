@@ -38,13 +38,13 @@ struct TCPSockets {
     private init(port: UInt16) { self.port = port }
 
     private struct Failure: Error {
-        var address: Address
+        var address: SocketAddress
         var code: Int32
     }
 
     /// Opens a socket for each address. If the machine lacks one of several addresses - IPv6 is often turned off - a
     /// message says that it is not served.
-    private mutating func open(_ addresses: [Address], host: String, backlog: Int32) throws(Failure) {
+    private mutating func open(_ addresses: [SocketAddress], host: String, backlog: Int32) throws(Failure) {
         var leftOut: [Failure] = []
         for address in addresses {
             do throws(Failure) { try bind(address) } catch {
@@ -64,7 +64,7 @@ struct TCPSockets {
         }
     }
 
-    private mutating func bind(_ address: Address) throws(Failure) {
+    private mutating func bind(_ address: SocketAddress) throws(Failure) {
         let descriptor = socket(address.family, listeningSocketType, 0)
         guard descriptor >= 0 else { throw Failure(address: address, code: errno) }
         var one: Int32 = 1
@@ -80,11 +80,11 @@ struct TCPSockets {
             throw Failure(address: address, code: code)
         }
         descriptors.append(descriptor)
-        port = Address(boundTo: descriptor).port
+        port = SocketAddress(boundTo: descriptor).port
     }
 
     /// Every address of a host, each once.
-    private static func resolve(_ host: String, _ port: UInt16) throws(ServerError) -> [Address] {
+    private static func resolve(_ host: String, _ port: UInt16) throws(ServerError) -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
@@ -96,10 +96,10 @@ struct TCPSockets {
                     + "--listen")
         }
         defer { freeaddrinfo(list) }
-        var addresses: [Address] = []
+        var addresses: [SocketAddress] = []
         var next = list
         while let entry = next?.pointee {
-            let address = Address(entry)
+            let address = SocketAddress(entry)
             if !addresses.contains(address) { addresses.append(address) }
             next = entry.ai_next
         }
@@ -112,8 +112,8 @@ struct TCPSockets {
     }
 }
 
-/// The address of a TCP socket, of either family.
-private struct Address: Equatable {
+/// The address of a socket. Port and text are those of a TCP socket, of either family.
+struct SocketAddress: Equatable {
     /// A sockaddr_in or a sockaddr_in6.
     private var bytes: [UInt8]
     /// The port is at the same place in both.
@@ -123,12 +123,19 @@ private struct Address: Equatable {
         bytes = Array(UnsafeRawBufferPointer(start: entry.ai_addr, count: Int(entry.ai_addrlen)))
     }
 
-    init(boundTo descriptor: Int32) {
+    /// The address that a socket is bound to.
+    init(boundTo descriptor: Int32) { self.init { getsockname(descriptor, $0, $1) } }
+
+    /// The address of a socket's other end.
+    init(peerOf descriptor: Int32) { self.init { getpeername(descriptor, $0, $1) } }
+
+    private init(_ get: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32) {
         var storage = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
         withUnsafeMutablePointer(to: &storage) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &size) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = get($0, &size) }
         }
+        // If the call fails, this is an address of no family.
         bytes = withUnsafeBytes(of: storage) { Array($0[..<Int(size)]) }
     }
 
