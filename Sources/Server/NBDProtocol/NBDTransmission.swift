@@ -4,6 +4,9 @@ package struct NBDCommand: NBDNumber {
     package let rawValue: UInt16
     package init(rawValue: UInt16) { self.rawValue = rawValue }
 
+    /// Equality of the numbers. The library's own, for any type with raw values, costs a call through tables.
+    package static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
+
     /// NBD_CMD_READ
     package static let read = Self(rawValue: 0)
     /// NBD_CMD_WRITE

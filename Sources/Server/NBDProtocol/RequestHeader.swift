@@ -40,6 +40,11 @@ package struct RequestHeader: BitwiseCopyable, Sendable, CustomStringConvertible
         UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self))
     }
 
+    /// Whether NBD_CMD_FLAG_FUA is set.
+    package var hasFUA: Bool { flags.contains(.fua) }
+    /// Whether NBD_CMD_FLAG_NO_HOLE is set.
+    package var hasNoHole: Bool { flags.contains(.noHole) }
+
     /// Bytes of payload that follow the header.
     package var payloadByteCount: Int { command == .write ? Int(byteCount) : 0 }
 

@@ -105,8 +105,8 @@ extension Connection {
         var block = BlockRequest(
             operation: BlockRequest.Operation(header.command), tag: tag, byteOffset: header.byteOffset,
             byteCount: header.byteCount)
-        if header.flags.contains(.fua) { block.flags.insert(.forceUnitAccess) }
-        if header.flags.contains(.noHole) { block.flags.insert(.noHole) }
+        if header.hasFUA { block.flags.insert(.forceUnitAccess) }
+        if header.hasNoHole { block.flags.insert(.noHole) }
         switch block.operation {
         case .read:
             guard let data = claimReadMemory(Int(header.byteCount), request) else { return false }
@@ -231,13 +231,18 @@ extension Connection {
 extension BlockRequest.Operation {
     /// The operation of a command that `RequestHeader.validate` has accepted.
     init(_ command: NBDCommand) {
+        // No switch: its comparisons would be calls through tables.
         self =
-            switch command {
-            case .read: .read
-            case .write: .write
-            case .flush: .flush
-            case .trim: .trim
-            default: .writeZeroes
+            if command == .read {
+                .read
+            } else if command == .write {
+                .write
+            } else if command == .flush {
+                .flush
+            } else if command == .trim {
+                .trim
+            } else {
+                .writeZeroes
             }
     }
 }
