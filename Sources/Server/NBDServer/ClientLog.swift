@@ -79,10 +79,10 @@ struct ConnectionLog {
 
     /// - Parameters:
     ///   - number: the connection's number.
-    ///   - descriptor: its socket.
-    init(_ log: ClientLog, number: Int, descriptor: Int32) {
+    ///   - client: who has connected (`clientName`).
+    init(_ log: ClientLog, number: Int, client: String) {
         self.log = log
-        name = "connection \(number) (\(clientName(of: descriptor)))"
+        name = "connection \(number) (\(client))"
     }
 
     /// Whether `note` has something new for `writeNoted`.

@@ -83,9 +83,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
         handshakeMilliseconds: Int, slowClients: SlowClients, connectionCount: ConnectionCount, memory: PayloadMemory,
-        log: ClientLog
+        log: ConnectionLog
     ) {
-        self.log = ConnectionLog(log, number: number, descriptor: descriptor)
+        self.log = log
         self.connectionCount = connectionCount
         self.handshakeMilliseconds = handshakeMilliseconds
         self.memory = memory

@@ -136,13 +136,15 @@ package final class NBDServer: @unchecked Sendable {
         timeouts.apply(to: descriptor)
         // Room for whole replies, so that the next request is read while the client takes the last reply.
         nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
+        let client = clientName(of: descriptor)
         let connection = lock.withLock { () -> Connection? in
             // `stop` has already told all connections to end, and would not tell this one.
             if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
                 handshakeMilliseconds: timeouts.handshakeMilliseconds, slowClients: slowClients,
-                connectionCount: connectionCount, memory: memory, log: log)
+                connectionCount: connectionCount, memory: memory,
+                log: ConnectionLog(log, number: nextNumber, client: client))
             connectionCount.enter()
             connections[nextNumber] = connection
             nextNumber += 1
