@@ -77,7 +77,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     let number: Int
     /// Belongs to the connection's thread.
     var log: ConnectionLog
-    /// The reason why the last client could not be admitted.
+    /// The reason why the client was not admitted just now. Belongs to the connection's thread.
     private var laneFailure: (any Error)?
 
     init(
@@ -167,6 +167,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             negotiation.output = []
             let count = socket.receive(into: &buffer)
             guard count > 0 else { return loseHandshake(socket) }
+            laneFailure = nil
             let outcome = negotiation.receive(buffer[..<count], admitting: makeLane)
             let detail = laneFailure.map { " (\($0))" } ?? ""
             log.write(negotiation.refusals, detail: detail)
@@ -214,7 +215,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 throw OSError(code: EMFILE, doing: "serve one more client")
             }
             lane = try services[exportIndex].makeLane(receiver: self)
-            laneFailure = nil
             return true
         } catch {
             laneFailure = error
