@@ -9,7 +9,7 @@ import Testing
 @Suite("Unaligned requests", .blocks)
 struct UnalignedRequestsTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
-        fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
+        fixture.transport.commands.map(\.name)
     }
 
     /// A request of one byte in the middle of a block.

@@ -99,7 +99,7 @@ struct OutcomeTests {
 
     private static let endings = [
         Ending(sense: .spaceAllocationFailed, error: .noSpace), Ending(sense: .writeProtected, error: .readOnly),
-        Ending(sense: SenseData(7, 0x27, 0x02), error: .readOnly),
+        Ending(sense: SenseData(.dataProtect, AdditionalSenseCode(0x27, 0x02)), error: .readOnly),
         Ending(sense: .invalidOperationCode, error: .notSupported),
         Ending(sense: .logicalBlockAddressOutOfRange, error: .invalid),
         Ending(sense: .invalidFieldInCDB, error: .inputOutput),
@@ -122,8 +122,9 @@ struct OutcomeTests {
         Ending(response: 1, status: 2, error: .none), Ending(response: 1, status: 1, error: .none),
         Ending(response: 1, status: 5, error: .none), Ending(response: 1, status: 0xFF, error: .none),
         Ending(status: 0x08, error: .none), Ending(status: 0x28, error: .none), Ending(status: 0x40, error: .none),
-        Ending(sense: .powerOnOccurred, error: .none), Ending(sense: SenseData(0xB, 0, 0), error: .none),
-        Ending(sense: SenseData(4, 0x44, 0), error: .none), Ending(sense: .becomingReady, error: .none),
+        Ending(sense: .powerOnOccurred, error: .none), Ending(sense: SenseData(.abortedCommand, .none), error: .none),
+        Ending(sense: SenseData(.hardwareError, AdditionalSenseCode(0x44, 0)), error: .none),
+        Ending(sense: .becomingReady, error: .none),
     ]
 
     @Test("what may pass is tried again, five times in all", arguments: passing)
@@ -156,7 +157,7 @@ struct OutcomeTests {
 
     @Test("a recovered error is a success when all bytes moved, and is tried again otherwise")
     func recovered() throws {
-        let recovered = SenseData(1, 0x17, 1)
+        let recovered = SenseData(.recoveredError, AdditionalSenseCode(0x17, 1))
         let fixture = try DiskFixture()
         fixture.read(ending: .sense(recovered))
         #expect(fixture.recorder.completions.map(\.byteCount) == [1024])
@@ -173,7 +174,7 @@ struct OutcomeTests {
         fixture.read(ending: .checkConditionWithoutSense)
         #expect(fixture.transport.names == ["READ(10)", "REQUEST SENSE"])
         #expect(fixture.recorder.completions.map(\.error) == [.noSpace])
-        fixture.transport.pendingSense = SenseData(1, 0x17, 1)
+        fixture.transport.pendingSense = SenseData(.recoveredError, AdditionalSenseCode(0x17, 1))
         fixture.read(ending: .checkConditionWithoutSense)
         #expect(fixture.recorder.completions.map(\.byteCount) == [0, 1024])
     }

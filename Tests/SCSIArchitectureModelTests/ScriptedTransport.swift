@@ -57,7 +57,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     deinit { tasks.deallocate() }
 
     /// The commands that were sent, by name.
-    var names: [String] { sent.map { OperationCode.name(of: $0.cdb[0]) ?? "?" } }
+    var names: [String] { sent.map { CommandDescriptorBlock(bytes: $0.cdb, byteCount: $0.cdbSize).name } }
 
     /// A sent command's bytes in hexadecimal.
     func command(_ index: Int) -> String {
@@ -109,7 +109,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     private func execute(_ task: UnsafeMutablePointer<SCSITask>, _ data: UnsafeMutableRawBufferPointer) -> Outcome {
         let cdb = CommandDescriptorBlock(bytes: task.pointee.cdb, byteCount: task.pointee.cdbSize)
         if refused.contains([cdb.bytes[0], cdb.bytes[2]]) { return .sense(.invalidFieldInCDB) }
-        if cdb.operationCode == OperationCode.requestSense {
+        if cdb.operationCode == .requestSense {
             let bytes = pendingSense.fixedFormat
             for index in 0..<min(18, data.count) { data[index] = bytes[index] }
             return Outcome()

@@ -16,7 +16,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package static let attemptCountMax: UInt8 = 5
     /// The time limit of reads, writes and flushes.
     static let timeoutMilliseconds: UInt32 = 30_000
-    /// Bytes of parameter memory for each task: an UNMAP list has 24, fixed-format sense data 18.
+    /// Bytes of parameter memory for each task, for an UNMAP list or fixed-format sense data.
     private static let parameterByteCount = 32
 
     struct RowState: BitwiseCopyable {
@@ -134,8 +134,10 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
                 .initiatorToTarget, piece.buffer, byteCount)
         case .flush: setTask(piece.row, .synchronizeCache10, .none, nil, 0)
         case .unmap:
-            let list = fillUnmapList(piece)
-            setTask(piece.row, .unmap(parameterListLength: 24), .initiatorToTarget, list, 24)
+            let list = parameterMemory(of: piece.row)
+            UnmapParameterList.store(lba: piece.lba, blockCount: piece.blockCount, to: list)
+            let length = UInt16(UnmapParameterList.byteCount)
+            setTask(piece.row, .unmap(parameterListLength: length), .initiatorToTarget, list, UInt64(length))
         case .zero:
             setTask(
                 piece.row,
@@ -158,18 +160,6 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         task.pointee.timeoutMilliseconds = timeout
         task.pointee.requestedTransferCount = byteCount
         task.pointee.buffer = buffer
-    }
-
-    /// A parameter list with one descriptor (SBC-3, 5.28.2).
-    private func fillUnmapList(_ piece: BlockPiece) -> UnsafeMutableRawPointer {
-        let list = parameterMemory(of: piece.row)
-        list.storeBytes(of: UInt64(0), as: UInt64.self)
-        list.storeBytes(of: UInt16(22).bigEndian, as: UInt16.self)
-        list.storeBytes(of: UInt16(16).bigEndian, toByteOffset: 2, as: UInt16.self)
-        list.storeBytes(of: piece.lba.bigEndian, toByteOffset: 8, as: UInt64.self)
-        list.storeBytes(of: piece.blockCount.bigEndian, toByteOffset: 16, as: UInt32.self)
-        list.storeBytes(of: UInt32(0), toByteOffset: 20, as: UInt32.self)
-        return list
     }
 
     private func parameterMemory(of row: UInt32) -> UnsafeMutableRawPointer {
@@ -237,7 +227,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         let memory = parameterMemory(of: row)
         for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
         guard let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)) else { return .retry }
-        if sense.key == SenseData.keyRecoveredError && state.movedAllBytes {
+        if sense.key == .recoveredError && state.movedAllBytes {
             return .done(byteCount: UInt64(state.piece.blockCount) * UInt64(medium.blockByteCount))
         }
         return TaskVerdict.verdict(on: sense)

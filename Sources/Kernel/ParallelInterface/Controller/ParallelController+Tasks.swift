@@ -68,9 +68,7 @@ extension ParallelController: KernelHalf {
         command.pointee.fCommandSize = task.pointee.cdbSize
         command.pointee.fTransferDirection = task.pointee.direction.rawValue
         command.pointee.fTimeoutInMilliSec = task.pointee.timeoutMilliseconds
-        // SAFETY: both are 16 bytes without padding.
-        command.pointee.fCommandDescriptorBlock = unsafeBitCast(
-            task.pointee.cdb, to: type(of: command.pointee.fCommandDescriptorBlock))
+        command.pointee.cdb = task.pointee.cdb
         // A task without data gets an empty range. The card can pin it, but touch no memory.
         let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
         let address = card.dart.map(

@@ -1,3 +1,6 @@
+import SCSI
+import SCSIControllerDriverKit
+
 /// A SCSI task between the architecture model and the HBA's kernel half: one entry of a table that both index.
 ///
 /// The model fills the upper part before it submits the task; the HBA fills in the outcome before it hands the task
@@ -35,7 +38,7 @@ package struct SCSITask: BitwiseCopyable {
 
     /// SCSIServiceResponse: 1 delivery or target failure, 2 task complete.
     package var serviceResponse: UInt8 = 0
-    /// SCSITaskStatus: 0 GOOD, 2 CHECK CONDITION, ..., 0xFF no status.
+    /// SCSITaskStatus: a SCSIStatus if the task is complete, otherwise the reason of the failure.
     package var taskStatus: UInt8 = 0
     /// Bytes of `sense` in use; 0 without sense data.
     package var senseByteCount: UInt8 = 0
@@ -48,6 +51,23 @@ package struct SCSITask: BitwiseCopyable {
 
     /// The logical unit that the task is for.
     package var address: UnitAddress { UnitAddress(targetID: targetID, logicalUnit: logicalUnit) }
+
+    /// The device's status; nil if the device did not answer.
+    @inlinable package var status: SCSIStatus? {
+        serviceResponse == Self.taskComplete ? SCSIStatus(rawValue: taskStatus) : nil
+    }
+
+    /// kSCSIServiceResponse_TASK_COMPLETE. Each outcome is compared with it, in another module; this one is inlined
+    /// there.
+    @inlinable package static var taskComplete: UInt8 { 2 }
+
+    /// The task was not delivered, since there is no such device.
+    package var isDeviceNotPresent: Bool { status == nil && UInt32(taskStatus) == kSCSITaskStatus_DeviceNotPresent }
+
+    /// The task was not delivered, since the device does not respond.
+    package var isDeviceNotResponding: Bool {
+        status == nil && UInt32(taskStatus) == kSCSITaskStatus_DeviceNotResponding
+    }
 }
 
 /// The architecture model's side of one logical unit, called by the HBA's kernel half.
