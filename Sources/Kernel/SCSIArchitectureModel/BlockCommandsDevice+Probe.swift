@@ -192,22 +192,22 @@ private struct Prober {
         _ cdb: CommandDescriptorBlock, _ buffer: UnsafeMutableRawPointer?, _ readCount: Int
     ) throws -> SCSITask {
         let transport = device.transport
-        let row = UInt32(lane * transport.rowsPerLane)
+        let taskIndex = TaskIndex(lane * transport.tasksPerLane)
         device.setTask(
-            row, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
+            taskIndex, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
             timeout: Self.timeoutMilliseconds)
         device.probeAnswered = Event()
-        device.probeRow = row
-        withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
+        device.probeTaskIndex = taskIndex
+        withUnsafePointer(to: taskIndex) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
-        guard transport.wait(forAnswer: device.probeAnswered, to: cdb.summary, row: row) else {
+        guard transport.wait(forAnswer: device.probeAnswered, to: cdb.summary, taskIndex: taskIndex) else {
             throw ProbeError(
                 description: "\(device.address)'s driver blocks the completion of \(cdb.summary)",
                 command: cdb,
                 cause: .waitBroken)
         }
-        device.probeRow = .max
-        return transport.tasks[Int(row)]
+        device.probeTaskIndex = .max
+        return transport.tasks[Int(taskIndex)]
     }
 
     /// Sends a command until the target answers it.
@@ -255,7 +255,7 @@ private struct Prober {
     }
 
     private func noAnswer(to cdb: CommandDescriptorBlock) -> ProbeError {
-        let task = device.transport.tasks[lane * device.transport.rowsPerLane]
+        let task = device.transport.tasks[lane * device.transport.tasksPerLane]
         return ProbeError(
             description: "\(device.address) did not answer \(cdb.summary): "
                 + "service response \(task.serviceResponse), task status \(task.taskStatus)",

@@ -220,9 +220,9 @@ extension ParallelController {
     /// UserGetDataBuffer: takes the task's memory from the device and lends it to the driver.
     package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
         guard areTasksMapped.load(ordering: .acquiring), let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
-            slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
+            slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.taskIndex(of: slot))].buffer
         else { return nil }
-        let task = tasks[Int(pool.row(of: slot))]
+        let task = tasks[Int(pool.taskIndex(of: slot))]
         if !records[Int(slot)].dataBufferWasTaken && task.direction == .targetToInitiator {
             // The driver's fill is not counted, so bytes that it leaves out must not show old content.
             memset(buffer, 0, Int(task.requestedTransferCount))

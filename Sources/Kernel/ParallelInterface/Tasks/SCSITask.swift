@@ -1,6 +1,9 @@
 import SCSI
 import SCSIControllerDriverKit
 
+/// A task's index in the tables of all layers: lane x `tasksPerLane` + tag.
+package typealias TaskIndex = UInt32
+
 /// A SCSI task between the architecture model and the HBA's kernel half: one entry of a table that both index.
 ///
 /// The model fills the upper part before it submits the task; the HBA fills in the outcome before it hands the task
@@ -74,5 +77,5 @@ package struct SCSITask: BitwiseCopyable {
 package protocol SCSITaskOwner: AnyObject, Sendable {
     /// Takes tasks whose outcomes are filled in, by index; all are of this logical unit. Called on any thread, outside
     /// every dispatch queue. It may submit further tasks on the same lane.
-    func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int)
+    func tasksCompleted(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int)
 }
