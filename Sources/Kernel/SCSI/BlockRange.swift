@@ -1,9 +1,9 @@
 /// A range of logical blocks, which need not lie inside the medium.
-package struct BlockRange: BitwiseCopyable, Sendable, Equatable {
+@usableFromInline package struct BlockRange: BitwiseCopyable, Sendable, Equatable {
     /// LOGICAL BLOCK ADDRESS: the first block.
-    package var lba: UInt64
+    @usableFromInline package var lba: UInt64
     /// Blocks; may be 0.
-    package var blockCount: UInt64
+    @usableFromInline package var blockCount: UInt64
 
     @inlinable package init(lba: UInt64, blockCount: UInt64) {
         self.lba = lba
@@ -38,7 +38,7 @@ extension CommandDescriptorBlock {
 }
 
 /// UNMAP's parameter list, with at most one block descriptor (SBC-3, 5.28.2).
-package struct UnmapParameterList: Sendable {
+@usableFromInline package struct UnmapParameterList: Sendable {
     /// Bytes of the list's header.
     @inlinable package static var headerByteCount: Int { 8 }
     /// Bytes of a block descriptor.

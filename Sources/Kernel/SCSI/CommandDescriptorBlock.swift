@@ -1,9 +1,9 @@
 /// A command descriptor block: up to 16 bytes, big-endian fields (SPC-4, 4.3).
-package struct CommandDescriptorBlock: BitwiseCopyable, Sendable {
+@usableFromInline package struct CommandDescriptorBlock: BitwiseCopyable, Sendable {
     /// The command, in the first `byteCount` bytes.
-    package var bytes: InlineArray<16, UInt8>
+    @usableFromInline package var bytes: InlineArray<16, UInt8>
     /// 6, 10, 12 or 16.
-    package var byteCount: UInt8
+    @usableFromInline package var byteCount: UInt8
 
     /// An all-zero block with an operation code.
     package init(_ operationCode: OperationCode, byteCount: UInt8) {
@@ -50,7 +50,7 @@ package struct CommandDescriptorBlock: BitwiseCopyable, Sendable {
 }
 
 extension CommandDescriptorBlock: Equatable {
-    package static func == (left: CommandDescriptorBlock, right: CommandDescriptorBlock) -> Bool {
+    @usableFromInline package static func == (left: CommandDescriptorBlock, right: CommandDescriptorBlock) -> Bool {
         left.byteCount == right.byteCount && (0..<16).allSatisfy { left.bytes[$0] == right.bytes[$0] }
     }
 }

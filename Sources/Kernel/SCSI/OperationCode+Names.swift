@@ -69,7 +69,7 @@ extension OperationCode: CustomStringConvertible {
     }
 
     /// The standard's name, or "operation C1h".
-    package var description: String { name ?? "operation \(rawValue.hexadecimal)h" }
+    @usableFromInline package var description: String { name ?? "operation \(rawValue.hexadecimal)h" }
 }
 
 /// A command's service action: the low five bits of byte 1 of its CDB, for operation codes that have several commands.

@@ -1,9 +1,9 @@
 /// A command's operation code: byte 0 of its CDB (SPC-4, 4.3).
 ///
 /// Codes that no target here executes are listed too, so that messages can name them.
-package struct OperationCode: RawRepresentable, Hashable, BitwiseCopyable, Sendable {
+@usableFromInline package struct OperationCode: RawRepresentable, Hashable, BitwiseCopyable, Sendable {
     /// The byte.
-    package let rawValue: UInt8
+    @usableFromInline package let rawValue: UInt8
 
     @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
 

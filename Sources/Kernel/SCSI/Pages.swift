@@ -3,54 +3,54 @@ package struct VitalProductDataPage: RawRepresentable, Hashable, BitwiseCopyable
     /// The page code.
     package let rawValue: UInt8
 
-    @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Supported VPD Pages.
-    @inlinable package static var supportedPages: VitalProductDataPage { VitalProductDataPage(rawValue: 0x00) }
+    package static var supportedPages: VitalProductDataPage { VitalProductDataPage(rawValue: 0x00) }
     /// Unit Serial Number.
-    @inlinable package static var unitSerialNumber: VitalProductDataPage { VitalProductDataPage(rawValue: 0x80) }
+    package static var unitSerialNumber: VitalProductDataPage { VitalProductDataPage(rawValue: 0x80) }
     /// Device Identification.
-    @inlinable package static var deviceIdentification: VitalProductDataPage { VitalProductDataPage(rawValue: 0x83) }
+    package static var deviceIdentification: VitalProductDataPage { VitalProductDataPage(rawValue: 0x83) }
     /// Software Interface Identification.
-    @inlinable package static var softwareInterfaceIdentification: VitalProductDataPage {
+    package static var softwareInterfaceIdentification: VitalProductDataPage {
         VitalProductDataPage(rawValue: 0x84)
     }
     /// Management Network Addresses.
-    @inlinable package static var managementNetworkAddresses: VitalProductDataPage {
+    package static var managementNetworkAddresses: VitalProductDataPage {
         VitalProductDataPage(rawValue: 0x85)
     }
     /// Extended INQUIRY Data.
-    @inlinable package static var extendedInquiryData: VitalProductDataPage { VitalProductDataPage(rawValue: 0x86) }
+    package static var extendedInquiryData: VitalProductDataPage { VitalProductDataPage(rawValue: 0x86) }
     /// Mode Page Policy.
-    @inlinable package static var modePagePolicy: VitalProductDataPage { VitalProductDataPage(rawValue: 0x87) }
+    package static var modePagePolicy: VitalProductDataPage { VitalProductDataPage(rawValue: 0x87) }
     /// SCSI Ports.
-    @inlinable package static var scsiPorts: VitalProductDataPage { VitalProductDataPage(rawValue: 0x88) }
+    package static var scsiPorts: VitalProductDataPage { VitalProductDataPage(rawValue: 0x88) }
     /// ATA Information (SAT-3).
-    @inlinable package static var ataInformation: VitalProductDataPage { VitalProductDataPage(rawValue: 0x89) }
+    package static var ataInformation: VitalProductDataPage { VitalProductDataPage(rawValue: 0x89) }
     /// Power Condition.
-    @inlinable package static var powerCondition: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8A) }
+    package static var powerCondition: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8A) }
     /// Power Consumption.
-    @inlinable package static var powerConsumption: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8D) }
+    package static var powerConsumption: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8D) }
     /// Third-Party Copy.
-    @inlinable package static var thirdPartyCopy: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8F) }
+    package static var thirdPartyCopy: VitalProductDataPage { VitalProductDataPage(rawValue: 0x8F) }
     /// Protocol Specific Logical Unit Information.
-    @inlinable package static var protocolSpecificLogicalUnit: VitalProductDataPage {
+    package static var protocolSpecificLogicalUnit: VitalProductDataPage {
         VitalProductDataPage(rawValue: 0x90)
     }
     /// Protocol Specific Port Information.
-    @inlinable package static var protocolSpecificPort: VitalProductDataPage { VitalProductDataPage(rawValue: 0x91) }
+    package static var protocolSpecificPort: VitalProductDataPage { VitalProductDataPage(rawValue: 0x91) }
     /// Block Limits (SBC-3, 6.5.3).
-    @inlinable package static var blockLimits: VitalProductDataPage { VitalProductDataPage(rawValue: 0xB0) }
+    package static var blockLimits: VitalProductDataPage { VitalProductDataPage(rawValue: 0xB0) }
     /// Block Device Characteristics (SBC-3, 6.5.2).
-    @inlinable package static var blockDeviceCharacteristics: VitalProductDataPage {
+    package static var blockDeviceCharacteristics: VitalProductDataPage {
         VitalProductDataPage(rawValue: 0xB1)
     }
     /// Logical Block Provisioning (SBC-3, 6.5.4).
-    @inlinable package static var logicalBlockProvisioning: VitalProductDataPage {
+    package static var logicalBlockProvisioning: VitalProductDataPage {
         VitalProductDataPage(rawValue: 0xB2)
     }
     /// Referrals (SBC-3).
-    @inlinable package static var referrals: VitalProductDataPage { VitalProductDataPage(rawValue: 0xB3) }
+    package static var referrals: VitalProductDataPage { VitalProductDataPage(rawValue: 0xB3) }
 
     /// The standard's name; nil for a page that is not listed here.
     package var name: String? {
@@ -89,28 +89,28 @@ package struct ModePage: RawRepresentable, Hashable, BitwiseCopyable, Sendable, 
     /// The page code.
     package let rawValue: UInt8
 
-    @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Read-Write Error Recovery (SBC-3).
-    @inlinable package static var readWriteErrorRecovery: ModePage { ModePage(rawValue: 0x01) }
+    package static var readWriteErrorRecovery: ModePage { ModePage(rawValue: 0x01) }
     /// Disconnect-Reconnect (SPC-4).
-    @inlinable package static var disconnectReconnect: ModePage { ModePage(rawValue: 0x02) }
+    package static var disconnectReconnect: ModePage { ModePage(rawValue: 0x02) }
     /// Verify Error Recovery (SBC-3).
-    @inlinable package static var verifyErrorRecovery: ModePage { ModePage(rawValue: 0x07) }
+    package static var verifyErrorRecovery: ModePage { ModePage(rawValue: 0x07) }
     /// Caching (SBC-3, 6.4.5).
-    @inlinable package static var caching: ModePage { ModePage(rawValue: 0x08) }
+    package static var caching: ModePage { ModePage(rawValue: 0x08) }
     /// Control (SPC-4).
-    @inlinable package static var control: ModePage { ModePage(rawValue: 0x0A) }
+    package static var control: ModePage { ModePage(rawValue: 0x0A) }
     /// Protocol Specific Logical Unit (SPC-4).
-    @inlinable package static var protocolSpecificLogicalUnit: ModePage { ModePage(rawValue: 0x18) }
+    package static var protocolSpecificLogicalUnit: ModePage { ModePage(rawValue: 0x18) }
     /// Protocol Specific Port (SPC-4).
-    @inlinable package static var protocolSpecificPort: ModePage { ModePage(rawValue: 0x19) }
+    package static var protocolSpecificPort: ModePage { ModePage(rawValue: 0x19) }
     /// Power Condition (SPC-4).
-    @inlinable package static var powerCondition: ModePage { ModePage(rawValue: 0x1A) }
+    package static var powerCondition: ModePage { ModePage(rawValue: 0x1A) }
     /// Informational Exceptions Control (SPC-4).
-    @inlinable package static var informationalExceptionsControl: ModePage { ModePage(rawValue: 0x1C) }
+    package static var informationalExceptionsControl: ModePage { ModePage(rawValue: 0x1C) }
     /// all pages (SPC-4, 6.13).
-    @inlinable package static var all: ModePage { ModePage(rawValue: 0x3F) }
+    package static var all: ModePage { ModePage(rawValue: 0x3F) }
 
     /// The standard's name; nil for a page that is not listed here.
     package var name: String? {

@@ -1,9 +1,10 @@
 /// The status of a command that the device answered (SAM-5, 5.3.1).
 ///
 /// SCSITaskStatus uses overlapping numbers for tasks that the device did not answer; those are no SCSIStatus.
+@usableFromInline
 package struct SCSIStatus: RawRepresentable, Hashable, BitwiseCopyable, Sendable, CustomStringConvertible {
     /// The status byte.
-    package let rawValue: UInt8
+    @usableFromInline package let rawValue: UInt8
 
     @inlinable package init(rawValue: UInt8) { self.rawValue = rawValue }
 
@@ -28,7 +29,7 @@ package struct SCSIStatus: RawRepresentable, Hashable, BitwiseCopyable, Sendable
     @inlinable package static var taskAborted: SCSIStatus { SCSIStatus(rawValue: 0x40) }
 
     /// The standard's name, or "status 55h".
-    package var description: String {
+    @usableFromInline package var description: String {
         switch self {
         case .good: "GOOD"
         case .checkCondition: "CHECK CONDITION"

@@ -8,7 +8,7 @@ package typealias TaskIndex = UInt32
 ///
 /// The model fills the upper part before it submits the task; the HBA fills in the outcome before it hands the task
 /// back. In between the task belongs to the HBA.
-package struct SCSITask: BitwiseCopyable {
+@usableFromInline package struct SCSITask: BitwiseCopyable {
     /// The direction of data, as in SCSIUserParallelTask.fTransferDirection.
     package enum Direction: UInt8, BitwiseCopyable, Sendable {
         case none = 0
@@ -40,9 +40,9 @@ package struct SCSITask: BitwiseCopyable {
     // The outcome. Decode `serviceResponse` and `taskStatus` together, since their numbers overlap.
 
     /// SCSIServiceResponse: 1 delivery or target failure, 2 task complete.
-    package var serviceResponse: UInt8 = 0
+    @usableFromInline package var serviceResponse: UInt8 = 0
     /// SCSITaskStatus: a SCSIStatus if the task is complete, otherwise the reason of the failure.
-    package var taskStatus: UInt8 = 0
+    @usableFromInline package var taskStatus: UInt8 = 0
     /// Bytes of `sense` in use; 0 without sense data.
     package var senseByteCount: UInt8 = 0
     /// Bytes that were moved.
