@@ -1,9 +1,10 @@
 import ParallelInterface
 import SCSI
 import SCSIControllerDriverKit
+import TestTraits
 import Testing
 
-@Suite("The outcome of a SCSI task")
+@Suite("The outcome of a SCSI task", .blocks)
 struct SCSITaskTests {
     @Test("service response and status are read together", arguments: [UInt8(0x00), 0x02, 0x03, 0x04, 0x08, 0xFF])
     func outcome(number: UInt8) {
