@@ -78,7 +78,7 @@ struct TaskSlotsTests {
         #expect(pool.nextExpired(now: 400) == nil)
         #expect(pool.abandon(old) { true } == nil)
         #expect(pool.whileWithDriver(old) { true } == nil)
-        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStage.none)
+        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStep.none)
     }
 
     @Test("a closed pool sends nothing and lets nothing wait")

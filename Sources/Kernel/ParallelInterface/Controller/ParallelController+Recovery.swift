@@ -31,7 +31,7 @@ extension ParallelController {
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
         if task.recovery != .none { reportOverdue(task) }
-        let next: TaskSlots.RecoveryStage
+        let next: TaskSlots.RecoveryStep
         let function: TaskManagementFunction
         switch task.recovery {
         case .none where !card.dart.isPinned(window: Int(task.slot)):
@@ -65,11 +65,11 @@ extension ParallelController {
 
     /// Notes a reset for the other tasks that it ends: those of the logical unit, or of all units of the target. The
     /// ones in recovery get the grace to come back, and no reset of their own.
-    private func noteReset(of address: UnitAddress, _ stage: TaskSlots.RecoveryStage) {
-        guard stage == .unitReset || stage == .targetReset else { return }
-        pool.setRecoveryOfOverdue(stage, deadline: afterGrace) { slot in
+    private func noteReset(of address: UnitAddress, _ step: TaskSlots.RecoveryStep) {
+        guard step == .unitReset || step == .targetReset else { return }
+        pool.setRecoveryOfOverdue(step, deadline: afterGrace) { slot in
             let other = self.address(of: slot)
-            return stage == .targetReset ? other.targetID == address.targetID : other == address
+            return step == .targetReset ? other.targetID == address.targetID : other == address
         }
     }
 

@@ -5,7 +5,7 @@ extension TaskSlots {
     struct Sent: BitwiseCopyable {
         var slot: UInt16
         var sequence: UInt64
-        var recovery: RecoveryStage
+        var recovery: RecoveryStep
     }
 
     /// A task whose time is up; nil if there is none.
@@ -71,23 +71,23 @@ extension TaskSlots {
     }
 
     /// Sets the step of a task's recovery, and the time of the next look, if the driver still has the task.
-    func setRecovery(_ task: Sent, _ stage: RecoveryStage, deadline: UInt64) {
+    func setRecovery(_ task: Sent, _ step: RecoveryStep, deadline: UInt64) {
         lock.withLock {
             guard isWithDriver(task) else { return }
-            slots[Int(task.slot)].recovery = stage
+            slots[Int(task.slot)].recovery = step
             slots[Int(task.slot)].deadline = deadline
         }
     }
 
     /// Sets the step of recovery for all covered tasks that are at an earlier step.
     /// - Parameter covers: whether the step covers a slot's task. The slot does not change meanwhile.
-    func setRecoveryOfOverdue(_ stage: RecoveryStage, deadline: UInt64, where covers: (UInt16) -> Bool) {
+    func setRecoveryOfOverdue(_ step: RecoveryStep, deadline: UInt64, where covers: (UInt16) -> Bool) {
         lock.withLock {
             for slot in 0..<count
             where slots[slot].state == .withDriver && slots[slot].recovery != .none
-                && slots[slot].recovery.rawValue < stage.rawValue && covers(UInt16(slot))
+                && slots[slot].recovery.rawValue < step.rawValue && covers(UInt16(slot))
             {
-                slots[slot].recovery = stage
+                slots[slot].recovery = step
                 slots[slot].deadline = deadline
             }
         }

@@ -34,7 +34,7 @@ package final class TaskSlots: Sendable {
         var deadline: UInt64 = 0
         var route = TaskRoute.single
         /// The last step of recovery that was taken for the task.
-        var recovery = RecoveryStage.none
+        var recovery = RecoveryStep.none
         /// Grows with each slot that is sent.
         var sequence: UInt64 = 0
         /// The host's pair of rings that sent it. The slots of one pair reach the driver in order.
@@ -42,7 +42,7 @@ package final class TaskSlots: Sendable {
     }
 
     /// The steps of recovery for a task whose time is up.
-    enum RecoveryStage: UInt8, BitwiseCopyable {
+    enum RecoveryStep: UInt8, BitwiseCopyable {
         case none
         /// The device does not work on it. The driver may be about to answer.
         case overdue
