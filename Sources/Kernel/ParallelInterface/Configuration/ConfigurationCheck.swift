@@ -2,15 +2,18 @@ import Diagnostics
 import Platform
 import SCSIControllerDriverKit
 
-/// Looks for what is wrong with what a driver said of its HBA.
+/// Looks for mistakes in a driver's description of its HBA.
 ///
-/// macOS compares none of this: each value is read by a layer of its own, and the request that falls between two of
+/// macOS compares none of these values. A different layer reads each of them, and a request that falls between two of
 /// them fails later.
 package struct ConfigurationCheck {
-    /// What the driver reported; nil when it reported nothing in time.
+    /// The driver's UserReportHBAConstraints; nil if it reported nothing in time.
     package var reported: OSDictionary?
+    /// The driver's UserGetDMASpecification.
     package var dma: DMASpecification
+    /// The driver is a KEXT, which may set all keys.
     package var isKext: Bool
+    /// The mapper and the page size that the values are checked against.
     package var options: KernelOptions
     private static let blockByteCount: UInt64 = 512
 
@@ -21,7 +24,7 @@ package struct ConfigurationCheck {
         self.options = options
     }
 
-    /// The keys that a DEXT has to report, each with a value that is right for most hardware.
+    /// The keys that a DEXT has to report, each with a value that suits most hardware.
     package static let requiredKeys: [(key: String, suggestion: String)] = [
         (kIOMaximumSegmentCountReadKey, "129"), (kIOMaximumSegmentCountWriteKey, "129"),
         (kIOMaximumSegmentByteCountReadKey, "65536"), (kIOMaximumSegmentByteCountWriteKey, "65536"),
@@ -35,7 +38,7 @@ package struct ConfigurationCheck {
         kIOMaximumBlockCountWriteKey,
     ]
 
-    /// Everything that is wrong, worst first.
+    /// All mistakes, worst first.
     package func diagnoses() -> [Diagnosis] {
         guard let reported else {
             return [Diagnosis(.constraintsNotReported, "UserInitializeController returned without a report")]
@@ -129,8 +132,8 @@ package struct ConfigurationCheck {
         ]
     }
 
-    /// The largest task that break-up yields for a read or a write, bytes; what maxTransferSize has to be at least.
-    /// Above 2^63 when nothing limits a task.
+    /// The largest task that break-up yields for a read or a write, bytes. maxTransferSize must be at least that. Above
+    /// 2^63 if nothing limits a task.
     package static func largestTaskByteCount(_ constraints: HBAConstraints) -> UInt64 {
         max(
             largestTask(
@@ -141,7 +144,7 @@ package struct ConfigurationCheck {
                 constraints.maximumByteCountWrite, constraints.maximumBlockCountWrite))
     }
 
-    /// The smallest of the limits that exist.
+    /// The smallest of the limits that are set, bytes.
     private static func largestTask(
         _ segments: UInt64, _ segmentBytes: UInt64, _ bytes: UInt64, _ blocks: UInt64
     ) -> UInt64 {

@@ -1,11 +1,11 @@
 import SCSIControllerDriverKit
 
 extension HBAConstraints {
-    /// Reads the limits that a driver published.
+    /// Reads a driver's published limits.
     ///
     /// - Parameters:
-    ///   - properties: keys as in SCSIParallelConstants; a missing key means "unlimited", as in the block driver.
-    ///   - allowsByteAndBlockCounts: only a KEXT can set the byte and block counts; a DEXT's are ignored.
+    ///   - properties: keys as in SCSIParallelConstants. A missing key leaves the default, as in the block driver.
+    ///   - allowsByteAndBlockCounts: whether byte and block counts are read. Only a KEXT can set them.
     package init(properties: OSDictionary, allowsByteAndBlockCounts: Bool) {
         self.init()
         func read(_ key: String, _ field: WritableKeyPath<HBAConstraints, UInt64>) {

@@ -1,6 +1,6 @@
 import Platform
 
-/// A thread that is no client's, with a lane of its own, until it is stopped.
+/// A thread of the controller's own, with its own lane, until it is stopped.
 package final class LaneThread: Sendable {
     private let stopped = Event()
     private let finished = Event()
@@ -8,8 +8,8 @@ package final class LaneThread: Sendable {
     /// - Parameters:
     ///   - name: for ps and perf.
     ///   - controller: outlives the thread.
-    ///   - body: runs on the thread, with its lane, and returns soon after the event is set.
-    /// - Throws: when there is no lane or no thread left.
+    ///   - body: runs on the thread with its lane, and returns soon after the event is set.
+    /// - Throws: if no lane or no thread is left.
     package init(
         name: String, controller: ParallelController,
         _ body: @escaping @Sendable (ParallelController, _ lane: Int, _ stopped: Event) -> Void
@@ -28,15 +28,15 @@ package final class LaneThread: Sendable {
         }
     }
 
-    /// Lets the thread come to an end by itself.
-    /// - Parameter wake: makes the thread look at its event, if it may be waiting for something else.
+    /// Asks the thread to end, and returns at once.
+    /// - Parameter wake: wakes the thread from a wait for something other than its event.
     package func askToStop(wake: () -> Void) {
         stopped.set()
         wake()
     }
 
-    /// Returns when the thread is done with the controller.
-    /// - Parameter wake: as above.
+    /// Asks the thread to end, and returns when it is done with the controller.
+    /// - Parameter wake: as for `askToStop`.
     package func stop(wake: () -> Void = {}) {
         askToStop(wake: wake)
         finished.wait()

@@ -5,27 +5,28 @@ import HardwareBus
 import SCSI
 import SCSIControllerDriverKit
 
-/// What is noted of a slot's task when it is sent, to judge its answer and the driver by when it comes back.
+/// Notes on a slot's task from the time it is sent, by which its answer and the driver are judged.
 struct SlotRecord: BitwiseCopyable {
-    /// The pins of the slot's DART window at that time: if they are the same at the end, the device saw nothing.
+    /// The pin count of the slot's DART window at that time. The same count at the end means that the device saw
+    /// nothing.
     var pinCount: UInt16 = 0
-    /// The bytes that the device had filled of its memory so far.
+    /// The window's count of filled bytes at that time.
     var filledByteCount: UInt64 = 0
     /// The driver took the data itself, with UserGetDataBuffer.
     var dataBufferWasTaken = false
-    /// The response is the kernel half's.
+    /// The kernel half wrote the response.
     var isEndedByKernel = false
-    /// It was reported that the task is overdue.
+    /// The task was reported as overdue.
     var isNamedOverdue = false
-    /// Some task of the slot has been more than one command for the device. Never forgotten: what follows from completing
-    /// such a task too early may hit the slot's next task, or the one after.
+    /// A task of the slot has been more than one command for the device. Kept for ever, since completing such a task
+    /// too early may harm the slot's next task, or the one after.
     var hasBeenSplit = false
 }
 
-/// Detectors of driver faults. None of them knows what the driver is: they compare what it says with what its device
-/// saw.
+/// Detectors of driver faults. They know nothing of the driver, and compare its answers with the commands that its
+/// device saw.
 extension ParallelController {
-    /// Looks whether a slot's response was left alone since the last one was read.
+    /// Reports a slot's response that was written after it had been read.
     func checkResponse(_ slot: UInt16) {
         let response = slots.responses + Int(slot)
         if response.pointee.version != 0 {
@@ -38,7 +39,7 @@ extension ParallelController {
 
     // MARK: Passing back
 
-    /// Whether the device works on the memory of any of these slots.
+    /// Whether the device works on the memory of any of these slots. Reports the first such slot.
     func deviceWorks(on indices: UnsafePointer<UInt16>, count: Int) -> Bool {
         for index in 0..<count where Int(indices[index]) < pool.count {
             if card.dart.isPinned(window: Int(indices[index])), pool.isWithDriver(indices[index]) {
@@ -52,7 +53,7 @@ extension ParallelController {
         return false
     }
 
-    /// Takes back those slots of a call that the device does not work on.
+    /// Takes back the slots of a call except those that the device works on.
     func completeThoseThatDeviceLeft(_ indices: UnsafePointer<UInt16>, count: Int) {
         for index in 0..<count where !deviceWorks(on: indices + index, count: 1) {
             let completion = pool.complete(indices + index, count: 1, route: .bundled)
@@ -60,7 +61,7 @@ extension ParallelController {
         }
     }
 
-    /// Names what was wrong with slots that were passed back.
+    /// Reports the first refused slot of a call that passed slots back.
     func report(_ completion: TaskSlots.Completion, route: TaskRoute) {
         guard let (slot, state, owned) = completion.refused else { return }
         guard let state else {
@@ -78,14 +79,14 @@ extension ParallelController {
                 "task \(taskIDs[Int(slot)]) arrived bundled in slot \(slot) and was completed with "
                     + "ParallelTaskCompletion")
         default:
-            // Who completes a task with the first of its commands goes on to complete it with the others.
+            // A driver that completes a task with the first of its commands completes it again with the others.
             if isSplit(slot) { return reportCompletedTooEarly(slot, "was passed back again") }
             let text = state == .completed ? "had been passed back already" : "belongs to the framework"
             log.report(.slotMisuse, "slot \(slot) was completed; it \(text)")
         }
     }
 
-    /// How many commands for a slot's task the device has seen.
+    /// The number of commands for a slot's task that the device has seen.
     private func commandCount(of slot: UInt16) -> UInt16 {
         card.dart.pinCount(window: Int(slot)) &- records[Int(slot)].pinCount
     }
@@ -103,7 +104,7 @@ extension ParallelController {
 
     // MARK: Responses
 
-    /// Compares a response with what the device saw of the task.
+    /// Compares a response with the commands that the device saw for the task, and reports contradictions.
     func judge(
         _ response: UnsafePointer<SCSIUserParallelResponse>, of slot: UInt16, _ task: UnsafePointer<SCSITask>
     ) {
@@ -127,7 +128,7 @@ extension ParallelController {
         _ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: UInt16, _ task: UnsafePointer<SCSITask>
     ) {
         let isTooMuch = response.pointee.fBytesTransferred > task.pointee.requestedTransferCount
-        // Others may answer with less than they were offered.
+        // Other commands may answer with fewer bytes than they were offered.
         guard isTooMuch || range(of: slot) != nil else { return }
         log.report(
             .wrongTransferCount,
@@ -147,12 +148,12 @@ extension ParallelController {
         }
     }
 
-    /// The device never got the command that was reported as done.
+    /// Reports a task that ended with GOOD although the device never got its command.
     private func reportUnseen(_ slot: UInt16) {
         guard !records[Int(slot)].dataBufferWasTaken else { return }
         let opcode = slots.commands[Int(slot)].fCommandDescriptorBlock.0
         let isFlush = opcode == OperationCode.synchronizeCache10 || opcode == OperationCode.synchronizeCache16
-        // A driver may know what a device is and how large; what is on the medium only the device knows.
+        // A driver may know a device's type and size. Only the device knows the content of the medium.
         let isAboutMedium =
             isFlush || range(of: slot) != nil || opcode == OperationCode.unmap || opcode == OperationCode.writeSame16
         guard isAboutMedium else { return }
@@ -171,13 +172,13 @@ extension ParallelController {
         }
     }
 
-    /// Writes end: no older write to the same blocks may be waiting in the driver.
+    /// Reports writes that end while an older write to the same blocks still waits in the driver.
     func findOvertakenWrites(_ indices: UnsafePointer<UInt16>, count: Int) {
         guard card.pinsCommands,
             (0..<count).contains(where: { Int(indices[$0]) < pool.count && isWrite(indices[$0]) })
         else { return }
         pool.forEachWithDriver { held in
-            // Whatever the device has is in the right order; that is nearly always all.
+            // Writes that the device has are in the right order. Nearly always that is all of them.
             guard card.dart.pinCount(window: Int(held)) == records[Int(held)].pinCount, isWrite(held),
                 let range = range(of: held)
             else { return }
@@ -200,7 +201,7 @@ extension ParallelController {
 
     // MARK: The device
 
-    /// The device was given an address that it must not use.
+    /// Reports an access of the device to a bus address that is not mapped for it.
     func reportDARTFault(_ address: DART.BusAddress, byteCount: Int, deviceWrites: Bool) {
         let text =
             "the device tried to \(deviceWrites ? "write" : "read") \(byteCount) bytes at bus address "
@@ -219,13 +220,14 @@ extension ParallelController {
                 + "0x\(String(command.fBufferIOVMAddr, radix: 16))")
     }
 
+    /// UserGetDataBuffer: takes the task's memory from the device and lends it to the driver.
     package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
         guard areTasksMapped.load(ordering: .acquiring), let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
             slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
         else { return nil }
         let task = tasks[Int(pool.row(of: slot))]
         if !records[Int(slot)].dataBufferWasTaken && task.direction == .targetToInitiator {
-            // What the driver does not fill is nobody's. How much it does fill is not known.
+            // The driver's fill is not counted, so bytes that it leaves out must not show old content.
             memset(buffer, 0, Int(task.requestedTransferCount))
         }
         records[Int(slot)].dataBufferWasTaken = true
@@ -233,14 +235,14 @@ extension ParallelController {
         let descriptor = IOBufferMemoryDescriptor(
             borrowing: UnsafeMutableRawBufferPointer(
                 start: buffer, count: Int(slots.commands[Int(slot)].fRequestedTransferCount)))
-        // Whether the caller gets a reference to give back is not documented: it may, and need not.
+        // It is not documented whether the caller owns a reference. With this one it may release it, but need not.
         descriptor.retain()
         return descriptor
     }
 
     // MARK: Words
 
-    /// The blocks that a slot's READ or WRITE names, or nil for another command.
+    /// The blocks of a slot's READ or WRITE; nil for another command.
     func range(of slot: UInt16) -> Range<UInt64>? {
         let cdb = self.cdb(of: slot)
         let lba: UInt64
@@ -265,7 +267,7 @@ extension ParallelController {
             byteCount: command.pointee.fCommandSize)
     }
 
-    /// Whom a slot's command is for.
+    /// The logical unit that a slot's command is for.
     func address(of slot: UInt16) -> UnitAddress {
         let command = slots.commands + Int(slot)
         return UnitAddress(

@@ -1,10 +1,12 @@
 import Platform
 
-/// Fetching what a driver in a process of its own sends while no other thread does, and driving what follows.
+/// Receiver threads. They fetch the messages of a driver in its own process while no other thread does, and do the work
+/// that follows.
 extension ParallelController {
     private static let sleepMilliseconds = 100
 
-    /// What a receiver's thread does.
+    /// Runs a receiver's thread.
+    /// - Parameter pair: the pair of rings that it fetches from.
     func receive(lane: Int, pair: Int, until stopped: Event) {
         host.bindReceiver(pair: pair)
         while !stopped.isSet {

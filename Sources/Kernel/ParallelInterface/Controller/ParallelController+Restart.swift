@@ -2,8 +2,9 @@ import DriverHost
 import Platform
 import SCSIControllerDriverKit
 
-/// What the kernel half does when a driver's process ends and is started again.
+/// The end of a driver's process, and its restart.
 extension ParallelController {
+    /// Takes all tasks back from a driver whose process ended, so that the upper layers send them again.
     package func driverDied() {
         setRestarting(true)
         targets.driverEnded()
@@ -17,31 +18,35 @@ extension ParallelController {
         while true {
             finishWork(lane: lane)
             if !pool.hasTasksOfDriver { return }
-            // The card works on the memory of what is left, or another thread reads its responses.
+            // The card works on the memory of the remaining tasks, or another thread reads their responses.
             _ = Event().wait(milliseconds: 1)
         }
     }
 
+    /// Ends the restart: the driver runs again.
     package func driverReturned() {
         hasWorked.store(false, ordering: .relaxed)
         setRestarting(false)
     }
 
+    /// The driver has answered a task since its start.
     package var driverHasWorked: Bool { hasWorked.load(ordering: .relaxed) }
 
+    /// Fails all tasks, since the driver is not started again.
     package func driverIsLost() {
         acceptsTasks.store(false, ordering: .releasing)
         pool.close()
         endTasksOfStoppedDriver()
     }
 
+    /// The driver's tasks, one line each, oldest first.
     package func outstandingTasks() -> [String] {
         pool.ownedByDriver().compactMap { task in
             pool.whileWithDriver(task) { "slot \(task.slot): \(describe(task.slot))" }
         }
     }
 
-    /// Completes a task for a driver that cannot any more. The upper layers will send it again.
+    /// Completes a task in place of a driver that ended. The upper layers send it again.
     private func takeBack(_ slot: UInt16) {
         records[Int(slot)].isEndedByKernel = true
         let response = slots.responses + Int(slot)

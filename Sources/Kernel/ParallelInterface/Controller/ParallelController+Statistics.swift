@@ -1,8 +1,8 @@
 import Statistics
 
-/// What there is to tell of the driver.
+/// Figures on the driver.
 extension ParallelController {
-    /// How tasks reach the driver, and what it has. Any thread.
+    /// The way by which tasks reach the driver, and the number that it has. Any thread.
     package func driverSnapshot() -> DriverSnapshot {
         var snapshot = DriverSnapshot()
         snapshot.mode = host.mode.rawValue
@@ -12,6 +12,6 @@ extension ParallelController {
         return snapshot
     }
 
-    /// How many tasks each call of the driver carried. Any thread.
+    /// The numbers of tasks in the calls of the driver. Any thread.
     package func bundleSnapshot() -> BundleSnapshot { host.bundles.snapshot() }
 }

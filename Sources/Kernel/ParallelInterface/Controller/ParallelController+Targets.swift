@@ -16,9 +16,12 @@ extension ParallelController {
         return ownersLock.withLock { unit < owners[target].count ? owners[target][unit] : nil }
     }
 
-    /// The highest logical unit that may be looked for; the driver says so.
+    /// The highest logical unit that may be probed, as the driver reported it.
     package var highestLogicalUnit: UInt8 { UInt8(clamping: properties.highestLogicalUnit) }
 
+    /// UserCreateTargetForID: asks the driver whether it takes the target, and builds the storage stack above it.
+    /// Blocks.
+    /// - Returns: `kIOReturnSuccess` if the target is usable; `kIOReturnNotReady` before UserStartController.
     package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
         guard acceptsTargets.load(ordering: .acquiring) else {
             if !isStopping {
@@ -56,7 +59,7 @@ extension ParallelController {
         }
     }
 
-    /// A target's ID, if the driver may have such a target; if not, that was reported.
+    /// A target's ID as eight bits, if the driver may have the target. Reports why not otherwise.
     private func permitted(_ targetID: SCSIDeviceIdentifier) -> UInt8? {
         guard targetID != self.properties.initiatorID else {
             log.report(.targetIsInitiator, "target \(targetID) has the ID that UserReportInitiatorIdentifier reported")
@@ -72,15 +75,17 @@ extension ParallelController {
         return id
     }
 
-    /// Whether the kernel looks for a target by itself: that there is none is no mistake then.
+    /// Whether the kernel looked for a target by itself. Its absence is no mistake then.
     package func isScanned(_ targetID: SCSIDeviceIdentifier) -> Bool {
         UInt8(exactly: targetID).map { targets.isScanned($0) } ?? false
     }
 
+    /// Makes a restarted driver take the targets that it has not created itself.
     package func initializeTargetsAgain() {
         for id in targets.unannounced { _ = enter(UInt64(id), isScan: true) }
     }
 
+    /// Whether there is a target, or one is being created.
     package func isTargetPresent(_ targetID: SCSIDeviceIdentifier) -> Bool {
         guard let id = UInt8(exactly: targetID) else { return false }
         return switch targets.state(of: id) {
@@ -89,13 +94,14 @@ extension ParallelController {
         }
     }
 
-    /// Takes a target away: tasks for it fail from now on, those that the driver has come back as they will. The disk above it
-    /// stays, and works again when the driver creates the target once more.
+    /// UserDestroyTargetForID: new tasks for the target fail, while the driver's tasks come back as usual. The disk
+    /// above it stays, and works again when the driver creates the target once more.
+    /// - Returns: `kIOReturnBadArgument` if there is no such target.
     package func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
         UInt8(exactly: targetID).map { targets.destroy($0) } == true ? kIOReturnSuccess : kIOReturnBadArgument
     }
 
-    /// What the kernel does for a driver that does not manage its devices: tries every ID.
+    /// Tries every ID, for a driver that does not manage its devices.
     func scanTargets() {
         for targetID in 0...min(properties.highestDeviceID, 255) where targetID != properties.initiatorID {
             _ = enter(targetID, isScan: true)

@@ -3,10 +3,10 @@ import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 
-/// From a row to a slot, and back.
+/// The way of a task into a slot, and back.
 extension ParallelController: KernelHalf {
-    /// Fills the slots that were claimed for rows, maps their memory for the card, and queues them for the driver.
-    /// A task that the driver does not take fails here: the driver never sees it.
+    /// Fills slots that were claimed for tasks, maps their memory for the card, and queues them for the driver. A task
+    /// that a gate refuses fails here, and the driver never sees it.
     func prepare(_ claimed: UnsafeBufferPointer<UInt16>, lane: Int) {
         guard !claimed.isEmpty else { return }
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * claimed.count) { buffer in
@@ -38,7 +38,7 @@ extension ParallelController: KernelHalf {
         }
     }
 
-    /// When a row's task has to be back; 0 for no limit.
+    /// The time by which a task has to be back, milliseconds of the clock; 0 for no limit.
     private func deadline(ofRow row: UInt32, now: UInt64) -> UInt64 {
         // A task's 0 is "no limit".
         let own = tasks[Int(row)].timeoutMilliseconds == 0 ? .max : tasks[Int(row)].timeoutMilliseconds
@@ -46,7 +46,8 @@ extension ParallelController: KernelHalf {
         return timeout == .max ? 0 : now + UInt64(timeout)
     }
 
-    /// Writes a row's task into a command slot. Returns false when the task cannot be sent; its outcome is set then.
+    /// Writes a slot's task into its command slot.
+    /// - Returns: false if the task cannot be sent; then its outcome is set.
     private func fill(_ slot: UInt16) -> Bool {
         let row = pool.row(of: slot)
         let task = tasks + Int(row)
@@ -70,7 +71,7 @@ extension ParallelController: KernelHalf {
         // SAFETY: both are 16 bytes without padding.
         command.pointee.fCommandDescriptorBlock = unsafeBitCast(
             task.pointee.cdb, to: type(of: command.pointee.fCommandDescriptorBlock))
-        // A task without data has an empty range: the card can say that it works on the task, and touch nothing.
+        // A task without data gets an empty range. The card can pin it, but touch no memory.
         let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
         let address = card.dart.map(
             window: Int(slot), memory: task.pointee.buffer ?? arena.base,
@@ -81,7 +82,7 @@ extension ParallelController: KernelHalf {
         return true
     }
 
-    /// Looks whether a task may be sent at all.
+    /// Whether a task may be sent. If not, its outcome is set.
     private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
         guard acceptsTasks.load(ordering: .relaxed), !targets.refusesTasks(task.pointee.targetID) else {
             fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
@@ -108,7 +109,7 @@ extension ParallelController: KernelHalf {
         return false
     }
 
-    /// The segments that a task's memory has for the device.
+    /// The number of segments of a task's memory, as the device sees it.
     func segmentCount(of task: UnsafePointer<SCSITask>) -> UInt64 {
         guard task.pointee.requestedTransferCount > 0, let buffer = task.pointee.buffer else { return 0 }
         return options.segmentCount(
@@ -117,6 +118,7 @@ extension ParallelController: KernelHalf {
 
     // MARK: Calls from the driver, inside its queues
 
+    /// Gives queued slots to the driver, and traces them. Called inside the driver's queue.
     package func takeSubmissions(
         _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int
     ) -> Int {
@@ -132,6 +134,7 @@ extension ParallelController: KernelHalf {
         return count
     }
 
+    /// Ends a task whose UserProcessParallelTask returned a response at once, which is a fault.
     package func submissionRefused(slot: UInt16, response: UInt32) {
         log.report(
             .immediateResponse,
@@ -146,8 +149,10 @@ extension ParallelController: KernelHalf {
         _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
     }
 
+    /// Whether the driver owns a slot.
     package func isWithDriver(slot: UInt16) -> Bool { pool.isWithDriver(slot) }
 
+    /// BundledParallelTaskCompletion: takes slots back, whose responses are in place.
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
         if deviceWorks(on: indices, count: count) { return completeThoseThatDeviceLeft(indices, count: count) }
         if Detectors.areEnabled { findOvertakenWrites(indices, count: count) }
@@ -155,6 +160,7 @@ extension ParallelController: KernelHalf {
         if completion.refused != nil { report(completion, route: .bundled) }
     }
 
+    /// ParallelTaskCompletion: takes a slot back with its response. A nil `slot` is found by the response's task ID.
     package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
         guard let slot = slot ?? self.slot(ofTaskID: response.pointee.fControllerTaskIdentifier) else {
             return log.report(
@@ -174,6 +180,7 @@ extension ParallelController: KernelHalf {
         if completion.refused != nil { report(completion, route: .single) }
     }
 
+    /// A slot's command, in the memory that is shared with the driver.
     package func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask> {
         UnsafePointer(slots.commands + Int(slot))
     }
@@ -186,7 +193,7 @@ extension ParallelController: KernelHalf {
 
     // MARK: Completions, outside of every queue
 
-    /// Reads the responses of slots that came back, gives the slots to rows that wait, and hands the rows up.
+    /// Reads the responses of returned slots, gives the slots to waiting tasks, and hands the finished tasks up.
     /// - Returns: whether there were any.
     func deliverCompletions(lane: Int) -> Bool {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { ended in
@@ -200,7 +207,7 @@ extension ParallelController: KernelHalf {
         }
     }
 
-    /// Ends tasks whose memory the device has left.
+    /// Ends lingering tasks whose memory the device has left.
     /// - Returns: whether there were any.
     private func finishLingering(_ slots: UnsafeMutablePointer<UInt16>, lane: Int) -> Bool {
         let count = pool.takeLingering(into: slots)
@@ -233,8 +240,8 @@ extension ParallelController: KernelHalf {
         if Detectors.areEnabled { judge(response, of: slot, task) }
     }
 
-    /// The most that an answer can say it has moved. Of a read it is what the device has filled, so that what was in the
-    /// memory before is never taken for data; a driver that fills it itself has got it zeroed.
+    /// The upper limit of an answer's byte count. For a read it is the number of bytes that the device has filled, so
+    /// that old content of the memory is never taken for data. A driver that fills the memory itself got it zeroed.
     private func movedByteCountMax(_ slot: UInt16, _ task: UnsafePointer<SCSITask>) -> UInt64 {
         let requested = task.pointee.requestedTransferCount
         guard task.pointee.direction == .targetToInitiator, card.countsFilledBytes,
@@ -244,7 +251,7 @@ extension ParallelController: KernelHalf {
         return min(requested, filled & DART.filledByteCountMax)
     }
 
-    /// Whether a response can be believed to be that of its slot.
+    /// Whether a response is complete and belongs to its slot. Reports why not otherwise.
     private func isAnswer(
         _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: UInt16, row: UInt32
     ) -> Bool {
@@ -268,7 +275,8 @@ extension ParallelController: KernelHalf {
         return true
     }
 
-    /// Gives a row the outcome of a task that did not reach the device, or did not come back.
+    /// Sets the outcome of a task that did not reach the device, or did not come back.
+    /// - Parameter status: a SCSITaskStatus.
     func fail(row: UInt32, status: UInt32) {
         let task = tasks + Int(row)
         task.pointee.isAnsweredByDriver = false
@@ -278,9 +286,10 @@ extension ParallelController: KernelHalf {
         task.pointee.senseByteCount = 0
     }
 
-    /// Ends the tasks in these slots: their memory is taken from the device, the slots go to waiting rows, the rows go up.
-    /// A task whose memory the device works on waits: who gave the memory has it back only when nobody touches it any more.
-    /// - Returns: whether any has ended.
+    /// Ends the tasks in these slots: takes their memory from the device, gives the slots to waiting tasks, and hands
+    /// the tasks up. A task lingers while the device works on its memory, since the memory's owner may reuse it at
+    /// once.
+    /// - Returns: whether any task has ended.
     @discardableResult
     func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) -> Bool {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * ended.count) { slots in
@@ -318,7 +327,7 @@ extension ParallelController: KernelHalf {
         }
     }
 
-    /// Hands finished rows to their logical units' owners, one call a unit.
+    /// Hands finished tasks to the owners of their logical units, with one call for each unit.
     func deliver(_ rows: UnsafeMutableBufferPointer<UInt32>, lane: Int) {
         var start = 0
         while start < rows.count {

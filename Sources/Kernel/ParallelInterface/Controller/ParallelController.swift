@@ -10,99 +10,112 @@ import Synchronization
 /// the target table, the pool of task slots, DMA addresses, the transfer size gate, dispatch to the driver, and
 /// timeouts.
 ///
-/// Threads: `start` and `stop` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls
-/// from the driver come on any thread, inside its queues, so they only take note; the work that follows runs on
-/// the lane that drives the card, outside of every queue.
+/// Threads: `start` and `stop` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls from
+/// the driver come on any thread, inside its queues, so they only take note. The work that follows runs on the lane
+/// that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: what `start` sets is set before the first lane is made, and before `areTasksMapped`; `owners`
-    // under `ownersLock`; what was reported under `reportLock`; `pumps[lane]` belongs to the lane's thread; the rest protects
-    // itself.
+    // SAFETY: `start` sets its variables before the first lane is made, and before `areTasksMapped`; `owners` is used
+    // under `ownersLock`, and the reported constraints under `reportLock`; `pumps[lane]` belongs to the lane's thread;
+    // the rest protects itself.
 
-    /// Clients that are served at the same time, whatever else there is. Pages and messages give this number.
+    /// Clients at the same time at most. Documentation and messages name this number.
     package static let clientCountMax = 200
-    /// Of the controller's own threads: the watchdog's, a receiver's for each pair of rings, and one for ending tasks.
+    /// Lanes of the controller's own threads: the watchdog's, a receiver's for each pair of rings, and one for ending
+    /// tasks.
     private static let ownLaneCount = 1 + (1 + ProcessorGroups.countMax) + 1
 
-    /// Lanes at most: also an array's maintenance and its bitmap have one each.
+    /// The number of lanes for a card with this many arrays. An array's maintenance and its bitmap have a lane each.
     package static func laneCount(arrayCount: Int) -> Int { clientCountMax + ownLaneCount + 2 * arrayCount }
 
+    /// Lanes in all; the size of per-lane tables.
     package let laneCount: Int
+    /// Tasks of each lane; requests' tags are below it.
     package let rowsPerLane = 128
+    /// The task table: `laneCount * rowsPerLane` tasks.
     package let tasks: UnsafeMutablePointer<SCSITask>
+    /// The memory that task buffers lie in.
     package let arena: DataArena
+    /// The limits that the driver reported; the defaults before.
     package private(set) var constraints = HBAConstraints()
 
+    /// The emulated machine, and the treatment of faults.
     package let options: KernelOptions
+    /// Whether an IOMMU joins pages for the device.
     package var hasMapper: Bool { options.hasMapper }
+    /// Bytes of a page of the emulated machine.
     package var pageByteCount: UInt64 { options.pageByteCount }
+    /// The log of diagnoses.
     package var log: DiagnosisLog { host.context.log }
 
     let host: any DriverHost
     let card: PCIFunction
     let trace: TaskTrace?
-    /// What is kept of each slot's task to judge the driver by. By slot.
+    /// The notes on each slot's task, by slot.
     var records: UnsafeMutablePointer<SlotRecord>!
     private let clientLanes = Atomic<Int>(0)
-    /// The lanes in use without the controller's own.
+    /// Lanes in use, without the controller's own.
     package var clientLaneCount: Int { clientLanes.load(ordering: .relaxed) }
-    /// False once the controller stops: then tasks fail instead of being sent.
+    /// False once the controller stops. Then tasks fail instead of being sent.
     let acceptsTasks = Atomic<Bool>(true)
-    /// What `endWaitingForDriver` has seen, and how often in a row.
+    /// The last pulse that `endWaitingForDriver` saw, and how often in a row it saw no progress.
     private var lastPulse: TaskSlots.Pulse?
     private var stillCount = 0
     private static let stillCountMax = 5
-    /// The driver was given up: the watchdog ends what it had.
+    /// The driver was given up. The watchdog ends its tasks.
     let isDriverGone = Atomic<Bool>(false)
-    /// What the driver said of itself.
+    /// The driver's answers to the questions at its start.
     package internal(set) var properties = DriverProperties()
     var taskIDs: [UInt64] = []
     var slots: SharedSlots!
     var pool: TaskSlots!
     private var watchdog: LaneThread?
     private var receivers: [LaneThread] = []
-    /// For the end of a driver's process: then there may be no lane left. Set before the driver may end.
+    /// A lane for the end of a driver's process, when none may be left. Set before the driver can end.
     private var endingLane: Int?
-    /// Builds the storage stack above a new target, or hears why there is none.
+    /// Builds the storage stack above a new target, or takes the reason why there is none.
     let targetCreated: @Sendable (UInt64, kern_return_t) -> Bool
 
     let targets = TargetTable()
     /// The driver has answered a task since its start.
     let hasWorked = Atomic<Bool>(false)
-    /// Slots and task IDs are there: a driver may ask at any time.
+    /// Slots and task IDs exist, so the driver's calls may use them.
     let areTasksMapped = Atomic<Bool>(false)
-    /// The driver may create targets: everything that their tasks need is there.
+    /// The driver may create targets, since everything that their tasks need exists.
     let acceptsTargets = Atomic<Bool>(false)
     let ownersLock = Lock()
-    /// By target and logical unit; a target's list is as long as its highest unit needs.
+    /// The owners by target and logical unit. A target's list ends with its highest unit.
     var owners: [[(any SCSITaskOwner)?]] = Array(repeating: [], count: TargetTable.capacity)
     private let reportLock = Lock()
-    /// What the driver reported; nil until then.
+    /// The driver's report; nil until then.
     private var reportedConstraints: OSDictionary?
     private var acceptsConstraints = true
-    /// The driver is being started again; the block layer has built on what was reported.
+    /// The driver is being started again. It must report the same constraints, since the block layer has used them.
     private var isRestarting = false
-    /// For each lane, whether a frame below on its thread's stack is pumping, and whether it has to send.
+    /// The state of each lane's pump.
     private let pumps: UnsafeMutablePointer<LanePump>
 
     struct LanePump {
+        /// A frame below on the thread's stack is pumping.
         var isActive = false
+        /// Slots were queued that this lane has to send.
         var mustSend = false
         /// The thread must not wait for the driver.
         var sendsElsewhere = false
     }
 
-    /// Rounds of one `pump` in which nothing but messages of the driver came.
+    /// Rounds in a row of one `pump`, at most, that bring nothing but messages of the driver.
     private static let idleRoundMax = 64
 
     /// - Parameters:
     ///   - host: runs the driver.
     ///   - card: the function that the driver's personality matched.
     ///   - arena: the memory of request payloads.
-    ///   - arrayCount: how many arrays the card has.
-    ///   - options: how faults are met.
+    ///   - arrayCount: the number of the card's arrays.
+    ///   - options: the emulated machine, and the treatment of faults.
     ///   - trace: gets every task; nil for none.
-    ///   - targetCreated: called when the driver created a target, on the thread of its AuxiliaryQueue, with how that
-    ///     went so far. Probes the target and builds what is above; returns whether the target is usable.
+    ///   - targetCreated: called when the driver creates a target, on the thread of its AuxiliaryQueue, with the
+    ///     target's ID and the status so far. Probes the target and builds the stack above it; returns whether it is
+    ///     usable.
     package init(
         host: any DriverHost, card: PCIFunction, arena: DataArena, arrayCount: Int = 0,
         options: KernelOptions = KernelOptions(),
@@ -130,9 +143,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // MARK: Life cycle
 
     /// Starts the driver in the order of the base class's start: initialise, ask, allocate tasks, map slots, start
-    /// services. Targets are created by the driver, meanwhile or afterwards, or by a scan of all IDs.
-    /// - Throws: `DriverStartError` when a call fails or, under the strict policy, when what the driver reported is
-    ///   wrong.
+    /// services. The driver creates targets, meanwhile or afterwards, or a scan of all IDs does.
+    /// - Throws: `DriverStartError` if a call fails or, under the strict policy, if the driver's report is wrong.
     package func start() throws {
         do { properties = try host.initialize(kernel: self) } catch {
             if reported == nil && error.call == "UserInitializeController" { reportMissingConstraints() }
@@ -166,7 +178,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         if try !host.startServices() { scanTargets() }
     }
 
-    /// Stops the driver. Tasks that it still owns afterwards are ended as on macOS: no such device.
+    /// Stops the driver. Tasks that it still owns afterwards end as on macOS: no such device.
     package func stop() {
         acceptsTasks.store(false, ordering: .releasing)
         pool?.close()
@@ -181,7 +193,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         endingLane = nil
     }
 
-    /// The start is not wanted any more: what it waits for the driver to do fails soon. Any thread.
+    /// Cancels a start: its waits for the driver fail soon. Any thread.
     package func cancelStart() {
         acceptsTasks.store(false, ordering: .releasing)
         acceptsTargets.store(false, ordering: .releasing)
@@ -190,14 +202,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         isDriverGone.store(true, ordering: .releasing)
     }
 
-    /// Ends a driver that keeps a stop waiting, and what it has. One whose tasks move, or whose device is at work, is left
-    /// alone. One thread, which calls this again and again.
+    /// Gives up a driver that keeps a stop waiting, and ends its tasks. A driver whose tasks move or whose device works
+    /// is left alone. One thread calls this repeatedly.
     package func endWaitingForDriver() {
-        // The tasks of new targets would be taken for progress.
+        // Tasks of new targets would look like progress.
         acceptsTargets.store(false, ordering: .releasing)
         let pulse = pool.pulse()
         let isDeviceAtWork = pool.ownedByDriver().contains { card.dart.isPinned(window: Int($0.slot)) }
-        // Without tasks it is the driver's Stop that is waited for, or nothing.
+        // Without tasks the wait is for the driver's Stop, or there is none.
         let moves = isDeviceAtWork || pulse != lastPulse || pulse == nil && !isStopping
         lastPulse = pulse
         stillCount = moves ? 0 : stillCount + 1
@@ -208,10 +220,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         isDriverGone.store(true, ordering: .releasing)
     }
 
-    /// Whether a task could not be taken from the driver, since its device is at work.
+    /// Whether the driver has a task, or the device works on a task's memory.
     package var hasTasks: Bool { !pool.ownedByDriver().isEmpty || pool.hasLingering }
 
-    /// The driver is stopped, or about to be: what fails now is not its fault.
+    /// The driver is stopped or about to be, so failures are not its fault.
     package var isStopping: Bool { !acceptsTasks.load(ordering: .relaxed) }
 
     func setRestarting(_ isRestarting: Bool) {
@@ -227,7 +239,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         log.report(.constraintsNotReported, "UserInitializeController failed before it reported constraints")
     }
 
-    /// Reports what is wrong with the driver's limits, and refuses them if the policy says so.
+    /// Reports mistakes in the driver's limits, and refuses them under the strict policy.
     private func checkConfiguration() throws(DriverStartError) {
         let reported = self.reported
         let check = ConfigurationCheck(
@@ -261,6 +273,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
+    /// UserReportHBAConstraints: takes the driver's limits.
+    /// - Returns: `kIOReturnNotReady` after UserInitializeController; `kIOReturnBadArgument` if a restarted driver
+    ///   reports other limits than before.
     package func reportHBAConstraints(_ dictionary: OSDictionary) -> kern_return_t {
         let status = reportLock.withLock { () -> kern_return_t in
             guard acceptsConstraints else { return kIOReturnNotReady }
@@ -277,6 +292,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     // MARK: Lanes
 
+    /// Makes a lane for the calling thread, on behalf of a client or an array.
+    /// - Throws: if all lanes are in use, or the card has none left.
     package func makeLane() throws -> Int {
         let count = clientLanes.add(1, ordering: .relaxed).newValue
         do {
@@ -290,7 +307,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
-    /// Makes a lane for a thread that is no client's.
+    /// Makes a lane for a thread of the controller's own.
     func makeOwnLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
@@ -298,7 +315,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         return lane
     }
 
-    /// Calls `body` with a lane for ending tasks; does nothing when there is none.
+    /// Calls `body` with a lane for ending tasks; does nothing if none is left.
     func withEndingLane(_ body: (Int) -> Void) {
         if let endingLane { return body(endingLane) }
         guard let lane = try? makeOwnLane() else { return }
@@ -306,13 +323,14 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         releaseOwnLane(lane)
     }
 
+    /// Gives a lane back, after its outstanding work is done. Blocks.
     package func releaseLane(_ lane: Int) {
         releaseOwnLane(lane)
         clientLanes.subtract(1, ordering: .relaxed)
     }
 
     func releaseOwnLane(_ lane: Int) {
-        // The lane may be at work for others: it took what they had left in the card's ring.
+        // The lane may work for other lanes, whose commands it took from the card's ring.
         waitForOutstandingWork(lane: lane)
         card.releaseLane(lane)
     }
@@ -327,7 +345,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         pump(lane: lane, pair: host.pair(forTaskCount: rows.count))
     }
 
-    /// Fails rows that come after the driver was stopped.
+    /// Fails tasks that come after the driver was stopped.
     private func refuse(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
         guard !rows.isEmpty else { return }
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rows.count) { refused in
@@ -347,7 +365,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         return false
     }
 
-    /// When the driver was given a row's task, if it has it and the device does not work on it.
+    /// The time at which the driver got a task, if it still has it and the device does not work on it.
     private func isWithDriverSince(row: UInt32) -> UInt64? {
         pool.sent(row: row) { card.dart.isPinned(window: Int($0)) ? nil : pool.slots[Int($0)].filled }
     }
@@ -361,8 +379,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         pump(lane: lane, pair: pair)
     }
 
-    /// Pumps a lane that is no client's until all work that it has begun is done.
-    /// - Parameter pair: by which the driver's calls are fetched.
+    /// Pumps a lane of the controller's own until all work that it has begun is done.
+    /// - Parameter pair: the pair of rings that the driver's calls are fetched by.
     package func finishWork(lane: Int, pair: Int = 0) {
         pump(lane: lane, pair: pair)
         waitForOutstandingWork(lane: lane, pair: pair)
@@ -372,17 +390,17 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1, pair: pair) }
     }
 
-    /// Sends, runs the card and hands up completions until nothing is left that can be done without waiting.
+    /// Sends slots, runs the card and hands up completions until all work is done that needs no waiting.
     ///
-    /// A completion may submit more on the same lane; then the frame that is pumping already goes on with it.
-    /// - Parameter pair: by which tasks are sent and the driver's calls are fetched.
+    /// A completion may submit more on the same lane. The frame that already pumps then does that work.
+    /// - Parameter pair: the pair of rings that tasks are sent and the driver's calls are fetched by.
     package func pump(lane: Int, pair: Int = 0) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
         var rounds = 0
         var hasMore = false
         repeat {
-            // Not while polling: a call of the legacy route sleeps until the driver has answered.
+            // Not while polling, since a call of the legacy route sleeps until the driver has answered.
             if pumps[lane].mustSend {
                 pumps[lane].mustSend = false
                 send(lane: lane, pair: pair)
@@ -403,12 +421,12 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             } while worked && !pumps[lane].mustSend && rounds < Self.idleRoundMax
             hasMore = host.endPolling(pair: pair)
         } while hasMore && rounds < Self.idleRoundMax || pumps[lane].mustSend
-        // A driver that talks without end keeps the receiver busy, and nobody else.
+        // A driver that sends messages without end occupies the receiver's thread only.
         if hasMore { host.wakeReceiver(pair: pair) }
         pumps[lane].isActive = false
     }
 
-    /// The lane's thread must not wait for the driver: others depend on it.
+    /// Makes a lane send on another thread, so that its own never waits for the driver; others depend on it.
     func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.receiverCount > 0 }
 
     private func send(lane: Int, pair: Int) {

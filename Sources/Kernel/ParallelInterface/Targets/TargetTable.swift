@@ -1,21 +1,21 @@
 import Platform
 import Synchronization
 
-/// Where a target is in its life.
+/// The states of a target's life.
 enum TargetState: UInt8, BitwiseCopyable, CaseIterable {
-    /// There is nothing above it. Its driver may create it.
+    /// No stack is above it. Its driver may create it.
     case absent
-    /// The driver is asked whether it takes the target; then the target is probed, and what is above it is built.
+    /// The driver is asked whether it takes the target; then the target is probed, and the stack above it is built.
     case creating
-    /// The driver has destroyed it while it was being created.
+    /// The driver destroyed it during its creation.
     case ending
     case present
-    /// The driver has destroyed it. What is above it stays, and its tasks fail.
+    /// The driver destroyed it. The stack above it stays, and its tasks fail.
     case destroyed
     /// The driver creates it once more, and is asked whether it takes the target.
     case returning
 
-    /// What it may become next.
+    /// The legal next states.
     var successors: [TargetState] {
         switch self {
         case .absent: [.creating]
@@ -27,34 +27,34 @@ enum TargetState: UInt8, BitwiseCopyable, CaseIterable {
         }
     }
 
-    /// Tasks for such a target do not go to the driver.
+    /// Tasks for a target in this state fail without going to the driver.
     var refusesTasks: Bool { self == .ending || self == .destroyed || self == .returning }
 }
 
-/// The lives of all targets. A target is built once: what is above it stays until the controller ends, whatever the driver
-/// destroys and creates, so that tasks which are under way always come back to whoever has sent them.
+/// The lives of all targets. A target's stack is built once and stays until the controller ends, whatever the driver
+/// destroys and creates, so that tasks under way always come back to their sender.
 ///
 /// Threads: any.
 final class TargetTable: Sendable {
-    /// What a call of UserCreateTargetForID has to do.
+    /// The work of a call of UserCreateTargetForID.
     enum Creation: Equatable {
-        /// Ask the driver, probe the target and build what is above it; then call `end`.
+        /// Ask the driver, probe the target and build the stack above it; then call `end`.
         case build(turn: UInt64)
-        /// It was built before. Ask the driver; then call `end`.
+        /// The stack was built before. Ask the driver; then call `end`.
         case accept(turn: UInt64)
-        /// It is being built for a driver that has ended. Ask the one that runs.
+        /// The stack is being built for a driver that has ended. Ask the driver that runs.
         case join
-        /// The driver has created it already, or is about to.
+        /// The driver has created the target already, or is creating it.
         case refuse(wasScanned: Bool)
     }
 
     private struct Target: BitwiseCopyable {
         var state = TargetState.absent
-        /// The kernel has looked for it by itself.
+        /// The kernel looked for it by itself.
         var isScanned = false
-        /// The driver that runs has created it.
+        /// The running driver has created it.
         var isAnnounced = false
-        /// Which creation may change it.
+        /// The number of the creation that may change it.
         var turn: UInt64 = 0
     }
 
@@ -64,7 +64,7 @@ final class TargetTable: Sendable {
     private nonisolated(unsafe) let targets: UnsafeMutablePointer<Target>
     private nonisolated(unsafe) var lastTurn: UInt64 = 0
     // SAFETY: the pointer never changes, and the elements are atomics.
-    /// By target. Read for each task, so without the lock.
+    /// Whether tasks fail, by target. Read without the lock, since it is read for each task.
     private nonisolated(unsafe) let refusals: UnsafeMutablePointer<Atomic<Bool>>
 
     init() {
@@ -80,7 +80,7 @@ final class TargetTable: Sendable {
         refusals.deallocate()
     }
 
-    /// The driver, or the kernel's scan, creates a target.
+    /// Begins the creation of a target by the driver or by the kernel's scan.
     func create(_ id: UInt8, isScan: Bool) -> Creation {
         lock.withLock {
             let target = targets + Int(id)
@@ -106,10 +106,10 @@ final class TargetTable: Sendable {
         }
     }
 
-    /// A creation has come to its end.
+    /// Ends a creation.
     /// - Parameters:
-    ///   - turn: as `create` has given it. One that was overtaken changes nothing.
-    ///   - isUsable: the driver takes the target, and everything above it was built.
+    ///   - turn: the number from `create`. An overtaken creation changes nothing.
+    ///   - isUsable: the driver takes the target, and the stack above it is complete.
     /// - Returns: whether the target is present.
     func end(_ id: UInt8, turn: UInt64, isUsable: Bool) -> Bool {
         lock.withLock {
@@ -119,7 +119,7 @@ final class TargetTable: Sendable {
             case .creating: move(target, to: isUsable ? .present : .absent)
             case .ending: move(target, to: isUsable ? .destroyed : .absent)
             case .returning: move(target, to: isUsable ? .present : .destroyed)
-            // The driver that was started again does not take it; it may say otherwise later.
+            // A restarted driver that does not take the target may create it later.
             case .present: target.pointee.isAnnounced = isUsable
             case .absent, .destroyed: return false
             }
@@ -127,14 +127,14 @@ final class TargetTable: Sendable {
         }
     }
 
-    /// The driver destroys a target: its tasks fail from now on.
+    /// Destroys a target, whose tasks fail from now on.
     /// - Returns: whether there was one.
     func destroy(_ id: UInt8) -> Bool {
         lock.withLock {
             let target = targets + Int(id)
             switch target.pointee.state {
             case .absent, .ending, .destroyed: return false
-            // What is being built comes to its own end.
+            // The creation under way ends by itself.
             case .creating: move(target, to: .ending)
             case .present, .returning:
                 move(target, to: .destroyed)
@@ -144,7 +144,7 @@ final class TargetTable: Sendable {
         }
     }
 
-    /// The driver's process is gone: the next one creates its targets anew, which exist.
+    /// Notes that the driver's process ended. The next driver creates the existing targets anew.
     func driverEnded() {
         lock.withLock {
             for id in 0..<Self.capacity {
@@ -156,7 +156,7 @@ final class TargetTable: Sendable {
         }
     }
 
-    /// The targets that were built and that the driver which runs has not created.
+    /// The targets with a stack that the running driver has not created.
     var unannounced: [UInt8] {
         lock.withLock {
             (0..<Self.capacity).filter {
@@ -167,13 +167,13 @@ final class TargetTable: Sendable {
 
     func state(of id: UInt8) -> TargetState { lock.withLock { targets[Int(id)].state } }
 
-    /// Whether the kernel has looked for a target by itself.
+    /// Whether the kernel looked for a target by itself.
     func isScanned(_ id: UInt8) -> Bool { lock.withLock { targets[Int(id)].isScanned } }
 
     /// Whether tasks for a target fail at once.
     func refusesTasks(_ id: UInt8) -> Bool { refusals[Int(id)].load(ordering: .acquiring) }
 
-    /// The one place where a target's state changes.
+    /// Changes a target's state. Every change goes this way; an illegal one traps.
     private func move(_ target: UnsafeMutablePointer<Target>, to state: TargetState) {
         precondition(
             target.pointee.state.successors.contains(state),

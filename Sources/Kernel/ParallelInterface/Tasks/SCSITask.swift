@@ -1,51 +1,58 @@
-/// A SCSI task between the architecture model and the HBA's kernel half: one row of a table that both index.
+/// A SCSI task between the architecture model and the HBA's kernel half: one entry of a table that both index.
 ///
-/// The model fills the upper part before it submits the row; the HBA fills the outcome before it hands the
-/// row back. In between the row belongs to the HBA.
+/// The model fills the upper part before it submits the task; the HBA fills in the outcome before it hands the task
+/// back. In between the task belongs to the HBA.
 package struct SCSITask: BitwiseCopyable {
-    /// Which way data flows, as SCSIUserParallelTask.fTransferDirection codes it.
+    /// The direction of data, as in SCSIUserParallelTask.fTransferDirection.
     package enum Direction: UInt8, BitwiseCopyable, Sendable {
         case none = 0
         case initiatorToTarget = 1
         case targetToInitiator = 2
     }
 
+    /// The command, in the first `cdbSize` bytes.
     package var cdb: InlineArray<16, UInt8> = .init(repeating: 0)
     /// Bytes of `cdb` in use: 6, 10, 12 or 16.
     package var cdbSize: UInt8 = 0
+    /// The direction of the data.
     package var direction: Direction = .none
+    /// The target that the task is for.
     package var targetID: UInt8 = 0
+    /// The logical unit that the task is for.
     package var logicalUnit: UInt8 = 0
-    /// 0 means no limit.
+    /// The time limit; 0 for none.
     package var timeoutMilliseconds: UInt32 = 0
-    /// Bytes to move, all in one contiguous range of the data arena.
+    /// Bytes to move, in one contiguous range of the data arena.
     package var requestedTransferCount: UInt64 = 0
+    /// The first byte of that range; nil without data.
     package var buffer: UnsafeMutableRawPointer?
 
-    /// The outcome is the driver's own answer; if not, the kernel half has ended the task, for a reason that it reports
+    /// Whether the outcome is the driver's own answer. Otherwise the kernel half ended the task, and reports why
     /// itself.
     package var isAnsweredByDriver = false
 
-    // The outcome. Decode `serviceResponse` and `taskStatus` together: their numbers overlap.
+    // The outcome. Decode `serviceResponse` and `taskStatus` together, since their numbers overlap.
 
     /// SCSIServiceResponse: 1 delivery or target failure, 2 task complete.
     package var serviceResponse: UInt8 = 0
     /// SCSITaskStatus: 0 GOOD, 2 CHECK CONDITION, ..., 0xFF no status.
     package var taskStatus: UInt8 = 0
+    /// Bytes of `sense` in use; 0 without sense data.
     package var senseByteCount: UInt8 = 0
+    /// Bytes that were moved.
     package var realizedTransferCount: UInt64 = 0
-    /// The first bytes of the sense data; enough for fixed and descriptor format.
+    /// The first bytes of the sense data, enough to decode fixed and descriptor format.
     package var sense: InlineArray<32, UInt8> = .init(repeating: 0)
 
     package init() {}
 
-    /// Whom the task is for.
+    /// The logical unit that the task is for.
     package var address: UnitAddress { UnitAddress(targetID: targetID, logicalUnit: logicalUnit) }
 }
 
 /// The architecture model's side of one logical unit, called by the HBA's kernel half.
 package protocol SCSITaskOwner: AnyObject, Sendable {
-    /// The rows' outcomes are filled in. Called on any thread, outside every dispatch queue, with rows of this
-    /// logical unit only. It may submit further tasks on the same lane.
+    /// Takes tasks whose outcomes are filled in, by index; all are of this logical unit. Called on any thread, outside
+    /// every dispatch queue. It may submit further tasks on the same lane.
     func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int)
 }

@@ -1,11 +1,11 @@
-/// What the kernel half looks at before a driver sees a task. A task that a gate refuses fails without a call.
+/// The kernel half's checks before a driver sees a task. A task that a gate refuses fails without a call.
 package enum TaskGate: String, Sendable {
-    /// The task is no larger than maxTransferSize of UserGetDMASpecification.
+    /// A task must not be larger than maxTransferSize of UserGetDMASpecification.
     case maxTransferSize
-    /// A DEXT gets the address of one segment (the field fBufferIOVMAddr), so a task's memory has to be one.
+    /// A task's memory must be one segment, since a DEXT gets one address (the field fBufferIOVMAddr).
     case singleSegment
 
-    /// The gate that refuses a task, or nil when the driver gets it. A KEXT takes any number of segments.
+    /// The gate that refuses a task; nil if the driver gets it. A KEXT takes any number of segments.
     ///
     /// - Parameter segmentCount: see `KernelOptions.segmentCount`.
     package static func refusing(
@@ -18,10 +18,10 @@ package enum TaskGate: String, Sendable {
 }
 
 extension KernelOptions {
-    /// The segments that memory has for the device. Without a mapper no two pages are neighbours.
+    /// The number of segments of memory, as the device sees it. Without a mapper no two pages are neighbours.
     ///
     /// - Parameters:
-    ///   - address: where the memory begins.
+    ///   - address: the memory's first byte.
     ///   - byteCount: not 0.
     package func segmentCount(address: UInt64, byteCount: UInt64) -> UInt64 {
         if hasMapper { return 1 }

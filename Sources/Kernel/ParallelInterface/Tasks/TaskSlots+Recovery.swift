@@ -1,14 +1,14 @@
 /// Tasks that do not come back by themselves.
 extension TaskSlots {
-    /// A task that the driver has. Its slot may be passed back, and be used for another task, at any moment; the
-    /// sequence number tells.
+    /// A task that the driver has. Its slot may be passed back and reused at any moment, which changes the sequence
+    /// number.
     struct Sent: BitwiseCopyable {
         var slot: UInt16
         var sequence: UInt64
         var recovery: RecoveryStage
     }
 
-    /// A task whose time is up, or nil when there is none.
+    /// A task whose time is up; nil if there is none.
     func nextExpired(now: UInt64) -> Sent? {
         lock.withLock {
             for slot in 0..<count
@@ -19,28 +19,29 @@ extension TaskSlots {
         }
     }
 
-    /// Calls `body` with the slot of a row's task if the driver has it; the slot stays as it is meanwhile. Nil if not.
+    /// Calls `body` with a task's slot if the driver has the task. The slot does not change meanwhile.
+    /// - Returns: nil if the driver does not have the task.
     func sent<Result>(row: UInt32, _ body: (UInt16) -> Result?) -> Result? {
         lock.withLock {
             (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.flatMap { body(UInt16($0)) }
         }
     }
 
-    /// A row's task, if the driver has it.
+    /// A task by its index; nil if the driver does not have it.
     func sent(row: UInt32) -> Sent? {
         lock.withLock {
             (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.map { sent($0) }
         }
     }
 
-    /// Takes a row's slot, if it waits to be sent.
+    /// Takes a task's slot if the slot waits to be sent.
     func takeUnsent(row: UInt32) -> UInt16? {
         var slot: UInt16 = 0
-        // A row has one slot.
+        // A task has one slot.
         return takeUnsent(into: &slot) { slots[Int($0)].row == row } == 0 ? nil : slot
     }
 
-    /// Takes a row that waits for a slot.
+    /// Removes a task from those that wait for a slot.
     /// - Returns: whether it waited.
     func takeWaiting(row: UInt32) -> Bool {
         lock.withLock {
@@ -61,12 +62,13 @@ extension TaskSlots {
         }
     }
 
-    /// Calls `body` if the driver still has the task; its slot stays as it is meanwhile. Nil if it has not.
+    /// Calls `body` if the driver still has the task. Its slot does not change meanwhile.
+    /// - Returns: nil if the driver does not have it.
     func whileWithDriver<Result>(_ task: Sent, _ body: () -> Result) -> Result? {
         lock.withLock { isWithDriver(task) ? body() : nil }
     }
 
-    /// Notes the next step of a task's recovery, and when to look again.
+    /// Sets the step of a task's recovery, and the time of the next look, if the driver still has the task.
     func setRecovery(_ task: Sent, _ stage: RecoveryStage, deadline: UInt64) {
         lock.withLock {
             guard isWithDriver(task) else { return }
@@ -75,8 +77,8 @@ extension TaskSlots {
         }
     }
 
-    /// Notes a step for all tasks that a step before it was taken for.
-    /// - Parameter covers: whether a slot's task is among them; its command stays as it is meanwhile.
+    /// Sets the step of recovery for all covered tasks that are at an earlier step.
+    /// - Parameter covers: whether the step covers a slot's task. The slot does not change meanwhile.
     func setRecoveryOfOverdue(_ stage: RecoveryStage, deadline: UInt64, where covers: (UInt16) -> Bool) {
         lock.withLock {
             for slot in 0..<count
@@ -89,8 +91,8 @@ extension TaskSlots {
         }
     }
 
-    /// Ends a task that the driver has; the slot stays with the driver.
-    /// - Returns: the task's row, or nil when the driver has passed the slot back or `mayAbandon` says no.
+    /// Ends a task that the driver has. The slot stays with the driver.
+    /// - Returns: the task's index; nil if the driver has passed the slot back, or `mayAbandon` says no.
     func abandon(_ task: Sent, mayAbandon: () -> Bool) -> UInt32? {
         lock.withLock {
             guard isWithDriver(task), mayAbandon() else { return nil }
@@ -99,7 +101,7 @@ extension TaskSlots {
         }
     }
 
-    /// Gives all tasks more time.
+    /// Moves the deadlines of all tasks.
     func extendDeadlines(byMilliseconds milliseconds: UInt64) {
         lock.withLock {
             for slot in 0..<count where slots[slot].state != .free && slots[slot].deadline != 0 {
@@ -108,12 +110,12 @@ extension TaskSlots {
         }
     }
 
-    /// Takes slots that wait to be sent although their tasks' time is up.
+    /// Takes slots whose tasks' time is up while they wait to be sent.
     func takeExpiredUnsent(now: UInt64, into expired: UnsafeMutablePointer<UInt16>) -> Int {
         takeUnsent(into: expired) { slots[Int($0)].deadline != 0 && slots[Int($0)].deadline < now }
     }
 
-    /// Takes rows that wait although no slot will ever come back: the driver has kept them all.
+    /// Takes tasks that wait for a slot although none will come back, since the driver has kept them all.
     func takeStarved(into rows: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
         lock.withLock {
             guard isClosed || (0..<count).allSatisfy({ slots[$0].state == .abandoned }) else { return 0 }
@@ -126,7 +128,7 @@ extension TaskSlots {
         }
     }
 
-    /// From now on nothing is sent, and nothing waits that did not wait before.
+    /// Closes the pool: no slot is sent any more, and no further task waits.
     func close() { lock.withLock { isClosed = true } }
 
     /// Takes all slots that wait to be sent.

@@ -2,66 +2,68 @@ import DriverHost
 import Platform
 import Synchronization
 
-/// The bookkeeping of the task pool: which slots are free, which rows wait for one, which slots wait to be sent
-/// and which came back.
+/// The bookkeeping of the slot pool: the free slots, the tasks that wait for one, the slots to send, and those that
+/// came back.
 ///
-/// A slot moves free → claimed → queued → with the driver → completed → free, and waits before it is free as long as the
+/// A slot moves free → claimed → queued → with the driver → completed → free. Before it is free it lingers while the
 /// device works on its memory. All lists are preallocated rings; each call takes the lock once for a whole batch.
 ///
 /// Threads: any.
 package final class TaskSlots: Sendable {
-    /// Who has a slot, and what for.
+    /// The states of a slot: its owner, and the reason.
     package enum State: UInt8, BitwiseCopyable {
         case free
         /// Being filled, or waiting to be sent.
         case claimed
         /// The driver owns the slot.
         case withDriver
-        /// Passed back; its response waits to be read.
+        /// Passed back. Its response waits to be read.
         case completed
-        /// Its task timed out and was completed; the driver still owns the slot and may pass it back late.
+        /// Its task timed out and was completed. The driver still owns the slot and may pass it back late.
         case abandoned
-        /// Its task has its outcome; the device still works on the task's memory.
+        /// Its task has its outcome, but the device still works on the task's memory.
         case lingering
     }
 
     struct Slot: BitwiseCopyable {
         var state = State.free
         var row: UInt32 = 0
-        /// When it was filled in, and when it has to be back; monotonic milliseconds, 0 for no limit.
+        /// The time of its filling, monotonic milliseconds.
         var filled: UInt64 = 0
+        /// The time by which it has to be back, monotonic milliseconds; 0 for no limit.
         var deadline: UInt64 = 0
         var route = TaskRoute.single
-        /// How far the recovery of a task has gone whose time is up.
+        /// The last step of recovery that was taken for the task.
         var recovery = RecoveryStage.none
         /// Grows with each slot that is sent.
         var sequence: UInt64 = 0
-        /// By which of the host's pairs of rings it was sent. Those of one pair reach the driver in order.
+        /// The host's pair of rings that sent it. The slots of one pair reach the driver in order.
         var pair: UInt8 = 0
     }
 
-    /// What has been done about a task whose time is up.
+    /// The steps of recovery for a task whose time is up.
     enum RecoveryStage: UInt8, BitwiseCopyable {
         case none
-        /// The device does not work on it; the driver may be about to answer.
+        /// The device does not work on it. The driver may be about to answer.
         case overdue
         case aborted, unitReset, targetReset
     }
 
-    /// What became of slots that a driver passed back.
+    /// The result of a call that passed slots back.
     struct Completion {
-        /// How many it owned.
+        /// The number of slots that the driver owned.
         var accepted = 0
-        /// The first one that it did not own, and what that slot was instead.
+        /// The first slot that it did not own, or had by another route. `state` is nil if there is no such slot.
         var refused: (slot: UInt16, state: State?, route: TaskRoute)?
     }
 
-    /// The row of a slot that came back after its task had timed out.
+    /// In place of a task's index: the slot came back after its task had timed out.
     package static let noRow = UInt32.max
 
+    /// Slots of the pool.
     package let count: Int
     let lock = Lock()
-    // SAFETY: all of these are touched only under `lock`, but for `row(of:)`; see there.
+    // SAFETY: all of these are touched only under `lock`, except by `row(of:)`; see there.
     nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
     private nonisolated(unsafe) var free: Ring<UInt16>
     nonisolated(unsafe) var waiting: Ring<UInt32>
@@ -69,16 +71,16 @@ package final class TaskSlots: Sendable {
     nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
     private nonisolated(unsafe) var lingering: Ring<UInt16>
-    /// How many are in that ring.
+    /// The number of slots in `lingering`.
     private let lingeringCount = Atomic<Int>(0)
     // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
-    /// Nothing is sent any more.
+    /// No slot is sent any more.
     nonisolated(unsafe) var isClosed = false
 
     /// - Parameters:
-    ///   - count: the size of the pool.
-    ///   - rowCount: how many rows could wait at most.
+    ///   - count: slots of the pool.
+    ///   - rowCount: the number of tasks that may wait at most.
     package init(count: Int, rowCount: Int) {
         self.count = count
         slots = .allocate(capacity: count)
@@ -100,13 +102,13 @@ package final class TaskSlots: Sendable {
         lingering.deallocate()
     }
 
-    /// What is different whenever a task was sent or has ended.
+    /// A value that changes whenever a task is sent or ends.
     struct Pulse: Equatable {
         var lastSequence: UInt64
         var busyCount: Int
     }
 
-    /// - Returns: nil while there are no tasks. A slot that the driver keeps after its task was ended has none.
+    /// - Returns: nil while there are no tasks. An abandoned slot counts as none.
     func pulse() -> Pulse? {
         lock.withLock {
             let busyCount = (0..<count).count { slots[$0].state != .free && slots[$0].state != .abandoned }
@@ -114,13 +116,12 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// The row that a slot serves. Stable from the claim until the slot is released, so its holder needs no lock.
+    /// The index of a slot's task. Stable from the claim until the slot's release, so its holder needs no lock.
     package func row(of slot: UInt16) -> UInt32 { slots[Int(slot)].row }
 
-    /// Lets rows wait for slots, behind those that wait already, and claims a slot for as many as possible.
-    /// - Parameter claimed: room for `count` slots.
-    /// - Returns: how many slots were claimed, in the order of their rows; nil, and no row waits, when the pool is
-    ///   closed.
+    /// Lets tasks wait for slots, behind those that wait already, and claims slots for as many as possible.
+    /// - Parameter claimed: room for `count` slots; gets the claimed ones in the order of their tasks.
+    /// - Returns: the number of claimed slots; nil if the pool is closed, and then no task waits.
     package func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int? {
         lock.withLock {
             if isClosed { return nil }
@@ -129,7 +130,8 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Gives slots back and claims slots for rows that wait.
+    /// Gives slots back and claims slots for waiting tasks.
+    /// - Returns: the number of claimed slots.
     package func release(_ released: UnsafeBufferPointer<UInt16>, into claimed: UnsafeMutablePointer<UInt16>) -> Int {
         lock.withLock {
             for slot in released {
@@ -152,14 +154,15 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Whether `takeLingering` would find any: hardly ever. Costs no lock.
+    /// Whether `takeLingering` would find slots, which is rare. Takes no lock.
     var hasLingeringToTake: Bool { lingeringCount.load(ordering: .acquiring) > 0 }
 
-    /// Whether there are tasks that have their outcome and have not ended, since the device works on their memory.
+    /// Whether tasks with an outcome have not ended, since the device works on their memory.
     var hasLingering: Bool { lock.withLock { (0..<count).contains { slots[$0].state == .lingering } } }
 
-    /// Takes the slots that linger, to see whether the device has left their memory.
-    /// - Parameter slots: room for `count`.
+    /// Takes the lingering slots, to check whether the device has left their memory.
+    /// - Parameter slots: room for `count` slots.
+    /// - Returns: the number of slots.
     func takeLingering(into slots: UnsafeMutablePointer<UInt16>) -> Int {
         lock.withLock {
             var taken = 0
@@ -172,7 +175,11 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Queues filled slots for sending, each with its deadline. Returns false, and queues none, when the pool is closed.
+    /// Queues filled slots for sending.
+    /// - Parameters:
+    ///   - now: the time, monotonic milliseconds.
+    ///   - deadline: gives the deadline of a task by its index, monotonic milliseconds; 0 for none.
+    /// - Returns: false if the pool is closed, and then none is queued.
     package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, now: UInt64 = 0, deadline: (UInt32) -> UInt64) -> Bool {
         lock.withLock {
             if isClosed { return false }
@@ -185,7 +192,8 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Takes up to `limit` queued slots; they belong to the driver now.
+    /// Takes up to `limit` queued slots, which belong to the driver from then on.
+    /// - Returns: the number of slots.
     package func takeQueued(
         into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int = 0
     ) -> Int {
@@ -205,7 +213,7 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Takes back slots that the driver passes. Slots that it does not own, or has by another route, are left alone.
+    /// Takes back slots from the driver. Slots that it does not own, or has by another route, are left alone.
     func complete(_ indices: UnsafePointer<UInt16>, count: Int, route: TaskRoute) -> Completion {
         lock.withLock {
             var result = Completion()
@@ -253,7 +261,7 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Whether both slots were sent to the driver in an order that it sees, this one first.
+    /// Whether a slot was sent before another by the same pair of rings, so that the driver sees them in this order.
     func isEarlier(_ slot: UInt16, than other: UInt16) -> Bool {
         slots[Int(slot)].pair == slots[Int(other)].pair && slots[Int(slot)].sequence < slots[Int(other)].sequence
     }
@@ -266,6 +274,7 @@ package final class TaskSlots: Sendable {
     }
 
     /// Takes up to `limit` slots whose responses wait to be read.
+    /// - Returns: the number of slots.
     package func takeCompleted(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
         lock.withLock {
             var taken = 0

@@ -4,11 +4,11 @@ import Platform
 import SCSI
 import SCSIControllerDriverKit
 
-/// Writes a line for each task that goes to a driver and comes back, as a driver's own console log would show it.
+/// Writes a line for each task that goes to a driver and for each that comes back, like a driver's own console log.
 ///
-/// Threads: any; each line is written in one piece, in the order in which the calls came.
+/// Threads: any. Each line is written whole, in the order of the calls.
 package final class TaskTrace: Sendable {
-    /// How a line looks.
+    /// The formats of a line.
     package enum Format: String, Sendable, CaseIterable {
         /// For people.
         case text
@@ -20,8 +20,8 @@ package final class TaskTrace: Sendable {
     private let format: Format
 
     /// - Parameters:
-    ///   - descriptor: open for writing; the trace does not close it.
-    ///   - format: how a line looks.
+    ///   - descriptor: an open file to write to; the trace does not close it.
+    ///   - format: the format of its lines.
     package init(descriptor: Int32, format: Format) {
         self.descriptor = descriptor
         self.format = format
