@@ -21,34 +21,36 @@ extension TaskSlots {
 
     /// Calls `body` with a task's slot if the driver has the task. The slot does not change meanwhile.
     /// - Returns: nil if the driver does not have the task.
-    func sent<Result>(row: UInt32, _ body: (UInt16) -> Result?) -> Result? {
+    func sent<Result>(taskIndex: TaskIndex, _ body: (UInt16) -> Result?) -> Result? {
         lock.withLock {
-            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.flatMap { body(UInt16($0)) }
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].taskIndex == taskIndex }.flatMap {
+                body(UInt16($0))
+            }
         }
     }
 
     /// A task by its index; nil if the driver does not have it.
-    func sent(row: UInt32) -> Sent? {
+    func sent(taskIndex: TaskIndex) -> Sent? {
         lock.withLock {
-            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.map { sent($0) }
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].taskIndex == taskIndex }.map { sent($0) }
         }
     }
 
     /// Takes a task's slot if the slot waits to be sent.
-    func takeUnsent(row: UInt32) -> UInt16? {
+    func takeUnsent(taskIndex: TaskIndex) -> UInt16? {
         var slot: UInt16 = 0
         // A task has one slot.
-        return takeUnsent(into: &slot) { slots[Int($0)].row == row } == 0 ? nil : slot
+        return takeUnsent(into: &slot) { slots[Int($0)].taskIndex == taskIndex } == 0 ? nil : slot
     }
 
     /// Removes a task from those that wait for a slot.
     /// - Returns: whether it waited.
-    func takeWaiting(row: UInt32) -> Bool {
+    func takeWaiting(taskIndex: TaskIndex) -> Bool {
         lock.withLock {
             var wasThere = false
             for _ in 0..<waiting.count {
                 let next = waiting.popFirst()!
-                if next == row { wasThere = true } else { waiting.append(next) }
+                if next == taskIndex { wasThere = true } else { waiting.append(next) }
             }
             return wasThere
         }
@@ -93,11 +95,11 @@ extension TaskSlots {
 
     /// Ends a task that the driver has. The slot stays with the driver.
     /// - Returns: the task's index; nil if the driver has passed the slot back, or `mayAbandon` says no.
-    func abandon(_ task: Sent, mayAbandon: () -> Bool) -> UInt32? {
+    func abandon(_ task: Sent, mayAbandon: () -> Bool) -> TaskIndex? {
         lock.withLock {
             guard isWithDriver(task), mayAbandon() else { return nil }
             slots[Int(task.slot)].state = .abandoned
-            return slots[Int(task.slot)].row
+            return slots[Int(task.slot)].taskIndex
         }
     }
 
@@ -116,12 +118,12 @@ extension TaskSlots {
     }
 
     /// Takes tasks that wait for a slot although none will come back, since the driver has kept them all.
-    func takeStarved(into rows: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
+    func takeStarved(into taskIndices: UnsafeMutablePointer<TaskIndex>, limit: Int) -> Int {
         lock.withLock {
             guard isClosed || (0..<count).allSatisfy({ slots[$0].state == .abandoned }) else { return 0 }
             var taken = 0
-            while taken < limit, let row = waiting.popFirst() {
-                rows[taken] = row
+            while taken < limit, let taskIndex = waiting.popFirst() {
+                taskIndices[taken] = taskIndex
                 taken += 1
             }
             return taken
