@@ -1,5 +1,5 @@
 /// The RAID levels that are served, by their numbers in md (md_p.h: `level`).
-package enum RAIDLevel: Int32, Sendable {
+@usableFromInline package enum RAIDLevel: Int32, Sendable {
     /// Striping without redundancy.
     case raid0 = 0
     /// Striping with one rotating parity chunk a stripe, left-symmetric.
@@ -15,19 +15,19 @@ package enum RAIDLevel: Int32, Sendable {
 /// offset* is a byte position inside a chunk. RAID 5 has md's left-symmetric layout (raid5.h:
 /// ALGORITHM_LEFT_SYMMETRIC): the parity of stripe s is on member n - 1 - s mod n, and column k is on the k-th member
 /// after that, cyclically.
-package struct ArrayGeometry: Sendable, Equatable {
+@usableFromInline package struct ArrayGeometry: Sendable, Equatable {
     /// Decides where parity is, if anywhere.
-    package let level: RAIDLevel
+    @usableFromInline package let level: RAIDLevel
     /// Members of the complete array.
-    package let memberCount: Int
+    @usableFromInline package let memberCount: Int
     /// Bytes of a chunk; a power of two.
-    package let chunkByteCount: UInt64
+    @usableFromInline package let chunkByteCount: UInt64
     /// Bytes of each member that hold data; a multiple of the chunk.
     package let memberDataByteCount: UInt64
     /// The byte in each member file at which data begins.
-    package let dataByteOffset: UInt64
+    @usableFromInline package let dataByteOffset: UInt64
     /// Data chunks in a stripe.
-    package let columnCount: Int
+    @usableFromInline package let columnCount: Int
     @usableFromInline let chunkShift: UInt64
 
     package init(
