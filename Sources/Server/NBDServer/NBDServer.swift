@@ -41,7 +41,7 @@ package final class NBDServer: @unchecked Sendable {
     /// - Throws: when no thread or descriptor can be made.
     package init(
         services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0,
-        payloadByteCountMax: Int? = nil, report: @escaping @Sendable (String) -> Void = writeMessage
+        payloadByteCountMax: Int? = nil, report: @escaping @Sendable (String) -> Void = { writeMessage($0) }
     ) throws {
         log = ClientLog(report: report)
         connectionCount = ConnectionCount(limit: spareProcessorCount)
@@ -78,7 +78,7 @@ package final class NBDServer: @unchecked Sendable {
     package func listen(at addresses: [ServerAddress]) throws -> [String] {
         precondition(acceptor == nil)
         var listeners: [Listener] = []
-        do throws(ServerError) {
+        do throws(OperationError) {
             for address in addresses { listeners.append(try Listener(address)) }
         } catch {
             for listener in listeners { listener.close() }
