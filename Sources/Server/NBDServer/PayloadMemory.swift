@@ -13,7 +13,7 @@ import Platform
 /// A waiting connection holds no shared memory, except that of requests that end by themselves: its own chunks are not
 /// counted here, and its window gives up a shared chunk together with the request for which the chunk was claimed.
 /// Granted memory is fetched at once: a connection in the queue sleeps only where its bell wakes it, and leaves replies
-/// that its client does not take to `StalledWriters`. A connection that no longer needs the memory leaves the queue
+/// that its client does not take to `SlowClients`. A connection that no longer needs the memory leaves the queue
 /// before it sleeps elsewhere.
 ///
 /// Threads: any. Its lock is the last that is taken before the arena's.
