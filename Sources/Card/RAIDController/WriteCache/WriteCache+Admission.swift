@@ -86,7 +86,8 @@ extension WriteCache {
         for number in sectors.firstPage...sectors.lastPage {
             let page = index.find(number)
             let mask = sectors.mask(inPage: number)
-            guard page != CardCachePage.none, pages[Int(page)].use == .resting, pages[Int(page)].dirty & mask == mask else {
+            guard page != CardCachePage.none, pages[Int(page)].use == .resting, pages[Int(page)].dirty & mask == mask
+            else {
                 return nil
             }
         }

@@ -185,7 +185,7 @@ extension ArrayLife {
         try learn()
         // After a crash, no answer reaches the driver.
         if world.isDown { return }
-        while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
+        try driver.takeAnswers(take)
     }
 
     private func take(
