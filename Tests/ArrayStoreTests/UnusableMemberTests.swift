@@ -1,5 +1,5 @@
 import ArrayStore
-import Glibc
+import Foundation
 import MDFormat
 import RAID
 import Statistics
@@ -21,7 +21,7 @@ struct UnusableMemberTests {
     private func path(_ name: String) -> String { "\(directory.path)/\(name)" }
 
     private func open() throws -> OpenedArray {
-        try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)
     }
 
     /// What stands in a member's place, and what is said of it.
@@ -149,8 +149,8 @@ struct UnusableMemberTests {
                 description.isDirty = isDirty
                 description.job = ArrayDescription.Job(
                     kind: "rebuild", member: 1, percent: 12, isRunning: false, reason: "no luck")
-                let json = try #require(JSONParser.parse(description.json.text))
-                #expect(ArrayDescription(json: json) == description)
+                let json = try JSONEncoder().encode(description)
+                #expect(try JSONDecoder().decode(ArrayDescription.self, from: json) == description)
             }
         }
     }

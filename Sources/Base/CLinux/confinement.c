@@ -1,6 +1,7 @@
-// Starting a driver's process, shut off from the rest of the system as far as the kernel can see to it.
+// Starts a driver's process, isolated from the rest of the system as far as the kernel allows it.
 //
-// Numbers that older headers lack are written out here: which of them the running kernel knows is found out at run time.
+// Numbers that older headers lack are written out here. The program finds out at run time which of them the kernel
+// knows.
 
 #include "CLinux.h"
 
@@ -49,13 +50,13 @@ int nbdext_landlock_version(void) {
 int nbdext_landlock_ruleset(void) {
     int version = nbdext_landlock_version();
     if (version == 0) return -EOPNOTSUPP;
-    // Rights on files in the order in which they came: 13, then REFER, TRUNCATE, and with version 5 IOCTL_DEV.
+    // The rights on files, in the order of their introduction: 13, then REFER, TRUNCATE, and with version 5 IOCTL_DEV.
     int count = version >= 5 ? 16 : version >= 3 ? 15 : version >= 2 ? 14 : 13;
     struct ruleset_attributes attributes = {
         .handled_fs = (1ULL << count) - 1,
-        // Binding and connecting of TCP sockets.
+        // Bind and connect for TCP sockets.
         .handled_net = version >= 4 ? 3 : 0,
-        // Abstract Unix sockets and signals of processes outside.
+        // Abstract Unix sockets, and signals to processes outside.
         .scoped = version >= 6 ? 3 : 0,
     };
     size_t size = version >= 6 ? sizeof attributes
@@ -90,22 +91,22 @@ int nbdext_landlock_allow(int ruleset, const char *path, int may_write) {
 
 #ifdef ARCHITECTURE
 
-/// Calls by which a process reaches others, the network, files by other ways than their paths, or the system itself. None
-/// is of any use to a driver.
+/// System calls that reach other processes, the network, files without their paths, or the system itself. A driver
+/// needs none of them.
 static const int denied_calls[] = {
     // Other processes.
     SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_tkill, SYS_move_pages, SYS_migrate_pages,
     424 /* pidfd_send_signal */, 434 /* pidfd_open */, 438 /* pidfd_getfd */, 440 /* process_madvise */,
     448 /* process_mrelease */, SYS_setpriority, SYS_ioprio_set,
-    // Out of the process group, by which all are found that a driver has started.
+    // Ways out of the process group, by which the server finds everything that a driver has started.
     SYS_setsid, SYS_setpgid,
     // The network, and the server's control socket.
     SYS_socket, SYS_connect, SYS_bind, SYS_listen,
-    // Calls that this filter would not see, and what the other process shares with nobody.
+    // Ways around this filter, and IPC objects that other processes share.
     425 /* io_uring_setup */, 426 /* io_uring_enter */, 427 /* io_uring_register */,
     SYS_shmget, SYS_shmat, SYS_shmctl, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl, SYS_semget, SYS_semop, SYS_semctl,
     SYS_semtimedop, SYS_mq_open, SYS_mq_unlink,
-    // What Landlock does not see of a file.
+    // Changes to files that Landlock does not check.
     SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
     SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, 463 /* setxattrat */, 466 /* removexattrat */, SYS_utimensat,
     SYS_name_to_handle_at, SYS_open_by_handle_at, 469 /* file_setattr */,
@@ -122,7 +123,7 @@ static const int denied_calls[] = {
     SYS_adjtimex, SYS_sethostname, SYS_setdomainname, SYS_syslog, SYS_vhangup,
 };
 
-/// Calls that may be about the process itself only.
+/// Calls that are allowed for the process itself only.
 static const int own_calls[] = {SYS_kill, SYS_tgkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo};
 
 #define FILTER_LENGTH_MAX 512
@@ -146,7 +147,7 @@ static void load_number(struct filter *filter) {
     add(filter, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
 }
 
-/// The low half of an argument: all that these calls look at.
+/// The low half of an argument. These calls look at nothing else.
 static void load_argument(struct filter *filter, int index) {
     add(filter, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * (unsigned)index, 0, 0);
 }
@@ -185,7 +186,7 @@ static void fill(struct filter *filter, uint32_t process) {
     answer(filter, ENOSYS);
     load_number(filter);
 #ifdef __x86_64__
-    // The calls of the x32 kind have numbers of their own.
+    // x32 calls have numbers of their own.
     add(filter, BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
     answer(filter, ENOSYS);
 #endif
@@ -193,7 +194,7 @@ static void fill(struct filter *filter, uint32_t process) {
         if_equal(filter, (uint32_t)denied_calls[call], 1);
         answer(filter, EPERM);
     }
-    // Its arguments lie in memory, where no filter sees them. The C library goes on with clone.
+    // Its arguments lie in memory, which no filter can read. The C library falls back to clone.
     if_equal(filter, 435 /* clone3 */, 1);
     answer(filter, ENOSYS);
     for (size_t call = 0; call < sizeof own_calls / sizeof *own_calls; call++)
@@ -202,12 +203,12 @@ static void fill(struct filter *filter, uint32_t process) {
     const int scheduling[] = {SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr};
     for (size_t call = 0; call < sizeof scheduling / sizeof *scheduling; call++)
         require(filter, scheduling[call], 0, 0, process);
-    // Signals by way of a descriptor, and input for a terminal.
+    // Signals by way of a descriptor, and faked terminal input.
     const uint32_t owners[] = {8 /* F_SETOWN */, 15 /* F_SETOWN_EX */};
     refuse(filter, SYS_fcntl, 1, UINT32_MAX, owners, 2);
     const uint32_t requests[] = {0x8901 /* FIOSETOWN */, 0x8902 /* SIOCSPGRP */, 0x5412 /* TIOCSTI */, 0x541C /* TIOCLINUX */};
     refuse(filter, SYS_ioctl, 1, UINT32_MAX, requests, 4);
-    // A pair of datagram sockets could send to any other.
+    // A datagram socket of a pair could send to any other socket.
     const uint32_t datagram[] = {2};
     refuse(filter, SYS_socketpair, 1, 0xF, datagram, 1);
     // New name spaces: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
@@ -223,7 +224,7 @@ static int restrict_calls(void) {
     struct filter filter;
     fill(&filter, (uint32_t)syscall(SYS_getpid));
     struct sock_fprog program = {.len = filter.length, .filter = filter.code};
-    // A filter is no reason to run a driver without speculation, which would slow it down.
+    // Without this flag the filter turns speculation off, which would slow the driver down.
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 4 /* SECCOMP_FILTER_FLAG_SPEC_ALLOW */, &program) == 0) return 0;
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? errno : 0;
 }
@@ -236,7 +237,7 @@ static int restrict_calls(void) { return ENOSYS; }
 
 // MARK: The process
 
-/// A file that a driver writes is no larger than what it may share with its card.
+/// The largest file that a driver may write: as much as it may share with its card.
 static const rlim_t file_size_max = 64 << 20;
 static const rlim_t descriptor_count_max = 4096;
 
@@ -248,8 +249,8 @@ static void limit_resources(void) {
     setrlimit(RLIMIT_NOFILE, &descriptors);
 }
 
-/// A root user's process keeps no right but to read what others own, and that where Landlock says what it may read: its program
-/// may lie in another user's directory.
+/// Drops the capabilities of a process that runs as root. It keeps the right to read other users' files, but only where
+/// Landlock limits that: the driver's program may lie in another user's directory.
 static void drop_capabilities(int may_read) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {{0}, {0}}, read[2] = {{0}, {0}};
@@ -259,7 +260,7 @@ static void drop_capabilities(int may_read) {
     syscall(SYS_capset, &header, none);
 }
 
-/// What the server catches or ignores for itself is none of the driver's business.
+/// Resets the signals that the server catches or ignores for its own purposes.
 static void reset_signals(void) {
     for (int number = 1; number < 65; number++) {
         struct sigaction action;
@@ -271,8 +272,8 @@ static void reset_signals(void) {
     }
 }
 
-/// In the new process, which has the memory of the server until it runs its program, and may only make system calls. Those of
-/// the C library for users and groups, for instance, would change all threads of the server.
+/// Runs in the new process, which shares the server's memory until it runs its program, and may only make system calls.
+/// The C library's functions for users and groups, for instance, would change all threads of the server.
 static int confine(const struct nbdext_driver_start *start, int *is_filtered) {
     if (syscall(SYS_setpgid, 0, 0) < 0) return errno;
     reset_signals();
@@ -286,7 +287,7 @@ static int confine(const struct nbdext_driver_start *start, int *is_filtered) {
     drop_capabilities(start->ruleset >= 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return errno;
     if (start->ruleset >= 0 && syscall(RESTRICT_SELF, start->ruleset, 0) < 0) return errno;
-    // Not after the filter: it needs none of these calls, and close_range(2) is not older than Landlock.
+    // Before the filter, which needs none of these calls. close_range(2) is as old as Landlock.
     if (syscall(436 /* close_range */, start->descriptor_count, UINT32_MAX, 0) < 0) {
         struct rlimit limit = {0, 0};
         getrlimit(RLIMIT_NOFILE, &limit);
@@ -295,15 +296,16 @@ static int confine(const struct nbdext_driver_start *start, int *is_filtered) {
     limit_resources();
     int error = restrict_calls();
     *is_filtered = error == 0;
-    // Not there, or kept from this process by a filter that it is under itself.
+    // Seccomp is missing, or this process itself runs under a filter that forbids it.
     return error == ENOSYS || error == EINVAL || error == EPERM ? 0 : error;
 }
 
-/// The kernel's own masks: those of the C library leave its own signals out, which must not come in the new process either.
+/// Sets the signal mask by system call. The C library's functions leave its own signals out, which must not reach the
+/// new process either.
 static void set_mask(uint64_t mask, uint64_t *old) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof mask); }
 
 int nbdext_start_driver(const struct nbdext_driver_start *start, pid_t *process, int *is_filtered) {
-    // Written by the new process in this one's memory.
+    // The new process writes this, in the shared memory.
     volatile int error = 0;
     *is_filtered = 0;
     uint64_t mask;

@@ -1,13 +1,15 @@
 import Platform
 
-/// One mistake that was seen, and what was seen of it. Its texts may hold a driver's words, and are fit to be shown.
+/// One observed mistake, with the details of this case. Its texts may quote a driver, so they are escaped for display.
 public struct Diagnosis: Sendable {
+    /// The mistake's entry in the catalogue.
     public let fault: DriverFault
-    /// What happened, with the numbers of this case.
+    /// What happened, with the numbers of this case. One line.
     public let detail: String
-    /// Lines that show who waits for whom, or nothing.
+    /// Lines that draw who waits for whom; empty where nothing waits.
     public let picture: [String]
 
+    /// Escapes both texts (`ForeignText`).
     public init(_ fault: DriverFault, _ detail: String, picture: [String] = []) {
         self.fault = fault
         self.detail = ForeignText(detail).description

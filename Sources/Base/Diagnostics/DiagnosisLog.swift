@@ -1,14 +1,14 @@
 import Platform
 
-/// Collects diagnoses, and hands the first of each fault to whoever shows them.
+/// Collects diagnoses, and passes the first one of each fault to a handler.
 ///
-/// A faulty driver repeats its mistake with every command; the first report says all, the others are counted. What
-/// follows from a fault that was reported is not reported as another one.
+/// A faulty driver repeats its mistake with every command, so later diagnoses of the same fault are only counted. The
+/// consequences of a reported fault (`DriverFault.consequences`) are not reported as faults of their own.
 ///
-/// Threads: any. The handler is called on the thread that saw the fault, inside whatever it was doing.
+/// Threads: any. The handler is called without a lock, on the thread that saw the fault and in the middle of its work.
 public final class DiagnosisLog: Sendable {
     private let lock = Lock()
-    // SAFETY: only under `lock`.
+    // SAFETY: both are touched only under `lock`.
     private nonisolated(unsafe) var first: [DriverFault: Diagnosis] = [:]
     private nonisolated(unsafe) var counts: [DriverFault: Int] = [:]
     private let handler: @Sendable (Diagnosis) -> Void
@@ -16,7 +16,7 @@ public final class DiagnosisLog: Sendable {
     /// - Parameter handler: gets the first diagnosis of each fault.
     public init(handler: @escaping @Sendable (Diagnosis) -> Void) { self.handler = handler }
 
-    /// Takes note of a fault.
+    /// Counts a fault, and passes it to the handler if it is the first of its kind.
     public func report(_ diagnosis: Diagnosis) {
         let isFirst = lock.withLock {
             let isNew = first[diagnosis.fault] == nil
@@ -29,7 +29,7 @@ public final class DiagnosisLog: Sendable {
         if isFirst { handler(diagnosis) }
     }
 
-    /// Takes note of a fault.
+    /// Counts a fault, as `report(_:)` does.
     public func report(_ fault: DriverFault, _ detail: String, picture: [String] = []) {
         report(Diagnosis(fault, detail, picture: picture))
     }

@@ -1,5 +1,5 @@
 extension DriverFault {
-    /// B31 to B51: sizes, DMA, data; and what has no other row.
+    /// B31 to B51: sizes, DMA, data, and the faults without a row of their own.
     static let dataEntries: [DriverFault: FaultEntry] = [
         .pieceSizeIsZero: FaultEntry(
             "no block of a request obeys the constraints",

@@ -1,6 +1,7 @@
-/// A mistake that a driver or its configuration can make, by the name that reports, scenarios and documentation use.
+/// A mistake that a driver or its configuration can make. The raw value is its name in reports, scenarios and
+/// documentation.
 ///
-/// What each one breaks, how macOS shows it and what to do is in the catalogue (`entry`).
+/// The catalogue (`entry`) says which rule it breaks, how macOS shows it and how to fix it.
 public enum DriverFault: String, Sendable, CaseIterable {
     // Queues and life cycle.
     case queueNameOnTaskEntry = "B01"
@@ -56,7 +57,7 @@ public enum DriverFault: String, Sendable, CaseIterable {
     case bundledSlotDropped = "B47"
     case mediaChangeNotAnnounced = "B48"
 
-    // What the table of known bugs has no row for.
+    // Faults without a row in the table of known bugs.
     case dartFault = "B49"
     case queueCycle = "B50"
     case driverCrash = "B51"
@@ -73,7 +74,7 @@ public enum DriverFault: String, Sendable, CaseIterable {
         public static func < (left: Severity, right: Severity) -> Bool { left.rawValue < right.rawValue }
     }
 
-    /// How much harm it does.
+    /// How much harm this fault does.
     public var severity: Severity {
         switch self {
         case .constraintNotSettable, .bundledModeDeclined: .note
@@ -82,22 +83,22 @@ public enum DriverFault: String, Sendable, CaseIterable {
         }
     }
 
-    /// What a driver that has this fault seems to do wrong as well, although it follows from this one.
+    /// Faults that a driver with this one seems to have as well, although they only follow from it.
     public var consequences: Set<DriverFault> {
         switch self {
-        // Tasks do not come back when the queues wait that they need.
+        // Tasks do not come back while the queues that they need are waiting.
         case .createOnDefaultQueue, .otherWorkOnAuxiliaryQueue, .waitInStartController, .waitInStop, .queueCycle:
             [.targetNotReady, .taskNeverCompleted, .bundledSlotDropped, .tasksOutstandingAtStop]
-        // A completion that is refused leaves the task with the driver.
+        // A refused completion leaves its task with the driver.
         case .bundledActionCompletedAsLegacy, .legacyTaskCompletedAsBundled:
             [.taskNeverCompleted, .tasksOutstandingAtStop]
-        // The task after, in the same slot, is hit by the completion that was one too many.
+        // The surplus completion hits the slot's next task.
         case .slotMisuse, .completedWhileDeviceWorks:
             [
                 .slotMisuse, .completedWhileDeviceWorks, .writeNotExecuted, .flushNotHonoured,
                 .overlappingWritesReordered, .taskNeverCompleted, .tasksOutstandingAtStop,
             ]
-        // A driver without its slots drops what names them.
+        // A driver without slots drops the tasks in them.
         case .slotAddressIsNull: [.bundledSlotDropped, .taskNeverCompleted, .tasksOutstandingAtStop]
         case .taskNeverCompleted, .bundledSlotDropped: [.tasksOutstandingAtStop]
         // The release that follows has no retain of its own.

@@ -1,10 +1,10 @@
-/// What the catalogue says of one fault.
+/// The catalogue's entry for one fault.
 public struct FaultEntry: Sendable {
     /// The mistake, as a sentence without a full stop.
     public let title: String
-    /// The rule that it breaks.
+    /// The broken rule.
     public let rule: String
-    /// How macOS shows it.
+    /// The symptom on macOS.
     public let symptom: String
     /// The smallest change that cures it.
     public let fix: String

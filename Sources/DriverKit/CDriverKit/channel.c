@@ -68,7 +68,8 @@ struct nbdext_message *nbdext_ring_begin(struct nbdext_ring *ring)
 int nbdext_ring_publish(struct nbdext_ring *ring)
 {
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    // Sequentially consistent with the consumer's "rest": one of the two sees what the other did.
+    // Sequentially consistent, as the consumer's `awake`: either the consumer sees the message, or this side sees it
+    // asleep.
     atomic_store(&ring->tail, tail + 1);
     if (atomic_load(&ring->awake) != 0) return 0;
     nbdext_ring_ring(ring);
@@ -124,9 +125,10 @@ int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message)
     case NBDEXT_SINGLE_REPLY: message->body[0] = next->body[0]; break;
     default: break;
     }
-    // Sequentially consistent: a producer that finds the message not taken may rely on the consumer's next look.
+    // Sequentially consistent: a producer that finds the message still in the ring may rely on the consumer's next
+    // look.
     atomic_store(&ring->head, head + 1);
-    // A completion of the legacy route is a call: its caller may sleep until it was taken.
+    // A completion of the legacy route is a call: its caller may sleep until the message is taken.
     if (message->kind == NBDEXT_SINGLE_COMPLETION) syscall(SYS_futex, &ring->head, FUTEX_WAKE, 1, NULL, NULL, 0);
     return 1;
 }
@@ -229,7 +231,7 @@ long nbdext_receive_packet(int socket, void *bytes, size_t count, int *descripto
     } control;
     struct msghdr message = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space,
-        // Room for one: the padding would take another, which nobody would close.
+        // Room for one descriptor. The padding of CMSG_SPACE would take a second one, which nobody would close.
         .msg_controllen = CMSG_LEN(sizeof(int))};
     long received;
     do received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);

@@ -12,7 +12,7 @@ static struct nbdext_crash_note *crash_note;
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
 enum { crash_signal_count = sizeof crash_signals / sizeof *crash_signals };
-// What was there before: the Swift runtime prints backtraces.
+// The former handlers: the Swift runtime prints backtraces.
 static struct sigaction former[crash_signal_count];
 
 void *nbdext_driver_context(void) { return driver_context; }
@@ -37,8 +37,8 @@ static void put_hex(uint64_t value)
     put(digits);
 }
 
-// Runs on the thread that crashed; only async-signal-safe calls. When it returns, the instruction crashes once more, and
-// the former handler takes over.
+// Runs on the crashed thread, and makes async-signal-safe calls only. When it returns, the instruction crashes again,
+// and the former handler takes over.
 static void crashed(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
@@ -65,9 +65,10 @@ static void crashed(int number, siginfo_t *info, void *unused)
         put_hex(address);
         put("\n");
     }
-    // What a driver has printed so far is the best witness. Not strictly allowed here, but nothing is left to lose.
+    // A driver's output so far is the best witness. POSIX does not allow this in a handler, but nothing is left to
+    // lose.
     if (crash_note != NULL && ftrylockfile(stdout) == 0) fflush_unlocked(stdout);
-    // A signal that somebody sent does not come again by itself.
+    // A signal that a process sent does not come again by itself.
     if (info->si_code <= 0) raise(number);
 }
 

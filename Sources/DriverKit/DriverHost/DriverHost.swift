@@ -1,11 +1,11 @@
 import SCSIControllerDriverKit
 import Statistics
 
-/// How tasks reach the driver.
+/// The way of tasks to the driver.
 package enum DriverMode: String, Sendable, CaseIterable {
-    /// A DEXT; up to 32 slots in one call, answered in shared response slots.
+    /// A DEXT: up to 32 slots a call, answered in shared response slots.
     case bundled
-    /// A DEXT; one call and one action for each task, copied by value.
+    /// A DEXT: one call and one action for each task, copied by value.
     case legacy
     /// A KEXT: the kernel calls the driver directly.
     case kext
@@ -13,38 +13,42 @@ package enum DriverMode: String, Sendable, CaseIterable {
 
 /// Where a driver runs.
 package enum DriverPlace: String, Sendable {
+    /// A DEXT in this process.
     case inProcess = "in-process"
+    /// A DEXT in a process of its own.
     case process
     /// A KEXT.
     case kernel
 }
 
-/// The driver's end of the boundary: runs its calls on the right queues and carries tasks to it.
+/// The driver's side of the boundary: runs the driver's calls on the right queues, and carries tasks to it.
 ///
 /// Threads: the start and `stop` on one control thread; `send` on any.
 package protocol DriverHost: AnyObject, Sendable {
+    /// The way of tasks to the driver.
     var mode: DriverMode { get }
+    /// Where the driver runs.
     var place: DriverPlace { get }
-    /// How many tasks each call of the driver carried.
+    /// The number of tasks in each call of the driver.
     var bundles: BundleCounters { get }
-    /// How often the driver was started again. Any thread.
+    /// The number of restarts of the driver. Any thread.
     var restartCount: Int { get }
     /// The driver's queues and its log of faults.
     var context: DriverContext { get }
 
-    /// First: the driver initialises itself, reports its limits and answers questions.
+    /// First step of the start: the driver initialises itself, reports its limits and answers questions.
     func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties
 
-    /// Second: task IDs are assigned and slots are mapped.
-    /// - Returns: the ID that the driver gave to each task object.
+    /// Second step: task IDs are assigned and slots are mapped.
+    /// - Returns: the driver's ID for each task object.
     func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64]
 
-    /// Third: services start. The driver may create targets before this returns, and after.
+    /// Third step: services start. The driver may create targets before this returns, and afterwards.
     /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
     func startServices() throws(DriverStartError) -> Bool
 
-    /// Carries all waiting submissions to the driver, on this thread unless another one is doing it.
-    /// - Parameter pair: by which pair of rings, for a driver whose calls arrive by messages.
+    /// Carries all waiting submissions to the driver, on this thread unless another one is doing so.
+    /// - Parameter pair: the pair of rings, for a driver whose calls arrive as messages.
     func send(pair: Int)
 
     /// Asks the driver whether it accepts a target, and what the target can do.
@@ -53,45 +57,46 @@ package protocol DriverHost: AnyObject, Sendable {
     /// Asks the driver for a task management function, and waits for the answer.
     func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome
 
-    /// The driver does not answer: ends it if it can be ended, so that it can be started again.
+    /// Ends a driver that does not answer, if possible, so that it can be started again.
     func endUnreachable()
 
-    /// Nobody wants the driver any more: ends it at once if it can be ended, and does not start it again. What waits for
-    /// it goes on. Before `stop`, on any thread.
+    /// Ends an unwanted driver at once, if possible, and does not start it again. Threads that wait for it go on.
+    /// Before `stop`, on any thread.
     func giveUp()
 
     /// Ends the driver.
     func stop()
 
-    // MARK: For a driver whose calls arrive by messages
+    // MARK: For a driver whose calls arrive as messages
 
-    /// How many threads have to fetch the driver's calls with `poll` while no other thread does, one for each pair of
-    /// rings; 0 when the driver calls by itself.
+    /// The number of threads that have to fetch the driver's calls with `poll` while no other thread does: one for each
+    /// pair of rings, or 0 when the driver calls by itself.
     var receiverCount: Int { get }
 
-    /// The calling thread fetches what comes by this pair.
+    /// Makes the calling thread the receiver of this pair.
     func bindReceiver(pair: Int)
 
-    /// The pair by which the calling thread had better send so many tasks, and fetch what follows.
+    /// The pair by which the calling thread should send so many tasks and fetch their completions.
     func pair(forTaskCount count: Int) -> Int
 
-    /// The calling thread begins to fetch: until `endPolling`, the driver need not wake anybody.
+    /// Begins to fetch on the calling thread. Until `endPolling`, the driver need not wake any thread.
     func beginPolling(pair: Int)
 
-    /// Does what the driver's messages say.
+    /// Carries out the driver's messages.
     /// - Returns: whether there were any.
     func poll(pair: Int) -> Bool
 
-    /// - Returns: whether a message came in the last moment, so that the thread has to go on.
+    /// Ends fetching on the calling thread.
+    /// - Returns: whether a message came at the last moment, so that the thread has to go on.
     func endPolling(pair: Int) -> Bool
 
     /// Sleeps until a message comes or the time is up; not while polling.
     func sleep(pair: Int, milliseconds: Int)
 
-    /// Messages are there that the calling thread leaves: whoever sleeps has to see to them.
+    /// Wakes a sleeping receiver for messages that the calling thread leaves to it.
     func wakeReceiver(pair: Int)
 
-    /// What the driver's queues do, a line each.
+    /// The driver's queues and their activities, a line each.
     func picture() -> [String]
 }
 
@@ -109,7 +114,7 @@ extension DriverHost {
     package func wakeReceiver(pair: Int) {}
     package func picture() -> [String] { context.waits.picture() }
 
-    /// The driver has returned from UserProcessParallelTask.
+    /// Reports a task that UserProcessParallelTask has refused.
     func singleTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
         if response != kSCSIServiceResponse_Request_In_Process {
             kernel.submissionRefused(slot: slot, response: response)

@@ -3,12 +3,14 @@ import HardwareBus
 import SCSIControllerDriverKit
 import Statistics
 
-/// Runs a DEXT in this process, over the same memory that two processes would share.
+/// Runs a DEXT in this process, on the same memory that two processes would share.
 package final class InProcessDextHost: DriverHost, @unchecked Sendable {
-    // SAFETY: everything is set by `initialize` and `map`, before the first `send`; `earlyTasksLeft` belongs to the
-    // Default queue.
+    // SAFETY: `initialize` and `map` set everything before the first `send`; `earlyTasksLeft` belongs to the Default
+    // queue.
+    /// `.bundled` or `.legacy`, as asked for.
     package let mode: DriverMode
     package var place: DriverPlace { .inProcess }
+    /// The number of tasks in each call of the driver.
     package let bundles = BundleCounters()
     package var context: DriverContext { calls.context }
     private let calls: DriverCalls
@@ -17,16 +19,16 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     private var slots: SharedSlots!
     private unowned var kernel: (any KernelHalf)!
     private var isBundled = false
-    /// Tasks that still go by the legacy route although the driver took the slots. macOS sends a few of the first
-    /// commands that way, so a driver has to serve both routes.
+    /// The tasks that still go by the legacy route although the driver has taken the slots. macOS sends a few of the
+    /// first commands that way, so a driver has to serve both routes.
     private var earlyTasksLeft = 2
 
     /// - Parameters:
     ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
-    ///   - driverClass: what the personality's IOUserClass names.
+    ///   - driverClass: the class in the personality's IOUserClass.
     ///   - function: the card that the driver's personality matched.
-    ///   - personality: the properties that the driver finds at its own node.
-    ///   - log: gets the driver's faults.
+    ///   - personality: the properties of the driver's own registry node.
+    ///   - log: collects the driver's faults.
     package init(
         mode: DriverMode, driverClass: IOUserSCSIParallelInterfaceController.Type, function: PCIFunction,
         personality: OSDictionary = [:], log: DiagnosisLog
@@ -75,7 +77,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
 
     // MARK: Tasks, on the Default queue
 
-    /// One call for what waits, up to 32 tasks; nothing is held back to make it larger.
+    /// Sends what waits, up to 32 tasks a call. No task is held back for a larger bundle.
     private func sendBundled() {
         while earlyTasksLeft > 0 {
             if sendOne() == false { return }
@@ -97,7 +99,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         while sendOne() {}
     }
 
-    /// One call for one task: the slot is copied into the message, and the response comes back in another.
+    /// Sends one task in one call. The slot is copied into the message, and the response comes back in another one.
     /// - Returns: whether there was a task.
     private func sendOne() -> Bool {
         var slot: UInt16 = 0

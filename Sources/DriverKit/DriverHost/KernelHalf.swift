@@ -1,6 +1,6 @@
 import SCSIControllerDriverKit
 
-/// By which route a task goes to the driver, and has to come back.
+/// The route by which a task goes to the driver and has to come back.
 package enum TaskRoute: UInt8, BitwiseCopyable, Sendable {
     /// UserProcessParallelTask and ParallelTaskCompletion, or a KEXT's calls.
     case single
@@ -8,15 +8,15 @@ package enum TaskRoute: UInt8, BitwiseCopyable, Sendable {
     case bundled
 }
 
-/// The kernel side of the driver boundary: what a host takes from it and brings back to it.
+/// The kernel's side of the driver boundary: the source of a host's tasks, and the receiver of its completions.
 package protocol KernelHalf: DriverKernelPort {
-    /// Takes the slots whose tasks wait to be sent, oldest first. Called inside the driver's submission queue.
+    /// Takes the slots of waiting tasks, oldest first. Called inside the driver's submission queue.
     /// - Parameters:
     ///   - indices: room for `limit` slots.
-    ///   - limit: at most this many.
-    ///   - route: how they will be sent.
-    ///   - pair: by which pair of rings; 0 for a driver whose calls do not arrive by messages.
-    /// - Returns: how many were taken; 0 when none wait.
+    ///   - limit: the most slots to take.
+    ///   - route: the route of these tasks.
+    ///   - pair: the pair of rings; 0 for a driver whose calls do not arrive as messages.
+    /// - Returns: the number of slots taken; 0 when none wait.
     func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int) -> Int
 
     /// The driver refused a task of the legacy route: its immediate response was not Request_In_Process.
@@ -27,25 +27,25 @@ package protocol KernelHalf: DriverKernelPort {
 
     // MARK: A driver in a process of its own
 
-    /// The driver is gone and will not touch its slots again: the card is reset, and the tasks that the driver had are
-    /// failed, so that they are tried again. Returns when no task is with the driver.
+    /// The driver is gone and will not touch its slots again. Resets the card, and fails the driver's tasks so that
+    /// they are tried again. Returns when the driver owns no task.
     func driverDied()
 
-    /// A driver that was started again has initialised itself.
+    /// The restarted driver has initialised itself.
     func driverReturned()
 
-    /// Whether the driver that runs, or ran last, has completed a task with an answer that counts.
+    /// Whether the current driver, or the last one, has completed a task with a valid response.
     var driverHasWorked: Bool { get }
 
-    /// The driver that was started again leaves it to the kernel to ask it about its targets.
+    /// Asks the restarted driver about its targets, since it does not create them itself.
     func initializeTargetsAgain()
 
-    /// The driver will not come back: everything fails from now on.
+    /// The driver will not come back: every request fails from now on.
     func driverIsLost()
 
-    /// How many lanes clients have: whether others want the processor that a waiting thread uses.
+    /// The number of clients' lanes. It tells whether others want the processor of a thread that spins.
     var clientLaneCount: Int { get }
 
-    /// The tasks that the driver owns, in words.
+    /// The driver's tasks, in words, a line each.
     func outstandingTasks() -> [String]
 }

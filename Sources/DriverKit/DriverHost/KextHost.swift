@@ -5,16 +5,25 @@ import Statistics
 
 /// Runs a KEXT: the kernel half calls the driver directly, under its command gate.
 package final class KextHost: DriverHost, @unchecked Sendable {
-    // SAFETY: everything is set by `initialize` and `map`, before the first `send`.
+    // SAFETY: `initialize` and `map` set everything before the first `send`.
+    /// Always `.kext`.
     package var mode: DriverMode { .kext }
     package var place: DriverPlace { .kernel }
+    /// The number of tasks in each call of the driver: always one.
     package let bundles = BundleCounters()
+    /// The driver's queues and its log of faults.
     package let context: DriverContext
     private let driver: IOSCSIParallelInterfaceController
     private let provider: IOPCIDevice
     private var submissionMask: UInt32 = 0
     private unowned var kernel: (any KernelHalf)!
 
+    /// Makes the driver's object.
+    /// - Parameters:
+    ///   - driverClass: the KEXT's class.
+    ///   - function: the card that the driver's personality matched.
+    ///   - personality: the properties of the driver's own registry node.
+    ///   - log: collects the driver's faults.
     package init(
         driverClass: IOSCSIParallelInterfaceController.Type, function: PCIFunction, personality: OSDictionary = [:],
         log: DiagnosisLog

@@ -1,10 +1,8 @@
-/// A card on the emulated bus, as the bus sees it: a register window, an interrupt line, and the work that
-/// the card does.
+/// A card on the emulated bus, as the bus sees it: a register window, an interrupt line, and the card's own work.
 ///
-/// Real hardware works on its own; an emulated card needs a processor lent to it. Each thread that brings
-/// work owns a *lane*: it calls `run` after it rang a doorbell, and `wait` when it has nothing else to do.
-/// Work that one thread left may be done on the lane of another; whoever takes work drives it until it is
-/// complete or waits for I/O of its lane.
+/// Real hardware works on its own; an emulated card borrows a processor. Each thread that brings work owns a *lane*: it
+/// calls `run` after it has rung a doorbell, and `wait` when it has nothing else to do. Another lane may take up work
+/// that a thread has left. The lane that takes work drives it until it is complete or waits for I/O of that lane.
 open class PCIFunction: @unchecked Sendable {
     // SAFETY: subclasses protect their own state; `interruptHandler` and `dart` are set before the card runs.
 
@@ -13,36 +11,37 @@ open class PCIFunction: @unchecked Sendable {
     /// Called when the card asserts its interrupt line, on the thread that runs the card, with no lock held.
     public final var interruptHandler: (@Sendable () -> Void)?
 
-    /// Called when the card was given an address that the DART does not let it use: address, bytes, whether it wanted
-    /// to write there. On the thread that runs the card.
+    /// Called when the card gets an address that the DART does not let it use, on the thread that runs the card.
+    /// Arguments: the address, the bytes, and whether it wanted to write there.
     public final var dartFaultHandler: (@Sendable (DART.BusAddress, Int, Bool) -> Void)?
-    /// Whether the card pins the memory of every command that it takes, so that others can tell what it has seen.
+    /// Whether the card pins the memory of every command that it takes, so that observers can tell which commands it
+    /// has seen.
     open var pinsCommands: Bool { false }
 
-    /// Whether the DART knows of every byte that the card fills of a task's memory (`DART.filledByteCount`).
+    /// Whether the DART counts every byte that the card fills of a task's memory (`DART.filledByteCount`).
     open var countsFilledBytes: Bool { false }
 
-    /// Bytes of a logical unit's data in the card's volatile cache.
+    /// The bytes of a logical unit's data that are only in the card's volatile cache.
     open func dirtyByteCount(target: UInt16, logicalUnit: UInt8) -> UInt64 { 0 }
 
+    /// Makes a card behind a DART, which it keeps.
     public init(dart: DART) { self.dart = dart }
 
-    /// Reads the register at a byte offset of BAR 0. A register that does not exist reads as all ones.
+    /// Reads the register at a byte offset of BAR 0. A missing register reads as all ones.
     open func readRegister(_ offset: Int) -> UInt32 { 0xFFFF_FFFF }
 
-    /// Writes the register at a byte offset of BAR 0. Inside a driver's queue section: it must be short.
+    /// Writes the register at a byte offset of BAR 0. It runs inside a driver's queue section, so it must be short.
     open func writeRegister(_ offset: Int, _ value: UInt32) {}
 
     /// Claims a window for a driver's own memory, or nil when none is left.
     open func claimDMAWindow() -> Int? { dart.claimWindow() }
 
-    /// Lets the card reach a driver's own memory, instead of what the window mapped before.
+    /// Maps a driver's own memory for the card, in place of the window's former memory.
     /// - Parameters:
-    ///   - window: claimed before.
-    ///   - owner: is kept as long as the card may reach the memory.
-    ///   - sharedID: the memory's number where driver and card are in different processes, else 0.
-    /// - Returns: the bus address of the first byte, or nil when the memory cannot be mapped: the card still works on what
-    ///   the window mapped before.
+    ///   - window: a claimed window.
+    ///   - owner: kept alive as long as the card may reach the memory.
+    ///   - sharedID: the memory's number where driver and card are in different processes; else 0.
+    /// - Returns: the bus address of the first byte, or nil when the card still works on the window's former memory.
     open func mapDMA(
         window: Int, memory: UnsafeMutableRawBufferPointer, owner: AnyObject, sharedID: UInt64
     ) -> DART.BusAddress? {
@@ -51,10 +50,11 @@ open class PCIFunction: @unchecked Sendable {
             window: window, memory: memory.baseAddress!, byteCount: memory.count, deviceMayWrite: true, owner: owner)
     }
 
-    /// Ends the card's access to a window. What it has begun goes on with the memory, which stays until then.
+    /// Ends the card's access to a window. Commands under way go on with the memory, which stays allocated until they
+    /// end.
     open func unmapDMA(window: Int) { dart.unmap(window: window) }
 
-    /// Function level reset: the card forgets its driver. Commands that it has begun come to an end, and nobody hears of it.
+    /// Function level reset: the card forgets its driver. Commands under way end, and no completion is posted for them.
     open func reset() {}
 
     /// Makes a lane for the calling thread. At most one thread uses a lane at a time.
@@ -64,14 +64,14 @@ open class PCIFunction: @unchecked Sendable {
     /// Gives a lane back. It must have no outstanding work.
     open func releaseLane(_ lane: Int) {}
 
-    /// Does all work that can be done now without blocking: takes queued commands, starts member I/O, reaps
-    /// what completed, and asserts the interrupt line for finished commands.
+    /// Does all work that is possible without blocking: takes queued commands, starts member I/O, collects completed
+    /// I/O, and asserts the interrupt line for finished commands.
     /// - Returns: whether anything was done.
     open func run(lane: Int) -> Bool { false }
 
-    /// Whether I/O that this lane started is still outstanding. A thread must not block elsewhere while it is.
+    /// Whether I/O of this lane is outstanding. Its thread must not block elsewhere meanwhile.
     open func hasOutstandingWork(lane: Int) -> Bool { false }
 
-    /// Blocks until I/O of the lane completed or `descriptor` (unless negative) is readable. Call `run` next.
+    /// Blocks until I/O of the lane completes or `descriptor` (unless negative) is readable. Call `run` next.
     open func wait(lane: Int, orReadable descriptor: Int32) {}
 }

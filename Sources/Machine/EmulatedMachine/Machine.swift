@@ -183,7 +183,7 @@ package final class Machine: @unchecked Sendable {
                 if failures[index] != nil {
                     guard mayFlushWithoutDriver else { continue }
                     try array.flushMembers()
-                    writeMessage("the members of \(array.name) were flushed without the driver")
+                    writeMessage("the members of \(array.name) were flushed without the driver", level: .warning)
                     failures[index] = nil
                 }
                 try array.close()
@@ -260,10 +260,10 @@ package final class Machine: @unchecked Sendable {
         var places: [String: String] = [:]
         for array in arrays {
             for name in [array.name] + (areBuffered ? [bufferedName(array.name)] : []) {
-                guard let other = places.updateValue(array.place, forKey: name) else { continue }
+                guard let other = places.updateValue(array.directory, forKey: name) else { continue }
                 throw ArrayStoreError(
-                    "\(other) and \(array.place) would both be exported as \(name); say --name for each directory, in "
-                        + "their order, or give one another name: nbdext rename \(array.place) NAME")
+                    "\(other) and \(array.directory) would both be exported as \(name); say --name for each directory, "
+                        + "in their order, or give one another name: nbdext rename \(array.directory) NAME")
             }
         }
     }

@@ -4,7 +4,8 @@ import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-// Drivers with one mistake each in how they complete tasks: the reference driver, changed in one place.
+// Drivers with one mistake each in how they complete tasks: the reference driver with one change. Each comment names
+// the fault (`DriverFault`).
 
 /// B18.
 final class CompletesBundledAsLegacy: RAIDDriver, @unchecked Sendable {
@@ -62,7 +63,7 @@ final class NamesAnotherTarget: ResponseAlteringDriver, @unchecked Sendable {
     }
 }
 
-/// B26, with nothing.
+/// B26, with 0.
 final class ForgetsTransferCount: ResponseAlteringDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
@@ -168,7 +169,7 @@ final class CompletesNothing: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B30, by writing a response that is no longer its own: each completion rewrites the one before.
+/// B30, by writing to responses that it has passed back: each completion rewrites the earlier ones.
 final class TouchesSlotAfterCompletion: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func complete(_ indices: UnsafePointer<UInt16>, _ count: UInt16) {
@@ -200,7 +201,7 @@ final class LosesCompletion: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B47: a write is neither given to the card nor answered.
+/// B47: a write is neither posted to the card nor answered.
 final class ReturnsEarly: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessBundledParallelTasks(

@@ -4,8 +4,8 @@ import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-// Drivers with one mistake each in what they tell the system or in how they move data: the reference driver, changed
-// in one place.
+// Drivers with one mistake each in what they report or in how they move data: the reference driver with one change.
+// Each comment names the fault (`DriverFault`).
 
 /// B34, by never reporting.
 final class ReportsNoConstraints: RAIDDriver, @unchecked Sendable {
@@ -13,7 +13,7 @@ final class ReportsNoConstraints: RAIDDriver, @unchecked Sendable {
     override func reportConstraints() -> kern_return_t { kIOReturnSuccess }
 }
 
-/// B34, by reporting when it is too late.
+/// B34, by reporting too late.
 final class ReportsConstraintsLate: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserStartController() -> kern_return_t {
@@ -50,7 +50,7 @@ final class AsksForBufferInBundledCall: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B40, by using the bus address after it has taken the buffer.
+/// B40, by using the bus address after taking the buffer.
 final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserProcessParallelTask(
@@ -64,7 +64,7 @@ final class UsesAddressAfterBuffer: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B41: a write goes to the card in two commands, and is complete with the first.
+/// B41: a write goes to the card in two commands, and is completed with the first.
 final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
     // SAFETY: `hasSplit` belongs to InterruptQueue, which posts only while the client waits for the write.
     private static let slotCountMax: UInt32 = 4096
@@ -75,7 +75,7 @@ final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
         from completion: UnsafePointer<RAIDCompletionDescriptor>
     ) {
         super.fill(response, for: task, from: completion)
-        // A task of the legacy route has an action, which is gone with its first completion.
+        // A legacy task's action is gone after its first completion.
         guard task.pointee.fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget, !hasSplit,
             bundledAction != nil, completion.pointee.tag < Self.slotCountMax
         else { return }
@@ -85,7 +85,7 @@ final class SplitsAndCompletesEarly: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B42: the first write of a bundle is held back until another one to the same blocks has ended.
+/// B42: the first write of a bundle is held back until another write to the same blocks has ended.
 final class ReordersWrites: RAIDDriver, @unchecked Sendable {
     // SAFETY: Default sets `held` before it rings the doorbell; InterruptQueue takes it after the card has answered.
     private var held: (task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32)?
@@ -112,7 +112,7 @@ final class ReordersWrites: RAIDDriver, @unchecked Sendable {
 }
 
 extension ReordersWrites {
-    /// The blocks of a WRITE(10), or nil for other commands.
+    /// The blocks of a WRITE(10); nil for other commands.
     private func blocks(_ task: UnsafePointer<SCSIUserParallelTask>) -> Range<Int>? {
         let cdb = task.pointee.fCommandDescriptorBlock
         guard cdb.0 == 0x2A else { return nil }
@@ -121,10 +121,10 @@ extension ReordersWrites {
     }
 }
 
-/// B43 and B44: some commands are answered with GOOD without the card.
+/// B43 and B44: commands with one operation code are answered with GOOD, without the card.
 class AnswersWithoutCard: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
-    /// The operation code that is answered so.
+    /// That operation code: SYNCHRONIZE CACHE(10).
     class var operationCode: UInt8 { 0x35 }
 
     override func UserProcessBundledParallelTasks(
@@ -159,7 +159,7 @@ final class AcknowledgesWritesItself: AnswersWithoutCard, @unchecked Sendable {
     override class var operationCode: UInt8 { 0x2A }
 }
 
-/// B49: the card is given twice the length.
+/// B49: the card gets twice the length.
 final class ProgramsBeyondRange: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {

@@ -5,8 +5,8 @@ import RAIDDriver
 import SCSIControllerDriverKit
 import Synchronization
 
-// Drivers with one mistake each in their life cycle or in their use of queues: the reference driver, changed in one
-// place.
+// Drivers with one mistake each in their life cycle or in their use of queues: the reference driver with one change.
+// Each comment names the fault (`DriverFault`).
 
 /// B01.
 final class NamesQueueOnTaskEntry: RAIDDriver, @unchecked Sendable {
@@ -45,7 +45,7 @@ final class TakesInterruptsOnAuxiliaryQueue: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B04, by what the interrupt handler leaves to be done there.
+/// B04, by blocks that the interrupt handler leaves on that queue.
 final class CompletesOnCreatingQueue: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func makeAuxiliaryQueue() -> IODispatchQueue? {
@@ -121,10 +121,10 @@ final class GuardsUntilRegistered: ResponseAlteringDriver, @unchecked Sendable {
     }
 }
 
-/// B08: the card interrupts before there is anything to look at.
+/// B08: the card interrupts before the driver has its record.
 final class InterruptsBeforeInitialization: RAIDDriver, @unchecked Sendable {
     // SAFETY: `record` never changes.
-    /// A tracking record as a C driver has it: a token, then the action.
+    /// The address of a tracking record as a C driver has it: a token, then the action.
     private var record: UInt = 0
 
     override func UserInitializeController() -> kern_return_t {
@@ -189,7 +189,7 @@ final class DestroysInStop: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B12, by waiting for a queue that creates a target.
+/// B12, by waiting for the queue that creates a target.
 final class WaitsInStop: RAIDDriver, @unchecked Sendable {
     // SAFETY: the only state of its own is atomic.
     private let isStopping = Atomic<Bool>(false)
@@ -197,7 +197,7 @@ final class WaitsInStop: RAIDDriver, @unchecked Sendable {
 
     override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
         super.HandleAsyncEvent(action, status)
-        // A disk arrives in the moment of the shutdown.
+        // A disk arrives at the moment of the shutdown.
         while !isStopping.load(ordering: .acquiring) { IOSleep(1) }
         isCreating.store(true, ordering: .releasing)
         _ = UserCreateTargetForID(1, [:])
@@ -220,7 +220,7 @@ final class HasNoTasks: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B14, with an ID that is never set.
+/// B14, by never setting the ID.
 final class LeavesTaskIDZero: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
     override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnSuccess }
@@ -243,7 +243,7 @@ final class KeepsTasksAtStop: RAIDDriver, @unchecked Sendable {
     }
 }
 
-/// B16: TEST UNIT READY is answered with 02/04/01 for ever.
+/// B16: TEST UNIT READY fails with 02/04/01 for ever: NOT READY, becoming ready.
 final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `ResponseAlteringDriver`.
     override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {

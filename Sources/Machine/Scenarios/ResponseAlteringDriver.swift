@@ -2,10 +2,10 @@ import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver with a mistake in the responses that it writes: a subclass says which.
+/// The reference driver with a mistake in its responses, which the subclass makes.
 class ResponseAlteringDriver: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
-    /// Puts the mistake into a response that is right so far.
+    /// Puts the mistake into a correct response.
     func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {}
 
     final override func fill(
@@ -18,8 +18,8 @@ class ResponseAlteringDriver: RAIDDriver, @unchecked Sendable {
 }
 
 extension SCSIUserParallelResponse {
-    /// Makes it CHECK CONDITION, with current sense data in the fixed format (SPC-4, 4.5.3).
-    /// - Parameter senseByteCount: what the driver says that there is, the first eight bytes included.
+    /// Makes it a CHECK CONDITION, with current sense data in the fixed format (SPC-4, 4.5.3).
+    /// - Parameter senseByteCount: the reported size of the sense data, the first eight bytes included.
     mutating func fail(senseByteCount: UInt8, key: UInt8, code: UInt8, qualifier: UInt8) {
         fCompletionStatus = kSCSITaskStatus_CHECK_CONDITION
         fSenseLength = senseByteCount

@@ -6,44 +6,51 @@ import ParallelInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// A machine with one mistake in its driver or in its configuration, and what is asked of it.
+/// A machine with one mistake in its driver or its configuration, and the requests that bring it to light.
 ///
-/// The mistake is found by the detectors that watch every driver; none of them knows of scenarios.
+/// The detectors that watch every driver find the mistake; none of them knows of scenarios.
 package struct Scenario: Sendable {
-    /// What a client does once the machine runs.
+    /// The client's requests, once the machine runs.
     package enum Workload: Sendable {
         /// A write, a read of it, a flush.
         case basic
-        /// One write of so many bytes whose memory begins so many bytes behind a page boundary.
+        /// One write of so many bytes. Its memory begins `memoryOffset` bytes behind a page boundary.
         case write(byteCount: Int, memoryOffset: Int)
         /// Two writes to the same blocks, and one elsewhere, at once.
         case overlappingWrites
-        /// A write and a flush with the card's write cache on; then the power fails, and the write is read.
+        /// A write and a flush with the card's write cache on. Then the power fails, and the data is read.
         case powerCut
-        /// A write that nobody waits for; then the driver is stopped.
+        /// A write that the client does not wait for. Then the driver is stopped.
         case stopWithTaskOutstanding
         /// The driver is stopped.
         case stop
     }
 
+    /// The fault that the detectors have to report.
     package var fault: DriverFault
-    /// As it is named on the command line.
+    /// Its name on the command line.
     package var name: String
-    /// What the driver does wrong.
+    /// The mistake, as a sentence without its subject, the driver.
     package var mistake: String
+    /// The way of tasks to the driver.
     package var mode = DriverMode.bundled
+    /// The faulty driver; the reference driver where the configuration is at fault.
     package var driverClass: IOUserSCSIParallelInterfaceController.Type = RAIDDriver.self
+    /// The HBA profile's name.
     package var profile = "default"
+    /// Whether a machine whose limits do not fit together may start.
     package var policy = ConstraintPolicy.macos
+    /// The client's requests.
     package var workload = Workload.basic
-    /// The driver ends the process.
+    /// Whether the driver crashes, and ends its process.
     package var crashes = false
-    /// Changes the profile.
+    /// Changes the profile, for a mistake in the configuration.
     package var change: @Sendable (inout HBAProfile) -> Void = { _ in }
+    /// Whether the card shows its disks as removable media.
     package var disksAreRemovable = false
-    /// Faults of their own that come with this one.
+    /// Other faults of the same configuration, which are reported as well.
     package var companions: Set<DriverFault> = []
-    /// The driver's queues wait for each other.
+    /// Whether the fault is one of waits between the driver's queues.
     package var isAboutQueues: Bool {
         switch fault {
         case .createOnDefaultQueue, .noAuxiliaryQueue, .otherWorkOnAuxiliaryQueue, .interruptsOnDefaultQueue,
@@ -69,33 +76,33 @@ package struct Scenario: Sendable {
         self.workload = workload
     }
 
-    /// The same in another mode.
+    /// A copy in another mode.
     func mode(_ mode: DriverMode) -> Scenario {
         var copy = self
         copy.mode = mode
         return copy
     }
 
-    /// Whether the card has its write cache.
+    /// Whether the card's write cache is on.
     var usesWriteCache: Bool {
         if case .powerCut = workload { true } else { false }
     }
 
-    /// The same, ending with a crash.
+    /// A copy that ends with a crash.
     func crashing() -> Scenario {
         var copy = self
         copy.crashes = true
         return copy
     }
 
-    /// The same, with another fault that the configuration has as well.
+    /// A copy with another fault of the same configuration.
     func with(_ companion: DriverFault) -> Scenario {
         var copy = self
         copy.companions.insert(companion)
         return copy
     }
 
-    /// The same under the strict policy.
+    /// A copy under the strict policy.
     func strict() -> Scenario {
         var copy = self
         copy.policy = .strict

@@ -8,12 +8,13 @@ import Members
 import ParallelInterface
 import Platform
 
-/// What a scenario brought to light.
+/// The outcome of a scenario.
 package struct ScenarioOutcome: Sendable {
-    /// Why the machine did not start, if it did not.
+    /// The reason why the machine did not start; nil if it did.
     package var startError: String?
-    /// The client's requests and how each ended, as text.
+    /// The client's requests and their ends, a line each.
     package var requests: [String] = []
+    /// The first diagnosis of each fault, in the catalogue's order.
     package var diagnoses: [Diagnosis] = []
 }
 
@@ -25,9 +26,9 @@ package struct ScenarioRun {
     private static let arrayByteCount: UInt64 = 32 << 20
 
     /// - Parameters:
-    ///   - driverExecutable: the program of the scenarios' drivers, to run the driver in a process of its own; nil runs it
-    ///     in this process.
-    ///   - report: gets the first diagnosis of each fault as it is made.
+    ///   - driverExecutable: the program with the scenarios' drivers, to run the driver in a process of its own; nil
+    ///     runs it in this process.
+    ///   - report: gets the first diagnosis of each fault when it is made.
     package init(
         _ scenario: Scenario, driverExecutable: String? = nil,
         report: @escaping @Sendable (Diagnosis) -> Void = { _ in }
@@ -68,7 +69,7 @@ package struct ScenarioRun {
         configuration.driverArguments = [scenario.name]
         configuration.disksAreRemovable = scenario.disksAreRemovable
         configuration.writeCacheByteCount = scenario.usesWriteCache ? 8 << 20 : 0
-        // What takes macOS a minute is over in a moment.
+        // Limits of a minute on macOS are well below a second here.
         configuration.kernelOptions.taskTimeoutMilliseconds = 300
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
         configuration.kernelOptions.slowCallMilliseconds = 600
@@ -102,7 +103,7 @@ package struct ScenarioRun {
                 request(.write, 4096, 8192, page), request(.write, 8192, 8192, page + 65536),
                 request(.write, 4 << 20, 4096, page),
             ]
-            // The first two commands of a driver's life come by the legacy route; they were the probe's.
+            // The first two commands of a driver's life come by the legacy route. They were the probe's.
             let errors = BlockingClient.execute(requests, on: device)
             return zip(requests, errors).map { Self.text($0, $1) }
         case .powerCut: return cutPower(machine, page)
@@ -119,7 +120,7 @@ package struct ScenarioRun {
             operation: operation, tag: 0, byteOffset: byteOffset, byteCount: UInt32(byteCount), buffer: buffer)
     }
 
-    /// One after another, up to the first that fails.
+    /// Executes requests one after another, up to the first failure.
     private func inTurn(_ device: BlockStorageDevice, _ requests: [BlockRequest]) -> [String] {
         var lines: [String] = []
         for request in requests {
@@ -130,7 +131,7 @@ package struct ScenarioRun {
         return lines
     }
 
-    /// Writes, flushes, cuts the power, and looks whether the data is still there.
+    /// Writes, flushes, cuts the power, and checks whether the data is still there.
     private func cutPower(_ machine: Machine, _ memory: UnsafeMutableRawPointer) -> [String] {
         let device = machine.devices[0]
         memset(memory, 0x5A, 64 << 10)

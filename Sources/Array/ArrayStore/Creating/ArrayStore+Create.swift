@@ -109,7 +109,7 @@ extension ArrayStore {
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
         MemberDirectory.flush(directory)
-        for warning in Set(members.compactMap(\.warning)).sorted() { writeMessage(warning) }
+        for warning in Set(members.compactMap(\.warning)).sorted() { writeMessage(warning, level: .warning) }
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {
@@ -201,7 +201,7 @@ extension ArrayStore {
                 }
                 try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
                 try member.flush()
-            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", .memberIO) }
+            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", cause: error) }
         }
     }
 

@@ -1,7 +1,7 @@
-// What Swift's importer of glibc does not show: calls behind _GNU_SOURCE, and macros.
+// Calls and macros of glibc that Swift's importer does not show.
 //
-// Every wrapper returns a negative errno instead of -1, so that no Swift code runs between the call and
-// the reading of errno.
+// Every wrapper returns a negative errno instead of -1, so that no Swift code runs between the call and the reading of
+// errno.
 
 #ifndef NBDEXT_CLINUX_H
 #define NBDEXT_CLINUX_H
@@ -17,14 +17,15 @@
 /// Makes an anonymous memory file of `size` bytes that can be shared with another process: memfd_create(2).
 int nbdext_memfd(const char *name, int64_t size);
 
-/// Ends the adding of seals to a memory file: a process that is given it cannot keep others from writing to it.
+/// Forbids further seals on a memory file, so that a process that is given it cannot keep others from writing to it.
+/// fcntl(2), F_SEAL_SEAL.
 int nbdext_seal(int fd);
 
 /// Frees the blocks of a byte range; it reads as zeros afterwards. fallocate(2), PUNCH_HOLE | KEEP_SIZE.
 int nbdext_punch_hole(int fd, int64_t offset, int64_t length);
 /// Makes a byte range read as zeros and keeps its blocks allocated. fallocate(2), ZERO_RANGE | KEEP_SIZE.
 int nbdext_zero_range(int fd, int64_t offset, int64_t length);
-/// Makes sure that writes to a byte range cannot fail for want of space. fallocate(2), KEEP_SIZE.
+/// Reserves space for a byte range, so that writes to it cannot fail for want of space. fallocate(2), KEEP_SIZE.
 int nbdext_reserve(int fd, int64_t offset, int64_t length);
 
 /// The first byte at or behind `offset` that is not in a hole, or -ENXIO when there is none. lseek(2), SEEK_DATA.
@@ -37,20 +38,20 @@ int nbdext_lock_file(int fd, int is_exclusive);
 /// Whether another open file holds a lock on this one: fcntl(2), F_OFD_GETLK.
 int nbdext_is_locked(int fd);
 
-/// True where a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an
-/// io_uring write completes inline instead of in a kernel worker. Writes back the byte that it read.
+/// Whether a buffered write to this file can be issued without blocking (RWF_NOWAIT), so that an io_uring write
+/// completes inline instead of in a kernel worker. Writes back the byte that it read.
 int nbdext_supports_nowait_write(int fd, int64_t offset);
 
-/// True for a file of a file system that is memory (tmpfs), where fdatasync(2) has nothing to wait for.
+/// Whether the file is in memory (tmpfs), where fdatasync(2) has nothing to wait for.
 int nbdext_is_in_memory(int fd);
 
 /// preadv2(2)/pwritev2(2) with RWF_NOWAIT when `nowait`, RWF_DSYNC when `is_durable` is set.
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
 ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
 
-/// Lets the process have as many descriptors as it may allow itself: the soft limit becomes the hard one. setrlimit(2).
+/// Raises the soft limit on descriptors to the hard limit. setrlimit(2).
 void nbdext_raise_descriptor_limit(void);
-/// The soft limit: descriptors are below it.
+/// The soft limit on descriptors: their numbers are below it.
 int64_t nbdext_descriptor_limit(void);
 
 /// A pipe whose ends are closed on exec. pipe2(2).
@@ -61,7 +62,7 @@ int nbdext_eventfd(void);
 
 /// An epoll instance, close-on-exec. epoll_create1(2).
 int nbdext_epoll(void);
-/// Adds a descriptor to an epoll instance, to be readable when it is, or takes it out. epoll_ctl(2).
+/// Adds a descriptor to an epoll instance, which is readable while the descriptor is, or removes it. epoll_ctl(2).
 int nbdext_epoll_add(int epoll, int fd);
 int nbdext_epoll_remove(int epoll, int fd);
 
@@ -71,8 +72,8 @@ void nbdext_name_thread(const char *name);
 /// Initialises a mutex that spins briefly before it sleeps (PTHREAD_MUTEX_ADAPTIVE_NP).
 int nbdext_mutex_init(pthread_mutex_t *mutex);
 
-/// Asks for that much memory for what a socket has to send: beyond the system's limit where that is allowed
-/// (SO_SNDBUFFORCE), up to it elsewhere (SO_SNDBUF).
+/// Asks for a send buffer of that size, beyond the system's limit where that is allowed (SO_SNDBUFFORCE), up to it
+/// elsewhere (SO_SNDBUF).
 void nbdext_set_send_buffer(int socket, int bytes);
 
 /// Gives free pages of the heap back to the system. malloc_trim(3).
@@ -81,68 +82,69 @@ void nbdext_trim_heap(void);
 /// accept4(2) with SOCK_CLOEXEC.
 int nbdext_accept(int fd);
 
-/// The bytes that a socket has received and nobody has read. ioctl(2), FIONREAD; 0 when it does not say.
+/// The bytes that a socket has received and nobody has read. ioctl(2), FIONREAD; 0 when the call fails.
 int nbdext_readable_byte_count(int fd);
 
-/// The spawned process closes all descriptors from `first` on. posix_spawn_file_actions_addclosefrom_np(3).
+/// Makes the spawned process close all descriptors from `first` on. posix_spawn_file_actions_addclosefrom_np(3).
 int nbdext_spawn_closing_from(posix_spawn_file_actions_t *actions, int first);
 
-/// Which version of Landlock the kernel has; 0 for none. landlock(7).
+/// The kernel's Landlock version; 0 for none. landlock(7).
 int nbdext_landlock_version(void);
-/// A set of rules that forbids all that the kernel's version knows: files, TCP, abstract sockets, signals. -EOPNOTSUPP where
-/// there is no Landlock.
+/// Makes a ruleset that forbids everything that the kernel's version can: files, TCP, abstract sockets, signals.
+/// Returns its descriptor, or -EOPNOTSUPP without Landlock.
 int nbdext_landlock_ruleset(void);
-/// Lets a set of rules allow to read and to execute a file, or all below a directory, and to write to it if wanted.
+/// Allows a ruleset to read and execute a file or everything below a directory, and to write to it if wanted.
 int nbdext_landlock_allow(int ruleset, const char *path, int may_write);
 
-/// How a driver's process is started.
+/// The parameters of a driver's process.
 struct nbdext_driver_start {
     const char *path;
     char *const *arguments;
     char *const *environment;
-    /// What it has open, from number 0 on, and nothing else. Each is above `descriptor_count`.
+    /// Its open files, from number 0 on; it gets no others. Each number here is at least `descriptor_count`.
     const int *descriptors;
     int descriptor_count;
-    /// Made by `nbdext_landlock_ruleset`; negative for none.
+    /// A ruleset of `nbdext_landlock_ruleset`; negative for none.
     int ruleset;
-    /// Who it runs as; negative for this process's user.
+    /// The user and the group that it runs as; negative for this process's.
     int64_t user;
     int64_t group;
 };
 
-/// Starts a program in a process group of its own, without privileges that it could gain, without capabilities, and without the
-/// system calls that reach other processes or the network, if the kernel has filters for those. Returns an errno, or 0 and
-/// whether it has.
+/// Starts a program in a process group of its own, without capabilities or ways to gain privileges, and without the
+/// system calls that reach other processes or the network if the kernel has seccomp filters. Returns an errno, or 0 and
+/// whether the filter is in place.
 int nbdext_start_driver(const struct nbdext_driver_start *start, pid_t *process, int *is_filtered);
 
-/// From now on other processes of the same user can neither read nor trace this one. prctl(2), PR_SET_DUMPABLE.
+/// Keeps other processes of the same user from reading or tracing this one. prctl(2), PR_SET_DUMPABLE.
 int nbdext_hide_process(void);
 
-/// From now on SIGHUP, SIGINT and SIGTERM, unless ignored or caught already, write their number to a pipe, as one byte.
+/// Makes SIGHUP, SIGINT and SIGTERM, unless they are ignored or caught already, write their number to a pipe as one
+/// byte.
 void nbdext_tell_of_interruptions(int pipe);
 
-/// From now on standard output is written line by line, whatever it is connected to.
+/// Makes standard output line buffered, whatever it is connected to. setvbuf(3).
 void nbdext_print_by_lines(void);
 
-/// The numbers of the processors that the calling thread may use, in ascending order, `capacity` at most. Returns how
-/// many; 0 when the system does not say. sched_getaffinity(2).
+/// Writes the numbers of the processors that the calling thread may use, in ascending order, `capacity` at most.
+/// Returns their count; 0 when the system does not say. sched_getaffinity(2).
 int nbdext_allowed_processors(uint16_t *numbers, int capacity);
-/// Lets the calling thread run on these processors only, and as SCHED_BATCH, which does not preempt when it is woken, as
-/// far as the system allows it. sched_setaffinity(2), sched(7).
+/// Binds the calling thread to these processors, and makes it SCHED_BATCH, which does not preempt others when it is
+/// woken, as far as the system allows both. sched_setaffinity(2), sched(7).
 void nbdext_bind_thread(const uint16_t *numbers, int count);
-/// Whether the calling thread is bound, and if so, the processors that it had before: for threads that it starts, which
-/// would be bound as well.
+/// Whether the calling thread is bound, and if so, its processors before that: for the threads that it starts, which
+/// would inherit the binding.
 int nbdext_unbound_processors(cpu_set_t *set);
-/// Lets the calling thread run on these processors, as SCHED_OTHER again.
+/// Lets the calling thread run on these processors, and makes it SCHED_OTHER again.
 void nbdext_release_thread(const cpu_set_t *set);
 /// The number of the processor on which the calling thread runs, or ran a moment ago.
 int nbdext_current_processor(void);
 
-/// The user that has connected a Unix socket, or -errno. SO_PEERCRED, unix(7).
+/// The user at the other end of a Unix socket, or -errno. SO_PEERCRED, unix(7).
 int64_t nbdext_peer_user(int fd);
 
-/// A descriptor on which every read, write and flush fails at once, also through io_uring, which would wait for one that
-/// can be polled. Negative: -errno.
+/// Opens a descriptor on which every read, write and flush fails at once, even through io_uring, which would wait for a
+/// descriptor that can be polled. Negative: -errno.
 int nbdext_open_nothing(void);
 
 #endif

@@ -1,8 +1,8 @@
 import Glibc
 
-/// Where directories are, what is in them, and how they go away.
+/// Listing, finding and removing directories.
 package enum Directory {
-    /// The names in a directory, in no order, without "." and "..".
+    /// The names in a directory, unordered, without "." and "..".
     /// - Throws: when it cannot be opened.
     package static func names(in path: String) throws(OSError) -> [String] {
         guard let stream = opendir(path) else { throw OSError(code: errno, doing: "open the directory \(path)") }
@@ -17,20 +17,21 @@ package enum Directory {
         return names
     }
 
-    /// The path of the directory that a path's last name is in: "." for a name alone.
+    /// The directory part of a path: "." for a name alone, "/" for a name in the root.
     package static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// A path from the root, without symbolic links; nil when nothing is there.
+    /// The absolute path without symbolic links (realpath(3)); nil when nothing is there.
     package static func resolve(_ path: String) -> String? {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
         return String(cString: resolved)
     }
 
-    /// Removes a directory with all that is in it, as far as that can be removed. Symbolic links are not followed.
+    /// Removes a directory and everything in it. Entries that cannot be removed stay, without an error. Symbolic links
+    /// are not followed.
     package static func remove(_ path: String) {
         for name in (try? names(in: path)) ?? [] {
             let inner = "\(path)/\(name)"

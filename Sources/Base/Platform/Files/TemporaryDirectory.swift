@@ -1,13 +1,15 @@
 import CLinux
 import Glibc
 
-/// A directory for temporary files that goes away with its owner, and with the process, however that ends.
+/// A directory for temporary files. It is removed with its owner, or when the process ends for any reason.
 ///
-/// A signal that ends the process at a terminal removes it first. For the ends that nobody can catch there is a shell that
-/// waits for the process: it keeps the process's outputs open, so whoever reads them to the end finds nothing left.
+/// A signal from the terminal removes it before it ends the process. A shell that waits for the process covers SIGKILL
+/// and crashes. The shell keeps the process's outputs open, so a reader who reads them to the end finds the directory
+/// gone.
 ///
 /// Threads: any.
 package final class TemporaryDirectory: Sendable {
+    /// The directory's path.
     package let path: String
     private let keeper: Keeper?
 
@@ -16,10 +18,11 @@ package final class TemporaryDirectory: Sendable {
     package init(name: String) throws(OSError) {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         path = "\(parent)/nbdext-\(name)-\(String(UInt64.random(in: .min ... .max), radix: 36))"
-        // First whoever removes it, then the directory: there is no moment in which an end of the process leaves it behind.
+        // The keeper starts before the directory is made, so the process cannot end in between and leave the directory
+        // behind.
         keeper = Keeper(path)
         InterruptedDirectories.add(path)
-        // Everything is set, so `deinit` follows and lets go of both.
+        // All properties are set, so `deinit` runs and releases both.
         guard mkdir(path, 0o700) == 0 else { throw OSError(code: errno, doing: "make a directory in \(parent)") }
     }
 
@@ -30,7 +33,7 @@ package final class TemporaryDirectory: Sendable {
     }
 }
 
-/// Opens a pipe that no program inherits.
+/// Opens a pipe whose ends are closed on exec.
 private func openPipe(_ ends: inout [Int32]) -> Bool {
     guard pipe(&ends) == 0 else { return false }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -40,7 +43,7 @@ private func openPipe(_ ends: inout [Int32]) -> Bool {
 /// A shell that removes a directory when this process is gone.
 private struct Keeper: Sendable {
     private let process: pid_t
-    /// The shell reads the other end, until this one is closed.
+    /// The write end of a pipe. The shell waits until it is closed.
     private let pipe: Int32
 
     init?(_ directory: String) {
@@ -65,9 +68,9 @@ private struct Keeper: Sendable {
 /// The directories to remove when a signal ends the process.
 private enum InterruptedDirectories {
     private static let lock = Lock()
-    // SAFETY: only under `lock`.
+    // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) static var paths: Set<String> = []
-    /// Where the handler tells the thread which signal came.
+    /// The signal handler writes the signal's number here, for the thread that removes the directories.
     private static let pipe: [Int32] = install()
 
     static func add(_ path: String) {

@@ -3,42 +3,44 @@ import Glibc
 
 /// The memory in which every request's payload lives from the socket to the members.
 ///
-/// One mapping of an anonymous memory file, so that a driver in another process could be given it. It is
-/// divided into extents of whole `DataArena.pageByteCount` pages; pages that were never touched cost nothing.
+/// One mapping of an anonymous memory file, so that a driver in another process can map it too. It is divided into
+/// extents of whole `DataArena.pageByteCount` pages. Untouched pages cost nothing.
 ///
-/// An extent is taken from the lowest addresses that have room for it (first fit). With extents of 1 to n pages, of
-/// which M bytes are in use at most, first fit never needs more than about M log2(n) bytes of addresses, whatever the
-/// order of claims and returns (J. M. Robson, "Worst case fragmentation of first fit and best fit storage allocation
-/// strategies", The Computer Journal 20, 1977). Addresses are cheap, so an arena has eight times what is in use.
+/// An extent is taken at the lowest addresses with room for it (first fit). If extents have 1 to n pages and at most M
+/// bytes are in use at a time, first fit needs no more than about M log2(n) bytes of addresses, whatever the order of
+/// claims and returns (J. M. Robson, "Worst case fragmentation of first fit and best fit storage allocation
+/// strategies", The Computer Journal 20, 1977). Addresses are cheap, so an arena has eight times the bytes in use.
 ///
-/// Threads: any; extents are found under a lock, so callers take large ones and divide them.
+/// Threads: any. The search holds a lock, so callers take large extents and divide them.
 package final class DataArena: Sendable {
     /// The unit of allocation, bytes. Extents start at a multiple of it.
     package static let pageByteCount = 256 << 10
 
-    // SAFETY: the pointer never changes; each extent belongs to whoever allocated it.
+    // SAFETY: the pointer never changes; each extent belongs to its claimant.
+    /// The first byte of the mapping.
     package nonisolated(unsafe) let base: UnsafeMutableRawPointer
+    /// The capacity, bytes; whole pages.
     package let byteCount: Int
-    /// The memory file, for a process that is given it. It cannot be resized.
+    /// The memory file, to hand to a driver's process. It cannot be resized.
     package let descriptor: Int32
     private let lock = Lock()
     // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) var pages: [PageState]
-    /// Every page below is in use.
+    /// All pages below this one are in use.
     private nonisolated(unsafe) var searchStart = 0
     // SAFETY: touched only under `lock`.
-    /// Every page from here on has no memory.
+    /// Pages from here on have no memory.
     private nonisolated(unsafe) var touchedEnd = 0
 
     private struct PageState: BitwiseCopyable {
         var isUsed = false
         /// The page is free and may have memory.
         var isStale = false
-        /// The calls of `trim` since a stale page was freed.
+        /// Calls of `trim` since the stale page was freed.
         var age: UInt8 = 0
     }
 
-    /// - Parameter byteCount: capacity in bytes; rounded up to whole pages.
+    /// - Parameter byteCount: the capacity in bytes, rounded up to whole pages.
     /// - Throws: when the system refuses the memory.
     package init(byteCount: Int) throws(OSError) {
         let count = (byteCount + Self.pageByteCount - 1) / Self.pageByteCount
@@ -76,7 +78,7 @@ package final class DataArena: Sendable {
         }
     }
 
-    /// Gives back an extent that `allocate` returned. Its memory stays for whoever allocates it next, until `trim`.
+    /// Gives back an extent of `allocate`. It keeps its memory for its next user, until `trim`.
     package func free(_ extent: UnsafeMutableRawBufferPointer) {
         let first = (extent.baseAddress! - base) / Self.pageByteCount
         lock.withLock {
@@ -88,13 +90,14 @@ package final class DataArena: Sendable {
         }
     }
 
-    /// Gives the memory of pages back to the system that have been free for a while. To be called now and then, by one
-    /// thread at a time; allocations go on meanwhile.
-    /// - Parameter age: the number of calls, this one included, during which a page was free; 1 for every free page.
+    /// Gives the memory of pages that have been free for a while back to the system. Call it regularly, from one thread
+    /// at a time; allocations go on meanwhile.
+    /// - Parameter age: the calls, this one included, during which a page has to have been free; 1 takes every free
+    ///   page.
     package func trim(age: Int) {
         var next = 0
         while let run = takeStaleRun(from: next, age: age) {
-            // A failure leaves memory where it was; its content is nobody's.
+            // After a failure the page keeps its memory, whose content means nothing.
             _ = nbdext_punch_hole(
                 descriptor, Int64(run.lowerBound * Self.pageByteCount), Int64(run.count * Self.pageByteCount))
             lock.withLock {
@@ -108,10 +111,10 @@ package final class DataArena: Sendable {
         }
     }
 
-    /// Pages that are punched at a time: nobody can have them meanwhile.
+    /// Pages that are punched at a time. They cannot be allocated meanwhile.
     private static let trimPageCount = 32
 
-    /// Lets pages age, and takes the next few that are old enough out of the arena.
+    /// Ages the stale pages, and marks the next run of old enough ones as used.
     private func takeStaleRun(from start: Int, age: Int) -> Range<Int>? {
         lock.withLock {
             var first: Int?

@@ -1,16 +1,18 @@
-/// Random numbers that follow from a seed, the same on every machine: SplitMix64 (Steele, Lea and Flood, "Fast splittable
+/// Random numbers from a seed, the same on every machine: SplitMix64 (Steele, Lea and Flood, "Fast splittable
 /// pseudorandom number generators", 2014).
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
+    /// Equal seeds give equal sequences.
     package init(seed: UInt64) { state = seed }
 
+    /// The next 64 bits.
     package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         return Self.mix(state)
     }
 
-    /// A number below `limit`, which is above zero.
+    /// A number in `0..<limit`. `limit` is above zero.
     package mutating func below(_ limit: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(limit)).high) }
 
     /// The finalizer of SplitMix64: every bit of the input changes every bit of the output with even chance.

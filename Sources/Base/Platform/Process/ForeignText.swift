@@ -1,16 +1,17 @@
-/// A text that somebody else wrote, or that holds such a text, as one line that is fit to be shown: a name from a superblock
-/// or a directory, what a driver or a server says.
+/// A text from outside this program, or one that contains such a text, as one line that is safe to display. Examples: a
+/// name from a superblock or a directory, a driver's or a server's message.
 ///
-/// What a terminal takes for a command, and what a reader cannot see, is written as its number (`\u{1b}`): control characters
-/// with the ends of lines, marks that turn the direction of writing, and others without a shape. Texts for people are made of
-/// this; JSON and Prometheus have escapes of their own.
+/// Characters that a terminal obeys or a reader cannot see are written as numbers (`\u{1b}`): control characters, line
+/// ends, marks that change the writing direction, and others without a shape. Texts for people are made of this type;
+/// JSON and Prometheus have escapes of their own.
 package struct ForeignText: Sendable, Hashable, CustomStringConvertible {
-    /// What is left of a longer text ends with "...".
+    /// The most bytes of UTF-8 that are kept. A cut text ends with "...".
     package static let byteCountMax = 8192
 
+    /// The escaped line.
     package let description: String
 
-    /// - Parameter byteCountMax: what the line may have, but for the "..." at its end.
+    /// - Parameter byteCountMax: the line's limit in bytes of UTF-8, without the "..." at its end.
     package init(_ text: String, byteCountMax: Int = Self.byteCountMax) {
         if text.utf8.count <= byteCountMax && Self.isPlain(text, endsOfLines: false) {
             description = text
@@ -28,12 +29,12 @@ package struct ForeignText: Sendable, Hashable, CustomStringConvertible {
         description = line
     }
 
-    /// - Parameter bytes: UTF-8; what is not is replaced by U+FFFD.
+    /// - Parameter bytes: UTF-8; invalid parts become U+FFFD.
     package init(bytes: some Collection<UInt8>, byteCountMax: Int = Self.byteCountMax) {
         self.init(String(decoding: bytes.prefix(byteCountMax + 1), as: UTF8.self), byteCountMax: byteCountMax)
     }
 
-    /// Several lines, fit to be shown. For what prints texts whose lines were made by this program.
+    /// Escapes several lines, and keeps their ends. For texts that this program divided into lines.
     package static func lines(_ text: String) -> String {
         if isPlain(text, endsOfLines: true) { return text }
         var shown = ""
@@ -41,13 +42,13 @@ package struct ForeignText: Sendable, Hashable, CustomStringConvertible {
         return shown
     }
 
-    /// Several lines that somebody else wrote, so many at most.
+    /// Escapes the lines of a text from outside, `countMax` at most.
     package static func lines(bytes: some Collection<UInt8>, countMax: Int) -> [String] {
         let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
         return lines.prefix(countMax).map { Self(String($0), byteCountMax: 1024).description }
     }
 
-    /// Writes what is not fit to be shown as JSON does it. In a JSON text that stands only in strings.
+    /// Replaces the unsafe characters of a JSON text by JSON's escapes. They can stand in its strings only.
     package static func json(_ text: String) -> String {
         if isPlain(text, endsOfLines: true) { return text }
         var escaped = ""
@@ -64,7 +65,7 @@ package struct ForeignText: Sendable, Hashable, CustomStringConvertible {
         return escaped
     }
 
-    /// Whether a character has a shape, or is a space.
+    /// Whether a character is a space or has a shape.
     package static func isFit(_ scalar: Unicode.Scalar) -> Bool {
         if scalar.isASCII { return scalar.value >= 0x20 && scalar.value != 0x7F }
         return switch scalar.properties.generalCategory {
@@ -73,7 +74,7 @@ package struct ForeignText: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// A character as its number.
+    /// A character as its number: `\u{1b}`.
     package static func number(_ scalar: Unicode.Scalar) -> String { "\\u{\(String(scalar.value, radix: 16))}" }
 
     private static func isPlain(_ text: String, endsOfLines: Bool) -> Bool {

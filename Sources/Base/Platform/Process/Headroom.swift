@@ -1,19 +1,19 @@
 import CLinux
 import Glibc
 
-/// What a server keeps for itself of what clients could use up. A client that gets the last descriptor would leave none
-/// for a driver that is started again or a member that comes back, and memory that is not there ends a Swift program: so
-/// clients are refused before that.
+/// The resources that a server keeps for itself. If a client got the last descriptor, none would be left for a driver
+/// that is started again or for a member that comes back. A Swift program that cannot get memory ends. So clients are
+/// refused before that.
 ///
 /// Threads: any.
 package enum Headroom {
-    /// Descriptors, at most a quarter of all.
+    /// Descriptors kept, but at most a quarter of the limit.
     private static let descriptorCount: Int64 = 64
-    /// Bytes of address space, and of memory where the system counts what it has promised.
+    /// Bytes of address space kept, and of memory where the system limits overcommitment.
     private static let byteCount = 64 << 20
 
-    /// Whether enough is left.
-    /// - Parameter descriptor: the newest one, which has the lowest number that was free.
+    /// Whether enough is left for the server itself.
+    /// - Parameter descriptor: the newest one, which has the lowest free number.
     package static func isLeft(after descriptor: Int32) -> Bool {
         let limit = nbdext_descriptor_limit()
         guard Int64(descriptor) < limit - min(descriptorCount, limit / 4) else { return false }

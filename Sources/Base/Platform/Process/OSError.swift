@@ -1,10 +1,10 @@
 import Glibc
 
-/// A system call that failed: what was tried, and the system's reason.
+/// A failed system call: the attempt, and the system's reason.
 package struct OSError: Error, CustomStringConvertible, Equatable {
     /// The errno, positive.
     package let code: Int32
-    /// What was tried, as it fits after "cannot": "open /dev/x".
+    /// The attempt, as it fits after "cannot": "open /dev/x".
     package let doing: String
 
     package init(code: Int32, doing: String) {

@@ -1,14 +1,14 @@
 import CLinux
 import Glibc
 
-/// A shell that does something when this process is gone: it waits for the end of what it reads.
+/// A shell that cleans up after this process: it waits for the end of its input, which comes when this process is gone.
 package enum ShellProcess {
-    /// Starts a shell that has nothing of this process but its outputs.
+    /// Starts a shell in a process group of its own. It inherits this process's outputs and nothing else.
     ///
     /// - Parameters:
-    ///   - script: what it runs; `$0` is `argument`.
-    ///   - input: its standard input.
-    /// - Returns: its process, which is a child and to be waited for; nil where there is no shell. Any thread.
+    ///   - script: the shell's script; `$0` is `argument`.
+    ///   - input: the shell's standard input.
+    /// - Returns: the shell's process, a child that has to be waited for; nil where there is no shell. Any thread.
     package static func start(_ script: String, _ argument: String, input: Int32) -> pid_t? {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -18,7 +18,7 @@ package enum ShellProcess {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // What is meant for this process or its group, a key at the terminal for instance, is not for it.
+        // Signals for this process or its group, such as a key at the terminal, are not for the shell.
         posix_spawnattr_setpgroup(&attributes, 0)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
         let words = ["sh", "-c", script, argument]
@@ -29,5 +29,6 @@ package enum ShellProcess {
         return process
     }
 
+    /// Waits for a child's end and discards its status.
     package static func wait(for process: pid_t) { while waitpid(process, nil, 0) < 0 && errno == EINTR {} }
 }

@@ -1,18 +1,18 @@
 import Glibc
 import Synchronization
 
-/// How long a message waits for whoever reads standard error.
+/// How long a message waits for the reader of standard error.
 private let patienceMilliseconds: Int32 = 1000
-/// So much goes into a pipe in one piece, and without waiting once poll(2) says that there is room.
+/// A write of this size to a pipe is atomic, and does not block after poll(2) has found room.
 private let pieceByteCount = Int(PIPE_BUF)
-/// The last message was left out: the next one does not wait.
+/// The last message was dropped, so the next one does not wait.
 private let isReaderStuck = Atomic<Bool>(false)
 
-/// Writes lines to standard error, whoever else writes: in one piece, if they are no longer than a page. What a terminal would
-/// take for a command is escaped (`ForeignText`).
+/// Writes lines to standard error: in one piece, even among other writers, if they are no longer than a page. Terminal
+/// control characters are escaped (`ForeignText`).
 ///
-/// The caller does not depend on the reader: a terminal that was halted, or a log's process that hangs, must not keep a
-/// server from its work, or from its end. What is not taken within a second is left out. Any thread.
+/// The caller does not depend on the reader: a halted terminal or a hanging log process must keep a server neither from
+/// its work nor from its end. What the reader does not take within a second is dropped. Any thread.
 package func writeDiagnostic(_ text: String) {
     var text = ForeignText.lines(text)
     text.withUTF8 { bytes in
@@ -29,6 +29,3 @@ package func writeDiagnostic(_ text: String) {
         }
     }
 }
-
-/// Writes a message of this program to standard error, as one line whatever is in it. Any thread.
-package func writeMessage(_ text: String) { writeDiagnostic("nbdext: \(ForeignText(text))\n") }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A start that may take long: what it does at the moment, for whoever asks, and whether it is still wanted.
+/// A start that may take long: its current step, for anyone who asks, and whether it is still wanted.
 ///
 /// Threads: any.
 package final class StartUp: @unchecked Sendable {
@@ -9,20 +9,20 @@ package final class StartUp: @unchecked Sendable {
     private let cancelled = Atomic<Bool>(false)
     private let done = Atomic<UInt64>(0)
     private var step = ""
-    /// Of the step, in the unit of `done`; 0 when its length is not known.
+    /// The step's length, in the unit of `done`; 0 when unknown.
     private var total: UInt64 = 0
     private var actions: [@Sendable () -> Void] = []
     private var isFinished = false
 
     package init() {}
 
-    /// Whether the start is to come to nothing, soon.
+    /// Whether the start was cancelled. Long steps ask this now and then, and end.
     package var isCancelled: Bool { cancelled.load(ordering: .acquiring) }
 
-    /// Says what happens from now on.
+    /// Begins a step.
     /// - Parameters:
-    ///   - step: for people, as it fits behind "the server is": "opening the array".
-    ///   - total: how long the step is, in any unit; 0 when that is not known.
+    ///   - step: for people, as it fits after "the server is": "opening the array".
+    ///   - total: the step's length, in any unit; 0 when unknown.
     package func begin(_ step: String, total: UInt64 = 0) {
         lock.withLock {
             self.step = step
@@ -31,14 +31,14 @@ package final class StartUp: @unchecked Sendable {
         }
     }
 
-    /// Says how much more of the step is done.
+    /// Adds to the done part of the step.
     /// - Returns: whether the start is still wanted.
     package func advance(by count: UInt64) -> Bool {
         done.add(count, ordering: .relaxed)
         return !isCancelled
     }
 
-    /// For people: what happens, and how far it is.
+    /// For people: the current step, and how much of it is done.
     package var picture: String {
         lock.withLock {
             guard total > 0 else { return step }
@@ -47,7 +47,7 @@ package final class StartUp: @unchecked Sendable {
         }
     }
 
-    /// The start is not wanted any more. What it waits for is ended.
+    /// Cancels the start, unless it is finished, and runs the actions that end its waits.
     package func cancel() {
         let actions = lock.withLock {
             guard !isFinished else { return [@Sendable () -> Void]() }
@@ -58,7 +58,8 @@ package final class StartUp: @unchecked Sendable {
         for action in actions { action() }
     }
 
-    /// Has something done when the start is cancelled; at once if it is already. On any thread.
+    /// Runs an action when the start is cancelled, or at once if it was. The action runs on the cancelling thread or
+    /// this one.
     package func whenCancelled(_ action: @escaping @Sendable () -> Void) {
         let isLate = lock.withLock {
             if !isCancelled { actions.append(action) }
@@ -67,8 +68,8 @@ package final class StartUp: @unchecked Sendable {
         if isLate { action() }
     }
 
-    /// Everything is started: from now on the start cannot be cancelled.
-    /// - Returns: false when it was.
+    /// Ends the start. It cannot be cancelled any more.
+    /// - Returns: false when it was cancelled before.
     package func finish() -> Bool {
         lock.withLock {
             actions = []

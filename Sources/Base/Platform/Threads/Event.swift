@@ -53,6 +53,25 @@ package final class Event: @unchecked Sendable {
         }
         return true
     }
+
+    /// Blocks until `set` was called, or something else is so. Returns whether `set` was called.
+    /// - Parameter isOver: asked on the calling thread at first and after each `nudge`; must not touch this event.
+    package func wait(orUntil isOver: () -> Bool) -> Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while !hasHappened {
+            if isOver() { return false }
+            pthread_cond_wait(condition, mutex)
+        }
+        return true
+    }
+
+    /// Makes each thread in `wait(orUntil:)` ask again.
+    package func nudge() {
+        pthread_mutex_lock(mutex)
+        pthread_cond_broadcast(condition)
+        pthread_mutex_unlock(mutex)
+    }
 }
 
 /// Lets one thread sleep until another has news for it; news that comes early is not lost.

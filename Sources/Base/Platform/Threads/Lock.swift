@@ -3,9 +3,8 @@ import Glibc
 
 /// A mutual-exclusion lock at a fixed address that spins briefly before it sleeps.
 ///
-/// For sections of a microsecond or less; never held across I/O and never recursive. A pthread mutex
-/// rather than `Synchronization.Mutex`, which hands over through the kernel under contention (a priority
-/// inheritance futex in Swift 6.3).
+/// For sections of a microsecond or less; never held across I/O and never recursive. It is a pthread mutex, since
+/// `Synchronization.Mutex` hands over through the kernel under contention (a priority inheritance futex in Swift 6.3).
 package struct Lock: ~Copyable, @unchecked Sendable {
     // SAFETY: the pointer never changes, and pthread mutexes may be used from every thread.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
@@ -21,6 +20,7 @@ package struct Lock: ~Copyable, @unchecked Sendable {
         mutex.deallocate()
     }
 
+    /// Runs a section with the lock held.
     @inlinable
     package func withLock<Result: ~Copyable, Failure: Error>(
         _ body: () throws(Failure) -> Result
@@ -30,7 +30,9 @@ package struct Lock: ~Copyable, @unchecked Sendable {
         return try body()
     }
 
+    /// Takes the lock; blocks while another thread has it.
     package func lock() { pthread_mutex_lock(mutex) }
+    /// Releases the lock, on the thread that took it.
     package func unlock() { pthread_mutex_unlock(mutex) }
 
     /// Takes the lock if it is free. Returns whether it did.

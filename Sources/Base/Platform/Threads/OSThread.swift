@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// A running thread of the operating system. It must be joined exactly once.
+/// A running thread of the operating system, to be joined or detached exactly once.
 package struct OSThread: ~Copyable, Sendable {
     fileprivate let handle: pthread_t
 
-    /// Starts a thread that runs `body`, on any processor, also when the calling thread is bound to some.
+    /// Starts a thread that runs `body`. It may use any processor, even when the calling thread is bound to some.
     ///
     /// - Parameters:
     ///   - name: shown by `ps -L` and `perf`; cut to 15 bytes.
@@ -38,7 +38,7 @@ package struct OSThread: ~Copyable, Sendable {
     private final class Body: Sendable {
         let name: String
         let run: @Sendable () -> Void
-        /// Those that the calling thread had before it was bound; nil when it is not.
+        /// The calling thread's processors before it was bound; nil when it is not bound.
         let processors: cpu_set_t?
 
         init(name: String, run: @escaping @Sendable () -> Void) {
@@ -51,11 +51,11 @@ package struct OSThread: ~Copyable, Sendable {
 }
 
 extension OSThread {
-    /// Lets the thread run on by itself; nobody will join it.
+    /// Lets the thread run to its end without a join.
     package consuming func detach() {
         pthread_detach(handle)
     }
 }
 
-/// A number that tells threads apart; never 0.
+/// The calling thread's number, unique among running threads; never 0.
 package func currentThreadID() -> UInt { UInt(pthread_self()) }

@@ -1,21 +1,21 @@
 import CLinux
 
-/// The processors that this process may use, in groups of nearly equal size: a thread that is bound to a group is woken by
-/// others on the same processor at a tenth of what a wake-up across processors costs.
+/// The processors that this process may use, in groups of nearly equal size. A bound thread is woken from its own
+/// processor at a tenth of the cost of a wake-up across processors.
 ///
 /// Threads: any.
 package final class ProcessorGroups: Sendable {
-    /// Groups at most.
+    /// The most groups.
     package static let countMax = 8
     private static let numberMax = 1024
 
-    /// One for each processor, up to `countMax`; at least one.
+    /// The number of groups: one for each processor, between 1 and `countMax`.
     package let count: Int
-    /// By the processor's number.
+    /// The group of each processor, by its number.
     private let groups: [UInt8]
     private let members: [[UInt16]]
 
-    /// Of the processors that the calling thread may use.
+    /// Groups the processors that the calling thread may use.
     package convenience init() {
         self.init(
             numbers: withUnsafeTemporaryAllocation(of: UInt16.self, capacity: Self.numberMax) { buffer in
@@ -24,7 +24,7 @@ package final class ProcessorGroups: Sendable {
             })
     }
 
-    /// - Parameter numbers: the processors' numbers, each below 1024; none when they are not known.
+    /// - Parameter numbers: the processors' numbers, each below 1024; empty when they are unknown.
     init(numbers: [UInt16]) {
         count = max(1, min(numbers.count, Self.countMax))
         var groups = [UInt8](repeating: 0, count: Self.numberMax)
@@ -37,15 +37,16 @@ package final class ProcessorGroups: Sendable {
         self.members = members
     }
 
-    /// The group of the processor on which the calling thread runs. A moment later it may be another one.
+    /// The group of the processor that runs the calling thread now. It may move at any time.
     package var current: Int { group(ofProcessor: Int(nbdext_current_processor())) }
 
     func group(ofProcessor number: Int) -> Int { groups.indices.contains(number) ? Int(groups[number]) : 0 }
 
-    /// The numbers of a group's processors. Whoever has fewer groups than another process shares them out anew.
+    /// The numbers of a group's processors. Another process may have numbered more groups than this one has, so the
+    /// index wraps.
     func processors(ofGroup group: Int) -> [UInt16] { members[group % count] }
 
-    /// Keeps the calling thread on a group's processors from now on. It does not push others aside when it is woken, so
+    /// Binds the calling thread to a group's processors, as SCHED_BATCH: a wake-up does not preempt other threads, so
     /// that work gathers. Does nothing where the system does not allow it.
     package func bindCurrentThread(to group: Int) {
         processors(ofGroup: group).withUnsafeBufferPointer {

@@ -1,4 +1,5 @@
-// The boundary between the kernel half and a driver: the messages of two processes, the thread's driver context, crashes.
+// The boundary between the kernel half and a driver: messages between two processes, a thread's driver context, and
+// crash reports.
 
 #ifndef NBDEXT_CDRIVERKIT_H
 #define NBDEXT_CDRIVERKIT_H

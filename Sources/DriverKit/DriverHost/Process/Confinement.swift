@@ -2,27 +2,27 @@ import CLinux
 import Glibc
 import Platform
 
-/// What a driver's process may open: programs and libraries, what every program needs, and nothing else. A set of Landlock's
-/// rules, made before the process, which only has to accept it.
+/// The files that a driver's process may open: programs, libraries, the needs of every program, and nothing else. The
+/// Landlock ruleset is made before the process, which only has to accept it.
 struct Confinement: ~Copyable {
     /// Negative where the kernel has no Landlock.
     let ruleset: Int32
 
-    /// What programs and libraries of the system lie below, and what the C library and the Swift runtime read: of `/proc`, Landlock
-    /// hides what belongs to processes outside.
+    /// The directories of the system's programs and libraries, and the files that the C library and the Swift runtime
+    /// read. Of `/proc`, Landlock hides what belongs to processes outside.
     private static let readable = [
         "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store", "/etc/ld.so.cache",
         "/etc/ld.so.preload", "/etc/localtime", "/proc", "/sys/devices/system/cpu", "/dev/zero", "/dev/random",
         "/dev/urandom",
     ]
 
-    /// - Parameter program: what the process runs.
+    /// - Parameter program: the driver's program.
     init(program: String) {
         ruleset = nbdext_landlock_ruleset()
         guard ruleset >= 0 else { return }
         for path in Self.readable { _ = nbdext_landlock_allow(ruleset, path, 0) }
         _ = nbdext_landlock_allow(ruleset, "/dev/null", 1)
-        // A program that only starts another one, which lies beside it or beside this server.
+        // The program may be a wrapper that starts another one, which lies beside it or beside this server.
         for path in [program, "/proc/self/exe"] {
             guard let path = Directory.resolve(path) else { continue }
             _ = nbdext_landlock_allow(ruleset, path, 0)
@@ -37,7 +37,8 @@ struct Confinement: ~Copyable {
 
     private func allowLibraries(in directory: String) { allowFiles(in: directory) { name, _ in Self.isLibrary(name) } }
 
-    /// Not the directory as a whole: there may be an array beside the program, or any file at the place that a program names.
+    /// Allows libraries and programs only, not the whole directory: the driver's program chooses it, and it may hold an
+    /// array.
     private func allowFiles(in directory: String, where isAllowed: (_ name: String, _ path: String) -> Bool) {
         for name in (try? Directory.names(in: directory)) ?? [] where isAllowed(name, directory + "/" + name) {
             _ = nbdext_landlock_allow(ruleset, directory + "/" + name, 0)

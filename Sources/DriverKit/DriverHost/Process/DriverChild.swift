@@ -3,12 +3,14 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 
-/// A user of the system, by numbers.
+/// A user and a group of the system, by numbers.
 package struct SystemUser: Sendable {
+    /// The user ID.
     package var user: UInt32
+    /// The ID of the user's login group.
     package var group: UInt32
 
-    /// Nil when there is no user of that name.
+    /// Looks a user up by name. Nil when there is none.
     package init?(name: String) {
         var entry = passwd()
         var found: UnsafeMutablePointer<passwd>?
@@ -19,26 +21,26 @@ package struct SystemUser: Sendable {
     }
 }
 
-/// A driver's process: started with a control socket, a channel, the data arena and a pipe for what it prints, and nothing else
-/// that is the server's; and confined, as far as the kernel can see to it.
+/// A driver's process. It gets a control socket, a channel, the data arena, a pipe for its output, and nothing else of
+/// the server's. It is confined as far as the kernel allows.
 ///
 /// Threads: any.
 final class DriverChild: @unchecked Sendable {
-    // SAFETY: `ending` and `keeper` under `lock`; the rest does not change.
+    // SAFETY: `ending` and `keeper` change under `lock`; nothing else changes.
     let process: pid_t
     let executable: String
-    /// Whether the kernel refuses it the system calls that reach others.
+    /// Whether a seccomp filter refuses the system calls that reach other processes.
     let isFiltered: Bool
     private let lock = Lock()
-    /// How the process ended; from then on its number may be another's.
+    /// How the process ended. Afterwards the system may reuse its number.
     private var ending: String?
     private var keeper: GroupKeeper?
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
-    ///   - arguments: what it is started with.
-    ///   - user: whose rights it has; nil for those of this process.
-    ///   - errors: where all goes that it prints.
+    ///   - arguments: the program's arguments.
+    ///   - user: the user to run as; nil for this process's.
+    ///   - errors: the descriptor for both of its outputs.
     ///   - socket: its end of the control link.
     ///   - channel, arena: memory files.
     /// - Throws: when the program cannot be started.
@@ -50,7 +52,7 @@ final class DriverChild: @unchecked Sendable {
         guard nothing >= 0 else { throw OSError(code: errno, doing: "open /dev/null") }
         defer { close(nothing) }
         self.executable = executable
-        // Numbers that are out of the way of those which the process gets.
+        // Numbers above those that the process gets.
         let files = [nothing, errors, errors, socket, channel, arena]
         let copies = files.map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
         let code = errno
@@ -88,17 +90,18 @@ final class DriverChild: @unchecked Sendable {
         keeper = GroupKeeper(group: process)
     }
 
-    /// Where programs and libraries are, and nothing else of the server's.
+    /// The paths of programs and libraries, and nothing else of the server's environment.
     private static func environment(arenaByteCount: Int) -> [String] {
         let inherited: [String] = ["PATH", "LD_LIBRARY_PATH"].compactMap { (name: String) -> String? in
             getenv(name).map { "\(name)=\(String(cString: $0))" }
         }
-        // A crash is over at once: requests wait for it, and a backtrace takes seconds. Who wants one says so.
+        // A crash ends at once: requests wait for the restart, and a backtrace takes seconds. SWIFT_BACKTRACE overrides
+        // this.
         let backtrace = getenv("SWIFT_BACKTRACE").map { String(cString: $0) } ?? "enable=no"
         return ["\(DriverProcessDescriptor.variable)=\(arenaByteCount)", "SWIFT_BACKTRACE=\(backtrace)"] + inherited
     }
 
-    /// Why a program cannot be started, and what to do.
+    /// The error for a program that cannot be started, with the way out.
     private static func error(_ code: Int32, _ executable: String, isOtherUser: Bool) -> DriverStartError {
         var status = stat()
         let exists = stat(executable, &status) == 0
@@ -116,20 +119,20 @@ final class DriverChild: @unchecked Sendable {
         return DriverStartError(call: executable, reason: reason)
     }
 
-    /// Ends it at once if it runs, and all that it has started.
+    /// Kills the process, if it runs, and everything that it has started.
     func kill() { lock.withLock { if ending == nil { killGroup() } } }
 
-    /// The number is the process's own, and its group's, until the process is waited for. The group by itself would do,
-    /// but for a process that has moved to another one.
+    /// Under `lock`. Until the process is waited for, its number and its group's cannot be reused. Killing the group
+    /// would be enough, except for a process that has moved to another group.
     private func killGroup() {
         Glibc.kill(process, SIGKILL)
         Glibc.kill(-process, SIGKILL)
     }
 
-    /// Ends the process if it runs, and gives back what the system keeps of it. Whoever comes second hears the same.
+    /// Ends the process if it runs, and reaps it. A second caller gets the same answer.
     /// - Returns: how it ended, as a sentence without a subject: "was ended by signal 9".
     func end() -> String {
-        // One that is about to end by itself says more by its own status.
+        // A process that is about to end by itself says more by its own status.
         for _ in 0..<50 {
             if let ending = reap(WNOHANG) { return ending }
             usleep(2000)
@@ -147,14 +150,14 @@ final class DriverChild: @unchecked Sendable {
             repeat {
                 result = waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT | options)
             } while result < 0 && errno == EINTR
-            // It runs.
+            // It still runs.
             if result == 0 && information.si_signo == 0 { return nil }
             guard result == 0 else {
-                // Somebody else has waited for every child: the number may be another's by now.
+                // Another part of this program has waited for every child, so the number may be reused by now.
                 ending = "has ended"
                 return ending
             }
-            // Whatever it has started ends with it: nobody writes into what the next driver uses.
+            // Everything that it has started ends with it, so that nothing writes to the next driver's memory.
             killGroup()
             keeper.take()?.end()
             var status: Int32 = 0

@@ -46,7 +46,7 @@ final class DriverInstance: Sendable {
             socket: ends[0], takesDescriptors: false, answerer: answerer,
             closed: {
                 guard let instance = box.instance, let died = box.died else { return }
-                // The instance holds the link, and the link would hold it.
+                // This breaks the cycle: the instance holds the link, whose closure holds the box.
                 box.instance = nil
                 instance.closed(died)
             })
@@ -61,7 +61,7 @@ final class DriverInstance: Sendable {
         }
     }
 
-    /// Where the link's thread finds the instance, which is made after it.
+    /// Leads the link's thread to the instance, which is made after the link.
     private final class Box: @unchecked Sendable {
         // SAFETY: set once, before the link starts.
         var instance: DriverInstance?
@@ -70,7 +70,7 @@ final class DriverInstance: Sendable {
 
     var isAlive: Bool { alive.load(ordering: .acquiring) }
 
-    /// The end that comes is no accident.
+    /// Marks the coming end as wanted, so that `died` is not called.
     func expectEnd() { wasExpected.store(true, ordering: .releasing) }
 
     private func closed(_ died: (DriverInstance) -> Void) {
@@ -79,8 +79,8 @@ final class DriverInstance: Sendable {
         if !wasExpected.load(ordering: .acquiring) { died(self) }
     }
 
-    /// Ends the process, if it has not ended, and waits for that.
-    /// - Parameter graceMilliseconds: how long it may take to end by itself.
+    /// Ends the process, if it has not ended, and waits for its end.
+    /// - Parameter graceMilliseconds: the time that it has to end by itself.
     /// - Returns: how it ended.
     @discardableResult
     func end(graceMilliseconds: Int = 0) -> String {

@@ -4,21 +4,21 @@ import Platform
 import SCSIControllerDriverKit
 import Synchronization
 
-/// The memory that a driver's process shares with the card for its rings and tables, and the DART windows through which
-/// the card sees it. The server allocates all of it, so that a driver cannot take it away.
+/// The memory that a driver's process shares with the card for its rings and tables, and the DART windows for it. The
+/// server allocates all of it, so that a driver cannot take it away.
 ///
-/// A block is unmapped when the last reference to it goes: the driver's, which ends with its process, and the DART's,
-/// which ends when no window leads to the block and the card does not work on it any more.
+/// A block is unmapped with its last reference. The driver's reference ends with its process. The DART's ends when no
+/// window maps the block and the card does not work on it.
 ///
 /// Threads: any.
 final class DriverMemory: @unchecked Sendable {
-    // SAFETY: only under `lock`.
+    // SAFETY: the variables are touched only under `lock`.
     private let function: PCIFunction
     private let lock = Lock()
     private let budget = Budget()
     private var blocks: [UInt64: Block] = [:]
     private var lastID: UInt64 = 0
-    /// Windows that the driver has, and those that an earlier one had.
+    /// The current driver's windows, and those of earlier drivers.
     private var claimed: Set<Int> = []
     private var spare: [Int] = []
 
@@ -57,7 +57,7 @@ final class DriverMemory: @unchecked Sendable {
 
     private func claim() -> ControlMessage {
         lock.withLock {
-            // The card may still work on what an earlier driver had mapped.
+            // The card may still work on an earlier driver's memory.
             let free = spare.firstIndex { function.dart.isFree(window: $0) }
             guard let window = free.map({ spare.remove(at: $0) }) ?? function.claimDMAWindow() else {
                 return ControlMessage(status: kIOReturnNoResources)
@@ -89,7 +89,7 @@ final class DriverMemory: @unchecked Sendable {
 }
 
 extension DriverMemory {
-    /// Bytes that drivers have, those included that the card still works on for a driver that is gone.
+    /// The bytes that drivers have. They include memory of dead drivers that the card still works on.
     private final class Budget: Sendable {
         static let byteCountMax = 64 << 20
         private let allocated = Atomic<Int>(0)
@@ -103,9 +103,9 @@ extension DriverMemory {
         func giveBack(_ byteCount: Int) { allocated.subtract(byteCount, ordering: .relaxed) }
     }
 
-    /// Memory that is mapped here as long as anybody refers to it.
+    /// Memory that is mapped in this process until its last reference goes.
     private final class Block: @unchecked Sendable {
-        // SAFETY: the address does not change; what is there belongs to the driver.
+        // SAFETY: the address never changes; the content belongs to the driver.
         let memory: UnsafeMutableRawBufferPointer
         private let budget: Budget
         private static let pageByteCount = 4096
@@ -120,7 +120,8 @@ extension DriverMemory {
             budget.giveBack(Self.wholePages(memory.count))
         }
 
-        /// - Returns: also the memory file, for the caller to close; nil when there is not so much for drivers.
+        /// - Returns: the memory file, which the caller closes, and the block; nil when it exceeds the drivers' budget
+        ///   or the system has no memory.
         static func make(byteCount: Int, of budget: Budget) -> (file: Int32, block: Block)? {
             guard byteCount > 0, byteCount <= Budget.byteCountMax, budget.take(wholePages(byteCount)) else {
                 return nil
@@ -132,7 +133,7 @@ extension DriverMemory {
             return (file, Block(UnsafeMutableRawBufferPointer(start: memory, count: byteCount), budget))
         }
 
-        /// The smallest mapping is a page, and the process may not have any number of them.
+        /// Rounds up to whole pages: the smallest mapping is a page, and the number of mappings is limited too.
         private static func wholePages(_ byteCount: Int) -> Int {
             (byteCount + pageByteCount - 1) & ~(pageByteCount - 1)
         }

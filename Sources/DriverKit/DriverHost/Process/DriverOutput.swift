@@ -2,15 +2,15 @@ import CLinux
 import Glibc
 import Platform
 
-/// What a driver's process prints, on its way to standard error: by a pipe, so that the driver has neither the server's terminal
-/// nor its log file.
+/// The output of a driver's process, on its way to standard error. It passes a pipe, so that the driver has neither the
+/// server's terminal nor its log file.
 ///
 /// Threads: one of its own, which ends with the last process that has the other end.
 final class DriverOutput: Sendable {
     private static let byteCountMax = 4096
     private let ended = Event()
 
-    /// - Returns: the output, and the end of the pipe that is the process's; the caller closes it.
+    /// - Returns: the output, and the process's end of the pipe, which the caller closes.
     /// - Throws: when the system has no pipe or no thread.
     static func make() throws(OSError) -> (output: DriverOutput, end: Int32) {
         var ends: [Int32] = [0, 0]
@@ -30,10 +30,10 @@ final class DriverOutput: Sendable {
         return (output, ends[1])
     }
 
-    /// Waits until all is printed that the process has left behind.
+    /// Waits until the rest of the process's output is printed, for a second at most.
     func finish() { _ = ended.wait(milliseconds: 1000) }
 
-    /// Line by line, so that lines of others do not come in between.
+    /// Forwards whole lines, so that other writers' lines do not come in between.
     private func forward(_ source: Int32) {
         var line: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: Self.byteCountMax)

@@ -3,9 +3,9 @@ import Platform
 
 /// The last messages between the kernel half and a driver, for the report when the driver ends.
 ///
-/// Threads: any; a message that two threads note at once may be garbled, and nothing else.
+/// Threads: any. A message that two threads note at once may be garbled, and nothing else.
 final class MessageHistory: @unchecked Sendable {
-    // SAFETY: plain values; see above.
+    // SAFETY: plain values, which a race can only garble; see above.
     private struct Entry: BitwiseCopyable {
         var kind: UInt32 = 0
         var count: UInt32 = 0

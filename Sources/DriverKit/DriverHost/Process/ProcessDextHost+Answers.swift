@@ -4,7 +4,7 @@ import SCSIControllerDriverKit
 
 /// Calls of the control plane, from the driver.
 extension ProcessDextHost {
-    /// What is shown of a driver's text.
+    /// The most lines that are shown of a driver's text.
     private static let lineCountMax = 200
 
     /// Answers the driver's questions.
@@ -48,7 +48,7 @@ extension ProcessDextHost {
         return ControlMessage(status: kernel.createTarget(targetID, properties: [:]))
     }
 
-    /// What the creation of a target waits for here. Numbers: whether the driver has the command, and since when.
+    /// The current wait of a target's creation. Its numbers: whether the driver has the command, and since when.
     private func creationWait(_ targetID: UInt64) -> ControlMessage {
         guard let thread = lock.withLock({ creations[targetID] }), let wait = context.waits.kernelWait(of: thread)
         else {
@@ -58,7 +58,7 @@ extension ProcessDextHost {
             [wait.isWithDriverSince == nil ? 0 : 1, wait.isWithDriverSince ?? 0], payload: Array(wait.purpose.utf8))
     }
 
-    /// A fault that was seen in the driver's process: its number, what happened, and a picture, a line each.
+    /// Reports a fault that was seen in the driver's process. Lines: its number, what happened, and a picture.
     private func report(_ lines: [String]) {
         guard lines.count >= 2, let fault = DriverFault(rawValue: lines[0]) else { return }
         context.log.report(fault, lines[1], picture: Array(lines.dropFirst(2)))

@@ -15,7 +15,8 @@ extension ProcessDextHost {
         return kIOReturnAborted
     }
 
-    /// Ends a driver that has not returned from a call in time: what waits for it goes on, and it is started again.
+    /// Ends a driver that has not returned from a call in time. Threads that wait for it go on, and it is started
+    /// again.
     func giveUpWaiting(for call: String, of instance: DriverInstance) {
         context.log.report(
             .queueCycle,
@@ -37,7 +38,7 @@ extension ProcessDextHost {
 
     private func end(_ instance: DriverInstance) {
         instance.child.kill()
-        // A process that has left the driver's group may hold its end open.
+        // A process that has left the driver's group may hold the other end open.
         instance.link.close()
     }
 
@@ -76,8 +77,8 @@ extension ProcessDextHost {
         return answer
     }
 
-    /// What the process that has ended left behind, if it crashed in a driver's call.
-    /// - Returns: the fault by the address that it used, and where it was, as the end of a sentence.
+    /// The ended process's own note, if it crashed in a driver's call.
+    /// - Returns: the fault, chosen by the address used, and the place of the crash as the end of a sentence.
     func crash() -> (fault: DriverFault, place: String) {
         let note = crashNote.pointee
         guard note.signal != 0 else { return (.driverCrash, "") }
@@ -90,8 +91,8 @@ extension ProcessDextHost {
         return (function.dart.addressRange.contains(note.address) ? .busAddressDereferenced : .driverCrash, place)
     }
 
-    /// The process has ended before it served anything.
-    /// - Returns: how.
+    /// Reports a process that has ended before it served anything.
+    /// - Returns: how it ended.
     private func reportEnd(in call: String) -> String {
         guard let instance else { return "is gone" }
         let ending = instance.end(graceMilliseconds: 1000)

@@ -21,7 +21,7 @@ extension ProcessDextHost {
     package func endPolling(pair: Int) -> Bool {
         nbdext_set_current_pair(0)
         let pair = pairs[pair]
-        // One thread at a time waits for what the driver is about to say.
+        // Only one thread at a time spins for the driver's next message.
         if pair.index == 0, outstandingCount.load(ordering: .relaxed) > 0, pair.lingerLock.tryLock() {
             _ = nbdext_ring_linger(pair.toKernel, lingerTurns)
             pair.lingerLock.unlock()
@@ -30,10 +30,10 @@ extension ProcessDextHost {
         return nbdext_ring_has_messages(pair.toKernel) != 0
     }
 
-    /// How long a side looks for the other's next message by the first pair before it sleeps. With one client, or a task
-    /// or two, it looks for longer than a wake-up takes, some 80 us: each hand-over is waited for, and nobody else wants
-    /// the processor. With many, messages come in clusters anyway, and long looks cost a quarter of the throughput
-    /// (measured, on two cores).
+    /// The number of looks for the other side's next message by the first pair before a side sleeps. With one client,
+    /// or one or two tasks, the looks take longer than a wake-up, some 80 us: each hand-over is waited for, and no
+    /// other thread wants the processor. With many clients, messages come in clusters anyway, and long looks cost a
+    /// quarter of the throughput (measured, on two cores).
     var lingerTurns: UInt32 {
         outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
     }
@@ -58,14 +58,14 @@ extension ProcessDextHost {
         return count > 0
     }
 
-    /// What a driver that sends no more has left in the rings. Waits for whoever takes some of it now.
+    /// Takes the messages that a silent driver has left in the rings. Waits for threads that take some of them now.
     func takeAll() {
         for pair in pairs { pair.consumerLock.withLock { _ = takeMessages(of: pair) } }
     }
 
     /// Under the pair's `consumerLock`.
-    /// - Returns: how many messages were taken, a ring of them at most: a driver that never stops sending does not keep
-    ///   this thread for ever.
+    /// - Returns: the number of messages taken, at most a ring of them, so that a driver that never stops sending does
+    ///   not keep this thread for ever.
     private func takeMessages(of pair: RingPair) -> Int {
         var count = 0
         while count < 256 {
@@ -77,7 +77,7 @@ extension ProcessDextHost {
         return count
     }
 
-    /// Sends what could not be sent when it came up.
+    /// Sends tasks and interrupts that found no room when they came up.
     private func catchUp(_ pair: RingPair) {
         if pair.hasBacklog.load(ordering: .relaxed), !pair.submissionQueue.OnQueue(),
             pair.hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
@@ -91,13 +91,13 @@ extension ProcessDextHost {
         }
     }
 
-    /// Ends a driver that does what no library does for it.
+    /// Reports and ends a driver that does something that the library never does.
     private func refuse(_ what: String) {
         context.log.report(.slotMisuse, "the driver's process \(what)")
         endUnreachable()
     }
 
-    /// Does what a message says. Whatever it says was copied out of the shared memory first.
+    /// Carries out a message, which was copied out of the shared memory first.
     private func take(_ pair: RingPair) {
         let message = pair.message
         history.note(message)

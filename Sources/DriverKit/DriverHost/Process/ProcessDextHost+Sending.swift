@@ -6,7 +6,7 @@ import Synchronization
 
 /// Tasks and interrupts, to the driver.
 extension ProcessDextHost {
-    /// One message for what waits. While the driver has not taken the last one, tasks gather: that is the backlog that
+    /// Sends what waits in one message. While the driver has not taken the last message, tasks gather: this backlog
     /// goes as one bundle.
     func sendBundled(_ pair: RingPair) {
         guard isRunning.load(ordering: .acquiring) else { return }
@@ -17,7 +17,7 @@ extension ProcessDextHost {
         while true {
             if let position = pair.bundlePosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 {
                 pair.hasBacklog.store(true, ordering: .sequentiallyConsistent)
-                // It may have been taken in the meantime, and nobody would notice.
+                // The driver may have taken it in the meantime, and would not cause another look here.
                 if nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }
                 pair.hasBacklog.store(false, ordering: .relaxed)
             }
@@ -31,7 +31,7 @@ extension ProcessDextHost {
 
     /// Under `producerLock`, so that nothing is sent to a driver that has ended.
     private func sendBundle(_ pair: RingPair, _ indices: UnsafeMutablePointer<UInt16>) -> Bool {
-        // It may be another driver than the one for which the pair was chosen.
+        // The driver may have been replaced since the pair was chosen.
         guard isRunning.load(ordering: .relaxed), pair.index == 0 || sendsOnlyBundles,
             let message = nbdext_ring_begin(pair.toDriver)
         else { return false }
@@ -53,7 +53,7 @@ extension ProcessDextHost {
         return true
     }
 
-    /// One message for one task, by the first pair, and a wait for the driver's answer to the call.
+    /// Sends one task in one message, by the first pair, and waits for the answer to the call.
     /// - Returns: whether there was a task.
     func sendOne() -> Bool {
         guard isRunning.load(ordering: .acquiring) else { return false }
@@ -111,12 +111,12 @@ extension ProcessDextHost {
         singleTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
     }
 
-    /// The card asserts its interrupt line; the driver hears of it by the pair by which this thread fetches its calls.
+    /// Passes the card's interrupt on, by the pair for which this thread fetches messages.
     func interrupt() { interrupt(pairs[Int(nbdext_current_pair())]) }
 
-    /// One message that was not taken yet is as good as two.
+    /// Sends an interrupt, unless the driver has not taken the last one yet: one is as good as two.
     func interrupt(_ pair: RingPair) {
-        // What the interrupt is about was written before; the driver looks for it after it took the message.
+        // The card's writes come before the message; the driver looks for them after it has taken the message.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         pair.producerLock.withLock {
             if let position = pair.interruptPosition, nbdext_ring_is_taken(pair.toDriver, position) == 0 { return }

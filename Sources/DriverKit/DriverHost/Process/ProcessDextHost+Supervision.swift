@@ -2,20 +2,20 @@ import Diagnostics
 import Platform
 import SCSIControllerDriverKit
 
-/// What happens when a driver's process ends by itself: its tasks are taken back, and it is started again.
+/// The end of a driver's process that was not asked for: its tasks are taken back, and it is started again.
 extension ProcessDextHost {
     private static let firstPauseMilliseconds = 20
     private static let longestPauseMilliseconds = 5000
-    /// Starts in a row that may fail before the driver is given up.
+    /// Failed starts in a row after which the driver is given up.
     private static let failedStartMax = 5
 
-    /// On the control link's thread, which has nothing else to do any more.
+    /// Runs on the control link's thread, which has no other work left.
     func died(_ instance: DriverInstance) {
         var dead: DriverInstance? = instance
         while let instance = dead, beginMourning(of: instance) { dead = mourn(instance) }
     }
 
-    /// Notes that a driver is gone. Returns false when that is as it should be, or somebody else sees to it.
+    /// Notes that a driver is gone. Returns false when its end was wanted, or another thread sees to it.
     private func beginMourning(of instance: DriverInstance) -> Bool {
         lock.withLock {
             guard life.isSupervised, life.current === instance else { return false }
@@ -25,12 +25,13 @@ extension ProcessDextHost {
         }
     }
 
+    /// Takes the driver's tasks back and starts it again.
     /// - Returns: the new process, if it has ended already.
     private func mourn(_ instance: DriverInstance) -> DriverInstance? {
         disconnect()
         let outstanding = kernel.outstandingTasks()
         let ending = instance.end()
-        // What it had completed before its end counts.
+        // Completions that it sent before its end count.
         takeAll()
         report(ending, instance, outstanding)
         kernel.driverDied()
@@ -44,20 +45,20 @@ extension ProcessDextHost {
                 send(pair: 0)
                 return dead
             } catch {
-                if !stopRequested.isSet { writeMessage("\(error)") }
+                if !stopRequested.isSet { writeMessage("\(error)", level: .error) }
                 endFailedStart()
                 kernel.driverDied()
                 pause = min(pause * 2, Self.longestPauseMilliseconds)
             }
         }
         if !stopRequested.isSet {
-            writeMessage("the driver is given up; every request fails from now on")
+            writeMessage("the driver is given up; every request fails from now on", level: .error)
             kernel.driverIsLost()
         }
         return endMourning()
     }
 
-    /// Nobody tries any more.
+    /// Ends the attempts to start the driver again.
     private func endMourning() -> DriverInstance? {
         lock.withLock {
             life.mourning?.set()
@@ -66,14 +67,14 @@ extension ProcessDextHost {
         return nil
     }
 
-    /// Twice as long as last time, unless the driver did some work.
+    /// The pause before the next start: twice the last one, or the first one again if the driver has worked.
     private func nextPause() -> Int {
         if kernel.driverHasWorked { deathsInARow = 0 }
         deathsInARow += 1
         return min(Self.firstPauseMilliseconds << min(deathsInARow - 1, 16), Self.longestPauseMilliseconds)
     }
 
-    /// The corpse report the first time, a line later on.
+    /// Reports the end: in full the first time, in a line later on.
     private func report(_ ending: String, _ instance: DriverInstance, _ outstanding: [String]) {
         deathCount += 1
         let (fault, place) = crash()
@@ -82,7 +83,7 @@ extension ProcessDextHost {
         let picture = history.picture + MessageHistory.section("tasks that it had:", Array(tasks))
         context.log.report(
             fault, "\(what); it is started again\(picture.isEmpty ? "" : ":")", picture: picture)
-        if deathCount > 1 { writeMessage("\(what); start \(deathCount + 1)") }
+        if deathCount > 1 { writeMessage("\(what); start \(deathCount + 1)", level: .warning) }
     }
 
     private func restart() throws(DriverStartError) {

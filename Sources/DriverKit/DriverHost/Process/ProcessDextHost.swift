@@ -8,20 +8,23 @@ import SCSIControllerDriverKit
 import Statistics
 import Synchronization
 
-/// Runs a DEXT in a process of its own, as macOS does: tasks and completions go through rings in shared memory, calls of
-/// the control plane over a socket.
+/// Runs a DEXT in a process of its own, as macOS does. Tasks and completions go through rings in shared memory, calls
+/// of the control plane over a socket.
 ///
 /// A bundle is one message. A task of the legacy route is a blocking round trip, and so is its completion.
 ///
-/// Threads: the start and restarts on one thread at a time; `stop` on another, also while the driver is being started
-/// again; `send`, `poll` and the rest on any.
+/// Threads: the start and restarts on one thread at a time; `stop` on another, even during a restart; `send`, `poll`
+/// and the rest on any.
 package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     // SAFETY: `life` and `creations` under `lock`; rings protect themselves; the rest is set before the first `send`.
+    /// `.bundled` or `.legacy`, as asked for.
     package let mode: DriverMode
     package var place: DriverPlace { .process }
+    /// The number of tasks in each message, with the ring pair as the sender.
     package let bundles: BundleCounters
     let restarts = Atomic<Int>(0)
     package var restartCount: Int { restarts.load(ordering: .relaxed) }
+    /// The log of the driver's faults, and the submission queues on this side of the boundary.
     package let context: DriverContext
     let function: PCIFunction
     private let executable: String
@@ -30,76 +33,76 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     private let personality: OSDictionary
     let arena: DataArena
     let callMilliseconds: Int
-    /// After how long a call of the driver is reported that has not returned, and how often that is looked at.
+    /// How long a call of the driver may take before it is reported, and how often the watchdog looks.
     private let slowCallMilliseconds: UInt64
     private let watchdogMilliseconds: Int
     let groups: ProcessorGroups
-    /// The first one is for everybody; then, in bundled mode on several processors, one for each group of them.
+    /// The first pair serves everybody. In bundled mode on several processors, each processor group has one more.
     let pairs: [RingPair]
-    /// A batch of at least so many tasks goes by its processor's own pair.
+    /// A batch of at least so many tasks goes by the pair of its processor.
     static let boundTaskCountMin = kMaxBundledParallelTasks / 2
     private let channel: UnsafeMutableRawPointer
-    /// Another file for each start: what an earlier driver has started may have the old one.
+    /// A new file for each start: processes that an earlier driver has started may have the old one.
     private var channelFile: Int32
-    /// Written by a driver's process that crashes.
+    /// The driver's process writes this when it crashes.
     let crashNote: UnsafeMutablePointer<nbdext_crash_note>
-    /// Tasks sent and not completed: a hint whether it pays to wait for a message.
+    /// The number of tasks that were sent and not completed: a hint whether it pays to wait for a message.
     let outstandingCount = Atomic<Int>(0)
     private(set) var slots: SharedSlots!
     private(set) unowned var kernel: (any KernelHalf)!
-    /// The same, for threads that may still be there when it is gone.
+    /// The same, for threads that may outlive it.
     private(set) weak var weakKernel: (any KernelHalf)?
-    /// The driver has taken the slots.
+    /// Whether the driver has taken the slots.
     let isBundled = Atomic<Bool>(false)
     static let earlyTaskCount = 2
     let earlyTasksLeft = Atomic<Int>(ProcessDextHost.earlyTaskCount)
-    /// Tasks may be sent. Read under a pair's `producerLock`.
+    /// Whether tasks may be sent. Read under a pair's `producerLock`.
     let isRunning = Atomic<Bool>(false)
-    /// What the driver writes to registers reaches the card. Read under a pair's `consumerLock`.
+    /// Whether the driver's register writes reach the card. Read under a pair's `consumerLock`.
     let isConnected = Atomic<Bool>(false)
-    /// Which start of the driver this is.
+    /// The number of this start of the driver.
     private let generation = Atomic<Int>(0)
-    /// Only the thread that starts the driver again.
+    /// Touched only by the thread that starts the driver again.
     var deathCount = 0
     var deathsInARow = 0
-    /// The last messages, both ways.
+    /// The last messages in both directions.
     let history = MessageHistory()
     private(set) var taskIDs: [UInt64] = []
     let lock = Lock()
     var life = Life()
-    /// The threads on which targets are being created for the driver, by target. Under `lock`.
+    /// The threads that create targets for the driver, by target. Under `lock`.
     var creations: [UInt64: UInt] = [:]
     /// Ends the pauses between starts.
     let stopRequested = Event()
     let memory: DriverMemory
 
-    /// The slot whose UserProcessParallelTask has returned, plus 1; and what it returned.
+    /// The slot for which UserProcessParallelTask has returned, plus 1, and its response.
     let repliedSlot = Atomic<Int>(0)
     let reply = Atomic<UInt32>(0)
-    /// Whether the thread that waits for it sleeps, and has to be woken if another one takes the reply.
+    /// Whether the thread that waits for the reply sleeps. Another thread that takes the reply has to wake it.
     let replyIsAwaitedAsleep = Atomic<Bool>(false)
 
     struct Life {
         var current: DriverInstance?
-        /// A driver that ends is started again.
+        /// Whether a driver that ends is started again.
         var isSupervised = false
         var isStopped = false
-        /// Set when the driver runs again, or is given up. Nil while nobody starts it again.
+        /// Set when the driver runs again or is given up. Nil while no thread starts it again.
         var mourning: Event?
     }
 
     /// - Parameters:
     ///   - executable: a program whose main function calls `DriverKitMain`.
-    ///   - arguments: what it is started with.
-    ///   - user: whose rights it has; nil for those of this process.
+    ///   - arguments: the program's arguments.
+    ///   - user: the user to run as; nil for this process's.
     ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
     ///   - function: the card that the driver's personality matched.
-    ///   - personality: the properties that the driver finds at its own node.
-    ///   - arena: where task buffers lie.
-    ///   - log: gets the driver's faults.
-    ///   - callMilliseconds: how long each call may take while the driver starts.
-    ///   - slowCallMilliseconds: after how long a call of the driver is reported that has not returned.
-    ///   - watchdogMilliseconds: how often that is looked at.
+    ///   - personality: the properties of the driver's own registry node.
+    ///   - arena: holds the tasks' buffers.
+    ///   - log: collects the driver's faults.
+    ///   - callMilliseconds: the limit for each call at the driver's start.
+    ///   - slowCallMilliseconds: the time after which a call that has not returned is reported.
+    ///   - watchdogMilliseconds: the watchdog's period.
     /// - Throws: when the system refuses the shared memory.
     package init(
         executable: String, arguments: [String] = [], user: SystemUser? = nil, mode: DriverMode,
@@ -143,7 +146,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     var instance: DriverInstance? { lock.withLock { life.current } }
 
-    /// The driver's process, while there is one.
+    /// The number of the driver's process, while it runs.
     package var process: Int32? { instance.flatMap { $0.isAlive ? $0.child.process : nil } }
 
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
@@ -151,22 +154,22 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         weakKernel = kernel
         function.interruptHandler = { [unowned self] in interrupt() }
         if nbdext_landlock_version() == 0 {
-            // The files of this process in /proc would be the way to all that it has open.
+            // This process's files in /proc would lead to everything that it has open.
             _ = nbdext_hide_process()
-            writeDiagnostic(
-                "nbdext: this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
-                    + "driver that you trust\n")
+            writeMessage(
+                "this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
+                    + "driver that you trust", level: .warning)
         }
         try startInstance()
         if instance?.child.isFiltered == false {
-            writeDiagnostic(
-                "nbdext: this kernel has no seccomp filters: the driver's process can reach its user's other processes "
-                    + "and the network; run only a driver that you trust\n")
+            writeMessage(
+                "this kernel has no seccomp filters: the driver's process can reach its user's other processes "
+                    + "and the network; run only a driver that you trust", level: .warning)
         }
         return try askProperties()
     }
 
-    /// Starts a process. The card has been reset, and the process before this one is gone.
+    /// Starts a process. The card has been reset, and the process before it is gone.
     func startInstance() throws(DriverStartError) {
         do { try resetChannel() } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
@@ -177,7 +180,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
             let instance = try DriverInstance(
                 executable: executable, arguments: arguments, user: user, channel: channelFile, arena: arena,
                 answerer: { [weak self] in
-                    // Questions of one that is gone may still be on their way.
+                    // Questions of an earlier process may still be on their way.
                     guard let self, self.generation.load(ordering: .relaxed) == generation else {
                         return ControlMessage(status: kIOReturnAborted)
                     }
@@ -198,12 +201,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
     }
 
-    /// A driver's main function says first of all that it is one. Another program ends soon, or never says so.
+    /// Waits for the greeting: a driver's main function first says that it is a driver. Another program ends soon, or
+    /// never says so.
     private func awaitGreeting(of instance: DriverInstance) throws(DriverStartError) {
         let limit = monotonicMilliseconds() + UInt64(min(callMilliseconds, Self.greetingMilliseconds))
         while crashNote.pointee.is_driver == 0 {
             let hasEnded = instance.link.hasEnded
-            // It may have come with the end.
+            // The greeting may have come just before the end.
             guard hasEnded || monotonicMilliseconds() > limit, crashNote.pointee.is_driver == 0 else {
                 usleep(500)
                 continue
@@ -221,7 +225,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         }
     }
 
-    /// How long a program may take until its main function calls DriverKitMain.
+    /// The time that a program has until its main function calls DriverKitMain.
     private static let greetingMilliseconds = 10_000
 
     private func resetChannel() throws(OSError) {
@@ -244,11 +248,12 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         isConnected.store(true, ordering: .releasing)
     }
 
-    /// Nothing goes to the driver any more, and nothing that it wrote goes to the card. What it has completed counts.
+    /// Cuts the driver off: no message goes to it any more, and its register writes do not reach the card. Its
+    /// completions still count.
     func disconnect() {
         setRunning(false)
         isConnected.store(false, ordering: .releasing)
-        // Who has read it before is done.
+        // After this, threads that read the old value have finished.
         for pair in pairs { pair.consumerLock.withLock {} }
     }
 
@@ -307,14 +312,14 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     func startDriverServices() throws(DriverStartError) -> Bool {
-        // Its first commands come before this call has returned.
+        // The driver's first commands come before this call has returned.
         setRunning(true)
         _ = try ask(.startController, "UserStartController")
         return try answer(.managesDevices, "UserDoesHBAPerformDeviceManagement", ControlMessage())[0] == 1
     }
 
-    /// From now on a driver that ends is started again.
-    /// - Returns: the driver's process if it has ended, which nobody may have noticed.
+    /// Begins to restart the driver whenever it ends.
+    /// - Returns: the driver's process if it has ended already, since no thread may have noticed.
     func supervise() -> DriverInstance? {
         let current = lock.withLock {
             life.isSupervised = !life.isStopped
@@ -329,7 +334,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         pairs[sendsOnlyBundles ? pair : 0].signalSubmissions()
     }
 
-    /// No task goes by the legacy route, which the first pair serves.
+    /// Whether no task goes by the legacy route any more, which the first pair serves.
     var sendsOnlyBundles: Bool {
         isBundled.load(ordering: .relaxed) && earlyTasksLeft.load(ordering: .relaxed) == 0
     }
@@ -342,7 +347,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         }
         stopRequested.set()
         if let mourning {
-            // A start that is under way comes to nothing.
+            // This fails a start that is under way.
             current?.expectEnd()
             current?.link.close()
             mourning.wait()
@@ -351,7 +356,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         instance.expectEnd()
         _ = instance.link.ask(.stop, limitMilliseconds: min(callMilliseconds, 5000))
         setRunning(false)
-        // What the driver had sent before its Stop returned counts: a ring of it at most.
+        // Messages that the driver sent before its Stop returned count: at most a ring of them.
         takeAll()
         disconnect()
         instance.end(graceMilliseconds: 1000)
@@ -359,7 +364,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         lock.withLock { life.current = nil }
     }
 
-    /// Ends what is left of a start that failed.
+    /// Ends the process of a failed start.
     func endFailedStart() {
         disconnect()
         guard let instance else { return }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// A program's file, as far as it says where its libraries are. Anything else than a 64-bit little-endian ELF file says
-/// nothing; nor does a file whose tables make no sense.
+/// The library paths in a program's file. A file that is no 64-bit little-endian ELF file has none, nor has a file
+/// whose tables make no sense.
 struct ProgramFile {
     /// The directories of DT_RUNPATH and DT_RPATH, with $ORIGIN replaced.
     let libraryDirectories: [String]
@@ -66,7 +66,7 @@ struct ProgramFile {
         }
     }
 
-    /// As many of these bytes as there are.
+    /// As many of these bytes as the file has, up to `tableByteCountMax`.
     private static func bytes(in file: Int32, at offset: UInt64, count: Int) -> [UInt8] {
         guard let offset = off_t(exactly: offset) else { return [] }
         var bytes = [UInt8](repeating: 0, count: min(count, tableByteCountMax))

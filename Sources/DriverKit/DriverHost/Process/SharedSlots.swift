@@ -4,19 +4,22 @@ import Glibc
 import Platform
 import SCSIControllerDriverKit
 
-/// The memory that both sides of the driver boundary see: the command slots, then the response slots, each in a memory
+/// The memory that both sides of the driver boundary see: the command slots and the response slots, each in a memory
 /// file that cannot be resized. A driver in a process of its own can only read the commands.
 ///
-/// Slot i is answered in response slot i. A slot belongs to the kernel until its index is sent, and to the driver
-/// until it passes the index back.
+/// Slot i is answered in response slot i. A slot belongs to the kernel until its index is sent, and to the driver until
+/// it passes the index back.
 package final class SharedSlots: Sendable {
+    /// The number of slots of each kind.
     package let taskCount: Int
     // SAFETY: ownership of each slot moves with its index; see above.
+    /// The command slots.
     package nonisolated(unsafe) let commands: UnsafeMutablePointer<SCSIUserParallelTask>
+    /// The response slots.
     package nonisolated(unsafe) let responses: UnsafeMutablePointer<SCSIUserParallelResponse>
     let commandFile: Int32
     // SAFETY: `responseFile` belongs to the thread that starts the driver's process.
-    /// Another file for each start of a driver's process. Belongs to the thread that starts it.
+    /// A new file for each start of a driver's process.
     private(set) nonisolated(unsafe) var responseFile: Int32
 
     /// - Throws: when the system refuses the memory.
@@ -25,13 +28,13 @@ package final class SharedSlots: Sendable {
         (commandFile, commands) = try Self.allocate("nbdext-commands", taskCount, of: SCSIUserParallelTask.self)
         (responseFile, responses) = try Self.allocate("nbdext-responses", taskCount, of: SCSIUserParallelResponse.self)
         _ = nbdext_seal(responseFile)
-        // Mappings that exist may go on writing.
+        // Existing mappings stay writable.
         let status = nbdext_seal_writes(commandFile)
         guard status == 0 else { throw OSError(code: -status, doing: "seal the command slots") }
     }
 
-    /// Gives the responses new memory, at the same place: what an earlier driver has started may write to the old one. While
-    /// no slot is with a driver and no response waits to be read.
+    /// Puts new memory in the place of the response slots, since processes of an earlier driver may write to the old
+    /// memory. Only while no slot is with a driver and no response waits to be read.
     func renewResponses() throws(OSError) {
         let old = responseFile
         responseFile = try SharedMemory.replace(responses, "nbdext-responses", byteCount: responseMemory.count)
@@ -46,10 +49,12 @@ package final class SharedSlots: Sendable {
         close(responseFile)
     }
 
+    /// The command slots as bytes.
     package var commandMemory: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: commands, count: taskCount))
     }
 
+    /// The response slots as bytes.
     package var responseMemory: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(start: responses, count: taskCount))
     }
@@ -62,15 +67,15 @@ package final class SharedSlots: Sendable {
     }
 }
 
-/// Memory files of a fixed size.
+/// Memory files of a fixed size, and their mappings.
 enum SharedMemory {
-    /// A memory file and its mapping, both for the caller to give back.
+    /// Makes a memory file and maps it; the caller closes and unmaps them.
     static func make(_ name: String, byteCount: Int) throws(OSError) -> (file: Int32, memory: UnsafeMutableRawPointer) {
         try make(name, byteCount: byteCount, at: nil)
     }
 
-    /// Puts a new memory file, for the caller to give back, where another one is mapped. Other threads may use the memory:
-    /// they find either what was there or zeros.
+    /// Maps a new memory file in place of the old mapping; the caller closes the file. Other threads may read the
+    /// memory meanwhile: they find the old content or zeros.
     static func replace(
         _ memory: UnsafeMutableRawPointer, _ name: String, byteCount: Int
     ) throws(OSError) -> Int32 {

@@ -4,11 +4,12 @@ import Diagnostics
 import HardwareBus
 import Platform
 
-/// Memory that a driver allocated or was handed by the kernel.
+/// Memory that a driver has allocated or that the kernel has handed to it.
 public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     // SAFETY: nothing changes after `init`; the driver orders its accesses to the memory itself.
+    /// The memory in this process.
     package let memory: UnsafeMutableRawBufferPointer
-    /// The memory's number where the driver is a process of its own, else 0.
+    /// The memory's number where the driver is a process of its own; else 0.
     package let sharedID: UInt64
     private let ownsMemory: Bool
 
@@ -20,7 +21,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         super.init(ownedByKernel: true)
     }
 
-    /// Wraps memory that is shared with the kernel's process, for as long as this one lives.
+    /// Wraps memory that this process shares with the kernel's. The mapping stays as long as this process.
     init(shared memory: UnsafeMutableRawBufferPointer, id: UInt64) {
         self.memory = memory
         sharedID = id
@@ -40,10 +41,10 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
 
     /// Allocates zeroed memory.
     /// - Parameters:
-    ///   - options: kIOMemoryDirectionIn, Out or both; unused here.
+    ///   - options: kIOMemoryDirectionIn, kIOMemoryDirectionOut or both; ignored here.
     ///   - capacity: bytes.
     ///   - alignment: bytes, a power of two; 0 means 16.
-    ///   - memory: becomes the descriptor, with a reference for the caller.
+    ///   - memory: receives the descriptor, with a reference for the caller.
     public static func Create(
         _ options: UInt64, _ capacity: UInt64, _ alignment: UInt64, _ memory: inout IOBufferMemoryDescriptor?
     ) -> kern_return_t {
@@ -56,7 +57,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    /// Maps the memory into the driver. All arguments but the last are 0 for the whole descriptor.
+    /// Maps the memory into the driver. All numbers are 0 for the whole descriptor.
     public func CreateMapping(
         _ options: UInt64, _ address: UInt64, _ offset: UInt64, _ length: UInt64, _ alignment: UInt64,
         _ map: inout IOMemoryMap?
@@ -83,8 +84,8 @@ public final class IOMemoryMap: OSObject, @unchecked Sendable {
         super.init()
     }
 
-    /// The first byte's address; valid while the descriptor and the map live. 0 when the descriptor is gone: a map
-    /// does not keep it.
+    /// The first byte's address, valid while the descriptor and the map live. 0 and a report when the descriptor has
+    /// been released, since a map does not keep it.
     public func GetAddress() -> UInt64 {
         guard descriptor.retainCount > 0 else {
             DriverContext.report(
@@ -106,9 +107,9 @@ public struct IOAddressSegment: Sendable {
     /// Bytes.
     public var length: UInt64
 
-    /// A range of bytes.
+    /// Makes a range of bytes.
     /// - Parameters:
-    ///   - address: of the first byte, on the device's bus.
+    ///   - address: the first byte, on the device's bus.
     ///   - length: bytes.
     public init(address: UInt64, length: UInt64) {
         self.address = address
@@ -137,7 +138,8 @@ public final class IODMACommand: OSObject, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    /// Maps the whole descriptor for the device: always one segment, since the DART joins pages.
+    /// Maps the whole descriptor for the device, always as one segment, since the DART joins pages. Fails with
+    /// kIOReturnNoResources while the device still works on the command's former memory.
     public func PrepareForDMA(
         _ options: UInt64, _ memory: IOBufferMemoryDescriptor, _ segment: inout IOAddressSegment
     ) -> kern_return_t {

@@ -1,18 +1,20 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-/// Names a task in the calls of a KEXT's base class.
+/// A task in the calls of a KEXT's base class.
 public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
+    /// The task's slot.
     package let slot: UInt16
 
     package init(slot: UInt16) { self.slot = slot }
 }
 
-/// The base class of a KEXT for a parallel SCSI HBA: what a DEXT is ported from, and measured against.
+/// The base class of a KEXT for a parallel SCSI HBA. DEXTs are ported from such KEXTs and compared with them.
 ///
-/// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the
-/// task and under the controller's command gate; no slot is copied and no queue is crossed.
+/// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the task
+/// and under the controller's command gate. No slot is copied and no queue is crossed.
 open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards.
+    /// The kernel half, set before `InitializeController`.
     package final var kernel: (any DriverKernelPort)!
 
     /// Made by the kernel, once for each device that the personality matches.
@@ -35,7 +37,7 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     open func ReportHighestSupportedDeviceID() -> SCSIDeviceIdentifier { 0 }
     /// The size of the task pool. 0 fails the start.
     open func ReportMaximumTaskCount() -> UInt32 { 0 }
-    /// The highest logical unit number of any target; those above it are left alone.
+    /// The highest logical unit number of any target. Higher ones are not probed.
     open func ReportHBAHighestLogicalUnitNumber() -> SCSILogicalUnitNumber { 0 }
     /// Whether sense data comes with the response.
     open func DoesHBAPerformAutoSense() -> Bool { true }
@@ -52,12 +54,12 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     /// The DMA limits of a task.
     open func GetDMASpecification() -> DMASpecification { DMASpecification() }
 
-    /// Takes a task. Request_In_Process, or the reason why it cannot be taken.
+    /// Takes a task. Returns Request_In_Process, or the reason for a refusal.
     open func ProcessParallelTask(_ parallelRequest: SCSIParallelTaskIdentifier) -> UInt32 {
         kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
     }
 
-    /// The tasks of one backlog were all given to `ProcessParallelTask`: ring the doorbell once.
+    /// The tasks of one backlog were all passed to `ProcessParallelTask`: the place to ring the doorbell once.
     open func SubmissionsEnded() {}
 
     // MARK: What the kernel offers
@@ -68,7 +70,7 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     }
 
     /// Builds the storage stack for a target. Commands to the target arrive before this returns.
-    /// - Returns: whether there is such a target and it could be used.
+    /// - Returns: whether the target exists and is usable.
     public final func CreateTargetForID(_ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary) -> Bool {
         func create() -> kern_return_t { kernel.createTarget(targetID, properties: properties) }
         return (DriverContext.current?.waits.creatingTarget(create) ?? create()) == kIOReturnSuccess

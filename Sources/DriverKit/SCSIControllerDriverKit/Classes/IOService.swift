@@ -7,15 +7,15 @@ import Platform
 /// A node of the registry that a driver matches on or publishes.
 open class IOService: OSObject, @unchecked Sendable {
     private let lock = Lock()
-    // SAFETY: only under `lock`; `personality` is set before the driver starts.
+    // SAFETY: `queues` only under `lock`; `personality` is set before the driver starts.
     private nonisolated(unsafe) var queues: [String: IODispatchQueue] = [:]
-    /// The matching dictionary with which the system found the driver.
+    /// The matching dictionary by which the system found the driver.
     package final var personality: OSDictionary = [:]
 
-    /// A node without queues and properties.
+    /// A node without queues or properties.
     public override init() { super.init() }
 
-    /// Registers a queue under the name by which methods are bound to it ("AuxiliaryQueue").
+    /// Registers a queue under the name that methods are bound to ("AuxiliaryQueue"). Retains it.
     public final func SetDispatchQueue(_ name: String, _ queue: IODispatchQueue) -> kern_return_t {
         queue.retain()
         lock.withLock { queues.updateValue(queue, forKey: name) }?.release()
@@ -35,19 +35,25 @@ open class IOService: OSObject, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
+    /// The queue of that name, without another reference; nil when none is registered.
     package final func dispatchQueue(named name: String) -> IODispatchQueue? {
         lock.withLock { queues[name] }
     }
 }
 
-/// Blocks the calling thread; with it, the queue that it runs.
-public func IOSleep(_ milliseconds: UInt64) { _ = Event().wait(milliseconds: Int(clamping: milliseconds)) }
+/// Blocks the calling thread, and with it the queue that it runs.
+public func IOSleep(_ milliseconds: UInt64) {
+    let clock = DriverContext.current?.clock ?? .machine
+    _ = clock.wait(for: Event(), milliseconds: Int(clamping: milliseconds))
+}
 
-/// The PCI function that a driver's personality matched: registers, and a bus that its DMA goes through.
+/// The PCI function that a driver's personality matched: its registers, and the bus for its DMA.
 public final class IOPCIDevice: IOService, @unchecked Sendable {
     // SAFETY: `function` never changes.
+    /// The card, or its stand-in in a driver's process.
     package let function: PCIFunction
 
+    /// Makes the node of a card.
     package init(function: PCIFunction) { self.function = function }
 
     /// Reads 4 bytes of a BAR; only BAR 0 exists.
@@ -61,20 +67,20 @@ public final class IOPCIDevice: IOService, @unchecked Sendable {
     }
 }
 
-/// Calls an action on a queue whenever the device interrupts.
+/// Calls an action on a queue at each interrupt of the device.
 public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
     // SAFETY: nothing changes after `init`; `CurrentAction` has a lock.
     private let provider: IOPCIDevice
     private let queue: IODispatchQueue
     private let current = CurrentAction()
 
-    /// The action of a source, for its queue, which may outlive the source.
+    /// The current action of a source. The queue refers to it, and may outlive the source.
     private final class CurrentAction: Sendable {
         private let lock = Lock()
-        // SAFETY: only under `lock`.
+        // SAFETY: touched only under `lock`.
         private nonisolated(unsafe) var action: OSAction?
 
-        /// - Returns: whether it is the first.
+        /// - Returns: whether this is the first action.
         func set(_ action: OSAction) -> Bool {
             lock.withLock {
                 defer { self.action = action }
@@ -91,7 +97,7 @@ public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
         super.init()
     }
 
-    /// Makes a source for the device's interrupt `index` (only 0 exists) whose handler runs on `queue`.
+    /// Makes a source for the device's interrupt `index` (only 0 exists). Its handler runs on `queue`.
     public static func Create(
         _ provider: IOPCIDevice, _ index: UInt32, _ queue: IODispatchQueue, _ source: inout IOInterruptDispatchSource?
     ) -> kern_return_t {
@@ -100,8 +106,8 @@ public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    /// Names the action to call, and enables the source; when it was enabled before, the next interrupt is for the new action.
-    /// The action's count is always 1: an interrupt says that there is something to look at, not how much.
+    /// Sets the action to call, and enables the source. If the source was enabled before, the next interrupt calls the
+    /// new action. The action's count is always 1: an interrupt says that there is work, not how much.
     public func SetHandler(_ action: OSAction) -> kern_return_t {
         guard action.handler != nil else { return kIOReturnBadArgument }
         guard current.set(action) else { return kIOReturnSuccess }

@@ -4,18 +4,19 @@ import Diagnostics
 
 /// The base class of a DEXT for a parallel SCSI HBA; a driver subclasses it and overrides the `User…` methods.
 ///
-/// Methods run on the driver's Default queue unless they say otherwise. The order of calls at start is
-/// `Start`, `UserInitializeController`, the `UserReport…` questions, `UserMapHBAData` for each task object,
+/// Methods run on the driver's Default queue unless they say otherwise. The order of calls at start is `Start`,
+/// `UserInitializeController`, the `UserReport…` questions, `UserMapHBAData` for each task object,
 /// `UserMapBundledParallelTaskCommandAndResponseBuffers`, `UserStartController`.
 open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
     // SAFETY: `kernel` is set before the first call of the driver and never changes afterwards.
+    /// The kernel half, or its stand-in in a driver's process; set before the first call.
     package final var kernel: (any DriverKernelPort)!
 
     /// Made by the kernel, once for each device that the personality matches. `initialize` follows.
     public required override init() { super.init() }
 
-    /// The queue that a method is bound to, as QUEUENAME in an interface file binds it; nil means Default.
-    /// - Parameter method: "UserProcessParallelTask".
+    /// The queue that a method is bound to, as by QUEUENAME in an interface file; nil means Default.
+    /// - Parameter method: the method's name, such as "UserProcessParallelTask".
     open class func QUEUENAME(_ method: String) -> String? { nil }
 
     // MARK: Life cycle
@@ -26,8 +27,8 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The driver has its provider. Overrides call super first.
     open func Start(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
-    /// The driver is going away, and completes the tasks that it has; the kernel ends the others when this has returned.
-    /// Overrides call super last.
+    /// The driver is going away, and completes its tasks. The kernel ends the others when this has returned. Overrides
+    /// call super last.
     open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
 
     /// The family's first call, once: makes queues, allocates, and calls `UserReportHBAConstraints`.
@@ -51,7 +52,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// The size of the task pool, which is also the number of slots. 0 fails the start.
     open func UserReportMaximumTaskCount(_ count: inout UInt32) -> kern_return_t { kIOReturnUnsupported }
 
-    /// The highest logical unit number of any target; those above it are left alone.
+    /// The highest logical unit number of any target. Higher ones are not probed.
     open func UserReportHBAHighestLogicalUnitNumber(_ value: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
 
     /// Whether sense data comes with the response.
@@ -73,7 +74,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         kIOReturnUnsupported
     }
 
-    /// Called once for each task object; returns the ID that commands for it will carry: not 0, and unique.
+    /// Called once for each task object. Returns the ID that the object's commands will carry: unique and not 0.
     open func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
 
     /// A target is being created; its first commands follow at once.
@@ -87,15 +88,14 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         _ parallelRequest: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
     ) -> kern_return_t { kIOReturnUnsupported }
 
-    /// Hands over the shared slots. An error selects the legacy route for the life of the driver.
+    /// Hands over the shared slots. An error selects the legacy route for the rest of the driver's life.
     open func UserMapBundledParallelTaskCommandAndResponseBuffers(
         _ parallelCommandIOMemoryDescriptor: IOBufferMemoryDescriptor,
         _ parallelResponseIOMemoryDescriptor: IOBufferMemoryDescriptor
     ) -> kern_return_t { kIOReturnUnsupported }
 
-    /// Takes the tasks in the command slots named by the first `parallelRequestIndicesCount` of 32 indices. The
-    /// driver owns these slots until it passes them to `BundledParallelTaskCompletion`. The action is the same in
-    /// every call.
+    /// Takes the tasks in the command slots named by the first `parallelRequestIndicesCount` of 32 indices. The driver
+    /// owns these slots until it passes them to `BundledParallelTaskCompletion`. The action is the same in every call.
     open func UserProcessBundledParallelTasks(
         _ parallelRequestIndices: UnsafePointer<UInt16>, _ parallelRequestIndicesCount: UInt16, _ completion: OSAction
     ) {}
@@ -161,7 +161,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         return kIOReturnSuccess
     }
 
-    /// Takes a target away: its commands fail from now on. Not from Stop, which does so for all targets.
+    /// Removes a target; its commands fail from now on. Not legal in Stop, after which the kernel removes all targets.
     public final func UserDestroyTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
         if DriverContext.currentCall == "Stop" {
             DriverContext.report(
@@ -173,8 +173,8 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         return kernel.destroyTarget(targetID)
     }
 
-    /// Gives the driver itself access to a task's data, instead of the device: fBufferIOVMAddr is void afterwards.
-    /// Only inside UserProcessParallelTask, for its own task.
+    /// Gives a task's data to the driver itself and takes it from the device: fBufferIOVMAddr is void afterwards. Only
+    /// inside UserProcessParallelTask, for its own task.
     public final func UserGetDataBuffer(
         _ targetID: SCSIDeviceIdentifier, _ controllerTaskIdentifier: UInt64,
         _ buffer: inout IOBufferMemoryDescriptor?
@@ -199,7 +199,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         return kIOReturnSuccess
     }
 
-    /// Invokes the action on AuxiliaryQueue and returns at once.
+    /// Invokes the action on AuxiliaryQueue later, and returns at once.
     public final func AsyncEventHandler(_ action: OSAction, _ status: kern_return_t) {
         guard let queue = dispatchQueue(named: "AuxiliaryQueue"), let handler = action.handler else {
             return DriverContext.report(.noAuxiliaryQueue, "AsyncEventHandler has no queue to run its action on")
@@ -215,7 +215,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 "task \(response.fControllerTaskIdentifier) arrived in a bundled call and was completed with "
                     + "ParallelTaskCompletion")
         }
-        // Inside of the call that brought the task, the action is the caller's.
+        // Inside the call that brought the task, the caller holds the action.
         if action.retainCount <= 1, !isInEntry(ofTask: response.fControllerTaskIdentifier) {
             action.reportOnlyKernels(
                 "task \(response.fControllerTaskIdentifier) was completed outside of its UserProcessParallelTask")
@@ -224,7 +224,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         withUnsafePointer(to: response) { kernel.completeParallelTask($0, slot: slot) }
     }
 
-    /// Whether the calling thread is inside of the UserProcessParallelTask that brought a task.
+    /// Whether the calling thread is inside the UserProcessParallelTask call that brought the task.
     private func isInEntry(ofTask id: UInt64) -> Bool {
         dispatchQueue(named: "Default")?.OnQueue() == true && DriverContext.current?.taskInEntry == id
     }

@@ -5,13 +5,13 @@
 /// The result of a DriverKit call.
 public typealias kern_return_t = Int32
 
-// IOReturn.h: system 0x38, subsystem 0, written out as the constants that drivers compare with.
+// IOReturn.h: system 0x38, subsystem 0, written as the numbers that drivers compare with.
 
-/// The call did what it promises.
+/// The call succeeded.
 public let kIOReturnSuccess: kern_return_t = 0
 /// A general error.
 public let kIOReturnError = kern_return_t(bitPattern: 0xE000_02BC)
-/// Memory could not be had.
+/// Memory could not be allocated.
 public let kIOReturnNoMemory = kern_return_t(bitPattern: 0xE000_02BD)
 /// A resource ran out.
 public let kIOReturnNoResources = kern_return_t(bitPattern: 0xE000_02BE)
@@ -19,7 +19,7 @@ public let kIOReturnNoResources = kern_return_t(bitPattern: 0xE000_02BE)
 public let kIOReturnNoDevice = kern_return_t(bitPattern: 0xE000_02C0)
 /// An argument is wrong.
 public let kIOReturnBadArgument = kern_return_t(bitPattern: 0xE000_02C2)
-/// Somebody else has the device.
+/// The device is in another client's exclusive use.
 public let kIOReturnExclusiveAccess = kern_return_t(bitPattern: 0xE000_02C5)
 /// The function is not supported.
 public let kIOReturnUnsupported = kern_return_t(bitPattern: 0xE000_02C7)

@@ -1,6 +1,6 @@
-/// A property value of the registry, as far as storage drivers use them.
+/// A property value of the registry, of a type that storage drivers use.
 public enum OSPropertyValue: Sendable, Equatable {
-    /// A number of any size that fits 64 bits (OSNumber).
+    /// A number of at most 64 bits (OSNumber).
     case number(UInt64)
     /// Yes or no (OSBoolean).
     case boolean(Bool)
@@ -21,11 +21,11 @@ public enum OSPropertyValue: Sendable, Equatable {
 }
 
 extension OSPropertyValue: ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral, ExpressibleByStringLiteral {
-    /// A number, where a value is written as one.
+    /// A number from a literal.
     public init(integerLiteral value: UInt64) { self = .number(value) }
-    /// Yes or no, where a value is written as `true` or `false`.
+    /// A boolean from a literal.
     public init(booleanLiteral value: Bool) { self = .boolean(value) }
-    /// A text, where a value is written as one.
+    /// A text from a literal.
     public init(stringLiteral value: String) { self = .string(value) }
 }
 

@@ -5,14 +5,14 @@ import Synchronization
 
 /// The root of DriverKit objects: an explicit reference count, as OSObject has in C++.
 ///
-/// Swift manages the memory; the count exists so that a driver's ownership mistakes can be seen. It starts at 1
-/// for the object's creator.
+/// Swift manages the memory. The count exists to detect a driver's ownership mistakes. It starts at 1 for the object's
+/// creator.
 ///
 /// Threads: any.
 open class OSObject: @unchecked Sendable {
-    // SAFETY: the only state here is atomic; subclasses say how they protect theirs.
+    // SAFETY: the only state here is atomic; each subclass says how it protects its own.
     private let count = Atomic<Int>(1)
-    /// The references that a driver cannot release: 1 for what the kernel made and still uses.
+    /// The references that a driver cannot release: 1 while the kernel uses an object that it has made, else 0.
     private let kernelCount = Atomic<Int>(0)
 
     /// An object with one reference, its creator's.
@@ -26,7 +26,7 @@ open class OSObject: @unchecked Sendable {
         count.add(1, ordering: .relaxed)
     }
 
-    /// Gives a reference back. One too many is reported and taken no notice of.
+    /// Gives a reference back. A surplus release is reported and has no effect.
     public final func release() {
         let remaining = count.subtract(1, ordering: .acquiringAndReleasing).newValue
         let floor = kernelCount.load(ordering: .relaxed)
@@ -38,7 +38,7 @@ open class OSObject: @unchecked Sendable {
         }
     }
 
-    /// The kernel gives its reference up; the object is gone unless the driver retained it.
+    /// Gives the kernel's reference up. The object is gone unless the driver has retained it.
     package final func kernelReleases() {
         kernelCount.store(0, ordering: .relaxed)
         count.subtract(1, ordering: .acquiringAndReleasing)

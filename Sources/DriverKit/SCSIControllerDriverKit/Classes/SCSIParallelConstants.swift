@@ -2,9 +2,9 @@
 
 /// The version that every command slot carries.
 public let kScsiUserParallelTaskCurrentVersion1: UInt64 = 1
-/// The version that every response must carry; the kernel drops a response with another one.
+/// The version that every response must carry. The kernel drops a response with another one.
 public let kScsiUserParallelTaskResponseCurrentVersion1: UInt64 = 1
-/// The slots in one bundled call, in both directions.
+/// The most slots in one bundled call, in both directions.
 public let kMaxBundledParallelTasks = 32
 /// Bytes of sense data in a response.
 public let kMaxSenseBufferSize = 256
@@ -29,17 +29,17 @@ public let kSCSIServiceResponse_FUNCTION_COMPLETE: UInt32 = 4
 /// A task management function is not supported.
 public let kSCSIServiceResponse_FUNCTION_REJECTED: UInt32 = 5
 
-// SCSITaskStatus. With TASK_COMPLETE, the SAM status codes:
+// SCSITaskStatus. With TASK_COMPLETE, the status codes of SAM-5, 5.3:
 
 /// The command was executed.
 public let kSCSITaskStatus_GOOD: UInt32 = 0x00
-/// The command was not executed, or not all of it: the sense data say why.
+/// The command was not executed in full. The sense data say why.
 public let kSCSITaskStatus_CHECK_CONDITION: UInt32 = 0x02
 /// The device cannot take a command now; it is sent again.
 public let kSCSITaskStatus_BUSY: UInt32 = 0x08
 /// The device has as many commands as it can hold; this one is sent again.
 public let kSCSITaskStatus_TASK_SET_FULL: UInt32 = 0x28
-// with SERVICE_DELIVERY_OR_TARGET_FAILURE, the same numbers mean other things:
+// With SERVICE_DELIVERY_OR_TARGET_FAILURE, the same numbers have other meanings:
 /// The task's time is up.
 public let kSCSITaskStatus_TaskTimeoutOccurred: UInt32 = 0x01
 /// The interconnect did not answer in time.
@@ -64,15 +64,15 @@ public let kSCSIDataTransfer_FromTargetToInitiator: UInt8 = 2
 
 // The keys of UserReportHBAConstraints. The first seven are required.
 
-/// Segments in one read at most. Required.
+/// The most segments in one read. Required.
 public let kIOMaximumSegmentCountReadKey = "IOMaximumSegmentCountRead"
-/// Segments in one write at most. Required.
+/// The most segments in one write. Required.
 public let kIOMaximumSegmentCountWriteKey = "IOMaximumSegmentCountWrite"
-/// Bytes in a segment of a read at most. Required.
+/// The most bytes in a segment of a read. Required.
 public let kIOMaximumSegmentByteCountReadKey = "IOMaximumSegmentByteCountRead"
-/// Bytes in a segment of a write at most. Required.
+/// The most bytes in a segment of a write. Required.
 public let kIOMaximumSegmentByteCountWriteKey = "IOMaximumSegmentByteCountWrite"
-/// What the start of a segment is a multiple of, bytes. Required.
+/// The alignment of a segment's start, bytes. Required.
 public let kIOMinimumSegmentAlignmentByteCountKey = "IOMinimumSegmentAlignmentByteCount"
 /// Bits in a bus address of the device. Required.
 public let kIOMaximumSegmentAddressableBitCountKey = "IOMaximumSegmentAddressableBitCount"
@@ -81,16 +81,16 @@ public let kIOMinimumHBADataAlignmentMaskKey = "HBA Data Alignment"
 
 // Keys that only a KEXT can set.
 
-/// Blocks in one read at most.
+/// The most blocks in one read.
 public let kIOMaximumBlockCountReadKey = "IOMaximumBlockCountRead"
-/// Blocks in one write at most.
+/// The most blocks in one write.
 public let kIOMaximumBlockCountWriteKey = "IOMaximumBlockCountWrite"
-/// Bytes in one read at most.
+/// The most bytes in one read.
 public let kIOMaximumByteCountReadKey = "IOMaximumByteCountRead"
-/// Bytes in one write at most.
+/// The most bytes in one write.
 public let kIOMaximumByteCountWriteKey = "IOMaximumByteCountWrite"
 
-/// How generated DMA segments are laid out. Little-endian hosts use Host64.
+/// The layout of generated DMA segments. Little-endian hosts use Host64.
 public enum DMAOutputSegmentType: UInt16, Sendable {
     /// 32 bits, in the host's byte order.
     case kDMAOutputSegmentHost32 = 0
@@ -106,17 +106,17 @@ public enum DMAOutputSegmentType: UInt16, Sendable {
     case kDMAOutputSegmentLittle64 = 5
 }
 
-/// What UserGetDMASpecification reports.
+/// The DMA limits that UserGetDMASpecification reports.
 public struct DMASpecification: Sendable {
     /// The largest whole task that the driver will ever take, bytes.
     public var maxTransferSize: UInt64 = 0
-    /// Start alignment, bytes.
+    /// The alignment of a segment's start, bytes.
     public var alignment: UInt32 = 0
     /// Bits in a bus address of the device.
     public var numAddressBits: UInt8 = 0
-    /// How the generated segments are laid out.
+    /// The layout of the generated segments.
     public var segmentType = DMAOutputSegmentType.kDMAOutputSegmentHost64
 
-    /// No limits that are known: a driver fills in what it reports.
+    /// Makes a specification with all limits at 0, for the driver to fill in.
     public init() {}
 }

@@ -1,24 +1,29 @@
-/// A task management function (SAM-5, clause 7), as the kernel asks a driver for it.
+/// A task management function (SAM-5, clause 7) that the kernel asks a driver for.
 package enum TaskManagementFunction: Sendable {
+    /// ABORT TASK.
     case abortTask(targetID: UInt64, logicalUnit: UInt64, tag: UInt64)
+    /// LOGICAL UNIT RESET.
     case logicalUnitReset(targetID: UInt64, logicalUnit: UInt64)
+    /// TARGET RESET.
     case targetReset(targetID: UInt64)
 
-    /// How long a driver may take at most, milliseconds: one that needs help may not answer this either.
+    /// The time limit of the call, milliseconds. A driver that needs recovery may not answer this call either.
     package static let limitMilliseconds = 1000
 }
 
-/// What became of a request for task management.
+/// The outcome of a task management request.
 package enum TaskManagementOutcome: UInt64, Sendable {
-    /// The driver does not do it, or could not. First, as an answer without a number says this.
+    /// The driver does not support the function, or it failed. This is 0, the number of an answer without numbers.
     case refused
+    /// The function is complete.
     case done
-    /// The driver did not take the request in time: it is stuck in another call.
+    /// The driver did not take the request in time: it hangs in another call.
     case unreachable
 }
 
-/// As it crosses a control link.
+/// The function as a message of a control link.
 extension TaskManagementFunction {
+    /// The function's call on a control link.
     package var call: ControlCall {
         switch self {
         case .abortTask: .abortTask
@@ -27,6 +32,7 @@ extension TaskManagementFunction {
         }
     }
 
+    /// The function's arguments on a control link.
     package var message: ControlMessage {
         switch self {
         case .abortTask(let targetID, let logicalUnit, let tag): ControlMessage([targetID, logicalUnit, tag])

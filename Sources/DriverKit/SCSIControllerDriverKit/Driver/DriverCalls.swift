@@ -1,11 +1,13 @@
 import Diagnostics
 import HardwareBus
 
-/// The kernel's calls of one DEXT, each on the queue that it belongs to, in whichever process the driver runs.
+/// The kernel's calls of one DEXT, each on its queue, in the driver's process or the server's.
 ///
-/// Threads: the life cycle on one thread at a time; `initializeTarget` and `perform` on any; tasks on the Default queue.
+/// Threads: the life cycle on one thread at a time; `initializeTarget` and `perform` on any; tasks on the Default
+/// queue.
 package final class DriverCalls: @unchecked Sendable {
     // SAFETY: `taskActions` is complete before the first task; the rest does not change.
+    /// The driver's queues and its log of faults.
     package let context: DriverContext
     /// The driver's Default queue.
     package let defaultQueue: IODispatchQueue
@@ -17,7 +19,7 @@ package final class DriverCalls: @unchecked Sendable {
 
     /// Makes the driver's object.
     /// - Parameters:
-    ///   - driverClass: what the personality's IOUserClass names.
+    ///   - driverClass: the class in the personality's IOUserClass.
     ///   - function: the card that the driver's personality matched.
     ///   - context: the driver's.
     package init(
@@ -33,10 +35,10 @@ package final class DriverCalls: @unchecked Sendable {
 
     // MARK: Life cycle, in the order of macOS
 
-    /// init and Start.
+    /// Calls init and Start.
     /// - Parameters:
-    ///   - personality: the properties that the driver finds at its own node.
-    ///   - kernel: what the driver's calls of its base class end in.
+    ///   - personality: the properties of the driver's own registry node.
+    ///   - kernel: the receiver of the driver's calls to its base class.
     package func start(personality: OSDictionary, kernel: any DriverKernelPort) throws(DriverStartError) {
         driver.personality = personality
         driver.kernel = kernel
@@ -55,11 +57,12 @@ package final class DriverCalls: @unchecked Sendable {
         }
     }
 
+    /// Calls UserInitializeController.
     package func initializeController() throws(DriverStartError) {
         try call("UserInitializeController") { driver.UserInitializeController() }
     }
 
-    /// The questions about the controller.
+    /// Asks the questions about the controller.
     package func askProperties() throws(DriverStartError) -> DriverProperties {
         var properties = DriverProperties()
         try call("UserReportInitiatorIdentifier") { driver.UserReportInitiatorIdentifier(&properties.initiatorID) }
@@ -69,7 +72,7 @@ package final class DriverCalls: @unchecked Sendable {
         var count: UInt32 = 0
         try call("UserReportMaximumTaskCount") { driver.UserReportMaximumTaskCount(&count) }
         properties.taskCount = Int(count)
-        // A driver that does not know these answers as if it had neither.
+        // A driver that does not support these questions gets the defaults.
         _ = onDefault("UserDoesHBAPerformAutoSense") {
             driver.UserDoesHBAPerformAutoSense(&properties.performsAutoSense)
         }
@@ -80,8 +83,8 @@ package final class DriverCalls: @unchecked Sendable {
         return properties
     }
 
-    /// Makes the next task object.
-    /// - Returns: the ID that the driver gave to it.
+    /// Makes the next task object, and calls UserMapHBAData.
+    /// - Returns: the driver's ID for it.
     package func mapTask() throws(DriverStartError) -> UInt64 {
         var id: UInt64 = 0
         try call("UserMapHBAData") { driver.UserMapHBAData(&id) }
@@ -90,7 +93,7 @@ package final class DriverCalls: @unchecked Sendable {
     }
 
     /// Offers the shared slots.
-    /// - Returns: whether the driver took them; if not, that was reported, and its tasks go one by one.
+    /// - Returns: whether the driver took them. If not, that was reported, and its tasks go one by one.
     package func offerSlots(
         commands: UnsafeMutableRawBufferPointer, responses: UnsafeMutableRawBufferPointer
     ) -> Bool {
@@ -100,7 +103,7 @@ package final class DriverCalls: @unchecked Sendable {
             onDefault("UserMapBundledParallelTaskCommandAndResponseBuffers") {
                 driver.UserMapBundledParallelTaskCommandAndResponseBuffers(commands, responses)
             } ?? kIOReturnAborted
-        // The arguments of a call end with it, unless the driver retained them.
+        // A call's arguments end with it, unless the driver has retained them.
         commands.kernelReleases()
         responses.kernelReleases()
         if status == kIOReturnSuccess { return true }
@@ -110,10 +113,12 @@ package final class DriverCalls: @unchecked Sendable {
         return false
     }
 
+    /// Calls UserStartController.
     package func startController() throws(DriverStartError) {
         try call("UserStartController") { driver.UserStartController() }
     }
 
+    /// Calls UserDoesHBAPerformDeviceManagement.
     /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
     package func managesDevices() -> Bool {
         var result = false
@@ -121,19 +126,20 @@ package final class DriverCalls: @unchecked Sendable {
         return result
     }
 
+    /// Calls Stop.
     package func stop() {
         _ = onDefault("Stop") { driver.Stop(provider) }
     }
 
     // MARK: Targets
 
-    /// Asks the driver whether it accepts a target, and what the target can do.
+    /// Calls UserInitializeTargetForID: whether the driver accepts a target.
     package func initializeTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
         let status = onDefault("UserInitializeTargetForID") {
             driver.UserInitializeTargetForID(targetID)
         }
         guard status == kIOReturnSuccess else { return status ?? kIOReturnAborted }
-        // The kernel asks; this emulation has one path to each target, whatever the answer.
+        // The kernel asks this, but here each target has one path, whatever the answer.
         var hasPaths = false
         _ = onDefault("UserDoesHBASupportMultiPathing") {
             driver.UserDoesHBASupportMultiPathing(&hasPaths)
@@ -141,6 +147,7 @@ package final class DriverCalls: @unchecked Sendable {
         return kIOReturnSuccess
     }
 
+    /// Calls the driver's entry for a task management function, and waits for its turn for a second at most.
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         let limit = TaskManagementFunction.limitMilliseconds
         var response = kSCSIServiceResponse_FUNCTION_REJECTED
@@ -165,14 +172,14 @@ package final class DriverCalls: @unchecked Sendable {
 
     // MARK: Tasks, on the Default queue
 
-    /// One bundled call.
+    /// Calls UserProcessBundledParallelTasks.
     package func processBundle(_ indices: UnsafePointer<UInt16>, count: UInt16) {
         driver.UserProcessBundledParallelTasks(indices, count, bundledAction)
     }
 
-    /// One call of the legacy route.
-    /// - Parameter slot: that of the task object.
-    /// - Returns: what the driver left in `*response`, an SCSIServiceResponse.
+    /// Calls UserProcessParallelTask.
+    /// - Parameter slot: the task object's slot.
+    /// - Returns: the driver's `*response`, an SCSIServiceResponse.
     package func process(_ task: UnsafePointer<SCSIUserParallelTask>, slot: Int) -> UInt32 {
         let action = taskActions[slot]
         action.isCompleted.store(false, ordering: .relaxed)
@@ -180,8 +187,8 @@ package final class DriverCalls: @unchecked Sendable {
         context.taskInEntry = task.pointee.fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(task.pointee, &response, action)
         context.taskInEntry = 0
-        // A driver lets go of the action when it has completed the task, perhaps meanwhile: so the references are looked at
-        // first, and then whether they had to be there.
+        // A driver releases the action when it has completed the task, perhaps at this moment. So the references are
+        // read first, and then whether they were still needed.
         if response == kSCSIServiceResponse_Request_In_Process, action.retainCount <= 1,
             !action.isCompleted.load(ordering: .acquiring)
         {

@@ -2,19 +2,23 @@ import CDriverKit
 import Diagnostics
 import Platform
 
-/// What all code of one driver has in common: where its mistakes are reported, its queues, and who waits for whom.
+/// The context of one driver's code: its log of faults, its queues, and the waits of its threads.
 ///
-/// A thread is in a context while it runs the driver's code: the queues take care of that.
+/// A thread is in a context while it runs the driver's code. The queues see to that.
 ///
 /// Threads: any.
 package final class DriverContext: @unchecked Sendable {
-    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` is
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` and `clock` are
     // set before the driver starts.
+    /// Collects the driver's faults.
     package let log: DiagnosisLog
+    /// The waits of the driver's threads.
     package let waits = WaitGraph()
-    /// The ID of the task whose UserProcessParallelTask is running, 0 for none.
+    /// The clock by which the driver's threads wait: that of the kernel half. Set before the driver starts.
+    package var clock = DeadlineClock.machine
+    /// The ID of the task whose UserProcessParallelTask runs; 0 for none.
     package var taskInEntry: UInt64 = 0
-    /// Allocates memory that the kernel's process sees too; nil where there is only one process.
+    /// Allocates so many bytes of memory that the kernel's process sees too; nil where there is only one process.
     package var allocateShared: (@Sendable (Int) -> IOBufferMemoryDescriptor?)?
     private let lock = Lock()
     private var queueList: [WeakQueue] = []
@@ -28,12 +32,12 @@ package final class DriverContext: @unchecked Sendable {
         waits.context = self
     }
 
-    /// The context of the code that the calling thread runs, or nil outside of every driver.
+    /// The context of the calling thread's code; nil outside of every driver.
     package static var current: DriverContext? {
         nbdext_driver_context().map { Unmanaged<DriverContext>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// The driver call that the calling thread is in.
+    /// The name of the calling thread's driver call; "the driver" outside of one.
     package static var currentCall: String { nbdext_driver_call().map { String(cString: $0) } ?? "the driver" }
 
     /// The driver's queues, in the order of their creation.
@@ -52,7 +56,7 @@ package final class DriverContext: @unchecked Sendable {
         return body()
     }
 
-    /// Reports a fault of the driver whose code the calling thread runs.
+    /// Reports a fault of the calling thread's driver.
     package static func report(_ fault: DriverFault, _ detail: @autoclosure () -> String) {
         if let log = current?.log {
             log.report(fault, detail())

@@ -1,8 +1,8 @@
 import Diagnostics
 
-/// What a driver said of itself while it started.
+/// A driver's answers about itself at its start.
 package struct DriverProperties: Sendable {
-    /// UserReportMaximumTaskCount: tasks, and slots.
+    /// UserReportMaximumTaskCount: the number of tasks, and of slots.
     package var taskCount = 0
     /// UserReportInitiatorIdentifier.
     package var initiatorID: UInt64 = 0
@@ -17,13 +17,13 @@ package struct DriverProperties: Sendable {
 
     package init() {}
 
-    /// The slots that this emulation has room for: its DART has a window for each.
+    /// The task counts that this emulation has room for: its DART has a window for each slot.
     private static let taskCounts = 1...4096
 
-    /// Refuses a count of tasks that there cannot be.
+    /// Refuses an impossible task count.
     /// - Parameters:
-    ///   - call: the one that reported it.
-    ///   - log: gets the fault, where it is one of macOS too.
+    ///   - call: the call that reported it.
+    ///   - log: gets the fault, where macOS has it too.
     package func checkTaskCount(of call: String, log: DiagnosisLog) throws(DriverStartError) {
         if Self.taskCounts.contains(taskCount) { return }
         if taskCount == 0 { log.report(.noTasks, "\(call) left the count at 0") }
@@ -34,7 +34,7 @@ package struct DriverProperties: Sendable {
     }
 }
 
-/// As it crosses a control link.
+/// The answers as a message of a control link.
 extension DriverProperties {
     package init(_ message: ControlMessage) {
         initiatorID = message[0]

@@ -1,10 +1,10 @@
 import Platform
 
-/// Why a driver did not start.
+/// The reason why a driver did not start.
 package struct DriverStartError: Error, Sendable, CustomStringConvertible {
     /// The call that failed: "UserInitializeController".
     package let call: String
-    /// What it returned or left undone, and what to change.
+    /// Its result or its omission, and what to change, as it fits after the call.
     package let reason: String
 
     package init(call: String, reason: String) {
@@ -12,7 +12,7 @@ package struct DriverStartError: Error, Sendable, CustomStringConvertible {
         self.reason = reason
     }
 
-    /// A call whose result was not kIOReturnSuccess.
+    /// Describes a call whose result was not kIOReturnSuccess.
     package init(call: String, status: kern_return_t) {
         self.init(call: call, reason: "returned \(hexText(status))")
     }
@@ -20,11 +20,11 @@ package struct DriverStartError: Error, Sendable, CustomStringConvertible {
     package var description: String { "the driver did not start: \(call) \(reason)" }
 }
 
-/// As it crosses a control link: the call and the reason, a line each.
+/// The error as a message of a control link: the call and the reason, a line each.
 extension DriverStartError {
     var message: ControlMessage { ControlMessage(payload: Array("\(call)\n\(reason)".utf8), status: kIOReturnError) }
 
-    /// Nil when the message is something else.
+    /// Nil when the message is no such error.
     package init?(_ message: ControlMessage) {
         let lines = ForeignText.lines(bytes: message.payload, countMax: 2)
         guard message.status != kIOReturnSuccess, lines.count == 2 else { return nil }

@@ -2,7 +2,7 @@ import CDriverKit
 import Glibc
 import Platform
 
-/// What is asked over a control link.
+/// The questions over a control link. Raw values are the numbers in packets.
 package enum ControlCall: UInt32, Sendable {
     // The kernel asks the driver.
     case start = 1
@@ -39,11 +39,11 @@ package enum ControlCall: UInt32, Sendable {
 package struct ControlMessage: Sendable {
     /// Numbers whose meaning depends on the call.
     package var numbers: [UInt64]
-    /// What does not fit into numbers: a dictionary, a text.
+    /// Content other than numbers: a dictionary, a text.
     package var payload: [UInt8] = []
-    /// A kern_return_t, in an answer.
+    /// An answer's kern_return_t.
     package var status: kern_return_t = kIOReturnSuccess
-    /// An open file that travels along, or -1; its receiver owns it.
+    /// An open file in the packet, or -1. Its receiver owns it.
     package var descriptor: Int32 = -1
 
     package init(_ numbers: [UInt64] = [], payload: [UInt8] = [], status: kern_return_t = kIOReturnSuccess) {
@@ -52,18 +52,18 @@ package struct ControlMessage: Sendable {
         self.status = status
     }
 
-    /// A number, 0 when the other side did not send it.
+    /// A number; 0 when the other side did not send it.
     package subscript(_ index: Int) -> UInt64 { index < numbers.count ? numbers[index] : 0 }
 }
 
 /// Questions and answers between two processes: the calls of the control plane.
 ///
-/// Each side may ask at any time, also while it answers. Questions are answered on threads of their own, some at a time, so
-/// an answer may take as long as it likes. A side that asks without end, or does not read its answers, ends the link.
+/// Each side may ask at any time, even while it answers. Questions are answered on threads of their own, up to 16 at a
+/// time, so an answer may take any time. A side that asks without end, or does not read its answers, ends the link.
 ///
 /// Threads: any.
 package final class ControlLink: @unchecked Sendable {
-    // SAFETY: what changes is touched under `lock`; the handlers are set before `start`.
+    // SAFETY: the variables are touched only under `lock`; the handlers are set before `start`.
 
     private struct Header: BitwiseCopyable {
         var call: UInt32
@@ -80,8 +80,9 @@ package final class ControlLink: @unchecked Sendable {
     }
 
     private static let packetByteCountMax = 1 << 16
-    /// Questions of the other side that are answered at a time, and those that wait for that, at most.
+    /// The most questions of the other side that are answered at a time.
     package static let answerThreadCountMax = 16
+    /// The most questions of the other side that wait for an answering thread. One more ends the link.
     package static let waitingCountMax = 240
     private static let sendSeconds = 5
     private let socket: Int32
@@ -113,16 +114,16 @@ package final class ControlLink: @unchecked Sendable {
 
     /// Begins to listen.
     package func start() throws {
-        // Packets are sent under the lock, so nobody may wait for ever for the other side to read.
+        // Packets are sent under the lock, so a sender must not wait for ever for the other side to read.
         var limit = timeval(tv_sec: Self.sendSeconds, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let thread = try OSThread(name: "control") { [self] in receive() }
         thread.detach()
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks a question and waits for the answer.
     /// - Parameter limitMilliseconds: how long to wait; nil means for ever.
-    /// - Returns: nil when the other side is gone, or did not answer in time.
+    /// - Returns: the answer; nil when the other side is gone or did not answer in time.
     package func ask(
         _ call: ControlCall, _ message: ControlMessage = ControlMessage(), limitMilliseconds: Int? = nil
     ) -> ControlMessage? {
@@ -149,7 +150,7 @@ package final class ControlLink: @unchecked Sendable {
     /// Whether the other side is gone, or `close` was called.
     package var hasEnded: Bool { lock.withLock { isClosed } }
 
-    /// Ends the link: whoever waits for an answer goes on without one.
+    /// Ends the link. Threads that wait for an answer go on without one.
     package func close() {
         let waiting: [Question] = lock.withLock {
             guard !isClosed else { return [] }
@@ -173,8 +174,8 @@ package final class ControlLink: @unchecked Sendable {
         }
     }
 
-    /// Reads a packet that the other side has sent.
-    /// - Returns: nil when it is too short, or no call that is known.
+    /// Parses a packet of the other side.
+    /// - Returns: nil when it is too short or its call is unknown.
     package static func parse(
         _ bytes: ArraySlice<UInt8>
     ) -> (call: ControlCall, isAnswer: Bool, id: UInt64, message: ControlMessage)? {
@@ -212,14 +213,14 @@ package final class ControlLink: @unchecked Sendable {
             }
         }
         close()
-        // Nobody sends any more: `isClosed` is set.
+        // No thread sends any more: `isClosed` is set.
         Glibc.close(socket)
         closed()
     }
 
     private func answered(_ id: UInt64, _ message: ControlMessage) {
         let question = lock.withLock {
-            // The first answer counts; one that comes too late is nobody's.
+            // The first answer counts; a late one has no question.
             let question = questions.removeValue(forKey: id)
             question?.answer = message
             return question
@@ -228,8 +229,8 @@ package final class ControlLink: @unchecked Sendable {
         if question == nil && message.descriptor >= 0 { Glibc.close(message.descriptor) }
     }
 
-    /// Has a question answered, now or when others have been.
-    /// - Returns: false when there are too many.
+    /// Queues a question, and starts a thread to answer it unless enough of them run.
+    /// - Returns: false when too many wait, or there is no thread.
     private func answer(_ call: ControlCall, _ message: ControlMessage, id: UInt64) -> Bool {
         let (mayWait, needsThread) = lock.withLock { () -> (Bool, Bool) in
             guard waitingQuestions.count < Self.waitingCountMax else { return (false, false) }
@@ -247,19 +248,19 @@ package final class ControlLink: @unchecked Sendable {
         }
     }
 
-    /// Answers what waits, on the calling thread, until nothing does.
+    /// Answers waiting questions on the calling thread until none waits.
     private func answerAll() {
         while let question = nextQuestion() {
             let answer = answerer(question.call, question.message)
             if !send(question.call, answer, id: question.id, isAnswer: true) { close() }
-            // A file in an answer was made for it.
+            // An answer's file was opened for it.
             if answer.descriptor >= 0 { Glibc.close(answer.descriptor) }
         }
     }
 
     private func nextQuestion() -> (call: ControlCall, message: ControlMessage, id: UInt64)? {
         lock.withLock {
-            // Whoever has asked is gone, and hears no answer.
+            // The asking side is gone, and gets no answers.
             if isClosed { dropQuestions() }
             if !waitingQuestions.isEmpty { return waitingQuestions.removeFirst() }
             answerThreadCount -= 1

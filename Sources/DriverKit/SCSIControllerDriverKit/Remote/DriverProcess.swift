@@ -8,7 +8,7 @@ import HardwareBus
 import Platform
 import Synchronization
 
-/// Runs a driver as the whole of this process, for the server that started it. Does not return.
+/// Runs a driver as the whole of this process, for the server that started the process. Does not return.
 ///
 /// A driver's executable is one line: `DriverKitMain(MyDriver.self)`.
 public func DriverKitMain(_ driverClass: IOUserSCSIParallelInterfaceController.Type) -> Never {
@@ -18,30 +18,34 @@ public func DriverKitMain(_ driverClass: IOUserSCSIParallelInterfaceController.T
                 + "'nbdext check-driver PATH'\n")
         exit(64)
     }
-    // What a driver prints arrives line by line, also in a pipe, and however the process ends.
+    // A driver's output arrives line by line, even in a pipe, and however the process ends.
     nbdext_print_by_lines()
     process.run()
 }
 
-/// The descriptors that a server opens for a driver's process.
+/// The descriptors that a driver's process starts with.
 package enum DriverProcessDescriptor {
+    /// One end of the control link's socket pair.
     package static let control: Int32 = 3
+    /// The channel's memory file.
     package static let channel: Int32 = 4
+    /// The data arena's memory file.
     package static let arena: Int32 = 5
-    /// Tells a driver's process that it was started by a server, and the arena's size in bytes.
+    /// The environment variable that a server sets for a driver's process: the arena's size in bytes.
     package static let variable = "NBDEXT_DRIVER_ARENA"
 }
 
 /// A driver in a process of its own.
 final class DriverProcess: @unchecked Sendable {
-    // SAFETY: set up by `init`; slots before the first task; each loop's thread owns its ring's consumer side.
+    // SAFETY: `init` sets up everything but the slots, which are set before the first task; each loop's thread owns its
+    // ring's consumer side.
     private let calls: DriverCalls
     private let context: DriverContext
     private let kernel: RemoteKernel
     private let function: RemoteFunction
     private let channel: UnsafeMutableRawPointer
     private let pairCount: Int
-    /// By pair, whether its thread carries out messages.
+    /// By pair: whether its thread carries out messages now.
     private let isServing: UnsafeMutablePointer<Atomic<Bool>>
     private let groups: ProcessorGroups
     private var commandMemory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -53,7 +57,7 @@ final class DriverProcess: @unchecked Sendable {
                 nil, arenaByteCount, PROT_READ | PROT_WRITE, MAP_SHARED, DriverProcessDescriptor.arena, 0),
             arena != MAP_FAILED
         else { return nil }
-        // A program that the driver starts, its crash reporter among them, must not keep the link open.
+        // Programs that the driver starts, such as its crash reporter, must not keep the link open.
         for descriptor in [
             DriverProcessDescriptor.control, DriverProcessDescriptor.channel, DriverProcessDescriptor.arena,
         ] { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
@@ -83,7 +87,7 @@ final class DriverProcess: @unchecked Sendable {
         let link = ControlLink(
             socket: DriverProcessDescriptor.control, takesDescriptors: true,
             answerer: { [unowned self] in answer($0, $1) },
-            // The server is gone, however it ended; a driver without a kernel has nothing to do.
+            // The server is gone, and a driver without a kernel has nothing to do.
             closed: {
                 fflush(nil)
                 _exit(0)
@@ -93,7 +97,7 @@ final class DriverProcess: @unchecked Sendable {
         context.allocateShared = { [unowned self] in allocate($0) }
     }
 
-    /// - Returns: the channel, and how many pairs of rings it has.
+    /// - Returns: the channel, and its number of ring pairs.
     private static func mapChannel() -> (UnsafeMutableRawPointer, pairCount: Int)? {
         var status = stat()
         guard fstat(DriverProcessDescriptor.channel, &status) == 0, status.st_size >= nbdext_channel_size(1),
@@ -104,7 +108,7 @@ final class DriverProcess: @unchecked Sendable {
         return (channel, Int(nbdext_channel_pair_count(Int(status.st_size))))
     }
 
-    /// Where the log finds the link, which is made after it.
+    /// Leads the log to the link, which is made after it.
     private final class LinkBox: @unchecked Sendable {
         // SAFETY: set once, before the link starts.
         var link: ControlLink?
@@ -137,10 +141,10 @@ final class DriverProcess: @unchecked Sendable {
 
     // MARK: Tasks
 
-    /// Takes what the kernel sends by a pair of rings, and answers by the same.
+    /// Receives the kernel's messages of one pair of rings, and answers by the same pair.
     ///
-    /// By the pairs after the first, whoever sends, takes and answers is on the same processor, where a wake-up costs a
-    /// tenth of what it does elsewhere. Queues are serial all the same.
+    /// With the pairs after the first, the sender, the receiver and the answer's receiver share a processor, where a
+    /// wake-up costs a tenth of one across processors. Queues are serial all the same.
     private func serve(_ pair: Int) -> Never {
         if pair > 0 { groups.bindCurrentThread(to: pair - 1) }
         nbdext_set_current_pair(UInt32(pair))
@@ -228,7 +232,7 @@ extension DriverProcess {
         return ControlMessage()
     }
 
-    /// What the kernel had sent before a call is the driver's before that call.
+    /// Waits until the messages that the kernel sent before a call are carried out, for a second at most.
     private func finishMessages() {
         let limit = monotonicMilliseconds() + Self.finishMilliseconds
         for pair in 0..<pairCount {
@@ -239,10 +243,10 @@ extension DriverProcess {
         }
     }
 
-    /// A call that does not return does not keep the driver from being stopped.
+    /// A call that hangs does not keep the driver from being stopped.
     private static let finishMilliseconds: UInt64 = 1000
 
-    /// Looks for calls of the driver that do not return.
+    /// Starts the watchdog, which looks for calls of the driver that do not return.
     private func watch(limitMilliseconds: UInt64, periodMilliseconds: UInt64) {
         let period = max(1, periodMilliseconds)
         let thread = try? OSThread(name: "watchdog") { [context] in
@@ -253,7 +257,7 @@ extension DriverProcess {
         thread?.detach()
     }
 
-    /// All task objects in one answer: a driver that is started again has to be back soon.
+    /// Maps all task objects in one answer, since a restarted driver has to be back soon.
     /// - Returns: their IDs, 8 bytes each.
     private func mapTasks(count: Int) throws(DriverStartError) -> ControlMessage {
         var answer = ControlMessage()
@@ -261,8 +265,8 @@ extension DriverProcess {
         return answer
     }
 
-    /// Two packets, one for each memory file: commands (numbers: 0, task count), then responses (1, task count, whether
-    /// to offer the slots to the driver). Commands can only be read here.
+    /// Maps the slots, one packet for each memory file: commands (numbers: 0, task count), then responses (1, task
+    /// count, whether to offer the slots to the driver). This process can only read the commands.
     /// - Returns: whether the driver took the slots.
     private func mapSlots(_ message: ControlMessage) -> ControlMessage {
         defer { close(message.descriptor) }

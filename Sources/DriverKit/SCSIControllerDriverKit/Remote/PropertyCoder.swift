@@ -1,7 +1,7 @@
-/// Writes registry properties as bytes, and reads them: how dictionaries cross the driver boundary.
+/// The byte format in which registry properties cross the driver boundary.
 ///
-/// A value is a letter and its content: `n` 8 bytes, `b` 1 byte, `s` a length and UTF-8, `d` a count and as many pairs of a
-/// string and a value. Lengths and counts are 4 bytes, little-endian.
+/// A value is a letter and its content: `n` 8 bytes, `b` 1 byte, `s` a length and UTF-8, `d` a count and as many pairs
+/// of a string and a value. Lengths and counts are 4 bytes. All numbers are little-endian.
 package enum PropertyCoder {
     /// The bytes of a dictionary.
     package static func encode(_ dictionary: OSDictionary) -> [UInt8] {
@@ -10,7 +10,7 @@ package enum PropertyCoder {
         return bytes
     }
 
-    /// The dictionary in these bytes, or nil when they are not one.
+    /// The dictionary in these bytes; nil when they are malformed.
     package static func decode(_ bytes: [UInt8]) -> OSDictionary? {
         var reader = Reader(bytes: bytes[...])
         guard case .dictionary(let dictionary)? = reader.value(depth: 0), reader.bytes.isEmpty else { return nil }

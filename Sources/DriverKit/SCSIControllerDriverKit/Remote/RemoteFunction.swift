@@ -1,8 +1,8 @@
 import HardwareBus
 import Platform
 
-/// The PCI function as a driver's process sees it: registers are read over the control link and written by messages that
-/// keep their order within a pair of rings, and the DART is the kernel's.
+/// The PCI function as a driver's process sees it. Registers are read over the control link, and written by messages
+/// that keep their order within a pair of rings. The DART is the kernel's.
 final class RemoteFunction: PCIFunction, @unchecked Sendable {
     // SAFETY: `kernel` never changes.
     private let kernel: RemoteKernel

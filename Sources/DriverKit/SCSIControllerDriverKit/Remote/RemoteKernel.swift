@@ -7,13 +7,13 @@ import Platform
 ///
 /// Threads: any.
 final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
-    // SAFETY: `link` and `slots` are set before the first task; each ring's producer side is used under its lock.
+    // SAFETY: `link` and `commands` are set before the first task; each ring's producer side is used under its lock.
     private let ways: [WayToKernel]
     private let arena: UnsafeMutableRawPointer
     private let arenaByteCount: Int
     private(set) var link: ControlLink!
     var commands: UnsafeMutablePointer<SCSIUserParallelTask>?
-    /// Waits of driver code for an answer of the kernel.
+    /// Holds the waits of driver code for the kernel's answers.
     let context: DriverContext
 
     init(
@@ -28,15 +28,15 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
     func attach(_ link: ControlLink) { self.link = link }
 
-    /// Sends a message by the calling thread's pair of rings; waits while the ring is full.
-    /// - Returns: the ring, and where the message is in it.
+    /// Sends a message by the calling thread's pair of rings. Waits while the ring is full.
+    /// - Returns: the ring, and the message's position in it.
     @discardableResult
     func send(_ fill: (UnsafeMutablePointer<nbdext_message>) -> Void) -> (ring: OpaquePointer, position: UInt32) {
         let way = ways[Int(nbdext_current_pair())]
         return way.lock.withLock {
             var message = nbdext_ring_begin(way.ring)
             while message == nil {
-                // The kernel is behind; it has been woken for what is there.
+                // The kernel is behind; it was woken for the messages in the ring.
                 usleep(50)
                 message = nbdext_ring_begin(way.ring)
             }
@@ -67,7 +67,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
         }
     }
 
-    /// One message, and a wait until the kernel has taken it: a completion of the legacy route is a call.
+    /// Sends one message and waits until the kernel has taken it: a completion of the legacy route is a call.
     func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
         let sent = send { message in
             message.pointee.kind = NBDEXT_SINGLE_COMPLETION.rawValue
@@ -88,7 +88,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
             borrowing: UnsafeMutableRawBufferPointer(start: arena + Int(answer[0]), count: Int(answer[1])))
     }
 
-    /// A driver's process has its slots mapped; only a KEXT asks for them this way.
+    /// Only a KEXT calls this; a driver's process has its slots mapped.
     func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask> { UnsafePointer(commands! + Int(slot)) }
 
     // MARK: Control
@@ -97,7 +97,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
         call(.reportConstraints, ControlMessage(payload: PropertyCoder.encode(constraints)))
     }
 
-    /// The kernel calls the driver back before this returns, so the wait is one that others may depend on.
+    /// Asks the kernel, and waits in the wait graph: the kernel calls the driver back before this returns.
     func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
         let done = Event()
         let answer = AnswerBox()
@@ -115,7 +115,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
             for: done, of: .kernel { [weak self] in self?.kernelWait(forTarget: targetID) },
             purpose: "the kernel's answer to UserCreateTargetForID(\(targetID))")
         if outcome == .done { return answer.get() }
-        // The kernel's side of the call must not go on: what was said not to happen does not happen.
+        // The kernel's side of the call must end too: a call that failed here must not create the target.
         _ = link.ask(.breakCreation, ControlMessage([targetID]), limitMilliseconds: Self.breakMilliseconds)
         _ = done.wait(milliseconds: Self.breakMilliseconds)
         return kIOReturnAborted
@@ -123,7 +123,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
     private static let breakMilliseconds = 2000
 
-    /// What the kernel waits for while it creates a target.
+    /// The current wait of the kernel while it creates a target.
     private func kernelWait(forTarget targetID: SCSIDeviceIdentifier) -> KernelWait? {
         guard
             let answer = link.ask(.creationWait, ControlMessage([targetID]), limitMilliseconds: Self.breakMilliseconds),
@@ -149,16 +149,16 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
 /// A ring to the kernel, with one producer at a time.
 private final class WayToKernel: @unchecked Sendable {
-    // SAFETY: neither changes.
+    // SAFETY: neither property changes.
     let ring: OpaquePointer
     let lock = Lock()
 
     init(ring: OpaquePointer) { self.ring = ring }
 }
 
-/// A status that one thread sets and another reads.
+/// A status that one thread sets and another one reads.
 private final class AnswerBox: @unchecked Sendable {
-    // SAFETY: only under `lock`.
+    // SAFETY: touched only under `lock`.
     private let lock = Lock()
     private var status = kIOReturnAborted
 
