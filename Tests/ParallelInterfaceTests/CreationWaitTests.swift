@@ -10,11 +10,11 @@ import Testing
 struct CreationWaitTests {
     private final class Creation: Sendable {
         let log: DiagnosisLog
-        let named = Event()
+        let named = OneShotEvent()
         let context: DriverContext
         let queue: IODispatchQueue
-        private let answered = Event()
-        private let ended = Event()
+        private let answered = OneShotEvent()
+        private let ended = OneShotEvent()
         private let outcome = Mutex<WaitGraph.Outcome?>(nil)
 
         /// Creates a target on a queue of its own.
@@ -24,7 +24,7 @@ struct CreationWaitTests {
             log = DiagnosisLog { _ in named.set() }
             context = DriverContext(log: log)
             queue = IODispatchQueue(name: "Creating", context: context)
-            let begun = Event()
+            let begun = OneShotEvent()
             queue.runAsync("HandleAsyncEvent") { [self] in
                 let outcome = context.waits.creatingTarget {
                     begun.set()
@@ -107,7 +107,7 @@ struct CreationWaitTests {
     func before() throws {
         let sent = Mutex<UInt64>(.max)
         let creation = Creation { sent.withLock { $0 } }
-        let left = Event()
+        let left = OneShotEvent()
         try OSThread(name: "own") {
             creation.queue.DispatchAsync {}
             left.set()
@@ -123,7 +123,7 @@ struct CreationWaitTests {
     func busy() throws {
         let creation = Creation { 0 }
         let other = IODispatchQueue(name: "Other", context: creation.context)
-        let mayEnd = Event()
+        let mayEnd = OneShotEvent()
         other.DispatchAsync { mayEnd.wait() }
         interrupt(creation.context) { creation.queue.DispatchAsync {} }
         pass()

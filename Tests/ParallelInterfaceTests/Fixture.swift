@@ -12,7 +12,7 @@ final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
     private let lock = Lock()
     private var list: [UInt32] = []
     private var expected = Int.max
-    private let isFull = Event()
+    private let isFull = OneShotEvent()
     /// Called with each batch, on the lane that delivered it.
     var whenCompleted: (([UInt32], Int) -> Void)?
 
@@ -99,8 +99,8 @@ struct Fixture {
 
     /// Lets time pass until something is so, also while the watchdog waits for a driver that is stuck.
     func turn(until isSo: @escaping @Sendable () -> Bool) throws -> Bool {
-        let isOver = Event()
-        let isIdle = Event()
+        let isOver = OneShotEvent()
+        let isIdle = OneShotEvent()
         try OSThread(name: "watchdog") {
             while !isOver.isSet { turn(milliseconds: watchdogMilliseconds) }
             isIdle.set()

@@ -14,12 +14,12 @@ struct WaitGraphTests {
 
     @Test("a cycle is named and broken within a second", arguments: 1...3)
     func cycle(length: Int) throws {
-        let named = Event()
+        let named = OneShotEvent()
         let log = DiagnosisLog { _ in named.set() }
         let (context, queues) = makeQueues(length, log)
         let arrived = Atomic<Int>(0)
-        let allArrived = Event()
-        let finished = (0..<length).map { _ in Event() }
+        let allArrived = OneShotEvent()
+        let finished = (0..<length).map { _ in OneShotEvent() }
         for index in 0..<length {
             let next = queues[(index + 1) % length]
             try OSThread(name: "waiter \(index)") {
@@ -49,7 +49,7 @@ struct WaitGraphTests {
         let sources = queues.map { $0.addSource("traffic") {} }
         let end = monotonicMilliseconds() + 1500
         let threads = try (0..<6).map { index in
-            let done = Event()
+            let done = OneShotEvent()
             try OSThread(name: "traffic \(index)") {
                 var count = index
                 while monotonicMilliseconds() < end {

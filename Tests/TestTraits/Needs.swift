@@ -14,7 +14,7 @@ import Testing
 /// How to wait in them:
 ///
 /// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded machine
-///   may take a hundred times as long as an idle one. `Event.comes` waits for an event, and `eventually` looks until something is so.
+///   may take a hundred times as long as an idle one. `OneShotEvent.comes` waits for an event, and `eventually` looks until something is so.
 /// * Where deadlines are the subject, the test turns the time itself: `DeadlineClock.standing()`, and see how the tests of the
 ///   kernel half do it (`Fixture.turn`).
 package struct Needs: SuiteTrait, TestTrait, TestScoping {
@@ -95,7 +95,7 @@ private final class Gate: Sendable {
 /// Runs tasks on one thread that nothing else uses.
 private final class OwnThread: TaskExecutor {
     private let jobs = Mutex<[UnownedJob]>([])
-    private let bell = Doorbell()
+    private let wakeup = AutoResetEvent()
     private let isFinished = Atomic<Bool>(false)
 
     init() throws {
@@ -111,13 +111,13 @@ private final class OwnThread: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         jobs.withLock { $0.append(job) }
-        bell.ring()
+        wakeup.set()
     }
 
     /// Lets the thread end.
     func finish() {
         isFinished.store(true, ordering: .releasing)
-        bell.ring()
+        wakeup.set()
     }
 
     private func run() {
@@ -129,7 +129,7 @@ private final class OwnThread: TaskExecutor {
             for job in ready { job.runSynchronously(on: asUnownedTaskExecutor()) }
             if !ready.isEmpty { continue }
             if isFinished.load(ordering: .acquiring) { return }
-            bell.wait()
+            wakeup.wait()
         }
     }
 }
@@ -152,7 +152,7 @@ private enum TestTimes {
 /// A minute before a test counts as one that hangs.
 private let patienceMilliseconds = (Needs.hangMinutes - 1) * 60_000
 
-extension Event {
+extension OneShotEvent {
     /// Waits until it is set; false when it never will be.
     package func comes() -> Bool { wait(milliseconds: patienceMilliseconds) }
 }
@@ -162,7 +162,7 @@ package func eventually(everyMilliseconds pause: Int = 2, _ isSo: () throws -> B
     let end = monotonicMilliseconds() + UInt64(patienceMilliseconds)
     while try !isSo() {
         if monotonicMilliseconds() > end { return false }
-        _ = Event().wait(milliseconds: pause)
+        _ = OneShotEvent().wait(milliseconds: pause)
     }
     return true
 }

@@ -196,7 +196,7 @@ private struct Prober {
         device.setTask(
             row, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
             timeout: Self.timeoutMilliseconds)
-        device.probeAnswered = Event()
+        device.probeAnswered = OneShotEvent()
         device.probeRow = row
         withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }

@@ -27,7 +27,7 @@ package final class DeadlineClock: Sendable {
     }
 
     /// Blocks until an event is set or the time is up, by this clock. Returns whether it was set.
-    package func wait(for event: Event, milliseconds: Int) -> Bool {
+    package func wait(for event: OneShotEvent, milliseconds: Int) -> Bool {
         guard isTurned else { return event.wait(milliseconds: milliseconds) }
         let end = self.milliseconds + UInt64(milliseconds)
         while !event.wait(milliseconds: 1) {

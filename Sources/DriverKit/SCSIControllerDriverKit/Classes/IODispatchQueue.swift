@@ -46,7 +46,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private struct Block {
         var activity: StaticString
         var carries = Carries.nothing
-        var ticket: Event?
+        var ticket: OneShotEvent?
         /// Which work had to leave it.
         var waiter: Waiter?
         var run: @Sendable () -> Void
@@ -146,7 +146,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             waitForOneself(activity, carries, purpose: purpose)
             return false
         }
-        let done = Event()
+        let done = OneShotEvent()
         return withoutActuallyEscaping(block) { block in
             // SAFETY: this frame outlives the block's only run, as it waits for `done` or withdraws the block.
             nonisolated(unsafe) let block = block
@@ -298,7 +298,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     /// Takes a block away that has not begun. Returns whether it was there.
-    private func withdraw(_ ticket: Event) -> Bool {
+    private func withdraw(_ ticket: OneShotEvent) -> Bool {
         lock.withLock {
             guard let index = blocks.firstIndex(where: { $0.ticket === ticket }) else { return false }
             blocks.remove(at: index)

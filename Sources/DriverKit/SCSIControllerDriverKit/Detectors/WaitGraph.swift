@@ -74,7 +74,7 @@ package final class WaitGraph: @unchecked Sendable {
     ///   - isFromKernel: the thread is the kernel's, which waits to call the driver.
     ///   - limitMilliseconds: how long to wait at most, to about 100 ms; nil means for ever.
     package func wait(
-        for event: Event, of resource: Resource, purpose: String, isFromKernel: Bool = false,
+        for event: OneShotEvent, of resource: Resource, purpose: String, isFromKernel: Bool = false,
         limitMilliseconds: Int? = nil
     ) -> Outcome {
         let thread = currentThreadID()

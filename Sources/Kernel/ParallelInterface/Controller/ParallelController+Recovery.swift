@@ -96,7 +96,7 @@ extension ParallelController {
     /// Takes a task from wherever it is, since its answer is not waited for any more: its row and its memory are the
     /// caller's again when this returns.
     /// - Parameter answered: set by the completion of the row.
-    func withdraw(_ row: UInt32, answered: Event) {
+    func withdraw(_ row: UInt32, answered: OneShotEvent) {
         let lane = Int(row) / rowsPerLane
         while !answered.isSet {
             if let task = pool.sent(row: row) {
@@ -115,7 +115,7 @@ extension ParallelController {
             }
             finishWork(lane: lane)
             // The device may work on it, or another thread have it in its hands.
-            if !answered.isSet { _ = Event().wait(milliseconds: 1) }
+            if !answered.isSet { _ = OneShotEvent().wait(milliseconds: 1) }
         }
     }
 
@@ -199,7 +199,7 @@ extension ParallelController {
             finishWork(lane: lane)
             let isDone = pool.ownedByDriver().isEmpty && !pool.hasLingering
             if isDone || options.clock.milliseconds >= limit { return }
-            _ = Event().wait(milliseconds: 5)
+            _ = OneShotEvent().wait(milliseconds: 5)
         }
     }
 
@@ -215,7 +215,7 @@ extension ParallelController {
                     && card.dart.pinCount(window: Int(task.slot)) != records[Int(task.slot)].pinCount
             }
             if isDone { return }
-            _ = Event().wait(milliseconds: 5)
+            _ = OneShotEvent().wait(milliseconds: 5)
         }
     }
 
@@ -241,7 +241,7 @@ extension ParallelController {
 private final class Answer: @unchecked Sendable {
     // SAFETY: written before `isGiven` is set, read after.
     private var outcome = TaskManagementOutcome.unreachable
-    private let isGiven = Event()
+    private let isGiven = OneShotEvent()
 
     func set(_ outcome: TaskManagementOutcome) {
         self.outcome = outcome

@@ -31,7 +31,7 @@ package struct Watchdog {
 
 extension ParallelController {
     /// What the watchdog's thread does.
-    func watch(lane: Int, until stopped: Event) {
+    func watch(lane: Int, until stopped: OneShotEvent) {
         var watchdog = Watchdog(controller: self, lane: lane)
         while !stopped.wait(milliseconds: options.watchdogMilliseconds) { watchdog.look() }
     }

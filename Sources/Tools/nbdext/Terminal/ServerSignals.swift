@@ -23,7 +23,7 @@ final class ServerSignals: @unchecked Sendable {
     /// What the server does until it is ready.
     let startUp = StartUp()
     private let stopMilliseconds: UInt64
-    private let endRequested = Event()
+    private let endRequested = OneShotEvent()
     private let lock = Lock()
     private var machine: Machine?
 

@@ -1,8 +1,10 @@
 import Glibc
 
-/// Something that happens once, and that one thread waits for. For the control plane.
-package final class Event: @unchecked Sendable {
-    // SAFETY: both are touched only through pthread calls or under the mutex.
+/// An event that happens once and stays so: threads wait until it is set. For the control plane.
+///
+/// Threads: any.
+package final class OneShotEvent: @unchecked Sendable {
+    // SAFETY: `hasHappened` is touched under the mutex, the others through pthread calls only.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var hasHappened = false
@@ -21,14 +23,14 @@ package final class Event: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// Whether `set` was called. To wait for no time at all would take the 50 us by which Linux lets a timer be late.
+    /// Whether `set` was called. A wait of 0 ms would take the 50 us by which Linux lets a timer be late.
     package var isSet: Bool {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return hasHappened
     }
 
-    /// Lets every waiter go, now and later.
+    /// Lets all waiters go, now and later.
     package func set() {
         pthread_mutex_lock(mutex)
         hasHappened = true
@@ -55,12 +57,14 @@ package final class Event: @unchecked Sendable {
     }
 }
 
-/// Lets one thread sleep until another has news for it; news that comes early is not lost.
-package final class Doorbell: @unchecked Sendable {
-    // SAFETY: as in `Event`.
+/// An event that lets one wait go and is reset by it. A `set` before the wait is not lost; several count as one.
+///
+/// Threads: `set` on any; `wait` on one at a time.
+package final class AutoResetEvent: @unchecked Sendable {
+    // SAFETY: `isSet` is touched under the mutex, the others through pthread calls only.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
-    private var hasRung = false
+    private var isSet = false
 
     package init() {
         mutex = .allocate(capacity: 1)
@@ -76,37 +80,38 @@ package final class Doorbell: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    package func ring() {
+    /// Ends the current wait, or the next one if no thread waits.
+    package func set() {
         pthread_mutex_lock(mutex)
-        hasRung = true
+        isSet = true
         pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
     }
 
-    /// Blocks until `ring` was called since the last return.
+    /// Blocks until `set` was called since the last wait ended.
     package func wait() {
         pthread_mutex_lock(mutex)
-        while !hasRung { pthread_cond_wait(condition, mutex) }
-        hasRung = false
+        while !isSet { pthread_cond_wait(condition, mutex) }
+        isSet = false
         pthread_mutex_unlock(mutex)
     }
 
-    /// Blocks until `ring` was called since the last return, or the time is up. Returns whether it was called.
+    /// Blocks until `set` was called since the last wait ended, or the time is up. Returns whether it was called.
     package func wait(milliseconds: Int) -> Bool {
         var deadline = deadline(milliseconds: milliseconds)
         pthread_mutex_lock(mutex)
         defer {
-            hasRung = false
+            isSet = false
             pthread_mutex_unlock(mutex)
         }
-        while !hasRung {
-            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return hasRung }
+        while !isSet {
+            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return isSet }
         }
         return true
     }
 }
 
-/// A condition whose timeouts are not of the clock that people set.
+/// Makes a condition variable whose timeouts go by CLOCK_MONOTONIC, which nobody sets.
 private func initializeMonotonic(_ condition: UnsafeMutablePointer<pthread_cond_t>) {
     var attributes = pthread_condattr_t()
     pthread_condattr_init(&attributes)
@@ -115,7 +120,7 @@ private func initializeMonotonic(_ condition: UnsafeMutablePointer<pthread_cond_
     pthread_condattr_destroy(&attributes)
 }
 
-/// So long from now, for such a condition.
+/// The moment so many milliseconds from now, by that clock.
 private func deadline(milliseconds: Int) -> timespec {
     var deadline = timespec()
     clock_gettime(CLOCK_MONOTONIC, &deadline)
