@@ -194,7 +194,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         // No block obeys the limits; IOBlockStorageDriver reports a DMA error.
         guard length > 0 else {
             transport.log.report(
-                .pieceSizeIsZero,
+                .stageSizeIsZero,
                 "a request of \(request.byteCount) bytes at \(request.byteOffset) has a stage of 0 bytes at offset "
                     + "\(state.pointee.doneByteCount): the memory there has a run shorter than a block")
             return .ended(.inputOutput)

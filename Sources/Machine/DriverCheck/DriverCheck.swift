@@ -268,7 +268,7 @@ extension DriverFault {
     /// Whether the fault is about what a driver reports of its HBA.
     fileprivate var entryIsAboutLimits: Bool {
         switch self {
-        case .pieceSizeIsZero, .maxTransferSizeTooSmall, .requiredConstraintMissing, .constraintsNotReported,
+        case .stageSizeIsZero, .maxTransferSizeTooSmall, .requiredConstraintMissing, .constraintsNotReported,
             .constraintNotSettable, .alignmentAbovePageSize, .severalSegments, .badDMASpecification:
             true
         default: false
