@@ -187,7 +187,7 @@ struct ArrayStoreTests {
         let offset = geometry.memberByteOffset(stripe: 9, row: 4096)
         directory.write(Array(repeating: 0x5A, count: 4096), to: "member-\(member).img", at: offset)
         let messages = Messages()
-        _ = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        _ = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)
         #expect(messages.last?.contains("65536 bytes were rewritten") == true)
         let parity = directory.read("member-\(geometry.parityMember(stripe: 9)).img", at: offset, count: 4096)
         #expect(parity.allSatisfy { $0 == 0x5A })

@@ -25,8 +25,8 @@ struct DamagedMetadataTests {
     }
 
     private func open(_ members: [SparseMember], force: Bool = false) throws -> OpenedArray {
-        let surroundings = ArrayStore.Surroundings(clock: { 1 }, report: { _ in }, makeSlot: { IdleSlot() })
-        return try ArrayStore.open(members: members, place: "here", readOnly: false, force: force, in: surroundings)
+        let environment = ArrayStore.Environment(clock: { 1 }, report: { _ in }, makeBay: { IdleBay() })
+        return try ArrayStore.open(members: members, directory: "here", readOnly: false, force: force, in: environment)
     }
 
     /// Why an array is refused, which has not been written to.
@@ -78,7 +78,7 @@ struct DamagedMetadataTests {
     func sizes() throws {
         let members = try image(.resync, superblock(80, 8, 1 << 52), superblock(136, 8, 1 << 52))
         #expect(refusal(members).contains("more than 2 EiB"))
-        #expect(throws: ArrayStoreError.self) { try ArrayStore.describe(members, place: "here") { _, _ in nil } }
+        #expect(throws: ArrayStoreError.self) { try ArrayStore.describe(members, directory: "here") { _, _ in nil } }
     }
 
     @Test("a member that says it is rebuilt beyond its end is rebuilt to its end")
@@ -95,7 +95,7 @@ struct DamagedMetadataTests {
         let members = try image(
             .bitmap, isDirty: true,
             MetadataChange(member: 1, area: .bitmap, offset: 52, width: 4, value: 128 << 20))
-        let scan = try MemberScan(members, place: "here")
+        let scan = try MemberScan(members, directory: "here")
         guard case .stale = try MemberBitmap.read(scan) else {
             Issue.record("bits of the other one are lost")
             return
@@ -136,7 +136,7 @@ struct DamagedMetadataTests {
     @Test("a spare that has its data at another place is left out")
     func otherPlaces() throws {
         let members = try image(.resync, superblock(128, 8, 1024, member: 3))
-        let description = try ArrayStore.describe(members, place: "here") { _, _ in nil }
+        let description = try ArrayStore.describe(members, directory: "here") { _, _ in nil }
         #expect(description.members.last?.state.contains("other places") == true, "\(description.members)")
     }
 

@@ -125,10 +125,10 @@ struct HalfDoneChangeTests {
         let fixture = try Self.halfEnded([1])
         let before = try Self.superblocks(fixture)
         let array = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: true, in: Messages().surroundings)
+            members: fixture.members, directory: "here", readOnly: true, in: Messages().environment)
         #expect(array.geometry.dataByteOffset == fixture.geometry.dataByteOffset)
         #expect(try Self.superblocks(fixture) == before)
-        let described = try ArrayStore.describe(fixture.members, place: "here") { _, _ in nil }
+        let described = try ArrayStore.describe(fixture.members, directory: "here") { _, _ in nil }
         #expect(described.stateText == "clean" && described.service == .possible)
     }
 
@@ -383,7 +383,7 @@ struct CheckpointTests {
 
     @Test("is told of as a job that is left")
     func status() throws {
-        let described = try ArrayStore.describe(fixture(.bitmap).members, place: "here") { _, _ in nil }
+        let described = try ArrayStore.describe(fixture(.bitmap).members, directory: "here") { _, _ in nil }
         #expect(described.stateText == "dirty")
         #expect(described.job == ArrayDescription.Job(kind: "resync", member: nil, percent: 66, isRunning: false))
     }

@@ -28,7 +28,7 @@ struct LineageTests {
         _ members: [MemoryMember], _ messages: Messages = Messages(), force: Bool = false
     ) throws -> OpenedArray {
         try ArrayStore.open(
-            members: members, place: "here", readOnly: false, force: force, in: messages.surroundings)
+            members: members, directory: "here", readOnly: false, force: force, in: messages.environment)
     }
 
     private func superblock(_ member: MemoryMember) throws -> MDSuperblock {

@@ -40,7 +40,7 @@ struct LinkedMemberTests {
         #expect(absent.role == nil)
         #expect(absent.state.hasPrefix("not reachable: "))
         let messages = Messages()
-        let array = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        let array = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)
         #expect(array.missingRole == 1)
         #expect(messages.all.contains { $0.contains("/nonexistent is left out: not reachable: ") })
         // The export cannot be locked, but a directory of such files is served once.
@@ -86,7 +86,7 @@ struct LinkedMemberTests {
         var generator = SystemRandomNumberGenerator()
         try ArrayStore.format(members, plan: plan, time: 1, using: &generator)
         let array = try ArrayStore.open(
-            members: members, place: directory.path, readOnly: false, in: Messages().surroundings)
+            members: members, directory: directory.path, readOnly: false, in: Messages().environment)
         put(uri + "\n", in: "other.nbd")
         for name in ["other.nbd", uri] {
             let error = #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }

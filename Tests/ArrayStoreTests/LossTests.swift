@@ -17,7 +17,7 @@ struct LossTests {
         let plan = ArrayStore.Plan(
             level: level, memberCount: 3, byteCount: 8 << 20, chunkByteCount: 65536, name: "a")
         _ = try ArrayStore.create(directory: directory.path, plan: plan, force: false)
-        return try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        return try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)
     }
 
     private func path(_ name: String) -> String { "\(directory.path)/\(name)" }
@@ -137,7 +137,7 @@ struct LossTests {
             return MemoryMember(name: "m\(role)", bytes: bytes)
         }
         let array = try ArrayStore.open(
-            members: members, place: "here", readOnly: false, in: messages.surroundings)
+            members: members, directory: "here", readOnly: false, in: messages.environment)
         return (array, members)
     }
 
@@ -159,7 +159,7 @@ struct LossTests {
         try array.close()
         #expect(array.health == .degraded && array.failedMembers == [2])
         let again = try ArrayStore.open(
-            members: Array(members[..<2]), place: "here", readOnly: false, in: messages.surroundings)
+            members: Array(members[..<2]), directory: "here", readOnly: false, in: messages.environment)
         #expect(again.health == .degraded)
         // Two are one too many.
         try again.markDirty()
@@ -180,7 +180,7 @@ struct LossTests {
         )
         #expect(
             array.unreadableText(in: 8192..<16384)
-                == "bytes 24576 to 28671 of member 0 (m0) cannot be read, and there is no copy of bytes 16384 to 20479, "
-                + "24576 to 28671 of the array")
+                == "bytes 24576 to 28671 of member 0 (m0) cannot be read, and there is no copy of bytes 16384 to "
+                + "20479, 24576 to 28671 of the array")
     }
 }

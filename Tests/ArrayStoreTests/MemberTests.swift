@@ -27,7 +27,7 @@ struct MemberTests {
     }
 
     private func open(_ members: [MemoryMember], _ messages: Messages = Messages()) throws -> OpenedArray {
-        try ArrayStore.open(members: members, place: "here", readOnly: false, in: messages.surroundings)
+        try ArrayStore.open(members: members, directory: "here", readOnly: false, in: messages.environment)
     }
 
     @Test("an array opens from members in any order, and its state goes to all of them with the time that is given")
@@ -185,7 +185,7 @@ struct MemberTests {
         #expect(try members.map { try $0.bytes(at: 4096, count: 4096) } == states)
         #expect(messages.last?.contains("--force") == true, "\(messages.all)")
         let again = try ArrayStore.open(
-            members: members, place: "here", readOnly: false, force: true, in: messages.surroundings)
+            members: members, directory: "here", readOnly: false, force: true, in: messages.environment)
         #expect(again.failedMembers == [0])
     }
 }

@@ -33,12 +33,12 @@ final class MemoryArray {
     var all: [MemoryMember] { members + [spare] }
 
     func open() throws -> OpenedArray {
-        try ArrayStore.open(members: all, place: "here", readOnly: false, in: messages.surroundings)
+        try ArrayStore.open(members: all, directory: "here", readOnly: false, in: messages.environment)
     }
 
     /// Opens it with a spare, with member 1 being replaced, up to a boundary that is durable.
     func openReplacing(boundary: UInt64 = 0) throws -> OpenedArray {
-        let array = try ArrayStore.open(members: members, place: "here", readOnly: false, in: messages.surroundings)
+        let array = try ArrayStore.open(members: members, directory: "here", readOnly: false, in: messages.environment)
         _ = try array.add(spare)
         try array.beginReplacement(of: 1, by: nil)
         if boundary > 0 { #expect(try array.recordRecovery(byteCount: boundary)) }

@@ -95,8 +95,8 @@ final class Messages: Sendable {
     let startUp = StartUp()
 
     /// A clock that stands still, and this.
-    var surroundings: ArrayStore.Surroundings {
-        ArrayStore.Surroundings(
+    var environment: ArrayStore.Environment {
+        ArrayStore.Environment(
             clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } },
             startUp: startUp)
     }

@@ -39,7 +39,7 @@ struct OverwriteRuleTests {
 
     private func open(_ members: [MemoryMember], force: Bool = false) throws -> OpenedArray {
         try ArrayStore.open(
-            members: members, place: "here", readOnly: false, force: force, in: Messages().surroundings)
+            members: members, directory: "here", readOnly: false, force: force, in: Messages().environment)
     }
 
     private func contents(_ members: [MemoryMember]) -> [[UInt8]] { members.map { $0.state.withLock { $0.bytes } } }

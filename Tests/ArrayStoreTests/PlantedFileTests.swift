@@ -98,9 +98,9 @@ struct PlantedFileTests {
         func warnings(_ mode: mode_t) throws -> [String] {
             chmod(array, mode)
             let messages = Messages()
-            let surroundings = ArrayStore.Surroundings(
+            let environment = ArrayStore.Environment(
                 clock: { 0 }, report: { text in messages.list.withLock { $0.append(text) } })
-            _ = try ArrayStore.open(directory: array, readOnly: true, in: surroundings)
+            _ = try ArrayStore.open(directory: array, readOnly: true, in: environment)
             return messages.list.withLock { $0 }
         }
         #expect(try warnings(0o755) == [])

@@ -138,7 +138,7 @@ struct RecoveryFixture {
     {
         let present = members.enumerated().filter { $0.offset != missing }.map(\.element)
         return try ArrayStore.open(
-            members: present, place: "here", readOnly: false, force: force, in: messages.surroundings)
+            members: present, directory: "here", readOnly: false, force: force, in: messages.environment)
     }
 }
 

@@ -46,7 +46,7 @@ struct ReplacementTests {
     func renamed() throws {
         let fixture = try MemoryArray(.bitmap)
         let first = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
         try first.markDirty()
         try first.markClean()
         let others = [fixture.members[0], fixture.members[2]]
@@ -57,7 +57,7 @@ struct ReplacementTests {
             try member.write(bytes: own.bytes, at: 4096)
         }
         let array = try ArrayStore.open(
-            members: others, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: others, directory: "here", readOnly: false, in: fixture.messages.environment)
         try array.markDirty()
         #expect(try array.add(fixture.members[1]) == .returning)
         #expect(try array.activateSpare()?.isGuided == true)
@@ -95,8 +95,8 @@ struct ReplacementTests {
         let other = try MemoryArray()
         _ = try other.openReplacing(boundary: 64 << 10)
         let found = try ArrayStore.open(
-            members: [other.members[0], other.members[2], other.spare], place: "here", readOnly: false,
-            in: other.messages.surroundings)
+            members: [other.members[0], other.members[2], other.spare], directory: "here", readOnly: false,
+            in: other.messages.environment)
         #expect(found.recoveringMember.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
     }
 
@@ -129,7 +129,7 @@ struct ReplacementTests {
         let fixture = try MemoryArray()
         _ = try fixture.openReplacing(boundary: 64 << 10)
         let without = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
         #expect(without.replacementState == nil)
         try without.markDirty()
         let again = try fixture.open()
@@ -148,14 +148,14 @@ struct ReplacementTests {
             name: "other", bytes: Array(repeating: 0, count: Int(fixture.spare.byteCount)),
             place: fixture.spare.place)
         _ = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment
         )
         .add(other)
         let array = try fixture.openReplacing(boundary: 128 << 10)
         #expect(try array.endRecovery())
         #expect(try fixture.superblock(other).deviceNumber == fixture.superblock(fixture.spare).deviceNumber)
         let again = try ArrayStore.open(
-            members: fixture.all + [other], place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: fixture.all + [other], directory: "here", readOnly: false, in: fixture.messages.environment)
         try again.beginReplacement(of: 1, by: "other")
         #expect(again.endReplacement(isFaulty: false).isEmpty)
         #expect(try fixture.open().members.map { $0?.store.name } == ["m0", "new", "m2"])
@@ -167,7 +167,7 @@ struct ReplacementTests {
         _ = try fixture.openReplacing(boundary: 64 << 10)
         let found = [fixture.members[0], fixture.members[1], fixture.spare]
         let array = try ArrayStore.open(
-            members: found, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: found, directory: "here", readOnly: false, in: fixture.messages.environment)
         #expect(array.hasSpare && array.missingRole == 2)
         try array.markDirty()
         let new = try fixture.superblock(fixture.spare)
@@ -176,7 +176,7 @@ struct ReplacementTests {
         try array.markDirty()
         try array.markClean()
         let again = try ArrayStore.open(
-            members: found, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: found, directory: "here", readOnly: false, in: fixture.messages.environment)
         #expect(again.hasSpare && again.missingRole == 2)
     }
 

@@ -1,4 +1,5 @@
 import ArrayStore
+import MDFormat
 import MemberIO
 import RAID
 import Synchronization
@@ -11,7 +12,7 @@ struct ReturningTests {
     private func withoutMember1() throws -> (MemoryArray, OpenedArray) {
         let fixture = try MemoryArray(.bitmap)
         let array = try ArrayStore.open(
-            members: fixture.members, place: "here", readOnly: false, in: fixture.messages.surroundings)
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
         try array.markDirty()
         fixture.members[1].state.withLock { $0.loss = .unreachable("away") }
         #expect(array.recordFailure(role: 1))
@@ -23,6 +24,25 @@ struct ReturningTests {
         let again = MemoryMember(name: member.name, bytes: member.state.withLock { $0.bytes }, place: member.place)
         member.state.withLock { $0.successor = again }
         return again
+    }
+
+    @Test("a spare whose log takes no write before it has a role is tried again")
+    func refusedLog() throws {
+        let fixture = try MemoryArray(.ppl)
+        let array = try ArrayStore.open(
+            members: fixture.members, directory: "here", readOnly: false, in: fixture.messages.environment)
+        _ = try array.add(fixture.spare)
+        try array.markDirty()
+        #expect(array.recordFailure(role: 1))
+        // A log that is empty already is not written.
+        let log = try #require(try fixture.superblock(fixture.spare).partialParityLogRange)
+        try fixture.spare.write(bytes: [1], at: log.lowerBound)
+        fixture.spare.state.withLock { $0.refusesWrites = true }
+        let error = #expect(throws: ArrayStoreError.self) { try array.activateSpare() }
+        #expect(error?.kind == .notTaken && error?.cause?.status == .refused && error?.members == [])
+        #expect(array.hasSpare)
+        fixture.spare.state.withLock { $0.refusesWrites = false }
+        #expect(try array.activateSpare()?.role == 1)
     }
 
     @Test("one that takes no write before it has its role is tried again")

@@ -21,7 +21,7 @@ struct UnusableMemberTests {
     private func path(_ name: String) -> String { "\(directory.path)/\(name)" }
 
     private func open() throws -> OpenedArray {
-        try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.surroundings)
+        try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)
     }
 
     /// What stands in a member's place, and what is said of it.

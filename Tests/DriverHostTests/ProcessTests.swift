@@ -86,11 +86,22 @@ extension DriverProcesses.ProcessTests {
 
     @Test("that stands still is ended and started again", arguments: [DriverMode.bundled, .legacy])
     func standsStill(mode: DriverMode) throws {
-        let machine = try TestMachine(mode: mode)
+        let clock = DeadlineClock.standing()
+        let machine = try TestMachine(mode: mode) { $0.kernelOptions.clock = clock }
         for _ in 0..<2 {
             let process = try #require(TestMachine.children().first?.process)
             kill(process, SIGSTOP)
+            let isEnded = OneShotEvent()
+            try OSThread(name: "time") {
+                // Only while the process stands still: nothing that its successor does is late.
+                _ = eventually {
+                    clock.push(byMilliseconds: 50)
+                    return kill(process, 0) != 0
+                }
+                isEnded.set()
+            }.detach()
             #expect(machine.work() == 0)
+            isEnded.wait()
             #expect(TestMachine.children().map(\.process) != [process])
         }
         #expect(machine.log.count(of: .driverCrash) == 2)

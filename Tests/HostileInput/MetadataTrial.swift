@@ -15,8 +15,8 @@ package enum MetadataTrial {
         package var hasWritten = false
     }
 
-    private static let surroundings = ArrayStore.Surroundings(
-        clock: { 1_700_000_000 }, report: { _ in }, makeSlot: { IdleSlot() })
+    private static let environment = ArrayStore.Environment(
+        clock: { 1_700_000_000 }, report: { _ in }, makeBay: { IdleBay() })
 
     /// - Parameters:
     ///   - members: in any order.
@@ -42,7 +42,7 @@ package enum MetadataTrial {
     /// What only reads.
     private static func look(at members: [SparseMember], job: [UInt8]) -> Outcome {
         let writeCount = members.reduce(0) { $0 + $1.writeCount }
-        _ = try? ArrayStore.describe(members, place: "trial") { uuid, geometry in
+        _ = try? ArrayStore.describe(members, directory: "trial") { uuid, geometry in
             let text = String(decoding: job, as: UTF8.self)
             let record = JobFile.parse(text, uuid: ArrayStore.uuidText(uuid).filter { $0 != ":" }, geometry)
             if let record { go(on: record, geometry) }
@@ -57,7 +57,7 @@ package enum MetadataTrial {
     private static func open(
         _ members: [SparseMember], readOnly: Bool, force: Bool
     ) throws(ArrayStoreError) -> OpenedArray {
-        try ArrayStore.open(members: members, place: "trial", readOnly: readOnly, force: force, in: surroundings)
+        try ArrayStore.open(members: members, directory: "trial", readOnly: readOnly, force: force, in: environment)
     }
 
     /// From the first write to the end of a server, with a member that fails and comes back between.

@@ -87,8 +87,8 @@ package final class SparseMember: PlacedMember {
     }
 }
 
-/// A slot that stands for members which no lane works on.
-package final class IdleSlot: RoleSlot {
+/// A bay for members that no lane works on.
+package final class IdleBay: RoleBay {
     package let place = MemberPlace.none
 
     package init() {}

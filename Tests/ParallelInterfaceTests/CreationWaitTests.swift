@@ -1,16 +1,18 @@
 import Diagnostics
 import Platform
-import SCSIControllerDriverKit
 import Synchronization
 import TestTraits
 import Testing
 
-/// Waits for what the kernel does while it creates a target.
-@Suite("Waits for the creation of a target", .needsCore)
+@testable import SCSIControllerDriverKit
+
+/// Waits for what the kernel does while it creates a target. The creating thread looks every 100 ms, by a clock that stands
+/// still until the test turns it.
+@Suite("Waits for the creation of a target", .blocks)
 struct CreationWaitTests {
     private final class Creation: Sendable {
-        let log: DiagnosisLog
-        let named = OneShotEvent()
+        let log = DiagnosisLog { _ in }
+        let clock = DeadlineClock.standing()
         let context: DriverContext
         let queue: IODispatchQueue
         private let answered = OneShotEvent()
@@ -20,9 +22,8 @@ struct CreationWaitTests {
         /// Creates a target on a queue of its own.
         /// - Parameter since: when the driver was given the command that the kernel waits for.
         init(since: @escaping @Sendable () -> UInt64?) {
-            let named = named
-            log = DiagnosisLog { _ in named.set() }
             context = DriverContext(log: log)
+            context.clock = clock
             queue = IODispatchQueue(name: "Creating", context: context)
             let begun = OneShotEvent()
             queue.runAsync("HandleAsyncEvent") { [self] in
@@ -37,6 +38,16 @@ struct CreationWaitTests {
                 ended.set()
             }
             begun.wait()
+            clock.awaitSleepers(1)
+        }
+
+        /// Lets the creating thread look at what waits behind it: it names a cycle when it sees it twice.
+        func seeTwice() -> [DriverFault] {
+            #expect(eventually { queue.hasPendingWork })
+            clock.turn(byMilliseconds: 100)
+            #expect(log.diagnoses.isEmpty)
+            clock.turn(byMilliseconds: 100)
+            return log.diagnoses.map(\.fault)
         }
 
         /// Lets the kernel answer, and says how the wait for that ended.
@@ -52,9 +63,6 @@ struct CreationWaitTests {
         }
     }
 
-    /// Some looks at the graph.
-    private func pass() { IOSleep(450) }
-
     /// Leaves a block on a queue, in an interrupt handler.
     private func interrupt(_ context: DriverContext, _ body: @escaping @Sendable () -> Void) {
         let interrupts = IODispatchQueue(name: "Interrupts", context: context)
@@ -65,9 +73,8 @@ struct CreationWaitTests {
     func block() {
         let creation = Creation { 0 }
         interrupt(creation.context) { creation.queue.DispatchAsync {} }
-        #expect(creation.named.comes())
+        #expect(creation.seeTwice() == [.otherWorkOnAuxiliaryQueue])
         #expect(creation.awaitEnd() == .cycle)
-        #expect(creation.log.diagnoses.map(\.fault) == [.otherWorkOnAuxiliaryQueue])
         #expect(
             creation.log.diagnoses.first?.picture == [
                 "Creating runs HandleAsyncEvent",
@@ -79,16 +86,17 @@ struct CreationWaitTests {
     func thread() throws {
         let creation = Creation { 0 }
         try OSThread(name: "own") { creation.queue.DispatchSync {} }.detach()
-        #expect(creation.named.comes())
+        creation.clock.awaitSleepers(2)
+        #expect(creation.seeTwice() == [.otherWorkOnAuxiliaryQueue])
         #expect(creation.awaitEnd() == .cycle)
-        #expect(creation.log.diagnoses.map(\.fault) == [.otherWorkOnAuxiliaryQueue])
+        #expect(creation.log.diagnoses.count == 1)
     }
 
     @Test("while the device works, nobody is blamed")
     func device() {
         let creation = Creation { nil }
         interrupt(creation.context) { creation.queue.DispatchAsync {} }
-        pass()
+        #expect(creation.seeTwice() == [])
         #expect(creation.finish() == .done)
         #expect(creation.log.diagnoses.isEmpty)
     }
@@ -97,14 +105,15 @@ struct CreationWaitTests {
     func nextEvent() {
         let creation = Creation { 0 }
         interrupt(creation.context) { creation.queue.runAsync("HandleAsyncEvent") {} }
-        // So may blocks that were left there before the command was sent.
-        pass()
+        #expect(creation.seeTwice() == [])
         #expect(creation.finish() == .done)
         #expect(creation.log.diagnoses.isEmpty)
     }
 
-    @Test("what the driver's own threads left there before the command was sent is not what it waits for")
-    func before() throws {
+    @Test(
+        "what the driver's own threads left there before the command was sent is not what it waits for",
+        arguments: [UInt64(0), 1])
+    func before(milliseconds: UInt64) throws {
         let sent = Mutex<UInt64>(.max)
         let creation = Creation { sent.withLock { $0 } }
         let left = OneShotEvent()
@@ -113,24 +122,34 @@ struct CreationWaitTests {
             left.set()
         }.detach()
         left.wait()
-        sent.withLock { $0 = monotonicMilliseconds() + 1 }
-        pass()
-        #expect(creation.finish() == .done)
-        #expect(creation.log.diagnoses.isEmpty)
+        sent.withLock { $0 = creation.clock.milliseconds + milliseconds }
+        if milliseconds == 0 {
+            #expect(creation.seeTwice() == [.otherWorkOnAuxiliaryQueue])
+            #expect(creation.awaitEnd() == .cycle)
+        } else {
+            #expect(creation.seeTwice() == [])
+            #expect(creation.finish() == .done)
+            #expect(creation.log.diagnoses.isEmpty)
+        }
     }
 
     @Test("code that runs elsewhere in the driver may complete the command yet")
     func busy() throws {
         let creation = Creation { 0 }
         let other = IODispatchQueue(name: "Other", context: creation.context)
-        let mayEnd = OneShotEvent()
-        other.DispatchAsync { mayEnd.wait() }
+        let (isBusy, mayEnd) = (OneShotEvent(), OneShotEvent())
+        other.DispatchAsync {
+            isBusy.set()
+            mayEnd.wait()
+        }
+        isBusy.wait()
         interrupt(creation.context) { creation.queue.DispatchAsync {} }
-        pass()
-        #expect(creation.log.diagnoses.isEmpty)
+        #expect(creation.seeTwice() == [])
         mayEnd.set()
+        #expect(eventually { other.runnerThread == 0 })
+        #expect(creation.seeTwice() == [.otherWorkOnAuxiliaryQueue])
         #expect(creation.awaitEnd() == .cycle)
-        #expect(creation.log.diagnoses.map(\.fault) == [.otherWorkOnAuxiliaryQueue])
+        #expect(creation.log.diagnoses.count == 1)
     }
 
     @Test("what follows from a fault is not reported, and what does not is")

@@ -45,16 +45,7 @@ struct Fixture {
     let lane: Int
     let driver: EchoDriver
     let log: DiagnosisLog
-    private let clock: DeadlineClock
-    private let watchdogMilliseconds: UInt64
-    private let watchdog: Watching
-
-    /// The watchdog of a fixture, whose time the test turns.
-    private final class Watching: @unchecked Sendable {
-        // SAFETY: one thread of a test turns the time.
-        var watchdog: Watchdog
-        init(_ watchdog: Watchdog) { self.watchdog = watchdog }
-    }
+    let clock = DeadlineClock.standing()
 
     /// Time stands still, and deadlines with it, until the test turns it.
     /// - Parameters:
@@ -68,9 +59,7 @@ struct Fixture {
         var kernelOptions = KernelOptions()
         kernelOptions.policy = .macos
         options(&kernelOptions)
-        clock = .standing()
         kernelOptions.clock = clock
-        watchdogMilliseconds = UInt64(kernelOptions.watchdogMilliseconds)
         self.log = log
         card = InterruptingCard(
             dart: DART(windowCount: 32, reservedCount: 16), pinsCommands: pinsCommands,
@@ -86,32 +75,16 @@ struct Fixture {
         }
         controller.attach(recorder, at: UnitAddress(targetID: 0))
         lane = try controller.makeLane()
-        watchdog = Watching(Watchdog(controller: controller, lane: try controller.makeLane()))
-    }
-
-    /// Lets so much time pass; the watchdog looks as often as it would.
-    func turn(milliseconds: UInt64) {
-        for _ in 0..<(milliseconds + watchdogMilliseconds - 1) / watchdogMilliseconds {
-            clock.turn(byMilliseconds: watchdogMilliseconds)
-            watchdog.watchdog.look()
-        }
+        // From here on a turn is one for the watchdog too.
+        clock.awaitSleepers(1)
     }
 
     /// Lets time pass until something is so, also while the watchdog waits for a driver that is stuck.
-    func turn(until isSo: @escaping @Sendable () -> Bool) throws -> Bool {
-        let isOver = OneShotEvent()
-        let isIdle = OneShotEvent()
-        try OSThread(name: "watchdog") {
-            while !isOver.isSet { turn(milliseconds: watchdogMilliseconds) }
-            isIdle.set()
-        }.detach()
-        let came = eventually {
-            clock.turn(byMilliseconds: 100)
+    func push(until isSo: () -> Bool) -> Bool {
+        eventually {
+            clock.push(byMilliseconds: 100)
             return isSo()
         }
-        isOver.set()
-        while !isIdle.wait(milliseconds: 1) { clock.turn(byMilliseconds: 100) }
-        return came
     }
 
     func submit(_ rows: [UInt32], byteCount: UInt64 = 512, logicalUnit: UInt8 = 0, lane: Int? = nil) {

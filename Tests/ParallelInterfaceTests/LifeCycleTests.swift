@@ -212,6 +212,7 @@ struct LifeCycleTests {
         var options = KernelOptions()
         options.policy = .macos
         options.watchdogMilliseconds = 5
+        options.clock = .standing()
         let late = Late()
         let controller = ParallelController(
             host: host, card: card, arena: try DataArena(byteCount: 1 << 20), options: options,
@@ -223,8 +224,11 @@ struct LifeCycleTests {
             isOver.set()
         }.detach()
         #expect(driver.hasTask.comes())
-        #expect(!isOver.wait(milliseconds: 30))
+        options.clock.awaitSleepers(1)
+        options.clock.turn(byMilliseconds: 30)
+        #expect(!isOver.isSet)
         controller.cancelStart()
+        options.clock.turn(byMilliseconds: 5)
         #expect(isOver.comes())
         controller.stop()
     }
@@ -375,9 +379,12 @@ struct LifeCycleTests {
             isStopped.set()
         }.detach()
         #expect(fixture.recorder.wait(for: 1))
-        #expect(!isStopped.wait(milliseconds: 30))
+        fixture.clock.awaitSleepers(1)
+        fixture.clock.turn(byMilliseconds: 9000)
+        #expect(!isStopped.isSet)
         #expect(fixture.recorder.rows == [1])
         _ = consume pin
+        fixture.clock.turn(byMilliseconds: 5)
         #expect(isStopped.comes())
         #expect(fixture.recorder.rows == [1, 0])
         #expect(fixture.outcome(0) == [1, 4])

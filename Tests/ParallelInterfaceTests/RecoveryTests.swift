@@ -104,11 +104,11 @@ struct RecoveryTests {
         // It is seen at 70 ms, and may be on its way then.
         let steps = ["abort", "unit reset", "target reset"]
         for (milliseconds, count) in [(70, 0), (40, 0), (10, 1), (40, 1), (10, 2), (40, 2), (10, 3), (40, 3)] {
-            fixture.turn(milliseconds: UInt64(milliseconds))
+            fixture.clock.turn(byMilliseconds: UInt64(milliseconds))
             #expect((fixture.driver as! ObedientDriver).requests == Array(steps[..<count]))
         }
         #expect(fixture.recorder.rows == [])
-        fixture.turn(milliseconds: 10)
+        fixture.clock.turn(byMilliseconds: 10)
         #expect(fixture.recorder.rows == [3])
         #expect(fixture.outcome(3) == Self.timedOut)
         #expect(fixture.faults == [.taskNeverCompleted])
@@ -123,7 +123,7 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1])
         fixture.submit([2, 3], logicalUnit: 1)
-        fixture.turn(milliseconds: Self.untilEnded)
+        fixture.clock.turn(byMilliseconds: Self.untilEnded)
         #expect(fixture.recorder.rows.count == 4)
         let driver = fixture.driver as! ObedientDriver
         #expect(driver.requests.filter { $0 == "abort" }.count == 4)
@@ -139,7 +139,7 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         fixture.submit([3])
         // None of the steps is waited for.
-        fixture.turn(milliseconds: 120)
+        fixture.clock.turn(byMilliseconds: 120)
         #expect(fixture.recorder.rows == [3])
         #expect((fixture.driver as! ObedientDriver).requests == ["abort", "unit reset", "target reset"])
         #expect(fixture.outcome(3) == Self.timedOut)
@@ -154,11 +154,11 @@ struct RecoveryTests {
         driver.answersAtAbort = true
         for row in UInt32(0)..<5 {
             fixture.submit([row])
-            fixture.turn(milliseconds: 120)
+            fixture.clock.turn(byMilliseconds: 120)
             #expect(fixture.recorder.rows.last == row)
             #expect(fixture.outcome(row) == [2, 0])
         }
-        fixture.turn(milliseconds: Self.untilEnded)
+        fixture.clock.turn(byMilliseconds: Self.untilEnded)
         #expect(driver.requests == Array(repeating: "abort", count: 5))
         fixture.controller.stop()
     }
@@ -168,7 +168,7 @@ struct RecoveryTests {
         let fixture = try makeFixture(ObedientDriver.self, mode: mode)
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2, 3])
-        fixture.turn(milliseconds: Self.untilEnded)
+        fixture.clock.turn(byMilliseconds: Self.untilEnded)
         #expect(fixture.recorder.rows.count == 4)
         fixture.driver.answersNothing = false
         fixture.card.hasWork.store(true, ordering: .releasing)
@@ -188,7 +188,7 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         let count = UInt32(EchoDriver.taskCount)
         fixture.submit(Array(0..<count + 3))
-        fixture.turn(milliseconds: Self.untilEnded)
+        fixture.clock.turn(byMilliseconds: Self.untilEnded)
         #expect(fixture.recorder.rows.sorted() == Array(0..<count + 3))
         for row in 0..<count { #expect(fixture.outcome(row) == Self.timedOut) }
         for row in count..<count + 3 { #expect(fixture.outcome(row) == [1, 4]) }
@@ -209,7 +209,7 @@ struct RecoveryTests {
         }.detach()
         driver.isStuck.wait()
         fixture.submit([0, 1])
-        #expect(try fixture.turn { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
+        #expect(fixture.push { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
         #expect(fixture.outcome(0) == Self.timedOut)
         #expect(fixture.outcome(1) == Self.timedOut)
         #expect(driver.requests == [])
@@ -229,7 +229,7 @@ struct RecoveryTests {
         driver.sticksAtAbort = true
         driver.answersNothing = true
         fixture.submit([0, 1, 2])
-        #expect(try fixture.turn { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
+        #expect(fixture.push { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
         for row in UInt32(0)...2 { #expect(fixture.outcome(row) == Self.timedOut) }
         driver.mayReturn.set()
         fixture.controller.stop()

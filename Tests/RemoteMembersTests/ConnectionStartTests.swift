@@ -10,12 +10,12 @@ import Testing
 struct ConnectionStartTests {
     private let mayAnswer: OneShotEvent
     private let begun: OneShotEvent
-    private let way: ConnectionStart.Way
+    private let connector: ConnectionStart.Connector
 
     init() {
         let (mayAnswer, begun) = (OneShotEvent(), OneShotEvent())
         (self.mayAnswer, self.begun) = (mayAnswer, begun)
-        way = ConnectionStart.Way { _, _ in
+        connector = ConnectionStart.Connector { _, _ in
             begun.set()
             mayAnswer.wait()
             return -1
@@ -24,7 +24,8 @@ struct ConnectionStartTests {
 
     private func attempt(limit: UInt64, interruption: Int32) -> RemoteProblem? {
         do throws(RemoteProblem) {
-            _ = try NBDConnection(uri: "nbd://nowhere.invalid", limit: limit, interruption: interruption, way: way)
+            _ = try NBDConnection(
+                uri: "nbd://nowhere.invalid", limit: limit, interruption: interruption, connector: connector)
             return nil
         } catch { return error }
     }

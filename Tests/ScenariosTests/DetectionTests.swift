@@ -35,18 +35,22 @@ struct DetectionTests {
         configuration.kernelOptions.taskTimeoutMilliseconds = 150
         configuration.kernelOptions.recoveryGraceMilliseconds = 30
         configuration.kernelOptions.watchdogMilliseconds = 20
-        let machine = try Machine(configuration)
-        #expect(log.diagnoses.map(\.summary) == [], "before the first mistake")
-        var client = try RandomClient(device: machine.devices[0], seed: seed)
-        var rounds = 0
-        repeat {
-            _ = client.runBatch(overlapping: true)
-            rounds += 1
-        } while log.diagnoses.isEmpty && rounds < 1000
-        // The driver goes on as it does; so do its clients.
-        _ = client.runBatch()
-        client.close()
-        machine.abandon()
+        let clock = DeadlineClock.standing()
+        configuration.kernelOptions.clock = clock
+        try clock.running {
+            let machine = try Machine(configuration)
+            #expect(log.diagnoses.map(\.summary) == [], "before the first mistake")
+            var client = try RandomClient(device: machine.devices[0], seed: seed, clock: clock)
+            var rounds = 0
+            repeat {
+                _ = client.runBatch(overlapping: true)
+                rounds += 1
+            } while log.diagnoses.isEmpty && rounds < 1000
+            // The driver goes on as it does; so do its clients.
+            _ = client.runBatch()
+            client.close()
+            machine.abandon()
+        }
         #expect(
             log.count(of: one.mistake.fault) > 0,
             "\(log.diagnoses.map(\.summary)), seed \(seed), from command \(UnreliableDriver.firstCommand) on")

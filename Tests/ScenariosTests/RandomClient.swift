@@ -2,8 +2,8 @@ import BlockStorage
 import Platform
 import TestSupport
 
-/// A client that sends batches of random requests to a small region, so that they overlap, and waits for each batch. It may move from one
-/// thread to another.
+/// A client that sends batches of random requests to a small region, so that they overlap, and waits for each batch. It
+/// may move from one thread to another.
 struct RandomClient: @unchecked Sendable {
     // SAFETY: one thread uses it at a time.
 
@@ -16,10 +16,16 @@ struct RandomClient: @unchecked Sendable {
     private let receiver = Receiver()
     private let memory: UnsafeMutableRawBufferPointer
     private var random: SeededGenerator
+    private let clock: DeadlineClock?
 
-    /// - Parameter seed: which requests.
-    init(device: BlockStorageDevice, seed: UInt64) throws {
+    /// - Parameters:
+    ///   - seed: which requests.
+    ///   - clock: the kernel half's, if it can be turned. Give it to the only client of a driver that does everything
+    ///     on its client's thread: when that has nothing left to do, only time can end the requests, and the client
+    ///     turns it.
+    init(device: BlockStorageDevice, seed: UInt64, clock: DeadlineClock? = nil) throws {
         self.device = device
+        self.clock = clock
         lane = try device.makeLane(receiver: receiver)
         memory = device.arena.allocate(byteCount: Self.batchSizeMax * Self.requestByteCountMax)!
         random = SeededGenerator(seed: seed)
@@ -36,6 +42,7 @@ struct RandomClient: @unchecked Sendable {
         receiver.expect(requests.count)
         requests.withUnsafeBufferPointer { lane.submit($0) }
         while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
+        while let clock, !receiver.isDone { clock.turn(byMilliseconds: 10) }
         return receiver.wait()
     }
 
@@ -97,6 +104,8 @@ struct RandomClient: @unchecked Sendable {
             }
             ended?.set()
         }
+
+        var isDone: Bool { lock.withLock { left == 0 } }
 
         func wait() -> Int {
             lock.withLock { done }.wait()

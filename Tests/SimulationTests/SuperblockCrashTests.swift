@@ -30,9 +30,9 @@ struct SuperblockCrashTests {
 
     private func open(_ members: [SimulatedMember]) throws -> OpenedArray {
         let world = members[0].world
-        let surroundings = ArrayStore.Surroundings(
-            clock: { 1 }, report: { _ in }, makeSlot: { SimulatedSlot(world: world) })
-        return try ArrayStore.open(members: members, place: "the test", readOnly: false, in: surroundings)
+        let environment = ArrayStore.Environment(
+            clock: { 1 }, report: { _ in }, makeBay: { SimulatedBay(world: world) })
+        return try ArrayStore.open(members: members, directory: "the test", readOnly: false, in: environment)
     }
 
     /// Two crashes, one in each change of the state, after every number of I/Os.

@@ -13,10 +13,11 @@ import Testing
 ///
 /// How to wait in them:
 ///
-/// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded machine
-///   may take a hundred times as long as an idle one. `OneShotEvent.comes` waits for an event, and `eventually` looks until something is so.
-/// * Where deadlines are the subject, the test turns the time itself: `DeadlineClock.standing()`, and see how the tests of the
-///   kernel half do it (`Fixture.turn`).
+/// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded
+/// machine may take a hundred times as long as an idle one. `OneShotEvent.comes` waits for an event, and `eventually`
+/// looks until something is so. * Where deadlines are the subject, the test turns the time itself:
+/// `DeadlineClock.standing()` and its `turn`, which returns when each thread that was due has looked. The tests of
+/// recovery and of waits among queues do so.
 package struct Needs: SuiteTrait, TestTrait, TestScoping {
     /// After so long a test hangs: the run ends there, and the threads' stacks say where it does.
     package static let hangMinutes = 10
@@ -155,6 +156,28 @@ private let patienceMilliseconds = (Needs.hangMinutes - 1) * 60_000
 extension OneShotEvent {
     /// Waits until it is set; false when it never will be.
     package func comes() -> Bool { wait(milliseconds: patienceMilliseconds) }
+}
+
+extension DeadlineClock {
+    /// Lets time pass as the machine's does, on another thread, while a body runs: for a clock that the body turns only
+    /// where it waits for nothing but time.
+    package func running<Result>(_ body: () throws -> Result) throws -> Result {
+        let (isOver, hasEnded) = (OneShotEvent(), OneShotEvent())
+        try OSThread(name: "time") {
+            var last = monotonicMilliseconds()
+            while !isOver.wait(milliseconds: 2) {
+                let now = monotonicMilliseconds()
+                push(byMilliseconds: now - last)
+                last = now
+            }
+            hasEnded.set()
+        }.detach()
+        defer {
+            isOver.set()
+            hasEnded.wait()
+        }
+        return try body()
+    }
 }
 
 /// Looks again and again until something is so; false when it never will be.

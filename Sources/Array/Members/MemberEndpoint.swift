@@ -56,5 +56,5 @@ package enum MemberPlace: Sendable {
     /// Behind an object that does its own I/O.
     case endpoint(any MemberEndpoint)
     /// Wherever the member that currently has a role is.
-    case slot(MemberSlot)
+    case bay(MemberBay)
 }

@@ -19,7 +19,7 @@ package final class MemberLane {
     }
 
     private let engine: Engine
-    private let ways: MemberWays
+    private let routes: MemberRoutes
     private let table = TransferTable()
     /// Outcomes that wait to be reaped.
     private var ready: [MemberCompletion] = []
@@ -34,7 +34,7 @@ package final class MemberLane {
     ///   - places: the places of all members that I/O may go to.
     /// - Throws: when the system refuses a ring or an eventfd, or a member cannot be reached.
     package init(engine: MemberEngineKind, places: [MemberPlace]) throws(OSError) {
-        ways = try MemberWays(places, hasRing: engine == .uring)
+        routes = try MemberRoutes(places, hasRing: engine == .uring)
         ready.reserveCapacity(1024)
         switch engine {
         case .uring: self.engine = .uring(try UringQueue())
@@ -51,7 +51,7 @@ package final class MemberLane {
 
     /// Operations that were started and have not been reaped.
     package var outstanding: Int {
-        table.usedCount + backlog.count + ways.outstanding + (ready.count - readyHead)
+        table.usedCount + backlog.count + routes.outstanding + (ready.count - readyHead)
     }
 
     /// Starts a batch. Many of its operations may be complete when this returns.
@@ -61,7 +61,7 @@ package final class MemberLane {
     package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
         var first = 0
         while first < ios.count {
-            if ways.way(to: fileBase + Int(ios[first].member)).hasChannel {
+            if routes.route(to: fileBase + Int(ios[first].member)).hasChannel {
                 first = hand(ios, from: first, fileBase: fileBase)
                 continue
             }
@@ -95,7 +95,7 @@ package final class MemberLane {
     /// Blocks until there is something to reap or `descriptor` (unless negative) is readable.
     package func wait(orReadable descriptor: Int32) {
         guard readyHead == ready.count else { return }
-        guard ways.outstanding == 0 else { return waitForChannels(orReadable: descriptor) }
+        guard routes.outstanding == 0 else { return waitForChannels(orReadable: descriptor) }
         switch engine {
         case .uring(let ring): ring.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
         case .threads(let workers): workers.wait(orReadable: descriptor, hasTransfers: table.usedCount > 0)
@@ -113,8 +113,8 @@ package final class MemberLane {
             return
         }
         let position = fileBase + Int(ios[0].member)
-        let way = ways.way(to: position)
-        let index = table.claim(ios, file: way.file)
+        let route = routes.route(to: position)
+        let index = table.claim(ios, file: route.file)
         let transfer = table.transfers[index]
         guard transfer.file >= 0 else { return end(index, .failed) }
         if let counters {
@@ -125,11 +125,11 @@ package final class MemberLane {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
         // Rare enough for the thread to wait for it.
         case (.reread, _): end(index, DirectTransfer.reread(index, in: table))
-        case (.flush, _) where way.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
-        case (.durableWrite, _) where way.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
+        case (.flush, _) where route.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
+        case (.durableWrite, _) where route.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
         case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):
             ring.queue(index, table)
-        case (.write, .uring(let ring)) where way.writesThroughRing: ring.queue(index, table)
+        case (.write, .uring(let ring)) where route.writesThroughRing: ring.queue(index, table)
         case (.write, _): end(index, DirectTransfer.run(index, in: table))
         case (.read, .threads(let workers)):
             if let status = DirectTransfer.readCached(index, in: table) {
@@ -146,7 +146,7 @@ package final class MemberLane {
     }
 
     private func collect() {
-        ways.reap(into: &ready)
+        routes.reap(into: &ready)
         switch engine {
         case .uring(let ring):
             ring.reap { index, result in
@@ -194,7 +194,7 @@ extension MemberLane {
             }
             end += 1
         }
-        ways.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + Int(ios[first].member))
+        routes.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + Int(ios[first].member))
         return end
     }
 
@@ -205,7 +205,7 @@ extension MemberLane {
         case .uring(let ring): polls.append(pollfd(fd: ring.descriptor, events: Int16(POLLIN), revents: 0))
         case .threads(let workers): polls.append(pollfd(fd: workers.descriptor, events: Int16(POLLIN), revents: 0))
         }
-        ways.addPolls(to: &polls)
+        routes.addPolls(to: &polls)
         _ = poll(&polls, nfds_t(polls.count), -1)
         if case .threads(let workers) = engine { workers.clear() }
     }

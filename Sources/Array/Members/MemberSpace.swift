@@ -59,9 +59,9 @@ package final class MemberSpace: Sendable {
         switch place {
         case .none: return .done
         case .file(let descriptor): return obtain(descriptor, byteOffset: byteOffset, byteCount: byteCount)
-        case .slot(let slot):
-            return slot.endpoint?.reserve(byteOffset: byteOffset, byteCount: byteCount)
-                ?? obtain(slot.descriptor, byteOffset: byteOffset, byteCount: byteCount)
+        case .bay(let bay):
+            return bay.endpoint?.reserve(byteOffset: byteOffset, byteCount: byteCount)
+                ?? obtain(bay.descriptor, byteOffset: byteOffset, byteCount: byteCount)
         case .endpoint(let endpoint):
             return endpoint.reserve(byteOffset: byteOffset, byteCount: byteCount)
         }

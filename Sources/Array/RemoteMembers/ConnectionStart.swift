@@ -11,7 +11,7 @@ final class ConnectionStart: @unchecked Sendable {
     // SAFETY: `handle` belongs to the thread until `hasEnded`; what changes is under `lock`.
 
     /// How servers are found.
-    final class Way: Sendable {
+    final class Connector: Sendable {
         /// Begins to connect a libnbd handle to a URI. Returns 0 if that has begun.
         let connect: @Sendable (_ handle: OpaquePointer, _ uri: String) -> Int32
         /// The number of starts that nobody waits for any more.
@@ -22,21 +22,21 @@ final class ConnectionStart: @unchecked Sendable {
         }
     }
 
-    static let libnbd = Way { nbd_aio_connect_uri($0, $1) }
-    /// The most abandoned starts that one way may have.
+    static let libnbd = Connector { nbd_aio_connect_uri($0, $1) }
+    /// The most abandoned starts that one connector may have.
     static let abandonedCountMax = 16
 
     private let handle: OpaquePointer
-    private let way: Way
+    private let connector: Connector
     private let wakeup: EventFD
     private let lock = Lock()
     private var hasEnded = false
     private var isAbandoned = false
     private var failure: String?
 
-    private init(_ handle: OpaquePointer, _ way: Way) throws(OSError) {
+    private init(_ handle: OpaquePointer, _ connector: Connector) throws(OSError) {
         self.handle = handle
-        self.way = way
+        self.connector = connector
         wakeup = try EventFD()
     }
 
@@ -45,11 +45,11 @@ final class ConnectionStart: @unchecked Sendable {
     ///   - handle: freed if this fails.
     ///   - deadline: monotonic milliseconds.
     ///   - interruption: a descriptor that ends the attempt when it becomes readable.
-    ///   - way: how the server is found.
+    ///   - connector: how the server is found.
     static func run(
-        _ handle: OpaquePointer, uri: String, deadline: UInt64, interruption: Int32, way: Way
+        _ handle: OpaquePointer, uri: String, deadline: UInt64, interruption: Int32, connector: Connector
     ) throws(RemoteProblem) {
-        guard way.abandonedCount.load(ordering: .relaxed) < abandonedCountMax else {
+        guard connector.abandonedCount.load(ordering: .relaxed) < abandonedCountMax else {
             nbd_close(handle)
             throw RemoteProblem(
                 "not reachable: \(abandonedCountMax) attempts before are still looking for a server's address; is the "
@@ -57,7 +57,7 @@ final class ConnectionStart: @unchecked Sendable {
         }
         let start: ConnectionStart
         do throws(OSError) {
-            start = try ConnectionStart(handle, way)
+            start = try ConnectionStart(handle, connector)
             try OSThread(name: "connect") { start.connect(to: uri) }.detach()
         } catch {
             nbd_close(handle)
@@ -68,7 +68,7 @@ final class ConnectionStart: @unchecked Sendable {
 
     private func connect(to uri: String) {
         // libnbd keeps the error for each thread, so only this one can read it.
-        let failure = way.connect(handle, uri) == 0 ? nil : NBDConnection.lastError()
+        let failure = connector.connect(handle, uri) == 0 ? nil : NBDConnection.lastError()
         let isAbandoned = lock.withLock {
             self.failure = failure
             hasEnded = true
@@ -76,7 +76,7 @@ final class ConnectionStart: @unchecked Sendable {
         }
         if isAbandoned {
             nbd_close(handle)
-            way.abandonedCount.subtract(1, ordering: .relaxed)
+            connector.abandonedCount.subtract(1, ordering: .relaxed)
         }
         wakeup.signal()
     }
@@ -90,7 +90,7 @@ final class ConnectionStart: @unchecked Sendable {
         }
         let isLeft = lock.withLock {
             isAbandoned = !hasEnded
-            if isAbandoned { way.abandonedCount.add(1, ordering: .relaxed) }
+            if isAbandoned { connector.abandonedCount.add(1, ordering: .relaxed) }
             return isAbandoned
         }
         if isLeft {

@@ -15,10 +15,10 @@ final class NBDConnection {
     /// - Parameters:
     ///   - limit: the time for all of this, including the search for the server's address, milliseconds.
     ///   - interruption: a descriptor that ends the attempt when it becomes readable.
-    ///   - way: how the server is found.
+    ///   - connector: how the server is found.
     init(
         uri: String, limit: UInt64, interruption: Int32,
-        way: ConnectionStart.Way = ConnectionStart.libnbd
+        connector: ConnectionStart.Connector = ConnectionStart.libnbd
     ) throws(RemoteProblem) {
         let deadline = monotonicMilliseconds() + limit
         guard let handle = nbd_create() else { throw RemoteProblem("not reachable: \(Self.lastError())") }
@@ -31,7 +31,7 @@ final class NBDConnection {
         // Certificates and keys are named in the URI, which is trusted as much as the array's directory.
         nbd_set_uri_allow_local_file(handle, true)
         nbd_add_meta_context(handle, Self.allocationContext)
-        try ConnectionStart.run(handle, uri: uri, deadline: deadline, interruption: interruption, way: way)
+        try ConnectionStart.run(handle, uri: uri, deadline: deadline, interruption: interruption, connector: connector)
         self.handle = handle
         while nbd_aio_is_ready(handle) == 0 {
             guard !isEnded else { throw RemoteProblem("not reachable: \(failure)") }

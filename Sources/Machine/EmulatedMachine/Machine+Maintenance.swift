@@ -119,7 +119,7 @@ extension Machine {
     }
 
     func target(_ directory: String) throws -> Int {
-        guard let index = arrays.firstIndex(where: { Self.isSame($0.place, directory) }) else {
+        guard let index = arrays.firstIndex(where: { Self.isSame($0.directory, directory) }) else {
             throw Refusal(description: "this server does not serve an array in \(directory)")
         }
         return index

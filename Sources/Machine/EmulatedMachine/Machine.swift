@@ -260,10 +260,10 @@ package final class Machine: @unchecked Sendable {
         var places: [String: String] = [:]
         for array in arrays {
             for name in [array.name] + (areBuffered ? [bufferedName(array.name)] : []) {
-                guard let other = places.updateValue(array.place, forKey: name) else { continue }
+                guard let other = places.updateValue(array.directory, forKey: name) else { continue }
                 throw ArrayStoreError(
-                    "\(other) and \(array.place) would both be exported as \(name); say --name for each directory, in "
-                        + "their order, or give one another name: nbdext rename \(array.place) NAME")
+                    "\(other) and \(array.directory) would both be exported as \(name); say --name for each directory, "
+                        + "in their order, or give one another name: nbdext rename \(array.directory) NAME")
             }
         }
     }

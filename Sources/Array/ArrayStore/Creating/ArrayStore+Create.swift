@@ -201,7 +201,7 @@ extension ArrayStore {
                 }
                 try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
                 try member.flush()
-            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", .memberIO) }
+            } catch { throw ArrayStoreError("cannot write \(member.name): \(error)", cause: error) }
         }
     }
 

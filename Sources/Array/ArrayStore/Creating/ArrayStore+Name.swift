@@ -19,8 +19,8 @@ extension ArrayStore {
             name.unicodeScalars.allSatisfy({ ForeignText.isFit($0) && $0 != "/" })
         else {
             throw ArrayStoreError(
-                "\"\(name)\" cannot be an array's name; use up to 32 bytes of text without '/' and control characters, or "
-                    + "HOST:NAME as md has it")
+                "\"\(name)\" cannot be an array's name; use up to 32 bytes of text without '/' and control characters, "
+                    + "or HOST:NAME as md has it")
         }
     }
 
@@ -30,17 +30,17 @@ extension ArrayStore {
     package static func rename(directory: String, to name: String) throws(ArrayStoreError) {
         try checkName(name)
         let stores = try MemberDirectory.open(directory, for: .write) { _ in }
-        let scan = try MemberScan(stores, place: directory)
+        let scan = try MemberScan(stores, directory: directory)
         guard scan.changeText == nil else {
             throw ArrayStoreError(
-                "a change of the shape of the array in \(directory) has not reached all members; serve it once, and then "
-                    + "rename it")
+                "a change of the shape of the array in \(directory) has not reached all members; serve it once, and "
+                    + "then rename it")
         }
         // An absent member would bring the old name back with it.
         if let absent = scan.leftOut.first(where: { $0.store.absence != nil }) {
             throw ArrayStoreError(
-                "\(absent.store.name), which may be a member, is left out: \(absent.reason); bring it back first, or say "
-                    + "serve --name")
+                "\(absent.store.name), which may be a member, is left out: \(absent.reason); bring it back first, or "
+                    + "say serve --name")
         }
         let members =
             scan.members.compactMap { $0 } + scan.recovering.values + [scan.replacement?.member].compactMap { $0 }

@@ -132,7 +132,7 @@ final class NewMember {
             try remote.clear(upTo: plan.memberByteCount)
         } catch {
             throw ArrayStoreError(
-                "cannot clear \(name): \(error); what it held is lost in part, and no array was made", .memberIO)
+                "cannot clear \(name): \(error); what it held is lost in part, and no array was made", cause: error)
         }
         let descriptor = try makeTemporary()
         defer { close(descriptor) }

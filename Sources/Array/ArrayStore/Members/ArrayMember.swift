@@ -41,8 +41,7 @@ package struct ArrayMember: Sendable {
         do throws(MemberStoreError) {
             try store.write(bytes: sealed.bytes, at: MDSuperblock.byteOffset)
         } catch {
-            throw ArrayStoreError(
-                "cannot write the superblock of \(store.name): \(error)", ArrayStoreError.Kind(error))
+            throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", cause: error)
         }
         try flush()
     }
@@ -69,7 +68,7 @@ package struct ArrayMember: Sendable {
         } catch {
             throw ArrayStoreError(
                 "cannot write the log of \(store.name): \(error); move it away to serve the array without it",
-                .memberIO)
+                cause: error)
         }
     }
 
@@ -81,7 +80,7 @@ package struct ArrayMember: Sendable {
         do throws(MemberStoreError) {
             try store.write(bytes: nothing, at: range.lowerBound)
             try store.flush()
-        } catch { throw ArrayStoreError("cannot write the log of \(store.name): \(error)", .memberIO) }
+        } catch { throw ArrayStoreError("cannot write the log of \(store.name): \(error)", cause: error) }
     }
 
     /// The blocks of a range that are not all zeros.
@@ -102,7 +101,7 @@ package struct ArrayMember: Sendable {
     /// Makes everything that was written to the member durable.
     func flush() throws(ArrayStoreError) {
         do throws(MemberStoreError) { try store.flush() } catch {
-            throw ArrayStoreError("cannot flush \(store.name): \(error)", .memberIO)
+            throw ArrayStoreError("cannot flush \(store.name): \(error)", cause: error)
         }
     }
 }

@@ -8,16 +8,16 @@ extension ArrayStore {
     static func prepareExport(
         uri: String, for array: OpenedArray
     ) throws(ArrayStoreError) -> (store: any PlacedMember, made: String?) {
-        if let path = try MemberDirectory.link(to: uri, in: array.place) {
+        if let path = try MemberDirectory.link(to: uri, in: array.directory) {
             return (try prepareLink(path, for: array), nil)
         }
-        let path = newLinkPath(array.place)
+        let path = newLinkPath(array.directory)
         let (directory, name, descriptor) = try makeFile(path)
         defer { close(descriptor) }
         do throws(ArrayStoreError) {
             try NewMember.write(uri + "\n", to: descriptor, for: path)
             let member = try prepareLink(path, for: array)
-            MemberDirectory.flush(array.place)
+            MemberDirectory.flush(array.directory)
             return (member, path)
         } catch {
             directory.remove(name)

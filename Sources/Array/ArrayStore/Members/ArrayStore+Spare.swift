@@ -33,7 +33,7 @@ extension ArrayStore {
         guard !name.isEmpty, !name.hasPrefix("."), !name.contains("/") else {
             throw ArrayStoreError("\"\(name)\" cannot be a member's name; use one like member-7.img")
         }
-        let path = "\(array.place)/\(name)"
+        let path = "\(array.directory)/\(name)"
         guard !array.memberStates.contains(where: { $0.file == path }) else {
             throw ArrayStoreError("\(path) is a member of the array already")
         }
@@ -56,7 +56,7 @@ extension ArrayStore {
             guard code == 0 else {
                 throw ArrayStoreError("cannot reserve space in \(path): \(String(cString: strerror(code)))")
             }
-            MemberDirectory.flush(array.place)
+            MemberDirectory.flush(array.directory)
             return (file, isNew ? path : nil)
         } catch {
             if isNew { unlink(path) }
@@ -93,8 +93,8 @@ extension ArrayStore {
     ) throws(ArrayStoreError) {
         guard file.byteCount >= byteCount else {
             throw ArrayStoreError(
-                "\(file.path) has \(file.byteCount) bytes, and a member of \(array.name) needs \(byteCount): enlarge it "
-                    + "(truncate --size=\(byteCount)), or name a file that is to be made")
+                "\(file.path) has \(file.byteCount) bytes, and a member of \(array.name) needs \(byteCount): enlarge "
+                    + "it (truncate --size=\(byteCount)), or name a file that is to be made")
         }
         if let bytes = try? file.bytes(at: MDSuperblock.byteOffset, count: MDSuperblock.byteCount),
             let superblock = try? MDSuperblock(parsing: bytes)

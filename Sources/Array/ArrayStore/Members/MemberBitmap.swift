@@ -71,7 +71,7 @@ enum MemberBitmap {
                 try member.store.flush()
             } catch {
                 throw ArrayStoreError(
-                    "cannot write the bitmap of \(member.store.name): \(error)", ArrayStoreError.Kind(error))
+                    "cannot write the bitmap of \(member.store.name): \(error)", cause: error)
             }
         }
     }

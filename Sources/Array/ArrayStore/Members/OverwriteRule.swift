@@ -56,7 +56,7 @@ extension OpenedArray {
             do throws(MemberStoreError) {
                 try store.write(bytes: [UInt8](repeating: 0, count: 4), at: MDSuperblock.byteOffset)
                 try store.flush()
-            } catch { throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", .memberIO) }
+            } catch { throw ArrayStoreError("cannot write the superblock of \(store.name): \(error)", cause: error) }
             return
         }
         let spare = ArrayMember(store: store, superblock: superblock)

@@ -99,7 +99,7 @@ extension ArrayStore {
     package static func examine(directory: String) throws(ArrayStoreError) -> ArrayDescription {
         let isServed = try MemberDirectory.isServed(directory)
         let members = try MemberDirectory.open(directory, for: .look, connects: !isServed) { _ in }
-        return try describe(members, place: directory, isServed: isServed) {
+        return try describe(members, directory: directory, isServed: isServed) {
             JobFile(directory: directory, uuid: $0).read($1)
         }
     }
@@ -109,15 +109,15 @@ extension ArrayStore {
     ///   - isServed: whether another process has locked them.
     ///   - job: finds the interrupted check or repair of an array, given its UUID and its shape.
     package static func describe(
-        _ members: [any PlacedMember], place: String, isServed: Bool = false,
+        _ members: [any PlacedMember], directory: String, isServed: Bool = false,
         job: ([UInt8], ArrayGeometry) -> MaintenanceRecord?
     ) throws(ArrayStoreError) -> ArrayDescription {
-        let scan = try MemberScan(members, place: place)
+        let scan = try MemberScan(members, directory: directory)
         var job = job(scan.newest.setUUID, scan.geometry)
         if scan.newest.lineage == nil { job?.beginAnew() }
         return ArrayDescription(
             scan, members: describe(scan),
-            service: isServed ? .locked : prospect(scan, place: place),
+            service: isServed ? .locked : prospect(scan, directory: directory),
             job: job.map {
                 ArrayDescription.Job(
                     kind: $0.job.rawValue, member: nil, percent: scan.geometry.percent($0.position), isRunning: false)
@@ -152,15 +152,15 @@ extension ArrayStore {
     }
 
     /// What serving the array would meet, as far as that can be told without reading its data.
-    private static func prospect(_ scan: MemberScan, place: String) -> ArrayDescription.Service {
+    private static func prospect(_ scan: MemberScan, directory: String) -> ArrayDescription.Service {
         do throws(ArrayStoreError) {
-            try checkIsComplete(scan, place: place, readOnly: false, force: false)
+            try checkIsComplete(scan, directory: directory, readOnly: false, force: false)
             return .possible
         } catch {
             do throws(ArrayStoreError) {
                 var forced = scan
-                _ = try forceOutdated(&forced, place: place)
-                try checkIsComplete(forced, place: place, readOnly: false, force: true)
+                _ = try forceOutdated(&forced, directory: directory)
+                try checkIsComplete(forced, directory: directory, readOnly: false, force: true)
                 return .needsForce(error.description)
             } catch let refusal { return .refused(refusal.description) }
         }

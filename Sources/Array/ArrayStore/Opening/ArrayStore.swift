@@ -10,13 +10,13 @@ package enum ArrayStore {
     ///   - lostSeconds: how long the array may be suspended when it has lost too many members on other servers.
     package static func open(
         directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
-        lostSeconds: Int = 0, in surroundings: Surroundings = .system
+        lostSeconds: Int = 0, in environment: Environment = .system
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
-            directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: surroundings.report)
-        for warning in MemberDirectory.warnings(directory, members) { surroundings.report(warning) }
+            directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: environment.report)
+        for warning in MemberDirectory.warnings(directory, members) { environment.report(warning) }
         let array = try open(
-            members: members, place: directory, readOnly: readOnly, force: force, name: name, in: surroundings)
+            members: members, directory: directory, readOnly: readOnly, force: force, name: name, in: environment)
         if lostSeconds > 0 { array.mayWait(seconds: lostSeconds) }
         guard !readOnly else { return array }
         let jobFile = JobFile(directory: directory, uuid: array.uuid)
@@ -36,24 +36,24 @@ package enum ArrayStore {
     ///
     /// - Parameters:
     ///   - members: the members in any order. Nothing else may use them.
-    ///   - place: the member directory's name, for messages.
+    ///   - directory: the member directory's name, for messages.
     package static func open(
-        members: [any PlacedMember], place: String, readOnly: Bool, force: Bool = false, name: String? = nil,
-        in surroundings: Surroundings
+        members: [any PlacedMember], directory: String, readOnly: Bool, force: Bool = false, name: String? = nil,
+        in environment: Environment
     ) throws(ArrayStoreError) -> OpenedArray {
-        var scan = try MemberScan(members, place: place)
-        if force { for text in try forceOutdated(&scan, place: place) { surroundings.report(text) } }
-        for (store, reason) in scan.leftOut { surroundings.report("\(store.name) is left out: \(reason)") }
-        if let warning = try checkIsComplete(scan, place: place, readOnly: readOnly, force: force) {
-            surroundings.report(warning)
+        var scan = try MemberScan(members, directory: directory)
+        if force { for text in try forceOutdated(&scan, directory: directory) { environment.report(text) } }
+        for (store, reason) in scan.leftOut { environment.report("\(store.name) is left out: \(reason)") }
+        if let warning = try checkIsComplete(scan, directory: directory, readOnly: readOnly, force: force) {
+            environment.report(warning)
         }
-        if let text = scan.changeText { surroundings.report("the array in \(place): \(text)") }
-        let recovery = ArrayRecovery(scan, place: place, force: force, in: surroundings)
+        if let text = scan.changeText { environment.report("the array in \(directory): \(text)") }
+        let recovery = ArrayRecovery(scan, directory: directory, force: force, in: environment)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         if !readOnly { try scan.completeChange() }
         let array = try OpenedArray(
-            scan: scan, place: place, readOnly: readOnly, name: name, consistency: outcome.consistency, in: surroundings
-        )
+            scan: scan, directory: directory, readOnly: readOnly, name: name, consistency: outcome.consistency,
+            in: environment)
         guard !readOnly else { return array }
         try array.bringUpLagging()
         if outcome.isClean && !scan.isClean { try array.markClean() }
@@ -63,21 +63,22 @@ package enum ArrayStore {
     /// Lets outdated members fill roles without which the array cannot be opened.
     /// - Returns: a message for the user about each of them.
     static func forceOutdated(
-        _ scan: inout MemberScan, place: String
+        _ scan: inout MemberScan, directory: String
     ) throws(ArrayStoreError) -> [String] {
         let unread = scan.forceOutdated(survivable: scan.geometry.level.redundancy)
         guard unread.isEmpty else {
             throw ArrayStoreError(
-                "the array in \(place) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); older "
-                    + "members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and may have what "
-                    + "they missed: make it readable, or take its file out of the directory to go on with the older ones",
+                "the array in \(directory) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); "
+                    + "older members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and "
+                    + "may have what they missed: make it readable, or take its file out of the directory to go on "
+                    + "with the older ones",
                 .tooManyMissing)
         }
         return scan.forcedRoles.sorted().compactMap { role in
             scan.members[role].map { member in
-                "the array in \(place) is forced to start with \(member.store.name) as member \(role), which missed what "
-                    + "was done since change \(member.superblock.events) of \(scan.newest.events): all that was written since "
-                    + "then may come back old or wrong; compare it with a copy"
+                "the array in \(directory) is forced to start with \(member.store.name) as member \(role), which "
+                    + "missed what was done since change \(member.superblock.events) of \(scan.newest.events): all "
+                    + "that was written since then may come back old or wrong; compare it with a copy"
             }
         }
     }
@@ -86,14 +87,14 @@ package enum ArrayStore {
     /// - Throws: when the array cannot be served, or not without `force`.
     @discardableResult
     static func checkIsComplete(
-        _ scan: MemberScan, place: String, readOnly: Bool, force: Bool
+        _ scan: MemberScan, directory: String, readOnly: Bool, force: Bool
     ) throws(ArrayStoreError) -> String? {
         let missing = scan.missingRoles
         let survivable = scan.geometry.level.redundancy
         guard missing.count <= survivable else {
             let roles = missing.map(String.init).joined(separator: ", ")
             throw ArrayStoreError(
-                "the array in \(place) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
+                "the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
                     + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)
         }
         guard !scan.isClean, let role = missing.first else { return nil }
@@ -103,14 +104,14 @@ package enum ArrayStore {
         guard force else {
             throw ArrayStoreError(
                 isLogged && scan.checkpoint == nil
-                    ? "the array in \(place) was not stopped cleanly and lacks member \(role), and what its partial "
-                        + "parity logs know must be written first: serve it once for writing, or accept wrong blocks "
-                        + "with --force"
-                    : "the array in \(place) was not stopped cleanly and lacks member \(role); blocks that were being "
-                        + "written may come back wrong: bring the member back, or accept that with --force",
+                    ? "the array in \(directory) was not stopped cleanly and lacks member \(role), and what its "
+                        + "partial parity logs know must be written first: serve it once for writing, or accept wrong "
+                        + "blocks with --force"
+                    : "the array in \(directory) was not stopped cleanly and lacks member \(role); blocks that were "
+                        + "being written may come back wrong: bring the member back, or accept that with --force",
                 .dirtyAndDegraded)
         }
-        return "the array in \(place) is forced to start without member \(role) after it was not stopped cleanly: "
+        return "the array in \(directory) is forced to start without member \(role) after it was not stopped cleanly: "
             + (try doubts(scan))
     }
 
@@ -121,8 +122,8 @@ package enum ArrayStore {
             let start = (scan.checkpoint ?? 0) / geometry.chunkByteCount * geometry.stripeByteCount
             return start == 0
                 ? "what that member held of stripes that were being written may come back wrong"
-                : "what that member held of the array's bytes from \(start) on may come back wrong, since their parity was "
-                    + "perhaps never made"
+                : "what that member held of the array's bytes from \(start) on may come back wrong, since their parity "
+                    + "was perhaps never made"
         }
         if let checkpoint = scan.checkpoint { bitmap.set(checkpoint..<geometry.memberDataByteCount) }
         let regions = bitmap.setRegions(within: 0..<geometry.memberDataByteCount).map { region in

@@ -28,15 +28,27 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
     /// replacement's place, in ascending order. The system reports lost writes only once, and has reported them to this
     /// operation. Members whose write the system refused are not among them: they get the state with the next change.
     package let members: [Int]
+    /// The failed operation on a member that is the cause; nil for any other cause. The sentence quotes it.
+    package let cause: MemberStoreError?
 
-    package init(_ description: String, _ kind: Kind = .refused, members: Set<Int> = []) {
+    package init(_ description: String, _ kind: Kind = .refused) {
+        self.init(description, kind, members: [], cause: nil)
+    }
+
+    /// A failure because of a failed operation on a member, which decides the kind.
+    init(_ description: String, cause: MemberStoreError) {
+        self.init(description, cause.status == .refused ? .notTaken : .memberIO, members: [], cause: cause)
+    }
+
+    private init(_ description: String, _ kind: Kind, members: [Int], cause: MemberStoreError?) {
         self.description = description
         self.kind = kind
-        self.members = members.sorted()
+        self.members = members
+        self.cause = cause
     }
-}
 
-extension ArrayStoreError.Kind {
-    /// The kind of failure that a failed operation on a member is.
-    init(_ error: MemberStoreError) { self = error.status == .refused ? .notTaken : .memberIO }
+    /// The same failure, with the members that have to be failed.
+    func failing(_ members: some Sequence<Int>) -> ArrayStoreError {
+        ArrayStoreError(description, kind, members: members.sorted(), cause: cause)
+    }
 }

@@ -20,7 +20,7 @@ struct HalfDoneChange {
     private(set) var text: String?
 
     private let newest: MDSuperblock
-    private let place: String
+    private let directory: String
     /// Indices of members that agree with `newest` about the shape, and of members that do not and are one change
     /// behind. All other members are left out or refused later, like any that are out of date.
     private let told: [Int]
@@ -29,12 +29,12 @@ struct HalfDoneChange {
     /// - Parameters:
     ///   - found: the members of one array.
     ///   - newest: the superblock with the newest state.
-    ///   - place: the member directory's name, for messages.
+    ///   - directory: the member directory's name, for messages.
     /// - Throws: when the change can be neither finished nor undone.
-    init(_ found: [ArrayMember], newest: MDSuperblock, place: String) throws(ArrayStoreError) {
+    init(_ found: [ArrayMember], newest: MDSuperblock, directory: String) throws(ArrayStoreError) {
         members = found
         self.newest = newest
-        self.place = place
+        self.directory = directory
         func agrees(_ superblock: MDSuperblock) -> Bool {
             superblock.hasSameDimensions(as: newest) && (superblock.reshape == nil) == (newest.reshape == nil)
         }
@@ -139,7 +139,7 @@ struct HalfDoneChange {
 
     private var refusal: ArrayStoreError {
         let start =
-            "a change of the shape of the array in \(place) has reached \(names(told)) and not \(names(untold)), "
+            "a change of the shape of the array in \(directory) has reached \(names(told)) and not \(names(untold)), "
         let hasMoved = newest.reshape.map { $0.position != 0 } ?? true
         let redundant = newest.level >= 4
         if untold.count == 1 && newest.reshape == nil {
@@ -160,7 +160,7 @@ struct HalfDoneChange {
         }
         return ArrayStoreError(
             start
-                + "and neither mdadm nor nbdext can go on from there: keep copies of all members as they are, and ask the "
-                + "developers of Linux md (linux-raid@vger.kernel.org) how to make the superblocks alike")
+                + "and neither mdadm nor nbdext can go on from there: keep copies of all members as they are, and ask "
+                + "the developers of Linux md (linux-raid@vger.kernel.org) how to make the superblocks alike")
     }
 }

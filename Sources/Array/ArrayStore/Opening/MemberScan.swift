@@ -30,8 +30,8 @@ struct MemberScan {
     private static let eventsLagMax: UInt64 = 1
 
     /// Reads the superblocks of an array's members, given in any order.
-    /// - Parameter place: the member directory's name, for messages.
-    init(_ stores: [any PlacedMember], place: String) throws(ArrayStoreError) {
+    /// - Parameter directory: the member directory's name, for messages.
+    init(_ stores: [any PlacedMember], directory: String) throws(ArrayStoreError) {
         leftOut = []
         var found: [ArrayMember] = []
         for store in stores {
@@ -43,17 +43,18 @@ struct MemberScan {
         guard let first = found.first else {
             throw ArrayStoreError(
                 leftOut.isEmpty
-                    ? "\(place) holds no array; make one with: nbdext create \(place) --level 5 --members 4 --size 10G"
-                    : "no member in \(place) can be used: \(leftOut[0].store.name): \(leftOut[0].reason)")
+                    ? "\(directory) holds no array; make one with: nbdext create \(directory) --level 5 --members 4 "
+                        + "--size 10G"
+                    : "no member in \(directory) can be used: \(leftOut[0].store.name): \(leftOut[0].reason)")
         }
         for member in found where member.superblock.setUUID != first.superblock.setUUID {
             throw ArrayStoreError(
                 "\(first.store.name) and \(member.store.name) belong to different arrays; keep each array in a "
                     + "directory of its own")
         }
-        let noMember = ArrayStoreError("\(place) holds nothing but spares of an array; bring its members there too")
+        let noMember = ArrayStoreError("\(directory) holds nothing but spares of an array; bring its members there too")
         guard let knowing = Self.newest(of: found) else { throw noMember }
-        change = try HalfDoneChange(found, newest: knowing.superblock, place: place)
+        change = try HalfDoneChange(found, newest: knowing.superblock, directory: directory)
         found = change.members
         guard let best = Self.newest(of: found) else { throw noMember }
         newest = best.superblock

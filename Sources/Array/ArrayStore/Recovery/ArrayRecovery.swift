@@ -16,18 +16,18 @@ struct ArrayRecovery {
     }
 
     private let scan: MemberScan
-    private let place: String
+    private let directory: String
     private let force: Bool
     private let report: @Sendable (String) -> Void
     private let startUp: StartUp
 
     /// - Parameter force: whether unreadable data may be computed from parity that may be wrong.
-    init(_ scan: MemberScan, place: String, force: Bool, in surroundings: ArrayStore.Surroundings) {
+    init(_ scan: MemberScan, directory: String, force: Bool, in environment: ArrayStore.Environment) {
         self.scan = scan
-        self.place = place
+        self.directory = directory
         self.force = force
-        report = surroundings.report
-        startUp = surroundings.startUp
+        report = environment.report
+        startUp = environment.startUp
     }
 
     private var isComplete: Bool { scan.missingRoles.isEmpty }
@@ -36,7 +36,7 @@ struct ArrayRecovery {
     /// Recovers an array that will be written to.
     func run() throws(ArrayStoreError) -> Outcome {
         guard scan.geometry.level == .raid5 else { return Outcome(isClean: true, consistency: .resync) }
-        if !isClean { report("the array in \(place) was not stopped cleanly") }
+        if !isClean { report("the array in \(directory) was not stopped cleanly") }
         switch scan.newest.consistency {
         case .resync:
             if !isClean && isComplete { try resync([unsynced]) }
@@ -68,7 +68,7 @@ struct ArrayRecovery {
         let resync = ParityResync(
             scan.geometry, members.compactMap { $0?.store }, computesUnreadable: force, startUp: startUp)
         startUp.begin(
-            "checking the parity of the array in \(place)", total: ranges.reduce(0) { $0 + UInt64($1.count) })
+            "checking the parity of the array in \(directory)", total: ranges.reduce(0) { $0 + UInt64($1.count) })
         // Also when the resync fails later.
         defer {
             if !resync.computed.isEmpty {
@@ -103,7 +103,7 @@ struct ArrayRecovery {
         switch reading {
         case .valid(let found): bitmap = found
         case .stale(let reason):
-            report("the bitmap of the array in \(place) is not used: \(reason)")
+            report("the bitmap of the array in \(directory) is not used: \(reason)")
             bitmap = MemberBitmap.new(for: scan)
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             mustBeWritten = true
@@ -112,8 +112,8 @@ struct ArrayRecovery {
         let byteCount = UInt64(MDBitmap.byteCount(bitCount: bitmap.bitCount))
         guard offsets.allSatisfy({ byteCount <= scan.geometry.dataByteOffset - $0 }) else {
             throw ArrayStoreError(
-                "the bitmap of the array in \(place) does not fit in front of every member's data; let Linux md make "
-                    + "another one (mdadm --grow --bitmap=none, then --bitmap=internal)")
+                "the bitmap of the array in \(directory) does not fit in front of every member's data; let Linux md "
+                    + "make another one (mdadm --grow --bitmap=none, then --bitmap=internal)")
         }
         if scan.changeText != nil { mustBeWritten = true }
         if let checkpoint = scan.checkpoint {
@@ -182,7 +182,7 @@ struct ArrayRecovery {
         let byteCount = ranges.map(\.count).min() ?? 0
         guard byteCount >= PartialParityLogArea.byteCountMin else {
             throw ArrayStoreError(
-                "the partial parity logs of the array in \(place) have \(byteCount >> 10) KiB, and at least "
+                "the partial parity logs of the array in \(directory) have \(byteCount >> 10) KiB, and at least "
                     + "\(PartialParityLogArea.byteCountMin >> 10) are needed; turn them off with Linux md: "
                     + "mdadm --grow --consistency-policy=resync")
         }

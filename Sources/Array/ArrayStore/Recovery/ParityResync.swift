@@ -169,7 +169,7 @@ final class ParityResync {
     private func failure(_ doing: String, _ member: any MemberStore, _ error: MemberStoreError) -> ArrayStoreError {
         ArrayStoreError(
             "cannot \(doing) \(member.name): \(error); move it away and serve the array without it, with --force",
-            .memberIO)
+            cause: error)
     }
 }
 

@@ -199,7 +199,7 @@ struct PartialParityRecovery {
         _ doing: String, _ member: ArrayMember, _ error: MemberStoreError
     ) -> ArrayStoreError {
         ArrayStoreError(
-            "cannot \(doing) \(member.store.name): \(error); move it away to serve the array without it", .memberIO)
+            "cannot \(doing) \(member.store.name): \(error); move it away to serve the array without it", cause: error)
     }
 }
 

@@ -96,7 +96,7 @@ extension OpenedArray {
     }
 
     private func reportUnlinked(_ place: Int, _ store: any PlacedMember, _ reason: String, isNeeded: Bool) {
-        surroundings.report(
+        environment.report(
             "the file of \(place == geometry.replacementPlace ? "a replacement" : "member \(place)") of \(name), "
                 + "\(store.path), \(reason)"
                 + (isNeeded

@@ -81,7 +81,7 @@ extension OpenedArray {
     }
 
     /// Passes a message to the user.
-    package func report(_ message: String) { surroundings.report(message) }
+    package func report(_ message: String) { environment.report(message) }
 
     /// Whether a spare is there. Any thread.
     package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
@@ -94,7 +94,7 @@ extension OpenedArray {
         lock.lock()
         defer { lock.unlock() }
         defer { showState() }
-        guard !isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let slot = slots[role],
+        guard !isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let bay = bays[role],
             let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
         var spare = spares.remove(at: index)
@@ -111,8 +111,8 @@ extension OpenedArray {
             keep(spare, at: index, after: error)
             throw error
         }
-        // The slot is not used before the planner knows about the member.
-        guard slot.put(spare.store.place) else { return nil }
+        // The bay is not used before the planner knows about the member.
+        guard bay.put(spare.store.place) else { return nil }
         if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {
             replaced.append(old)
         }
@@ -120,7 +120,7 @@ extension OpenedArray {
         superblocks[role] = spare.superblock
         // The array may have been renamed while the member was away.
         superblocks[role]!.setName = newest.setName
-        given[role] = 0
+        knownMarks[role] = 0
         superblocks[role]!.features.remove(.replacement)
         failedRoles.remove(role)
         let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
@@ -130,9 +130,9 @@ extension OpenedArray {
         } catch {
             guard error.kind == .notTaken, error.members.isEmpty else { throw error }
             // It has the role. Members that were not told get the state with the next change.
-            surroundings.report(error.description)
+            environment.report(error.description)
         }
-        surroundings.report(
+        environment.report(
             isGuided
                 ? "member \(role) of \(name) comes back: \(spare.store.name)"
                 : "rebuilding member \(role) of \(name) onto \(spare.store.name)")
@@ -174,7 +174,7 @@ extension OpenedArray {
         guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
         try writeMembers(first: role) { _ in }
-        surroundings.report("member \(role) of \(name) is up to date; the array is whole")
+        environment.report("member \(role) of \(name) is up to date; the array is whole")
         return true
     }
 
@@ -203,7 +203,7 @@ extension OpenedArray {
             }
         }
         spares.append(try makeSpare(store))
-        surroundings.report("\(store.name) is a spare of \(name)")
+        environment.report("\(store.name) is a spare of \(name)")
         return .spare
     }
 
@@ -295,7 +295,7 @@ extension OpenedArray {
     package func keep(_ record: MaintenanceRecord?) {
         guard let jobFile else { return }
         guard let record else { return jobFile.remove() }
-        do throws(ArrayStoreError) { try jobFile.write(record) } catch { surroundings.report(error.description) }
+        do throws(ArrayStoreError) { try jobFile.write(record) } catch { environment.report(error.description) }
     }
 
     /// Whether parity has to be repaired before the array can be clean.
@@ -346,7 +346,7 @@ extension OpenedArray {
             throw ArrayStoreError("\(path) is in use again; look at nbdext status")
         }
         if let role {
-            slots[role]?.clear()
+            bays[role]?.clear()
             current[role] = nil
         }
         replaced.removeAll { $0.store.name == path }

@@ -7,7 +7,7 @@ extension OpenedArray {
         lock.withLock {
             outages = Outages(
                 limitSeconds: seconds, redundancy: geometry.level.redundancy, name: name, now: monotonicMilliseconds,
-                clock: surroundings.clock, report: surroundings.report)
+                clock: environment.clock, report: environment.report)
             tellOutages()
             for role in current.indices { outages!.expect(superblocks[role].map { [$0] } ?? [], of: role) }
         }

@@ -21,7 +21,7 @@ extension OpenedArray {
         defer { lock.unlock() }
         defer { showState() }
         try checkIsNotLost()
-        guard let replacementSlot, slots[role] != nil else {
+        guard let replacementBay, bays[role] != nil else {
             throw ArrayStoreError(
                 "member \(role) of \(name) is not a file, and cannot be replaced while it serves; add another member, "
                     + "then take this one out of service: nbdext fail")
@@ -32,7 +32,7 @@ extension OpenedArray {
         guard let index = spares.firstIndex(where: { path == nil || $0.store.name == path }) else {
             throw ArrayStoreError("\(name) has no spare; name a file that is to take the member's place")
         }
-        guard replacementSlot.put(spares[index].store.place) else {
+        guard replacementBay.put(spares[index].store.place) else {
             throw ArrayStoreError("\(spares[index].store.name) is not a file; name a file that is to take the place")
         }
         var spare = spares.remove(at: index)
@@ -48,7 +48,7 @@ extension OpenedArray {
             takeBack(spare)
             throw error
         }
-        surroundings.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
+        environment.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
     }
 
     /// Gives up the replacement.
@@ -58,12 +58,12 @@ extension OpenedArray {
         lock.lock()
         defer { lock.unlock() }
         guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
-        surroundings.report(
+        environment.report(
             "\(ended.member.store.name) does not replace member \(ended.role) of \(name) any more"
                 + (isFaulty ? ": it failed" : "; it is a spare"))
         var untold: [Int] = []
         do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
-            surroundings.report(error.description)
+            environment.report(error.description)
             untold = error.members
         }
         if !isFaulty { takeBack(ended.member) }
@@ -109,7 +109,7 @@ extension OpenedArray {
 
     /// Makes a former replacement a spare. One that cannot be written is dropped. Under `lock`.
     func takeBack(_ former: ArrayMember) {
-        do throws(ArrayStoreError) { try makeSpare(former) } catch { surroundings.report(error.description) }
+        do throws(ArrayStoreError) { try makeSpare(former) } catch { environment.report(error.description) }
     }
 
     /// Gives the role to the replacement, in memory only. Under `lock`.
@@ -119,7 +119,7 @@ extension OpenedArray {
         replacement = nil
         current[new.role] = new.member
         superblocks[new.role] = new.superblock
-        given[new.role] = new.superblock.mark
+        knownMarks[new.role] = new.superblock.mark
         superblocks[new.role]!.features.remove(.replacement)
         if let old { newest.setRole(MDSuperblock.roleFaulty, ofDevice: old.superblock.deviceNumber) }
         return old
@@ -135,10 +135,10 @@ extension OpenedArray {
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
             if let old { replaced.append(old) }
-            surroundings.report("member \(new.role) of \(name) is being rebuilt onto \(new.member.store.name)")
+            environment.report("member \(new.role) of \(name) is being rebuilt onto \(new.member.store.name)")
             return true
         } catch {
-            surroundings.report(error.description)
+            environment.report(error.description)
             recovering = nil
             failedRoles.insert(new.role)
             replaced.append(new.member)
@@ -155,21 +155,21 @@ extension OpenedArray {
     ///   good then.
     func endCompleteReplacement() throws(ArrayStoreError) -> Bool {
         guard let new = replacement else { return false }
-        let (before, superblock, mark) = (newest, superblocks[new.role], given[new.role])
+        let (before, superblock, mark) = (newest, superblocks[new.role], knownMarks[new.role])
         let old = giveRole(to: new)
         do throws(ArrayStoreError) { try writeMembers(first: new.role) { _ in } } catch {
             let (events, lineage) = (newest.events, newest.lineage)
             newest = before
             newest.events = events
             newest.lineage = lineage
-            given[new.role] = mark
+            knownMarks[new.role] = mark
             current[new.role] = old
             superblocks[new.role] = superblock
             replacement = new
             throw error
         }
         if let old { replaced.append(old) }
-        surroundings.report(
+        environment.report(
             "member \(new.role) of \(name) is \(new.member.store.name) now; "
                 + "\(old?.store.name ?? "the one before it") is not needed any more")
         return true
@@ -180,8 +180,8 @@ extension OpenedArray {
     /// member there.
     package func placing(role: Int) -> () -> Void {
         lock.withLock {
-            guard let slot = slots[role], let place = current[role]?.store.place else { return {} }
-            return { _ = slot.put(place) }
+            guard let bay = bays[role], let place = current[role]?.store.place else { return {} }
+            return { _ = bay.put(place) }
         }
     }
 }

@@ -35,9 +35,9 @@ extension OpenedArray {
         for store in lock.withLock({ lostMembers }) {
             guard let again = store.reconnected() else { continue }
             guard health != .failed else {
-                surroundings.report(
-                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable may be "
-                        + "gone; stop the server, and serve \(name) again")
+                environment.report(
+                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable "
+                        + "may be gone; stop the server, and serve \(name) again")
                 continue
             }
             let member =
@@ -55,9 +55,9 @@ extension OpenedArray {
                 return true
             }
             if !isBack {
-                surroundings.report(
-                    "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext add "
-                        + "\(place) \(fileName(again.path))")
+                environment.report(
+                    "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext "
+                        + "add \(directory) \(fileName(again.path))")
             }
         }
     }

@@ -11,7 +11,7 @@ import Statistics
 package final class OpenedArray: @unchecked Sendable {
     // SAFETY: everything that can change is touched under `lock`.
     /// The member directory's name, for messages.
-    package let place: String
+    package let directory: String
     /// The array's shape.
     package let geometry: ArrayGeometry
     /// Whether nothing may be written to the members.
@@ -25,19 +25,19 @@ package final class OpenedArray: @unchecked Sendable {
     package let name: String
     /// The set's UUID, 16 bytes.
     package let uuid: [UInt8]
-    let surroundings: ArrayStore.Surroundings
+    let environment: ArrayStore.Environment
     let lock = Lock()
     /// The state that was shown last.
     let lastView = LockedView()
-    /// Slots by role; nil where a member cannot be replaced.
-    let slots: [(any RoleSlot)?]
+    /// Bays by role; nil where a member cannot be replaced.
+    let bays: [(any RoleBay)?]
     /// The member that has each role, or had it last.
     var current: [ArrayMember?] { didSet { tellOutages() } }
     /// The superblock that was written to each role's member last, or found on it.
     var superblocks: [MDSuperblock?]
     var newest: MDSuperblock
     /// The mark that each role's member is known to have; 0 for none.
-    var given: [UInt64]
+    var knownMarks: [UInt64]
     /// The header of the bitmap. The bits belong to the planner.
     private(set) var bitmap: MDBitmap?
     var failedRoles: Set<Int> { didSet { tellOutages() } }
@@ -46,7 +46,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// The member that is to take the role of one in service. There is none while a member is missing.
     var replacement: Replacement?
     /// Where lanes find the replacement; nil where members cannot be replaced.
-    let replacementSlot: (any RoleSlot)?
+    let replacementBay: (any RoleBay)?
     /// Members without a role, which may take one.
     var spares: [ArrayMember]
     /// Members that failed and whose role has gone to another.
@@ -75,11 +75,11 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// - Throws: when the system is out of descriptors.
     init(
-        scan: MemberScan, place: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
-        in surroundings: ArrayStore.Surroundings
+        scan: MemberScan, directory: String, readOnly: Bool, name: String? = nil, consistency: ConsistencyPolicy,
+        in environment: ArrayStore.Environment
     ) throws(ArrayStoreError) {
-        self.place = place
-        self.surroundings = surroundings
+        self.directory = directory
+        self.environment = environment
         geometry = scan.geometry
         current = scan.members
         leftOut = scan.leftOut.map { ($0.store.path, $0.store.name, $0.reason) }
@@ -102,7 +102,7 @@ package final class OpenedArray: @unchecked Sendable {
             guard let device = current[role]?.superblock.deviceNumber else { continue }
             newest.setRole(UInt16(role), ofDevice: device)
         }
-        given = current.map { $0?.superblock.mark ?? 0 }
+        knownMarks = current.map { $0?.superblock.mark ?? 0 }
         superblocks = current.map { member in
             var own = member?.superblock
             // A replacement whose predecessor is gone is a normal member.
@@ -118,32 +118,32 @@ package final class OpenedArray: @unchecked Sendable {
         self.name = name ?? ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         wasWrittenElsewhere = scan.newest.lineage == nil
-        slots = try Self.slots(
-            current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: surroundings)
-        let canReplace = slots.contains { $0 != nil }
-        replacementSlot =
-            canReplace ? try Self.slots([replacement?.member], isReplaceable: true, in: surroundings)[0] : nil
-        let rolePlaces = zip(slots, current).map { slot, member in slot?.place ?? member?.store.place ?? .none }
-        places = rolePlaces + [replacementSlot?.place].compactMap { $0 }
-        if replacementSlot == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
+        bays = try Self.bays(
+            current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: environment)
+        let canReplace = bays.contains { $0 != nil }
+        replacementBay =
+            canReplace ? try Self.bays([replacement?.member], isReplaceable: true, in: environment)[0] : nil
+        let rolePlaces = zip(bays, current).map { bay, member in bay?.place ?? member?.store.place ?? .none }
+        places = rolePlaces + [replacementBay?.place].compactMap { $0 }
+        if replacementBay == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
     }
 
-    private static func slots(
-        _ members: [ArrayMember?], isReplaceable: Bool, in surroundings: ArrayStore.Surroundings
-    ) throws(ArrayStoreError) -> [(any RoleSlot)?] {
-        var slots: [(any RoleSlot)?] = []
+    private static func bays(
+        _ members: [ArrayMember?], isReplaceable: Bool, in environment: ArrayStore.Environment
+    ) throws(ArrayStoreError) -> [(any RoleBay)?] {
+        var bays: [(any RoleBay)?] = []
         for member in members {
             guard isReplaceable else {
-                slots.append(nil)
+                bays.append(nil)
                 continue
             }
             do throws(OSError) {
-                let slot = try surroundings.makeSlot()
-                let canStand = member.map { slot.put($0.store.place) } ?? true
-                slots.append(canStand ? slot : nil)
+                let bay = try environment.makeBay()
+                let isTaken = member.map { bay.put($0.store.place) } ?? true
+                bays.append(isTaken ? bay : nil)
             } catch { throw ArrayStoreError("\(error)") }
         }
-        return slots
+        return bays
     }
 
     /// The members by role. Nil for a role without a member, or whose member is being rebuilt. A failed member stays
@@ -242,7 +242,7 @@ package final class OpenedArray: @unchecked Sendable {
         do throws(ArrayStoreError) { try markClean() } catch {
             let roles = error.members.filter { $0 != geometry.replacementPlace }
             guard !roles.isEmpty else { throw error }
-            surroundings.report(error.description)
+            environment.report(error.description)
             for role in roles where !recordFailure(role: role) { throw error }
         }
     }
@@ -260,24 +260,24 @@ package final class OpenedArray: @unchecked Sendable {
             // Other members are lost as well. No superblock is written: in their present state all members belong
             // together.
             isLost = true
-            surroundings.report(
+            environment.report(
                 "\(name) cannot go on; when the servers of its members can be reached again, serve it again")
             return false
         }
         guard healthUnlocked != .failed else {
             let isAsTold = !isLost || geometry.level == .raid0
             isLost = true
-            surroundings.report(
+            environment.report(
                 geometry.level == .raid0
-                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, and nothing of "
-                        + "that member be read, until it can be used again and the array is served anew"
-                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read again, "
-                        + "serve the array with --force")
+                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, "
+                        + "and nothing of that member be read, until it can be used again and the array is served anew"
+                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read "
+                        + "again, serve the array with --force")
             return isAsTold
         }
-        surroundings.report("member \(role) of \(name) failed; the array goes on without it")
+        environment.report("member \(role) of \(name) failed; the array goes on without it")
         guard !isReadOnly else { return true }
-        if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = given[role] }
+        if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = knownMarks[role] }
         if recovering?.role == role { recovering = nil }
         if let replacement, replacement.role == role, continueWithReplacement() { return true }
         // Too many members could not be told about the new member.
@@ -289,7 +289,7 @@ package final class OpenedArray: @unchecked Sendable {
         } catch {
             // Another of the remaining members is gone too, and must not fall further behind.
             isLost = true
-            surroundings.report(error.description)
+            environment.report(error.description)
             return false
         }
         if let ended { takeBack(ended.member) }
@@ -316,8 +316,8 @@ package final class OpenedArray: @unchecked Sendable {
         guard !isLost else { return }
         change(&newest)
         newest.events += 1
-        newest.updateTime = surroundings.clock()
-        newest.draw(mark: surroundings.random(), isWhole: failedRoles.isEmpty && recovering == nil)
+        newest.updateTime = environment.clock()
+        newest.draw(mark: environment.random(), isWhole: failedRoles.isEmpty && recovering == nil)
         for role in failedRoles {
             // Including an absent replacement of the member.
             while let device = newest.device(withRole: UInt16(role)) {
@@ -354,7 +354,7 @@ package final class OpenedArray: @unchecked Sendable {
         let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
         if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
         let untold = failures.filter { $0.error.kind != .notTaken }.map(\.place)
-        throw ArrayStoreError(failure.error.description, failure.error.kind, members: Set(untold))
+        throw failure.error.failing(untold)
     }
 
     /// Writes the array's state, and the progress of its own rebuild, to the member that has a role. Under `lock`.
@@ -368,7 +368,7 @@ package final class OpenedArray: @unchecked Sendable {
         superblocks[role] = own
         try member.write(own)
         outages?.expect([own], of: role)
-        given[role] = own.mark
+        knownMarks[role] = own.mark
     }
 
     /// A bitmap with fewer events than the superblock counts as out of date, so its header is written first.

@@ -112,7 +112,7 @@ struct ReplacementResync {
     ) throws(ArrayStoreError) -> Result {
         do throws(MemberStoreError) { return try body(store) } catch {
             throw ArrayStoreError(
-                "cannot \(doing) \(store.name): \(error); move it away to serve the array without it", .memberIO)
+                "cannot \(doing) \(store.name): \(error); move it away to serve the array without it", cause: error)
         }
     }
 }

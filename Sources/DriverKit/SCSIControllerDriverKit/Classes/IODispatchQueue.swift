@@ -7,15 +7,16 @@ import Synchronization
 
 /// A serial dispatch queue: a domain of mutual exclusion, not a thread.
 ///
-/// It runs on whichever thread brings work while it is idle. Work that arrives while it is busy is left for the
-/// thread that runs it, which takes all of it before it leaves: that is how bundles form, and it costs no change
-/// of threads.
+/// A thread that brings work to an idle queue runs the queue. Work that arrives meanwhile is left to that thread, which
+/// takes all of it before it leaves. Bundles form this way, without a change of threads.
 ///
-/// Two kinds of work exist: *sources*, registered once and signalled often without allocation (the submission
-/// doorbell, the interrupt line), and *blocks* (the control plane).
+/// Work has two kinds: *sources*, registered once and signalled often without allocation (the submission doorbell, the
+/// interrupt line), and *blocks*, for the control plane.
+///
+/// Threads: any.
 public final class IODispatchQueue: OSObject, @unchecked Sendable {
     // SAFETY: the fields are constants, atomics, or under `lock` as noted beside them.
-    /// Bit 31: somebody runs the queue. Bit 30: blocks are waiting. Below: a bit for each signalled source.
+    /// Bit 31: a thread runs the queue. Bit 30: blocks are waiting. Bits 0 to 29: the signalled sources.
     private let state = Atomic<UInt32>(0)
     private static let running: UInt32 = 1 << 31
     private static let blocksPending: UInt32 = 1 << 30
@@ -24,14 +25,14 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// `pthread_self` of the thread that runs the queue, 0 when it is idle.
     private let runner = Atomic<UInt>(0)
-    /// The address of the name of what runs: a static string.
+    /// The address of the running activity's name, a static string.
     private let activityAddress = Atomic<UInt>(0)
-    /// Whether the block that runs may be there to complete a command.
+    /// Whether the running block may be there to complete a command.
     private let blockCarries = Atomic<Bool>(false)
-    /// Goes up whenever the queue takes up new work, so that somebody who looks twice sees whether it moves.
+    /// Changes whenever the queue takes up new work, so that two looks tell whether it moves.
     private let turns = Atomic<UInt32>(0)
     private let sourceCount = Atomic<Int>(0)
-    /// The name that it was created with.
+    /// The name given to `Create`.
     public let name: String
     /// Whether it is a driver's Default queue, on which the kernel calls.
     package let isDefault: Bool
@@ -39,7 +40,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let contextPointer: UnsafeMutableRawPointer?
 
     private let lock = Lock()
-    // SAFETY: `blocks` only under `lock`; `sources` too while they are added, and complete before the first signal.
+    // SAFETY: `blocks` is touched only under `lock`. `sources` is changed under `lock`, and complete before the first
+    // signal.
     private nonisolated(unsafe) var blocks: [Block] = []
     private nonisolated(unsafe) var sources: [Source] = []
 
@@ -47,24 +49,24 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         var activity: StaticString
         var carries = Carries.nothing
         var ticket: OneShotEvent?
-        /// Which work had to leave it.
+        /// The work that left the block because it could not wait itself.
         var waiter: Waiter?
         var run: @Sendable () -> Void
     }
 
-    /// Another queue's work that waits for its turn on this queue, and runs on the thread that has both.
+    /// Another queue's work that needs a turn on this queue, where one thread runs both queues.
     struct Waiter {
         var queue: String
         var activity: String
         var purpose: String
     }
 
-    /// Whether a block may be there to complete a command, by who left it.
+    /// Whether a block may be there to complete a command, judged by the code that left it.
     private enum Carries {
         case nothing
-        /// Code that handles tasks or interrupts.
+        /// Code that handles tasks or interrupts left it.
         case completion
-        /// A thread of the driver's own, at that time, monotonic milliseconds.
+        /// A thread of the driver's own left it at this time, milliseconds of the context's clock.
         case perhaps(UInt64)
     }
 
@@ -78,14 +80,18 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         var drain: @Sendable () -> Void
     }
 
-    /// - Parameter context: the driver whose code runs here; nil means that of the calling thread.
+    /// Makes a serial queue, and adds it to its driver's context.
+    /// - Parameters:
+    ///   - name: the name for the driver, its threads and reports.
+    ///   - context: the driver whose code runs here; nil means the driver of the calling thread.
+    ///   - isDefault: whether this is a driver's Default queue.
     package init(name: String, context: DriverContext? = nil, isDefault: Bool = false) {
         self.name = name
         self.isDefault = isDefault
         self.context = context ?? DriverContext.current
         contextPointer = self.context.map { Unmanaged.passUnretained($0).toOpaque() }
         super.init()
-        // A source may be added while others run: the list stays where it is.
+        // A source may be added while others run, so the list must not move.
         sources.reserveCapacity(Self.sourceCountMax)
         self.context?.add(self)
     }
@@ -105,43 +111,43 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Runs a block on the queue and returns when it has run.
     ///
-    /// A block that could never run, as its queue waits for the caller, is reported and left out.
+    /// A block that could never run, because its queue waits for the caller, is reported and dropped.
     public func DispatchSync(_ block: () -> Void) {
         _ = runSync("a block of DispatchSync", purpose: "DispatchSync", block)
     }
 
     /// Runs a block on the queue later, never inside the caller's own queue section.
     public func DispatchAsync(_ block: @escaping @Sendable () -> Void) {
-        runAsync("a block of DispatchAsync", carries: Self.carriesOfCaller(), block)
+        runAsync("a block of DispatchAsync", carries: carriesOfCaller(), block)
     }
 
-    /// What a block is likely to be for that the calling thread leaves on a queue.
-    private static func carriesOfCaller() -> Carries {
-        guard let context = DriverContext.current, let call = nbdext_driver_call() else {
-            return .perhaps(monotonicMilliseconds())
+    /// The likely purpose of a block that the calling thread leaves here.
+    private func carriesOfCaller() -> Carries {
+        guard let caller = DriverContext.current, let call = nbdext_driver_call() else {
+            return .perhaps((context?.clock ?? .machine).milliseconds)
         }
         let name = String(cString: call)
         let isCarrier =
-            anonymousBlocks.contains(name)
-            ? context.queues.contains { $0.OnQueue() && $0.blockCarries.load(ordering: .relaxed) }
-            : carriers.contains(name)
+            Self.anonymousBlocks.contains(name)
+            ? caller.queues.contains { $0.OnQueue() && $0.blockCarries.load(ordering: .relaxed) }
+            : Self.carriers.contains(name)
         return isCarrier ? .completion : .nothing
     }
 
     // MARK: Blocks with names
 
-    /// Runs a block and waits for it.
+    /// Runs a block on the queue and returns when it has run.
     /// - Parameters:
-    ///   - activity: what the block does, for whoever looks at the queue.
-    ///   - purpose: what the caller waits for.
-    ///   - isFromKernel: the caller is the kernel.
-    ///   - limitMilliseconds: how long to wait for the turn at most; nil means for ever.
-    /// - Returns: whether the block ran; false when it never could, or when its turn did not come in time.
+    ///   - activity: the block's name in pictures and reports.
+    ///   - purpose: completes the sentence "the caller waits for ..." in reports.
+    ///   - isFromKernel: whether the caller is the kernel.
+    ///   - limitMilliseconds: the longest wait for the turn; nil means no limit.
+    /// - Returns: whether the block ran: false when it never could, or when its turn did not come in time.
     package func runSync(
         _ activity: StaticString, purpose: String, isFromKernel: Bool = false, limitMilliseconds: Int? = nil,
         _ block: () -> Void
     ) -> Bool {
-        let carries = isFromKernel ? .nothing : Self.carriesOfCaller()
+        let carries = isFromKernel ? .nothing : carriesOfCaller()
         if OnQueue() {
             waitForOneself(activity, carries, purpose: purpose)
             return false
@@ -165,12 +171,12 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
-    /// The thread that runs the queue waits for its turn there.
+    /// Reports a wait for this queue on the thread that runs it, unless the wait belongs to another queue's work.
     private func waitForOneself(_ activity: StaticString, _ carries: Carries, purpose: String) {
         guard let context else { preconditionFailure("queue \(name) waits for itself in \(purpose)") }
         if case .completion = carries, context.waits.isCreatingTarget(currentThreadID()) {
-            // The driver's code for a command runs on the thread that has sent it, where the driver is in this process.
-            // What can never end is the creation that waits for the command: it finds the block here.
+            // Where the driver is in this process, its code for a command runs on the thread that sent the command. The
+            // wait that can never end is the creation's wait for that command, which finds the block here.
             let call = nbdext_driver_call().map { String(cString: $0) }
             let waiter = context.queues.first { $0 !== self && $0.OnQueue() && $0.activity == call }
                 .map { Waiter(queue: $0.name, activity: $0.activity, purpose: purpose) }
@@ -181,10 +187,12 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
-    /// Runs a block at once if the queue is idle, or soon is, else when its turn comes; for a thread that brings many.
+    /// Runs a block on the calling thread if the queue is idle at once or soon, else when its turn comes. Returns when
+    /// the block has run. For a thread that brings many blocks.
+    /// - Parameter activity: the block's name in pictures and reports.
     package func runInline(_ activity: StaticString, _ block: () -> Void) {
         guard claimSoon() else {
-            // Whoever runs it answers for this thread.
+            // The thread that runs the block answers for this one.
             let pair = nbdext_current_pair()
             _ = runSync(activity, purpose: activity.description, isFromKernel: true) {
                 let own = nbdext_current_pair()
@@ -207,8 +215,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
-    /// Waits for about as long as a call takes that brings a bundle to the card.
-    /// - Returns: whether the queue was idle; the caller runs it then.
+    /// Takes the queue if it becomes idle soon: within about the time of a call that brings a bundle to the card.
+    /// - Returns: whether the caller runs the queue now.
     private func claimSoon() -> Bool {
         for _ in 0..<Self.claimAttempts {
             if state.load(ordering: .relaxed) == 0,
@@ -222,6 +230,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     /// Runs a block later, on a thread of its own if the queue is idle.
+    /// - Parameter activity: the block's name in pictures and reports.
     package func runAsync(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
         runAsync(activity, carries: .nothing, block)
     }
@@ -232,16 +241,16 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             let thread = try OSThread(name: name) { self.signal(mask: Self.blocksPending) }
             thread.detach()
         } catch {
-            // Out of threads: the next thread that brings work to this queue runs the block.
+            // There are no threads left: the next thread that brings work to this queue runs the block.
             state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
         }
     }
 
-    /// Registers work that is signalled, not carried. Call before the first signal.
+    /// Registers a source. To be called before its first signal.
     /// - Parameters:
-    ///   - activity: what it does.
-    ///   - drain: does everything that is there to do; runs on the queue.
-    /// - Returns: what to pass to `signal`.
+    ///   - activity: the source's name in pictures and reports.
+    ///   - drain: does all the work that is there; runs on the queue.
+    /// - Returns: the source's bit for `signal`.
     package func addSource(_ activity: StaticString, _ drain: @escaping @Sendable () -> Void) -> UInt32 {
         let index = lock.withLock {
             precondition(sources.count < Self.sourceCountMax)
@@ -252,7 +261,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         return 1 << UInt32(index)
     }
 
-    /// Says that a source has work, and runs the queue unless another thread does.
+    /// Notes that sources have work, and runs the queue unless another thread does.
+    /// - Parameter mask: the sources' bits.
     package func signal(mask: UInt32) {
         let old = state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue
         if old & Self.running == 0 { run() }
@@ -282,7 +292,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         nbdext_enter_driver(outerContext, outerCall)
     }
 
-    /// The queue's runner begins another call. It says so itself where one piece of work is made of many calls.
+    /// Notes that the queue's runner begins another call of the driver, where one piece of work has many.
     package func noteCall() { turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
 
     private func enter(_ activity: StaticString) {
@@ -297,7 +307,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         lock.withLock { blocks.append(block) }
     }
 
-    /// Takes a block away that has not begun. Returns whether it was there.
+    /// Removes a block that has not begun. Returns whether it was still there.
     private func withdraw(_ ticket: OneShotEvent) -> Bool {
         lock.withLock {
             guard let index = blocks.firstIndex(where: { $0.ticket === ticket }) else { return false }
@@ -307,38 +317,39 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     private func runBlocks() {
-        // One at a time, so that those which wait behind a long one can be withdrawn.
+        // One at a time, so that blocks behind a long one can be withdrawn.
         while var block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
             enter(block.activity)
             if case .nothing = block.carries {} else { blockCarries.store(true, ordering: .relaxed) }
             block.run()
             blockCarries.store(false, ordering: .relaxed)
-            // Let go of what the block holds before whoever waits for it goes on.
+            // Release what the block holds before its waiter goes on.
             block.run = {}
             block.ticket?.set()
         }
     }
 
-    // MARK: For whoever looks
+    // MARK: Looking at the queue
 
-    /// The thread that runs the queue, or 0.
+    /// `pthread_self` of the thread that runs the queue, or 0.
     package var runnerThread: UInt { runner.load(ordering: .relaxed) }
-    /// What runs, or ran last.
+    /// The name of the running activity, or of the last one.
     package var activity: String {
         let address = activityAddress.load(ordering: .relaxed)
         guard let text = UnsafePointer<CChar>(bitPattern: address) else { return "nothing" }
         return String(cString: text)
     }
-    /// Whether a source was signalled that has not run since.
+    /// Whether a signalled source waits for its turn.
     package var hasPendingSources: Bool {
         state.load(ordering: .acquiring) & (Self.blocksPending - 1) != 0
     }
     /// Whether the kernel or a device gives work to the queue.
     package var isForKernel: Bool { isDefault || sourceCount.load(ordering: .relaxed) > 0 }
-    /// Whether anything waits for its turn.
+    /// Whether a source or a block waits for its turn.
     var hasPendingWork: Bool { state.load(ordering: .acquiring) & ~Self.running != 0 }
-    /// A block that waits and may be there to complete a command which the driver has since then. The inner optional is
-    /// the queue whose work had to leave it.
+    /// Looks for a waiting block that may be there to complete a command.
+    /// - Parameter since: when the driver got the command, milliseconds of the context's clock.
+    /// - Returns: nil when there is none. The inner optional is the other queue's work that left the block, if any.
     func carrier(since: UInt64) -> Waiter?? {
         lock.withLock {
             blocks.first {
@@ -350,7 +361,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             }.map(\.waiter)
         }
     }
-    /// Whether what runs may be there to complete a command.
+    /// Whether the running activity may be there to complete a command.
     var runsCarrier: Bool {
         let name = activity
         return Self.anonymousBlocks.contains(name)
@@ -359,7 +370,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Changes whenever the queue takes up work.
     package var turnCount: UInt32 { turns.load(ordering: .relaxed) }
 
-    /// ", waiting: InterruptOccurred" or nothing.
+    /// The waiting activities for a picture, "; waiting for their turn: InterruptOccurred", or nothing.
     var pendingText: String {
         let pending = state.load(ordering: .acquiring)
         let names = lock.withLock {

@@ -42,7 +42,10 @@ open class IOService: OSObject, @unchecked Sendable {
 }
 
 /// Blocks the calling thread, and with it the queue that it runs.
-public func IOSleep(_ milliseconds: UInt64) { _ = OneShotEvent().wait(milliseconds: Int(clamping: milliseconds)) }
+public func IOSleep(_ milliseconds: UInt64) {
+    let clock = DriverContext.current?.clock ?? .machine
+    _ = clock.wait(for: OneShotEvent(), milliseconds: Int(clamping: milliseconds))
+}
 
 /// The PCI function that a driver's personality matched: its registers, and the bus for its DMA.
 public final class IOPCIDevice: IOService, @unchecked Sendable {

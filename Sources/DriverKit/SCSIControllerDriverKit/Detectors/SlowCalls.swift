@@ -2,8 +2,10 @@ import Diagnostics
 import Platform
 
 /// Finds calls of a driver that do not return although they wait for nothing that is known.
+///
+/// Threads: one.
 package struct SlowCalls {
-    private struct Sight {
+    private struct Sighting {
         var turnCount: UInt32
         var since: UInt64
         var isReported = false
@@ -12,16 +14,17 @@ package struct SlowCalls {
     private let limitMilliseconds: UInt64
     private let periodMilliseconds: UInt64
     private let clock: DeadlineClock
-    private var sights: [ObjectIdentifier: Sight] = [:]
-    /// The time that the process did not have so far: stopped, or on a machine with no processor to spare. Nobody could
-    /// have done anything in it, the driver included.
+    private var sightings: [ObjectIdentifier: Sighting] = [:]
+    /// The time in which the process did not run: it was stopped, or the machine had no processor to spare. Nobody
+    /// could do anything in that time, the driver included. Milliseconds.
     private var lost: UInt64 = 0
+    /// When the present period began.
     private var looked: UInt64
 
     /// - Parameters:
-    ///   - limitMilliseconds: after how long a call is reported.
-    ///   - periodMilliseconds: between two looks.
-    ///   - clock: what both go by.
+    ///   - limitMilliseconds: the time after which a call is reported.
+    ///   - periodMilliseconds: the time between two looks.
+    ///   - clock: the clock by which the caller looks.
     package init(limitMilliseconds: UInt64, periodMilliseconds: UInt64, clock: DeadlineClock = .machine) {
         self.limitMilliseconds = limitMilliseconds
         self.periodMilliseconds = periodMilliseconds
@@ -29,8 +32,8 @@ package struct SlowCalls {
         looked = clock.milliseconds
     }
 
-    /// Looks, a period after the last time.
-    /// - Returns: how much time the process did not have since then, milliseconds.
+    /// Looks at each queue of a driver. The caller does so a period after the last time.
+    /// - Returns: the time since then in which the process did not run, milliseconds.
     package mutating func look(at context: DriverContext) -> UInt64 {
         let late = clock.milliseconds - looked
         let missing = late > 2 * periodMilliseconds ? late - periodMilliseconds : 0
@@ -40,30 +43,30 @@ package struct SlowCalls {
         return missing
     }
 
-    /// The next period begins now.
+    /// Begins the next period. The caller says so when it has done other work since it looked.
     package mutating func rest() { looked = clock.milliseconds }
 
-    /// Looks at each queue: one that runs the same thing as long as that is stuck.
+    /// A queue is stuck when it runs the same turn for as long as the limit.
     private mutating func look(at context: DriverContext, now: UInt64) {
         for queue in context.queues {
             let id = ObjectIdentifier(queue)
-            // A queue that nobody but the driver uses may be busy for as long as the driver likes.
+            // A queue that only the driver itself uses may be busy for as long as the driver likes.
             guard queue.runnerThread != 0, queue.isForKernel else {
-                sights[id] = nil
+                sightings[id] = nil
                 continue
             }
-            guard var sight = sights[id], sight.turnCount == queue.turnCount else {
-                sights[id] = Sight(turnCount: queue.turnCount, since: now)
+            guard var sighting = sightings[id], sighting.turnCount == queue.turnCount else {
+                sightings[id] = Sighting(turnCount: queue.turnCount, since: now)
                 continue
             }
             // A queue that creates targets may wait for a disk to spin up.
-            if now - sight.since >= limitMilliseconds, !sight.isReported, queue.activity != "HandleAsyncEvent",
+            if now - sighting.since >= limitMilliseconds, !sighting.isReported, queue.activity != "HandleAsyncEvent",
                 !context.waits.isCreatingTarget(queue.runnerThread)
             {
-                sight.isReported = true
-                report(queue, after: now - sight.since, context)
+                sighting.isReported = true
+                report(queue, after: now - sighting.since, context)
             }
-            sights[id] = sight
+            sightings[id] = sighting
         }
     }
 

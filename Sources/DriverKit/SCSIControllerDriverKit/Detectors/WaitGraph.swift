@@ -1,56 +1,58 @@
 import Diagnostics
 import Platform
 
-/// What the kernel does, and waits for, on behalf of a driver's call.
+/// A wait of the kernel on behalf of a driver's call.
 package struct KernelWait: Sendable {
-    /// "the completion of TEST UNIT READY": completes the sentence "waits for ...".
+    /// Completes the sentence "waits for ...": "the completion of TEST UNIT READY".
     package var purpose: String
-    /// When the driver was given the command, monotonic milliseconds, if its device does not work on it: then only the
-    /// driver can end the wait. Nil for all other waits.
+    /// When the driver was given the command, milliseconds of the kernel's clock, if the device does not work on it:
+    /// then only the driver can end the wait. Nil for all other waits.
     package var isWithDriverSince: UInt64?
 
+    /// - Parameters: as the fields.
     package init(purpose: String, isWithDriverSince: UInt64?) {
         self.purpose = purpose
         self.isWithDriverSince = isWithDriverSince
     }
 }
 
-/// Who waits for whom among the threads that run a driver's queues.
+/// The graph of waits among the threads that run a driver's queues.
 ///
-/// Each thread that has to wait inside of driver code says so here and looks now and then whether the wait can end.
-/// When it cannot (the waits form a cycle), the fault is named, and one wait is broken instead of hanging: that of the
-/// call which should not have waited.
+/// A thread registers here before it waits inside driver code, and looks every 100 ms whether its wait can end. A wait
+/// on a cycle cannot. The thread that sees a cycle twice reports the fault and breaks one wait in it: the wait of the
+/// call that should not have waited.
 ///
-/// A cycle may go through the kernel, which is another process for some drivers. What the kernel waits for is asked when
-/// a thread looks; where the kernel waits for the driver in turn, its calls are threads that wait here.
+/// A cycle may go through the kernel, which is another process for some drivers. A looking thread asks the kernel what
+/// it waits for. Where the kernel waits for the driver in turn, the kernel's calls are threads that wait here.
 ///
 /// Threads: any.
 package final class WaitGraph: @unchecked Sendable {
-    // SAFETY: what changes only under `lock`; `context` is set once, before the first wait.
+    // SAFETY: variables are touched only under `lock`; `context` is set once, before the first wait.
 
-    /// What a thread waits for.
+    /// The thing that a thread waits for.
     package enum Resource {
-        /// Its turn on a queue, to do something there.
+        /// The thread's turn on a queue.
         case queue(IODispatchQueue)
-        /// The kernel. What that waits for is asked for by the closure; nil means that it cannot be told. Either a call of
-        /// the driver, or the completion of a command, which some queue of the driver brings.
+        /// The kernel. The closure asks what the kernel itself waits for: a call of the driver, or the completion of a
+        /// command, which some queue of the driver brings. Nil means that this is not known.
         case kernel(@Sendable () -> KernelWait?)
     }
 
-    /// How a wait ended.
+    /// The end of a wait.
     package enum Outcome {
+        /// The event was set.
         case done
-        /// It could never have ended; the fault was reported.
+        /// The wait could never have ended; the fault was reported.
         case cycle
         /// The time was up.
         case timeUp
     }
 
     private struct Wait {
-        /// No other wait has it.
+        /// Unique among all waits.
         var number: UInt64
         var resource: Resource
-        /// "UserInitializeTargetForID": completes the sentence "waits for ...".
+        /// Completes the sentence "waits for ...": "UserInitializeTargetForID".
         var purpose: String
         var isFromKernel: Bool
     }
@@ -60,19 +62,20 @@ package final class WaitGraph: @unchecked Sendable {
     private let lock = Lock()
     private var waits: [UInt: Wait] = [:]
     private var lastNumber: UInt64 = 0
-    /// Threads inside of UserCreateTargetForID.
+    /// Threads inside UserCreateTargetForID.
     private var creators: Set<UInt> = []
-    /// Threads whose wait is being reported, and those whose wait has been broken.
+    /// Threads whose wait is being reported.
     private var claimed: Set<UInt> = []
+    /// Threads whose wait has been broken.
     private var broken: Set<UInt> = []
-    /// Kernel threads all of whose waits are broken, for a driver in another process.
+    /// Kernel threads whose waits are all broken, for a driver in another process.
     private var doomed: Set<UInt> = []
 
-    /// Waits for an event that the owner of `resource` will set.
+    /// Blocks until the owner of a resource sets an event, by the context's clock.
     /// - Parameters:
-    ///   - purpose: what is waited for, for the report.
-    ///   - isFromKernel: the thread is the kernel's, which waits to call the driver.
-    ///   - limitMilliseconds: how long to wait at most, to about 100 ms; nil means for ever.
+    ///   - purpose: completes the sentence "waits for ..." in the report.
+    ///   - isFromKernel: the thread is the kernel's and waits to call the driver.
+    ///   - limitMilliseconds: the longest wait, rounded up to 100 ms; nil means no limit.
     package func wait(
         for event: OneShotEvent, of resource: Resource, purpose: String, isFromKernel: Bool = false,
         limitMilliseconds: Int? = nil
@@ -91,25 +94,29 @@ package final class WaitGraph: @unchecked Sendable {
                 broken.remove(thread)
             }
         }
-        // Queues change hands while they are looked at. A cycle of the same waits that is seen twice was there in between.
+        // Queues change hands while a thread looks at them. A cycle of the same waits in two looks was there in
+        // between.
         var suspects: [UInt64]?
         var left = limitMilliseconds ?? .max
-        while !event.wait(milliseconds: Self.pollMilliseconds) {
-            if isBroken(thread) { return .cycle }
+        var outcome = Outcome.cycle
+        let isDone = context.clock.wait(for: event, everyMilliseconds: Self.pollMilliseconds) {
+            if isBroken(thread) { return true }
             let cycle = cycle(of: thread)
             let numbers = cycle?.flatMap { [$0.number, $0.link.number] }
             if let cycle, numbers == suspects {
                 breakUp(cycle)
-                if isBroken(thread) { return .cycle }
+                if isBroken(thread) { return true }
             }
             suspects = numbers
             left -= Self.pollMilliseconds
-            if left <= 0 { return .timeUp }
+            if left > 0 { return false }
+            outcome = .timeUp
+            return true
         }
-        return .done
+        return isDone ? .done : outcome
     }
 
-    /// Runs a part of UserCreateTargetForID on the calling thread.
+    /// Runs a part of UserCreateTargetForID on the calling thread. May be nested.
     package func creatingTarget<Result>(_ body: () -> Result) -> Result {
         let thread = currentThreadID()
         let isOutermost = lock.withLock { creators.insert(thread).inserted }
@@ -117,16 +124,17 @@ package final class WaitGraph: @unchecked Sendable {
         return body()
     }
 
+    /// Whether a thread is inside UserCreateTargetForID.
     package func isCreatingTarget(_ thread: UInt) -> Bool { lock.withLock { creators.contains(thread) } }
 
-    /// Reports a thread that waits for a queue which it runs itself.
+    /// Reports the calling thread, which would wait for a queue that it runs itself.
     package func reportOwnQueue(_ queue: IODispatchQueue, purpose: String) {
         let link = Link(queue: queue, purpose: purpose)
         let step = Step(queue: queue, thread: currentThreadID(), activity: queue.activity, link: link)
         context.log.report(diagnosis(of: [step], judge([step]).fault))
     }
 
-    /// Lines that say what each queue does and what its thread waits for.
+    /// One line for each queue: its activity, and what its thread waits for.
     package func picture() -> [String] {
         context.queues.map { queue in
             let thread = queue.runnerThread
@@ -138,38 +146,39 @@ package final class WaitGraph: @unchecked Sendable {
 
     // MARK: For the other process
 
-    /// What a thread of the kernel waits for, if it is for the driver.
+    /// The wait of a kernel thread; nil when the thread does not wait for the driver.
     package func kernelWait(of thread: UInt) -> KernelWait? {
         guard case .kernel(let ask)? = wait(of: thread)?.resource else { return nil }
         return ask()
     }
 
-    /// Breaks whatever a thread of the kernel waits for, until `forgive`: the driver's process has found a cycle.
+    /// Breaks all waits of a kernel thread, until `forgive`: the driver's process has found a cycle.
     package func doom(_ thread: UInt) { _ = lock.withLock { doomed.insert(thread) } }
 
+    /// Ends `doom`: the thread's later waits are not broken.
     package func forgive(_ thread: UInt) { _ = lock.withLock { doomed.remove(thread) } }
 
     // MARK: Cycles
 
-    /// Whose turn is waited for.
+    /// An edge of the graph: a wait for a turn on a queue.
     private struct Link {
         var queue: IODispatchQueue
         var purpose: String
-        /// It is to bring a completion.
+        /// The queue is to bring the completion of a command.
         var bringsCompletion = false
-        /// The thread that waits in the name of the one before.
+        /// The thread that waits for the queue on behalf of the waiting thread, where that is another one.
         var via: UInt?
-        /// Its wait's number.
+        /// The number of the wait of `via`.
         var number: UInt64 = 0
-        /// The queue between, where its work runs on the thread that waits, and so cannot wait itself.
+        /// The queue in between, whose work runs on the waiting thread and so cannot wait itself.
         var waiter: IODispatchQueue.Waiter?
     }
 
-    /// A queue that is taken, what its thread does, and what that waits for.
+    /// A node of the graph: a queue that is taken, its thread, and what the thread waits for.
     private struct Step {
         var queue: IODispatchQueue
         var thread: UInt
-        /// Its wait's.
+        /// The number of the thread's wait.
         var number: UInt64 = 0
         var activity: String
         var link: Link
@@ -195,7 +204,7 @@ package final class WaitGraph: @unchecked Sendable {
         }
         guard let path = follow(start) else { return nil }
         return path.indices.map { index in
-            // Each thread has the queue that the one before it waits for.
+            // Each thread holds the queue that the thread before it waits for.
             let queue = path[index == 0 ? path.count - 1 : index - 1].link.queue
             return Step(
                 queue: queue, thread: path[index].thread, number: path[index].number, activity: queue.activity,
@@ -208,7 +217,7 @@ package final class WaitGraph: @unchecked Sendable {
             guard case .queue(let queue) = wait.resource else { return [] }
             return [Link(queue: queue, purpose: wait.purpose)]
         }
-        // Calls of the kernel wait on threads of their own.
+        // The kernel's calls of the driver wait on threads of their own.
         var links = queueWaits { $0.value.isFromKernel && $0.key != thread }
         let isSomethingTaken =
             context.queues.contains { $0.runnerThread != 0 && $0.runnerThread != thread }
@@ -227,14 +236,14 @@ package final class WaitGraph: @unchecked Sendable {
         }
     }
 
-    /// Where the driver's own code, and not an interrupt, may be about to complete a command. Only when nothing else moves
-    /// in the driver: code that runs might complete it as well.
+    /// The queues where the driver's own code, and not an interrupt, may be about to complete a command. None while
+    /// other code of the driver runs, since that might complete the command as well.
     private func carriers(since: UInt64, _ purpose: String) -> [Link] {
         let queues = context.queues.filter { $0.runnerThread != 0 }
         guard queues.allSatisfy({ wait(of: $0.runnerThread) != nil }) else { return [] }
         let creators = lock.withLock { self.creators }
         let runners = Set(queues.map(\.runnerThread))
-        // A block that waits may be there because of a thread that waits for it: the thread tells more.
+        // A block may wait because a running thread waits for it. The thread tells more, so it comes first.
         let running = queues.filter { $0.runsCarrier && !creators.contains($0.runnerThread) }
             .map { Link(queue: $0, purpose: purpose, bringsCompletion: true) }
         let blocks = queues.compactMap { queue in
@@ -249,7 +258,7 @@ package final class WaitGraph: @unchecked Sendable {
             }
     }
 
-    /// Names a cycle, and breaks the wait in it that should not be.
+    /// Reports a cycle, and breaks the wait in it that should not be, unless another thread does so already.
     private func breakUp(_ cycle: [Step]) {
         let (fault, index) = judge(cycle)
         let victims = [cycle[index].thread] + (cycle[index].link.via.map { [$0] } ?? [])
@@ -283,7 +292,7 @@ package final class WaitGraph: @unchecked Sendable {
         return Diagnosis(fault, "this wait can never end; it goes through \(names):", picture: picture)
     }
 
-    /// The mistake, and where in the cycle it is: which call should not wait.
+    /// The driver's mistake, and the step of the cycle that should not wait.
     private func judge(_ cycle: [Step]) -> (fault: DriverFault, index: Int) {
         if let index = cycle.firstIndex(where: { $0.activity == "Stop" }) { return (.waitInStop, index) }
         if cycle.count > 1, let index = cycle.firstIndex(where: { $0.activity == "UserStartController" }) {
@@ -293,7 +302,7 @@ package final class WaitGraph: @unchecked Sendable {
         if let index = cycle.firstIndex(where: { creators.contains($0.thread) }) {
             return (cycle[index].queue.isDefault ? .createOnDefaultQueue : .otherWorkOnAuxiliaryQueue, index)
         }
-        // Nobody is more to blame than the others: the queue that was made first.
+        // No queue is more to blame than the others. The one that was created first makes the choice repeatable.
         let queues = context.queues
         let index = queues.lazy.compactMap { queue in cycle.firstIndex { $0.queue === queue } }.first
         return (.queueCycle, index ?? 0)

@@ -1,6 +1,6 @@
 import Platform
 
-/// What the kernel half does with a driver's configuration that is incomplete.
+/// The answer of the kernel half to an incomplete configuration of the driver.
 package enum ConstraintPolicy: String, Sendable, CaseIterable {
     /// Refuses to start, and says what is wrong and what to change.
     case strict
@@ -8,33 +8,37 @@ package enum ConstraintPolicy: String, Sendable, CaseIterable {
     case macos
 }
 
-/// How the kernel half behaves.
+/// The settings of the kernel half.
 package struct KernelOptions: Sendable {
+    /// The answer to an incomplete configuration.
     package var policy = ConstraintPolicy.strict
     /// Whether an IOMMU stands between the device and memory, so that any range is one segment for the device.
     package var hasMapper = true
-    /// The page size of the machine that is emulated: 16384 on Apple silicon, 4096 on Intel.
+    /// The page size of the emulated machine, bytes: 16384 on Apple silicon, 4096 on Intel.
     package var pageByteCount: UInt64 = 16384
-    /// The longest that a task may take, whatever its own limit is; nil means its own limit.
+    /// The longest time for a task, below the task's own limit; nil means the task's own limit.
     package var taskTimeoutMilliseconds: UInt32?
-    /// How long a driver has to complete a task after it was told to abort it.
+    /// The time that a driver has to complete a task after each step of its recovery.
     package var recoveryGraceMilliseconds: UInt64 = 1000
-    /// After how long a call of the driver is reported that has not returned.
+    /// The time after which a call of the driver that has not returned is reported.
     package var slowCallMilliseconds: UInt64 = 5000
-    /// How often deadlines and calls are looked at.
+    /// The time between two looks at deadlines and calls.
     package var watchdogMilliseconds = 500
-    /// What all of that goes by. Whoever turns it has a `Watchdog` of their own; the controller starts none then.
+    /// The clock for all of these times, and for the driver's waits.
     package var clock = DeadlineClock.machine
 
+    /// Makes the settings of a server.
     package init() {}
 }
 
-/// Whether the detectors of driver faults on the way of each task are compiled in. A build without them exists to
-/// measure what they cost. Nothing that protects the server from a driver is one of them.
+/// Tells whether the detectors of driver faults on the path of each task are compiled in. A build without them exists
+/// to measure their cost. Nothing that protects the server from a driver depends on them.
 package enum Detectors {
     #if WITHOUT_DETECTORS
+        /// This build is one without detectors.
         package static let areEnabled = false
     #else
+        /// This build has the detectors.
         package static let areEnabled = true
     #endif
 }

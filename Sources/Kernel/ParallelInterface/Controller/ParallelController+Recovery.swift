@@ -4,10 +4,12 @@ import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 
-/// What happens to tasks whose time is up: the driver is asked to abort them, then to reset the logical unit, then the
-/// target; what does not come back within a second of each is ended without the driver.
+/// The recovery of tasks whose time is up. The controller asks the driver to abort the task, then to reset the logical
+/// unit, then the target. After each step the driver has `recoveryGraceMilliseconds` to complete the task; then the
+/// task is ended without the driver.
 ///
-/// IOKit's open code times a task out at once and never asks for task management by itself; the steps are SAM's.
+/// IOKit's open code times a task out at once and never asks for task management by itself. The steps are those of
+/// SAM's task management functions.
 extension ParallelController {
     /// Takes the next step for each task whose time is up. On the watchdog's thread.
     func recoverExpiredTasks(lane: Int) {
@@ -21,7 +23,7 @@ extension ParallelController {
     }
 
     private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
-        // The slot's command is the task's only while the driver has it.
+        // The slot holds the task's command only while the driver has the task.
         guard
             let (address, tag) = pool.whileWithDriver(
                 task, { (self.address(of: task.slot), slots.commands[Int(task.slot)].fTaskTagIdentifier) })
@@ -33,7 +35,7 @@ extension ParallelController {
         let function: TaskManagementFunction
         switch task.recovery {
         case .none where !card.dart.isPinned(window: Int(task.slot)):
-            // The device may have ended it this moment, and the driver be on its way.
+            // The device may have ended the task just now, and the driver may be about to complete it.
             return pool.setRecovery(task, .overdue, deadline: afterGrace)
         case .none, .overdue:
             next = .aborted
@@ -51,18 +53,18 @@ extension ParallelController {
         case .done:
             pool.setRecovery(task, next, deadline: afterGrace)
             noteReset(of: address, next)
-        // A request that was refused will change nothing: the next step follows at once.
+        // A refused request changes nothing, so the next step follows at once.
         case .refused: pool.setRecovery(task, next, deadline: options.clock.milliseconds &- 1)
         case .unreachable:
-            // Nor would others be heard; one that waits in vain is enough for this time.
+            // The driver would not hear further requests either. One wait in vain is enough for this look.
             if isReachable { host.endUnreachable() }
             isReachable = false
             pool.setRecovery(task, .targetReset, deadline: options.clock.milliseconds &- 1)
         }
     }
 
-    /// A reset ends the tasks of others too: a unit's those of the unit, a target's those of all its units. Those that are
-    /// in trouble already have the grace to come back, and need not ask for it again.
+    /// Notes a reset for the other tasks that it ends: those of the logical unit, or of all units of the target. The
+    /// ones in recovery get the grace to come back, and no reset of their own.
     private func noteReset(of address: UnitAddress, _ stage: TaskSlots.RecoveryStage) {
         guard stage == .unitReset || stage == .targetReset else { return }
         pool.setRecoveryOfOverdue(stage, deadline: afterGrace) { slot in
@@ -73,19 +75,23 @@ extension ParallelController {
 
     private var afterGrace: UInt64 { options.clock.milliseconds + options.recoveryGraceMilliseconds }
 
-    /// Asks the driver, on a thread of its own: a driver that needs help may not return from this call either.
+    /// Asks the driver, on another thread: a driver that is stuck may not return from this call either.
     private func ask(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         let answer = Answer()
         do {
             try OSThread(name: "recovery") { [host] in answer.set(host.perform(function)) }.detach()
         } catch { return .unreachable }
-        return answer.wait(milliseconds: 2000, by: options.clock) ?? .unreachable
+        return answer.wait(milliseconds: Self.askMilliseconds, by: options.clock) ?? .unreachable
     }
 
-    /// Completes a task that the driver keeps. One whose memory the device works on has to wait for the device.
+    /// The time that a driver has to return from a request for task management.
+    private static let askMilliseconds = 2000
+
+    /// Completes a task that the driver keeps. While the device works on its memory, the task gets another grace
+    /// instead.
     private func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
         let row = pool.abandon(task) {
-            // A task that is not ended may go on as it is.
+            // A task that is not ended goes on as it is.
             !card.dart.isPinned(window: Int(task.slot)) && card.dart.unmap(window: Int(task.slot))
         }
         guard var row else { return pool.setRecovery(task, .targetReset, deadline: afterGrace) }
@@ -93,8 +99,8 @@ extension ParallelController {
         withUnsafeMutablePointer(to: &row) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane) }
     }
 
-    /// Takes a task from wherever it is, since its answer is not waited for any more: its row and its memory are the
-    /// caller's again when this returns.
+    /// Takes back a task, wherever it is, since nobody waits for its answer any more. When this returns, the row and
+    /// its memory are the caller's again.
     /// - Parameter answered: set by the completion of the row.
     func withdraw(_ row: UInt32, answered: OneShotEvent) {
         let lane = Int(row) / rowsPerLane
@@ -114,16 +120,16 @@ extension ParallelController {
                 }
             }
             finishWork(lane: lane)
-            // The device may work on it, or another thread have it in its hands.
+            // The device may work on the task, or another thread may be passing it on.
             if !answered.isSet { _ = OneShotEvent().wait(milliseconds: 1) }
         }
     }
 
-    /// Says whose fault it is that a task has not come back.
+    /// Reports who is to blame for a task that has not come back.
     private func reportOverdue(_ task: TaskSlots.Sent) {
         let slot = task.slot
         let diagnosis: Diagnosis?? = pool.whileWithDriver(task) {
-            // The device is at work: it is slow, and the driver is not to blame so far.
+            // A device at work is slow. The driver is not to blame so far.
             if card.dart.isPinned(window: Int(slot)) || records[Int(slot)].isNamedOverdue { return nil }
             records[Int(slot)].isNamedOverdue = true
             let wasSeen = card.dart.pinCount(window: Int(slot)) != records[Int(slot)].pinCount
@@ -138,7 +144,7 @@ extension ParallelController {
         if let diagnosis, let diagnosis { log.report(diagnosis) }
     }
 
-    /// Fails what waits to be sent to a driver that does not come for it.
+    /// Fails the tasks that wait to be sent and whose time is up: the driver does not fetch them.
     private func failExpiredUnsent(lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
             let count = pool.takeExpiredUnsent(now: options.clock.milliseconds, into: unsent.baseAddress!)
@@ -154,7 +160,7 @@ extension ParallelController {
         finish(unsent, lane: lane)
     }
 
-    /// Fails what waits for a slot when the driver has kept every slot, or was stopped.
+    /// Fails the rows that wait for a slot when the driver has kept every slot, or was stopped.
     private func failStarvedRows(lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rowsPerLane) { rows in
             repeat {
@@ -166,7 +172,8 @@ extension ParallelController {
         }
     }
 
-    /// Ends everything that is left when the driver's Stop has returned: what it owned, what was not sent, what waited.
+    /// Ends all tasks that are left when the driver's Stop has returned: those that it owned, those not sent, and those
+    /// that waited for a slot.
     func endTasksOfStoppedDriver() {
         let owned = pool.ownedByDriver()
         if !owned.isEmpty {
@@ -178,8 +185,9 @@ extension ParallelController {
         withEndingLane { endTasksOfDriverThatIsGone(lane: $0) }
     }
 
+    /// Ends all tasks of a driver that was stopped or given up. Returns when the device has left their memory.
     func endTasksOfDriverThatIsGone(lane: Int) {
-        // What came back before that counts.
+        // A completion that came before this counts.
         _ = deliverCompletions(lane: lane)
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
             let count = pool.takeUnsent(into: unsent.baseAddress!)
@@ -190,36 +198,43 @@ extension ParallelController {
         endTasksThatDeviceLeaves(lane: lane)
     }
 
-    /// Takes tasks from a stopped driver; whose memory the device works on, when it is done. Its threads see to that.
+    /// Takes the tasks from a stopped driver, each when the device has left its memory. The card's threads go on
+    /// meanwhile.
     private func endTasksThatDeviceLeaves(lane: Int) {
-        let limit = options.clock.milliseconds + Self.stopMilliseconds
-        while true {
-            let owned = pool.ownedByDriver()
-            for task in owned { endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane) }
+        waitForDevice(milliseconds: Self.stopMilliseconds) {
+            for task in pool.ownedByDriver() {
+                endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
+            }
             finishWork(lane: lane)
-            let isDone = pool.ownedByDriver().isEmpty && !pool.hasLingering
-            if isDone || options.clock.milliseconds >= limit { return }
-            _ = OneShotEvent().wait(milliseconds: 5)
+            return pool.ownedByDriver().isEmpty && !pool.hasLingering
         }
     }
 
-    /// How long a stop waits for the device at most.
+    /// The longest time for which a stop waits for the device.
     private static let stopMilliseconds: UInt64 = 10_000
 
-    /// Waits until the device has done all tasks that the driver has; a driver may keep some from it.
+    /// Waits until the device has done all tasks that the driver has, or the time is up: a driver may keep some tasks
+    /// from the device.
     package func waitForDevice(milliseconds: UInt64) {
-        let limit = options.clock.milliseconds + milliseconds
-        while card.pinsCommands, options.clock.milliseconds < limit {
-            let isDone = pool.ownedByDriver().allSatisfy { task in
+        guard card.pinsCommands else { return }
+        waitForDevice(milliseconds: milliseconds) {
+            pool.ownedByDriver().allSatisfy { task in
                 !card.dart.isPinned(window: Int(task.slot))
                     && card.dart.pinCount(window: Int(task.slot)) != records[Int(task.slot)].pinCount
             }
-            if isDone { return }
-            _ = OneShotEvent().wait(milliseconds: 5)
         }
     }
 
-    /// What each queue does, and every task that the driver owns: for whoever asks why nothing moves.
+    /// Looks at once and every 5 ms until the device is done or the time is up.
+    private func waitForDevice(milliseconds: UInt64, until isDone: () -> Bool) {
+        let limit = options.clock.milliseconds + milliseconds
+        if isDone() { return }
+        _ = options.clock.wait(for: OneShotEvent(), everyMilliseconds: 5) {
+            isDone() || options.clock.milliseconds >= limit
+        }
+    }
+
+    /// Describes why nothing moves: what each queue does, and every task that the driver has.
     package func dump() -> String {
         var lines = ["queues"] + host.picture().map { "  " + $0 }
         let owned = pool.ownedByDriver()
@@ -237,7 +252,7 @@ extension ParallelController {
     }
 }
 
-/// What a driver said to a request that is made on another thread.
+/// A driver's answer to a request that another thread makes.
 private final class Answer: @unchecked Sendable {
     // SAFETY: written before `isGiven` is set, read after.
     private var outcome = TaskManagementOutcome.unreachable
@@ -248,7 +263,7 @@ private final class Answer: @unchecked Sendable {
         isGiven.set()
     }
 
-    /// Nil when it takes too long.
+    /// The answer; nil when it takes too long.
     func wait(milliseconds: Int, by clock: DeadlineClock) -> TaskManagementOutcome? {
         clock.wait(for: isGiven, milliseconds: milliseconds) ? outcome : nil
     }

@@ -128,6 +128,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         self.trace = trace
         laneCount = Self.laneCount(arrayCount: arrayCount)
         self.targetCreated = targetCreated
+        host.context.clock = options.clock
         tasks = .allocate(capacity: laneCount * rowsPerLane)
         tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
         pumps = .allocate(capacity: laneCount)
@@ -161,9 +162,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
-        if !options.clock.isTurned {
-            watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
-        }
+        watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
         if host.receiverCount > 0 {
             for pair in 0..<host.receiverCount {
                 receivers.append(

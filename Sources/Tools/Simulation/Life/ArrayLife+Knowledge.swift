@@ -61,7 +61,7 @@ extension ArrayLife {
         if !isSure && part == .recovering { may.insert(.spare) }
         // A spare whose superblock could not be written is still a spare, and is rebuilt from the start.
         if part == .out && before.contains(.spare) { may.insert(.spare) }
-        if !isSure && part == .out && slots.contains(where: { $0.member === disks[number] }) {
+        if !isSure && part == .out && bays.contains(where: { $0.member === disks[number] }) {
             // It may have been recovering, or in sync, in between.
             if before.contains(.spare) || returning.contains(number) { may.insert(.recovering) }
             if before.contains(.recovering) { may.insert(.inSync) }
@@ -80,7 +80,7 @@ extension ArrayLife {
     private func checkHasReason(_ number: Int) throws(SimulationFault) {
         let disk = knowledge.disks[number]
         guard !world.isDown, disk.may == .inSync, let role = disk.role, !faultyRoles[role],
-            slots.isEmpty || slots[role].member === disks[number]
+            bays.isEmpty || bays[role].member === disks[number]
         else { return }
         // A write that meets an unreadable block in a row that is already lost makes its member fail at once.
         if hasLostRows, !disks[number].image.damaged.isEmpty { return }
@@ -93,7 +93,7 @@ extension ArrayLife {
     }
 
     private func markFaulty(_ role: Int, by number: Int) {
-        if slots.isEmpty || slots[role].member === disks[number] { faultyRoles[role] = true }
+        if bays.isEmpty || bays[role].member === disks[number] { faultyRoles[role] = true }
     }
 
     /// Notes how much of a rebuild is durable, and need not be done again.
@@ -106,7 +106,7 @@ extension ArrayLife {
 
     /// Notes which disks have the roles now.
     func findMembers() {
-        for role in slots.indices { members[role] = slots[role].member ?? members[role] }
+        for role in bays.indices { members[role] = bays[role].member ?? members[role] }
     }
 
     func noteNews() {

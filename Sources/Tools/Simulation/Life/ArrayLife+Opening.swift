@@ -50,14 +50,14 @@ extension ArrayLife {
 
     private func open(force: Bool) -> Result<OpenedArray, ArrayStoreError> {
         let present = disks.indices.filter { !knowledge.disks[$0].isAbsent }.map { disks[$0] }
-        let surroundings = ArrayStore.Surroundings(
+        let environment = ArrayStore.Environment(
             clock: { 1 }, report: { [world] in world.news.append($0) }, random: { [world] in world.random.next() },
-            makeSlot: { [world] in SimulatedSlot(world: world) })
+            makeBay: { [world] in SimulatedBay(world: world) })
         defer { noteNews() }
         do throws(ArrayStoreError) {
             return .success(
                 try ArrayStore.open(
-                    members: present, place: "the simulation", readOnly: false, force: force, in: surroundings))
+                    members: present, directory: "the simulation", readOnly: false, force: force, in: environment))
         } catch { return .failure(error) }
     }
 
@@ -84,7 +84,7 @@ extension ArrayLife {
             if world.random.chance(500) { return try force() }
             makeReadable()
             return try reopenWithPresent()
-        case .memberIO where world.isFull:
+        case .memberIO where world.isFull && refusal.cause?.status == .noSpace:
             world.isFull = false
             return try reopenWithPresent()
         case .memberIO where isDamaged:
@@ -124,10 +124,10 @@ extension ArrayLife {
     /// - Returns: false when blocks of a missing member that were being written are lost.
     private func check(_ opened: OpenedArray) throws(SimulationFault) -> Bool {
         guard opened.geometry == shape.plan.geometry else { throw SimulationFault("the array has another shape") }
-        // By role. The replacement's slot comes behind these, and stays out of this list.
-        slots = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
+        // By role. The replacement's bay comes behind these, and stays out of this list.
+        bays = opened.places.prefix(shape.plan.geometry.memberCount).compactMap { place in
             guard case .endpoint(let endpoint) = place else { return nil }
-            return endpoint as? SimulatedSlot
+            return endpoint as? SimulatedBay
         }
         try checkParts(opened)
         findMembers()

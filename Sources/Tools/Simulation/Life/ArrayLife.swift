@@ -26,8 +26,8 @@ final class ArrayLife {
     var array: OpenedArray?
     var card: RAIDController?
     var lanes: [Int] = []
-    /// By role: the slot of the member. Empty for arrays whose members cannot be replaced.
-    var slots: [SimulatedSlot] = []
+    /// By role: the bay of the member. Empty for arrays whose members cannot be replaced.
+    var bays: [SimulatedBay] = []
 
     // Knowledge of the members and their superblocks.
     var knowledge: Knowledge
@@ -156,7 +156,7 @@ final class ArrayLife {
         card = nil
         array = nil
         lanes = []
-        slots = []
+        bays = []
         returning = []
         rolesWhenLost = []
         job = nil

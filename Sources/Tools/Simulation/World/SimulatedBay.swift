@@ -2,14 +2,14 @@ import MemberIO
 import Members
 import Platform
 
-/// The place of a role while an array is open: the member behind it can be replaced.
+/// A bay for simulated members.
 ///
 /// Threads: one.
-final class SimulatedSlot: RoleSlot, MemberEndpoint, @unchecked Sendable {
+final class SimulatedBay: RoleBay, MemberEndpoint, @unchecked Sendable {
     // SAFETY: a simulation has one thread.
 
     private let world: SimulatedWorld
-    /// The member behind it.
+    /// The member in the bay; nil while it is empty.
     private(set) var member: SimulatedMember?
 
     init(world: SimulatedWorld) { self.world = world }

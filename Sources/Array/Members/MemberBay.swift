@@ -4,15 +4,14 @@ import MemberIO
 import Platform
 import Synchronization
 
-/// Stands for the member that currently has a role in an array, whether that is a file or does its own I/O. Lanes use
-/// the same slot for as long as the array is open.
+/// A bay for members that are files and for members that do their own I/O.
 ///
-/// For a file, the slot has a descriptor that stays the same while the file behind it changes. For any other member,
-/// each lane makes a channel when it sees that `version` has changed.
+/// For files, the bay has a descriptor that stays the same while the file behind it changes. For any other member, each
+/// lane makes a channel when it sees that `version` has changed.
 ///
 /// Threads: `put` and `clear` one at a time; the rest any.
-package final class MemberSlot: RoleSlot, @unchecked Sendable {
-    // SAFETY: `endpoint` is touched under `lock`; `version` is atomic and lives as long as the slot.
+package final class MemberBay: RoleBay, @unchecked Sendable {
+    // SAFETY: `endpoint` is touched under `lock`; `version` is atomic and lives as long as the bay.
     let descriptor: Int32
     /// Grows with each change, after the change.
     let version: UnsafeMutablePointer<Atomic<UInt64>>
@@ -21,7 +20,7 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
     private let lock = Lock()
     private var current: (any MemberEndpoint)?
 
-    /// Makes a slot with no member behind it.
+    /// Makes an empty bay.
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
         let nothing = nbdext_open_nothing()
@@ -45,9 +44,9 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
         version.deallocate()
     }
 
-    package var place: MemberPlace { .slot(self) }
+    package var place: MemberPlace { .bay(self) }
 
-    /// The member that does its own I/O; nil while there is a file, or nothing, behind the slot.
+    /// The member that does its own I/O; nil while the bay holds a file or nothing.
     var endpoint: (any MemberEndpoint)? { lock.withLock { current } }
 
     package func put(_ member: MemberPlace) -> Bool {
@@ -55,7 +54,7 @@ package final class MemberSlot: RoleSlot, @unchecked Sendable {
         case .none: replace(by: nothing, nil)
         case .file(let file): replace(by: file, nil)
         case .endpoint(let endpoint): replace(by: nothing, endpoint)
-        case .slot: return false
+        case .bay: return false
         }
         return true
     }

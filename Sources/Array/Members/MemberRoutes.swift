@@ -4,91 +4,91 @@ import MemberIO
 import Platform
 import Synchronization
 
-/// A lane's ways to its members: descriptors for files, channels for everything else. Where a slot stands for a member,
-/// the way follows the slot.
+/// How I/O gets to the member at a position.
+struct MemberRoute: BitwiseCopyable {
+    /// -1 for none.
+    var file: Int32 = -1
+    /// Whether I/O goes to a channel instead of the file.
+    var hasChannel = false
+    /// Whether writes to the file can go through the ring.
+    var writesThroughRing = false
+    /// Whether the file is in memory, so that a flush has nothing to wait for: a kernel worker would cost more than
+    /// the call.
+    var flushesAtOnce = false
+    /// The bay's version, which other threads change; nil without a bay.
+    var version: UnsafeMutablePointer<Atomic<UInt64>>?
+    var knownVersion: UInt64 = 0
+}
+
+/// A lane's routes to its members: descriptors for files, channels for everything else. The route to a bay follows the
+/// members in it.
 ///
 /// Threads: the lane's.
-final class MemberWays {
-    /// How I/O gets to the member at a position.
-    struct Way: BitwiseCopyable {
-        /// -1 for none.
-        var file: Int32 = -1
-        /// Whether I/O goes to a channel instead of the file.
-        var hasChannel = false
-        /// Whether writes to the file can go through the ring.
-        var writesThroughRing = false
-        /// Whether the file is in memory, so that a flush has nothing to wait for: a kernel worker would cost more than
-        /// the call.
-        var flushesAtOnce = false
-        /// The slot's version, which other threads change; nil without a slot.
-        var version: UnsafeMutablePointer<Atomic<UInt64>>?
-        var knownVersion: UInt64 = 0
-    }
-
+final class MemberRoutes {
     /// A channel and the number of its operations that have not been reaped.
     private struct ChannelUse {
         let channel: any MemberChannel
         var outstanding = 0
     }
 
-    /// Keeps the slots alive.
+    /// Keeps the bays alive.
     private let places: [MemberPlace]
     private let hasRing: Bool
-    private let ways: UnsafeMutablePointer<Way>
+    private let routes: UnsafeMutablePointer<MemberRoute>
     private var channels: [ChannelUse?]
-    /// Channels to members that are not behind their slots any more, with operations still under way.
+    /// Channels to members that have left their bays, with operations still under way.
     private var retired: [ChannelUse] = []
     /// The number of operations that channels have under way.
     private(set) var outstanding = 0
 
-    /// - Throws: when a member without a slot cannot be reached.
+    /// - Throws: when a member that is not in a bay cannot be reached.
     init(_ places: [MemberPlace], hasRing: Bool) throws(OSError) {
         self.places = places
         self.hasRing = hasRing
         channels = Array(repeating: nil, count: places.count)
-        ways = .allocate(capacity: max(1, places.count))
-        ways.initialize(repeating: Way(), count: places.count)
+        routes = .allocate(capacity: max(1, places.count))
+        routes.initialize(repeating: MemberRoute(), count: places.count)
         for (position, place) in places.enumerated() {
             switch place {
             case .none: break
             case .file(let file): lookAt(file, position)
             case .endpoint(let endpoint):
                 channels[position] = ChannelUse(channel: try endpoint.makeChannel())
-                ways[position].hasChannel = true
-            case .slot(let slot):
-                ways[position].version = slot.version
+                routes[position].hasChannel = true
+            case .bay(let bay):
+                routes[position].version = bay.version
                 follow(position)
             }
         }
     }
 
-    deinit { ways.deallocate() }
+    deinit { routes.deallocate() }
 
-    /// The way to the member that is at a position now.
-    func way(to position: Int) -> Way {
-        let way = ways[position]
-        guard let version = way.version, version.pointee.load(ordering: .acquiring) != way.knownVersion else {
-            return way
+    /// The route to the member that is at a position now.
+    func route(to position: Int) -> MemberRoute {
+        let route = routes[position]
+        guard let version = route.version, version.pointee.load(ordering: .acquiring) != route.knownVersion else {
+            return route
         }
         follow(position)
-        return ways[position]
+        return routes[position]
     }
 
     private func lookAt(_ file: Int32, _ position: Int) {
-        ways[position].file = file
-        ways[position].flushesAtOnce = nbdext_is_in_memory(file) != 0
-        ways[position].writesThroughRing = hasRing && nbdext_supports_nowait_write(file, 0) != 0
+        routes[position].file = file
+        routes[position].flushesAtOnce = nbdext_is_in_memory(file) != 0
+        routes[position].writesThroughRing = hasRing && nbdext_supports_nowait_write(file, 0) != 0
     }
 
-    /// Finds the way to the member that is behind a slot now.
+    /// Finds the route to the member that is in a bay now.
     private func follow(_ position: Int) {
-        guard case .slot(let slot) = places[position] else { return }
-        ways[position].knownVersion = slot.version.pointee.load(ordering: .acquiring)
+        guard case .bay(let bay) = places[position] else { return }
+        routes[position].knownVersion = bay.version.pointee.load(ordering: .acquiring)
         if let old = channels[position], old.outstanding > 0 { retired.append(old) }
-        // When no channel can be made, the descriptor remains, and it has nothing behind it.
-        channels[position] = (try? slot.endpoint?.makeChannel()).map { ChannelUse(channel: $0) }
-        ways[position].hasChannel = channels[position] != nil
-        lookAt(slot.descriptor, position)
+        // When no channel can be made, I/O goes to the descriptor and fails there.
+        channels[position] = (try? bay.endpoint?.makeChannel()).map { ChannelUse(channel: $0) }
+        routes[position].hasChannel = channels[position] != nil
+        lookAt(bay.descriptor, position)
     }
 
     // MARK: Channels

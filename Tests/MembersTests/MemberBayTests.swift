@@ -5,11 +5,11 @@ import Platform
 import TestTraits
 import Testing
 
-@Suite("Slots that members come to and go from", .blocks)
-struct MemberSlotTests {
+@Suite("Bays that members come to and go from", .blocks)
+struct MemberBayTests {
     private static let byteCount = 4096
 
-    /// Starts one operation on the slot's member.
+    /// Starts one operation on the bay's member.
     private func start(_ kind: MemberIO.Kind, token: UInt64, _ memory: UnsafeMutableRawPointer, on lane: MemberLane) {
         let io = MemberIO(
             kind: kind, member: 0, byteOffset: 0, byteCount: Self.byteCount, memory: memory, token: token)
@@ -26,7 +26,7 @@ struct MemberSlotTests {
     @Test("a lane follows from a file to something else and back, and gets all outcomes", arguments: [true, false])
     func follows(usesRing: Bool) throws {
         let engine = usesRing ? MemberEngineKind.detect() : .threads
-        var template = Array("/tmp/nbdext-slot-XXXXXX".utf8CString)
+        var template = Array("/tmp/nbdext-bay-XXXXXX".utf8CString)
         let file = mkstemp(&template)
         defer {
             close(file)
@@ -35,18 +35,18 @@ struct MemberSlotTests {
         ftruncate(file, off_t(Self.byteCount))
         let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 4096)
         defer { memory.deallocate() }
-        let slot = try MemberSlot()
-        let lane = try MemberLane(engine: engine, places: [slot.place])
-        let space = try MemberSpace(place: slot.place, byteCount: UInt64(Self.byteCount))
+        let bay = try MemberBay()
+        let lane = try MemberLane(engine: engine, places: [bay.place])
+        let space = try MemberSpace(place: bay.place, byteCount: UInt64(Self.byteCount))
         start(.read, token: 1, memory, on: lane)
-        #expect(reap(from: lane).status == .failed, "nothing is behind the slot")
-        #expect(slot.put(.file(file)))
+        #expect(reap(from: lane).status == .failed, "the bay is empty")
+        #expect(bay.put(.file(file)))
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: Self.byteCount)
         start(.write, token: 2, memory, on: lane)
         #expect(reap(from: lane).status == .done)
 
         let held = HeldMember(byteCount: Self.byteCount)
-        #expect(slot.put(.endpoint(held)))
+        #expect(bay.put(.endpoint(held)))
         held.isFull = true
         #expect(space.reserve(byteOffset: 0, byteCount: 512) == .noSpace && held.reserved.count == 1)
         memory.initializeMemory(as: UInt8.self, repeating: 2, count: Self.byteCount)
@@ -54,7 +54,7 @@ struct MemberSlotTests {
         #expect(held.held.map(\.token) == [3])
 
         // It ends on the member on which it began, although that has left.
-        slot.clear()
+        bay.clear()
         start(.read, token: 4, memory, on: lane)
         #expect(reap(from: lane).status == .failed)
         #expect(lane.outstanding == 1)
@@ -62,7 +62,7 @@ struct MemberSlotTests {
         let late = reap(from: lane)
         #expect(late.token == 3 && late.status == .done && lane.outstanding == 0)
 
-        #expect(slot.put(.file(file)))
+        #expect(bay.put(.file(file)))
         start(.read, token: 5, memory, on: lane)
         #expect(reap(from: lane).status == .done)
         #expect(memory.load(as: UInt8.self) == 1)
