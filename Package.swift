@@ -141,8 +141,7 @@ let groups: [(name: String, layers: [Layer])] = [
                 "ParallelInterface", "NBDServer", "HBAProfiles", "EmulatedMachine"),
             layer(
                 "Bench",
-                uses: "Platform", "Statistics", "RAID", "ArrayStore", "NBDServer", "LoadGenerator", "BenchReport",
-                "Control"),
+                uses: "Platform", "Statistics", "RAID", "ArrayStore", "LoadGenerator", "BenchReport", "Control"),
             layer(
                 "Simulation",
                 uses: "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus",
@@ -212,7 +211,7 @@ let tests: [Target] = [
         uses: "nbdext-scenario-driver", "TestSupport", "Platform", "Diagnostics", "MDFormat", "RAID", "Members",
         "ArrayStore", "SCSIControllerDriverKit", "DriverHost", "BlockStorage", "RAIDControllerInterface", "RAIDDriver",
         "HBAProfiles", "EmulatedMachine"),
-    test("LoadGenerator", uses: "TestSupport", "NBDProtocol", "NBDServer"),
+    test("LoadGenerator", uses: "TestSupport", "Platform", "NBDProtocol", "NBDServer"),
     test("BenchReport", uses: "Statistics", "LoadGenerator"),
     test("Control", uses: "Platform", "Diagnostics", "Statistics", "ArrayStore", "DriverCheck"),
     test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore", exclude: "Mutants"),

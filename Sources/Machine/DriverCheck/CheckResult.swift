@@ -91,9 +91,3 @@ extension CheckResult: Encodable {
         try values.encode(detail, forKey: .detail)
     }
 }
-
-/// Why a check failed.
-struct CheckFailure: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}

@@ -1,5 +1,6 @@
 import ArrayStore
 import Glibc
+import Platform
 import RAID
 import RAIDController
 
@@ -11,12 +12,6 @@ extension Machine {
         package let array: String
         /// What was done: one sentence for people.
         package let message: String
-    }
-
-    /// Why a request for maintenance is refused: one sentence that says what to do.
-    package struct Refusal: Error, CustomStringConvertible {
-        /// The sentence.
-        package let description: String
     }
 
     /// Begins a check or a repair of the array in a directory.
@@ -40,14 +35,13 @@ extension Machine {
         let target = try target(directory)
         let array = arrays[target]
         guard let state = array.memberStates.first(where: { matches($0, member) }) else {
-            throw Refusal(
-                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+            throw OperationError("the array \(array.name) has no member \(member); nbdext status shows its members")
         }
         guard let role = state.role else {
-            throw Refusal(description: "\(member) is not in use; let go of it with nbdext remove")
+            throw OperationError("\(member) is not in use; let go of it with nbdext remove")
         }
         if case .replacing = state.condition {
-            throw Refusal(description: "\(member) takes the place of member \(role); end that first: nbdext cancel")
+            throw OperationError("\(member) takes the place of member \(role); end that first: nbdext cancel")
         }
         let hasSpare = array.hasSpare || array.replacementState?.role == role
         try card!.fail(role: role, target: target)
@@ -72,10 +66,10 @@ extension Machine {
         let target = try target(directory)
         let array = arrays[target]
         guard array.geometry.level == .raid5 else {
-            throw Refusal(description: "\(array.name) is a RAID 0 array: nothing can be rebuilt onto a spare")
+            throw OperationError("\(array.name) is a RAID 0 array: nothing can be rebuilt onto a spare")
         }
         guard !array.isReadOnly else {
-            throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
+            throw OperationError("\(array.name) is served read-only; serve it without --read-only")
         }
         if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
             _ = try card!.remove(target: target) { Self.isNamed($0, name) }
@@ -102,8 +96,7 @@ extension Machine {
         let array = arrays[target]
         try card!.checkMayReplace(target: target)
         guard let state = array.memberStates.first(where: { matches($0, member) }), let role = state.role else {
-            throw Refusal(
-                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+            throw OperationError("the array \(array.name) has no member \(member); nbdext status shows its members")
         }
         let path = try name.map { name in
             func spare() -> OpenedArray.MemberState? {
@@ -111,7 +104,7 @@ extension Machine {
             }
             if spare() == nil { _ = try ArrayStore.add(named: name, to: array) }
             guard let path = spare()?.path else {
-                throw Refusal(description: "\(name) cannot be a spare of \(array.name); name another file")
+                throw OperationError("\(name) cannot be a spare of \(array.name); name another file")
             }
             return path
         }
@@ -132,7 +125,7 @@ extension Machine {
 
     func target(_ directory: String) throws -> Int {
         guard let index = arrays.firstIndex(where: { Self.isSame($0.directory, directory) }) else {
-            throw Refusal(description: "this server does not serve an array in \(directory)")
+            throw OperationError("this server does not serve an array in \(directory)")
         }
         return index
     }

@@ -1,6 +1,5 @@
 import Control
 import Glibc
-import NBDServer
 import Platform
 
 /// A temporary directory for the arrays of a comparison.
@@ -20,7 +19,7 @@ struct BenchDirectory: Sendable {
         }
         let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
         guard free > byteCount else {
-            throw ServerError(
+            throw OperationError(
                 "\(parent) has \(ByteSize(byteCount: free)) to spare and \(ByteSize(byteCount: byteCount)) are needed; "
                     + "say a smaller --size or another --directory")
         }

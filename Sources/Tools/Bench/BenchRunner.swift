@@ -2,7 +2,6 @@ import ArrayStore
 import BenchReport
 import Glibc
 import LoadGenerator
-import NBDServer
 import Platform
 import RAID
 import Statistics
@@ -79,7 +78,7 @@ package final class BenchRunner: @unchecked Sendable {
         reading.isChecked = true
         let read = try reading.execute()
         guard written.errorCount + read.errorCount + read.mismatchCount == 0 else {
-            throw ServerError("\(server.configuration.name) does not give back what was written")
+            throw OperationError("\(server.configuration.name) does not give back what was written")
         }
     }
 

@@ -1,7 +1,6 @@
 import BenchReport
 import Control
 import Glibc
-import NBDServer
 import Platform
 import Statistics
 
@@ -43,10 +42,10 @@ final class BenchServer {
 
     /// Waits until the server listens.
     ///
-    /// - Throws: `ServerError` with the server's log when it does not start.
+    /// - Throws: `OperationError` with the server's log when it does not start.
     func waitUntilReady() throws {
         guard Self.readLine(output).hasPrefix("ready: ") else {
-            throw ServerError("the server for \(configuration.name) did not start:\n\(TextFile.read(log))")
+            throw OperationError("the server for \(configuration.name) did not start:\n\(TextFile.read(log))")
         }
     }
 

@@ -1,6 +1,5 @@
 import Glibc
 import LoadGenerator
-import NBDServer
 import Platform
 
 /// Runs fio's nbd engine, as a check of the load generator.
@@ -24,18 +23,18 @@ package struct FioCheck {
 
     /// Looks for fio in `PATH`.
     ///
-    /// - Throws: `ServerError` when fio is not there, or has no nbd engine.
+    /// - Throws: `OperationError` when fio is not there, or has no nbd engine.
     package init() throws {
         let search = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
         guard
             let path = search.split(separator: ":").map({ String($0) + "/fio" }).first(where: { access($0, X_OK) == 0 })
         else {
-            throw ServerError("--fio needs fio, which is not installed")
+            throw OperationError("--fio needs fio, which is not installed")
         }
         self.path = path
         let (engines, _) = try ChildProcess.run([path, "--enghelp"])
         guard engines.split(whereSeparator: { $0.isWhitespace }).contains("nbd") else {
-            throw ServerError("--fio needs fio's nbd engine, which \(path) was built without")
+            throw OperationError("--fio needs fio's nbd engine, which \(path) was built without")
         }
         let (version, _) = try ChildProcess.run([path, "--version"])
         program = String(version.prefix { !$0.isNewline })
@@ -57,7 +56,7 @@ package struct FioCheck {
         guard let fields = lines.first(where: { $0.count > Field.systemPercent }),
             let rate = number(fields, Field.readOperationsPerSecond), rate > 0,
             let user = number(fields, Field.userPercent), let system = number(fields, Field.systemPercent)
-        else { throw ServerError("fio failed: \(output)") }
+        else { throw OperationError("fio failed: \(output)") }
         return Figures(
             operationsPerSecond: rate,
             clientNanoseconds: (user + system) / 100 * Double(load.connectionCount) * 1e9 / rate)

@@ -3,7 +3,6 @@ import Control
 import DriverCheck
 import DriverHost
 import Glibc
-import NBDServer
 import Platform
 
 struct CheckDriver: ParsableCommand {
@@ -36,7 +35,7 @@ struct CheckDriver: ParsableCommand {
     }
 
     func run() throws {
-        guard access(program, X_OK) == 0 else { throw ServerError("\(program) is not a program that can be run") }
+        guard access(program, X_OK) == 0 else { throw OperationError("\(program) is not a program that can be run") }
         signal(SIGPIPE, SIG_IGN)
         var options = CheckOptions(program: program)
         options.arguments = driverArgument

@@ -183,7 +183,7 @@ struct Serve: ParsableCommand {
         configuration.sharesTarget = luns && !directories.isEmpty
         if driverHost == .process || driver != nil {
             guard configuration.mode != .kext else {
-                throw ServerError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
+                throw OperationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
             }
             configuration.driverExecutable = try driver ?? ReferenceDriver.path()
             configuration.driverArguments = driverArgument

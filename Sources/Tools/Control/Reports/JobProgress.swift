@@ -1,5 +1,4 @@
 import Glibc
-import NBDServer
 import Platform
 import Statistics
 
@@ -26,7 +25,7 @@ package struct JobProgress {
     /// Begins a check or a repair and follows it.
     ///
     /// - Returns: whether parity was wrong.
-    /// - Throws: as `ControlClient.change`; `ServerError` when the job does not end well.
+    /// - Throws: as `ControlClient.change`; `OperationError` when the job does not end well.
     package func runParityJob(_ request: ControlRequest) throws -> Bool {
         let name = try client.change(request).array
         guard let job = try follow(name) else { return false }
@@ -56,7 +55,9 @@ package struct JobProgress {
         var kind = "rebuild"
         while true {
             let snapshots: [ArraySnapshot]
-            do { snapshots = try client.statistics().arrays } catch is ControlClient.ServerIsGone {
+            do { snapshots = try client.statistics().arrays } catch let error as OperationError
+                where error.kind == .unreachable
+            {
                 display.end()
                 throw Self.stopped(kind, of: name)
             }
@@ -78,8 +79,8 @@ package struct JobProgress {
     }
 
     /// The error of a job whose server has ended.
-    private static func stopped(_ kind: String, of name: String) -> ServerError {
-        ServerError(
+    private static func stopped(_ kind: String, of name: String) -> OperationError {
+        OperationError(
             "the \(kind) stopped with the server"
                 + (kind == "rebuild" ? "; it goes on when \(name) is served again" : ""))
     }
@@ -91,15 +92,16 @@ package struct JobProgress {
             switch job.kind {
             case "rebuild": throw Self.stopped(job.kind, of: name)
             case "replace":
-                throw ServerError(
+                throw OperationError(
                     "the replacement stopped at \(job.percent) %: it was cancelled, or the server was stopped and goes on "
                         + "with it when \(name) is served again")
-            default: throw ServerError("the \(job.kind) was cancelled at \(job.percent) %")
+            default: throw OperationError("the \(job.kind) was cancelled at \(job.percent) %")
             }
         case .noSpace:
-            throw ServerError("the \(job.kind) found no space at \(job.percent) %; free some, and it goes on by itself")
+            throw OperationError(
+                "the \(job.kind) found no space at \(job.percent) %; free some, and it goes on by itself")
         case .failed:
-            throw ServerError(
+            throw OperationError(
                 "the \(job.kind) of \(name) ended at \(job.percent) %: \(job.reason ?? "nbdext status tells more")")
         }
     }

@@ -14,7 +14,7 @@ extension MachineConfiguration {
     /// - Parameters:
     ///   - mode: nil for the profile's: KEXT, or bundled.
     ///   - profileNameOrPath: nil for the default profile of the mode.
-    /// - Throws: `ProfileError`; `ServerError` when mode and profile do not fit.
+    /// - Throws: `ProfileError`; `OperationError` when mode and profile do not fit.
     package init(
         directories: [String], mode: DriverMode?, profileNameOrPath: String?, policy: ConstraintPolicy,
         engine: MemberEngineKind, log: DiagnosisLog
@@ -22,7 +22,7 @@ extension MachineConfiguration {
         let name = profileNameOrPath ?? (mode == .kext ? "kext-512k" : "default")
         let profile = try HBAProfile(nameOrPath: name)
         if let mode, (mode == .kext) != (profile.driver == .kext) {
-            throw ServerError(
+            throw OperationError(
                 "the profile \(name) is for a \(profile.driver.rawValue), --mode \(mode.rawValue) is not; leave one of "
                     + "them out")
         }
@@ -35,10 +35,10 @@ extension MachineConfiguration {
 extension SystemUser {
     /// The user with a name.
     ///
-    /// - Throws: `ServerError` when there is none.
+    /// - Throws: `OperationError` when there is none.
     package static func named(_ name: String) throws -> SystemUser {
         guard let user = SystemUser(name: name) else {
-            throw ServerError("there is no user \(name); name one that is there with --driver-user")
+            throw OperationError("there is no user \(name); name one that is there with --driver-user")
         }
         return user
     }
@@ -60,17 +60,17 @@ extension ServerAddress {
     /// - Parameters:
     ///   - sockets: paths of Unix sockets.
     ///   - hostsAndPorts: as `init(hostAndPort:)` reads them.
-    /// - Throws: `ServerError` when one cannot be read, or when there is none.
+    /// - Throws: `OperationError` when one cannot be read, or when there is none.
     package static func all(sockets: [String], hostsAndPorts: [String]) throws -> [ServerAddress] {
         var addresses = sockets.map { ServerAddress.unix(path: $0) }
         for text in hostsAndPorts {
             guard let address = ServerAddress(hostAndPort: text) else {
-                throw ServerError("\(text) is not HOST:PORT; say something like --listen localhost:10809")
+                throw OperationError("\(text) is not HOST:PORT; say something like --listen localhost:10809")
             }
             addresses.append(address)
         }
         guard !addresses.isEmpty else {
-            throw ServerError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
+            throw OperationError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
         }
         return addresses
     }

@@ -1,6 +1,5 @@
 import ArrayStore
 import Glibc
-import NBDServer
 import Platform
 
 /// An array as commands name it, and the way to its server.
@@ -31,9 +30,11 @@ package struct ArrayAddress: Sendable {
 
     /// The directory without symbolic links, as a server knows it.
     ///
-    /// - Throws: `ServerError` when there is no such directory.
+    /// - Throws: `OperationError` when there is no such directory.
     package func resolved() throws -> String {
-        guard let path = Directory.resolve(directory) else { throw ServerError("there is no directory \(directory)") }
+        guard let path = Directory.resolve(directory) else {
+            throw OperationError("there is no directory \(directory)")
+        }
         return path
     }
 
@@ -50,7 +51,7 @@ package struct ArrayAddress: Sendable {
     /// opened again.
     ///
     /// - Parameter file: a path, a name in the directory, or an export's URI, which is its own name.
-    /// - Throws: `ServerError` when the file is elsewhere.
+    /// - Throws: `OperationError` when the file is elsewhere.
     package func memberName(_ file: String) throws -> String {
         guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
         var (first, second) = (stat(), stat())
@@ -58,7 +59,7 @@ package struct ArrayAddress: Sendable {
         guard stat(parent, &first) == 0, stat(directory, &second) == 0, first.st_dev == second.st_dev,
             first.st_ino == second.st_ino
         else {
-            throw ServerError(
+            throw OperationError(
                 "\(file) is not in \(directory), where the array's members are looked for; name a file there (it may "
                     + "be a symbolic link)")
         }

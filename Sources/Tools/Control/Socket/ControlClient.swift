@@ -8,12 +8,6 @@ import Statistics
 ///
 /// Threads: any. Every call makes a connection of its own.
 package struct ControlClient: Sendable {
-    /// No server listens on the path, or the server ended before it answered.
-    package struct ServerIsGone: Error, CustomStringConvertible {
-        /// The sentence.
-        package let description: String
-    }
-
     /// The time for an answer that the server only has to look up, with another command before it.
     private static let answerMilliseconds = 30_000
     /// The bytes of a reply that are read.
@@ -63,7 +57,7 @@ package struct ControlClient: Sendable {
     /// Whether a server listens on the path.
     package var isAnswered: Bool {
         do { close(try connected(limitMilliseconds: Self.answerMilliseconds)) } catch {
-            return !(error is ServerIsGone)
+            return (error as? OperationError)?.kind != .unreachable
         }
         return true
     }
@@ -73,7 +67,8 @@ package struct ControlClient: Sendable {
     /// Sends a request.
     ///
     /// - Parameter limitMilliseconds: the time for the answer; nil for any.
-    /// - Throws: `ServerIsGone`; `ServerError` with the server's reason if it has refused, or when it does not answer.
+    /// - Throws: `OperationError`: with the server's reason if it has refused; `.unreachable` when no server listens, or
+    ///   when it ended before it answered.
     private func send(_ request: ControlRequest, limitMilliseconds: Int?) throws -> ControlReply {
         let line = try JSONText.encode(request) + [UInt8(ascii: "\n")]
         let descriptor = try connected(limitMilliseconds: limitMilliseconds)
@@ -81,17 +76,17 @@ package struct ControlClient: Sendable {
         _ = line.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
         let bytes = try reply(descriptor)
         guard !bytes.isEmpty else {
-            throw ServerIsGone(description: "the server at \(path) ended before it answered")
+            throw OperationError("the server at \(path) ended before it answered", .unreachable)
         }
         guard let reply = try? JSONText.decode(ControlReply.self, from: bytes) else { throw unreadable }
-        if case .refused(let reason) = reply { throw ServerError(reason) }
+        if case .refused(let reason) = reply { throw OperationError(reason) }
         return reply
     }
 
     private func connected(limitMilliseconds: Int?) throws -> Int32 {
         let place = SocketPlace(path)
         guard let address = sockaddr_un(path: place.path) else {
-            throw ServerError("the socket's name in \(path) is too long")
+            throw OperationError("the socket's name in \(path) is too long")
         }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw OSError(code: errno, doing: "make a socket") }
@@ -102,13 +97,12 @@ package struct ControlClient: Sendable {
         if status == 0 { return descriptor }
         close(descriptor)
         if code == EACCES {
-            throw ServerError("may not connect to \(path): permission denied; run the command as the server's user")
+            throw OperationError("may not connect to \(path): permission denied; run the command as the server's user")
         }
         if code == EAGAIN { throw mute }
-        throw ServerIsGone(
-            description:
-                "no server listens on \(path); is the array being served by this machine? If the server could not make that, "
-                + "name its control socket with --control")
+        throw OperationError(
+            "no server listens on \(path); is the array being served by this machine? If the server could not make that, "
+                + "name its control socket with --control", .unreachable)
     }
 
     private func reply(_ descriptor: Int32) throws -> [UInt8] {
@@ -123,11 +117,12 @@ package struct ControlClient: Sendable {
         }
     }
 
-    private var mute: ServerError {
-        ServerError("what listens on \(path) does not answer; is it an nbdext server's control socket?")
+    private var mute: OperationError {
+        OperationError("what listens on \(path) does not answer; is it an nbdext server's control socket?")
     }
 
-    private var unreadable: ServerError {
-        ServerError("the server at \(path) is of another version: its answer cannot be read; use that version's nbdext")
+    private var unreadable: OperationError {
+        OperationError(
+            "the server at \(path) is of another version: its answer cannot be read; use that version's nbdext")
     }
 }

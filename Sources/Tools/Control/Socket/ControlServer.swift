@@ -30,7 +30,7 @@ package final class ControlServer: Sendable {
     /// Listens on a path.
     ///
     /// - Parameter service: gets each request. Its errors become `.refused`.
-    /// - Throws: `OSError` or `ServerError`, when the socket cannot be made.
+    /// - Throws: `OSError` or `OperationError`, when the socket cannot be made.
     package init(path: String, service: @escaping Service) throws {
         place = SocketPlace(path)
         let changes = CommandOrder(countMax: Self.waitingCountMax)
