@@ -9,7 +9,7 @@ import Testing
 @Suite("Unaligned requests", .blocks)
 struct UnalignedRequestsTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
-        fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
+        fixture.transport.commands.map(\.name)
     }
 
     /// A request of one byte in the middle of a block.
@@ -64,10 +64,10 @@ struct UnalignedRequestsTests {
         #expect(fixture.recorder.completions.map(\.tag).sorted() == [0, 1])
     }
 
-    @Test("a write that was kept back and cannot be cut into pieces fails, and holds up nobody")
-    func heldWriteWithoutPieces() throws {
+    @Test("a write that was kept back and cannot be cut into stages fails, and holds up nobody")
+    func heldWriteWithoutStages() throws {
         var constraints = HBAConstraints()
-        // No piece of a write is as large as a block; the deblocking steps still are.
+        // No stage of a write is as large as a block; the deblocking steps still are.
         constraints.maximumByteCountWrite = 100
         let fixture = try BlockFixture(constraints: constraints)
         fixture.transport.holdsTasks = true

@@ -164,9 +164,9 @@ struct LifeCycleTests {
             defer { controller.releaseLane(lane) }
             let recorder = RowRecorder()
             controller.attach(recorder, at: UnitAddress(targetID: 0))
-            let row = UInt32(lane * controller.rowsPerLane)
-            controller.fillTask(row, byteCount: 512)
-            withUnsafePointer(to: row) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
+            let taskIndex = TaskIndex(lane * controller.tasksPerLane)
+            controller.fillTask(taskIndex, byteCount: 512)
+            withUnsafePointer(to: taskIndex) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
             return recorder.wait(for: 1)
         }
     }
@@ -183,8 +183,8 @@ struct LifeCycleTests {
         fixture.driver.answersInReverse = true
         fixture.card.hasWork.store(true, ordering: .releasing)
         fixture.submit([5])
-        #expect(fixture.recorder.rows.sorted() == [0, 1, 2, 3, 4, 5])
-        for row in UInt32(0)...5 { #expect(fixture.outcome(row) == [2, 0]) }
+        #expect(fixture.recorder.taskIndices.sorted() == [0, 1, 2, 3, 4, 5])
+        for taskIndex in UInt32(0)...5 { #expect(fixture.outcome(taskIndex) == [2, 0]) }
         fixture.controller.stop()
         #expect(fixture.faults == [])
     }
@@ -352,12 +352,12 @@ struct LifeCycleTests {
     func stopWithTasks(mode: DriverMode) throws {
         let fixture = try Fixture(mode: mode)
         fixture.driver.answersNothing = true
-        let rows = Array(UInt32(0)..<UInt32(EchoDriver.taskCount + 5))
-        fixture.submit(rows)
+        let taskIndices = Array(UInt32(0)..<UInt32(EchoDriver.taskCount + 5))
+        fixture.submit(taskIndices)
         #expect(fixture.driver.held.count == EchoDriver.taskCount)
         fixture.controller.stop()
-        #expect(fixture.recorder.rows.sorted() == rows)
-        for row in rows { #expect(fixture.outcome(row) == [1, 4]) }
+        #expect(fixture.recorder.taskIndices.sorted() == taskIndices)
+        for taskIndex in taskIndices { #expect(fixture.outcome(taskIndex) == [1, 4]) }
         #expect(fixture.faults == [.tasksOutstandingAtStop])
         #expect(fixture.log.diagnoses[0].detail.hasPrefix("\(EchoDriver.taskCount) tasks were outstanding"))
         // Whoever comes too late hears the same, and the driver nothing.
@@ -382,11 +382,11 @@ struct LifeCycleTests {
         fixture.clock.awaitSleepers(1)
         fixture.clock.turn(byMilliseconds: 9000)
         #expect(!isStopped.isSet)
-        #expect(fixture.recorder.rows == [1])
+        #expect(fixture.recorder.taskIndices == [1])
         _ = consume pin
         fixture.clock.turn(byMilliseconds: 5)
         #expect(isStopped.comes())
-        #expect(fixture.recorder.rows == [1, 0])
+        #expect(fixture.recorder.taskIndices == [1, 0])
         #expect(fixture.outcome(0) == [1, 4])
     }
 
@@ -418,7 +418,7 @@ struct LifeCycleTests {
         }
         let fixture = try Fixture(mode: .legacy, driverClass: Thrifty.self)
         fixture.submit([0, 1])
-        #expect(fixture.recorder.rows == [0, 1])
+        #expect(fixture.recorder.taskIndices == [0, 1])
         fixture.controller.stop()
         #expect(fixture.faults == [])
     }
@@ -435,8 +435,8 @@ struct LifeCycleTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2])
         fixture.controller.stop()
-        #expect(fixture.recorder.rows.sorted() == [0, 1, 2])
-        for row in UInt32(0)...2 { #expect(fixture.outcome(row) == [2, 0]) }
+        #expect(fixture.recorder.taskIndices.sorted() == [0, 1, 2])
+        for taskIndex in UInt32(0)...2 { #expect(fixture.outcome(taskIndex) == [2, 0]) }
         #expect(fixture.faults == [])
     }
 

@@ -41,7 +41,8 @@ struct CommandMemoryTests {
     }
 
     private func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
-        completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
+        completion.status == SCSIStatus.checkCondition.rawValue
+            ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
     }
 
     private func read(_ fixture: CardFixture, at address: UInt64, tag: UInt32 = 1, lba: UInt64 = 0) {

@@ -1,9 +1,9 @@
 import BlockStorage
 import Platform
 
-/// News for a lane of the cache: outcomes of its raw requests, and rows whose wait has ended.
+/// News for a lane of the cache: outcomes of its raw requests, and requests of its own whose wait has ended.
 ///
-/// News comes on any thread, but only the lane's own thread advances rows and uses the raw lane. It takes the news
+/// News comes on any thread, but only the lane's own thread advances requests and uses the raw lane. It takes the news
 /// whenever it is in the lane, and is woken if it sleeps there.
 ///
 /// Threads: `completed` and `resume` on any; the rest on the lane's.
@@ -24,7 +24,7 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
         deliver { outcomes.append(contentsOf: completions) }
     }
 
-    /// Ends the wait of a tag's row.
+    /// Ends the wait of a tag's request.
     func resume(_ tag: UInt16) {
         deliver { resumed.append(tag) }
     }
