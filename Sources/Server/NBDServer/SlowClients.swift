@@ -4,7 +4,7 @@ import Platform
 /// Sends the replies of connections whose clients are slow, so that no thread with other work waits for them.
 ///
 /// Threads: one of its own; `add` on any.
-final class StalledWriters: @unchecked Sendable {
+final class SlowClients: @unchecked Sendable {
     // SAFETY: `waiting` and `isStopped` are touched under `lock`.
     private let lock = Lock()
     private var waiting: [Connection] = []
