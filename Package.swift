@@ -34,9 +34,9 @@ let groups: [(name: String, layers: [Layer])] = [
         "Base",
         [
             clang("CLinux"),
-            kit("Platform", uses: "CLinux"),
+            kit("Platform", uses: "CLinux", logs: true),
             kit("Diagnostics", uses: "Platform"),
-            layer("Statistics", uses: "Platform"),
+            layer("Statistics"),
         ]
     ),
     // The RAID: from md's bytes to arrays that are open.
@@ -111,8 +111,8 @@ let groups: [(name: String, layers: [Layer])] = [
                 "HBAProfiles", uses: "Platform", "SCSIControllerDriverKit", "ParallelInterface", resources: "Profiles"),
             layer(
                 "StackModel",
-                uses: "Platform", "Diagnostics", "SCSIControllerDriverKit", "SCSI", "ParallelInterface",
-                "SCSIArchitectureModel", "BlockStorage", "HBAProfiles"),
+                uses: "Diagnostics", "SCSIControllerDriverKit", "SCSI", "ParallelInterface", "SCSIArchitectureModel",
+                "BlockStorage", "HBAProfiles"),
             layer(
                 "EmulatedMachine",
                 uses: "Platform", "Diagnostics", "Statistics", "RAID", "Members", "ArrayStore",
@@ -125,8 +125,8 @@ let groups: [(name: String, layers: [Layer])] = [
                 "EmulatedMachine"),
             layer(
                 "DriverCheck",
-                uses: "Platform", "Diagnostics", "Statistics", "Members", "ArrayStore", "SCSIControllerDriverKit",
-                "DriverHost", "ParallelInterface", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+                uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",
+                "ParallelInterface", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
         ]
     ),
     // Programs, and what only they need.
@@ -134,16 +134,23 @@ let groups: [(name: String, layers: [Layer])] = [
         "Tools",
         [
             layer("LoadGenerator", uses: "CLinux", "Platform", "NBDProtocol"),
-            layer("BenchReport", uses: "Statistics", "LoadGenerator"),
+            layer("BenchReport", uses: "Statistics", "LoadGenerator", resources: "Page"),
+            layer(
+                "Control",
+                uses: "CLinux", "Platform", "Diagnostics", "Statistics", "Members", "ArrayStore", "DriverHost",
+                "ParallelInterface", "NBDServer", "HBAProfiles", "EmulatedMachine"),
+            layer(
+                "Bench",
+                uses: "Platform", "Statistics", "RAID", "ArrayStore", "LoadGenerator", "BenchReport", "Control"),
             layer(
                 "Simulation",
                 uses: "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus",
                 "SCSI", "RAIDControllerInterface", "RAIDController"),
             program(
                 "nbdext",
-                uses: "CLinux", "Platform", "Diagnostics", "Statistics", "MDFormat", "RAID", "Members", "ArrayStore",
-                "DriverHost", "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine",
-                "Scenarios", "DriverCheck", "LoadGenerator", "BenchReport"),
+                uses: "Platform", "Diagnostics", "MDFormat", "RAID", "Members", "ArrayStore", "DriverHost",
+                "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine", "Scenarios",
+                "DriverCheck", "LoadGenerator", "BenchReport", "Control", "Bench"),
             program("nbdext-raid-driver", uses: "SCSIControllerDriverKit", "RAIDDriver"),
             program("nbdext-sim", uses: "Platform", "Simulation"),
         ]
@@ -172,7 +179,7 @@ let tests: [Target] = [
         path: "Tests/ScenarioDriver", swiftSettings: strict),
 
     test("Platform"),
-    test("Statistics", uses: "Platform"),
+    test("Statistics"),
     test("MDFormat"),
     test("RAID", uses: "Platform", "MemberIO", "MDFormat"),
     test("Members", uses: "TestSupport", "Platform", "MemberIO"),
@@ -204,13 +211,15 @@ let tests: [Target] = [
         uses: "nbdext-scenario-driver", "TestSupport", "Platform", "Diagnostics", "MDFormat", "RAID", "Members",
         "ArrayStore", "SCSIControllerDriverKit", "DriverHost", "BlockStorage", "RAIDControllerInterface", "RAIDDriver",
         "HBAProfiles", "EmulatedMachine"),
-    test("LoadGenerator", uses: "TestSupport", "NBDProtocol", "NBDServer"),
+    test("LoadGenerator", uses: "TestSupport", "Platform", "NBDProtocol", "NBDServer"),
     test("BenchReport", uses: "Statistics", "LoadGenerator"),
+    test("Control", uses: "Platform", "Diagnostics", "Statistics", "ArrayStore", "DriverCheck"),
     test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore", exclude: "Mutants"),
     test(
         "Integration", of: "nbdext",
         uses: "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "CNBD", "CLinux", "Platform",
-        "Diagnostics", "Statistics", "MDFormat", "RAID", "Scenarios", "LoadGenerator", exclude: "UserModeLinux"),
+        "Diagnostics", "Statistics", "MDFormat", "RAID", "Scenarios", "LoadGenerator", "Control",
+        exclude: "UserModeLinux"),
     test("Style", of: "Scenarios", uses: "Diagnostics", "ParallelInterface"),
 ]
 
@@ -231,9 +240,11 @@ func layer(_ name: String, uses: String..., resources: String? = nil) -> Layer {
 }
 
 /// A layer of the library product.
-func kit(_ name: String, uses: String...) -> Layer {
-    Layer(name: name, uses: uses) {
-        .target(name: name, dependencies: dependencies(uses), path: $0, swiftSettings: strict)
+func kit(_ name: String, uses: String..., logs: Bool = false) -> Layer {
+    let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+    return Layer(name: name, uses: uses) {
+        .target(
+            name: name, dependencies: dependencies(uses) + (logs ? [logging] : []), path: $0, swiftSettings: strict)
     }
 }
 
@@ -286,7 +297,10 @@ let package = Package(
         .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],
-    dependencies: [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
     targets: groups.flatMap { group in group.layers.map { $0.target("Sources/\(group.name)/\($0.name)") } } + tests
 )
 
@@ -297,6 +311,7 @@ if Context.environment["NBDEXT_FUZZ"] != nil {
             name: "nbdext-fuzz",
             dependencies: [
                 "HostileInput", "ArrayStore", "RAID", "HBAProfiles", "StackModel", "NBDProtocol", "Statistics",
+                "Control",
                 "SCSIControllerDriverKit", "CDriverKit", "Platform",
             ],
             path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))

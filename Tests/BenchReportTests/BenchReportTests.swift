@@ -62,6 +62,14 @@ struct BenchReportTests {
         #expect(Set(addresses) == ["http://www.w3.org/1999/xhtml", "http://www.w3.org/2000/svg"])
     }
 
+    @Test("a part of a template stays as it is, whatever is in it")
+    func template() {
+        #expect(HTML.fill("{{a}}, {{b}}{{a}} }}{", ["a": "1", "b": "{{a}}", "c": "3"]) == "1, {{a}}1 }}{")
+        #expect(HTML.fill("", [:]) == "" && HTML.fill("{{a}}", ["a": "b"]) == "b")
+        let text = HTMLReport(Self.results()).text
+        #expect(!text.contains("{{") && text.contains("color-scheme: light dark;") && text.hasSuffix("</html>\n"))
+    }
+
     @Test("the page has a bar for each cell, a curve for each cell, the published figures, and both colour schemes")
     func contents() {
         let text = HTMLReport(Self.results()).text
@@ -110,13 +118,24 @@ struct BenchReportTests {
 
     @Test("the JSON is JSON, with an object for each cell")
     func json() throws {
-        let text = JSONReport(Self.results()).text
-        let object = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+        let json = try JSONEncoder().encode(JSONReport(Self.results()))
+        let object = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
         let cells = try #require(object["results"] as? [[String: Any]])
         #expect(cells.count == 120)
         #expect(cells[0]["workload"] as? String == "4 KiB random read")
         #expect(cells[0]["iops"] as? Double == 100_000)
         #expect((cells[2]["bundles"] as? [String: Int])?["1"] == 240)
+        #expect(
+            Set(object.keys) == [
+                "machine", "load_average", "seconds", "rounds", "size", "one_by_one", "largest_spread", "errors",
+                "results",
+            ])
+        #expect(
+            Set(cells[0].keys) == [
+                "workload", "connections", "depth", "mode", "driver_host", "iops", "read_bytes_per_second",
+                "write_bytes_per_second", "latency_ns", "client_ns_per_request", "spread", "bundles",
+            ])
+        #expect(Set((cells[0]["latency_ns"] as? [String: Int] ?? [:]).keys) == ["p50", "p90", "p99", "p99.9"])
         #expect(object["machine"] as? String == "A \"fast\" <processor> & more")
     }
 
@@ -148,6 +167,8 @@ struct BenchReportTests {
         #expect(Format.fixed(1.005, 1) == "1.0" && Format.fixed(-0.04, 1) == "0.0" && Format.fixed(12.96, 1) == "13.0")
         #expect(
             [0, 0.5124, 5.126, 51.26, 512.6, 99.96].map(Format.amount) == ["0", "0.512", "5.13", "51.3", "513", "100"])
+        #expect(
+            Format.rounded(12.345, 1) == 12.3 && Format.rounded(.infinity, 1) == nil && Format.rounded(.nan, 0) == nil)
         #expect(Format.number(1) == "1" && Format.number(0.2) == "0.2" && Format.number(0.255) == "0.26")
         #expect(Format.duration(1500) == "1.50 µs" && Format.duration(2.5e6) == "2.50 ms")
     }

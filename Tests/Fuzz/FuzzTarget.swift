@@ -1,5 +1,6 @@
 import ArrayStore
 import CDriverKit
+import Control
 import HBAProfiles
 import HostileInput
 import MDFormat
@@ -22,7 +23,7 @@ enum FuzzTarget: String, CaseIterable {
     case profile
     /// The file that names a remote member.
     case uri
-    /// What a server answers on its control socket.
+    /// Requests to a server's control socket, its replies, and the reports of these.
     case control
     /// Registry properties of a driver's process.
     case properties
@@ -125,13 +126,35 @@ enum FuzzTarget: String, CaseIterable {
     }
 
     private static func control(_ bytes: [UInt8]) {
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard let json = JSONParser.parse(text), let snapshot = StatisticsSnapshot(json: json) else { return }
-        let since = snapshot.since(StatisticsSnapshot(json: snapshot.json) ?? snapshot)
-        for export in snapshot.exports + since.exports {
-            for fraction in [0.5, 0.99, 1] { _ = export.total.latency.percentile(fraction) }
+        if let request = try? JSONText.decode(ControlRequest.self, from: bytes) { agree(request) }
+        guard let reply = try? JSONText.decode(ControlReply.self, from: bytes) else { return }
+        switch reply {
+        case .statistics(let snapshot):
+            agree(snapshot)
+            show(snapshot)
+        case .status(let array):
+            _ = array.text(directory: "fuzz")
+            precondition((try? JSONText.line(array)) != nil)
+        case .done, .refused: agree(reply)
         }
-        precondition(JSONParser.parse(since.json.text) != nil)
+    }
+
+    /// A message comes back from its JSON as it was.
+    private static func agree<Message: Codable & Equatable>(_ message: Message) {
+        let bytes = try? JSONText.encode(message)
+        precondition(bytes.flatMap { try? JSONText.decode(Message.self, from: $0) } == message)
+    }
+
+    /// Everything that a command does with a server's statistics.
+    private static func show(_ snapshot: StatisticsSnapshot) {
+        var doubled = snapshot
+        doubled.nanoseconds /= 2
+        for interval in [snapshot, snapshot.since(doubled)] {
+            _ = TopReport.lines(of: interval, columns: 60)
+            _ = interval.prometheus
+            precondition((try? JSONText.line(TopReport.JSON(interval, total: snapshot))) != nil)
+            for job in interval.arrays.compactMap(\.job) { precondition((0...100).contains(job.percent)) }
+        }
     }
 
     private static func properties(_ bytes: [UInt8]) {

@@ -1,8 +1,8 @@
+import Control
 import Foundation
+import Statistics
 import TestTraits
 import Testing
-
-@testable import nbdext
 
 /// What another user of the machine can do.
 @Suite("Other local users", .blocks)
@@ -86,8 +86,13 @@ struct LocalUserTests {
     }
 
     /// A socket that answers every command.
-    private func makeSocket(_ path: String) throws -> ControlSocket {
-        try ControlSocket(path: path, commands: ["power-cut": { _ in "done" }, "status": { _ in "well" }])
+    private func makeSocket(_ path: String) throws -> ControlServer {
+        try ControlServer(path: path) {
+            switch $0 {
+            case .powerCut: .done(message: "done", array: nil)
+            default: .statistics(total: StatisticsSnapshot())
+            }
+        }
     }
 
     @Test(
@@ -111,7 +116,7 @@ struct LocalUserTests {
         chmod(path, 0o777)
         let told = try powerCut()
         #expect(told.status != 0 && told.errors.contains("the server's user and from root alone"), "\(told)")
-        #expect(try ControlSocket.send("power-cut", to: path) == "done")
+        #expect(try ControlClient(path: path).change(.powerCut).message == "done")
     }
 
     /// A connection that says nothing.
@@ -138,8 +143,8 @@ struct LocalUserTests {
         defer { for descriptor in descriptors { close(descriptor) } }
         // They are given up after five seconds, one after another if they waited for one another.
         let begin = ContinuousClock.now
-        #expect(try ControlSocket.send("status", to: path) == "well")
-        #expect(try ControlSocket.send("power-cut", to: path) == "done")
+        #expect(try ControlClient(path: path).statistics().exports.isEmpty)
+        #expect(try ControlClient(path: path).change(.powerCut).message == "done")
         #expect(ContinuousClock.now - begin < .seconds(60))
         // More than it takes at a time: the last one is told.
         descriptors += (0..<80).map { _ in connect(path) }
@@ -150,15 +155,17 @@ struct LocalUserTests {
         #expect(isTold || ContinuousClock.now - begin > .seconds(4))
         for descriptor in descriptors { close(descriptor) }
         descriptors = []
-        #expect(eventually { (try? ControlSocket.send("status", to: path)) == "well" })
+        #expect(eventually { (try? ControlClient(path: path).statistics()) != nil })
     }
 
     @Test("an answer without an end is given up")
     func endlessAnswer() throws {
         let path = directory.path + "/control"
-        let socket = try ControlSocket(
-            path: path, commands: ["status": { _ in String(repeating: "x", count: 80 << 20) }])
+        let socket = try ControlServer(path: path) { _ in
+            .done(message: String(repeating: "x", count: 80 << 20), array: nil)
+        }
         defer { socket.stop() }
-        #expect(throws: (any Error).self) { try ControlSocket.send("status", to: path) }
+        let error = #expect(throws: (any Error).self) { try ControlClient(path: path).change(.powerCut) }
+        #expect(error.map { "\($0)" }?.contains("does not answer") == true)
     }
 }

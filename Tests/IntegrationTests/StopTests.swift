@@ -111,6 +111,10 @@ struct StopTests {
         server.signal(signal)
         #expect(server.end() == 0, "\(server.output)")
         #expect(server.output.contains("cut off"))
+        let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/
+        let line = server.output.split(separator: "\n").first { $0.contains("finishing what clients have sent") }
+        let words = try #require(line).split(separator: " ").prefix(3)
+        #expect(words.first?.wholeMatch(of: time) != nil && words.dropFirst() == ["notice", "nbdext:"], "\(words)")
         #expect(try state(path) == "clean")
         #expect(!FileManager.default.fileExists(atPath: directory.path + "/socket"))
     }

@@ -7,13 +7,15 @@ import Testing
 /// What `nbdext top` says of a server after traffic that is known exactly.
 @Suite("top", .blocks, .enabled(if: Shell.has("qemu-io", "nbdcopy")))
 struct TopTests {
+    private struct Report: Decodable {
+        var total: StatisticsSnapshot
+    }
+
     private func total(_ array: ServedArray) throws -> StatisticsSnapshot {
         let result = try Shell.run(
             nbdext, ["top", array.arrayPath, "--once", "--json", "--interval", "0.1"])
         #expect(result.status == 0, "\(result.errors)")
-        _ = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
-        let json = try #require(JSONParser.parse(result.output))
-        return try #require(json["total"].flatMap { StatisticsSnapshot(json: $0) })
+        return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8)).total
     }
 
     @Test("every byte that was moved is there, and nothing else", arguments: ["bundled", "legacy", "kext"])

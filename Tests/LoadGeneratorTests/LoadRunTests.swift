@@ -2,6 +2,7 @@ import Glibc
 import LoadGenerator
 import NBDProtocol
 import NBDServer
+import Platform
 import TestSupport
 import TestTraits
 import Testing
@@ -121,8 +122,8 @@ struct LoadRunTests {
             _ = try LoadRun(path: path, workload: workload, load: load, end: .afterOnePass).execute()
         }
         #expect(throws: (any Error).self) { try execute("/tmp/nbdext-nobody-listens.sock") }
-        #expect(throws: LoadError.self) { try execute("/tmp/" + String(repeating: "x", count: 120)) }
+        #expect(throws: OperationError.self) { try execute("/tmp/" + String(repeating: "x", count: 120)) }
         let fixture = try Fixture(byteCount: 2 << 20)
-        #expect(throws: LoadError.self) { try execute(fixture.path) }
+        #expect(throws: OperationError.self) { try execute(fixture.path) }
     }
 }

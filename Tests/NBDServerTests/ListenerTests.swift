@@ -22,7 +22,7 @@ struct ListenerTests {
         let link = directory.path + "/link"
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
         for path in [file, link, directory.path] {
-            let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: path)) }
+            let error = #expect(throws: OperationError.self) { _ = try Listener(.unix(path: path)) }
             #expect(error?.description == "\(path) is there and is no socket; choose another path")
         }
         #expect(try Data(contentsOf: URL(fileURLWithPath: link)) == Data("content".utf8))
@@ -33,7 +33,7 @@ struct ListenerTests {
         let directory = try Directory()
         let path = directory.path + "/socket"
         let first = try Listener(.unix(path: path))
-        let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: path)) }
+        let error = #expect(throws: OperationError.self) { _ = try Listener(.unix(path: path)) }
         #expect(error?.description.contains("is in use; choose another path") == true)
         // As a server that is killed does.
         close(first.descriptors[0])
@@ -95,7 +95,7 @@ struct ListenerTests {
 
     @Test("a directory that is not there is named as the reason")
     func noDirectory() throws {
-        let error = #expect(throws: ServerError.self) { _ = try Listener(.unix(path: "/nonexistent/socket")) }
+        let error = #expect(throws: OperationError.self) { _ = try Listener(.unix(path: "/nonexistent/socket")) }
         #expect(
             error?.description
                 == "cannot listen on /nonexistent/socket: No such file or directory; make its directory, or choose "

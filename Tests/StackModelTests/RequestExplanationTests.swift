@@ -203,7 +203,7 @@ struct RequestExplanationTests {
     func json(name: String) throws {
         for (byteCount, offset) in [(768 * kibi, 0), (10 * mebi, 4096), (1000, 700)] as [(UInt64, UInt64)] {
             let explanation = try explain(profile(name) { _ in }, byteCount, at: offset)
-            let data = Data(try explanation.json().utf8)
+            let data = try JSONEncoder().encode(explanation)
             let decoded = try JSONDecoder().decode(RequestExplanation.self, from: data)
             #expect(decoded == explanation)
             #expect(decoded.text == explanation.text)

@@ -73,7 +73,7 @@ struct LayerTests {
     }
 
     /// Read and write JSON, away from the way of a request.
-    private static let mayUseJSON: Set = ["HBAProfiles", "StackModel"]
+    private static let mayUseJSON: Set = ["HBAProfiles", "Control"]
 
     @Test("nothing that is served imports Foundation")
     func noFoundation() {

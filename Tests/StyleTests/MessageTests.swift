@@ -6,7 +6,8 @@ import Testing
 struct MessageTests {
     /// Where messages about arrays come from.
     private static let targets = [
-        "ArrayStore", "RAID", "RemoteMembers", "Members", "RAIDController", "EmulatedMachine", "NBDServer", "nbdext",
+        "ArrayStore", "RAID", "RemoteMembers", "Members", "RAIDController", "EmulatedMachine", "NBDServer", "Control",
+        "nbdext",
     ]
 
     /// What would destroy data that somebody may need, in the words of an advice.

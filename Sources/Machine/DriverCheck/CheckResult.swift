@@ -1,10 +1,9 @@
 import Diagnostics
-import Statistics
 
 /// The result of one check of a driver.
 package struct CheckResult: Sendable {
     /// How a check ended.
-    package enum Verdict: String, Sendable {
+    package enum Verdict: String, Sendable, Encodable {
         case passed, failed
         /// Worth knowing; the driver is not to blame.
         case note
@@ -43,43 +42,52 @@ package struct CheckReport: Sendable {
     /// Whether no check failed.
     package var hasPassed: Bool { !results.contains { $0.verdict == .failed } }
 
+    /// The diagnoses and the summary for people: lines without the last one's end.
+    package var text: String { diagnoses.map { "\n\($0.report)" }.joined() + "\n\(summary)" }
+
     /// One line: whether the driver has passed.
     package var summary: String {
         let failed = results.count { $0.verdict == .failed }
         return failed == 0
             ? "the driver has passed" : "the driver has failed \(failed) of \(results.count) checks"
     }
+}
 
-    /// Everything, as a JSON object.
-    package var json: String {
-        let rows = results.map { result in
-            let faults = result.faults.map { JSONValue.quoted($0.rawValue) }.joined(separator: ", ")
-            return "    {\"mode\": \(JSONValue.quoted(result.mode)), \"check\": \(JSONValue.quoted(result.name)), "
-                + "\"verdict\": \(JSONValue.quoted(result.verdict.rawValue)), \"faults\": [\(faults)], "
-                + "\"detail\": \(JSONValue.quoted(result.detail))}"
-        }
-        let faults = diagnoses.map {
-            "    {\"fault\": \(JSONValue.quoted($0.fault.rawValue)), \"title\": \(JSONValue.quoted($0.fault.entry.title)), "
-                + "\"detail\": \(JSONValue.quoted($0.detail))}"
-        }
-        return """
-            {
-              "program": \(JSONValue.quoted(program)),
-              "passed": \(hasPassed),
-              "checks": [
-            \(rows.joined(separator: ",\n"))
-              ],
-              "faults": [
-            \(faults.joined(separator: ",\n"))
-              ]
-            }
+extension CheckReport: Encodable {
+    private enum CodingKeys: String, CodingKey { case program, passed, checks, faults }
 
-            """
+    /// Writes the object that `check-driver --json` shows.
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(program, forKey: .program)
+        try values.encode(hasPassed, forKey: .passed)
+        try values.encode(results, forKey: .checks)
+        try values.encode(diagnoses.map(Fault.init), forKey: .faults)
+    }
+
+    private struct Fault: Encodable {
+        let fault: String
+        let title: String
+        let detail: String
+
+        init(_ diagnosis: Diagnosis) {
+            fault = diagnosis.fault.rawValue
+            title = diagnosis.fault.entry.title
+            detail = diagnosis.detail
+        }
     }
 }
 
-/// Why a check failed.
-struct CheckFailure: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
+extension CheckResult: Encodable {
+    private enum CodingKeys: String, CodingKey { case mode, check, verdict, faults, detail }
+
+    /// Writes one of the objects in `checks`.
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(mode, forKey: .mode)
+        try values.encode(name, forKey: .check)
+        try values.encode(verdict, forKey: .verdict)
+        try values.encode(faults.map(\.rawValue), forKey: .faults)
+        try values.encode(detail, forKey: .detail)
+    }
 }

@@ -16,10 +16,10 @@ struct DataChecks {
 
     /// Writes and reads sizes from a byte to several MiB, aligned and not, and compares with a copy of the whole
     /// region.
-    func integrity(_ device: BlockStorageDevice) throws(CheckFailure) -> String {
+    func integrity(_ device: BlockStorageDevice) throws(OperationError) -> String {
         let region = Int(min(device.info.byteCount, Self.regionByteCountMax) / (1 << 20) * (1 << 20))
         guard let memory = device.arena.allocate(byteCount: region), region > 0 else {
-            throw CheckFailure("the target has \(device.info.byteCount) bytes; a check needs 1 MiB")
+            throw OperationError("the target has \(device.info.byteCount) bytes; a check needs 1 MiB")
         }
         defer { device.arena.free(memory) }
         var copy = [UInt8](repeating: 0, count: region)
@@ -58,13 +58,13 @@ struct DataChecks {
 
     private func compare(
         _ memory: UnsafeMutableRawBufferPointer, _ copy: [UInt8], _ range: Range<Int>
-    ) throws(CheckFailure) {
+    ) throws(OperationError) {
         let isEqual = copy.withUnsafeBytes {
             memcmp($0.baseAddress! + range.lowerBound, memory.baseAddress! + range.lowerBound, range.count) == 0
         }
         if isEqual { return }
         let first = range.first { memory[$0] != copy[$0] } ?? range.lowerBound
-        throw CheckFailure(
+        throw OperationError(
             "a read of \(range.count) bytes at \(range.lowerBound) differs from what was written, from byte \(first) on"
         )
     }
@@ -72,15 +72,15 @@ struct DataChecks {
     private func run(
         _ operation: BlockRequest.Operation, _ offset: Int, _ count: Int, _ buffer: UnsafeMutableRawPointer?,
         _ device: BlockStorageDevice
-    ) throws(CheckFailure) {
+    ) throws(OperationError) {
         let request = BlockRequest(
             operation: operation, tag: 0, byteOffset: UInt64(offset), byteCount: UInt32(count), buffer: buffer)
         try RegionWorker.run([request], on: device)
     }
 
     /// Writes to the same blocks at once. The detectors below see whether the driver keeps their order.
-    func overlap() throws(CheckFailure) -> String {
-        guard let memory = device.arena.allocate(byteCount: 1 << 20) else { throw CheckFailure("no memory") }
+    func overlap() throws(OperationError) -> String {
+        guard let memory = device.arena.allocate(byteCount: 1 << 20) else { throw OperationError("no memory") }
         defer { device.arena.free(memory) }
         memset(memory.baseAddress!, 0x3C, memory.count)
         let pairs: [(UInt64, UInt32)] = [(4096, 8192), (8192, 8192), (512 << 10, 4096)]
@@ -92,14 +92,14 @@ struct DataChecks {
         return "3 writes at once, 2 of them to the same blocks"
     }
 
-    func flush() throws(CheckFailure) -> String {
+    func flush() throws(OperationError) -> String {
         try RegionWorker.run([BlockRequest(operation: .flush, tag: 0)], on: device)
         return "SYNCHRONIZE CACHE, where the disk has a cache"
     }
 
     /// Checks that flushed data survives the loss of the card's cache.
-    func powerCut() throws(CheckFailure) -> String {
-        guard let memory = device.arena.allocate(byteCount: 64 << 10) else { throw CheckFailure("no memory") }
+    func powerCut() throws(OperationError) -> String {
+        guard let memory = device.arena.allocate(byteCount: 64 << 10) else { throw OperationError("no memory") }
         defer { device.arena.free(memory) }
         Pattern.fill(memory.baseAddress!, byteOffset: 0, byteCount: memory.count, seed: 5)
         let count = 64 << 10
@@ -116,19 +116,19 @@ struct DataChecks {
     // MARK: Many requests
 
     /// Loads several lanes with many outstanding requests each.
-    func manyOutstanding() throws(CheckFailure) -> String {
+    func manyOutstanding() throws(OperationError) -> String {
         let bytes = try load(milliseconds: 0, depth: 32, byteCountMax: 128 << 10, seed: 11)
         return "\(Self.laneCount) lanes, 32 requests each at a time, \(bytes >> 20) MiB verified"
     }
 
-    func stress(milliseconds: UInt64) throws(CheckFailure) -> String {
+    func stress(milliseconds: UInt64) throws(OperationError) -> String {
         let bytes = try load(milliseconds: milliseconds, depth: 16, byteCountMax: 256 << 10, seed: 23)
         return "\(Self.laneCount) lanes for \(milliseconds / 1000) s, \(bytes >> 20) MiB verified"
     }
 
     /// - Parameter milliseconds: the duration; each lane does at least 4 rounds.
     /// - Returns: the bytes that were verified.
-    func load(milliseconds: UInt64, depth: Int, byteCountMax: Int, seed: UInt64) throws(CheckFailure) -> Int {
+    func load(milliseconds: UInt64, depth: Int, byteCountMax: Int, seed: UInt64) throws(OperationError) -> Int {
         let share = region / UInt64(Self.laneCount)
         let tally = Tally()
         let limit = monotonicMilliseconds() + milliseconds
@@ -143,7 +143,7 @@ struct DataChecks {
                 var own = worker
                 var rounds = 0
                 while !tally.hasFailed, rounds < 4 || monotonicMilliseconds() < limit {
-                    do throws(CheckFailure) { tally.add(try own.round()) } catch { tally.fail(error) }
+                    do throws(OperationError) { tally.add(try own.round()) } catch { tally.fail(error) }
                     rounds += 1
                 }
                 ended.set()
@@ -154,14 +154,14 @@ struct DataChecks {
         return try tally.result()
     }
 
-    private static func spawn(_ body: @escaping @Sendable () -> Void) throws(CheckFailure) {
-        do { try OSThread(name: "check", body).detach() } catch { throw CheckFailure("\(error)") }
+    private static func spawn(_ body: @escaping @Sendable () -> Void) throws(OperationError) {
+        do { try OSThread(name: "check", body).detach() } catch { throw OperationError("\(error)", cause: error) }
     }
 
     // MARK: Task management
 
     /// Asks for aborts and resets while requests are under way. A refusal is an answer; silence is not.
-    func recovery() throws(CheckFailure) -> String {
+    func recovery() throws(OperationError) -> String {
         var answers: [String] = []
         let target = UInt64(machine.addresses[0].targetID)
         let functions: [(String, TaskManagementFunction)] = [
@@ -183,7 +183,7 @@ struct DataChecks {
             answers.append("\(name) \(outcome)")
         }
         ended.wait()
-        if let silent { throw CheckFailure("the driver did not answer the request for \(silent)") }
+        if let silent { throw OperationError("the driver did not answer the request for \(silent)") }
         _ = try load(milliseconds: 0, depth: 4, byteCountMax: 32 << 10, seed: 37)
         return answers.joined(separator: ", ")
     }
@@ -194,14 +194,14 @@ private final class Tally: @unchecked Sendable {
     // SAFETY: only under `lock`.
     private let lock = Lock()
     private var byteCount = 0
-    private var failure: CheckFailure?
+    private var failure: OperationError?
 
     var hasFailed: Bool { lock.withLock { failure != nil } }
     func add(_ bytes: Int) { lock.withLock { byteCount += bytes } }
-    func fail(_ error: CheckFailure) { lock.withLock { failure = failure ?? error } }
+    func fail(_ error: OperationError) { lock.withLock { failure = failure ?? error } }
 
-    func result() throws(CheckFailure) -> Int {
-        try lock.withLock { () throws(CheckFailure) in
+    func result() throws(OperationError) -> Int {
+        try lock.withLock { () throws(OperationError) in
             if let failure { throw failure }
             return byteCount
         }

@@ -106,7 +106,7 @@ package final class DriverCheck {
         guard let machine = start(isFirst: false) else { return }
         let checks = DataChecks(machine: machine)
         check("restart after kill") {
-            guard let process = machine.driverProcess else { throw CheckFailure("the driver has no process") }
+            guard let process = machine.driverProcess else { throw OperationError("the driver has no process") }
             let ended = Event()
             // What was in a driver's own memory is gone with it, so nothing is compared.
             try OSThread(name: "load") {
@@ -125,7 +125,7 @@ package final class DriverCheck {
                 _ = Event().wait(milliseconds: 100)
             }
             guard let second = machine.driverProcess, second != process else {
-                throw CheckFailure("the driver was not started again")
+                throw OperationError("the driver was not started again")
             }
             // The check made this crash; a second one would be the driver's own.
             if log.count(of: .driverCrash) == 1 { seen.insert(.driverCrash) }
@@ -198,7 +198,7 @@ package final class DriverCheck {
         check(name) {
             if let failure { throw failure }
             let duration = monotonicMilliseconds() - start
-            guard duration < Self.stopMilliseconds else { throw CheckFailure("Stop took \(duration) ms") }
+            guard duration < Self.stopMilliseconds else { throw OperationError("Stop took \(duration) ms") }
             return "nothing outstanding, \(duration) ms"
         }
     }

@@ -18,7 +18,8 @@ final class HangGuard: Sendable {
                 let late = lock.withLock { monotonicMilliseconds() > deadline ? name : nil }
                 guard let late else { continue }
                 writeMessage(
-                    "the check '\(late)' has not come back for \(Self.limitMilliseconds / 1000) s: failed")
+                    "the check '\(late)' has not come back for \(Self.limitMilliseconds / 1000) s: failed",
+                    level: .error)
                 fflush(nil)
                 _exit(1)
             }

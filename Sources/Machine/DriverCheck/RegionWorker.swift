@@ -27,9 +27,9 @@ struct RegionWorker {
 
     /// Starts a batch of writes at once, and then reads of the same places at once.
     /// - Returns: the bytes that were verified.
-    mutating func round() throws(CheckFailure) -> Int {
+    mutating func round() throws(OperationError) -> Int {
         guard let memory = device.arena.allocate(byteCount: depth * byteCountMax) else {
-            throw CheckFailure("the data arena is full")
+            throw OperationError("the data arena is full")
         }
         defer { device.arena.free(memory) }
         let share = UInt64(region.upperBound - region.lowerBound) / UInt64(depth)
@@ -61,9 +61,9 @@ struct RegionWorker {
     }
 
     /// Starts all requests at once, and expects all to succeed.
-    static func run(_ requests: [BlockRequest], on device: BlockStorageDevice) throws(CheckFailure) {
+    static func run(_ requests: [BlockRequest], on device: BlockStorageDevice) throws(OperationError) {
         for (request, error) in zip(requests, BlockingClient.execute(requests, on: device)) where error != .none {
-            throw CheckFailure(
+            throw OperationError(
                 "\(request.operation) of \(request.byteCount) bytes at \(request.byteOffset) failed (\(error))")
         }
     }
@@ -81,11 +81,11 @@ enum Pattern {
     }
 
     /// - Throws: when what was read is not what was written.
-    static func compare(_ read: BlockRequest, seed: UInt64) throws(CheckFailure) {
+    static func compare(_ read: BlockRequest, seed: UInt64) throws(OperationError) {
         let bytes = read.buffer!.assumingMemoryBound(to: UInt8.self)
         for index in 0..<Int(read.byteCount)
         where bytes[index] != byte(read.byteOffset + UInt64(index), seed: seed) {
-            throw CheckFailure(
+            throw OperationError(
                 "a read of \(read.byteCount) bytes at \(read.byteOffset) differs from what was written, from byte "
                     + "\(read.byteOffset + UInt64(index)) on")
         }

@@ -1,70 +1,75 @@
 import ArrayStore
 import Glibc
+import Platform
 import RAID
 import RAIDController
 
-/// Maintenance that users ask for while the arrays are served. Each call returns two lines: the array's name, and what
-/// was done. Any thread.
+/// Maintenance that users ask for while the arrays are served. Any thread.
 extension Machine {
-    /// Why a request for maintenance is refused: one sentence that says what to do.
-    package struct Refusal: Error, CustomStringConvertible {
-        /// The sentence.
-        package let description: String
+    /// A change of an array that was made, or has begun.
+    package struct Change: Sendable {
+        /// The array's name.
+        package let array: String
+        /// What was done: one sentence for people.
+        package let message: String
     }
 
     /// Begins a check or a repair of the array in a directory.
-    package func begin(_ job: MaintenanceSchedule.Job, directory: String) throws -> String {
+    package func begin(_ job: MaintenanceSchedule.Job, directory: String) throws -> Change {
         let target = try target(directory)
         _ = try card!.begin(job, target: target)
-        return "\(arrays[target].name)\na \(job.rawValue) of \(arrays[target].name) is under way"
+        return Change(
+            array: arrays[target].name, message: "a \(job.rawValue) of \(arrays[target].name) is under way")
     }
 
     /// Ends the check, the repair or the replacement that is under way.
-    package func cancelJob(directory: String) throws -> String {
+    package func cancelJob(directory: String) throws -> Change {
         let target = try target(directory)
         try card!.cancelJob(target: target)
-        return "\(arrays[target].name)\nthe job of \(arrays[target].name) ends"
+        return Change(array: arrays[target].name, message: "the job of \(arrays[target].name) ends")
     }
 
     /// Takes a member out of service.
     /// - Parameter member: a role, or a file's name.
-    package func fail(_ member: String, directory: String) throws -> String {
+    package func fail(_ member: String, directory: String) throws -> Change {
         let target = try target(directory)
         let array = arrays[target]
         guard let state = array.memberStates.first(where: { matches($0, member) }) else {
-            throw Refusal(
-                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+            throw OperationError("the array \(array.name) has no member \(member); nbdext status shows its members")
         }
         guard let role = state.role else {
-            throw Refusal(description: "\(member) is not in use; let go of it with nbdext remove")
+            throw OperationError("\(member) is not in use; let go of it with nbdext remove")
         }
         if case .replacing = state.condition {
-            throw Refusal(description: "\(member) takes the place of member \(role); end that first: nbdext cancel")
+            throw OperationError("\(member) takes the place of member \(role); end that first: nbdext cancel")
         }
         let hasSpare = array.hasSpare || array.replacementState?.role == role
         try card!.fail(role: role, target: target)
-        return "\(array.name)\nmember \(role) of \(array.name) is out of service; "
-            + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add")
+        return Change(
+            array: array.name,
+            message: "member \(role) of \(array.name) is out of service; "
+                + (hasSpare ? "it is being rebuilt onto a spare" : "add another one: nbdext add"))
     }
 
     /// Removes a failed member or a spare from the array.
     /// - Parameter member: a role, or a file's name.
-    package func remove(_ member: String, directory: String) throws -> String {
+    package func remove(_ member: String, directory: String) throws -> Change {
         let target = try target(directory)
         let path = try card!.remove(target: target) { matches($0, member) }
-        return "\(arrays[target].name)\n\(path) is not used by \(arrays[target].name) any more"
+        return Change(
+            array: arrays[target].name, message: "\(path) is not used by \(arrays[target].name) any more")
     }
 
     /// Adds a file in the array's directory, or an export: as a spare, or as the member that it was before. If the
     /// array lacks a member, the new one is brought up to date.
-    package func add(_ name: String, directory: String) throws -> String {
+    package func add(_ name: String, directory: String) throws -> Change {
         let target = try target(directory)
         let array = arrays[target]
         guard array.geometry.level == .raid5 else {
-            throw Refusal(description: "\(array.name) is a RAID 0 array: nothing can be rebuilt onto a spare")
+            throw OperationError("\(array.name) is a RAID 0 array: nothing can be rebuilt onto a spare")
         }
         guard !array.isReadOnly else {
-            throw Refusal(description: "\(array.name) is served read-only; serve it without --read-only")
+            throw OperationError("\(array.name) is served read-only; serve it without --read-only")
         }
         if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
             _ = try card!.remove(target: target) { Self.isNamed($0, name) }
@@ -79,20 +84,19 @@ extension Machine {
             case .spare where isNeeded: "the missing member is rebuilt onto it, all of it"
             case .spare: "it is a spare"
             }
-        return "\(array.name)\n\(name) is a member of \(array.name): \(what)"
+        return Change(array: array.name, message: "\(name) is a member of \(array.name): \(what)")
     }
 
     /// Copies a member onto a spare, which then takes its place.
     /// - Parameters:
     ///   - member: a role, or a file's name.
     ///   - name: a file in the array's directory, which becomes a spare first; nil for any spare there is.
-    package func replace(_ member: String, by name: String?, directory: String) throws -> String {
+    package func replace(_ member: String, by name: String?, directory: String) throws -> Change {
         let target = try target(directory)
         let array = arrays[target]
         try card!.checkMayReplace(target: target)
         guard let state = array.memberStates.first(where: { matches($0, member) }), let role = state.role else {
-            throw Refusal(
-                description: "the array \(array.name) has no member \(member); nbdext status shows its members")
+            throw OperationError("the array \(array.name) has no member \(member); nbdext status shows its members")
         }
         let path = try name.map { name in
             func spare() -> OpenedArray.MemberState? {
@@ -100,12 +104,13 @@ extension Machine {
             }
             if spare() == nil { _ = try ArrayStore.add(named: name, to: array) }
             guard let path = spare()?.path else {
-                throw Refusal(description: "\(name) cannot be a spare of \(array.name); name another file")
+                throw OperationError("\(name) cannot be a spare of \(array.name); name another file")
             }
             return path
         }
         try card!.replace(role: role, by: path, target: target)
-        return "\(array.name)\nmember \(role) of \(array.name) is being replaced; it serves meanwhile"
+        return Change(
+            array: array.name, message: "member \(role) of \(array.name) is being replaced; it serves meanwhile")
     }
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
@@ -120,7 +125,7 @@ extension Machine {
 
     func target(_ directory: String) throws -> Int {
         guard let index = arrays.firstIndex(where: { Self.isSame($0.directory, directory) }) else {
-            throw Refusal(description: "this server does not serve an array in \(directory)")
+            throw OperationError("this server does not serve an array in \(directory)")
         }
         return index
     }

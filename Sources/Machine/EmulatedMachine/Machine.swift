@@ -183,7 +183,7 @@ package final class Machine: @unchecked Sendable {
                 if failures[index] != nil {
                     guard mayFlushWithoutDriver else { continue }
                     try array.flushMembers()
-                    writeMessage("the members of \(array.name) were flushed without the driver")
+                    writeMessage("the members of \(array.name) were flushed without the driver", level: .warning)
                     failures[index] = nil
                 }
                 try array.close()

@@ -27,9 +27,6 @@ package struct RegistryDiff: Codable, Equatable, Sendable {
     /// The objects that differ, from the controller up the stack.
     package var nodes: [Node]
 
-    /// The differences for programs.
-    package func json() throws -> String { try prettyJSON(self) }
-
     /// The differences for people: "-" is the left tree, "+" the right one.
     package var text: String {
         var page = TextPage()

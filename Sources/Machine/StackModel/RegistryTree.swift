@@ -38,9 +38,6 @@ package struct RegistryTree: Codable, Equatable, Sendable {
         }
     }
 
-    /// The tree for programs.
-    package func json() throws -> String { try prettyJSON(self) }
-
     /// The tree in the style of `ioreg -l`.
     package var text: String {
         var page = TextPage()

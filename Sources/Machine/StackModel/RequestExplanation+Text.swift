@@ -1,7 +1,4 @@
 extension RequestExplanation {
-    /// The explanation for programs: all that the text says.
-    package func json() throws -> String { try prettyJSON(self) }
-
     /// The explanation for people, in 100 columns.
     package var text: String {
         var page = TextPage()

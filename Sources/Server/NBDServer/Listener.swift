@@ -20,7 +20,7 @@ package final class Listener: Sendable {
     /// Binds and listens.
     /// - Parameter isPrivate: only the owner and root may connect to a Unix socket; otherwise the umask decides.
     /// - Throws: one sentence with the address and what to do. Nothing is left behind then.
-    package init(_ address: ServerAddress, isPrivate: Bool = false) throws(ServerError) {
+    package init(_ address: ServerAddress, isPrivate: Bool = false) throws(OperationError) {
         switch address {
         case .unix(let path):
             let (descriptor, file) = try SocketFile.listen(

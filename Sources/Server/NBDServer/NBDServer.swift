@@ -75,7 +75,7 @@ package final class NBDServer: @unchecked Sendable {
     package func listen(at addresses: [ServerAddress]) throws -> [String] {
         precondition(acceptor == nil)
         var listeners: [Listener] = []
-        do throws(ServerError) {
+        do throws(OperationError) {
             for address in addresses { listeners.append(try Listener(address)) }
         } catch {
             for listener in listeners { listener.close() }

@@ -20,11 +20,3 @@ package enum ServerAddress: Sendable, Equatable {
         self = .tcp(host: host == "*" ? "" : host, port: port)
     }
 }
-
-/// Why a server cannot serve: one sentence that says what to do.
-package struct ServerError: Error, CustomStringConvertible, Equatable {
-    /// The sentence.
-    package let description: String
-
-    package init(_ description: String) { self.description = description }
-}

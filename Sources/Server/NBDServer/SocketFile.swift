@@ -15,16 +15,16 @@ struct SocketFile: Sendable {
     /// - Returns: the socket's descriptor, and its file.
     static func listen(
         path: String, isPrivate: Bool, backlog: Int32
-    ) throws(ServerError) -> (descriptor: Int32, file: SocketFile) {
+    ) throws(OperationError) -> (descriptor: Int32, file: SocketFile) {
         guard let address = sockaddr_un(path: path) else {
-            throw ServerError("the socket path \(path) is too long (at most 107 bytes); choose a shorter one")
+            throw OperationError("the socket path \(path) is too long (at most 107 bytes); choose a shorter one")
         }
         let descriptor = socket(AF_UNIX, listeningSocketType, 0)
-        guard descriptor >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
+        guard descriptor >= 0 else { throw OperationError("cannot make a socket: \(reason(errno))") }
         // bind(2) gives the file the socket's permissions, so the file has no others even for a moment.
         if isPrivate { fchmod(descriptor, 0o600) }
-        do throws(ServerError) {
-            let file = try DirectoryTurn.take(for: path) { () throws(ServerError) in
+        do throws(OperationError) {
+            let file = try DirectoryTurn.take(for: path) { () throws(OperationError) in
                 if !bind(descriptor, address) {
                     guard errno == EADDRINUSE else { throw failure(path, errno) }
                     try removeStale(path, address)
@@ -68,18 +68,18 @@ struct SocketFile: Sendable {
     }
 
     /// Removes a socket file that a dead server has left behind.
-    private static func removeStale(_ path: String, _ address: sockaddr_un) throws(ServerError) {
+    private static func removeStale(_ path: String, _ address: sockaddr_un) throws(OperationError) {
         var information = stat()
         // A connection to a file of another kind is refused too, so the kind is checked first.
         guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
-            throw ServerError("\(path) is there and is no socket; choose another path")
+            throw OperationError("\(path) is there and is no socket; choose another path")
         }
         let probe = socket(AF_UNIX, listeningSocketType, 0)
-        guard probe >= 0 else { throw ServerError("cannot make a socket: \(reason(errno))") }
+        guard probe >= 0 else { throw OperationError("cannot make a socket: \(reason(errno))") }
         defer { close(probe) }
         // A living server with a full queue does not answer either, but with another error than ECONNREFUSED.
         guard !address.withPointer({ connect(probe, $0, $1) == 0 }), errno == ECONNREFUSED else {
-            throw ServerError("\(path) is in use; choose another path, or stop the server that has it")
+            throw OperationError("\(path) is in use; choose another path, or stop the server that has it")
         }
         guard unlink(path) == 0 else { throw failure(path, errno) }
     }
@@ -88,9 +88,9 @@ struct SocketFile: Sendable {
         address.withPointer { Glibc.bind(descriptor, $0, $1) == 0 }
     }
 
-    private static func failure(_ path: String, _ code: Int32) -> ServerError {
+    private static func failure(_ path: String, _ code: Int32) -> OperationError {
         let advice = code == ENOENT ? "make its directory, or choose another path" : "choose another path"
-        return ServerError("cannot listen on \(path): \(reason(code)); \(advice)")
+        return OperationError("cannot listen on \(path): \(reason(code)); \(advice)")
     }
 
     private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }

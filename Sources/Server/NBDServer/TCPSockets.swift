@@ -13,7 +13,7 @@ struct TCPSockets {
     /// - Parameters:
     ///   - host: a name or an address; empty for all of this machine's.
     ///   - port: 0 lets the system choose.
-    static func listen(host: String, port: UInt16, backlog: Int32) throws(ServerError) -> TCPSockets {
+    static func listen(host: String, port: UInt16, backlog: Int32) throws(OperationError) -> TCPSockets {
         let addresses = try resolve(host, port)
         for attempt in 1...portAttempts {
             var sockets = TCPSockets(port: port)
@@ -27,7 +27,7 @@ struct TCPSockets {
                 let advice =
                     error.code == EADDRINUSE
                     ? "choose another --listen, or stop the server that has the port" : "choose another --listen"
-                throw ServerError(
+                throw OperationError(
                     "cannot listen on \(name(host, port)): \(error.address.text): "
                         + "\(String(cString: strerror(error.code))); \(advice)")
             }
@@ -84,14 +84,14 @@ struct TCPSockets {
     }
 
     /// Every address of a host, each once.
-    private static func resolve(_ host: String, _ port: UInt16) throws(ServerError) -> [Address] {
+    private static func resolve(_ host: String, _ port: UInt16) throws(OperationError) -> [Address] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
         let status = getaddrinfo(host.isEmpty ? nil : host, String(port), &hints, &list)
         guard status == 0 else {
-            throw ServerError(
+            throw OperationError(
                 "cannot find the address \(name(host, port)): \(String(cString: gai_strerror(status))); choose another "
                     + "--listen")
         }

@@ -1,6 +1,9 @@
 /// Numbers and columns as people read them.
 enum Format {
-    /// A number with the given count of decimals.
+    /// A number for JSON, rounded to some digits behind the point; nil, which is null there, when it is not finite.
+    static func rounded(_ value: Double, _ digits: Int) -> Double? { Double(fixed(value, digits)) }
+
+    /// A number with the given count of decimals; "-" when it is not finite.
     static func fixed(_ value: Double, _ digits: Int) -> String {
         guard value.isFinite else { return "-" }
         var scale = 1

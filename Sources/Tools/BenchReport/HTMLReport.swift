@@ -8,55 +8,18 @@ package struct HTMLReport {
 
     /// The page: well-formed XML.
     package var text: String {
-        """
-        <!DOCTYPE html>
-        <html lang="en" xmlns="http://www.w3.org/1999/xhtml">
-        <head>
-        <meta charset="utf-8"/>
-        <meta name="viewport" content="width=device-width, initial-scale=1"/>
-        <title>nbdext bench: bundled and legacy calls</title>
-        <style>
-        \(HTML.style)
-        </style>
-        </head>
-        <body>
-        <h1>Bundled and legacy calls to a storage driver</h1>
-        <p class="quiet">\(HTML.escaped(results.conditions))</p>
-        \(failures)\(key)
-        <h2>Throughput</h2>
-        <p class="quiet">MiB/s, longer is better. “process” is a driver in a process of its own, paler. Mixes show reads \
-        and writes together; rest the pointer on a bar for both.</p>
-        <div class="grid">
-        \(throughput)
-        </div>
-        <h2>Latency</h2>
-        <p class="quiet">How long the slower requests took: at 99 %, one request in a hundred took longer. Lower is \
-        better. \(lineKey); dashed with a driver in a process of its own.</p>
-        <div class="grid">
-        \(latency { $0.workload.blockByteCount == 4096 })
-        </div>
-        <details><summary>Latency of 16 KiB and 1 MiB requests</summary>
-        <div class="grid">
-        \(latency { $0.workload.blockByteCount != 4096 })
-        </div>
-        </details>
-        <h2>Slots in a call</h2>
-        <p class="quiet">How many tasks went with each call of UserProcessBundledParallelTasks, under 4 KiB random reads, \
-        beside the published count. Nothing is held back to make a bundle larger: it grows when tasks gather while the \
-        driver is busy. The published count’s last class is 5 and more.</p>
-        \(HTML.figure("Share of calls by number of slots", BundleChart(results: results).image))
-        <h2>Beside published figures</h2>
-        <p>\(HTML.escaped(PublishedFigures.explanation))</p>
-        \(published)
-        <h2>All figures</h2>
-        <p class="quiet">MiB/s (mixes: read + write), median and 99th percentile of the latency, and how many times as \
-        fast as legacy bundled is.</p>
-        \(table)
-        \(check)
-        </body>
-        </html>
-
-        """
+        HTML.fill(
+            String(decoding: PackageResources.report_html, as: UTF8.self),
+            [
+                "style": String(decoding: PackageResources.style_css, as: UTF8.self),
+                "conditions": HTML.escaped(results.conditions), "failures": failures, "key": key,
+                "throughput": throughput, "lineKey": lineKey,
+                "latency": latency { $0.workload.blockByteCount == 4096 },
+                "latencyOfLargeRequests": latency { $0.workload.blockByteCount != 4096 },
+                "bundles": HTML.figure("Share of calls by number of slots", BundleChart(results: results).image),
+                "explanation": HTML.escaped(PublishedFigures.explanation), "published": published, "table": table,
+                "check": check,
+            ])
     }
 
     private var failures: String {

@@ -1,62 +1,70 @@
 import LoadGenerator
 import Statistics
 
-/// A comparison for programs. All text in it is this program's own, or the name of a processor.
-package struct JSONReport {
+/// A comparison for programs: the object that `bench --json` shows.
+package struct JSONReport: Encodable {
     private let results: BenchResults
 
     package init(_ results: BenchResults) { self.results = results }
 
-    /// The JSON object.
-    package var text: String {
-        var fields = [
-            "\"machine\": \(JSONValue.quoted(results.machine))",
-            "\"load_average\": \(JSONValue.quoted(results.loadAverage))",
-            "\"seconds\": \(Format.number(results.seconds))",
-            "\"rounds\": \(results.rounds)",
-            "\"size\": \(results.byteCount)",
-            "\"one_by_one\": \(results.sendsSingly)",
-            "\"largest_spread\": \(Format.fixed(results.largestSpread, 4))",
-            "\"errors\": \(results.errorCount)",
-        ]
-        if let check = results.check { fields.append("\"check\": \(Self.object(check))") }
-        let rows = results.rows.flatMap { row in
-            zip(results.configurations, row.cells).map { "    " + Self.object(row, $0, $1) }
+    /// Writes the conditions, and an object for each configuration under each load.
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: NameKey.self)
+        try values.encode(results.machine, forKey: "machine")
+        try values.encode(results.loadAverage, forKey: "load_average")
+        try values.encode(Format.rounded(results.seconds, 2), forKey: "seconds")
+        try values.encode(results.rounds, forKey: "rounds")
+        try values.encode(results.byteCount, forKey: "size")
+        try values.encode(results.sendsSingly, forKey: "one_by_one")
+        try values.encode(Format.rounded(results.largestSpread, 4), forKey: "largest_spread")
+        try values.encode(results.errorCount, forKey: "errors")
+        if let check = results.check { try values.encode(Check(check: check), forKey: "check") }
+        let cells = results.rows.flatMap { row in
+            zip(results.configurations, row.cells).map { Cell(row: row, configuration: $0, cell: $1) }
         }
-        fields.append("\"results\": [\n\(rows.joined(separator: ",\n"))\n  ]")
-        return "{\n  \(fields.joined(separator: ",\n  "))\n}\n"
+        try values.encode(cells, forKey: "results")
     }
+}
 
-    private static func object(_ row: BenchRow, _ configuration: BenchConfiguration, _ cell: BenchCell) -> String {
-        let shares = [0.5, 0.9, 0.99, 0.999]
-        let latency = zip(["p50", "p90", "p99", "p99.9"], cell.latency.percentiles(shares)).map { "\"\($0)\": \($1)" }
-        let bundles = zip(BundleCounters.names, cell.bundles.callCounts).map { "\"\($0)\": \($1)" }
-        let fields = [
-            "\"workload\": \(JSONValue.quoted(row.workload.name))",
-            "\"connections\": \(row.load.connectionCount)",
-            "\"depth\": \(row.load.depth)",
-            "\"mode\": \(JSONValue.quoted(configuration.mode))",
-            "\"driver_host\": \"\(configuration.hasDriverProcess ? "process" : "in-process")\"",
-            "\"iops\": \(Format.fixed(cell.operationsPerSecond, 1))",
-            "\"read_bytes_per_second\": \(Format.fixed(cell.readBytesPerSecond, 0))",
-            "\"write_bytes_per_second\": \(Format.fixed(cell.writeBytesPerSecond, 0))",
-            "\"latency_ns\": {\(latency.joined(separator: ", "))}",
-            "\"client_ns_per_request\": \(Format.fixed(cell.clientNanosecondsPerRequest, 0))",
-            "\"spread\": \(Format.fixed(cell.spread, 4))",
-            "\"bundles\": {\(bundles.joined(separator: ", "))}",
-        ]
-        return "{\(fields.joined(separator: ", "))}"
+/// One configuration under one load.
+private struct Cell: Encodable {
+    private static let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)]
+
+    let row: BenchRow
+    let configuration: BenchConfiguration
+    let cell: BenchCell
+
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: NameKey.self)
+        try values.encode(row.workload.name, forKey: "workload")
+        try values.encode(row.load.connectionCount, forKey: "connections")
+        try values.encode(row.load.depth, forKey: "depth")
+        try values.encode(configuration.mode, forKey: "mode")
+        try values.encode(configuration.hasDriverProcess ? "process" : "in-process", forKey: "driver_host")
+        try values.encode(Format.rounded(cell.operationsPerSecond, 1), forKey: "iops")
+        try values.encode(Format.rounded(cell.readBytesPerSecond, 0), forKey: "read_bytes_per_second")
+        try values.encode(Format.rounded(cell.writeBytesPerSecond, 0), forKey: "write_bytes_per_second")
+        var latency = values.nestedContainer(keyedBy: NameKey.self, forKey: "latency_ns")
+        try latency.encode(cell.latency.percentiles(Self.percentiles.map(\.1)), by: Self.percentiles.map(\.0))
+        try values.encode(Format.rounded(cell.clientNanosecondsPerRequest, 0), forKey: "client_ns_per_request")
+        try values.encode(Format.rounded(cell.spread, 4), forKey: "spread")
+        var bundles = values.nestedContainer(keyedBy: NameKey.self, forKey: "bundles")
+        try bundles.encode(cell.bundles.callCounts, by: BundleCounters.names)
     }
+}
 
-    private static func object(_ check: ReferenceCheck) -> String {
-        let fields = [
-            "\"program\": \(JSONValue.quoted(check.program))", "\"row\": \(JSONValue.quoted(check.row))",
-            "\"configuration\": \(JSONValue.quoted(check.configuration))",
-            "\"iops\": \(Format.fixed(check.operationsPerSecond, 1))",
-            "\"other_iops\": \(Format.fixed(check.otherOperationsPerSecond, 1))",
-            "\"client_ns_per_request\": \(Format.fixed(check.clientNanoseconds, 0))",
-            "\"other_client_ns_per_request\": \(Format.fixed(check.otherClientNanoseconds, 0))",
-        ]
-        return "{\(fields.joined(separator: ", "))}"
+/// The check against another load generator.
+private struct Check: Encodable {
+    let check: ReferenceCheck
+
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: NameKey.self)
+        try values.encode(check.program, forKey: "program")
+        try values.encode(check.row, forKey: "row")
+        try values.encode(check.configuration, forKey: "configuration")
+        try values.encode(Format.rounded(check.operationsPerSecond, 1), forKey: "iops")
+        try values.encode(Format.rounded(check.otherOperationsPerSecond, 1), forKey: "other_iops")
+        try values.encode(Format.rounded(check.clientNanoseconds, 0), forKey: "client_ns_per_request")
+        try values.encode(Format.rounded(check.otherClientNanoseconds, 0), forKey: "other_client_ns_per_request")
     }
 }

@@ -204,7 +204,7 @@ final class LoadConnection {
                 result.receiveCount += 1
                 return count
             }
-            if count == 0 { throw LoadError("the server ended the connection") }
+            if count == 0 { throw OperationError("the server ended the connection") }
             if errno == EAGAIN { return 0 }
             if errno != EINTR { throw OSError(code: errno, doing: "receive replies") }
         }
@@ -234,7 +234,7 @@ final class LoadConnection {
         let cookie = UInt64(bigEndian: header.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         guard UInt32(bigEndian: header.loadUnaligned(as: UInt32.self)) == NBD.simpleReplyMagic,
             cookie < UInt64(depth), slots[Int(cookie)].isBusy
-        else { throw LoadError("the server sent what is no reply to any request under way") }
+        else { throw OperationError("the server sent what is no reply to any request under way") }
         let slot = Int(cookie)
         let error = header.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
         if error != 0 { result.errorCount += 1 }

@@ -78,7 +78,7 @@ package struct LoadRun: Sendable {
         let block = UInt64(workload.blockByteCount)
         let parts = workload.order == .sequential ? UInt64(load.connectionCount) : 1
         let share = byteCount / parts / block * block
-        guard share > 0 else { throw LoadError("the export is too small for \(workload.name), \(load.name)") }
+        guard share > 0 else { throw OperationError("the export is too small for \(workload.name), \(load.name)") }
         return workload.order == .sequential ? UInt64(index) * share..<UInt64(index + 1) * share : 0..<share
     }
 
@@ -87,7 +87,7 @@ package struct LoadRun: Sendable {
         // SAFETY: `outcome` is written before `done` is set, and read after.
         let link: NBDLink
         let region: Range<UInt64>
-        var outcome: Result<LoadResult, any Error> = .failure(LoadError("the load did not run"))
+        var outcome: Result<LoadResult, any Error> = .failure(OperationError("the load did not run"))
         let done = Event()
 
         init(link: NBDLink, region: Range<UInt64>) {

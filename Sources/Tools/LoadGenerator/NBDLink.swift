@@ -35,7 +35,7 @@ package final class NBDLink: Sendable {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw LoadError("the socket path \(path) is too long (at most 107 bytes)")
+            throw OperationError("the socket path \(path) is too long (at most 107 bytes)")
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -58,7 +58,7 @@ package final class NBDLink: Sendable {
     private static func negotiate(_ descriptor: Int32) throws -> UInt64 {
         let greeting = try receive(18, descriptor)
         guard load(greeting[0..<8]) == NBD.magic, load(greeting[8..<16]) == NBD.optionMagic else {
-            throw LoadError("what listens there does not speak NBD")
+            throw OperationError("what listens there does not speak NBD")
         }
         try send(
             bytes(UInt32(NBD.flagFixedNewstyle | NBD.flagNoZeroes)) + bytes(NBD.optionMagic) + bytes(NBD.optionGo)
@@ -69,28 +69,28 @@ package final class NBDLink: Sendable {
             let type = UInt32(load(header[12..<16]))
             let length = UInt32(load(header[16..<20]))
             guard load(header[0..<8]) == NBD.optionReplyMagic, length <= optionReplyByteCountMax else {
-                throw LoadError("the server's answer to NBD_OPT_GO cannot be understood")
+                throw OperationError("the server's answer to NBD_OPT_GO cannot be understood")
             }
             let data = try receive(Int(length), descriptor)
             if type == NBD.replyAck { break }
-            guard type == NBD.replyInfo else { throw LoadError("the server refuses its default export") }
+            guard type == NBD.replyInfo else { throw OperationError("the server refuses its default export") }
             if data.count >= 10, load(data[0..<2]) == UInt64(NBD.infoExport) { byteCount = load(data[2..<10]) }
         }
-        guard let byteCount else { throw LoadError("the server does not say how large its export is") }
+        guard let byteCount else { throw OperationError("the server does not say how large its export is") }
         return byteCount
     }
 
     private static func send(_ bytes: [UInt8], _ descriptor: Int32) throws {
         // The few bytes sent here fit into an empty socket.
         guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
-            throw LoadError("the server ended the connection")
+            throw OperationError("the server ended the connection")
         }
     }
 
     private static func receive(_ count: Int, _ descriptor: Int32) throws -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         guard count == 0 || recv(descriptor, &bytes, count, Int32(MSG_WAITALL)) == count else {
-            throw LoadError("the server ended the connection")
+            throw OperationError("the server ended the connection")
         }
         return bytes
     }

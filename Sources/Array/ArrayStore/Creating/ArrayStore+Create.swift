@@ -109,7 +109,7 @@ extension ArrayStore {
         for path in old { unlink(path) }
         for member in members { member.putInPlace() }
         MemberDirectory.flush(directory)
-        for warning in Set(members.compactMap(\.warning)).sorted() { writeMessage(warning) }
+        for warning in Set(members.compactMap(\.warning)).sorted() { writeMessage(warning, level: .warning) }
     }
 
     private static func check(_ plan: Plan) throws(ArrayStoreError) {

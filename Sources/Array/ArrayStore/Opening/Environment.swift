@@ -35,7 +35,7 @@ extension ArrayStore {
 
         /// The system's clock and random numbers, and messages to standard error.
         package static let system = Environment(
-            clock: { UInt64(time(nil)) }, report: writeMessage)
+            clock: { UInt64(time(nil)) }, report: { writeMessage($0) })
 
         /// The same, for a start that can be watched and cancelled.
         package static func system(startingFor startUp: StartUp) -> Environment {

@@ -29,6 +29,3 @@ package func writeDiagnostic(_ text: String) {
         }
     }
 }
-
-/// Writes a message of this program to standard error, always as one line. Any thread.
-package func writeMessage(_ text: String) { writeDiagnostic("nbdext: \(ForeignText(text))\n") }

@@ -1,15 +1,15 @@
-/// How many tasks each call of the driver carried.
+/// Counts the driver's calls by the number of tasks that each one carried.
 ///
-/// Threads: each sender counts under the queue that sends; read on any.
+/// Threads: a sender counts in the section of the queue that sends; any thread reads.
 package final class BundleCounters: Sendable {
-    /// The first and last count of tasks of each bucket.
+    /// The task counts of each bucket.
     package static let ranges = [1...1, 2...2, 3...4, 5...8, 9...16, 17...32]
-    /// "1", "2", "3-4", ...
+    /// The buckets' names: "1", "2", "3-4", ...
     package static let names = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
 
     private let counters: LaneCounters
 
-    /// - Parameter senderCount: queues that send.
+    /// - Parameter senderCount: queues that send tasks to the driver.
     package init(senderCount: Int = 1) {
         counters = LaneCounters(laneCount: senderCount, wordCount: Self.ranges.count + 1)
     }
@@ -19,7 +19,7 @@ package final class BundleCounters: Sendable {
     /// - Parameters:
     ///   - taskCount: tasks in each call, from 1 to 32.
     ///   - callCount: calls.
-    ///   - sender: which queue sends them.
+    ///   - sender: the queue that sends them.
     package func note(taskCount: Int, callCount: Int = 1, sender: Int = 0) {
         guard taskCount > 0 else { return }
         let bucket = Int.bitWidth - (taskCount - 1).leadingZeroBitCount

@@ -1,7 +1,7 @@
-/// What a block device counts of its requests.
+/// The counters of one block device's requests.
 ///
-/// A request is counted in on the lane that submits it, and out on the lane whose thread ends it, which may be another
-/// one; so only totals mean something.
+/// A request is counted in on the lane that submits it and out on the lane whose thread ends it. These may differ, so
+/// only totals over all lanes mean something.
 ///
 /// Threads: as `LaneCounters`.
 package final class ExportCounters: Sendable {
@@ -14,24 +14,25 @@ package final class ExportCounters: Sendable {
     private static let kindWordCount = 4 + LatencyBuckets.count
     private let counters: LaneCounters
 
+    /// - Parameter laneCount: lanes at most.
     package init(laneCount: Int) {
         counters = LaneCounters(
             laneCount: laneCount, wordCount: Self.firstKind + Self.kinds.count * Self.kindWordCount)
     }
 
-    /// Counts a batch in.
+    /// Counts a batch of requests in.
     package func submit(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.submitted, lane: lane) }
 
-    /// Counts a batch out; each of its requests goes to `complete` as well.
+    /// Counts a batch of requests out. Each of them goes to `complete` as well.
     package func end(_ count: Int, lane: Int) { counters.add(UInt64(count), to: Self.ended, lane: lane) }
 
-    /// Counts what a request that ended has done.
+    /// Counts the work of a request that ended.
     ///
     /// - Parameters:
     ///   - kind: a position in `kinds`.
-    ///   - byteCount: what it moved.
+    ///   - byteCount: bytes that it moved.
     ///   - failed: whether it ended with an error.
-    ///   - nanoseconds: since it was submitted.
+    ///   - nanoseconds: the time since it was submitted.
     ///   - lane: of the calling thread.
     package func complete(kind: Int, byteCount: UInt32, failed: Bool, nanoseconds: UInt64, lane: Int) {
         let base = Self.firstKind &+ kind &* Self.kindWordCount
@@ -41,7 +42,7 @@ package final class ExportCounters: Sendable {
         counters.add(1, to: base &+ 4 &+ LatencyBuckets.index(nanoseconds: nanoseconds), lane: lane)
     }
 
-    /// The totals. Any thread.
+    /// The totals, as those of an export with a name. Any thread.
     package func snapshot(name: String) -> ExportSnapshot {
         var snapshot = ExportSnapshot(name: name)
         for kind in Self.kinds.indices {
@@ -53,7 +54,8 @@ package final class ExportCounters: Sendable {
                 snapshot.kinds[kind].latency.counts[bucket] = counters.total(of: base + 4 + bucket)
             }
         }
-        // In this order, so that nothing has ended that was not submitted; and at once, so that little comes between.
+        // `ended` is read first, so that no more requests have ended than were submitted; `submitted` right after it,
+        // so that few come between.
         let ended = counters.total(of: Self.ended)
         let submitted = counters.total(of: Self.submitted)
         snapshot.queueDepth = submitted > ended ? submitted - ended : 0

@@ -1,15 +1,16 @@
 import Synchronization
 
-/// Counters that many threads count in without waiting for one another, and that any thread can read.
+/// Counters that many threads add to without waiting for one another, and that any thread can read.
 ///
-/// Every lane has words of its own, on cache lines of its own, so to count is to load, to add and to store. A reader
-/// sees each word as it was a moment ago; it never goes back. Nothing orders two words.
+/// Every lane has words of its own, on cache lines of its own, so adding is a load, an addition and a store. A reader
+/// sees each word as it was a moment ago; a word never goes back. Two words are not ordered.
 ///
-/// Threads: a lane's words are counted in by one thread at a time; totals on any.
+/// Threads: one thread at a time adds to a lane's words; any thread reads totals.
 package final class LaneCounters: Sendable {
     /// Two cache lines: processors fetch lines in pairs.
     @usableFromInline static let alignment = 128
 
+    /// Lanes at most.
     package let laneCount: Int
     @usableFromInline let stride: Int
     // SAFETY: the pointer never changes, and the words are atomic.
@@ -31,14 +32,14 @@ package final class LaneCounters: Sendable {
 
     deinit { words.deallocate() }
 
-    /// Counts. Only the thread that has the lane.
+    /// Adds to a counter. Only the thread that has the lane.
     @inlinable package func add(_ amount: UInt64, to word: Int, lane: Int) {
         let place = words + (lane &* stride &+ word)
-        // Nobody else writes, so the two need not be one instruction.
+        // No other thread writes this word, so load and store need not be one atomic instruction.
         place.pointee.store(place.pointee.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 
-    /// What all lanes have counted so far.
+    /// The sum of a counter over all lanes. Any thread.
     package func total(of word: Int) -> UInt64 {
         var total: UInt64 = 0
         for lane in 0..<laneCount { total &+= words[lane * stride + word].load(ordering: .relaxed) }

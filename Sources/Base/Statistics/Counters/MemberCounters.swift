@@ -1,4 +1,4 @@
-/// What goes to member files: operations and bytes, by file and kind. Operations that were joined are one.
+/// Counts the operations and bytes that go to member files, by file and kind. Joined operations count as one.
 ///
 /// Threads: as `LaneCounters`.
 package final class MemberCounters: Sendable {
@@ -7,6 +7,9 @@ package final class MemberCounters: Sendable {
 
     private let counters: LaneCounters
 
+    /// - Parameters:
+    ///   - laneCount: lanes at most.
+    ///   - fileCount: member files of all arrays.
     package init(laneCount: Int, fileCount: Int) {
         counters = LaneCounters(laneCount: laneCount, wordCount: fileCount * Self.kinds.count * 2)
     }
@@ -14,9 +17,9 @@ package final class MemberCounters: Sendable {
     /// Counts an operation.
     ///
     /// - Parameters:
-    ///   - file: its position among the files of all arrays.
+    ///   - file: the file's position among the files of all arrays.
     ///   - kind: a position in `kinds`.
-    ///   - byteCount: what it covers.
+    ///   - byteCount: bytes that the operation covers.
     ///   - lane: of the calling thread.
     package func note(file: Int, kind: Int, byteCount: Int, lane: Int) {
         let base = (file &* Self.kinds.count &+ kind) &* 2
@@ -24,7 +27,7 @@ package final class MemberCounters: Sendable {
         counters.add(UInt64(byteCount), to: base &+ 1, lane: lane)
     }
 
-    /// The totals of a file. Any thread.
+    /// The totals of a file, as those of the member with a role. Any thread.
     package func snapshot(file: Int, role: Int) -> MemberSnapshot {
         var snapshot = MemberSnapshot(role: role)
         for kind in Self.kinds.indices {

@@ -1,15 +1,19 @@
 /// Everything that a server counts, at one moment.
 package struct StatisticsSnapshot: Sendable, Equatable {
-    /// When, by the server's monotonic clock.
+    /// The time of the server's monotonic clock; of a difference, its length.
     package var nanoseconds: UInt64 = 0
+    /// The requests of each export: the raw ones, then the buffered ones.
     package var exports: [ExportSnapshot] = []
+    /// The calls of the driver.
     package var bundles = BundleSnapshot()
+    /// The arrays, in the order of their exports.
     package var arrays: [ArraySnapshot] = []
+    /// The driver.
     package var driver = DriverSnapshot()
 
     package init() {}
 
-    /// What came since an earlier snapshot; states, the depth of queues and tasks are those of now.
+    /// The difference from an earlier snapshot. States, queue depths and the driver are those of this snapshot.
     package func since(_ earlier: StatisticsSnapshot) -> StatisticsSnapshot {
         var difference = self
         difference.nanoseconds = nanoseconds.since(earlier.nanoseconds)
@@ -30,6 +34,7 @@ package struct StatisticsSnapshot: Sendable, Equatable {
 
 /// The requests of an export.
 package struct ExportSnapshot: Sendable, Equatable {
+    /// The export's name.
     package var name: String
     /// By `ExportCounters.kinds`.
     package var kinds = [RequestKindSnapshot](repeating: RequestKindSnapshot(), count: ExportCounters.kinds.count)
@@ -50,10 +55,11 @@ package struct ExportSnapshot: Sendable, Equatable {
 
 /// The requests of one kind.
 package struct RequestKindSnapshot: Sendable, Equatable {
-    /// Bytes that were moved.
+    /// Bytes that the requests moved.
     package var byteCount: UInt64 = 0
     /// Requests that failed; they are among `operationCount`.
     package var errorCount: UInt64 = 0
+    /// From each request's arrival to its end.
     package var latency = LatencyHistogram()
     /// Requests that ended.
     package var operationCount: UInt64 { latency.count }
@@ -75,8 +81,9 @@ package struct BundleSnapshot: Sendable, Equatable {
     package var callCounts = [UInt64](repeating: 0, count: BundleCounters.ranges.count)
     /// Tasks in all calls.
     package var taskCount: UInt64 = 0
+    /// Calls.
     package var callCount: UInt64 { callCounts.reduce(0, &+) }
-    /// The share of calls in each bucket; zeros when there were none.
+    /// The share of calls in each bucket, 0 to 1; zeros without calls.
     package var shares: [Double] {
         let count = callCount
         return callCounts.map { count == 0 ? 0 : Double($0) / Double(count) }
@@ -84,7 +91,7 @@ package struct BundleSnapshot: Sendable, Equatable {
 
     package init() {}
 
-    /// What was counted since an earlier snapshot.
+    /// The difference from an earlier snapshot.
     package func since(_ earlier: BundleSnapshot) -> BundleSnapshot {
         var difference = BundleSnapshot()
         for index in callCounts.indices {
@@ -94,6 +101,7 @@ package struct BundleSnapshot: Sendable, Equatable {
         return difference
     }
 
+    /// Adds the counts of another snapshot.
     package static func += (left: inout BundleSnapshot, right: BundleSnapshot) {
         for index in left.callCounts.indices { left.callCounts[index] += right.callCounts[index] }
         left.taskCount += right.taskCount
@@ -101,15 +109,21 @@ package struct BundleSnapshot: Sendable, Equatable {
 }
 
 /// The driver.
-package struct DriverSnapshot: Sendable, Equatable {
+package struct DriverSnapshot: Sendable, Equatable, Codable {
     /// "bundled", "legacy" or "kext".
     package var mode = ""
     /// "in-process", "process", or "kernel" for a KEXT.
     package var host = ""
-    /// How often it was started again.
+    /// How often the driver was started again.
     package var restartCount: UInt64 = 0
-    /// Tasks that it has.
+    /// Tasks that the driver has.
     package var taskCount: UInt64 = 0
 
     package init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case mode, host
+        case restartCount = "restarts"
+        case taskCount = "tasks"
+    }
 }

@@ -1,5 +1,6 @@
 import ArrayStore
 import MemberIO
+import Platform
 import RAID
 import Statistics
 
@@ -11,14 +12,6 @@ package enum MaintenancePause: Sendable, Equatable {
     case until(nanoseconds: UInt64)
     /// In `waitForMaintenance`: there is nothing to do.
     case idle
-}
-
-/// The reason why maintenance was refused.
-package struct MaintenanceError: Error, CustomStringConvertible, Equatable {
-    /// One sentence that says what to do.
-    package let description: String
-
-    init(_ description: String) { self.description = description }
 }
 
 /// Rebuilding, checking and repairing while commands run. The card's firmware does this on a lane of its own.
@@ -275,11 +268,11 @@ extension RAIDController {
 
     /// Begins a check or a repair of a target. Any thread.
     /// - Returns: the job's number.
-    package func begin(_ job: MaintenanceSchedule.Job, target: Int) throws(MaintenanceError) -> UInt64 {
+    package func begin(_ job: MaintenanceSchedule.Job, target: Int) throws(OperationError) -> UInt64 {
         let target = try redundantTarget(target, elseIt: "has no parity to \(job.rawValue)")
         let name = target.array.name
         if let running = target.maintenance.job {
-            throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
+            throw OperationError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
         guard target.isSound else {
             throw Self.lacksMember(target, elseIt: "its parity cannot be checked")
@@ -287,51 +280,51 @@ extension RAIDController {
         // The new job makes an interrupted one that waits for a rebuild superfluous.
         _ = target.array.takeInterruptedJob()
         guard let number = begin(MaintenanceSchedule(job, geometry: target.geometry), target) else {
-            throw MaintenanceError("\(name) is busy or about to be stopped; try again")
+            throw OperationError("\(name) is busy or about to be stopped; try again")
         }
         return number
     }
 
     /// The error for a job that needs all members.
     /// - Parameter consequence: what cannot be done without the missing member; the end of a sentence.
-    private static func lacksMember(_ target: ArrayTarget, elseIt consequence: String) -> MaintenanceError {
+    private static func lacksMember(_ target: ArrayTarget, elseIt consequence: String) -> OperationError {
         let name = target.array.name
         let missing = target.array.failedMembers.map(String.init).joined(separator: ", ")
         guard target.array.health != .failed else {
-            return MaintenanceError(
+            return OperationError(
                 "\(name) has failed, since it lacks members \(missing): bring them back, and serve it again")
         }
-        return MaintenanceError(
+        return OperationError(
             "\(name) lacks a member (\(missing)), so \(consequence); add one and let it be rebuilt first: nbdext add")
     }
 
     /// Ends a target's running check, repair or replacement. Any thread.
     /// - Throws: when none of these is under way.
-    package func cancelJob(target: Int) throws(MaintenanceError) {
+    package func cancelJob(target: Int) throws(OperationError) {
         let target = arrays[target]
         let isReplacing = target.plannerLock.withLock { target.planner.replacement != nil }
         // A replacement whose old member has failed is a rebuild by now.
         let isCancelled = (isReplacing || target.maintenance.job != .replace) && target.maintenance.cancel()
         guard !target.endReplacement(), !isCancelled else { return }
-        throw MaintenanceError("no check, repair or replacement of \(target.array.name) is under way")
+        throw OperationError("no check, repair or replacement of \(target.array.name) is under way")
     }
 
     /// Checks that a member of a target could be replaced now. Any thread.
     /// - Throws: the reason why not.
-    package func checkMayReplace(target: Int) throws(MaintenanceError) {
+    package func checkMayReplace(target: Int) throws(OperationError) {
         let target = arrays[target]
         let name = target.array.name
         guard target.geometry.level == .raid5 else {
-            throw MaintenanceError("\(name) is a RAID 0 array: its members cannot be replaced")
+            throw OperationError("\(name) is a RAID 0 array: its members cannot be replaced")
         }
         guard !target.array.isReadOnly else {
-            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+            throw OperationError("\(name) is served read-only; serve it without --read-only")
         }
         if let replacing = target.array.replacementState {
-            throw MaintenanceError("member \(replacing.role) of \(name) is being replaced; let that end first")
+            throw OperationError("member \(replacing.role) of \(name) is being replaced; let that end first")
         }
         if let running = target.maintenance.job {
-            throw MaintenanceError("a \(running.rawValue) of \(name) is under way; let it end first")
+            throw OperationError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
         guard target.isSound else {
             throw Self.lacksMember(target, elseIt: "no other one can be replaced")
@@ -340,7 +333,7 @@ extension RAIDController {
 
     /// Begins to replace a member by a spare. The member serves meanwhile. Any thread.
     /// - Parameter path: the spare's path; nil for any spare.
-    package func replace(role: Int, by path: String?, target index: Int) throws(MaintenanceError) {
+    package func replace(role: Int, by path: String?, target index: Int) throws(OperationError) {
         try checkMayReplace(target: index)
         let target = arrays[index]
         let name = target.array.name
@@ -352,7 +345,7 @@ extension RAIDController {
             for untold in error.members where untold != target.geometry.replacementPlace {
                 target.memberFailed(untold)
             }
-            throw MaintenanceError(error.description)
+            throw OperationError(error.description, cause: error)
         }
         target.maintenance.ring()
     }
@@ -371,17 +364,17 @@ extension RAIDController {
 
     /// Takes a member of a target out of service, as `nbdext fail` does. Any thread.
     /// - Throws: when the array would be lost without the member, or the member has failed already.
-    package func fail(role: Int, target: Int) throws(MaintenanceError) {
+    package func fail(role: Int, target: Int) throws(OperationError) {
         let target = try redundantTarget(target, elseIt: "would be lost without member \(role)")
         let name = target.array.name
         let others = target.array.failedMembers.filter { $0 != role }
         guard others.isEmpty else {
-            throw MaintenanceError(
+            throw OperationError(
                 "\(name) lacks member \(others[0]) already, and would be lost without member \(role) too; let member "
                     + "\(others[0]) be rebuilt first")
         }
         let isFailed = target.array.memberStates.contains { $0.role == role && $0.condition == .failed }
-        guard !isFailed else { throw MaintenanceError("member \(role) of \(name) has failed already") }
+        guard !isFailed else { throw OperationError("member \(role) of \(name) has failed already") }
         target.memberFailed(role)
     }
 
@@ -398,14 +391,14 @@ extension RAIDController {
 
     /// A target of RAID 5 that may be written to.
     /// - Parameter reason: why a RAID 0 array cannot do what is asked for; the end of a sentence.
-    private func redundantTarget(_ index: Int, elseIt reason: String) throws(MaintenanceError) -> ArrayTarget {
+    private func redundantTarget(_ index: Int, elseIt reason: String) throws(OperationError) -> ArrayTarget {
         let target = arrays[index]
         let name = target.array.name
         guard target.geometry.level == .raid5 else {
-            throw MaintenanceError("\(name) is a RAID 0 array: it \(reason)")
+            throw OperationError("\(name) is a RAID 0 array: it \(reason)")
         }
         guard !target.array.isReadOnly else {
-            throw MaintenanceError("\(name) is served read-only; serve it without --read-only")
+            throw OperationError("\(name) is served read-only; serve it without --read-only")
         }
         return target
     }

@@ -45,14 +45,14 @@ extension ProcessDextHost {
                 send(pair: 0)
                 return dead
             } catch {
-                if !stopRequested.isSet { writeMessage("\(error)") }
+                if !stopRequested.isSet { writeMessage("\(error)", level: .error) }
                 endFailedStart()
                 kernel.driverDied()
                 pause = min(pause * 2, Self.longestPauseMilliseconds)
             }
         }
         if !stopRequested.isSet {
-            writeMessage("the driver is given up; every request fails from now on")
+            writeMessage("the driver is given up; every request fails from now on", level: .error)
             kernel.driverIsLost()
         }
         return endMourning()
@@ -83,7 +83,7 @@ extension ProcessDextHost {
         let picture = history.picture + MessageHistory.section("tasks that it had:", Array(tasks))
         context.log.report(
             fault, "\(what); it is started again\(picture.isEmpty ? "" : ":")", picture: picture)
-        if deathCount > 1 { writeMessage("\(what); start \(deathCount + 1)") }
+        if deathCount > 1 { writeMessage("\(what); start \(deathCount + 1)", level: .warning) }
     }
 
     private func restart() throws(DriverStartError) {

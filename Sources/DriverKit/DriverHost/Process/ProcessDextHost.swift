@@ -156,15 +156,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         if nbdext_landlock_version() == 0 {
             // This process's files in /proc would lead to everything that it has open.
             _ = nbdext_hide_process()
-            writeDiagnostic(
-                "nbdext: this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
-                    + "driver that you trust\n")
+            writeMessage(
+                "this kernel has no Landlock: the driver's process can open whatever its user may; run only a "
+                    + "driver that you trust", level: .warning)
         }
         try startInstance()
         if instance?.child.isFiltered == false {
-            writeDiagnostic(
-                "nbdext: this kernel has no seccomp filters: the driver's process can reach its user's other processes "
-                    + "and the network; run only a driver that you trust\n")
+            writeMessage(
+                "this kernel has no seccomp filters: the driver's process can reach its user's other processes "
+                    + "and the network; run only a driver that you trust", level: .warning)
         }
         return try askProperties()
     }

@@ -1,5 +1,6 @@
 import ArrayStore
 import MDFormat
+import Platform
 import RAID
 import RAIDController
 import Statistics
@@ -172,7 +173,7 @@ extension ArrayLife {
         let hasFailed = array!.memberStates.contains { $0.role == role && $0.condition == .failed }
         note("member \(role) is to fail")
         crashSoon(300, within: 10)
-        do throws(MaintenanceError) {
+        do throws(OperationError) {
             try card!.fail(role: role, target: 0)
             faultyRoles[role] = true
         } catch {
@@ -197,7 +198,7 @@ extension ArrayLife {
 
     private func begin(_ kind: MaintenanceSchedule.Job) throws(SimulationFault) {
         guard !array!.needsRepair else { return }
-        do throws(MaintenanceError) {
+        do throws(OperationError) {
             job = (kind, try card!.begin(kind, target: 0))
             note("a \(kind.rawValue) begins")
         } catch {
@@ -212,7 +213,7 @@ extension ArrayLife {
         let isReplacing = array!.replacementState != nil
         mayEndReplacement = true
         crashSoon(200, within: 12)
-        do throws(MaintenanceError) {
+        do throws(OperationError) {
             try card!.cancelJob(target: 0)
             note("the job is cancelled")
         } catch {

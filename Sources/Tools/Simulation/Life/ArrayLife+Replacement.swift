@@ -1,4 +1,5 @@
 import ArrayStore
+import Platform
 import RAIDController
 
 /// The replacement of members while they serve.
@@ -51,7 +52,7 @@ extension ArrayLife {
         }
         note("\(name) is to replace member \(role)")
         crashSoon(200, within: 12)
-        do throws(MaintenanceError) {
+        do throws(OperationError) {
             try card!.replace(role: role, by: name, target: 0)
             tally[.replacementsBegun] += 1
             hasReplacementFailed = false

@@ -1,0 +1,69 @@
+import Diagnostics
+import EmulatedMachine
+import Platform
+
+/// Runs scenarios and tells people how they went.
+///
+/// Threads: one; `show` is also called on those of the scenario's machine.
+package struct ScenarioReport: Sendable {
+    private let isBrief: Bool
+    private let show: @Sendable (String) -> Void
+
+    /// - Parameters:
+    ///   - isBrief: one line for each scenario.
+    ///   - show: prints lines; the last one has no end.
+    package init(isBrief: Bool, show: @escaping @Sendable (String) -> Void) {
+        self.isBrief = isBrief
+        self.show = show
+    }
+
+    /// All scenarios, and the faults without one: lines without the last one's end.
+    package static var list: String {
+        let scenarios = Scenario.all.map { scenario in
+            let name = scenario.name + String(repeating: " ", count: max(1, 34 - scenario.name.count))
+            return "\(scenario.fault.rawValue)  \(name)the driver \(scenario.mistake)"
+        }
+        let others = Scenario.leftOut.map { fault, reason in "\(fault.rawValue)  \(fault.entry.title): \(reason)" }
+        return (scenarios + ["\nfaults without a scenario"] + others).joined(separator: "\n")
+    }
+
+    /// Runs a scenario: in a process of its own if its driver crashes, else in this one.
+    ///
+    /// - Parameter unprotected: this is the process that is expected to crash.
+    /// - Returns: whether the driver's mistake was named.
+    /// - Throws: when there is no room for the array, or no process can be started.
+    package func run(_ scenario: Scenario, unprotected: Bool) throws -> Bool {
+        if unprotected { CrashReports.install() }
+        return scenario.crashes && !unprotected ? try runInChild(scenario) : try runHere(scenario)
+    }
+
+    private func runHere(_ scenario: Scenario) throws -> Bool {
+        if !isBrief { show("scenario \(scenario.name): the driver \(scenario.mistake)\n") }
+        let outcome = try ScenarioRun(scenario) { [isBrief, show] in if !isBrief { show($0.report) } }.run()
+        let wasNamed = outcome.diagnoses.contains { $0.fault == scenario.fault }
+        if isBrief {
+            let others = outcome.diagnoses.map(\.fault.rawValue).filter { $0 != scenario.fault.rawValue }
+            let more = others.isEmpty ? "" : "  (also \(others.joined(separator: ", ")))"
+            show("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)\(more)")
+        } else {
+            if let error = outcome.startError { show("the machine did not start: \(error)") }
+            for line in outcome.requests { show("client: \(line)") }
+            if !wasNamed { show("\(scenario.fault.rawValue) was not seen") }
+        }
+        return wasNamed
+    }
+
+    private func runInChild(_ scenario: Scenario) throws -> Bool {
+        if !isBrief { show("scenario \(scenario.name) runs in a process of its own") }
+        let (output, wasKilled) = try ChildProcess.run([
+            "/proc/self/exe", "scenario", "run", scenario.name, "--unprotected",
+        ])
+        let wasNamed = wasKilled && output.contains("driver fault \(scenario.fault.rawValue)")
+        if isBrief {
+            show("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)  (crashed)")
+        } else {
+            show(output)
+        }
+        return wasNamed
+    }
+}

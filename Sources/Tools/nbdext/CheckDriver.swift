@@ -1,0 +1,52 @@
+import ArgumentParser
+import Control
+import DriverCheck
+import DriverHost
+import Glibc
+import Platform
+
+struct CheckDriver: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-driver",
+        abstract: "Checks a driver's program: life cycle, data, many requests, resets, stress, stop, restart.",
+        usage: "nbdext check-driver <program> [<options>]",
+        discussion: """
+            The driver runs as a process of its own, below the whole stack. What the detectors name fails the check \
+            that was under way. Exits with 0 when nothing failed, and with 1 otherwise.
+
+            EXAMPLES
+              nbdext check-driver Examples/MyFirstDext/.build/debug/MyFirstDext
+              nbdext check-driver .build/debug/nbdext-raid-driver --card --mode bundled
+            """)
+
+    @Argument(help: "The driver's program: its main function calls DriverKitMain.")
+    var program: String
+    @Option(help: "How tasks reach the driver: bundled or legacy. (default: both, one after the other)")
+    var mode: DriverMode?
+    @Flag(help: "The driver drives the RAID card, and gets a temporary array. Otherwise it brings its own targets.")
+    var card = false
+    @Option(help: "An argument for the driver's program; may be repeated.")
+    var driverArgument: [String] = []
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        if mode == .kext { throw ValidationError("a KEXT is a part of the kernel; say bundled or legacy") }
+    }
+
+    func run() throws {
+        guard access(program, X_OK) == 0 else { throw OperationError("\(program) is not a program that can be run") }
+        signal(SIGPIPE, SIG_IGN)
+        var options = CheckOptions(program: program)
+        options.arguments = driverArgument
+        options.usesCard = card
+        if let mode { options.modes = [mode] }
+        let report = try DriverCheck(options) { [json] result in
+            if json { return }
+            show(ForeignText(result.line).description)
+            fflush(nil)
+        }.run()
+        show(json ? try JSONText.line(report) : report.text)
+        if !report.hasPassed { throw ExitCode.failure }
+    }
+}
