@@ -184,7 +184,7 @@ struct ArrayStoreTests {
         }
         // A write that reached a data member only: stripe 9, column 1.
         let member = geometry.member(stripe: 9, column: 1)
-        let offset = geometry.memberByteOffset(stripe: 9, row: 4096)
+        let offset = geometry.memberByteOffset(stripe: 9, chunkOffset: 4096)
         directory.write(Array(repeating: 0x5A, count: 4096), to: "member-\(member).img", at: offset)
         let messages = Messages()
         _ = try ArrayStore.open(directory: directory.path, readOnly: false, in: messages.environment)

@@ -48,7 +48,7 @@ struct MemberTests {
     func resync() throws {
         let members = members(dirty: true)
         // Stripe 4 has its parity on member 1.
-        let offset = Self.geometry.memberByteOffset(stripe: 4, row: 100)
+        let offset = Self.geometry.memberByteOffset(stripe: 4, chunkOffset: 100)
         try members[0].write(bytes: [7], at: offset)
         try members[2].write(bytes: [4], at: offset)
         let messages = Messages()
@@ -120,7 +120,7 @@ struct MemberTests {
         #expect(kind(Array(members(dirty: true)[0...1])) == .dirtyAndDegraded)
         #expect(kind([]) == .refused)
         let failing = members(dirty: true)
-        let offset = Self.geometry.memberByteOffset(stripe: 4, row: 0)
+        let offset = Self.geometry.memberByteOffset(stripe: 4, chunkOffset: 0)
         failing[0].state.withLock { $0.bytes[Int(offset)] = 1 }
         failing[1].state.withLock { $0.failsWrites = true }
         #expect(kind(failing) == .memberIO)

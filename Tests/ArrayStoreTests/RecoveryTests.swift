@@ -54,14 +54,14 @@ struct RecoveryFixture {
     /// Flips the bytes of one 4 KiB block of parity.
     func damageParity(stripe: UInt64, row: UInt64) throws {
         let member = members[geometry.parityMember(stripe: stripe)]
-        let offset = geometry.memberByteOffset(stripe: stripe, row: row)
+        let offset = geometry.memberByteOffset(stripe: stripe, chunkOffset: row)
         try member.write(bytes: member.bytes(at: offset, count: 4096).map { ~$0 }, at: offset)
     }
 
     /// Whether a block of parity is right.
     func hasRightParity(stripe: UInt64, row: UInt64) throws -> Bool {
         let role = geometry.parityMember(stripe: stripe)
-        let offset = geometry.memberByteOffset(stripe: stripe, row: row)
+        let offset = geometry.memberByteOffset(stripe: stripe, chunkOffset: row)
         let start = Int(offset - geometry.dataByteOffset)
         return try members[role].bytes(at: offset, count: 4096) == Array(data[role][start..<start + 4096])
     }

@@ -9,7 +9,7 @@ import Testing
 struct UnreadableRecoveryTests {
     /// Lets the block of a member at a row of a stripe be unreadable.
     private func damage(_ role: Int, stripe: UInt64, row: UInt64, of fixture: RecoveryFixture) {
-        let block = Int(fixture.geometry.memberByteOffset(stripe: stripe, row: row) / 4096)
+        let block = Int(fixture.geometry.memberByteOffset(stripe: stripe, chunkOffset: row) / 4096)
         fixture.members[role].state.withLock { state in
             state.unreadable.insert(block)
             state.bytes.replaceSubrange(block * 4096..<(block + 1) * 4096, with: Array(repeating: 0xBD, count: 4096))

@@ -11,7 +11,7 @@ import Testing
 @Suite("The block layer", .blocks)
 struct BlockStorageDeviceTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
-        fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
+        fixture.transport.commands.map(\.name)
     }
 
     @Test("a large write becomes stages that run one after another")

@@ -81,7 +81,7 @@ struct RandomBreakUp {
         while offset < byteCount {
             let rest = runs(from: offset, byteCount: byteCount - offset)
             var next = 0
-            let size = limits.pieceByteCount(of: byteCount - offset) {
+            let size = limits.stageByteCount(of: byteCount - offset) {
                 defer { next += 1 }
                 return rest[next]
             }
@@ -113,11 +113,11 @@ struct RandomBreakUp {
         }
         let width: UInt64 = (1...63).contains(limits.addressBits) ? 1 << limits.addressBits : .max
         let longest = limits.maximumSegmentByteCount == 0 ? UInt64.max : limits.maximumSegmentByteCount
-        func pieces(_ length: UInt64, of size: UInt64) -> UInt64 { length / size + (length % size == 0 ? 0 : 1) }
+        func stages(_ length: UInt64, of size: UInt64) -> UInt64 { length / size + (length % size == 0 ? 0 : 1) }
         return extents.reduce(0) { count, extent in
             let low = extent.address >= width ? 0 : min(extent.byteCount, width - extent.address)
-            return count + pieces(low, of: longest)
-                + pieces(extent.byteCount - low, of: min(longest, limits.pageByteCount))
+            return count + stages(low, of: longest)
+                + stages(extent.byteCount - low, of: min(longest, limits.pageByteCount))
         }
     }
 

@@ -117,7 +117,7 @@ struct BreakUpTests {
         var offset: UInt64 = 0
         while offset < request {
             var position = offset
-            let size = limits.pieceByteCount(of: request - offset) {
+            let size = limits.stageByteCount(of: request - offset) {
                 var run = memory.run(at: position)
                 run.byteCount = min(run.byteCount, request - position)
                 position += run.byteCount
@@ -151,12 +151,12 @@ struct BreakUpTests {
         let run = BreakUpLimits.Run(
             address: UInt64.random(in: 0...32, using: &generator) * pick(512, 65536),
             byteCount: UInt64.random(in: 1...64, using: &generator) * pick(512, 32768))
-        let exact = limits.pieceByteCount(of: run.byteCount) { run }
-        #expect(limits.pieceByteCount(contiguous: run) == exact, "seed \(seed)")
+        let exact = limits.stageByteCount(of: run.byteCount) { run }
+        #expect(limits.stageByteCount(contiguous: run) == exact, "seed \(seed)")
     }
 
-    @Test("pieces that are said to be equal are", arguments: 1...400)
-    func equalPieces(seed: UInt64) {
+    @Test("stages that are said to be equal are", arguments: 1...400)
+    func equalStages(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         func pick(_ values: UInt64...) -> UInt64 { values.randomElement(using: &generator)! }
         var limits = BreakUpLimits()
@@ -169,11 +169,11 @@ struct BreakUpTests {
         var run = BreakUpLimits.Run(
             address: UInt64.random(in: 0...32, using: &generator) * 65536,
             byteCount: UInt64.random(in: 1...40, using: &generator) * pick(512, 65536))
-        let size = limits.pieceByteCount(ofMemory: run)
-        let count = limits.equalPieceCount(ofMemory: run, byteCount: size)
+        let size = limits.stageByteCount(ofMemory: run)
+        let count = limits.equalStageCount(ofMemory: run, byteCount: size)
         #expect(count >= 1)
         for _ in 0..<count {
-            #expect(limits.pieceByteCount(ofMemory: run) == size, "seed \(seed)")
+            #expect(limits.stageByteCount(ofMemory: run) == size, "seed \(seed)")
             run.address += size
             run.byteCount -= size
         }
@@ -186,7 +186,7 @@ struct BreakUpTests {
         limits.maximumSegmentCount = .max
         limits.maximumSegmentByteCount = .max
         let run = BreakUpLimits.Run(address: 0, byteCount: 1 << 30)
-        #expect(limits.pieceByteCount(contiguous: run) == 1 << 30)
-        #expect(limits.pieceByteCount(of: run.byteCount) { run } == 1 << 30)
+        #expect(limits.stageByteCount(contiguous: run) == 1 << 30)
+        #expect(limits.stageByteCount(of: run.byteCount) { run } == 1 << 30)
     }
 }

@@ -10,7 +10,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     // SAFETY: what a command touches, under `lock`; the settings belong to the test's thread.
     let tasks: UnsafeMutablePointer<SCSITask>
     let laneCount = 2
-    let rowsPerLane = 16
+    let tasksPerLane = 16
     let arena: DataArena
     var constraints = HBAConstraints()
     let disk: DirectAccessTarget
@@ -19,7 +19,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     var commands: [CommandDescriptorBlock] = []
     /// Keeps tasks until `answer` is called.
     var holdsTasks = false
-    var held: [UInt32] = []
+    var held: [TaskIndex] = []
     /// Replaces the outcome of the next tasks: service response, status and sense.
     var failures: [(UInt8, UInt8, SenseData?)] = []
     private var owner: (any SCSITaskOwner)?
@@ -33,8 +33,8 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
         disk = DirectAccessTarget(traits: traits)
         bytes = Array(repeating: 0, count: blockCount * 512)
         arena = try DataArena(byteCount: 16 << 20)
-        tasks = .allocate(capacity: laneCount * rowsPerLane)
-        tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
+        tasks = .allocate(capacity: laneCount * tasksPerLane)
+        tasks.initialize(repeating: SCSITask(), count: laneCount * tasksPerLane)
     }
 
     deinit { tasks.deallocate() }
@@ -51,7 +51,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
     func wait(lane: Int, orReadable descriptor: Int32) {}
-    func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool {
+    func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
         event.wait()
         return true
     }
@@ -59,19 +59,19 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     var hasMapper = true
     var pageByteCount: UInt64 = 16384
 
-    func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
-        for row in rows {
-            let cdb = CommandDescriptorBlock(bytes: tasks[Int(row)].cdb, byteCount: tasks[Int(row)].cdbSize)
+    func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        for taskIndex in taskIndices {
+            let cdb = CommandDescriptorBlock(bytes: tasks[Int(taskIndex)].cdb, byteCount: tasks[Int(taskIndex)].cdbSize)
             lock.withLock { commands.append(cdb) }
-            if holdsTasks { held.append(row) } else { answer(row) }
+            if holdsTasks { held.append(taskIndex) } else { answer(taskIndex) }
         }
     }
 
     /// Answers the held task at a position.
     func answerHeld(at position: Int) { answer(held.remove(at: position)) }
 
-    private func answer(_ row: UInt32) {
-        let task = tasks + Int(row)
+    private func answer(_ taskIndex: TaskIndex) {
+        let task = tasks + Int(taskIndex)
         task.pointee.senseByteCount = 0
         task.pointee.realizedTransferCount = 0
         lock.withLock {
@@ -82,8 +82,8 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
                 execute(task)
             }
         }
-        withUnsafePointer(to: row) {
-            owner?.tasksCompleted(UnsafeBufferPointer(start: $0, count: 1), lane: Int(row) / rowsPerLane)
+        withUnsafePointer(to: taskIndex) {
+            owner?.tasksCompleted(UnsafeBufferPointer(start: $0, count: 1), lane: Int(taskIndex) / tasksPerLane)
         }
     }
 

@@ -47,12 +47,11 @@ struct StagePropertyTests {
     }
 
     /// The ranges of blocks that the driver was asked for since the last time.
-    private func ranges(_ fixture: BlockFixture, _ operation: UInt8) -> [Range<UInt64>] {
+    private func ranges(_ fixture: BlockFixture, _ operation: OperationCode) -> [Range<UInt64>] {
         defer { fixture.transport.commands = [] }
         return fixture.transport.commands.map { cdb in
             #expect(cdb.operationCode == operation)
-            let start = UInt64(cdb.load(2, as: UInt32.self))
-            return start..<start + UInt64(cdb.load(7, as: UInt16.self))
+            return cdb.blockRange.blocks
         }
     }
 
@@ -94,7 +93,7 @@ struct StagePropertyTests {
             fixture)
         let limits = fixture.transport.constraints
         check(
-            ranges(fixture, OperationCode.write10), blocks, write, limit: limits.maximumBlockCountWrite, label)
+            ranges(fixture, .write10), blocks, write, limit: limits.maximumBlockCountWrite, label)
         var disk = [UInt8](repeating: 0, count: Int(Self.diskBlockCount) * 512)
         let stored = UnsafeRawBufferPointer(start: written, count: Int(write.byteCount))
         disk.replaceSubrange(Int(start) * 512..<Int(start) * 512 + stored.count, with: stored)
@@ -104,7 +103,7 @@ struct StagePropertyTests {
             BlockRequest(
                 operation: .read, tag: 2, byteOffset: start * 512, byteCount: UInt32(byteCount), buffer: read),
             fixture)
-        check(ranges(fixture, OperationCode.read10), blocks, answer, limit: limits.maximumBlockCountRead, label)
+        check(ranges(fixture, .read10), blocks, answer, limit: limits.maximumBlockCountRead, label)
         #expect(memcmp(read, written, min(Int(answer.byteCount), Int(write.byteCount))) == 0, label)
     }
 }

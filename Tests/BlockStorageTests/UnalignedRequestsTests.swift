@@ -9,7 +9,7 @@ import Testing
 @Suite("Unaligned requests", .blocks)
 struct UnalignedRequestsTests {
     private func operations(_ fixture: BlockFixture) -> [String] {
-        fixture.transport.commands.map { OperationCode.name(of: $0.operationCode) ?? "?" }
+        fixture.transport.commands.map(\.name)
     }
 
     /// A request of one byte in the middle of a block.
@@ -64,10 +64,10 @@ struct UnalignedRequestsTests {
         #expect(fixture.recorder.completions.map(\.tag).sorted() == [0, 1])
     }
 
-    @Test("a write that was kept back and cannot be cut into pieces fails, and holds up nobody")
-    func heldWriteWithoutPieces() throws {
+    @Test("a write that was kept back and cannot be cut into stages fails, and holds up nobody")
+    func heldWriteWithoutStages() throws {
         var constraints = HBAConstraints()
-        // No piece of a write is as large as a block; the deblocking steps still are.
+        // No stage of a write is as large as a block; the deblocking steps still are.
         constraints.maximumByteCountWrite = 100
         let fixture = try BlockFixture(constraints: constraints)
         fixture.transport.holdsTasks = true
@@ -145,7 +145,7 @@ private final class HalfWriter: BlockCompletionReceiver, @unchecked Sendable {
     // SAFETY: `done` changes only while no request is under way; the rest belongs to the writer's thread.
     private let half: Int
     private let device: BlockStorageDevice
-    private var done = Event()
+    private var done = OneShotEvent()
 
     init(half: Int, of device: BlockStorageDevice) {
         self.half = half
@@ -181,7 +181,7 @@ private final class HalfWriter: BlockCompletionReceiver, @unchecked Sendable {
         _ operation: BlockRequest.Operation, _ offset: UInt64, _ byteCount: UInt32, _ buffer: UnsafeMutableRawPointer,
         _ lane: any BlockLane
     ) {
-        done = Event()
+        done = OneShotEvent()
         let request = BlockRequest(
             operation: operation, tag: 0, byteOffset: offset, byteCount: byteCount, buffer: buffer)
         withUnsafePointer(to: request) { lane.submit(UnsafeBufferPointer(start: $0, count: 1)) }

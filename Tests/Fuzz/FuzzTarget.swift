@@ -85,7 +85,9 @@ enum FuzzTarget: String, CaseIterable {
         for start in stride(from: 0, to: bytes.count, by: 37) {
             let rest = bytes[start...]
             switch handshake.receive(rest.prefix(37), admitting: { _ in true }) {
-            case .needsMore: handshake.output = []
+            case .needsMore:
+                handshake.output = []
+                handshake.refusals = []
             case .transmission: return requests(handshake.takeRest() + rest.dropFirst(37), export)
             default: return
             }
@@ -98,8 +100,9 @@ enum FuzzTarget: String, CaseIterable {
             while bytes.count - position >= NBD.requestByteCount {
                 guard let header = RequestHeader(parsing: bytes.baseAddress! + position) else { return }
                 for isStructured in [false, true] {
-                    let isValid = header.validate(for: export, isStructured: isStructured) == .none
-                    precondition(!isValid || header.byteOffset + UInt64(header.byteCount) <= export.byteCount)
+                    let refusal = header.validate(for: export, isStructured: isStructured)
+                    _ = refusal?.text(of: header, to: export)
+                    precondition(refusal != nil || header.byteOffset + UInt64(header.byteCount) <= export.byteCount)
                 }
                 position += NBD.requestByteCount + header.payloadByteCount
             }

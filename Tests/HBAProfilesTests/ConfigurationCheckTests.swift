@@ -128,7 +128,7 @@ struct ConfigurationChange: CustomTestStringConvertible, Sendable {
             $0.reported![kIOMaximumSegmentCountWriteKey] = nil
         },
         ConfigurationChange(
-            "no mapper, and one segment", [.pieceSizeIsZero, .pieceSizeIsZero],
+            "no mapper, and one segment", [.stageSizeIsZero, .stageSizeIsZero],
             saying: ["reads may have 1 segment", "writes may have 1 segment"]
         ) {
             $0.options.hasMapper = false

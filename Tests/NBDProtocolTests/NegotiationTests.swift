@@ -5,20 +5,21 @@ private func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
     withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }
 
-private func option(_ number: UInt32, _ data: [UInt8] = []) -> [UInt8] {
-    bytes(NBD.optionMagic) + bytes(number) + bytes(UInt32(data.count)) + data
+private func option(_ option: NBDOption, _ data: [UInt8] = []) -> [UInt8] {
+    bytes(NBD.optionMagic) + bytes(option.rawValue) + bytes(UInt32(data.count)) + data
 }
 
-private func goData(_ name: String, _ requests: [UInt16] = []) -> [UInt8] {
-    bytes(UInt32(name.utf8.count)) + Array(name.utf8) + bytes(UInt16(requests.count)) + requests.flatMap { bytes($0) }
+private func goData(_ name: String, _ requests: [NBDInfo] = []) -> [UInt8] {
+    bytes(UInt32(name.utf8.count)) + Array(name.utf8) + bytes(UInt16(requests.count))
+        + requests.flatMap { bytes($0.rawValue) }
 }
 
 private let clientFlags = bytes(UInt32(3))
 
 /// An option reply as it was sent.
 private struct Reply: Equatable {
-    var option: UInt32
-    var type: UInt32
+    var option: NBDOption
+    var type: NBDOptionReply
     var data: [UInt8]
 
     /// Reads all replies behind the 18 bytes of the greeting.
@@ -31,7 +32,9 @@ private struct Reply: Equatable {
             }
             let count = Int(number(16..<20))
             replies.append(
-                Reply(option: number(8..<12), type: number(12..<16), data: Array(rest.dropFirst(20).prefix(count))))
+                Reply(
+                    option: NBDOption(rawValue: number(8..<12)), type: NBDOptionReply(rawValue: number(12..<16)),
+                    data: Array(rest.dropFirst(20).prefix(count))))
             rest = rest.dropFirst(20 + count)
         }
         return replies
@@ -76,12 +79,12 @@ struct NegotiationTests {
     @Test("GO gives size, flags and block sizes, and what was asked for")
     func go() {
         let (outcome, negotiation) = run(
-            clientFlags + option(NBD.optionStructuredReply)
-                + option(NBD.optionGo, goData("one", [NBD.infoName, NBD.infoDescription])))
+            clientFlags + option(.structuredReply)
+                + option(.go, goData("one", [.name, .description])))
         #expect(outcome == .transmission(exportIndex: 0))
         #expect(negotiation.isStructured)
         let replies = Reply.all(in: negotiation.output)
-        #expect(replies.map(\.type) == [1, 3, 3, 3, 3, 1])
+        #expect(replies.map(\.type) == [.ack, .info, .info, .info, .info, .ack])
         // HAS_FLAGS, FLUSH, FUA, TRIM, WRITE_ZEROES, DF, MULTI_CONN.
         #expect(replies[1].data == [0, 0] + [0, 0, 1, 2, 3, 4, 5, 6] + [0x01, 0xED])
         #expect(replies[2].data == [0, 3] + bytes(UInt32(1)) + bytes(UInt32(65536)) + bytes(UInt32(32 << 20)))
@@ -91,7 +94,7 @@ struct NegotiationTests {
 
     @Test("bytes may come one at a time")
     func byteByByte() {
-        let input = clientFlags + option(NBD.optionList) + option(NBD.optionGo, goData("two"))
+        let input = clientFlags + option(.list) + option(.go, goData("two"))
         let (_, whole) = run(input)
         var negotiation = Negotiation(exports: exports)
         for (index, byte) in input.enumerated() {
@@ -103,7 +106,7 @@ struct NegotiationTests {
 
     @Test("the empty name is the first export, and requests behind the handshake are kept")
     func defaultExport() {
-        var (outcome, negotiation) = run(clientFlags + option(NBD.optionGo, goData("")) + [1, 2, 3])
+        var (outcome, negotiation) = run(clientFlags + option(.go, goData("")) + [1, 2, 3])
         #expect(outcome == .transmission(exportIndex: 0))
         #expect(negotiation.takeRest() == [1, 2, 3])
     }
@@ -111,10 +114,10 @@ struct NegotiationTests {
     @Test("LIST names every export; INFO goes on with options")
     func listAndInfo() {
         let (outcome, negotiation) = run(
-            clientFlags + option(NBD.optionList) + option(NBD.optionInfo, goData("two")) + option(NBD.optionAbort))
+            clientFlags + option(.list) + option(.info, goData("two")) + option(.abort))
         #expect(outcome == .close)
         let replies = Reply.all(in: negotiation.output)
-        #expect(replies.map(\.type) == [2, 2, 1, 3, 3, 1, 1])
+        #expect(replies.map(\.type) == [.server, .server, .ack, .info, .info, .ack, .ack])
         #expect(replies[0].data == bytes(UInt32(3)) + Array("onefirst".utf8))
         // Read only: neither TRIM nor WRITE_ZEROES.
         #expect(replies[3].data.suffix(2) == [0x01, 0x0F])
@@ -122,22 +125,22 @@ struct NegotiationTests {
 
     @Test("EXPORT_NAME answers with size, flags and the zeroes that the client wants")
     func exportName() {
-        let (outcome, negotiation) = run(bytes(UInt32(1)) + option(NBD.optionExportName, Array("two".utf8)))
+        let (outcome, negotiation) = run(bytes(UInt32(1)) + option(.exportName, Array("two".utf8)))
         #expect(outcome == .transmission(exportIndex: 1))
         #expect(negotiation.output.count == 18 + 8 + 2 + 124)
-        let (unknown, _) = run(clientFlags + option(NBD.optionExportName, Array("none".utf8)))
+        let (unknown, _) = run(clientFlags + option(.exportName, Array("none".utf8)))
         #expect(unknown == .close)
     }
 
     @Test("a client without fixed newstyle is served by EXPORT_NAME, and by nothing else")
     func newstyle() {
-        let (outcome, negotiation) = run(bytes(UInt32(0)) + option(NBD.optionExportName, Array("two".utf8)))
+        let (outcome, negotiation) = run(bytes(UInt32(0)) + option(.exportName, Array("two".utf8)))
         #expect(outcome == .transmission(exportIndex: 1))
         #expect(negotiation.output.count == 18 + 8 + 2 + 124)
-        let (short, withoutZeroes) = run(bytes(UInt32(2)) + option(NBD.optionExportName))
+        let (short, withoutZeroes) = run(bytes(UInt32(2)) + option(.exportName))
         #expect(short == .transmission(exportIndex: 0) && withoutZeroes.output.count == 18 + 8 + 2)
-        for number in [NBD.optionGo, NBD.optionList, NBD.optionAbort, 99] {
-            let (other, refused) = run(bytes(UInt32(0)) + option(number, number == NBD.optionGo ? goData("one") : []))
+        for number in [NBDOption.go, .list, .abort, NBDOption(rawValue: 99)] {
+            let (other, refused) = run(bytes(UInt32(0)) + option(number, number == .go ? goData("one") : []))
             // What it could not read is not sent.
             #expect(other == .close && refused.output.count == 18)
         }
@@ -146,7 +149,7 @@ struct NegotiationTests {
     @Test("a client too many hears so before it is told that it is attached, and may ask again")
     func tooMany() {
         var negotiation = Negotiation(exports: exports)
-        let asking = clientFlags + option(NBD.optionInfo, goData("two")) + option(NBD.optionGo, goData("two"))
+        let asking = clientFlags + option(.info, goData("two")) + option(.go, goData("two"))
         var asked: [Int] = []
         let refused = negotiation.receive(asking) {
             asked.append($0)
@@ -155,11 +158,11 @@ struct NegotiationTests {
         #expect(refused == .needsMore)
         // INFO promises nothing.
         #expect(asked == [1])
-        #expect(Reply.all(in: negotiation.output).map(\.type) == [3, 3, 1, NBD.replyErrorPolicy])
-        let admitted = negotiation.receive(option(NBD.optionGo, goData("two")), admitting: { _ in true })
+        #expect(Reply.all(in: negotiation.output).map(\.type) == [.info, .info, .ack, .errPolicy])
+        let admitted = negotiation.receive(option(.go, goData("two")), admitting: { _ in true })
         #expect(admitted == .transmission(exportIndex: 1))
         var old = Negotiation(exports: exports)
-        let closed = old.receive(clientFlags + option(NBD.optionExportName), admitting: { _ in false })
+        let closed = old.receive(clientFlags + option(.exportName), admitting: { _ in false })
         #expect(closed == .close && old.output.count == 18)
     }
 
@@ -169,8 +172,8 @@ struct NegotiationTests {
         var input = bytes(UInt32(random.next(4)))
         for _ in 0..<random.next(6) {
             let name = ["", "one", "two", "none"][random.next(4)]
-            let number = [NBD.optionList, NBD.optionInfo, NBD.optionGo, NBD.optionExportName, 5, 99][random.next(6)]
-            input += option(number, number == NBD.optionExportName ? Array(name.utf8) : goData(name))
+            let number = [NBDOption.list, .info, .go, .exportName, .startTLS, NBDOption(rawValue: 99)][random.next(6)]
+            input += option(number, number == .exportName ? Array(name.utf8) : goData(name))
         }
         var isFull = Random(seed: seed + 1000)
         var whole = Negotiation(exports: exports)
@@ -193,22 +196,37 @@ struct NegotiationTests {
         if case .transmission = expected { #expect(lanes == 1) } else { #expect(lanes == 0) }
     }
 
-    private static let refused: [(number: UInt32, data: [UInt8], error: UInt32)] = [
-        (5, [], NBD.replyErrorUnsupported), (10, [1, 2], NBD.replyErrorUnsupported),
-        (NBD.optionGo, goData("none"), NBD.replyErrorUnknown), (NBD.optionGo, [0, 0], NBD.replyErrorInvalid),
-        (NBD.optionGo, bytes(UInt32(100)) + [0, 0], NBD.replyErrorInvalid),
-        (NBD.optionGo, goData("one") + [0], NBD.replyErrorInvalid), (NBD.optionList, [0], NBD.replyErrorInvalid),
-        (NBD.optionStructuredReply, [0], NBD.replyErrorInvalid),
-        (NBD.optionInfo, Array(repeating: 0, count: 20_000), NBD.replyErrorTooBig),
+    private static let refused: [(number: NBDOption, data: [UInt8], error: NBDOptionReply)] = [
+        (.startTLS, [], .errUnsup), (.setMetaContext, [1, 2], .errUnsup), (NBDOption(rawValue: 99), [], .errUnsup),
+        (.go, goData("none"), .errUnknown), (.go, [0, 0], .errInvalid),
+        (.go, bytes(UInt32(100)) + [0, 0], .errInvalid),
+        (.go, goData("one") + [0], .errInvalid), (.list, [0], .errInvalid),
+        (.structuredReply, [0], .errInvalid),
+        (.info, Array(repeating: 0, count: 20_000), .errTooBig),
     ]
 
     @Test("what cannot be done is refused, and negotiation goes on", arguments: refused.indices)
     func refusals(index: Int) {
         let (number, data, error) = Self.refused[index]
-        let (outcome, negotiation) = run(clientFlags + option(number, data) + option(NBD.optionGo, goData("one")))
+        let (outcome, negotiation) = run(clientFlags + option(number, data) + option(.go, goData("one")))
         #expect(outcome == .transmission(exportIndex: 0))
         let replies = Reply.all(in: negotiation.output)
         #expect(replies[0].option == number && replies[0].type == error)
+        #expect(negotiation.refusals.map(\.option) == [number] && negotiation.refusals.map(\.reply) == [error])
+        #expect(negotiation.closeReason == nil)
+    }
+
+    @Test("refusals name option, reply and reason, and a name's beginning only")
+    func refusalTexts() {
+        let long = String(repeating: "x", count: 5000)
+        let (_, negotiation) = run(
+            clientFlags + option(.startTLS) + option(.go, goData("none")) + option(.info, goData(long)))
+        #expect(
+            negotiation.refusals.map(\.description) == [
+                "NBD_OPT_STARTTLS is refused with NBD_REP_ERR_UNSUP: this server does not support it",
+                "NBD_OPT_GO is refused with NBD_REP_ERR_UNKNOWN: there is no export \"none\"",
+                "NBD_OPT_INFO is refused with NBD_REP_ERR_UNKNOWN: there is no export \"\(long.prefix(100))\"",
+            ])
     }
 
     @Test("wrong flags and wrong magic numbers end the connection")
@@ -216,6 +234,38 @@ struct NegotiationTests {
         #expect(run(bytes(UInt32(4))).0 == .close)
         #expect(run(bytes(UInt32(7))).0 == .close)
         #expect(run(clientFlags + Array("IHAVEOPX".utf8) + bytes(UInt64(0))).0 == .close)
+    }
+
+    private static let closed: [(input: [UInt8], reason: String?)] = [
+        (
+            bytes(UInt32(7)),
+            "the client flags are NBD_FLAG_C_FIXED_NEWSTYLE, NBD_FLAG_C_NO_ZEROES, 0x4, and not all of them were offered"
+        ),
+        (
+            clientFlags + Array("IHAVEOPX".utf8) + bytes(UInt64(0)),
+            "an option begins with 0x49484156454f5058 instead of IHAVEOPT"
+        ),
+        (
+            bytes(UInt32(0)) + option(.list),
+            "NBD_OPT_LIST needs NBD_FLAG_C_FIXED_NEWSTYLE, which the client has not set"
+        ),
+        (
+            clientFlags + option(.exportName, Array("none".utf8)),
+            "NBD_OPT_EXPORT_NAME: there is no export \"none\""
+        ),
+        (
+            clientFlags + option(.exportName, Array(repeating: 65, count: 20_000)),
+            "NBD_OPT_EXPORT_NAME has a name of 20000 bytes, and 4096 are allowed"
+        ),
+        (clientFlags + option(.abort), nil),
+    ]
+
+    @Test("a session that the server ends has a reason, one that the client ends has none", arguments: closed.indices)
+    func closeReasons(index: Int) {
+        let (input, reason) = Self.closed[index]
+        let (outcome, negotiation) = run(input)
+        #expect(outcome == .close)
+        #expect(negotiation.closeReason == reason && negotiation.refusals.isEmpty)
     }
 
     @Test("random bytes never trap", arguments: 1...200)
@@ -229,7 +279,8 @@ struct NegotiationTests {
         _ = negotiation.receive(clientFlags, admitting: { _ in true })
         for _ in 0..<50 {
             let data = (0..<Int(next() % 40)).map { _ in UInt8(truncatingIfNeeded: next() % 8) }
-            let outcome = negotiation.receive(option(UInt32(next() % 12), data), admitting: { _ in true })
+            let outcome = negotiation.receive(
+                option(NBDOption(rawValue: UInt32(next() % 12)), data), admitting: { _ in true })
             if outcome != .needsMore { return }
         }
     }
@@ -242,7 +293,7 @@ struct RequestTests {
         supportsTrim: true)
 
     private func header(
-        _ command: UInt16, flags: UInt16 = 0, offset: UInt64 = 0, count: UInt32 = 512
+        _ command: NBDCommand, flags: NBDCommandFlags = [], offset: UInt64 = 0, count: UInt32 = 512
     ) -> RequestHeader {
         RequestHeader(flags: flags, command: command, cookie: 7, byteOffset: offset, byteCount: count)
     }
@@ -253,7 +304,7 @@ struct RequestTests {
             0x25, 0x60, 0x95, 0x13, 0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 2, 0,
         ]
         let header = wire.withUnsafeBytes { RequestHeader(parsing: $0.baseAddress!) }
-        #expect(header?.flags == 1 && header?.command == 1 && header?.cookie == 0x0102_0304_0506_0708)
+        #expect(header?.flags == .fua && header?.command == .write && header?.cookie == 0x0102_0304_0506_0708)
         #expect(header?.byteOffset == 4096 && header?.byteCount == 512 && header?.payloadByteCount == 512)
         var wrong = wire
         wrong[3] = 0x14
@@ -263,35 +314,37 @@ struct RequestTests {
     @Test("every refusal")
     func refusals() {
         func check(_ header: RequestHeader, _ error: NBDError, structured: Bool = true, _ line: Int = #line) {
-            #expect(header.validate(for: export, isStructured: structured) == error, "line \(line)")
+            let refusal = header.validate(for: export, isStructured: structured)
+            #expect((refusal?.error ?? .none) == error, "line \(line)")
         }
-        check(header(NBD.commandRead), .none)
-        check(header(NBD.commandRead, flags: NBD.commandFlagDF), .none)
-        check(header(NBD.commandRead, flags: NBD.commandFlagDF), .invalid, structured: false)
-        check(header(NBD.commandWrite, flags: NBD.commandFlagFUA), .none)
-        check(header(NBD.commandWrite, flags: NBD.commandFlagNoHole), .invalid)
-        check(header(NBD.commandWriteZeroes, flags: 3), .none)
-        check(header(NBD.commandFlush, count: 0), .none)
-        check(header(NBD.commandFlush), .invalid)
-        check(header(5), .invalid)
-        check(header(99), .invalid)
-        check(header(NBD.commandRead, count: 0), .invalid)
-        check(header(NBD.commandRead, offset: 1 << 20, count: 1), .invalid)
-        check(header(NBD.commandRead, offset: .max, count: 1), .invalid)
-        check(header(NBD.commandWrite, offset: 1 << 20 - 1, count: 2), .noSpace)
-        check(header(NBD.commandTrim, offset: 0, count: .max), .invalid)
-        check(header(NBD.commandRead, count: (32 << 20) + 1), .overflow)
-        check(header(NBD.commandRead, flags: NBD.commandFlagDF, count: (32 << 20) + 1), .overflow)
-        check(header(NBD.commandRead, count: (32 << 20) + 1), .invalid, structured: false)
-        check(header(NBD.commandWrite, count: (32 << 20) + 1), .invalid)
+        check(header(.read), .none)
+        check(header(.read, flags: .df), .none)
+        check(header(.read, flags: .df), .invalid, structured: false)
+        check(header(.write, flags: .fua), .none)
+        check(header(.write, flags: .noHole), .invalid)
+        check(header(.writeZeroes, flags: [.fua, .noHole]), .none)
+        check(header(.writeZeroes, flags: .fastZero), .invalid)
+        check(header(.flush, count: 0), .none)
+        check(header(.flush), .invalid)
+        check(header(.cache), .invalid)
+        check(header(NBDCommand(rawValue: 99)), .invalid)
+        check(header(.read, count: 0), .invalid)
+        check(header(.read, offset: 1 << 20, count: 1), .invalid)
+        check(header(.read, offset: .max, count: 1), .invalid)
+        check(header(.write, offset: 1 << 20 - 1, count: 2), .noSpace)
+        check(header(.trim, offset: 0, count: .max), .invalid)
+        check(header(.read, count: (32 << 20) + 1), .overflow)
+        check(header(.read, flags: .df, count: (32 << 20) + 1), .overflow)
+        check(header(.read, count: (32 << 20) + 1), .invalid, structured: false)
+        check(header(.write, count: (32 << 20) + 1), .invalid)
         var readOnly = export
         readOnly.isReadOnly = true
-        #expect(header(NBD.commandWrite).validate(for: readOnly, isStructured: true) == .notPermitted)
-        #expect(header(NBD.commandTrim).validate(for: readOnly, isStructured: true) == .notPermitted)
-        #expect(header(NBD.commandFlush, count: 0).validate(for: readOnly, isStructured: true) == .none)
+        #expect(header(.write).validate(for: readOnly, isStructured: true)?.error == .notPermitted)
+        #expect(header(.trim).validate(for: readOnly, isStructured: true)?.error == .notPermitted)
+        #expect(header(.flush, count: 0).validate(for: readOnly, isStructured: true) == nil)
         var fixed = export
         fixed.supportsTrim = false
-        #expect(header(NBD.commandTrim).validate(for: fixed, isStructured: true) == .invalid)
+        #expect(header(.trim).validate(for: fixed, isStructured: true)?.error == .invalid)
     }
 
     /// The bytes of a reply header.

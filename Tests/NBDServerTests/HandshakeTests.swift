@@ -15,9 +15,9 @@ struct HandshakeTests {
         return timeouts
     }
 
-    private static func option(_ number: UInt32, _ data: [UInt8] = []) -> [UInt8] {
+    private static func option(_ option: NBDOption, _ data: [UInt8] = []) -> [UInt8] {
         func bytes(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
-        return Array("IHAVEOPT".utf8) + bytes(Int(number)) + bytes(data.count) + data
+        return Array("IHAVEOPT".utf8) + bytes(Int(option.rawValue)) + bytes(data.count) + data
     }
 
     @Test("one that is not finished in time is dropped, and a client that is attached stays")
@@ -27,7 +27,7 @@ struct HandshakeTests {
         let silent = RawClient(path: fixture.path)
         #expect(silent.read(18).count == 18)
         #expect(silent.isClosed)
-        attached.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        attached.write(RawClient.request(.flush, cookie: 8))
         #expect(attached.reply()?.cookie == 8)
     }
 
@@ -39,7 +39,7 @@ struct HandshakeTests {
         client.write([0, 0, 0, 3])
         var written = 0
         // An option of 4 KiB, a byte at a time, would take minutes.
-        let bytes = Self.option(99, Array(repeating: 0, count: 4096))
+        let bytes = Self.option(NBDOption(rawValue: 99), Array(repeating: 0, count: 4096))
         while written < bytes.count, send(client.descriptor, [bytes[written]], 1, Int32(MSG_NOSIGNAL)) == 1 {
             written += 1
             usleep(20_000)
@@ -52,18 +52,18 @@ struct HandshakeTests {
         let fixture = try ServerFixture(timeouts: Self.timeouts(milliseconds: 300))
         let client = RawClient(path: fixture.path)
         client.write([0, 0, 0, 3])
-        let list = Array(repeatElement(Self.option(NBD.optionList), count: 1000).joined())
+        let list = Array(repeatElement(Self.option(.list), count: 1000).joined())
         // Ends when the server closes: until then it blocks, since nobody reads.
         while send(client.descriptor, list, list.count, Int32(MSG_NOSIGNAL)) > 0 {}
         let good = fixture.connect()
-        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        good.write(RawClient.request(.flush, cookie: 8))
         #expect(good.reply()?.cookie == 8)
     }
 
     @Test("a client too many is refused before it is attached, and served when another one has left")
     func tooMany() throws {
         let fixture = try ServerFixture(lanes: 1)
-        let go = Self.option(NBD.optionGo, [0, 0, 0, 0, 0, 0])
+        let go = Self.option(.go, [0, 0, 0, 0, 0, 0])
         var first: RawClient? = fixture.connect()
         let second = RawClient(path: fixture.path)
         _ = second.read(18)
@@ -74,9 +74,9 @@ struct HandshakeTests {
         // There is no reply that could say so.
         let old = RawClient(path: fixture.path)
         _ = old.read(18)
-        old.write([0, 0, 0, 0] + Self.option(NBD.optionExportName))
+        old.write([0, 0, 0, 0] + Self.option(.exportName))
         #expect(old.isClosed)
-        first?.write(RawClient.request(NBD.commandDisconnect, cookie: 1))
+        first?.write(RawClient.request(.disc, cookie: 1))
         #expect(first?.isClosed == true)
         first = nil
         var type: [UInt8] = []
@@ -88,7 +88,7 @@ struct HandshakeTests {
             _ = second.read(Int(reply[18]) << 8 | Int(reply[19]))
         }
         for data in [14, 0] { _ = second.read(20 + data) }
-        second.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        second.write(RawClient.request(.flush, cookie: 8))
         #expect(second.reply()?.cookie == 8)
     }
 }

@@ -17,12 +17,12 @@ struct LargeRequestTests {
     private func write(
         _ client: RawClient, _ byteCount: Int, cookie: UInt64, fill: Int32, sending sent: Int? = nil
     ) {
-        client.write(RawClient.request(NBD.commandWrite, cookie: cookie, count: UInt32(byteCount)))
+        client.write(RawClient.request(.write, cookie: cookie, count: UInt32(byteCount)))
         client.write(fill: fill, sent ?? byteCount)
     }
 
     private func read(_ client: RawClient, _ byteCount: Int, cookie: UInt64) {
-        client.write(RawClient.request(NBD.commandRead, cookie: cookie, count: UInt32(byteCount)))
+        client.write(RawClient.request(.read, cookie: cookie, count: UInt32(byteCount)))
     }
 
     /// Reads a reply to a read of bytes that are all alike.
@@ -141,7 +141,7 @@ struct LargeRequestTests {
         let waiting = fixture.connect()
         read(waiting, Self.largest, cookie: 2)
         usleep(100_000)
-        let stopped = Event()
+        let stopped = OneShotEvent()
         let stoppedFixture = fixture
         try OSThread(name: "stop") {
             stoppedFixture.stop()

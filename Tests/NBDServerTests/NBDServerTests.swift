@@ -1,6 +1,7 @@
 import Glibc
 import NBDProtocol
 import NBDServer
+import Platform
 import TestSupport
 import TestTraits
 import Testing
@@ -62,14 +63,14 @@ final class RawClient {
     }
 
     static func request(
-        _ command: UInt16, cookie: UInt64, offset: UInt64 = 0, count: UInt32 = 0, flags: UInt16 = 0,
+        _ command: NBDCommand, cookie: UInt64, offset: UInt64 = 0, count: UInt32 = 0, flags: NBDCommandFlags = [],
         payload: [UInt8] = []
     ) -> [UInt8] {
         func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
             withUnsafeBytes(of: value.bigEndian) { Array($0) }
         }
-        return bytes(NBD.requestMagic) + bytes(flags) + bytes(command) + bytes(cookie) + bytes(offset) + bytes(count)
-            + payload
+        return bytes(NBD.requestMagic) + bytes(flags.rawValue) + bytes(command.rawValue) + bytes(cookie)
+            + bytes(offset) + bytes(count) + payload
     }
 
     /// Reads a simple reply's header: cookie and error.
@@ -80,6 +81,16 @@ final class RawClient {
     }
 }
 
+/// Lines that several threads collect.
+final class Lines: @unchecked Sendable {
+    // SAFETY: only under `lock`.
+    private var collected: [String] = []
+    private let lock = Lock()
+
+    var all: [String] { lock.withLock { collected } }
+    func add(_ line: String) { lock.withLock { collected.append(line) } }
+}
+
 /// A server over memory on a socket of its own.
 final class ServerFixture: @unchecked Sendable {
     // SAFETY: `isStopped` is written once, by whoever stops the server.
@@ -87,12 +98,23 @@ final class ServerFixture: @unchecked Sendable {
     let server: NBDServer
     let path: String
     private var isStopped = false
+    private let lines = Lines()
+
+    /// What the server has reported about clients.
+    var log: [String] { lines.all }
+
+    /// Waits for a line that contains all of these words.
+    func waitForLine(_ words: String...) -> Bool {
+        eventually { [lines] in lines.all.contains { line in words.allSatisfy(line.contains) } }
+    }
 
     /// - Parameter lanes: clients at most.
     init(timeouts: ClientTimeouts = ClientTimeouts(), lanes: Int = .max, payloadByteCountMax: Int? = nil) throws {
         service = try RAMService()
         service.laneCountMax = lanes
-        server = try NBDServer(services: [service], timeouts: timeouts, payloadByteCountMax: payloadByteCountMax)
+        server = try NBDServer(
+            services: [service], timeouts: timeouts, payloadByteCountMax: payloadByteCountMax
+        ) { [lines] in lines.add($0) }
         path = "/tmp/nbdext-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).sock"
         _ = try server.listen(at: [.unix(path: path)])
     }
@@ -129,7 +151,7 @@ struct NBDServerTests {
         let sizes = [1, 512, 4096, 65_536, 300_000, 1_048_576, 17]
         for (index, size) in sizes.enumerated() {
             input += RawClient.request(
-                NBD.commandWrite, cookie: UInt64(index), offset: UInt64(index) << 21, count: UInt32(size),
+                .write, cookie: UInt64(index), offset: UInt64(index) << 21, count: UInt32(size),
                 payload: pattern(size, index))
         }
         client.write(input)
@@ -137,7 +159,7 @@ struct NBDServerTests {
         for (index, size) in sizes.enumerated() {
             client.write(
                 RawClient.request(
-                    NBD.commandRead, cookie: 100, offset: UInt64(index) << 21, count: UInt32(size)))
+                    .read, cookie: 100, offset: UInt64(index) << 21, count: UInt32(size)))
             #expect(client.reply()?.cookie == 100)
             #expect(client.read(size) == pattern(size, index))
         }
@@ -148,12 +170,12 @@ struct NBDServerTests {
         let fixture = try ServerFixture()
         let client = fixture.connect()
         let data = pattern(32 << 20, 5)
-        client.write(RawClient.request(NBD.commandWrite, cookie: 1, offset: 3, count: 32 << 20, payload: data))
+        client.write(RawClient.request(.write, cookie: 1, offset: 3, count: 32 << 20, payload: data))
         #expect(client.reply()?.error == 0)
-        client.write(RawClient.request(NBD.commandRead, cookie: 2, offset: 3, count: 32 << 20))
+        client.write(RawClient.request(.read, cookie: 2, offset: 3, count: 32 << 20))
         #expect(client.reply()?.error == 0)
         #expect(client.read(32 << 20) == data)
-        client.write(RawClient.request(NBD.commandWrite, cookie: 3, count: (32 << 20) + 1))
+        client.write(RawClient.request(.write, cookie: 3, count: (32 << 20) + 1))
         #expect(client.isClosed)
     }
 
@@ -166,7 +188,7 @@ struct NBDServerTests {
         var input: [UInt8] = []
         for index in 0..<count {
             input += RawClient.request(
-                index % 2 == 0 ? NBD.commandRead : NBD.commandFlush, cookie: UInt64(index),
+                index % 2 == 0 ? .read : .flush, cookie: UInt64(index),
                 count: index % 2 == 0 ? 512 : 0)
         }
         client.write(input)
@@ -187,10 +209,10 @@ struct NBDServerTests {
         let client = fixture.connect()
         let size = fixture.service.info.byteCount
         client.write(
-            RawClient.request(NBD.commandWrite, cookie: 1, offset: size, count: 512, payload: pattern(512, 0))
-                + RawClient.request(99, cookie: 2)
-                + RawClient.request(NBD.commandRead, cookie: 3, offset: size, count: 1)
-                + RawClient.request(NBD.commandFlush, cookie: 4))
+            RawClient.request(.write, cookie: 1, offset: size, count: 512, payload: pattern(512, 0))
+                + RawClient.request(NBDCommand(rawValue: 99), cookie: 2)
+                + RawClient.request(.read, cookie: 3, offset: size, count: 1)
+                + RawClient.request(.flush, cookie: 4))
         let replies = (0..<4).compactMap { _ in client.reply() }
         #expect(Dictionary(uniqueKeysWithValues: replies.map { ($0.cookie, $0.error) }) == [1: 28, 2: 22, 3: 22, 4: 0])
     }
@@ -208,9 +230,9 @@ struct NBDServerTests {
         #expect(late.isClosed)
         do {
             let half = fixture.connect()
-            half.write(RawClient.request(NBD.commandWrite, cookie: 1, count: 4096, payload: pattern(100, 0)))
+            half.write(RawClient.request(.write, cookie: 1, count: 4096, payload: pattern(100, 0)))
         }
-        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        good.write(RawClient.request(.flush, cookie: 8))
         #expect(good.reply()?.cookie == 8)
     }
 
@@ -227,12 +249,12 @@ struct NBDServerTests {
             for _ in 0..<20 {
                 client.write(
                     RawClient.request(
-                        UInt16(next() % 8), cookie: next(), offset: next() % (1 << 28), count: UInt32(next() % 2000),
-                        flags: UInt16(next() % 8)))
+                        NBDCommand(rawValue: UInt16(next() % 8)), cookie: next(), offset: next() % (1 << 28),
+                        count: UInt32(next() % 2000), flags: NBDCommandFlags(rawValue: UInt16(next() % 8))))
             }
         }
         let good = fixture.connect()
-        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        good.write(RawClient.request(.flush, cookie: 8))
         #expect(good.reply()?.cookie == 8, "seed \(seed)")
     }
 
@@ -242,10 +264,10 @@ struct NBDServerTests {
         let slow = fixture.connect()
         let good = fixture.connect()
         var input: [UInt8] = []
-        for index in 0..<40 { input += RawClient.request(NBD.commandRead, cookie: UInt64(index), count: 1 << 20) }
+        for index in 0..<40 { input += RawClient.request(.read, cookie: UInt64(index), count: 1 << 20) }
         slow.write(input)
         for index in 0..<100 {
-            good.write(RawClient.request(NBD.commandRead, cookie: UInt64(index), count: 4096))
+            good.write(RawClient.request(.read, cookie: UInt64(index), count: 4096))
             #expect(good.reply()?.cookie == UInt64(index))
             _ = good.read(4096)
         }
@@ -262,14 +284,14 @@ struct NBDServerTests {
         fixture.service.hold()
         do {
             let client = fixture.connect()
-            client.write(RawClient.request(NBD.commandRead, cookie: 1, count: 4096))
+            client.write(RawClient.request(.read, cookie: 1, count: 4096))
             fixture.waitUntilHeld(1)
         }
         fixture.service.releaseAll()
         let good = fixture.connect()
-        good.write(RawClient.request(NBD.commandFlush, cookie: 8))
+        good.write(RawClient.request(.flush, cookie: 8))
         #expect(good.reply()?.cookie == 8)
-        good.write(RawClient.request(NBD.commandDisconnect, cookie: 9))
+        good.write(RawClient.request(.disc, cookie: 9))
         #expect(good.isClosed)
     }
 
@@ -278,9 +300,9 @@ struct NBDServerTests {
         let fixture = try ServerFixture()
         fixture.service.hold()
         let client = fixture.connect()
-        client.write(RawClient.request(NBD.commandRead, cookie: 1, count: 4096))
+        client.write(RawClient.request(.read, cookie: 1, count: 4096))
         fixture.waitUntilHeld(1)
-        client.write(RawClient.request(NBD.commandFlush, cookie: 2))
+        client.write(RawClient.request(.flush, cookie: 2))
         fixture.waitUntilHeld(2)
         fixture.service.releaseAll()
         fixture.stop()

@@ -20,22 +20,22 @@ struct StalledClientsTests {
         let connection: Connection
         // SAFETY: the test's thread alone uses it.
         nonisolated(unsafe) let client: RawClient
-        private let stalledWriters: StalledWriters
-        private let ended = Event()
+        private let slowClients: SlowClients
+        private let ended = OneShotEvent()
         private let turn: MemoryTurn
 
         init() throws {
             service = try RAMService()
-            stalledWriters = try StalledWriters()
-            turn = MemoryTurn(arena: service.arena, bell: try Bell())
+            slowClients = try SlowClients()
+            turn = MemoryTurn(arena: service.arena, wakeup: try EventFD())
             var sockets: [Int32] = [-1, -1]
             try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &sockets) == 0)
             var least: Int32 = 1
             setsockopt(sockets[0], SOL_SOCKET, SO_SNDBUF, &least, socklen_t(MemoryLayout<Int32>.size))
             connection = Connection(
                 number: 1, descriptor: sockets[0], services: [service], exports: [ExportDescription(service.info)],
-                handshakeMilliseconds: 3_600_000, stalledWriters: stalledWriters, crowd: Crowd(limit: 0),
-                memory: memory)
+                handshakeMilliseconds: 3_600_000, slowClients: slowClients, connectionCount: ConnectionCount(limit: 0),
+                memory: memory, log: ConnectionLog(ClientLog { _ in }, number: 1, client: "test"))
             client = RawClient(descriptor: sockets[1])
             try OSThread(name: "client") { [connection, ended] in
                 connection.run()
@@ -49,7 +49,7 @@ struct StalledClientsTests {
             connection.cutOff()
             ended.wait()
             close(connection.descriptor)
-            stalledWriters.stop()
+            slowClients.stop()
         }
 
         /// Takes all of the memory, as another connection would.
@@ -64,7 +64,7 @@ struct StalledClientsTests {
     }
 
     private func read(_ byteCount: Int, cookie: UInt64) -> [UInt8] {
-        RawClient.request(NBD.commandRead, cookie: cookie, count: UInt32(byteCount))
+        RawClient.request(.read, cookie: cookie, count: UInt32(byteCount))
     }
 
     @Test("one that takes no replies is seen to keep what it was given while it did not take them")
@@ -92,7 +92,7 @@ struct StalledClientsTests {
         fixture.service.hold()
         // Both of the connection's own chunks are in use then, and the next request has no place.
         fixture.client.write(read(512, cookie: 1))
-        fixture.client.write(RawClient.request(NBD.commandWrite, cookie: 2, count: 1 << 20))
+        fixture.client.write(RawClient.request(.write, cookie: 2, count: 1 << 20))
         fixture.client.write(fill: 1, 1 << 20)
         #expect(eventually { fixture.memory.waiterCount() == 1 })
         fixture.service.releaseAll()
@@ -104,7 +104,7 @@ struct StalledClientsTests {
     func incomplete() throws {
         let fixture = try Fixture()
         defer { fixture.end() }
-        fixture.client.write(RawClient.request(NBD.commandWrite, cookie: 1, count: UInt32(Self.largest)))
+        fixture.client.write(RawClient.request(.write, cookie: 1, count: UInt32(Self.largest)))
         fixture.client.write(fill: 1, 1 << 20)
         #expect(eventually { fixture.connection.keepsSharedMemory(fromWaiters: 1) })
         #expect(!fixture.connection.keepsSharedMemory(fromWaiters: 0))
@@ -117,10 +117,10 @@ struct StalledClientsTests {
         fixture.service.hold()
         let capacity = 64
         for cookie in 0..<capacity {
-            fixture.client.write(RawClient.request(NBD.commandFlush, cookie: UInt64(cookie)))
+            fixture.client.write(RawClient.request(.flush, cookie: UInt64(cookie)))
         }
         // There is no tag for it.
-        fixture.client.write(RawClient.request(NBD.commandWrite, cookie: 99, count: UInt32(Self.largest)))
+        fixture.client.write(RawClient.request(.write, cookie: 99, count: UInt32(Self.largest)))
         fixture.client.write(fill: 1, Self.largest)
         let byteCount = (capacity + 1) * NBD.requestByteCount + Self.largest
         #expect(eventually { fixture.connection.movedByteCount.load(ordering: .relaxed) == byteCount })
@@ -147,7 +147,7 @@ struct DirectoryTurnTests {
         var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
         let directory = String(cString: mkdtemp(&template)!)
         defer { rmdir(directory) }
-        let entered = Event()
+        let entered = OneShotEvent()
         try DirectoryTurn.take(for: directory + "/a") {
             try OSThread(name: "other") { DirectoryTurn.take(for: directory + "/b") { entered.set() } }.detach()
             #expect(!entered.wait(milliseconds: 50))

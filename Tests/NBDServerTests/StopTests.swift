@@ -28,10 +28,10 @@ struct StopTests {
             client.negotiate()
             client.write(
                 RawClient.request(
-                    NBD.commandWrite, cookie: 1, count: 1 << 20, payload: Array(repeating: 1, count: 1000)))
+                    .write, cookie: 1, count: 1 << 20, payload: Array(repeating: 1, count: 1000)))
         case .sending:
             client.negotiate()
-            let request = RawClient.request(NBD.commandWriteZeroes, cookie: 1, count: 512)
+            let request = RawClient.request(.writeZeroes, cookie: 1, count: 512)
             while send(client.descriptor, request, request.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) > 0 {}
         }
         return client
@@ -52,7 +52,7 @@ struct StopTests {
         let fixture = try ServerFixture()
         let client = fixture.connect()
         for cookie in 0..<64 {
-            client.write(RawClient.request(NBD.commandRead, cookie: UInt64(cookie), count: 1 << 20))
+            client.write(RawClient.request(.read, cookie: UInt64(cookie), count: 1 << 20))
         }
         let begin = monotonicMilliseconds()
         fixture.stop(limitMilliseconds: 300)
@@ -66,9 +66,9 @@ struct StopTests {
         let fixture = try ServerFixture()
         let client = fixture.connect()
         for cookie in 0..<16 {
-            client.write(RawClient.request(NBD.commandRead, cookie: UInt64(cookie), count: 1 << 20))
+            client.write(RawClient.request(.read, cookie: UInt64(cookie), count: 1 << 20))
         }
-        let stopped = Event()
+        let stopped = OneShotEvent()
         try OSThread(name: "stop") {
             fixture.stop()
             stopped.set()

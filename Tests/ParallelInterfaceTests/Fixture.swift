@@ -6,28 +6,28 @@ import Platform
 import SCSIControllerDriverKit
 import TestTraits
 
-/// Notes which rows came back, in order.
+/// Notes which tasks came back, in order.
 final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
     // SAFETY: `list` and `isFull` under `lock`; `whenCompleted` is set while nothing is under way.
     private let lock = Lock()
     private var list: [UInt32] = []
     private var expected = Int.max
-    private let isFull = Event()
+    private let isFull = OneShotEvent()
     /// Called with each batch, on the lane that delivered it.
     var whenCompleted: (([UInt32], Int) -> Void)?
 
-    var rows: [UInt32] { lock.withLock { list } }
+    var taskIndices: [UInt32] { lock.withLock { list } }
 
-    func tasksCompleted(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+    func tasksCompleted(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
         let isEnough = lock.withLock {
-            list.append(contentsOf: rows)
+            list.append(contentsOf: taskIndices)
             return list.count >= expected
         }
         if isEnough { isFull.set() }
-        whenCompleted?(Array(rows), lane)
+        whenCompleted?(Array(taskIndices), lane)
     }
 
-    /// Waits until so many rows came back. Once.
+    /// Waits until so many tasks came back. Once.
     func wait(for count: Int) -> Bool {
         let isEnough = lock.withLock {
             expected = count
@@ -87,17 +87,17 @@ struct Fixture {
         }
     }
 
-    func submit(_ rows: [UInt32], byteCount: UInt64 = 512, logicalUnit: UInt8 = 0, lane: Int? = nil) {
-        for row in rows {
-            controller.fillTask(row, byteCount: byteCount)
-            controller.tasks[Int(row)].logicalUnit = logicalUnit
+    func submit(_ taskIndices: [UInt32], byteCount: UInt64 = 512, logicalUnit: UInt8 = 0, lane: Int? = nil) {
+        for taskIndex in taskIndices {
+            controller.fillTask(taskIndex, byteCount: byteCount)
+            controller.tasks[Int(taskIndex)].logicalUnit = logicalUnit
         }
-        rows.withUnsafeBufferPointer { controller.submit($0, lane: lane ?? self.lane) }
+        taskIndices.withUnsafeBufferPointer { controller.submit($0, lane: lane ?? self.lane) }
     }
 
-    /// How a row ended: its service response and task status.
-    func outcome(_ row: UInt32) -> [UInt8] {
-        [controller.tasks[Int(row)].serviceResponse, controller.tasks[Int(row)].taskStatus]
+    /// How a task ended: its service response and task status.
+    func outcome(_ taskIndex: TaskIndex) -> [UInt8] {
+        [controller.tasks[Int(taskIndex)].serviceResponse, controller.tasks[Int(taskIndex)].taskStatus]
     }
 
     /// The faults that were seen, without those of the configuration.
@@ -110,12 +110,12 @@ struct Fixture {
 }
 
 extension ParallelController {
-    /// Makes a row a task that reads so many bytes from target 0.
-    func fillTask(_ row: UInt32, byteCount: UInt64) {
-        tasks[Int(row)] = SCSITask()
-        tasks[Int(row)].cdbSize = 10
-        tasks[Int(row)].direction = .targetToInitiator
-        tasks[Int(row)].requestedTransferCount = byteCount
-        tasks[Int(row)].buffer = arena.base
+    /// Makes an entry of the table a task that reads so many bytes from target 0.
+    func fillTask(_ taskIndex: TaskIndex, byteCount: UInt64) {
+        tasks[Int(taskIndex)] = SCSITask()
+        tasks[Int(taskIndex)].cdbSize = 10
+        tasks[Int(taskIndex)].direction = .targetToInitiator
+        tasks[Int(taskIndex)].requestedTransferCount = byteCount
+        tasks[Int(taskIndex)].buffer = arena.base
     }
 }

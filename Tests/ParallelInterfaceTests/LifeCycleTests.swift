@@ -13,7 +13,7 @@ import Testing
 /// Notes every call, and creates target 0 from its asynchronous event.
 final class NotingDriver: EchoDriver, @unchecked Sendable {
     private var asyncEvent: OSAction?
-    let isCreated = Event()
+    let isCreated = OneShotEvent()
 
     override func UserInitializeController() -> kern_return_t {
         var queue: IODispatchQueue?
@@ -97,7 +97,7 @@ class ScannedDriver: EchoDriver, @unchecked Sendable {
 
 /// Lets the kernel look for targets, and keeps what it is given.
 final class KeepingDriver: ScannedDriver, @unchecked Sendable {
-    let hasTask = Event()
+    let hasTask = OneShotEvent()
 
     override func UserProcessParallelTask(
         _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
@@ -151,7 +151,7 @@ struct LifeCycleTests {
     private final class Late: @unchecked Sendable {
         // SAFETY: written before `isSet` is set, read after.
         private var controller: ParallelController!
-        private let isSet = Event()
+        private let isSet = OneShotEvent()
 
         func set(_ controller: ParallelController) {
             self.controller = controller
@@ -164,9 +164,9 @@ struct LifeCycleTests {
             defer { controller.releaseLane(lane) }
             let recorder = RowRecorder()
             controller.attach(recorder, at: UnitAddress(targetID: 0))
-            let row = UInt32(lane * controller.rowsPerLane)
-            controller.fillTask(row, byteCount: 512)
-            withUnsafePointer(to: row) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
+            let taskIndex = TaskIndex(lane * controller.tasksPerLane)
+            controller.fillTask(taskIndex, byteCount: 512)
+            withUnsafePointer(to: taskIndex) { controller.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
             return recorder.wait(for: 1)
         }
     }
@@ -183,8 +183,8 @@ struct LifeCycleTests {
         fixture.driver.answersInReverse = true
         fixture.card.hasWork.store(true, ordering: .releasing)
         fixture.submit([5])
-        #expect(fixture.recorder.rows.sorted() == [0, 1, 2, 3, 4, 5])
-        for row in UInt32(0)...5 { #expect(fixture.outcome(row) == [2, 0]) }
+        #expect(fixture.recorder.taskIndices.sorted() == [0, 1, 2, 3, 4, 5])
+        for taskIndex in UInt32(0)...5 { #expect(fixture.outcome(taskIndex) == [2, 0]) }
         fixture.controller.stop()
         #expect(fixture.faults == [])
     }
@@ -218,7 +218,7 @@ struct LifeCycleTests {
             host: host, card: card, arena: try DataArena(byteCount: 1 << 20), options: options,
             targetCreated: { _, status in status == kIOReturnSuccess && late.probe() })
         late.set(controller)
-        let isOver = Event()
+        let isOver = OneShotEvent()
         try OSThread(name: "start") {
             try? controller.start()
             isOver.set()
@@ -269,7 +269,7 @@ struct LifeCycleTests {
         let controller = fixture.controller
         #expect(controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
         let isOver = Atomic<Bool>(false)
-        let finished = (0..<3).map { _ in Event() }
+        let finished = (0..<3).map { _ in OneShotEvent() }
         for event in finished {
             try OSThread(name: "recreate") {
                 while !isOver.load(ordering: .relaxed) {
@@ -352,12 +352,12 @@ struct LifeCycleTests {
     func stopWithTasks(mode: DriverMode) throws {
         let fixture = try Fixture(mode: mode)
         fixture.driver.answersNothing = true
-        let rows = Array(UInt32(0)..<UInt32(EchoDriver.taskCount + 5))
-        fixture.submit(rows)
+        let taskIndices = Array(UInt32(0)..<UInt32(EchoDriver.taskCount + 5))
+        fixture.submit(taskIndices)
         #expect(fixture.driver.held.count == EchoDriver.taskCount)
         fixture.controller.stop()
-        #expect(fixture.recorder.rows.sorted() == rows)
-        for row in rows { #expect(fixture.outcome(row) == [1, 4]) }
+        #expect(fixture.recorder.taskIndices.sorted() == taskIndices)
+        for taskIndex in taskIndices { #expect(fixture.outcome(taskIndex) == [1, 4]) }
         #expect(fixture.faults == [.tasksOutstandingAtStop])
         #expect(fixture.log.diagnoses[0].detail.hasPrefix("\(EchoDriver.taskCount) tasks were outstanding"))
         // Whoever comes too late hears the same, and the driver nothing.
@@ -373,7 +373,7 @@ struct LifeCycleTests {
         fixture.submit([0, 1])
         let busy = fixture.driver.held[0].task.fBufferIOVMAddr
         let pin = fixture.card.dart.pin(busy)
-        let isStopped = Event()
+        let isStopped = OneShotEvent()
         try OSThread(name: "stop") {
             fixture.controller.stop()
             isStopped.set()
@@ -382,11 +382,11 @@ struct LifeCycleTests {
         fixture.clock.awaitSleepers(1)
         fixture.clock.turn(byMilliseconds: 9000)
         #expect(!isStopped.isSet)
-        #expect(fixture.recorder.rows == [1])
+        #expect(fixture.recorder.taskIndices == [1])
         _ = consume pin
         fixture.clock.turn(byMilliseconds: 5)
         #expect(isStopped.comes())
-        #expect(fixture.recorder.rows == [1, 0])
+        #expect(fixture.recorder.taskIndices == [1, 0])
         #expect(fixture.outcome(0) == [1, 4])
     }
 
@@ -418,7 +418,7 @@ struct LifeCycleTests {
         }
         let fixture = try Fixture(mode: .legacy, driverClass: Thrifty.self)
         fixture.submit([0, 1])
-        #expect(fixture.recorder.rows == [0, 1])
+        #expect(fixture.recorder.taskIndices == [0, 1])
         fixture.controller.stop()
         #expect(fixture.faults == [])
     }
@@ -435,8 +435,8 @@ struct LifeCycleTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2])
         fixture.controller.stop()
-        #expect(fixture.recorder.rows.sorted() == [0, 1, 2])
-        for row in UInt32(0)...2 { #expect(fixture.outcome(row) == [2, 0]) }
+        #expect(fixture.recorder.taskIndices.sorted() == [0, 1, 2])
+        for taskIndex in UInt32(0)...2 { #expect(fixture.outcome(taskIndex) == [2, 0]) }
         #expect(fixture.faults == [])
     }
 

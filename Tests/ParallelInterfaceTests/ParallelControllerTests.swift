@@ -45,16 +45,16 @@ struct ParallelControllerTests {
     func completesAll(mode: DriverMode) throws {
         let fixture = try Fixture(mode: mode)
         fixture.submit([3, 1, 2])
-        #expect(fixture.recorder.rows == [3, 1, 2])
-        for row in [1, 2, 3] {
-            #expect(fixture.controller.tasks[row].serviceResponse == UInt8(kSCSIServiceResponse_TASK_COMPLETE))
-            #expect(fixture.controller.tasks[row].realizedTransferCount == 512)
+        #expect(fixture.recorder.taskIndices == [3, 1, 2])
+        for taskIndex in [1, 2, 3] {
+            #expect(fixture.controller.tasks[taskIndex].serviceResponse == UInt8(kSCSIServiceResponse_TASK_COMPLETE))
+            #expect(fixture.controller.tasks[taskIndex].realizedTransferCount == 512)
         }
         fixture.controller.stop()
     }
 
     @Test(
-        "lets rows wait when the pool is empty and sends them as slots come back",
+        "lets tasks wait when the pool is empty and sends them as slots come back",
         arguments: [
             DriverMode.bundled, .legacy,
         ])
@@ -62,11 +62,11 @@ struct ParallelControllerTests {
         let fixture = try Fixture(mode: mode)
         fixture.driver.answersInReverse = true
         fixture.driver.answersPerInterrupt = 3
-        let rows = Array(UInt32(0)..<100)
-        fixture.submit(rows)
-        #expect(fixture.recorder.rows.sorted() == rows)
-        #expect(fixture.recorder.rows != rows)
-        #expect(fixture.driver.seenTasks.count == rows.count)
+        let taskIndices = Array(UInt32(0)..<100)
+        fixture.submit(taskIndices)
+        #expect(fixture.recorder.taskIndices.sorted() == taskIndices)
+        #expect(fixture.recorder.taskIndices != taskIndices)
+        #expect(fixture.driver.seenTasks.count == taskIndices.count)
         fixture.controller.stop()
     }
 
@@ -90,7 +90,7 @@ struct ParallelControllerTests {
         fixture.driver.answersNothing = false
         fixture.card.hasWork.store(true, ordering: .releasing)
         fixture.submit([3])
-        #expect(fixture.recorder.rows.count == 4)
+        #expect(fixture.recorder.taskIndices.count == 4)
         #expect(actions.allSatisfy { $0.retainCount == 1 })
         fixture.controller.stop()
     }
@@ -100,7 +100,7 @@ struct ParallelControllerTests {
         let fixture = try Fixture(mode: .bundled)
         fixture.submit([0], byteCount: 65536 + 512)
         fixture.submit([1], byteCount: 65536)
-        #expect(fixture.recorder.rows == [0, 1])
+        #expect(fixture.recorder.taskIndices == [0, 1])
         #expect(fixture.driver.seenTasks.count == 1)
         #expect(
             fixture.controller.tasks[0].serviceResponse
@@ -113,7 +113,7 @@ struct ParallelControllerTests {
         let fixture = try Fixture(mode: .legacy)
         fixture.driver.refusesTasks = true
         fixture.submit([5])
-        #expect(fixture.recorder.rows == [5])
+        #expect(fixture.recorder.taskIndices == [5])
         #expect(fixture.controller.tasks[5].taskStatus == 0xFF)
         fixture.controller.stop()
     }
@@ -137,16 +137,16 @@ struct ParallelControllerTests {
         let driver = fixture.driver as! GivingDriver
         driver.refusesTasks = true
         fixture.submit([5])
-        #expect(fixture.recorder.rows == [])
+        #expect(fixture.recorder.taskIndices == [])
         #expect(fixture.controller.hasTasks)
         driver.refusesTasks = false
         // Others go on; the slot is nobody's meanwhile.
         fixture.submit(Array(10..<UInt32(10 + 2 * EchoDriver.taskCount)))
-        #expect(fixture.recorder.rows.count == 2 * EchoDriver.taskCount)
+        #expect(fixture.recorder.taskIndices.count == 2 * EchoDriver.taskCount)
         #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount - 1)
         driver.pin.withLock { $0 = nil }
         fixture.controller.pump(lane: fixture.lane)
-        #expect(fixture.recorder.rows.last == 5 && fixture.outcome(5) == [1, 0xFF])
+        #expect(fixture.recorder.taskIndices.last == 5 && fixture.outcome(5) == [1, 0xFF])
         #expect(!fixture.controller.hasTasks)
         fixture.submit(Array(40..<UInt32(40 + EchoDriver.taskCount)))
         #expect(Set(driver.seenTasks.map(\.fTaskTagIdentifier)).count == EchoDriver.taskCount)
@@ -183,11 +183,11 @@ struct ParallelControllerTests {
     func goodWithoutData() throws {
         let fixture = try Fixture(mode: .legacy, driverClass: FillingDriver.self, countsFilledBytes: true)
         let driver = fixture.driver as! FillingDriver
-        for (row, filled) in [UInt64(0), 2, 256, 512, 1 << 20].enumerated() {
+        for (taskIndex, filled) in [UInt64(0), 2, 256, 512, 1 << 20].enumerated() {
             driver.filledByteCount = filled
-            fixture.submit([UInt32(row)])
-            #expect(fixture.outcome(UInt32(row)) == [2, 0])
-            #expect(fixture.controller.tasks[row].realizedTransferCount == min(filled, 512))
+            fixture.submit([UInt32(taskIndex)])
+            #expect(fixture.outcome(UInt32(taskIndex)) == [2, 0])
+            #expect(fixture.controller.tasks[taskIndex].realizedTransferCount == min(filled, 512))
         }
         fixture.controller.stop()
     }
@@ -208,11 +208,11 @@ struct ParallelControllerTests {
     @Test("lets a completion submit the next task on the same lane")
     func resubmission() throws {
         let fixture = try Fixture(mode: .bundled)
-        fixture.recorder.whenCompleted = { rows, _ in
-            if rows == [0] { fixture.submit([1]) }
+        fixture.recorder.whenCompleted = { taskIndices, _ in
+            if taskIndices == [0] { fixture.submit([1]) }
         }
         fixture.submit([0])
-        #expect(fixture.recorder.rows == [0, 1])
+        #expect(fixture.recorder.taskIndices == [0, 1])
         fixture.recorder.whenCompleted = nil
         fixture.controller.stop()
     }
@@ -234,12 +234,12 @@ struct ParallelControllerTests {
         let controller = fixture.controller
         controller.attach(fixture.recorder, at: UnitAddress(targetID: 0, logicalUnit: 1))
         fixture.driver.answersInReverse = true
-        for (row, unit) in [(UInt32(0), UInt8(0)), (1, secondUnit)] {
-            controller.fillTask(row, byteCount: 512)
+        for (taskIndex, unit) in [(UInt32(0), UInt8(0)), (1, secondUnit)] {
+            controller.fillTask(taskIndex, byteCount: 512)
             let cdb = CommandDescriptorBlock.transfer(isWrite: true, lba: 5, blockCount: 1, forceUnitAccess: false)
-            controller.tasks[Int(row)].cdb = cdb.bytes
-            controller.tasks[Int(row)].direction = .initiatorToTarget
-            controller.tasks[Int(row)].logicalUnit = unit
+            controller.tasks[Int(taskIndex)].cdb = cdb.bytes
+            controller.tasks[Int(taskIndex)].direction = .initiatorToTarget
+            controller.tasks[Int(taskIndex)].logicalUnit = unit
         }
         [UInt32(0), 1].withUnsafeBufferPointer { controller.submit($0, lane: fixture.lane) }
         #expect(fixture.recorder.wait(for: 2))

@@ -52,8 +52,8 @@ class ObedientDriver: EchoDriver, @unchecked Sendable {
 
 /// Does not return from the call that brings a task, or from an abort, before it is told to.
 final class StuckDriver: ObedientDriver, @unchecked Sendable {
-    let mayReturn = Event()
-    let isStuck = Event()
+    let mayReturn = OneShotEvent()
+    let isStuck = OneShotEvent()
     var sticksAtAbort = false
     var sticksAtTask = false
 
@@ -107,13 +107,13 @@ struct RecoveryTests {
             fixture.clock.turn(byMilliseconds: UInt64(milliseconds))
             #expect((fixture.driver as! ObedientDriver).requests == Array(steps[..<count]))
         }
-        #expect(fixture.recorder.rows == [])
+        #expect(fixture.recorder.taskIndices == [])
         fixture.clock.turn(byMilliseconds: 10)
-        #expect(fixture.recorder.rows == [3])
+        #expect(fixture.recorder.taskIndices == [3])
         #expect(fixture.outcome(3) == Self.timedOut)
         #expect(fixture.faults == [.taskNeverCompleted])
         fixture.controller.stop()
-        #expect(fixture.recorder.rows == [3])
+        #expect(fixture.recorder.taskIndices == [3])
     }
 
     @Test("a unit's reset is asked for once for each unit, and the target's once for all of them")
@@ -124,11 +124,11 @@ struct RecoveryTests {
         fixture.submit([0, 1])
         fixture.submit([2, 3], logicalUnit: 1)
         fixture.clock.turn(byMilliseconds: Self.untilEnded)
-        #expect(fixture.recorder.rows.count == 4)
+        #expect(fixture.recorder.taskIndices.count == 4)
         let driver = fixture.driver as! ObedientDriver
         #expect(driver.requests.filter { $0 == "abort" }.count == 4)
         #expect(driver.resets.sorted() == ["0", "0:0", "0:1"])
-        for row in UInt32(0)...3 { #expect(fixture.outcome(row) == Self.timedOut) }
+        for taskIndex in UInt32(0)...3 { #expect(fixture.outcome(taskIndex) == Self.timedOut) }
         fixture.controller.stop()
     }
 
@@ -140,7 +140,7 @@ struct RecoveryTests {
         fixture.submit([3])
         // None of the steps is waited for.
         fixture.clock.turn(byMilliseconds: 120)
-        #expect(fixture.recorder.rows == [3])
+        #expect(fixture.recorder.taskIndices == [3])
         #expect((fixture.driver as! ObedientDriver).requests == ["abort", "unit reset", "target reset"])
         #expect(fixture.outcome(3) == Self.timedOut)
         fixture.controller.stop()
@@ -152,11 +152,11 @@ struct RecoveryTests {
         let driver = fixture.driver as! ObedientDriver
         driver.answersNothing = true
         driver.answersAtAbort = true
-        for row in UInt32(0)..<5 {
-            fixture.submit([row])
+        for taskIndex in UInt32(0)..<5 {
+            fixture.submit([taskIndex])
             fixture.clock.turn(byMilliseconds: 120)
-            #expect(fixture.recorder.rows.last == row)
-            #expect(fixture.outcome(row) == [2, 0])
+            #expect(fixture.recorder.taskIndices.last == taskIndex)
+            #expect(fixture.outcome(taskIndex) == [2, 0])
         }
         fixture.clock.turn(byMilliseconds: Self.untilEnded)
         #expect(driver.requests == Array(repeating: "abort", count: 5))
@@ -169,29 +169,29 @@ struct RecoveryTests {
         fixture.driver.answersNothing = true
         fixture.submit([0, 1, 2, 3])
         fixture.clock.turn(byMilliseconds: Self.untilEnded)
-        #expect(fixture.recorder.rows.count == 4)
+        #expect(fixture.recorder.taskIndices.count == 4)
         fixture.driver.answersNothing = false
         fixture.card.hasWork.store(true, ordering: .releasing)
         // Each slot is used again, the late ones too.
-        let rows = Array(UInt32(10)..<40)
-        fixture.submit(rows)
-        #expect(fixture.recorder.rows.sorted() == [0, 1, 2, 3] + rows)
-        for row in UInt32(0)...3 { #expect(fixture.outcome(row) == Self.timedOut) }
-        for row in rows { #expect(fixture.outcome(row) == [2, 0]) }
+        let taskIndices = Array(UInt32(10)..<40)
+        fixture.submit(taskIndices)
+        #expect(fixture.recorder.taskIndices.sorted() == [0, 1, 2, 3] + taskIndices)
+        for taskIndex in UInt32(0)...3 { #expect(fixture.outcome(taskIndex) == Self.timedOut) }
+        for taskIndex in taskIndices { #expect(fixture.outcome(taskIndex) == [2, 0]) }
         #expect(fixture.faults == [.taskNeverCompleted])
         fixture.controller.stop()
     }
 
-    @Test("rows fail when the driver has kept every slot")
+    @Test("tasks fail when the driver has kept every slot")
     func starvation() throws {
         let fixture = try makeFixture(ObedientDriver.self)
         fixture.driver.answersNothing = true
         let count = UInt32(EchoDriver.taskCount)
         fixture.submit(Array(0..<count + 3))
         fixture.clock.turn(byMilliseconds: Self.untilEnded)
-        #expect(fixture.recorder.rows.sorted() == Array(0..<count + 3))
-        for row in 0..<count { #expect(fixture.outcome(row) == Self.timedOut) }
-        for row in count..<count + 3 { #expect(fixture.outcome(row) == [1, 4]) }
+        #expect(fixture.recorder.taskIndices.sorted() == Array(0..<count + 3))
+        for taskIndex in 0..<count { #expect(fixture.outcome(taskIndex) == Self.timedOut) }
+        for taskIndex in count..<count + 3 { #expect(fixture.outcome(taskIndex) == [1, 4]) }
         fixture.controller.stop()
     }
 
@@ -202,14 +202,14 @@ struct RecoveryTests {
         driver.sticksAtTask = true
         driver.answersNothing = true
         let otherLane = try fixture.controller.makeLane()
-        let isFree = Event()
+        let isFree = OneShotEvent()
         try OSThread(name: "stuck client") {
-            fixture.submit([UInt32(otherLane * fixture.controller.rowsPerLane)], lane: otherLane)
+            fixture.submit([UInt32(otherLane * fixture.controller.tasksPerLane)], lane: otherLane)
             isFree.set()
         }.detach()
         driver.isStuck.wait()
         fixture.submit([0, 1])
-        #expect(fixture.push { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
+        #expect(fixture.push { fixture.recorder.taskIndices.count == 3 && fixture.faults.contains(.queueCycle) })
         #expect(fixture.outcome(0) == Self.timedOut)
         #expect(fixture.outcome(1) == Self.timedOut)
         #expect(driver.requests == [])
@@ -229,8 +229,8 @@ struct RecoveryTests {
         driver.sticksAtAbort = true
         driver.answersNothing = true
         fixture.submit([0, 1, 2])
-        #expect(fixture.push { fixture.recorder.rows.count == 3 && fixture.faults.contains(.queueCycle) })
-        for row in UInt32(0)...2 { #expect(fixture.outcome(row) == Self.timedOut) }
+        #expect(fixture.push { fixture.recorder.taskIndices.count == 3 && fixture.faults.contains(.queueCycle) })
+        for taskIndex in UInt32(0)...2 { #expect(fixture.outcome(taskIndex) == Self.timedOut) }
         driver.mayReturn.set()
         fixture.controller.stop()
     }

@@ -6,10 +6,10 @@ import Testing
 
 @Suite("The task slot pool", .blocks)
 struct TaskSlotsTests {
-    /// Claims a slot for each row, sends them all, and returns them.
-    private func send(_ rows: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {
+    /// Claims a slot for each task, sends them all, and returns them.
+    private func send(_ taskIndices: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {
         var slots = [UInt16](repeating: 0, count: pool.count)
-        let claimed = rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }!
+        let claimed = taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }!
         #expect(slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } })
         let sent = pool.takeQueued(into: &slots, limit: pool.count, route: .bundled)
         return Array(slots[..<sent])
@@ -17,9 +17,9 @@ struct TaskSlotsTests {
 
     @Test("a slot is completed once; foreign and repeated indices change nothing")
     func doubleCompletion() {
-        let pool = TaskSlots(count: 4, rowCount: 16)
+        let pool = TaskSlots(count: 4, taskCount: 16)
         let slots = send([10, 11], through: pool)
-        #expect(slots.map { pool.row(of: $0) } == [10, 11])
+        #expect(slots.map { pool.taskIndex(of: $0) } == [10, 11])
         #expect(pool.complete([slots[0], slots[0], 3, 999], count: 4, route: .bundled).accepted == 1)
         var completed = [UInt16](repeating: 0, count: 4)
         #expect(pool.takeCompleted(into: &completed, limit: 4) == 1)
@@ -28,7 +28,7 @@ struct TaskSlotsTests {
 
     @Test("a slot that the driver keeps after its task was ended is no work")
     func pulse() {
-        let pool = TaskSlots(count: 4, rowCount: 16)
+        let pool = TaskSlots(count: 4, taskCount: 16)
         #expect(pool.pulse() == nil)
         _ = send([10, 11], through: pool)
         let tasks = pool.ownedByDriver()
@@ -39,20 +39,20 @@ struct TaskSlotsTests {
         #expect(pool.pulse() == nil)
     }
 
-    @Test("rows wait in order, and a released slot goes to the first")
+    @Test("tasks wait in order, and a released slot goes to the first")
     func waitingOrder() {
-        let pool = TaskSlots(count: 2, rowCount: 16)
+        let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1, 2, 3, 4], through: pool)
         #expect(slots.count == 2)
         #expect(pool.complete(slots, count: 2, route: .bundled).accepted == 2)
         var claimed = [UInt16](repeating: 0, count: 2)
         let count = slots.withUnsafeBufferPointer { pool.release($0, into: &claimed) }
-        #expect(claimed[..<count].map { pool.row(of: $0) } == [3, 4])
+        #expect(claimed[..<count].map { pool.taskIndex(of: $0) } == [3, 4])
     }
 
     @Test("an expired task leaves its slot with the driver, and a late completion is not delivered")
     func expiry() throws {
-        let pool = TaskSlots(count: 2, rowCount: 16)
+        let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1, 2], through: pool, deadline: 100)
         #expect(pool.nextExpired(now: 100) == nil)
         let first = try #require(pool.nextExpired(now: 101))
@@ -62,12 +62,12 @@ struct TaskSlotsTests {
         #expect(pool.abandon(second) { false } == nil)
         #expect(pool.abandon(second) { true } == 2)
         #expect(pool.complete([slots[1]], count: 1, route: .bundled).accepted == 1)
-        #expect(pool.row(of: slots[1]) == TaskSlots.noRow)
+        #expect(pool.taskIndex(of: slots[1]) == TaskSlots.noTask)
     }
 
     @Test("what is done for a task does not touch the next one in its slot")
     func reuse() throws {
-        let pool = TaskSlots(count: 1, rowCount: 16)
+        let pool = TaskSlots(count: 1, taskCount: 16)
         let slots = send([1], through: pool, deadline: 100)
         let old = try #require(pool.nextExpired(now: 101))
         #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
@@ -78,22 +78,22 @@ struct TaskSlotsTests {
         #expect(pool.nextExpired(now: 400) == nil)
         #expect(pool.abandon(old) { true } == nil)
         #expect(pool.whileWithDriver(old) { true } == nil)
-        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStage.none)
+        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStep.none)
     }
 
     @Test("a closed pool sends nothing and lets nothing wait")
     func closing() {
-        let pool = TaskSlots(count: 1, rowCount: 16)
+        let pool = TaskSlots(count: 1, taskCount: 16)
         var slot: UInt16 = 0
-        let rows: [UInt32] = [1, 2]
-        #expect(rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == 1)
+        let taskIndices: [UInt32] = [1, 2]
+        #expect(taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == 1)
         let filled = [slot]
         #expect(filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
         pool.close()
         #expect(pool.takeQueued(into: &slot, limit: 1, route: .bundled) == 0)
         #expect(pool.takeUnsent(into: &slot) == 1)
         #expect(!filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
-        #expect(rows.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == nil)
+        #expect(taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == nil)
         var waiting = [UInt32](repeating: 0, count: 4)
         #expect(pool.takeStarved(into: &waiting, limit: 4) == 1)
         #expect(waiting[0] == 2)
@@ -101,25 +101,25 @@ struct TaskSlotsTests {
 
     @Test("a slot comes back by the route on which it was sent, and by no other")
     func routes() {
-        let pool = TaskSlots(count: 2, rowCount: 16)
+        let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1], through: pool)
-        let wrong = pool.complete(slots, count: 1, route: .single)
+        let wrong = pool.complete(slots, count: 1, route: .legacy)
         #expect(wrong.accepted == 0)
         #expect(wrong.refused?.state == .withDriver)
         #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
     }
 
-    @Test("rows that wait are given up only when the driver has kept every slot")
+    @Test("tasks that wait are given up only when the driver has kept every slot")
     func starvation() {
-        let pool = TaskSlots(count: 2, rowCount: 16)
+        let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1, 2, 3], through: pool)
-        var rows = [UInt32](repeating: 0, count: 4)
+        var taskIndices = [UInt32](repeating: 0, count: 4)
         let owned = pool.ownedByDriver()
         #expect(owned.map(\.slot) == slots)
         #expect(pool.abandon(owned[0]) { true } == 1)
-        #expect(pool.takeStarved(into: &rows, limit: 4) == 0)
+        #expect(pool.takeStarved(into: &taskIndices, limit: 4) == 0)
         #expect(pool.abandon(owned[1]) { true } == 2)
-        #expect(pool.takeStarved(into: &rows, limit: 4) == 1)
-        #expect(rows[0] == 3)
+        #expect(pool.takeStarved(into: &taskIndices, limit: 4) == 1)
+        #expect(taskIndices[0] == 3)
     }
 }

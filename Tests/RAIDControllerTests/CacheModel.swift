@@ -131,7 +131,7 @@ final class CacheModel: @unchecked Sendable {
             return Step(change: .zero, sectors: sectors, command: CardDriver.Command(cdb: cdb))
         case 58..<63: return Step(change: .flush, command: CardDriver.Command(cdb: .synchronizeCache10))
         case 63..<68:
-            var cdb = CommandDescriptorBlock(OperationCode.verify10, byteCount: 10)
+            var cdb = CommandDescriptorBlock(.verify10, byteCount: 10)
             cdb.store(UInt32(first), at: 2)
             cdb.store(UInt16(sectors.count), at: 7)
             return Step(sectors: sectors, command: CardDriver.Command(cdb: cdb))

@@ -10,7 +10,8 @@ import Testing
 @Suite("A target with several logical units", .blocks)
 struct LogicalUnitTests {
     private func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
-        completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
+        completion.status == SCSIStatus.checkCondition.rawValue
+            ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
     }
 
     /// Sends a command to a logical unit and waits for the answer.

@@ -158,7 +158,8 @@ final class CardFixture {
 @Suite("The RAID controller card", .blocks)
 struct RAIDControllerTests {
     private func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
-        completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
+        completion.status == SCSIStatus.checkCondition.rawValue
+            ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
     }
 
     @Test("what was written is read, in one batch of commands", arguments: [RAIDLevel.raid0, .raid5])
@@ -250,7 +251,7 @@ struct RAIDControllerTests {
         let fixture = try CardFixture(level: .raid5, members: 3)
         memset(fixture.data, 5, 8192)
         #expect(fixture.transfer(true, lba: 10, blocks: 16).status == 0)
-        var cdb = CommandDescriptorBlock(OperationCode.verify10, byteCount: 10)
+        var cdb = CommandDescriptorBlock(.verify10, byteCount: 10)
         cdb.store(UInt32(10), at: 2)
         cdb.store(UInt16(16), at: 7)
         #expect(fixture.execute(cdb).status == 0)
@@ -266,7 +267,7 @@ struct RAIDControllerTests {
         let blocks = 4096
         memset(fixture.data, 5, blocks * 512)
         #expect(fixture.transfer(true, lba: 0, blocks: UInt32(blocks)).status == 0)
-        var cdb = CommandDescriptorBlock(OperationCode.verify10, byteCount: 10)
+        var cdb = CommandDescriptorBlock(.verify10, byteCount: 10)
         cdb.store(UInt16(blocks), at: 7)
         cdb.bytes[1] = 0x02
         let count = CardFixture.ringCapacity - 4

@@ -33,7 +33,8 @@ extension CardFixture {
     func flush() -> SenseData? { sense(execute(.synchronizeCache10)) }
 
     func sense(_ completion: RAIDCompletionDescriptor) -> SenseData? {
-        completion.status == 2 ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
+        completion.status == SCSIStatus.checkCondition.rawValue
+            ? SenseData(parsing: completion.sense, byteCount: Int(completion.senseByteCount)) : nil
     }
 
     /// Lets a member's descriptor name another file while `body` runs.
@@ -141,7 +142,7 @@ struct WriteCacheTests {
         #expect(fixture.execute(.writeZeroes16(lba: 900, blockCount: 4000, unmap: true)).status == 0)
         #expect(fixture.read(lba: 999, blocks: 3) == [0, 0, 0])
         #expect(fixture.write(5, lba: 10, blocks: 16) == nil)
-        var cdb = CommandDescriptorBlock(OperationCode.verify10, byteCount: 10)
+        var cdb = CommandDescriptorBlock(.verify10, byteCount: 10)
         cdb.store(UInt32(10), at: 2)
         cdb.store(UInt16(16), at: 7)
         cdb.bytes[1] = 0x02

@@ -90,7 +90,7 @@ struct MaintenanceTests {
         var schedule = MaintenanceSchedule(.rebuild, geometry: array.geometry)
         #expect(schedule.next(now: 0, clientOperations: 0) == .look(from: 0))
         schedule.found(data: array.nextData(from: 0))
-        let skip = MaintenanceRequest(.skip, byteOffset: 0, byteCount: array.geometry.memberDataByteCount)
+        let skip = MaintenanceRequest(.skipIfHole, byteOffset: 0, byteCount: array.geometry.memberDataByteCount)
         #expect(schedule.next(now: 0, clientOperations: 0) == .submit(skip))
         #expect(array.submit(skip))
         #expect(array.pending.isEmpty)
@@ -104,7 +104,7 @@ struct MaintenanceTests {
         array.planner.memberFailed(1)
         array.replace(1, content: 0)
         array.members[0][4096 + 65536 * 3] = 7
-        #expect(array.submit(MaintenanceRequest(.skip, byteOffset: 0, byteCount: 8 * 65536)))
+        #expect(array.submit(MaintenanceRequest(.skipIfHole, byteOffset: 0, byteCount: 8 * 65536)))
         #expect(array.maintained.map(\.result) == [.hasData])
         #expect(array.planner.recovery?.boundary == 0)
     }
@@ -128,10 +128,11 @@ struct MaintenanceTests {
         let original = array.members
         var places: [UInt64] = []
         for stripe in [UInt64(1), 5, 11] {
-            let row = UInt64(chunk) - 4096
+            let chunkOffset = UInt64(chunk) - 4096
             let parity = array.geometry.parityMember(stripe: stripe)
-            array.members[parity][Int(array.geometry.memberByteOffset(stripe: stripe, row: row)) + 17] ^= 0x40
-            places.append(stripe * UInt64(chunk) + row)
+            array.members[parity][
+                Int(array.geometry.memberByteOffset(stripe: stripe, chunkOffset: chunkOffset)) + 17] ^= 0x40
+            places.append(stripe * UInt64(chunk) + chunkOffset)
         }
         let damaged = array.members
         for job in [MaintenanceSchedule.Job.check, .repair] {
@@ -151,7 +152,7 @@ struct MaintenanceTests {
             let array = fixture.array
             for stripe in [UInt64(1), 5, 11, 30, 39] {
                 let parity = array.geometry.parityMember(stripe: stripe)
-                array.members[parity][Int(array.geometry.memberByteOffset(stripe: stripe, row: 4096))] ^= 1
+                array.members[parity][Int(array.geometry.memberByteOffset(stripe: stripe, chunkOffset: 4096))] ^= 1
             }
             var schedule = MaintenanceSchedule(.check, geometry: array.geometry)
             #expect(fixture.run(&schedule, tick: 1_000_000_000) == .done)

@@ -59,7 +59,7 @@ struct PartialParityLogTests {
     func order() throws {
         try withData { memory in
             let array = makeArray()
-            // Stripe 0, column 1 (member 1), rows 4096 ..< 8192; its parity is on member 3.
+            // Stripe 0, column 1 (member 1), chunk offsets 4096 ..< 8192; its parity is on member 3.
             submit([8192 + 4096], to: array, from: memory)
             completeReads(array)
             #expect(array.pending.map(\.kind) == [.durableWrite])
@@ -217,7 +217,7 @@ struct PartialParityLogTests {
         }
     }
 
-    @Test("a log is written again when its rows and their members' flushes have ended, one flush for all units")
+    @Test("a log is written again when its writes and their members' flushes have ended, one flush for all units")
     func reuse() {
         withData { memory in
             let array = makeArray(stripes: 40)
@@ -226,7 +226,7 @@ struct PartialParityLogTests {
             array.complete(at: 0)
             submit([4 * 3 * Self.chunk], to: array, from: memory)
             completeReads(array)
-            // The second write waits for the first one's rows, and then for their flush.
+            // The second write waits for the first one's data, and then for the flush of it.
             #expect(array.pending.map(\.kind) == [.write, .write])
             array.complete(at: 0)
             #expect(array.pending.map(\.kind) == [.write])
@@ -241,7 +241,7 @@ struct PartialParityLogTests {
         }
     }
 
-    @Test("a flush that began before a unit's rows were written does not count for it")
+    @Test("a flush that began before a unit's data was written does not count for it")
     func earlyFlush() {
         withData { memory in
             let array = makeArray(stripes: 40)
@@ -283,7 +283,7 @@ struct PartialParityLogTests {
     }
 
     @Test(
-        "after a crash at any point the log makes every row right, and a member that was not written to can be missing",
+        "after a crash at any point the log makes all parity right, and a member that was not written to can be missing",
         arguments: UInt64(1)...30)
     func crash(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
@@ -352,7 +352,7 @@ struct PartialParityLogTests {
         #expect(isDone && array.misdirected == 0, "seed \(seed)")
     }
 
-    @Test("a member that fails at any point leaves every write done and every row right", arguments: UInt64(1)...30)
+    @Test("a member that fails at any point leaves every write done and all parity right", arguments: UInt64(1)...30)
     func failure(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let array = makeArray()
@@ -371,7 +371,7 @@ struct PartialParityLogTests {
         var end = CrashImage(array, luck: .ended, using: &generator)
         let missing: Int? = if case .degraded(let member) = array.planner.state { member } else { nil }
         #expect(workload.firstFault(in: end, missing: missing) == nil, "seed \(seed)")
-        // What the log says of rows that are done changes nothing.
+        // Log entries of finished writes change nothing.
         _ = end.replayLogs(Self.area, missing: missing)
         #expect(workload.firstFault(in: end, missing: missing) == nil, "seed \(seed)")
     }

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The RAID planner at its limits")
 struct RAIDPlannerCapacityTests {
-    @Test("writes to the same row take effect in order of arrival", arguments: UInt64(1)...20)
+    @Test("writes to the same chunk offsets take effect in order of arrival", arguments: UInt64(1)...20)
     func arrivalOrder(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let array = SimulatedArray(

@@ -4,10 +4,10 @@ import Testing
 
 @Suite("How the RAID planner cuts requests")
 struct RAIDPlannerCutTests {
-    @Test("zeroing all columns of some rows punches the parity too, and reads and writes nothing")
-    func zeroRows() {
+    @Test("zeroing all columns at some chunk offsets punches the parity too, and reads and writes nothing")
+    func zeroAllColumns() {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 8192, stripes: 2)
-        // All of a stripe but the first and last 512 bytes: rows 512 ..< 7680 are covered in both columns.
+        // All of a stripe but the first and last 512 bytes: chunk offsets 512 ..< 7680 are covered in both columns.
         var request = ArrayRequest(.zero, byteOffset: 512, byteCount: 2 * 8192 - 1024, tag: 0)
         request.mayPunch = true
         array.submit(request)
@@ -21,20 +21,20 @@ struct RAIDPlannerCutTests {
     @Test(
         "a small write into a large chunk is one operation wherever it lies",
         arguments: [0, 4096, 512 << 10, 1_044_480])
-    func smallWriteInLargeChunk(row: Int) {
+    func smallWriteInLargeChunk(chunkOffset: Int) {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 1 << 20, stripes: 1)
         var data = [UInt8](repeating: 7, count: 4096)
         data.withUnsafeMutableBytes { memory in
             array.submit(
                 ArrayRequest(
-                    .write, byteOffset: UInt64(row), byteCount: 4096, memory: memory.baseAddress!, tag: 0))
+                    .write, byteOffset: UInt64(chunkOffset), byteCount: 4096, memory: memory.baseAddress!, tag: 0))
             #expect(array.pending.count == 1)
             while !array.pending.isEmpty { array.complete(at: 0) }
         }
         #expect(array.reads == 1)
         #expect(array.writes == 2)
         #expect(array.hasConsistentParity)
-        #expect(Array(array.content()[row..<row + 4096]) == data)
+        #expect(Array(array.content()[chunkOffset..<chunkOffset + 4096]) == data)
     }
 
     @Test("a contiguous range is at most three rectangles of a stripe")

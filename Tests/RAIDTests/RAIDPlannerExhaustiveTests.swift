@@ -24,7 +24,7 @@ struct RAIDPlannerExhaustiveTests {
             }
             for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount where geometry.level == .raid5 {
                 let parity = geometry.parityMember(stripe: stripe)
-                let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
+                let start = Int(geometry.memberByteOffset(stripe: stripe, chunkOffset: 0))
                 for byte in start..<start + Int(geometry.chunkByteCount) {
                     members[parity][byte] = members.indices.reduce(0) { $1 == parity ? $0 : $0 ^ members[$1][byte] }
                 }

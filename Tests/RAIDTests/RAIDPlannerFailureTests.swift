@@ -43,7 +43,7 @@ struct RAIDPlannerFailureTests {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 63 * Int(stripe), alignment: 4096)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: 63 * Int(stripe))
-        // The first request leaves one of the 64 large scratch slots, so that of the second one's two operations
+        // The first request leaves one of the 64 large scratch blocks, so that of the second one's two operations
         // one runs and the other waits for it.
         array.submit(ArrayRequest(.write, byteOffset: 0, byteCount: 63 * stripe, memory: memory, tag: 0))
         let first = array.pending.count

@@ -22,7 +22,7 @@ struct RAIDPlannerHealingTests {
         }
         original = Array(memory[..<count])
         member = array.geometry.member(stripe: 0, column: 0)
-        byteOffset = array.geometry.memberByteOffset(stripe: 0, row: 0)
+        byteOffset = array.geometry.memberByteOffset(stripe: 0, chunkOffset: 0)
         #expect(run(.write, 0..<count) == .done)
     }
 
@@ -54,7 +54,7 @@ struct RAIDPlannerHealingTests {
         #expect(array.corrected.map(\.byteOffset) == [byteOffset + 4096])
     }
 
-    @Test("nobody writes to a block's rows while it is healed")
+    @Test("nobody writes to a block while it is healed")
     func rowsAreLocked() {
         defer { memory.deallocate() }
         array.badBlocks.add(member: member, byteOffset: byteOffset)

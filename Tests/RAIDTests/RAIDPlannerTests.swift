@@ -37,7 +37,7 @@ struct RAIDPlannerTests {
     }
 
     @Test(
-        "a small write reads whichever is less: old data and parity, or the rest of the row",
+        "a small write reads whichever is less: old data and parity, or the rest of the stripe",
         arguments: [
             (3, 1), (4, 2), (5, 2), (8, 2),
         ])
@@ -49,7 +49,7 @@ struct RAIDPlannerTests {
         #expect(array.hasConsistentParity)
     }
 
-    @Test("writes to the same rows of a stripe run one after another, others side by side")
+    @Test("writes to the same chunk offsets of a stripe run one after another, others side by side")
     func serialisation() {
         let array = SimulatedArray(level: .raid5, memberCount: 4, chunkByteCount: 16384, stripes: 2)
         var data = [UInt8](repeating: 1, count: 4096)
@@ -57,10 +57,10 @@ struct RAIDPlannerTests {
             let pointer = memory.baseAddress!
             array.submit(ArrayRequest(.write, byteOffset: 0, byteCount: 4096, memory: pointer, tag: 0))
             let first = array.pending.count
-            // Same rows, another column: shares the parity block.
+            // Same chunk offsets, another column: shares the parity block.
             array.submit(ArrayRequest(.write, byteOffset: 16384, byteCount: 4096, memory: pointer, tag: 1))
             #expect(array.pending.count == first)
-            // Other rows of the same stripe.
+            // Other chunk offsets of the same stripe.
             array.submit(ArrayRequest(.write, byteOffset: 4096, byteCount: 4096, memory: pointer, tag: 2))
             #expect(array.pending.count == 2 * first)
             while !array.pending.isEmpty { array.complete(at: 0) }
@@ -69,7 +69,7 @@ struct RAIDPlannerTests {
         #expect(array.hasConsistentParity)
     }
 
-    @Test("a rejected group ends its request without space and leaves the row as it was")
+    @Test("a rejected group ends its request without space and leaves the stripe as it was")
     func rejection() {
         let array = SimulatedArray(level: .raid5, memberCount: 4, chunkByteCount: 16384, stripes: 2)
         write(Array(repeating: 3, count: 4096), at: 0, to: array)
@@ -249,7 +249,7 @@ struct ArrayGeometryTests {
     func vectors(arrayByte: UInt64, member: Int, memberByte: UInt64) {
         let position = geometry.position(of: arrayByte)
         #expect(geometry.member(stripe: position.stripe, column: position.column) == member)
-        #expect(geometry.memberByteOffset(stripe: position.stripe, row: position.row) == memberByte)
+        #expect(geometry.memberByteOffset(stripe: position.stripe, chunkOffset: position.chunkOffset) == memberByte)
     }
 
     @Test("extents cover a range once and in order")

@@ -170,13 +170,13 @@ struct ReturningMemberTests {
         // A write in stripe 3, which is still waiting for its bit when its region is to be kept.
         let block = 3 * (Self.memberCount - 1) * Self.chunk / Client.blockByteCount
         client.write(using: &generator, in: block..<block + 1)
-        #expect(array.submit(MaintenanceRequest(.keep, byteOffset: 0, byteCount: UInt64(8 * Self.chunk))))
+        #expect(array.submit(MaintenanceRequest(.skipIfClean, byteOffset: 0, byteCount: UInt64(8 * Self.chunk))))
         #expect(array.maintained.isEmpty)
         array.completeAll(using: &generator)
         #expect(array.maintained.map(\.result) == [.hasData])
         #expect(array.planner.recovery?.boundary == 0)
         array.maintained = []
-        #expect(array.submit(MaintenanceRequest(.keep, byteOffset: 0, byteCount: UInt64(2 * Self.chunk))))
+        #expect(array.submit(MaintenanceRequest(.skipIfClean, byteOffset: 0, byteCount: UInt64(2 * Self.chunk))))
         #expect(array.maintained.map(\.result) == [.done] && array.pending.isEmpty)
         #expect(array.planner.recovery?.boundary == UInt64(2 * Self.chunk))
     }

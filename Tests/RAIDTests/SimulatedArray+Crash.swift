@@ -94,16 +94,16 @@ struct CrashImage {
         let isFull = partialParity.isEmpty
         let columnCount =
             isFull ? geometry.columnCount : Int(entry.dataByteCount) / Int(entry.partialParityByteCount)
-        let rows = Int(entry.dataByteCount) / columnCount
-        let (stripe, column, row) = geometry.position(of: entry.dataSector * 512)
+        let byteCount = Int(entry.dataByteCount) / columnCount
+        let (stripe, column, chunkOffset) = geometry.position(of: entry.dataSector * 512)
         let writtenMembers = (column..<column + columnCount).map { geometry.member(stripe: stripe, column: $0) }
         guard !writtenMembers.contains(where: { $0 == missing }) else { return false }
-        let start = Int(geometry.memberByteOffset(stripe: stripe, row: row))
-        var parity = isFull ? [UInt8](repeating: 0, count: rows) : partialParity
+        let start = Int(geometry.memberByteOffset(stripe: stripe, chunkOffset: chunkOffset))
+        var parity = isFull ? [UInt8](repeating: 0, count: byteCount) : partialParity
         for member in writtenMembers {
-            for byte in 0..<rows { parity[byte] ^= members[member][start + byte] }
+            for byte in 0..<byteCount { parity[byte] ^= members[member][start + byte] }
         }
-        members[geometry.parityMember(stripe: stripe)].replaceSubrange(start..<start + rows, with: parity)
+        members[geometry.parityMember(stripe: stripe)].replaceSubrange(start..<start + byteCount, with: parity)
         return true
     }
 

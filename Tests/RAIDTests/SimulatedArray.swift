@@ -480,7 +480,7 @@ final class SimulatedArray {
         for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
             for column in 0..<geometry.columnCount {
                 let member = geometry.member(stripe: stripe, column: column)
-                let start = Int(geometry.memberByteOffset(stripe: stripe, row: 0))
+                let start = Int(geometry.memberByteOffset(stripe: stripe, chunkOffset: 0))
                 let range = start..<start + Int(geometry.chunkByteCount)
                 if member == lost {
                     bytes += exclusiveOr(range, without: member)

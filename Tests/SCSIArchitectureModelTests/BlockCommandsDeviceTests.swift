@@ -8,11 +8,11 @@ struct BlockCommandsDeviceTests {
     func transfers() throws {
         let fixture = try DiskFixture { $0.blockCount = 1 << 40 }
         let buffer = fixture.transport.arena.base
-        var forced = BlockPiece(row: 1, operation: .write, lba: 0xFFFF_FFFF, blockCount: 1, buffer: buffer)
+        var forced = BlockStage(taskIndex: 1, operation: .write, lba: 0xFFFF_FFFF, blockCount: 1, buffer: buffer)
         forced.forceUnitAccess = true
         fixture.submit(
-            BlockPiece(row: 0, operation: .read, lba: 0x0102_0304, blockCount: 2, buffer: buffer), forced,
-            BlockPiece(row: 2, operation: .write, lba: 0x1_0000_0000, blockCount: 2, buffer: buffer))
+            BlockStage(taskIndex: 0, operation: .read, lba: 0x0102_0304, blockCount: 2, buffer: buffer), forced,
+            BlockStage(taskIndex: 2, operation: .write, lba: 0x1_0000_0000, blockCount: 2, buffer: buffer))
         #expect(fixture.transport.command(0) == "28 00 01 02 03 04 00 00 02 00")
         #expect(fixture.transport.command(1) == "2a 08 ff ff ff ff 00 00 01 00")
         #expect(fixture.transport.command(2) == "8a 00 00 00 00 01 00 00 00 00 00 00 00 02 00 00")
@@ -27,16 +27,17 @@ struct BlockCommandsDeviceTests {
         let fixture = try DiskFixture()
         // The script answers, so the disk does not look for that much memory.
         fixture.transport.script = [Outcome()]
-        fixture.submit(BlockPiece(row: 0, operation: .read, blockCount: 65536, buffer: fixture.transport.arena.base))
+        fixture.submit(
+            BlockStage(taskIndex: 0, operation: .read, blockCount: 65536, buffer: fixture.transport.arena.base))
         #expect(fixture.transport.command(0) == "88 00 00 00 00 00 00 00 00 00 00 01 00 00 00 00")
     }
 
-    @Test("an unmap carries one descriptor, each row its own")
+    @Test("an unmap carries one descriptor, each task its own")
     func unmap() throws {
         let fixture = try DiskFixture()
         fixture.submit(
-            BlockPiece(row: 0, operation: .unmap, lba: 0x1234, blockCount: 5),
-            BlockPiece(row: 1, operation: .unmap, lba: 8, blockCount: 9))
+            BlockStage(taskIndex: 0, operation: .unmap, lba: 0x1234, blockCount: 5),
+            BlockStage(taskIndex: 1, operation: .unmap, lba: 8, blockCount: 9))
         #expect(fixture.transport.command(0) == "42 00 00 00 00 00 00 00 18 00")
         let head: [UInt8] = [0, 22, 0, 16, 0, 0, 0, 0]
         #expect(
@@ -47,31 +48,31 @@ struct BlockCommandsDeviceTests {
         #expect(fixture.recorder.completions.map(\.error) == [.none, .none])
     }
 
-    @Test("zeroes give space back only where the piece and the disk allow it")
+    @Test("zeroes give space back only where the stage and the disk allow it")
     func zeroes() throws {
-        var piece = BlockPiece(row: 0, operation: .zero, lba: 16, blockCount: 8)
+        var stage = BlockStage(taskIndex: 0, operation: .zero, lba: 16, blockCount: 8)
         let fixture = try DiskFixture()
-        fixture.submit(piece)
-        piece.mayUnmap = true
-        fixture.submit(piece)
+        fixture.submit(stage)
+        stage.mayUnmap = true
+        fixture.submit(stage)
         #expect(fixture.transport.command(0) == "93 01 00 00 00 00 00 00 00 10 00 00 00 08 00 00")
         #expect(fixture.transport.command(1) == "93 09 00 00 00 00 00 00 00 10 00 00 00 08 00 00")
         let thick = try DiskFixture { $0.supportsUnmap = false }
-        thick.submit(piece)
+        thick.submit(stage)
         #expect(thick.transport.command(0) == "93 01 00 00 00 00 00 00 00 10 00 00 00 08 00 00")
     }
 
     @Test("a flush covers the whole medium, and needs no command without a write cache")
     func flush() throws {
         let fixture = try DiskFixture()
-        fixture.submit(BlockPiece(row: 0, operation: .flush))
+        fixture.submit(BlockStage(taskIndex: 0, operation: .flush))
         #expect(fixture.transport.command(0) == "35 00 00 00 00 00 00 00 00 00")
         let through = try DiskFixture { $0.isWriteCacheEnabled = false }
         through.submit(
-            BlockPiece(row: 0, operation: .flush),
-            BlockPiece(row: 1, operation: .read, blockCount: 1, buffer: through.transport.arena.base))
+            BlockStage(taskIndex: 0, operation: .flush),
+            BlockStage(taskIndex: 1, operation: .read, blockCount: 1, buffer: through.transport.arena.base))
         #expect(through.transport.names == ["READ(10)"])
-        #expect(through.recorder.completions.map(\.row) == [0, 1])
+        #expect(through.recorder.completions.map(\.taskIndex) == [0, 1])
     }
 
     @Test("a batch goes down, and its outcome up, in one call; what must be sent again, in one more")
@@ -79,16 +80,19 @@ struct BlockCommandsDeviceTests {
         let fixture = try DiskFixture()
         let buffer = fixture.transport.arena.base
         fixture.transport.script = [nil, .busy, nil, .busy]
-        let pieces = (0..<4).map { BlockPiece(row: $0, operation: .read, blockCount: 1, buffer: buffer) }
-        pieces.withUnsafeBufferPointer { fixture.disk.submit($0, lane: 0) }
+        let stages = (0..<4).map { BlockStage(taskIndex: $0, operation: .read, blockCount: 1, buffer: buffer) }
+        stages.withUnsafeBufferPointer { fixture.disk.submit($0, lane: 0) }
         #expect(fixture.transport.submissionSizes == [4, 2])
-        #expect(fixture.recorder.batches.map { $0.map(\.row).sorted() }.sorted { $0[0] < $1[0] } == [[0, 2], [1, 3]])
+        #expect(
+            fixture.recorder.batches.map { $0.map(\.taskIndex).sorted() }.sorted { $0[0] < $1[0] } == [
+                [0, 2], [1, 3],
+            ])
     }
 }
 
 @Suite("Outcomes of a disk's commands")
 struct OutcomeTests {
-    /// An outcome that ends a piece, and with what.
+    /// An outcome that ends a stage, and with what.
     struct Ending: Sendable, CustomTestStringConvertible {
         var response: UInt8 = 2
         var status: UInt8 = 2
@@ -99,7 +103,7 @@ struct OutcomeTests {
 
     private static let endings = [
         Ending(sense: .spaceAllocationFailed, error: .noSpace), Ending(sense: .writeProtected, error: .readOnly),
-        Ending(sense: SenseData(7, 0x27, 0x02), error: .readOnly),
+        Ending(sense: SenseData(.dataProtect, AdditionalSenseCode(0x27, 0x02)), error: .readOnly),
         Ending(sense: .invalidOperationCode, error: .notSupported),
         Ending(sense: .logicalBlockAddressOutOfRange, error: .invalid),
         Ending(sense: .invalidFieldInCDB, error: .inputOutput),
@@ -122,8 +126,9 @@ struct OutcomeTests {
         Ending(response: 1, status: 2, error: .none), Ending(response: 1, status: 1, error: .none),
         Ending(response: 1, status: 5, error: .none), Ending(response: 1, status: 0xFF, error: .none),
         Ending(status: 0x08, error: .none), Ending(status: 0x28, error: .none), Ending(status: 0x40, error: .none),
-        Ending(sense: .powerOnOccurred, error: .none), Ending(sense: SenseData(0xB, 0, 0), error: .none),
-        Ending(sense: SenseData(4, 0x44, 0), error: .none), Ending(sense: .becomingReady, error: .none),
+        Ending(sense: .powerOnOccurred, error: .none), Ending(sense: SenseData(.abortedCommand, .none), error: .none),
+        Ending(sense: SenseData(.hardwareError, AdditionalSenseCode(0x44, 0)), error: .none),
+        Ending(sense: .becomingReady, error: .none),
     ]
 
     @Test("what may pass is tried again, five times in all", arguments: passing)
@@ -139,7 +144,7 @@ struct OutcomeTests {
         #expect(hopeless.recorder.completions.map(\.error) == [.inputOutput])
     }
 
-    @Test("the tries of one piece do not count for the row's next")
+    @Test("the tries of one stage do not count for the task's next")
     func attemptsAreForgotten() throws {
         let fixture = try DiskFixture()
         for _ in 0..<3 { fixture.read(ending: .busy, .busy, .busy, .busy) }
@@ -156,7 +161,7 @@ struct OutcomeTests {
 
     @Test("a recovered error is a success when all bytes moved, and is tried again otherwise")
     func recovered() throws {
-        let recovered = SenseData(1, 0x17, 1)
+        let recovered = SenseData(.recoveredError, AdditionalSenseCode(0x17, 1))
         let fixture = try DiskFixture()
         fixture.read(ending: .sense(recovered))
         #expect(fixture.recorder.completions.map(\.byteCount) == [1024])
@@ -173,7 +178,7 @@ struct OutcomeTests {
         fixture.read(ending: .checkConditionWithoutSense)
         #expect(fixture.transport.names == ["READ(10)", "REQUEST SENSE"])
         #expect(fixture.recorder.completions.map(\.error) == [.noSpace])
-        fixture.transport.pendingSense = SenseData(1, 0x17, 1)
+        fixture.transport.pendingSense = SenseData(.recoveredError, AdditionalSenseCode(0x17, 1))
         fixture.read(ending: .checkConditionWithoutSense)
         #expect(fixture.recorder.completions.map(\.byteCount) == [0, 1024])
     }
@@ -183,9 +188,9 @@ struct OutcomeTests {
         let fixture = try DiskFixture()
         fixture.transport.pendingSense = .powerOnOccurred
         fixture.transport.script = [.checkConditionWithoutSense]
-        fixture.submit(BlockPiece(row: 0, operation: .unmap, lba: 5, blockCount: 6))
+        fixture.submit(BlockStage(taskIndex: 0, operation: .unmap, lba: 5, blockCount: 6))
         #expect(fixture.transport.names == ["UNMAP", "REQUEST SENSE", "UNMAP"])
-        // Sense data and parameter list share the row's memory.
+        // Sense data and parameter list share the task's memory.
         #expect(fixture.transport.parameterLists[0] == fixture.transport.parameterLists[2])
         #expect(fixture.transport.command(0) == fixture.transport.command(2))
         #expect(fixture.recorder.completions.map(\.error) == [.none])
@@ -195,7 +200,7 @@ struct OutcomeTests {
     func senseNeverComes() throws {
         let fixture = try DiskFixture()
         fixture.transport.script = Array(repeating: .checkConditionWithoutSense, count: 100)
-        fixture.submit(BlockPiece(row: 0, operation: .read, blockCount: 1, buffer: fixture.transport.arena.base))
+        fixture.submit(BlockStage(taskIndex: 0, operation: .read, blockCount: 1, buffer: fixture.transport.arena.base))
         #expect(fixture.transport.sent.count == 10)
         #expect(fixture.recorder.completions.map(\.error) == [.inputOutput])
     }

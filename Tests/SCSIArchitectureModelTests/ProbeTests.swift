@@ -116,7 +116,10 @@ struct ProbeTests {
         let transport = try ScriptedTransport()
         let answered: [Outcome?] = [nil, nil, nil, nil]
         transport.script =
-            answered + [.sense(.powerOnOccurred), .sense(.becomingReady), .sense(SenseData(0x2, 0x04, 0x02))]
+            answered + [
+                .sense(.powerOnOccurred), .sense(.becomingReady),
+                .sense(SenseData(.notReady, AdditionalSenseCode(0x04, 0x02))),
+            ]
         #expect(try probe(transport).error == nil)
         let loop = transport.names[4...].prefix { $0 != "INQUIRY" }
         let ready = "TEST UNIT READY"
@@ -166,6 +169,8 @@ struct ProbeTests {
         let error = try #require(try probe(transport).error)
         #expect(error.command == .readCapacity10)
         #expect(error.sense == .invalidFieldInCDB)
-        #expect(error.description.contains("READ CAPACITY(10)") && error.description.contains("05/24/00"))
+        #expect(
+            error.description.contains("READ CAPACITY(10)")
+                && error.description.contains("05/24/00 (ILLEGAL REQUEST, INVALID FIELD IN CDB)"))
     }
 }

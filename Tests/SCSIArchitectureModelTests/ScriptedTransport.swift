@@ -27,7 +27,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     // SAFETY: tests drive it from one thread.
     let tasks: UnsafeMutablePointer<SCSITask>
     let laneCount = 2
-    let rowsPerLane = 8
+    let tasksPerLane = 8
     let arena: DataArena
     let constraints = HBAConstraints()
     let disk: DirectAccessTarget
@@ -50,14 +50,14 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
         change(&traits)
         disk = DirectAccessTarget(traits: traits)
         arena = try DataArena(byteCount: 1 << 20)
-        tasks = .allocate(capacity: laneCount * rowsPerLane)
-        tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
+        tasks = .allocate(capacity: laneCount * tasksPerLane)
+        tasks.initialize(repeating: SCSITask(), count: laneCount * tasksPerLane)
     }
 
     deinit { tasks.deallocate() }
 
     /// The commands that were sent, by name.
-    var names: [String] { sent.map { OperationCode.name(of: $0.cdb[0]) ?? "?" } }
+    var names: [String] { sent.map { CommandDescriptorBlock(bytes: $0.cdb, byteCount: $0.cdbSize).name } }
 
     /// A sent command's bytes in hexadecimal.
     func command(_ index: Int) -> String {
@@ -75,7 +75,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
     func wait(lane: Int, orReadable descriptor: Int32) {}
-    func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool {
+    func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
         event.wait()
         return true
     }
@@ -83,10 +83,10 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     var hasMapper = true
     let pageByteCount: UInt64 = 16384
 
-    func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
-        submissionSizes.append(rows.count)
-        for row in rows { answer(tasks + Int(row)) }
-        owner?.tasksCompleted(rows, lane: lane)
+    func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        submissionSizes.append(taskIndices.count)
+        for taskIndex in taskIndices { answer(tasks + Int(taskIndex)) }
+        owner?.tasksCompleted(taskIndices, lane: lane)
     }
 
     private func answer(_ task: UnsafeMutablePointer<SCSITask>) {
@@ -109,7 +109,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     private func execute(_ task: UnsafeMutablePointer<SCSITask>, _ data: UnsafeMutableRawBufferPointer) -> Outcome {
         let cdb = CommandDescriptorBlock(bytes: task.pointee.cdb, byteCount: task.pointee.cdbSize)
         if refused.contains([cdb.bytes[0], cdb.bytes[2]]) { return .sense(.invalidFieldInCDB) }
-        if cdb.operationCode == OperationCode.requestSense {
+        if cdb.operationCode == .requestSense {
             let bytes = pendingSense.fixedFormat
             for index in 0..<min(18, data.count) { data[index] = bytes[index] }
             return Outcome()
@@ -122,13 +122,13 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     }
 }
 
-/// Notes how pieces ended, a batch at a time.
-final class PieceRecorder: BlockPieceOwner, @unchecked Sendable {
+/// Notes how stages ended, a batch at a time.
+final class StageRecorder: BlockStageOwner, @unchecked Sendable {
     // SAFETY: tests drive it from one thread.
-    var batches: [[PieceCompletion]] = []
-    var completions: [PieceCompletion] { batches.flatMap { $0 } }
+    var batches: [[StageCompletion]] = []
+    var completions: [StageCompletion] { batches.flatMap { $0 } }
 
-    func piecesCompleted(_ completions: UnsafeBufferPointer<PieceCompletion>, lane: Int) {
+    func stagesCompleted(_ completions: UnsafeBufferPointer<StageCompletion>, lane: Int) {
         batches.append(Array(completions))
     }
 }
@@ -137,7 +137,7 @@ final class PieceRecorder: BlockPieceOwner, @unchecked Sendable {
 struct DiskFixture {
     let transport: ScriptedTransport
     let disk: BlockCommandsDevice
-    let recorder = PieceRecorder()
+    let recorder = StageRecorder()
 
     init(change: (inout DiskTraits) -> Void = { _ in }) throws {
         transport = try ScriptedTransport(change: change)
@@ -147,13 +147,13 @@ struct DiskFixture {
         transport.forget()
     }
 
-    func submit(_ pieces: BlockPiece...) {
-        pieces.withUnsafeBufferPointer { disk.submit($0, lane: 0) }
+    func submit(_ stages: BlockStage...) {
+        stages.withUnsafeBufferPointer { disk.submit($0, lane: 0) }
     }
 
     /// Sends one read of two blocks with these outcomes.
     func read(ending script: Outcome?...) {
         transport.script = script
-        submit(BlockPiece(row: 1, operation: .read, lba: 7, blockCount: 2, buffer: transport.arena.base))
+        submit(BlockStage(taskIndex: 1, operation: .read, lba: 7, blockCount: 2, buffer: transport.arena.base))
     }
 }

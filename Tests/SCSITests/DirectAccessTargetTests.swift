@@ -34,9 +34,12 @@ struct DirectAccessTargetTests {
 
     @Test("READ and WRITE of every length name the same range")
     func transfers() {
-        for (byteCount, read, write) in [(6, 0x08, 0x0A), (10, 0x28, 0x2A), (12, 0xA8, 0xAA), (16, 0x88, 0x8A)] {
+        for (byteCount, read, write) in [
+            (6, OperationCode.read6, OperationCode.write6), (10, .read10, .write10), (12, .read12, .write12),
+            (16, .read16, .write16),
+        ] {
             for isWrite in [false, true] {
-                var cdb = CommandDescriptorBlock(UInt8(isWrite ? write : read), byteCount: UInt8(byteCount))
+                var cdb = CommandDescriptorBlock(isWrite ? write : read, byteCount: UInt8(byteCount))
                 switch byteCount {
                 case 6:
                     cdb.bytes[3] = 100
@@ -58,7 +61,7 @@ struct DirectAccessTargetTests {
                 }
             }
         }
-        var zero = CommandDescriptorBlock(OperationCode.read6, byteCount: 6)
+        var zero = CommandDescriptorBlock(.read6, byteCount: 6)
         zero.bytes[4] = 0
         if case .read(0, 256) = send(zero, room: 256 * 512).0 {} else { Issue.record("READ(6) of 0 is 256 blocks") }
     }
@@ -96,7 +99,7 @@ struct DirectAccessTargetTests {
         func read(_ lba: UInt64, _ count: UInt32) -> CommandDescriptorBlock {
             .transfer(isWrite: false, lba: lba, blockCount: count, forceUnitAccess: false)
         }
-        check(CommandDescriptorBlock(0xFF, byteCount: 10), .invalidOperationCode)
+        check(CommandDescriptorBlock(OperationCode(rawValue: 0xFF), byteCount: 10), .invalidOperationCode)
         check(read(999, 2), .logicalBlockAddressOutOfRange, room: 1024)
         check(read(.max, 1), .logicalBlockAddressOutOfRange, room: 512)
         check(read(0, 2), .invalidFieldInCDB, room: 512)
@@ -104,12 +107,15 @@ struct DirectAccessTargetTests {
         var protected = read(0, 1)
         protected.bytes[1] = 0x20
         check(protected, .invalidFieldInCDB, room: 512)
-        check(.inquiry(page: 0xC0, allocationLength: 255), .invalidFieldInCDB, room: 255)
+        check(
+            .inquiry(page: VitalProductDataPage(rawValue: 0xC0), allocationLength: 255), .invalidFieldInCDB, room: 255)
         var pageWithoutBit = CommandDescriptorBlock.inquiry(allocationLength: 36)
         pageWithoutBit.bytes[2] = 0x80
         check(pageWithoutBit, .invalidFieldInCDB, room: 36)
-        check(.modeSense6(page: 0x2A, allocationLength: 64), .invalidFieldInCDB, room: 64)
-        check(.modeSense6(page: 0xC8, allocationLength: 64), .savingParametersNotSupported, room: 64)
+        check(.modeSense6(page: ModePage(rawValue: 0x2A), allocationLength: 64), .invalidFieldInCDB, room: 64)
+        var savedValues = CommandDescriptorBlock.modeSense6(page: .caching, allocationLength: 64)
+        savedValues.bytes[2] |= 0xC0
+        check(savedValues, .savingParametersNotSupported, room: 64)
         check(.reportLUNs(allocationLength: 8), .invalidFieldInCDB, room: 8)
         check(.writeZeroes16(lba: 0, blockCount: 0, unmap: true), .invalidFieldInCDB)
         check(.writeZeroes16(lba: 999, blockCount: 2, unmap: true), .logicalBlockAddressOutOfRange)
@@ -130,7 +136,7 @@ struct DirectAccessTargetTests {
         #expect(sense(send(write, to: target, room: 512).0) == .writeProtected)
         #expect(sense(send(.writeZeroes16(lba: 0, blockCount: 1, unmap: true), to: target).0) == .writeProtected)
         #expect(sense(send(.unmap(parameterListLength: 24), to: target, room: 24).0) == .writeProtected)
-        let (_, data) = send(.modeSense6(page: 0x3F, allocationLength: 4), to: target, room: 4)
+        let (_, data) = send(.modeSense6(page: .all, allocationLength: 4), to: target, room: 4)
         #expect(data[2] & 0x80 != 0)
     }
 
@@ -165,12 +171,12 @@ struct DirectAccessTargetTests {
         #expect(respondedCount(send(.inquiry(allocationLength: 6), room: 96).0) == 6)
         let (_, absent) = send(.inquiry(allocationLength: 96), room: 96, logicalUnit: 3)
         #expect(absent[0] == 0x7F)
-        let (pages, list) = send(.inquiry(page: 0, allocationLength: 255), room: 255)
+        let (pages, list) = send(.inquiry(page: .supportedPages, allocationLength: 255), room: 255)
         #expect(respondedCount(pages) == 10)
         #expect(Array(list[..<10]) == [0, 0, 0, 6, 0, 0x80, 0x83, 0xB0, 0xB1, 0xB2])
-        let (_, serial) = send(.inquiry(page: 0x80, allocationLength: 255), room: 255)
+        let (_, serial) = send(.inquiry(page: .unitSerialNumber, allocationLength: 255), room: 255)
         #expect(Array(serial[..<10]) == [0, 0x80, 0, 6] + Array("SERIAL".utf8))
-        let (_, identification) = send(.inquiry(page: 0x83, allocationLength: 255), room: 255)
+        let (_, identification) = send(.inquiry(page: .deviceIdentification, allocationLength: 255), room: 255)
         #expect(Array(identification[8..<14]) == Array("NBDEXT".utf8))
         #expect(Array(identification[54..<70]) == Array(1...16))
         #expect(Int(identification[3]) == 66)
@@ -223,13 +229,13 @@ struct DirectAccessTargetTests {
         #expect(medium.blockCount == 1000 && medium.blockByteCount == 512)
         read(.readCapacity16(allocationLength: 32)) { medium.readCapacity16($0) }
         #expect(medium.blockCount == 1000 && medium.isProvisioned)
-        read(.inquiry(page: 0xB0, allocationLength: 64)) { medium.blockLimits($0) }
+        read(.inquiry(page: .blockLimits, allocationLength: 64)) { medium.blockLimits($0) }
         #expect(medium.optimalTransferBlocks == 384 && medium.maximumUnmapBlocks == .max)
-        read(.inquiry(page: 0xB2, allocationLength: 64)) { medium.provisioning($0) }
+        read(.inquiry(page: .logicalBlockProvisioning, allocationLength: 64)) { medium.provisioning($0) }
         #expect(medium.supportsUnmap && medium.supportsUnmappingWriteSame)
-        read(.modeSense6(page: 0x3F, allocationLength: 4)) { medium.modeHeader6($0) }
+        read(.modeSense6(page: .all, allocationLength: 4)) { medium.modeHeader6($0) }
         #expect(medium.supportsForceUnitAccess && !medium.isWriteProtected)
-        read(.modeSense6(page: 0x08, allocationLength: 64)) { medium.cachingPage6($0) }
+        read(.modeSense6(page: .caching, allocationLength: 64)) { medium.cachingPage6($0) }
         #expect(medium.isWriteCacheEnabled)
         var huge = DiskTraits()
         huge.blockCount = 1 << 33
@@ -249,7 +255,7 @@ struct DirectAccessTargetTests {
         #expect(SenseData(parsing: descriptor, byteCount: 8) == sense)
         #expect(SenseData(parsing: descriptor, byteCount: 2) == nil)
         #expect(SenseData(parsing: .init(repeating: 0), byteCount: 18) == nil)
-        #expect(sense.description == "07/27/07")
+        #expect(sense.description == "07/27/07 (DATA PROTECT, SPACE ALLOCATION FAILED WRITE PROTECT)")
     }
 
     @Test("random command blocks never trap", arguments: 1...20)
@@ -265,7 +271,7 @@ struct DirectAccessTargetTests {
         ]
         for _ in 0..<2000 {
             var cdb = CommandDescriptorBlock(
-                codes[Int(next()) % codes.count], byteCount: [6, 10, 12, 16][Int(next() % 4)])
+                OperationCode(rawValue: codes[Int(next()) % codes.count]), byteCount: [6, 10, 12, 16][Int(next() % 4)])
             for index in 1..<16 where next() % 2 == 0 { cdb.bytes[index] = UInt8(truncatingIfNeeded: next()) }
             let action = send(cdb, room: Int(next() % 300), logicalUnit: UInt8(next() % 2)).0
             if case .respond(let count) = action { #expect(count <= 300, "seed \(seed)") }

@@ -153,7 +153,7 @@ struct RequestExplanationTests {
         var done: UInt64 = 0
         while done < byteCount {
             let run = BreakUpLimits.Run(address: 1 << 32 + 16384 + done, byteCount: byteCount - done)
-            sizes.append(limits.pieceByteCount(ofMemory: run))
+            sizes.append(limits.stageByteCount(ofMemory: run))
             done += sizes.last!
         }
         #expect(explanation.stages.stageCount == UInt64(sizes.count))

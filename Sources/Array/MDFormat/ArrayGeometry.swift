@@ -1,5 +1,5 @@
 /// The RAID levels that are served, by their numbers in md (md_p.h: `level`).
-package enum RAIDLevel: Int32, Sendable {
+@usableFromInline package enum RAIDLevel: Int32, Sendable {
     /// Striping without redundancy.
     case raid0 = 0
     /// Striping with one rotating parity chunk a stripe, left-symmetric.
@@ -15,19 +15,19 @@ package enum RAIDLevel: Int32, Sendable {
 /// offset* is a byte position inside a chunk. RAID 5 has md's left-symmetric layout (raid5.h:
 /// ALGORITHM_LEFT_SYMMETRIC): the parity of stripe s is on member n - 1 - s mod n, and column k is on the k-th member
 /// after that, cyclically.
-package struct ArrayGeometry: Sendable, Equatable {
+@usableFromInline package struct ArrayGeometry: Sendable, Equatable {
     /// Decides where parity is, if anywhere.
-    package let level: RAIDLevel
+    @usableFromInline package let level: RAIDLevel
     /// Members of the complete array.
-    package let memberCount: Int
+    @usableFromInline package let memberCount: Int
     /// Bytes of a chunk; a power of two.
-    package let chunkByteCount: UInt64
+    @usableFromInline package let chunkByteCount: UInt64
     /// Bytes of each member that hold data; a multiple of the chunk.
     package let memberDataByteCount: UInt64
     /// The byte in each member file at which data begins.
-    package let dataByteOffset: UInt64
+    @usableFromInline package let dataByteOffset: UInt64
     /// Data chunks in a stripe.
-    package let columnCount: Int
+    @usableFromInline package let columnCount: Int
     @usableFromInline let chunkShift: UInt64
 
     package init(
@@ -76,23 +76,23 @@ package struct ArrayGeometry: Sendable, Equatable {
         let stripe = range.lowerBound >> chunkShift
         guard level == .raid0 || member != parityMember(stripe: stripe) else { return nil }
         let column = level == .raid0 ? member : column(stripe: stripe, member: member)
-        let start = stripe * stripeByteCount + UInt64(column) << chunkShift + row(of: range.lowerBound)
+        let start = stripe * stripeByteCount + UInt64(column) << chunkShift + chunkOffset(of: range.lowerBound)
         return start..<start + UInt64(range.count)
     }
 
     /// The byte in a member file of a chunk offset in a stripe.
-    @inlinable package func memberByteOffset(stripe: UInt64, row: UInt64) -> UInt64 {
-        dataByteOffset + stripe << chunkShift + row
+    @inlinable package func memberByteOffset(stripe: UInt64, chunkOffset: UInt64) -> UInt64 {
+        dataByteOffset + stripe << chunkShift + chunkOffset
     }
 
     /// The stripe, column and chunk offset of an array byte.
-    @inlinable package func position(of byteOffset: UInt64) -> (stripe: UInt64, column: Int, row: UInt64) {
+    @inlinable package func position(of byteOffset: UInt64) -> (stripe: UInt64, column: Int, chunkOffset: UInt64) {
         let (stripe, column) = (byteOffset >> chunkShift).quotientAndRemainder(dividingBy: UInt64(columnCount))
-        return (stripe, Int(column), row(of: byteOffset))
+        return (stripe, Int(column), chunkOffset(of: byteOffset))
     }
 
     /// The chunk offset of a byte of the array or of a member's data area.
-    @inlinable package func row(of byteOffset: UInt64) -> UInt64 { byteOffset & (chunkByteCount - 1) }
+    @inlinable package func chunkOffset(of byteOffset: UInt64) -> UInt64 { byteOffset & (chunkByteCount - 1) }
 
     /// How many chunks it takes to hold that many bytes.
     @inlinable package func chunkCount(covering byteCount: UInt64) -> UInt64 {
@@ -106,13 +106,15 @@ package struct ArrayGeometry: Sendable, Equatable {
     package func forEachExtent(
         byteOffset: UInt64, byteCount: UInt64, _ body: (Int, UInt64, UInt64, UInt64) -> Void
     ) {
-        var (stripe, column, row) = position(of: byteOffset)
+        var (stripe, column, chunkOffset) = position(of: byteOffset)
         var done: UInt64 = 0
         while done < byteCount {
-            let length = min(chunkByteCount - row, byteCount - done)
-            body(member(stripe: stripe, column: column), memberByteOffset(stripe: stripe, row: row), length, done)
+            let length = min(chunkByteCount - chunkOffset, byteCount - done)
+            body(
+                member(stripe: stripe, column: column), memberByteOffset(stripe: stripe, chunkOffset: chunkOffset),
+                length, done)
             done += length
-            row = 0
+            chunkOffset = 0
             column += 1
             if column == columnCount {
                 column = 0
@@ -124,8 +126,8 @@ package struct ArrayGeometry: Sendable, Equatable {
     /// How many bytes of a RAID 0 member hold array bytes below `byteOffset`. They are the first bytes of its data
     /// area, so a range of the array is one range of each member.
     package func raid0MemberByteCount(member: Int, below byteOffset: UInt64) -> UInt64 {
-        let (stripe, column, row) = position(of: byteOffset)
-        let partial = member < column ? chunkByteCount : member == column ? row : 0
+        let (stripe, column, chunkOffset) = position(of: byteOffset)
+        let partial = member < column ? chunkByteCount : member == column ? chunkOffset : 0
         return stripe << chunkShift + partial
     }
 }

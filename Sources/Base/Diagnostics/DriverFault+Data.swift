@@ -1,7 +1,7 @@
 extension DriverFault {
     /// B31 to B51: sizes, DMA, data, and the faults without a row of their own.
     static let dataEntries: [DriverFault: FaultEntry] = [
-        .pieceSizeIsZero: FaultEntry(
+        .stageSizeIsZero: FaultEntry(
             "no block of a request obeys the constraints",
             rule: "IOBlockStorageDriver rounds each stage down to whole blocks; a stage of 0 cannot be sent",
             symptom: "EIO, or a request that is never answered, depending on the release",

@@ -38,7 +38,7 @@ public enum DriverFault: String, Sendable, CaseIterable {
     case slotMisuse = "B30"
 
     // Sizes, DMA, data.
-    case pieceSizeIsZero = "B31"
+    case stageSizeIsZero = "B31"
     case maxTransferSizeTooSmall = "B32"
     case requiredConstraintMissing = "B33"
     case constraintsNotReported = "B34"

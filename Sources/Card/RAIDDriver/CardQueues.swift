@@ -66,8 +66,7 @@ final class CardQueues {
         command.pointee.targetID = UInt16(truncatingIfNeeded: task.pointee.fTargetID)
         command.pointee.logicalUnit = task.pointee.fLogicalUnitBytes.1
         command.pointee.cdbSize = task.pointee.fCommandSize
-        // SAFETY: both are 16 bytes without padding.
-        command.pointee.cdb = unsafeBitCast(task.pointee.fCommandDescriptorBlock, to: InlineArray<16, UInt8>.self)
+        command.pointee.cdb = task.pointee.cdb
         command.pointee.dataAddress = task.pointee.fBufferIOVMAddr
         command.pointee.dataByteCount = task.pointee.fRequestedTransferCount
         command.pointee.direction = task.pointee.fTransferDirection

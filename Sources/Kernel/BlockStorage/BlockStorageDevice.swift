@@ -7,7 +7,7 @@ import Synchronization
 /// A disk as a block device: byte ranges become blocks, large requests become stages, and the blocks at unaligned edges
 /// are read and written back.
 ///
-/// Models IOBlockStorageDriver. The request of tag t on lane l uses the task l x rowsPerLane + t in every layer below.
+/// Models IOBlockStorageDriver. The request of tag t on lane l uses the task l x tasksPerLane + t in every layer below.
 ///
 /// Threads: any lane. A request's state belongs to its lane's thread until it is submitted, then to the thread that
 /// completes it.
@@ -20,7 +20,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
 
     let disk: BlockCommandsDevice
     let transport: any SCSITaskTransport
-    let rows: UnsafeMutablePointer<RequestRow>
+    let states: UnsafeMutablePointer<RequestState>
     let readLimits: BreakUpLimits
     let writeLimits: BreakUpLimits
     let blockByteCount: UInt64
@@ -78,15 +78,15 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             preferredByteCount: Int(preferred),
             isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
         counters = ExportCounters(laneCount: transport.laneCount)
-        rows = .allocate(capacity: transport.laneCount * transport.rowsPerLane)
-        rows.initialize(repeating: RequestRow(), count: transport.laneCount * transport.rowsPerLane)
+        states = .allocate(capacity: transport.laneCount * transport.tasksPerLane)
+        states.initialize(repeating: RequestState(), count: transport.laneCount * transport.tasksPerLane)
         receivers = .allocate(capacity: transport.laneCount)
         receivers.initialize(repeating: nil, count: transport.laneCount)
         disk.setOwner(self)
     }
 
     deinit {
-        rows.deallocate()
+        states.deallocate()
         receivers.deinitialize(count: transport.laneCount)
         receivers.deallocate()
     }
@@ -108,20 +108,20 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>, lane: Int) {
         counters.submit(requests.count, lane: lane)
         let now = monotonicNanoseconds()
-        withUnsafeTemporaryAllocation(of: BlockPiece.self, capacity: requests.count) { pieces in
-            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: requests.count) { refused in
-                var pieceCount = 0
+        withUnsafeTemporaryAllocation(of: BlockStage.self, capacity: requests.count) { stages in
+            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: requests.count) { refused in
+                var stageCount = 0
                 var refusedCount = 0
                 for request in requests {
-                    precondition(Int(request.tag) < transport.rowsPerLane, "a tag is below the lane's capacity")
-                    let row = UInt32(lane * transport.rowsPerLane + Int(request.tag))
-                    rows[Int(row)] = RequestRow(request: request, startNanoseconds: now)
-                    switch begin(row) {
-                    case .piece(let piece):
-                        pieces[pieceCount] = piece
-                        pieceCount += 1
+                    precondition(Int(request.tag) < transport.tasksPerLane, "a tag is below the lane's capacity")
+                    let taskIndex = TaskIndex(lane * transport.tasksPerLane + Int(request.tag))
+                    states[Int(taskIndex)] = RequestState(request: request, startNanoseconds: now)
+                    switch begin(taskIndex) {
+                    case .stage(let stage):
+                        stages[stageCount] = stage
+                        stageCount += 1
                     case .ended(let error):
-                        refused[refusedCount] = PieceCompletion(row: row, error: error, byteCount: 0)
+                        refused[refusedCount] = StageCompletion(taskIndex: taskIndex, error: error, byteCount: 0)
                         refusedCount += 1
                     case .waiting: break
                     }
@@ -129,7 +129,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
                 if refusedCount > 0 {
                     deliver(UnsafeMutableBufferPointer(rebasing: refused[..<refusedCount]), lane: lane)
                 }
-                if pieceCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: pieces[..<pieceCount]), lane: lane) }
+                if stageCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: stages[..<stageCount]), lane: lane) }
             }
         }
         startUnaligned(lane: lane)
@@ -137,51 +137,51 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
 
     /// A request's next step.
     enum Step {
-        case piece(BlockPiece)
+        case stage(BlockStage)
         case ended(BlockError)
         /// None now: the request waits for its turn.
         case waiting
     }
 
     /// Checks a request and takes its first step.
-    func begin(_ row: UInt32) -> Step {
-        let request = rows[Int(row)].request
-        if request.operation == .flush { return .piece(BlockPiece(row: row, operation: .flush)) }
+    func begin(_ taskIndex: TaskIndex) -> Step {
+        let request = states[Int(taskIndex)].request
+        if request.operation == .flush { return .stage(BlockStage(taskIndex: taskIndex, operation: .flush)) }
         guard request.byteOffset <= info.byteCount, UInt64(request.byteCount) <= info.byteCount - request.byteOffset,
             request.byteCount > 0
         else { return .ended(.invalid) }
         if request.operation.isWrite && info.isReadOnly { return .ended(.readOnly) }
         if request.operation == .trim && !info.supportsTrim { return .ended(.notSupported) }
         if (request.byteOffset | UInt64(request.byteCount)) % blockByteCount != 0 {
-            rows[Int(row)].isUnaligned = true
-            unaligned.append(row)
+            states[Int(taskIndex)].isUnaligned = true
+            unaligned.append(taskIndex)
             return .waiting
         }
         if request.operation.isWrite {
             guard gate.enter() else {
-                unaligned.hold(row)
+                unaligned.hold(taskIndex)
                 // The gate may have opened meanwhile, or this attempt may have made it look busy for a moment.
                 unaligned.notice()
                 return .waiting
             }
-            rows[Int(row)].isGated = true
+            states[Int(taskIndex)].isGated = true
         }
-        return nextStage(row)
+        return nextStage(taskIndex)
     }
 
     /// The next stage of an aligned request: as much as the limits allow.
-    func nextStage(_ row: UInt32) -> Step {
-        let state = rows + Int(row)
+    func nextStage(_ taskIndex: TaskIndex) -> Step {
+        let state = states + Int(taskIndex)
         let request = state.pointee.request
         let left = UInt64(request.byteCount) - state.pointee.doneByteCount
         var length: UInt64
-        var operation = BlockPiece.Operation.unmap
+        var operation = BlockStage.Operation.unmap
         switch request.operation {
         case .read, .write:
             let run = BreakUpLimits.Run(
                 address: UInt64(UInt(bitPattern: request.buffer!)) + state.pointee.doneByteCount, byteCount: left)
             operation = request.operation == .read ? .read : .write
-            length = (operation == .read ? readLimits : writeLimits).pieceByteCount(ofMemory: run)
+            length = (operation == .read ? readLimits : writeLimits).stageByteCount(ofMemory: run)
             if operation == .write && stageAlignment > 0 && length < left {
                 length = alignedStage(request.byteOffset + state.pointee.doneByteCount, length)
             }
@@ -194,19 +194,20 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         // No block obeys the limits; IOBlockStorageDriver reports a DMA error.
         guard length > 0 else {
             transport.log.report(
-                .pieceSizeIsZero,
+                .stageSizeIsZero,
                 "a request of \(request.byteCount) bytes at \(request.byteOffset) has a stage of 0 bytes at offset "
                     + "\(state.pointee.doneByteCount): the memory there has a run shorter than a block")
             return .ended(.inputOutput)
         }
         state.pointee.stageByteCount = length
-        var piece = BlockPiece(
-            row: row, operation: operation, lba: (request.byteOffset + state.pointee.doneByteCount) / blockByteCount,
+        var stage = BlockStage(
+            taskIndex: taskIndex, operation: operation,
+            lba: (request.byteOffset + state.pointee.doneByteCount) / blockByteCount,
             blockCount: UInt32(length / blockByteCount),
             buffer: request.buffer.map { $0 + Int(state.pointee.doneByteCount) })
-        piece.forceUnitAccess = request.flags.contains(.forceUnitAccess) && supportsForceUnitAccess
-        piece.mayUnmap = !request.flags.contains(.noHole)
-        return .piece(piece)
+        stage.forceUnitAccess = request.flags.contains(.forceUnitAccess) && supportsForceUnitAccess
+        stage.mayUnmap = !request.flags.contains(.noHole)
+        return .stage(stage)
     }
 
     /// Shortens a write's stage, if the request goes on behind it, to the last end of a stripe in it.
@@ -230,7 +231,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             self.index = index
         }
 
-        var requestCapacity: Int { device.transport.rowsPerLane }
+        var requestCapacity: Int { device.transport.tasksPerLane }
         func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { device.submit(requests, lane: index) }
         var hasOutstandingWork: Bool { device.transport.hasOutstandingWork(lane: index) }
         func wait(orReadable descriptor: Int32) { device.transport.wait(lane: index, orReadable: descriptor) }

@@ -63,7 +63,7 @@ package struct BreakUpLimits: Sendable, Equatable {
     ///   - byteCount: the rest of the request, bytes.
     ///   - nextRun: gives the runs of the rest's memory, in order; called until they cover it.
     /// - Returns: bytes, a multiple of the block size; 0 if not even one block obeys the limits.
-    package func pieceByteCount(of byteCount: UInt64, nextRun: () -> Run) -> UInt64 {
+    package func stageByteCount(of byteCount: UInt64, nextRun: () -> Run) -> UInt64 {
         let limit = byteLimit
         var size: UInt64 = 0
         var taken: UInt64 = 0
@@ -109,10 +109,10 @@ package struct BreakUpLimits: Sendable, Equatable {
 
     /// The size of the next stage of a request whose memory is contiguous for the processor. For the device it is one
     /// run behind a mapper; without a mapper no two pages are neighbours.
-    package func pieceByteCount(ofMemory run: Run) -> UInt64 {
-        if hasMapper { return pieceByteCount(contiguous: run) }
+    package func stageByteCount(ofMemory run: Run) -> UInt64 {
+        if hasMapper { return stageByteCount(contiguous: run) }
         var address = run.address
-        return pieceByteCount(of: run.byteCount) {
+        return stageByteCount(of: run.byteCount) {
             let inPage = address % pageByteCount
             let length = min(pageByteCount - inPage, run.address + run.byteCount - address)
             defer { address += length }
@@ -121,7 +121,7 @@ package struct BreakUpLimits: Sendable, Equatable {
     }
 
     /// The size of the next stage of a request whose memory is one run.
-    package func pieceByteCount(contiguous run: Run) -> UInt64 {
+    package func stageByteCount(contiguous run: Run) -> UInt64 {
         if cutsBySizeOnly(run) {
             var size = run.byteCount
             if maximumSegmentCount > 0 && maximumSegmentByteCount > 0 {
@@ -132,7 +132,7 @@ package struct BreakUpLimits: Sendable, Equatable {
             return size / blockByteCount * blockByteCount
         }
         var given = false
-        return pieceByteCount(of: run.byteCount) {
+        return stageByteCount(of: run.byteCount) {
             precondition(!given, "one run covers the request")
             given = true
             return run
@@ -142,9 +142,9 @@ package struct BreakUpLimits: Sendable, Equatable {
     /// The number of stages of the same size in a row, if simple arithmetic tells; 1 if it takes a simulation.
     ///
     /// - Parameters:
-    ///   - run: the memory of a request's rest, as for `pieceByteCount(ofMemory:)`.
+    ///   - run: the memory of a request's rest, as for `stageByteCount(ofMemory:)`.
     ///   - byteCount: the size of its first stage; not 0.
-    package func equalPieceCount(ofMemory run: Run, byteCount: UInt64) -> UInt64 {
+    package func equalStageCount(ofMemory run: Run, byteCount: UInt64) -> UInt64 {
         let mask = segmentAlignment == 0 ? 0 : segmentAlignment - 1
         // The rest behind each stage is cut by size only as well, down to a last, smaller one.
         guard hasMapper, cutsBySizeOnly(run), byteCount & mask == 0 else { return 1 }
@@ -157,7 +157,7 @@ package struct BreakUpLimits: Sendable, Equatable {
     /// The size of one step of an unaligned request, bytes: within the bounce buffer, and within one stage.
     package func unalignedStepByteCount(bounceAddress: UInt64) -> UInt64 {
         let run = Run(address: bounceAddress, byteCount: Self.unalignedStepByteCountMax)
-        return max(pieceByteCount(ofMemory: run), blockByteCount)
+        return max(stageByteCount(ofMemory: run), blockByteCount)
     }
 
     /// Whether size limits alone cut a run's segments, never alignment or address. Then no simulation is needed.

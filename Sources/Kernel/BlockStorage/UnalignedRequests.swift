@@ -1,3 +1,4 @@
+import ParallelInterface
 import Platform
 import Synchronization
 
@@ -29,9 +30,9 @@ final class UnalignedRequests: @unchecked Sendable {
 
     private let arena: DataArena
     private let lock = Lock()
-    private var queue: [UInt32] = []
-    private var held: [UInt32] = []
-    private var running: UInt32?
+    private var queue: [TaskIndex] = []
+    private var held: [TaskIndex] = []
+    private var running: TaskIndex?
     /// Set when an unaligned request ends while writes are held back, so that a client that sends nothing but unaligned
     /// requests cannot hold others' writes back for ever.
     private var heldComeFirst = false
@@ -49,14 +50,14 @@ final class UnalignedRequests: @unchecked Sendable {
     deinit { arena.free(bounce) }
 
     /// Queues an unaligned request.
-    func append(_ row: UInt32) {
-        lock.withLock { queue.append(row) }
+    func append(_ taskIndex: TaskIndex) {
+        lock.withLock { queue.append(taskIndex) }
         notice()
     }
 
     /// Holds an ordinary write back until the gate opens.
-    func hold(_ row: UInt32) {
-        lock.withLock { held.append(row) }
+    func hold(_ taskIndex: TaskIndex) {
+        lock.withLock { held.append(taskIndex) }
     }
 
     /// Notes that a request may have to be started or released, since the gate has changed.
@@ -70,7 +71,7 @@ final class UnalignedRequests: @unchecked Sendable {
 
     /// Takes the first waiting request as the running one.
     /// - Returns: nil if one runs, none waits, `mayRun` says no, or the held writes come first.
-    func takeNext(mayRun: (UInt32) -> Bool) -> UInt32? {
+    func takeNext(mayRun: (TaskIndex) -> Bool) -> TaskIndex? {
         lock.withLock {
             guard running == nil, !heldComeFirst, let next = queue.first, mayRun(next) else { return nil }
             queue.removeFirst()
@@ -81,7 +82,7 @@ final class UnalignedRequests: @unchecked Sendable {
     }
 
     /// Opens the gate and takes the held writes, if no request runs and either none waits or it is the writes' turn.
-    func takeHeld(open: () -> Void) -> [UInt32] {
+    func takeHeld(open: () -> Void) -> [TaskIndex] {
         lock.withLock {
             guard running == nil, queue.isEmpty || heldComeFirst else { return [] }
             heldComeFirst = false

@@ -2,9 +2,9 @@ import BlockStorage
 import Glibc
 import Platform
 
-/// A lane of the cache: a lane of the raw device, and a row for each of its tags.
+/// A lane of the cache: a lane of the raw device, and the state of a request for each of its tags.
 ///
-/// Only the lane's thread advances rows. Another thread that ends a row's raw request, or its wait, just leaves news in
+/// Only the lane's thread advances requests. Another thread that ends a raw request, or a wait, just leaves news in
 /// the mailbox. So one thread uses the raw lane, and completions arrive inside `submit` and `wait`. In return every
 /// request that has not ended counts as outstanding work of the lane: its thread must come to `wait`, where news wakes
 /// it.
@@ -14,7 +14,7 @@ final class BufferedLane: BlockLane {
     private let raw: any BlockLane
     private let mailbox: LaneMailbox
     private let receiver: any BlockCompletionReceiver
-    private let rows: [CacheRow]
+    private let cachedRequests: [CachedRequest]
     private var tally: LaneTally
     private let closed: () -> Void
     private var activeCount = 0
@@ -40,21 +40,23 @@ final class BufferedLane: BlockLane {
         self.receiver = receiver
         self.tally = tally
         self.closed = closed
-        rows = (0..<raw.requestCapacity).map { CacheRow(waiter: Waiter(mailbox: mailbox, tag: UInt16($0))) }
+        cachedRequests = (0..<raw.requestCapacity).map {
+            CachedRequest(waiter: Waiter(mailbox: mailbox, tag: UInt16($0)))
+        }
     }
 
-    var requestCapacity: Int { rows.count }
+    var requestCapacity: Int { cachedRequests.count }
 
     var hasOutstandingWork: Bool { activeCount > 0 || raw.hasOutstandingWork }
 
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>) {
         tally.submitted(requests)
         for request in requests {
-            precondition(Int(request.tag) < rows.count, "a tag is below the lane's capacity")
-            let row = rows[Int(request.tag)]
+            precondition(Int(request.tag) < cachedRequests.count, "a tag is below the lane's capacity")
+            let cached = cachedRequests[Int(request.tag)]
             activeCount += 1
-            let error = row.begin(request, info)
-            take(error == .none ? row.advance(table, waking: &woken) : .ended(error), row)
+            let error = cached.begin(request, info)
+            take(error == .none ? cached.advance(table, waking: &woken) : .ended(error), cached)
         }
         work()
     }
@@ -62,13 +64,13 @@ final class BufferedLane: BlockLane {
     func wait(orReadable descriptor: Int32) {
         guard hasOutstandingWork || descriptor >= 0 else { return }
         if mailbox.fallAsleep() {
-            let isWatched = mailbox.bell.watch(descriptor)
+            let isWatched = mailbox.epoll.watch(descriptor)
             if raw.hasOutstandingWork {
-                raw.wait(orReadable: mailbox.bell.descriptor)
+                raw.wait(orReadable: mailbox.epoll.descriptor)
             } else if isWatched {
-                mailbox.bell.wait()
+                mailbox.epoll.wait()
             } else {
-                // The bell had no memory to watch the descriptor with. The caller looks at it again soon.
+                // The epoll instance had no memory to watch the descriptor with. The caller looks at it again soon.
                 usleep(1000)
             }
             mailbox.wakeUp()
@@ -82,13 +84,13 @@ final class BufferedLane: BlockLane {
         closed()
     }
 
-    private func take(_ step: CacheRow.Step, _ row: CacheRow) {
+    private func take(_ step: CachedRequest.Step, _ cached: CachedRequest) {
         switch step {
         case .raw(let request): toSend.append(request)
         case .waiting: break
         case .ended(let error):
             activeCount -= 1
-            ended.append(BlockCompletion(tag: row.waiter.tag, error: error, byteCount: row.movedByteCount(error)))
+            ended.append(BlockCompletion(tag: cached.waiter.tag, error: error, byteCount: cached.movedByteCount(error)))
         }
     }
 
@@ -114,15 +116,15 @@ final class BufferedLane: BlockLane {
         isWorking = false
     }
 
-    /// Advances the rows with news.
+    /// Advances the requests with news.
     /// - Returns: whether there was any.
     private func takeNews() -> Bool {
         guard mailbox.take(outcomes: &outcomes, resumed: &resumed) else { return false }
         for outcome in outcomes {
-            let row = rows[Int(outcome.tag)]
-            take(row.rawEnded(outcome.error, table, waking: &woken), row)
+            let cached = cachedRequests[Int(outcome.tag)]
+            take(cached.rawEnded(outcome.error, table, waking: &woken), cached)
         }
-        for tag in resumed { take(rows[Int(tag)].advance(table, waking: &woken), rows[Int(tag)]) }
+        for tag in resumed { take(cachedRequests[Int(tag)].advance(table, waking: &woken), cachedRequests[Int(tag)]) }
         outcomes.removeAll(keepingCapacity: true)
         resumed.removeAll(keepingCapacity: true)
         return true

@@ -1,22 +1,22 @@
-/// A range of pages that the raw device is changing by itself. No other row may use them meanwhile.
+/// A range of pages that the raw device is changing by itself. No other request may use them meanwhile.
 struct PageBarrier {
     let pages: PageRange
-    /// The row that set it up.
+    /// The request that set it up.
     let owner: Waiter
     var waiters: [Waiter] = []
 }
 
-/// Waiting. A row that cannot go on registers under the same hold of the lock in which it saw the reason, and is
-/// resumed once. It holds nothing that another row waits for except its barrier, and behind its barrier it waits only
-/// for raw I/O that is already under way.
+/// Waiting. A request that cannot go on registers under the same hold of the lock in which it saw the reason, and is
+/// resumed once. It holds nothing that another request waits for except its barrier, and behind its barrier it waits
+/// only for raw I/O that is already under way.
 extension PageTable {
-    /// Makes a row wait for the release of a page or a staging buffer.
+    /// Makes a request wait for the release of a page or a staging buffer.
     func waitForRoom(_ waiter: Waiter) { roomWaiters.append(waiter) }
 
-    /// Makes a row wait for the end of a page's I/O.
+    /// Makes a request wait for the end of a page's I/O.
     func wait(forPage number: UInt64, _ waiter: Waiter) { pageWaiters[number, default: []].append(waiter) }
 
-    /// Makes a row wait if a range meets a barrier.
+    /// Makes a request wait if a range meets a barrier.
     /// - Returns: whether it does.
     func waitForBarrier(_ pages: PageRange, _ waiter: Waiter) -> Bool {
         guard let index = barriers.firstIndex(where: { $0.pages.overlaps(pages) }) else { return false }
@@ -24,7 +24,7 @@ extension PageTable {
         return true
     }
 
-    /// Takes down a row's barrier.
+    /// Takes down a request's barrier.
     func removeBarrier(_ owner: Waiter, waking woken: inout [Waiter]) {
         let index = barriers.firstIndex { $0.owner.mailbox === owner.mailbox && $0.owner.tag == owner.tag }!
         woken += barriers.remove(at: index).waiters

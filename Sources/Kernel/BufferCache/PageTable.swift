@@ -2,13 +2,13 @@ import BlockStorage
 import Glibc
 import Platform
 
-/// A waiting row, and the mailbox of its lane.
+/// A waiting request, and the mailbox of its lane.
 struct Waiter {
     let mailbox: LaneMailbox
     let tag: UInt16
 }
 
-/// The pages of the cache, and the rows that wait for them.
+/// The pages of the cache, and the requests that wait for them.
 ///
 /// Threads: everything under `lock`. It is held at most for the copy of one page or for one look at every page's state,
 /// and never across I/O.
@@ -120,7 +120,7 @@ final class PageTable: @unchecked Sendable {
         freeSlots.append(slot)
     }
 
-    /// After I/O for a page: frees it if it is empty, and wakes the rows that waited for it.
+    /// After I/O for a page: frees it if it is empty, and wakes the requests that waited for it.
     func settle(_ slot: Int, waking woken: inout [Waiter]) {
         let number = pages[slot].number
         removeIfEmpty(slot)

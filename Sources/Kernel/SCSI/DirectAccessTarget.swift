@@ -36,36 +36,21 @@ package final class DirectAccessTarget: Sendable {
     ) -> TargetAction {
         if logicalUnit >= traits.unitCount { return actionForAbsentUnit(cdb, data) }
         switch cdb.operationCode {
-        case OperationCode.read10, OperationCode.read16, OperationCode.read6, OperationCode.read12:
-            return transfer(cdb, isWrite: false, data)
-        case OperationCode.write10, OperationCode.write16, OperationCode.write6, OperationCode.write12:
-            return transfer(cdb, isWrite: true, data)
-        case OperationCode.synchronizeCache10, OperationCode.synchronizeCache16:
-            return synchronize(cdb)
-        case OperationCode.unmap: return unmap(cdb, data)
-        case OperationCode.writeSame16: return writeSame(cdb, data)
-        case OperationCode.verify10, OperationCode.verify16: return verify(cdb, data)
+        case .read10, .read16, .read6, .read12: return transfer(cdb, isWrite: false, data)
+        case .write10, .write16, .write6, .write12: return transfer(cdb, isWrite: true, data)
+        case .synchronizeCache10, .synchronizeCache16: return synchronize(cdb)
+        case .unmap: return unmap(cdb, data)
+        case .writeSame16: return writeSame(cdb, data)
+        case .verify10, .verify16: return verify(cdb, data)
         default: return control(cdb, data)
         }
     }
 
     // MARK: Medium access
 
-    /// The range of a READ, WRITE or VERIFY, and its flags in byte 1. READ (6) counts 0 as 256.
-    private static func range(_ cdb: CommandDescriptorBlock) -> (lba: UInt64, blockCount: UInt64, flags: UInt8) {
-        switch cdb.byteCount {
-        case 6:
-            let lba = UInt64(cdb.load(0, as: UInt32.self) & 0x1F_FFFF)
-            return (lba, cdb.bytes[4] == 0 ? 256 : UInt64(cdb.bytes[4]), 0)
-        case 10: return (UInt64(cdb.load(2, as: UInt32.self)), UInt64(cdb.load(7, as: UInt16.self)), cdb.bytes[1])
-        case 12: return (UInt64(cdb.load(2, as: UInt32.self)), UInt64(cdb.load(6, as: UInt32.self)), cdb.bytes[1])
-        default: return (cdb.load(2, as: UInt64.self), UInt64(cdb.load(10, as: UInt32.self)), cdb.bytes[1])
-        }
-    }
-
     /// Whether the CDB's length fits the group of its operation code, the top three bits (SPC-4, 4.3.2).
     private static func hasMatchingLength(_ cdb: CommandDescriptorBlock) -> Bool {
-        switch cdb.operationCode >> 5 {
+        switch cdb.operationCode.rawValue >> 5 {
         case 0: cdb.byteCount == 6
         case 1, 2: cdb.byteCount == 10
         case 4: cdb.byteCount == 16
@@ -74,49 +59,50 @@ package final class DirectAccessTarget: Sendable {
         }
     }
 
-    private func contains(_ lba: UInt64, _ blockCount: UInt64) -> Bool {
-        lba <= traits.blockCount && blockCount <= traits.blockCount - lba
-    }
+    private func contains(_ range: BlockRange) -> Bool { range.isInside(mediumBlockCount: traits.blockCount) }
 
     private func transfer(
         _ cdb: CommandDescriptorBlock, isWrite: Bool, _ data: UnsafeMutableRawBufferPointer
     ) -> TargetAction {
         guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
-        let (lba, blockCount, flags) = Self.range(cdb)
+        let range = cdb.blockRange
+        // READ (6) and WRITE (6) have no flags.
+        let flags = cdb.byteCount == 6 ? 0 : cdb.bytes[1]
         // RDPROTECT and WRPROTECT: protection information is not supported.
         guard flags & 0xE0 == 0 else { return .checkCondition(.invalidFieldInCDB) }
         if isWrite && traits.isReadOnly { return .checkCondition(.writeProtected) }
-        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        guard contains(range) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
         // The initiator's memory is smaller than the transfer.
-        guard blockCount * UInt64(traits.blockByteCount) <= UInt64(data.count) else {
+        guard range.blockCount * UInt64(traits.blockByteCount) <= UInt64(data.count) else {
             return .checkCondition(.invalidFieldInCDB)
         }
-        if blockCount == 0 { return .good }
+        if range.blockCount == 0 { return .good }
         if isWrite {
             let forced = flags & CommandDescriptorBlock.forceUnitAccessBit != 0
-            return .write(lba: lba, blockCount: blockCount, forceUnitAccess: forced)
+            return .write(lba: range.lba, blockCount: range.blockCount, forceUnitAccess: forced)
         }
-        return .read(lba: lba, blockCount: blockCount)
+        return .read(lba: range.lba, blockCount: range.blockCount)
     }
 
     private func synchronize(_ cdb: CommandDescriptorBlock) -> TargetAction {
         guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
-        let (lba, blockCount, _) = Self.range(cdb)
-        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        guard contains(cdb.blockRange) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
         return .synchronizeCache
     }
 
     private func verify(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
         guard Self.hasMatchingLength(cdb) else { return .checkCondition(.invalidFieldInCDB) }
-        let (lba, blockCount, flags) = Self.range(cdb)
+        let range = cdb.blockRange
+        let flags = cdb.bytes[1]
         let byteCheck = flags >> 1 & 0x03
         guard flags & 0xE0 == 0, byteCheck <= 1 else { return .checkCondition(.invalidFieldInCDB) }
-        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
-        let byteCount = blockCount * UInt64(traits.blockByteCount)
+        guard contains(range) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        let byteCount = range.blockCount * UInt64(traits.blockByteCount)
         guard byteCheck == 0 || byteCount <= UInt64(data.count), byteCount <= Self.verifyByteCountMax else {
             return .checkCondition(.invalidFieldInCDB)
         }
-        return blockCount == 0 ? .good : .verify(lba: lba, blockCount: blockCount, comparesData: byteCheck == 1)
+        if range.blockCount == 0 { return .good }
+        return .verify(lba: range.lba, blockCount: range.blockCount, comparesData: byteCheck == 1)
     }
 
     /// Bytes that one VERIFY may cover at most, since the card is busy for all of it.
@@ -125,19 +111,19 @@ package final class DirectAccessTarget: Sendable {
     /// WRITE SAME (16): zeros only, without a data-out buffer or with one block of zeros.
     private func writeSame(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
         let flags = cdb.bytes[1]
-        let (lba, blockCount, _) = Self.range(cdb)
-        guard cdb.byteCount == 16, flags & 0xF4 == 0, blockCount > 0, blockCount <= traits.maximumWriteSameBlocks else {
-            return .checkCondition(.invalidFieldInCDB)
-        }
+        let range = cdb.blockRange
+        guard cdb.byteCount == 16, flags & 0xF4 == 0, range.blockCount > 0,
+            range.blockCount <= traits.maximumWriteSameBlocks
+        else { return .checkCondition(.invalidFieldInCDB) }
         if traits.isReadOnly { return .checkCondition(.writeProtected) }
-        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        guard contains(range) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
         if flags & 0x01 == 0 {
             let blockByteCount = Int(traits.blockByteCount)
             guard data.count >= blockByteCount, data[..<blockByteCount].allSatisfy({ $0 == 0 }) else {
                 return .checkCondition(.invalidFieldInCDB)
             }
         }
-        return .zero(lba: lba, blockCount: blockCount, mayUnmap: flags & 0x08 != 0)
+        return .zero(lba: range.lba, blockCount: range.blockCount, mayUnmap: flags & 0x08 != 0)
     }
 
     /// UNMAP with a parameter list of at most one descriptor (SBC-3, 5.28).
@@ -147,36 +133,32 @@ package final class DirectAccessTarget: Sendable {
         let length = Int(cdb.load(7, as: UInt16.self))
         guard cdb.byteCount == 10, cdb.bytes[1] & 1 == 0 else { return .checkCondition(.invalidFieldInCDB) }
         if length == 0 { return .good }
-        guard length >= 8, length <= data.count else { return .checkCondition(.parameterListLengthError) }
-        let descriptors = Int(data[2]) << 8 | Int(data[3])
-        if descriptors == 0 { return .good }
-        guard descriptors == 16, length >= 24 else { return .checkCondition(.invalidFieldInParameterList) }
-        var lba: UInt64 = 0
-        for offset in 8..<16 { lba = lba << 8 | UInt64(data[offset]) }
-        var blockCount: UInt64 = 0
-        for offset in 16..<20 { blockCount = blockCount << 8 | UInt64(data[offset]) }
-        guard blockCount <= UInt64(traits.maximumUnmapBlocks) else {
-            return .checkCondition(.invalidFieldInParameterList)
-        }
-        guard contains(lba, blockCount) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
-        return blockCount == 0 ? .good : .zero(lba: lba, blockCount: blockCount, mayUnmap: true)
+        guard length <= data.count,
+            let list = UnmapParameterList(parsing: UnsafeRawBufferPointer(rebasing: data[..<length]))
+        else { return .checkCondition(.parameterListLengthError) }
+        if list.descriptorDataLength == 0 { return .good }
+        guard list.descriptorDataLength == UnmapParameterList.descriptorByteCount, let range = list.range,
+            range.blockCount <= UInt64(traits.maximumUnmapBlocks)
+        else { return .checkCondition(.invalidFieldInParameterList) }
+        guard contains(range) else { return .checkCondition(.logicalBlockAddressOutOfRange) }
+        return range.blockCount == 0 ? .good : .zero(lba: range.lba, blockCount: range.blockCount, mayUnmap: true)
     }
 
     // MARK: Control
 
     private func control(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
         switch cdb.operationCode {
-        case OperationCode.testUnitReady, OperationCode.startStopUnit: return .good
-        case OperationCode.inquiry: return inquiry(cdb, data, isPresent: true)
-        case OperationCode.requestSense: return requestSense(cdb, .none, data)
-        case OperationCode.reportLUNs: return reportLUNs(cdb, data)
-        case OperationCode.readCapacity10:
+        case .testUnitReady, .startStopUnit: return .good
+        case .inquiry: return inquiry(cdb, data, isPresent: true)
+        case .requestSense: return requestSense(cdb, .none, data)
+        case .reportLUNs: return reportLUNs(cdb, data)
+        case .readCapacity10:
             return .respond(byteCount: traits.readCapacity10().copy(to: data, allocationLength: .max))
-        case OperationCode.serviceActionIn16 where cdb.bytes[1] & 0x1F == OperationCode.readCapacity16Action:
+        case .serviceActionIn16 where cdb.serviceAction == .readCapacity16:
             let length = Int(cdb.load(10, as: UInt32.self))
             return .respond(byteCount: traits.readCapacity16().copy(to: data, allocationLength: length))
-        case OperationCode.serviceActionIn16: return .checkCondition(.invalidFieldInCDB)
-        case OperationCode.modeSense6, OperationCode.modeSense10: return modeSense(cdb, data)
+        case .serviceActionIn16: return .checkCondition(.invalidFieldInCDB)
+        case .modeSense6, .modeSense10: return modeSense(cdb, data)
         default: return .checkCondition(.invalidOperationCode)
         }
     }
@@ -186,9 +168,9 @@ package final class DirectAccessTarget: Sendable {
         _ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer
     ) -> TargetAction {
         switch cdb.operationCode {
-        case OperationCode.inquiry: inquiry(cdb, data, isPresent: false)
-        case OperationCode.requestSense: requestSense(cdb, .logicalUnitNotSupported, data)
-        case OperationCode.reportLUNs: reportLUNs(cdb, data)
+        case .inquiry: inquiry(cdb, data, isPresent: false)
+        case .requestSense: requestSense(cdb, .logicalUnitNotSupported, data)
+        case .reportLUNs: reportLUNs(cdb, data)
         default: .checkCondition(.logicalUnitNotSupported)
         }
     }
@@ -202,7 +184,7 @@ package final class DirectAccessTarget: Sendable {
             return .respond(
                 byteCount: traits.standardInquiry(isPresent: isPresent).copy(to: data, allocationLength: length))
         }
-        guard let page = traits.vitalProductData(page: cdb.bytes[2]) else {
+        guard let page = traits.vitalProductData(page: VitalProductDataPage(rawValue: cdb.bytes[2])) else {
             return .checkCondition(.invalidFieldInCDB)
         }
         return .respond(byteCount: page.copy(to: data, allocationLength: length))
@@ -228,13 +210,13 @@ package final class DirectAccessTarget: Sendable {
     }
 
     private func modeSense(_ cdb: CommandDescriptorBlock, _ data: UnsafeMutableRawBufferPointer) -> TargetAction {
-        let isLong = cdb.operationCode == OperationCode.modeSense10
+        let isLong = cdb.operationCode == .modeSense10
         let control = cdb.bytes[2] >> 6
         guard control != 3 else { return .checkCondition(.savingParametersNotSupported) }
         let subpage = cdb.bytes[3]
         guard subpage == 0 || subpage == 0xFF,
             let pages = traits.modeSense(
-                page: cdb.bytes[2] & 0x3F, control: control, isLong: isLong,
+                page: ModePage(rawValue: cdb.bytes[2] & 0x3F), control: control, isLong: isLong,
                 withBlockDescriptor: cdb.bytes[1] & 0x08 == 0)
         else { return .checkCondition(.invalidFieldInCDB) }
         let length = isLong ? Int(cdb.load(7, as: UInt16.self)) : Int(cdb.bytes[4])

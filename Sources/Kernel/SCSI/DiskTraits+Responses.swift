@@ -18,27 +18,30 @@ extension DiskTraits {
     }
 
     /// A vital product data page (SPC-4, 7.8; SBC-3, 6.5); nil for an unsupported page.
-    func vitalProductData(page: UInt8) -> ResponseData? {
+    func vitalProductData(page: VitalProductDataPage) -> ResponseData? {
         var data = ResponseData()
-        data[1] = page
+        data[1] = page.rawValue
         switch page {
-        case 0x00:
-            let pages: [UInt8] = [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]
+        case .supportedPages:
+            let pages: [VitalProductDataPage] = [
+                .supportedPages, .unitSerialNumber, .deviceIdentification, .blockLimits, .blockDeviceCharacteristics,
+                .logicalBlockProvisioning,
+            ]
             data.store(UInt16(pages.count), at: 2)
-            for (index, page) in pages.enumerated() { data[4 + index] = page }
-        case 0x80:
+            for (index, page) in pages.enumerated() { data[4 + index] = page.rawValue }
+        case .unitSerialNumber:
             let text = serialNumber.utf8.prefix(64)
             data.store(UInt16(text.count), at: 2)
             for (index, byte) in text.enumerated() { data[4 + index] = byte }
-        case 0x83:
+        case .deviceIdentification:
             deviceIdentification(&data)
-        case 0xB0:
+        case .blockLimits:
             blockLimits(&data)
-        case 0xB1:
+        case .blockDeviceCharacteristics:
             data.store(UInt16(0x3C), at: 2)
             data.store(UInt16(1), at: 4)  // no rotating medium
             data[63] = 0
-        case 0xB2:
+        case .logicalBlockProvisioning:
             data.store(UInt16(4), at: 2)
             data[5] = supportsUnmap ? 0xC0 : 0  // LBPU, LBPWS
             data[6] = supportsUnmap ? 2 : 0  // thin provisioned
@@ -106,13 +109,13 @@ extension DiskTraits {
     /// MODE SENSE data (SPC-4, 7.5): the caching page (SBC-3, 6.4.5) and the control page.
     ///
     /// - Parameters:
-    ///   - page: 08h, 0Ah, or 3Fh for both.
+    ///   - page: `caching`, `control`, or `all` for both.
     ///   - control: the page control field: 0 current, 1 changeable, 2 default.
     ///   - isLong: MODE SENSE (10).
     ///   - withBlockDescriptor: false if DBD is set.
     /// - Returns: nil for an unsupported page.
-    func modeSense(page: UInt8, control: UInt8, isLong: Bool, withBlockDescriptor: Bool) -> ResponseData? {
-        guard page == 0x08 || page == 0x0A || page == 0x3F else { return nil }
+    func modeSense(page: ModePage, control: UInt8, isLong: Bool, withBlockDescriptor: Bool) -> ResponseData? {
+        guard page == .caching || page == .control || page == .all else { return nil }
         var data = ResponseData()
         let header = isLong ? 8 : 4
         let deviceSpecific: UInt8 = (isReadOnly ? 0x80 : 0) | 0x10  // WP, DPOFUA
@@ -125,15 +128,15 @@ extension DiskTraits {
             offset += 8
         }
         let reportsValues = control != 1
-        if page == 0x08 || page == 0x3F {
-            data[offset] = 0x08
+        if page == .caching || page == .all {
+            data[offset] = ModePage.caching.rawValue
             data[offset + 1] = 18
             if reportsValues && isWriteCacheEnabled { data[offset + 2] = 0x04 }
             data[offset + 19] = 0
             offset += 20
         }
-        if page == 0x0A || page == 0x3F {
-            data[offset] = 0x0A
+        if page == .control || page == .all {
+            data[offset] = ModePage.control.rawValue
             data[offset + 1] = 10
             if reportsValues { data[offset + 3] = 0x10 }  // unrestricted reordering
             data[offset + 11] = 0

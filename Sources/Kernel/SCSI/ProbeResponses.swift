@@ -116,7 +116,7 @@ package struct MediumData: Sendable, Equatable {
     /// Decodes the caching page of MODE SENSE (6) data, which follows the header and the block descriptors.
     package mutating func cachingPage6(_ data: DeviceData) {
         let offset = 4 + Int(data[3])
-        if data[offset] & 0x3F == 0x08 { isWriteCacheEnabled = data[offset + 2] & 0x04 != 0 }
+        if ModePage(rawValue: data[offset] & 0x3F) == .caching { isWriteCacheEnabled = data[offset + 2] & 0x04 != 0 }
     }
 
     /// Decodes the Block Limits page, B0h (SBC-3, 6.5.3).

@@ -87,8 +87,8 @@ extension BlockCommandsDevice {
         for _ in 0..<max(1, readyMilliseconds / Self.readyPauseMilliseconds) {
             switch try prober.execute(.testUnitReady) {
             case .good: return
-            case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
-            case .sense(let sense) where sense.key == SenseData.keyNotReady:
+            case .sense(let sense) where sense.key == .unitAttention: continue
+            case .sense(let sense) where sense.key == .notReady:
                 if sense != .becomingReady { _ = try prober.execute(.startStopUnit(start: true)) }
             case .sense(let sense):
                 throw ProbeError(
@@ -105,20 +105,25 @@ extension BlockCommandsDevice {
 
     /// Reads those vital product data pages that the target lists. Without any, no limits are known.
     private func readPages(_ prober: Prober, _ medium: inout MediumData) throws {
-        guard let list = try prober.page(0x00) else { return }
-        let pages = Set((0..<Int(list.load(2, as: UInt16.self))).map { list[4 + $0] })
-        if pages.contains(0x80), let page = try prober.page(0x80) { medium.unitSerialNumber(page) }
-        if pages.contains(0x83) { _ = try prober.page(0x83) }
-        if pages.contains(0xB0), let page = try prober.page(0xB0) { medium.blockLimits(page) }
-        if pages.contains(0xB2), let page = try prober.page(0xB2) { medium.provisioning(page) }
+        guard let list = try prober.page(.supportedPages) else { return }
+        let pages = Set(
+            (0..<Int(list.load(2, as: UInt16.self))).map { VitalProductDataPage(rawValue: list[4 + $0]) })
+        func read(_ page: VitalProductDataPage) throws -> DeviceData? {
+            pages.contains(page) ? try prober.page(page) : nil
+        }
+        if let page = try read(.unitSerialNumber) { medium.unitSerialNumber(page) }
+        // Read since IOKit reads it. Nothing here needs it.
+        _ = try read(.deviceIdentification)
+        if let page = try read(.blockLimits) { medium.blockLimits(page) }
+        if let page = try read(.logicalBlockProvisioning) { medium.provisioning(page) }
     }
 
     /// Reads the mode pages. A target without them counts as writable and, as in IOKit, as one without a write cache.
     private func readModes(_ prober: Prober, _ medium: inout MediumData) throws {
-        if let header = try prober.readOptional(.modeSense6(page: 0x3F, allocationLength: 4), 4) {
+        if let header = try prober.readOptional(.modeSense6(page: .all, allocationLength: 4), 4) {
             medium.modeHeader6(header)
         }
-        if let page = try prober.readOptional(.modeSense6(page: 0x08, allocationLength: 64), 64) {
+        if let page = try prober.readOptional(.modeSense6(page: .caching, allocationLength: 64), 64) {
             medium.cachingPage6(page)
         }
     }
@@ -163,15 +168,10 @@ private struct Prober {
     /// - Throws: if there is no such target.
     func execute(_ cdb: CommandDescriptorBlock, readCount: Int = 0) throws -> Outcome {
         let task = try send(cdb, memory.baseAddress, readCount)
-        guard task.serviceResponse == TaskVerdict.taskComplete else {
-            if task.taskStatus == TaskVerdict.deviceNotPresent || task.taskStatus == TaskVerdict.deviceNotResponding {
-                throw noAnswer(to: cdb)
-            }
-            return .noAnswer
-        }
-        switch task.taskStatus {
-        case TaskVerdict.good: return .good
-        case TaskVerdict.checkCondition:
+        if task.isDeviceNotPresent || task.isDeviceNotResponding { throw noAnswer(to: cdb) }
+        switch task.status {
+        case .good: return .good
+        case .checkCondition:
             if let sense = SenseData(parsing: task.sense, byteCount: Int(task.senseByteCount)) { return .sense(sense) }
             return try requestSense().map { .sense($0) } ?? .noAnswer
         default: return .noAnswer
@@ -192,22 +192,22 @@ private struct Prober {
         _ cdb: CommandDescriptorBlock, _ buffer: UnsafeMutableRawPointer?, _ readCount: Int
     ) throws -> SCSITask {
         let transport = device.transport
-        let row = UInt32(lane * transport.rowsPerLane)
+        let taskIndex = TaskIndex(lane * transport.tasksPerLane)
         device.setTask(
-            row, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
+            taskIndex, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
             timeout: Self.timeoutMilliseconds)
-        device.probeAnswered = Event()
-        device.probeRow = row
-        withUnsafePointer(to: row) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
+        device.probeAnswered = OneShotEvent()
+        device.probeTaskIndex = taskIndex
+        withUnsafePointer(to: taskIndex) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
-        guard transport.wait(forAnswer: device.probeAnswered, to: name(of: cdb), row: row) else {
+        guard transport.wait(forAnswer: device.probeAnswered, to: cdb.summary, taskIndex: taskIndex) else {
             throw ProbeError(
-                description: "\(device.address)'s driver blocks the completion of \(name(of: cdb))",
+                description: "\(device.address)'s driver blocks the completion of \(cdb.summary)",
                 command: cdb,
                 cause: .waitBroken)
         }
-        device.probeRow = .max
-        return transport.tasks[Int(row)]
+        device.probeTaskIndex = .max
+        return transport.tasks[Int(taskIndex)]
     }
 
     /// Sends a command until the target answers it.
@@ -226,11 +226,11 @@ private struct Prober {
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         for _ in 0..<Self.attemptCountMax {
             switch try answer(to: cdb, readCount: count) {
-            case .sense(let sense) where sense.key == SenseData.keyUnitAttention: continue
+            case .sense(let sense) where sense.key == .unitAttention: continue
             case .sense(let sense):
                 throw ProbeError(
                     description:
-                        "\(device.address) refused \(name(of: cdb)): sense \(sense), CDB \(cdb.description)",
+                        "\(device.address) refused \(cdb.summary): sense \(sense), CDB \(cdb.description)",
                     command: cdb, sense: sense)
             case .good, .noAnswer: return DeviceData(UnsafeRawBufferPointer(rebasing: memory[..<count]))
             }
@@ -243,26 +243,22 @@ private struct Prober {
     /// - Returns: the data-in; nil after a refusal.
     func readOptional(_ cdb: CommandDescriptorBlock, _ count: Int) throws -> DeviceData? {
         do { return try read(cdb, count) } catch let error as ProbeError
-            where error.sense?.key == SenseData.keyIllegalRequest
+            where error.sense?.key == .illegalRequest
         {
             return nil
         }
     }
 
     /// A vital product data page; nil if the target lacks it.
-    func page(_ page: UInt8) throws -> DeviceData? {
+    func page(_ page: VitalProductDataPage) throws -> DeviceData? {
         try readOptional(.inquiry(page: page, allocationLength: 252), 252)
     }
 
     private func noAnswer(to cdb: CommandDescriptorBlock) -> ProbeError {
-        let task = device.transport.tasks[lane * device.transport.rowsPerLane]
+        let task = device.transport.tasks[lane * device.transport.tasksPerLane]
         return ProbeError(
-            description: "\(device.address) did not answer \(name(of: cdb)): "
+            description: "\(device.address) did not answer \(cdb.summary): "
                 + "service response \(task.serviceResponse), task status \(task.taskStatus)",
             command: cdb, cause: task.isAnsweredByDriver ? .notDelivered : .ended)
-    }
-
-    private func name(of cdb: CommandDescriptorBlock) -> String {
-        OperationCode.name(of: cdb.operationCode) ?? "operation \(cdb.operationCode)"
     }
 }

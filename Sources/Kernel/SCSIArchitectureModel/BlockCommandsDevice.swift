@@ -16,12 +16,12 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package static let attemptCountMax: UInt8 = 5
     /// The time limit of reads, writes and flushes.
     static let timeoutMilliseconds: UInt32 = 30_000
-    /// Bytes of parameter memory for each task: an UNMAP list has 24, fixed-format sense data 18.
+    /// Bytes of parameter memory for each task, for an UNMAP list or fixed-format sense data.
     private static let parameterByteCount = 32
 
-    struct RowState: BitwiseCopyable {
+    struct TaskState: BitwiseCopyable {
         /// The stage of the task, kept since a REQUEST SENSE overwrites a task that may have to be sent again.
-        var piece = BlockPiece(row: 0, operation: .flush)
+        var stage = BlockStage(taskIndex: 0, operation: .flush)
         var attempts: UInt8 = 0
         /// The task is a REQUEST SENSE.
         var isFetchingSense = false
@@ -38,12 +38,12 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package private(set) var medium = MediumData()
     /// The target's logical units, as its logical unit 0 reports them; empty for another.
     package internal(set) var reportedUnits: [UInt8] = []
-    private weak var owner: (any BlockPieceOwner)?
-    private let rows: UnsafeMutablePointer<RowState>
+    private weak var owner: (any BlockStageOwner)?
+    private let states: UnsafeMutablePointer<TaskState>
     private let parameters: UnsafeMutableRawBufferPointer
     /// The task that `probe` waits for, `UInt32.max` for none, and the event that its completion sets.
-    var probeRow = UInt32.max
-    var probeAnswered = Event()
+    var probeTaskIndex = TaskIndex.max
+    var probeAnswered = OneShotEvent()
     /// The time during which the target may report "becoming ready". IOKit gives a fixed disk 45 s.
     package var readyMilliseconds = 45_000
 
@@ -52,23 +52,23 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package init(transport: any SCSITaskTransport, address: UnitAddress) throws {
         self.transport = transport
         self.address = address
-        let rowCount = transport.laneCount * transport.rowsPerLane
-        guard let parameters = transport.arena.allocate(byteCount: rowCount * Self.parameterByteCount) else {
+        let taskCount = transport.laneCount * transport.tasksPerLane
+        guard let parameters = transport.arena.allocate(byteCount: taskCount * Self.parameterByteCount) else {
             throw OSError(code: 12, doing: "find parameter memory for \(address) in the data arena")
         }
         self.parameters = parameters
-        rows = .allocate(capacity: rowCount)
-        rows.initialize(repeating: RowState(), count: rowCount)
+        states = .allocate(capacity: taskCount)
+        states.initialize(repeating: TaskState(), count: taskCount)
         transport.attach(self, at: address)
     }
 
     deinit {
-        rows.deallocate()
+        states.deallocate()
         transport.arena.free(parameters)
     }
 
     /// Sets the receiver of completions. Call before the first stage.
-    package func setOwner(_ owner: any BlockPieceOwner) { self.owner = owner }
+    package func setOwner(_ owner: any BlockStageOwner) { self.owner = owner }
 
     func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
         self.inquiry = inquiry
@@ -92,24 +92,24 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     /// Starts stages with one submission. A flush of a disk without a write cache completes at once.
     ///
     /// Call on the lane's thread, with stages whose tasks are the lane's. Completions may arrive before this returns.
-    package func submit(_ pieces: UnsafeBufferPointer<BlockPiece>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: pieces.count) { sent in
-            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: pieces.count) { idle in
+    package func submit(_ stages: UnsafeBufferPointer<BlockStage>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: stages.count) { sent in
+            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: stages.count) { idle in
                 var sentCount = 0
                 var idleCount = 0
-                for piece in pieces {
-                    if piece.operation == .flush && !medium.isWriteCacheEnabled {
-                        idle[idleCount] = PieceCompletion(row: piece.row, error: .none, byteCount: 0)
+                for stage in stages {
+                    if stage.operation == .flush && !medium.isWriteCacheEnabled {
+                        idle[idleCount] = StageCompletion(taskIndex: stage.taskIndex, error: .none, byteCount: 0)
                         idleCount += 1
                     } else {
-                        rows[Int(piece.row)] = RowState(piece: piece)
-                        fill(piece)
-                        sent[sentCount] = piece.row
+                        states[Int(stage.taskIndex)] = TaskState(stage: stage)
+                        fill(stage)
+                        sent[sentCount] = stage.taskIndex
                         sentCount += 1
                     }
                 }
                 if idleCount > 0 {
-                    owner?.piecesCompleted(UnsafeBufferPointer(rebasing: idle[..<idleCount]), lane: lane)
+                    owner?.stagesCompleted(UnsafeBufferPointer(rebasing: idle[..<idleCount]), lane: lane)
                 }
                 if sentCount > 0 { transport.submit(UnsafeBufferPointer(rebasing: sent[..<sentCount]), lane: lane) }
             }
@@ -117,39 +117,41 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     }
 
     /// Writes a stage's command into its task.
-    private func fill(_ piece: BlockPiece) {
-        let byteCount = UInt64(piece.blockCount) * UInt64(medium.blockByteCount)
-        switch piece.operation {
+    private func fill(_ stage: BlockStage) {
+        let byteCount = UInt64(stage.blockCount) * UInt64(medium.blockByteCount)
+        switch stage.operation {
         case .read:
             setTask(
-                piece.row,
-                .transfer(isWrite: false, lba: piece.lba, blockCount: piece.blockCount, forceUnitAccess: false),
-                .targetToInitiator, piece.buffer, byteCount)
+                stage.taskIndex,
+                .transfer(isWrite: false, lba: stage.lba, blockCount: stage.blockCount, forceUnitAccess: false),
+                .targetToInitiator, stage.buffer, byteCount)
         case .write:
             setTask(
-                piece.row,
+                stage.taskIndex,
                 .transfer(
-                    isWrite: true, lba: piece.lba, blockCount: piece.blockCount,
-                    forceUnitAccess: piece.forceUnitAccess),
-                .initiatorToTarget, piece.buffer, byteCount)
-        case .flush: setTask(piece.row, .synchronizeCache10, .none, nil, 0)
+                    isWrite: true, lba: stage.lba, blockCount: stage.blockCount,
+                    forceUnitAccess: stage.forceUnitAccess),
+                .initiatorToTarget, stage.buffer, byteCount)
+        case .flush: setTask(stage.taskIndex, .synchronizeCache10, .none, nil, 0)
         case .unmap:
-            let list = fillUnmapList(piece)
-            setTask(piece.row, .unmap(parameterListLength: 24), .initiatorToTarget, list, 24)
+            let list = parameterMemory(of: stage.taskIndex)
+            UnmapParameterList.store(lba: stage.lba, blockCount: stage.blockCount, to: list)
+            let length = UInt16(UnmapParameterList.byteCount)
+            setTask(stage.taskIndex, .unmap(parameterListLength: length), .initiatorToTarget, list, UInt64(length))
         case .zero:
             setTask(
-                piece.row,
+                stage.taskIndex,
                 .writeZeroes16(
-                    lba: piece.lba, blockCount: piece.blockCount,
-                    unmap: piece.mayUnmap && medium.supportsUnmappingWriteSame), .none, nil, 0)
+                    lba: stage.lba, blockCount: stage.blockCount,
+                    unmap: stage.mayUnmap && medium.supportsUnmappingWriteSame), .none, nil, 0)
         }
     }
 
     func setTask(
-        _ row: UInt32, _ cdb: CommandDescriptorBlock, _ direction: SCSITask.Direction,
+        _ taskIndex: TaskIndex, _ cdb: CommandDescriptorBlock, _ direction: SCSITask.Direction,
         _ buffer: UnsafeMutableRawPointer?, _ byteCount: UInt64, timeout: UInt32 = timeoutMilliseconds
     ) {
-        let task = transport.tasks + Int(row)
+        let task = transport.tasks + Int(taskIndex)
         task.pointee.cdb = cdb.bytes
         task.pointee.cdbSize = cdb.byteCount
         task.pointee.direction = direction
@@ -160,85 +162,74 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         task.pointee.buffer = buffer
     }
 
-    /// A parameter list with one descriptor (SBC-3, 5.28.2).
-    private func fillUnmapList(_ piece: BlockPiece) -> UnsafeMutableRawPointer {
-        let list = parameterMemory(of: piece.row)
-        list.storeBytes(of: UInt64(0), as: UInt64.self)
-        list.storeBytes(of: UInt16(22).bigEndian, as: UInt16.self)
-        list.storeBytes(of: UInt16(16).bigEndian, toByteOffset: 2, as: UInt16.self)
-        list.storeBytes(of: piece.lba.bigEndian, toByteOffset: 8, as: UInt64.self)
-        list.storeBytes(of: piece.blockCount.bigEndian, toByteOffset: 16, as: UInt32.self)
-        list.storeBytes(of: UInt32(0), toByteOffset: 20, as: UInt32.self)
-        return list
-    }
-
-    private func parameterMemory(of row: UInt32) -> UnsafeMutableRawPointer {
-        parameters.baseAddress! + Int(row) * Self.parameterByteCount
+    private func parameterMemory(of taskIndex: TaskIndex) -> UnsafeMutableRawPointer {
+        parameters.baseAddress! + Int(taskIndex) * Self.parameterByteCount
     }
 
     // MARK: Outcomes
 
-    package func tasksCompleted(_ completed: UnsafeBufferPointer<UInt32>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: completed.count) { again in
-            withUnsafeTemporaryAllocation(of: PieceCompletion.self, capacity: completed.count) { ended in
+    package func tasksCompleted(_ completed: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: completed.count) { again in
+            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: completed.count) { ended in
                 var againCount = 0
                 var endedCount = 0
-                for row in completed {
-                    if row == probeRow {
+                for taskIndex in completed {
+                    if taskIndex == probeTaskIndex {
                         probeAnswered.set()
-                    } else if let completion = judge(row) {
+                    } else if let completion = judge(taskIndex) {
                         ended[endedCount] = completion
                         endedCount += 1
                     } else {
-                        again[againCount] = row
+                        again[againCount] = taskIndex
                         againCount += 1
                     }
                 }
                 if againCount > 0 { transport.submit(UnsafeBufferPointer(rebasing: again[..<againCount]), lane: lane) }
                 if endedCount > 0 {
-                    owner?.piecesCompleted(UnsafeBufferPointer(rebasing: ended[..<endedCount]), lane: lane)
+                    owner?.stagesCompleted(UnsafeBufferPointer(rebasing: ended[..<endedCount]), lane: lane)
                 }
             }
         }
     }
 
     /// The completion of a task's stage; nil if the task has to be sent again, or a REQUEST SENSE in its place.
-    private func judge(_ row: UInt32) -> PieceCompletion? {
-        switch verdict(row) {
-        case .done(let byteCount): return PieceCompletion(row: row, error: .none, byteCount: byteCount)
-        case .failed(let error): return PieceCompletion(row: row, error: error, byteCount: 0)
+    private func judge(_ taskIndex: TaskIndex) -> StageCompletion? {
+        switch verdict(taskIndex) {
+        case .done(let byteCount): return StageCompletion(taskIndex: taskIndex, error: .none, byteCount: byteCount)
+        case .failed(let error): return StageCompletion(taskIndex: taskIndex, error: error, byteCount: 0)
         case .retry:
-            rows[Int(row)].attempts += 1
-            guard rows[Int(row)].attempts < Self.attemptCountMax else {
-                return PieceCompletion(row: row, error: .inputOutput, byteCount: 0)
+            states[Int(taskIndex)].attempts += 1
+            guard states[Int(taskIndex)].attempts < Self.attemptCountMax else {
+                return StageCompletion(taskIndex: taskIndex, error: .inputOutput, byteCount: 0)
             }
-            if rows[Int(row)].isFetchingSense {
-                rows[Int(row)].isFetchingSense = false
-                fill(rows[Int(row)].piece)
+            if states[Int(taskIndex)].isFetchingSense {
+                states[Int(taskIndex)].isFetchingSense = false
+                fill(states[Int(taskIndex)].stage)
             }
             return nil
         case .fetchSense:
-            let task = transport.tasks + Int(row)
-            rows[Int(row)].isFetchingSense = true
-            rows[Int(row)].movedAllBytes = task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
+            let task = transport.tasks + Int(taskIndex)
+            states[Int(taskIndex)].isFetchingSense = true
+            states[Int(taskIndex)].movedAllBytes =
+                task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
             setTask(
-                row, .requestSense(allocationLength: 18), .targetToInitiator, parameterMemory(of: row), 18)
+                taskIndex, .requestSense(allocationLength: 18), .targetToInitiator, parameterMemory(of: taskIndex), 18)
             return nil
         }
     }
 
     /// The verdict on a task, by its outcome or by the sense data that a REQUEST SENSE fetched.
-    private func verdict(_ row: UInt32) -> TaskVerdict {
-        let verdict = TaskVerdict(transport.tasks + Int(row))
-        let state = rows[Int(row)]
+    private func verdict(_ taskIndex: TaskIndex) -> TaskVerdict {
+        let verdict = TaskVerdict(transport.tasks + Int(taskIndex))
+        let state = states[Int(taskIndex)]
         guard state.isFetchingSense else { return verdict }
         guard case .done(let byteCount) = verdict else { return .retry }
         var bytes = InlineArray<32, UInt8>(repeating: 0)
-        let memory = parameterMemory(of: row)
+        let memory = parameterMemory(of: taskIndex)
         for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
         guard let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)) else { return .retry }
-        if sense.key == SenseData.keyRecoveredError && state.movedAllBytes {
-            return .done(byteCount: UInt64(state.piece.blockCount) * UInt64(medium.blockByteCount))
+        if sense.key == .recoveredError && state.movedAllBytes {
+            return .done(byteCount: UInt64(state.stage.blockCount) * UInt64(medium.blockByteCount))
         }
         return TaskVerdict.verdict(on: sense)
     }

@@ -10,27 +10,17 @@ enum TaskVerdict: Equatable {
     /// CHECK CONDITION came without sense data: ask for it.
     case fetchSense
 
-    /// SCSIServiceResponse of a task that the device answered.
-    static let taskComplete: UInt8 = 2
-    /// SCSITaskStatus of tasks that were not delivered.
-    static let deviceNotResponding: UInt8 = 3
-    static let deviceNotPresent: UInt8 = 4
-    /// SCSITaskStatus of tasks that the device answered (SAM-5, 5.3.1).
-    static let good: UInt8 = 0x00
-    static let checkCondition: UInt8 = 0x02
-    static let reservationConflict: UInt8 = 0x18
-
-    /// Judges an outcome. Service response and status are decoded together, since their numbers overlap.
+    /// Judges an outcome.
     init(_ task: UnsafePointer<SCSITask>) {
-        guard task.pointee.serviceResponse == Self.taskComplete else {
+        guard let status = task.pointee.status else {
             // The HBA or its driver failed. Another attempt may succeed unless the device is gone.
-            self = task.pointee.taskStatus == Self.deviceNotPresent ? .failed(.inputOutput) : .retry
+            self = task.pointee.isDeviceNotPresent ? .failed(.inputOutput) : .retry
             return
         }
-        switch task.pointee.taskStatus {
-        case Self.good: self = .done(byteCount: task.pointee.realizedTransferCount)
-        case Self.checkCondition: self = Self.judge(task)
-        case Self.reservationConflict: self = .failed(.inputOutput)
+        switch status {
+        case .good: self = .done(byteCount: task.pointee.realizedTransferCount)
+        case .checkCondition: self = Self.judge(task)
+        case .reservationConflict: self = .failed(.inputOutput)
         // BUSY, TASK SET FULL and TASK ABORTED do not mean that the command is wrong.
         default: self = .retry
         }
@@ -40,7 +30,7 @@ enum TaskVerdict: Equatable {
         guard let sense = SenseData(parsing: task.pointee.sense, byteCount: Int(task.pointee.senseByteCount)) else {
             return .fetchSense
         }
-        if sense.key == SenseData.keyRecoveredError
+        if sense.key == .recoveredError
             && task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
         {
             return .done(byteCount: task.pointee.realizedTransferCount)
@@ -59,9 +49,8 @@ enum TaskVerdict: Equatable {
         default: break
         }
         switch sense.key {
-        case SenseData.keyIllegalRequest, SenseData.keyMediumError, SenseData.miscompare.key:
-            return .failed(.inputOutput)
-        case SenseData.keyDataProtect: return .failed(.readOnly)
+        case .illegalRequest, .mediumError, .miscompare: return .failed(.inputOutput)
+        case .dataProtect: return .failed(.readOnly)
         default: return .retry
         }
     }

@@ -35,7 +35,7 @@ package enum BlockingClient {
         private(set) var errors: [BlockError]
         private var left: Int
         private let lock = Lock()
-        let done = Event()
+        let done = OneShotEvent()
 
         init(count: Int) {
             errors = Array(repeating: .none, count: count)

@@ -41,7 +41,7 @@ extension Scenario {
 
     private static let configurations: [Scenario] = [
         configured(
-            .pieceSizeIsZero, "piece-size-zero", "allows one segment, without a mapper",
+            .stageSizeIsZero, "piece-size-zero", "allows one segment, without a mapper",
             workload: .write(byteCount: 32 << 10, memoryOffset: 16384 - 200)
         ) { profile in
             profile.mapper = false

@@ -49,7 +49,7 @@ struct LimitFinder {
         var segmentsOnly = limits
         segmentsOnly.maximumBlockCount = 0
         segmentsOnly.maximumByteCount = 0
-        if segmentsOnly.pieceByteCount(ofMemory: run) == byteCount {
+        if segmentsOnly.stageByteCount(ofMemory: run) == byteCount {
             causes.append(segmentCause(segmentsOnly, byteCount, run))
         }
         return causes
@@ -61,7 +61,7 @@ struct LimitFinder {
         alone.blockByteCount = limits.blockByteCount
         alone.pageByteCount = limits.pageByteCount
         set(&alone)
-        return alone.pieceByteCount(ofMemory: run)
+        return alone.stageByteCount(ofMemory: run)
     }
 
     /// Whether a stage would have another size without a limit.
@@ -70,7 +70,7 @@ struct LimitFinder {
     ) -> Bool {
         var less = limits
         remove(&less)
-        return less.pieceByteCount(ofMemory: run) != byteCount
+        return less.stageByteCount(ofMemory: run) != byteCount
     }
 
     private func segmentCause(
@@ -81,7 +81,7 @@ struct LimitFinder {
         sizesOnly.segmentAlignment = 0
         sizesOnly.addressBits = 0
         sizesOnly.hasMapper = true
-        if limits.maximumSegmentByteCount > 0, sizesOnly.pieceByteCount(ofMemory: run) == byteCount {
+        if limits.maximumSegmentByteCount > 0, sizesOnly.stageByteCount(ofMemory: run) == byteCount {
             return LimitCause(
                 keys: [keys.segmentCount, keys.segmentByteCount],
                 text: "\(count) x \(keys.segmentByteCount) (\(limits.maximumSegmentByteCount))")

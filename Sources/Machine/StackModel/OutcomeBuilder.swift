@@ -29,7 +29,7 @@ struct OutcomeBuilder {
             return Outcome(
                 kind: .failure, errno: "EIO", ioReturn: first ? "kIOReturnDMAError" : "kIOReturnIOError",
                 byteCount: plan.doneByteCount, place: LayerBuilder.breakUpObject,
-                fault: DriverFault.pieceSizeIsZero.rawValue,
+                fault: DriverFault.stageSizeIsZero.rawValue,
                 reason: "\(first ? "the first stage" : "the stage at byte \(offset)") has 0 bytes: less than a block "
                     + "obeys the limits" + (first ? "" : "; some releases of macOS never answer such a request"),
                 fixes: fixes)

@@ -55,7 +55,7 @@ struct StagePlan {
         let finder = LimitFinder(limits: limits, keys: LimitKeys(isWrite: isWrite))
         while doneByteCount < byteCount {
             let run = BreakUpLimits.Run(address: baseAddress + doneByteCount, byteCount: byteCount - doneByteCount)
-            let size = limits.pieceByteCount(ofMemory: run)
+            let size = limits.stageByteCount(ofMemory: run)
             guard size > 0 else {
                 failure = .emptyStage(atByte: doneByteCount)
                 return
@@ -63,7 +63,7 @@ struct StagePlan {
             let transfer = StageTransfer(
                 purpose: .data, isWrite: isWrite, byteOffset: byteOffset + doneByteCount, byteCount: size,
                 address: run.address)
-            let count = limits.equalPieceCount(ofMemory: run, byteCount: size)
+            let count = limits.equalStageCount(ofMemory: run, byteCount: size)
             guard send(transfer, count: count, limits: { finder.causes(of: size, run: run) }) else { return }
             doneByteCount += count * size
         }

@@ -7,6 +7,7 @@ package struct StageRun: Codable, Equatable, Sendable {
         case readSpan = "read span"
         /// A read of the block in whose middle a write begins.
         case readFirst = "read first block"
+        /// A read of the block in whose middle a write ends.
         case readLast = "read last block"
         /// A write of whole blocks out of the bounce buffer.
         case writeSpan = "write span"

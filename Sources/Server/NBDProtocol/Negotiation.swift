@@ -17,10 +17,14 @@ package struct Negotiation: Sendable {
     /// The longest option that is read: an export name of 4096 bytes with some information requests.
     private static let optionByteCountMax: UInt32 = 16 << 10
 
+    private static let handshakeFlags: NBDHandshakeFlags = [.fixedNewstyle, .noZeroes]
+    /// The client flags that answer them.
+    private static let clientFlags: NBDClientFlags = [.fixedNewstyle, .noZeroes]
+
     private enum State: Sendable {
         case clientFlags
         case optionHeader
-        case optionData(option: UInt32, byteCount: UInt32)
+        case optionData(option: NBDOption, byteCount: UInt32)
         /// The rest of an option that is too long, skipped.
         case skipping(byteCount: UInt32)
     }
@@ -34,6 +38,10 @@ package struct Negotiation: Sendable {
     package private(set) var isStructured = false
     /// Bytes to send; the caller empties it.
     package var output: [UInt8] = []
+    /// The options that were answered with an error; the caller empties it.
+    package var refusals: [OptionRefusal] = []
+    /// The reason for the outcome `.close`; nil when the client has ended the session.
+    package private(set) var closeReason: String?
 
     /// Begins a handshake: the greeting is in `output`.
     /// - Parameter exports: at least one; the first is also the default export "".
@@ -42,7 +50,7 @@ package struct Negotiation: Sendable {
         self.exports = exports
         append(NBD.magic)
         append(NBD.optionMagic)
-        append(NBD.flagFixedNewstyle | NBD.flagNoZeroes)
+        append(Self.handshakeFlags.rawValue)
     }
 
     /// Takes bytes that arrived.
@@ -56,26 +64,32 @@ package struct Negotiation: Sendable {
         while true {
             switch state {
             case .clientFlags:
-                guard let flags: UInt32 = take() else { return .needsMore }
-                let known = UInt32(NBD.flagFixedNewstyle | NBD.flagNoZeroes)
-                guard flags & ~known == 0 else { return .close }
-                isFixed = flags & UInt32(NBD.flagFixedNewstyle) != 0
-                noZeroes = flags & UInt32(NBD.flagNoZeroes) != 0
+                guard let rawFlags: UInt32 = take() else { return .needsMore }
+                let flags = NBDClientFlags(rawValue: rawFlags)
+                guard flags.isSubset(of: Self.clientFlags) else {
+                    return close("the client flags are \(flags), and not all of them were offered")
+                }
+                isFixed = flags.contains(.fixedNewstyle)
+                noZeroes = flags.contains(.noZeroes)
                 state = .optionHeader
             case .optionHeader:
                 guard input.count >= 16 else { return .needsMore }
                 let magic: UInt64 = take()!
-                let option: UInt32 = take()!
+                let option = NBDOption(rawValue: take()!)
                 let byteCount: UInt32 = take()!
-                guard magic == NBD.optionMagic else { return .close }
+                guard magic == NBD.optionMagic else {
+                    return close("an option begins with 0x\(String(magic, radix: 16)) instead of IHAVEOPT")
+                }
                 // A client without fixed newstyle does not know the replies to other options.
-                guard isFixed || option == NBD.optionExportName else { return .close }
+                guard isFixed || option == .exportName else {
+                    return close("\(option) needs NBD_FLAG_C_FIXED_NEWSTYLE, which the client has not set")
+                }
                 if byteCount <= Self.optionByteCountMax {
                     state = .optionData(option: option, byteCount: byteCount)
-                } else if option == NBD.optionExportName {
-                    return .close
+                } else if option == .exportName {
+                    return close("\(option) has a name of \(byteCount) bytes, and 4096 are allowed")
                 } else {
-                    reply(option, NBD.replyErrorTooBig, text: "the option is too long")
+                    refuse(option, .errTooBig, "the option is too long")
                     state = .skipping(byteCount: byteCount)
                 }
             case .skipping(let byteCount):
@@ -105,113 +119,135 @@ package struct Negotiation: Sendable {
 
     // MARK: Options
 
-    private mutating func answer(_ option: UInt32, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
+    private mutating func answer(_ option: NBDOption, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         switch option {
-        case NBD.optionExportName: return exportName(data, admit)
-        case NBD.optionAbort:
-            reply(option, NBD.replyAck)
+        case .exportName: return exportName(data, admit)
+        case .abort:
+            reply(option, .ack)
             return .close
-        case NBD.optionList: list(data)
-        case NBD.optionInfo, NBD.optionGo: return info(option, data, admit)
-        case NBD.optionStructuredReply:
+        case .list: list(data)
+        case .info, .go: return info(option, data, admit)
+        case .structuredReply:
             if data.isEmpty {
                 isStructured = true
-                reply(option, NBD.replyAck)
+                reply(option, .ack)
             } else {
-                reply(option, NBD.replyErrorInvalid, text: "this option has no data")
+                refuse(option, .errInvalid, "this option has no data")
             }
-        default: reply(option, NBD.replyErrorUnsupported)
+        default:
+            reply(option, .errUnsup)
+            refusals.append(OptionRefusal(option: option, reply: .errUnsup, reason: "this server does not support it"))
         }
         return .needsMore
     }
 
     /// NBD_OPT_EXPORT_NAME has no error reply: an unknown name or a refused client ends the connection.
     private mutating func exportName(_ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
-        guard let index = index(of: data), admit(index) else { return .close }
+        guard let index = index(of: data) else {
+            return close("NBD_OPT_EXPORT_NAME: there is no export \(Self.shown(data))")
+        }
+        guard admit(index) else { return close("NBD_OPT_EXPORT_NAME: \(Self.fullText)") }
         append(exports[index].byteCount)
-        append(exports[index].transmissionFlags(isStructured: isStructured))
+        append(exports[index].transmissionFlags(isStructured: isStructured).rawValue)
         if !noZeroes { output.append(contentsOf: repeatElement(0, count: 124)) }
         return .transmission(exportIndex: index)
     }
 
     private mutating func list(_ data: [UInt8]) {
-        guard data.isEmpty else {
-            return reply(NBD.optionList, NBD.replyErrorInvalid, text: "this option has no data")
-        }
+        guard data.isEmpty else { return refuse(.list, .errInvalid, "this option has no data") }
         for export in exports {
             let name = Array(export.name.utf8)
-            reply(
-                NBD.optionList, NBD.replyServer, data: Self.bytes(UInt32(name.count)) + name + export.description.utf8)
+            reply(.list, .server, data: Self.bytes(UInt32(name.count)) + name + export.description.utf8)
         }
-        reply(NBD.optionList, NBD.replyAck)
+        reply(.list, .ack)
     }
 
     /// Answers NBD_OPT_INFO and NBD_OPT_GO, whose data is an export name and a list of information requests.
-    private mutating func info(_ option: UInt32, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
+    private mutating func info(_ option: NBDOption, _ data: [UInt8], _ admit: (Int) -> Bool) -> Outcome {
         guard data.count >= 6 else {
-            reply(option, NBD.replyErrorInvalid, text: "the option is too short")
+            refuse(option, .errInvalid, "the option is too short")
             return .needsMore
         }
         let nameByteCount = Int(Self.load(data[0..<4]))
         guard nameByteCount <= data.count - 6 else {
-            reply(option, NBD.replyErrorInvalid, text: "the name is longer than the option")
+            refuse(option, .errInvalid, "the name is longer than the option")
             return .needsMore
         }
         let rest = Array(data[(4 + nameByteCount)...])
         let requestCount = Int(Self.load(rest[0..<2]))
         guard rest.count == 2 + 2 * requestCount else {
-            reply(option, NBD.replyErrorInvalid, text: "the list of information requests has another length")
+            refuse(option, .errInvalid, "the list of information requests has another length")
             return .needsMore
         }
-        guard let index = index(of: Array(data[4..<4 + nameByteCount])) else {
-            reply(option, NBD.replyErrorUnknown, text: "there is no such export; ask for a list")
+        let name = Array(data[4..<4 + nameByteCount])
+        guard let index = index(of: name) else {
+            refuse(
+                option, .errUnknown, "there is no such export; ask for a list",
+                logged: "there is no export \(Self.shown(name))")
             return .needsMore
         }
-        guard option == NBD.optionInfo || admit(index) else {
-            reply(option, NBD.replyErrorPolicy, text: "the server has as many clients as it can serve; try again later")
+        guard option == .info || admit(index) else {
+            refuse(option, .errPolicy, Self.fullText)
             return .needsMore
         }
-        let requests = Set((0..<requestCount).map { UInt16(Self.load(rest[2 + 2 * $0..<4 + 2 * $0])) })
+        let requests = Set(
+            (0..<requestCount).map { NBDInfo(rawValue: UInt16(Self.load(rest[2 + 2 * $0..<4 + 2 * $0]))) })
         describe(option, exports[index], requests)
-        reply(option, NBD.replyAck)
-        return option == NBD.optionGo ? .transmission(exportIndex: index) : .needsMore
+        reply(option, .ack)
+        return option == .go ? .transmission(exportIndex: index) : .needsMore
     }
 
+    private static let fullText = "the server has as many clients as it can serve; try again later"
+
+    /// The beginning of a name that a client has sent.
+    private static func shown(_ name: [UInt8]) -> String { "\"\(String(decoding: name.prefix(100), as: UTF8.self))\"" }
+
     /// Sends NBD_INFO_EXPORT and NBD_INFO_BLOCK_SIZE always, and other information on request.
-    private mutating func describe(_ option: UInt32, _ export: ExportDescription, _ requests: Set<UInt16>) {
+    private mutating func describe(_ option: NBDOption, _ export: ExportDescription, _ requests: Set<NBDInfo>) {
         let flags = export.transmissionFlags(isStructured: isStructured)
-        reply(
-            option, NBD.replyInfo,
-            data: Self.bytes(NBD.infoExport) + Self.bytes(export.byteCount) + Self.bytes(flags))
-        reply(
-            option, NBD.replyInfo,
-            data: Self.bytes(NBD.infoBlockSize) + Self.bytes(UInt32(1)) + Self.bytes(export.preferredBlockByteCount)
-                + Self.bytes(NBD.payloadByteCountMax))
-        if requests.contains(NBD.infoName) {
-            reply(option, NBD.replyInfo, data: Self.bytes(NBD.infoName) + Array(export.name.utf8))
-        }
-        if requests.contains(NBD.infoDescription) {
-            reply(option, NBD.replyInfo, data: Self.bytes(NBD.infoDescription) + Array(export.description.utf8))
-        }
+        inform(option, .export, Self.bytes(export.byteCount) + Self.bytes(flags.rawValue))
+        inform(
+            option, .blockSize,
+            Self.bytes(UInt32(1)) + Self.bytes(export.preferredBlockByteCount) + Self.bytes(NBD.payloadByteCountMax))
+        if requests.contains(.name) { inform(option, .name, Array(export.name.utf8)) }
+        if requests.contains(.description) { inform(option, .description, Array(export.description.utf8)) }
     }
 
     private func index(of name: [UInt8]) -> Int? {
         name.isEmpty ? 0 : exports.firstIndex { Array($0.name.utf8) == name }
     }
 
-    // MARK: Bytes
+    // MARK: Replies
 
-    private mutating func reply(_ option: UInt32, _ type: UInt32, data: [UInt8] = []) {
+    private mutating func close(_ reason: String) -> Outcome {
+        closeReason = reason
+        return .close
+    }
+
+    /// Answers an option with an error.
+    /// - Parameters:
+    ///   - text: the reason, for the client.
+    ///   - logged: the reason for the log, if it is another.
+    private mutating func refuse(
+        _ option: NBDOption, _ error: NBDOptionReply, _ text: String, logged: String? = nil
+    ) {
+        reply(option, error, data: Array(text.utf8))
+        refusals.append(OptionRefusal(option: option, reply: error, reason: logged ?? text))
+    }
+
+    private mutating func inform(_ option: NBDOption, _ information: NBDInfo, _ data: [UInt8]) {
+        reply(option, .info, data: Self.bytes(information.rawValue) + data)
+    }
+
+    private mutating func reply(_ option: NBDOption, _ type: NBDOptionReply, data: [UInt8] = []) {
         append(NBD.optionReplyMagic)
-        append(option)
-        append(type)
+        append(option.rawValue)
+        append(type.rawValue)
         append(UInt32(data.count))
         output += data
     }
 
-    private mutating func reply(_ option: UInt32, _ type: UInt32, text: String) {
-        reply(option, type, data: Array(text.utf8))
-    }
+    // MARK: Bytes
 
     private mutating func append<Integer: FixedWidthInteger>(_ value: Integer) { output += Self.bytes(value) }
 
@@ -228,4 +264,17 @@ package struct Negotiation: Sendable {
     private static func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
         withUnsafeBytes(of: value.bigEndian) { Array($0) }
     }
+}
+
+/// An option that was answered with an error. The session goes on.
+package struct OptionRefusal: Sendable, Equatable, CustomStringConvertible {
+    /// The option.
+    package let option: NBDOption
+    /// The error that the client got.
+    package let reply: NBDOptionReply
+    /// What was wrong.
+    package let reason: String
+
+    /// One line for the log.
+    package var description: String { "\(option) is refused with \(reply): \(reason)" }
 }

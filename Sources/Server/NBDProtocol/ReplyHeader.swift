@@ -22,22 +22,22 @@ package enum ReplyHeader {
             return NBD.simpleReplyByteCount
         }
         store(NBD.structuredReplyMagic, memory, 0)
-        store(NBD.replyFlagDone, memory, 4)
+        store(NBDReplyFlags.done.rawValue, memory, 4)
         store(cookie, memory, 8)
         if error != .none {
             // An error chunk: the number, and a message of no bytes.
-            store(NBD.chunkError, memory, 6)
+            store(NBDReplyType.error.rawValue, memory, 6)
             store(UInt32(6), memory, 16)
             store(error.rawValue, memory, 20)
             store(UInt16(0), memory, 24)
             return 26
         }
         guard dataByteCount > 0 else {
-            store(NBD.chunkNone, memory, 6)
+            store(NBDReplyType.none.rawValue, memory, 6)
             store(UInt32(0), memory, 16)
             return NBD.structuredReplyByteCount
         }
-        store(NBD.chunkOffsetData, memory, 6)
+        store(NBDReplyType.offsetData.rawValue, memory, 6)
         store(UInt32(8 + dataByteCount), memory, 16)
         store(byteOffset, memory, 20)
         return 28

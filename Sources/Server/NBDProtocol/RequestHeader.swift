@@ -1,9 +1,9 @@
 /// The header of a request as received: 28 bytes, big-endian (proto.md, "Request message").
-package struct RequestHeader: BitwiseCopyable, Sendable {
+package struct RequestHeader: BitwiseCopyable, Sendable, CustomStringConvertible {
     /// The command flags.
-    package var flags: UInt16
+    package var flags: NBDCommandFlags
     /// The command.
-    package var command: UInt16
+    package var command: NBDCommand
     /// The client's identifier of the request; the reply repeats it.
     package var cookie: UInt64
     /// Where the request begins on the export, bytes.
@@ -11,7 +11,9 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
     /// The request's length, bytes.
     package var byteCount: UInt32
 
-    package init(flags: UInt16 = 0, command: UInt16, cookie: UInt64, byteOffset: UInt64, byteCount: UInt32) {
+    package init(
+        flags: NBDCommandFlags = [], command: NBDCommand, cookie: UInt64, byteOffset: UInt64, byteCount: UInt32
+    ) {
         self.flags = flags
         self.command = command
         self.cookie = cookie
@@ -23,45 +25,58 @@ package struct RequestHeader: BitwiseCopyable, Sendable {
     /// - Parameter bytes: at least `NBD.requestByteCount` of them.
     /// - Returns: nil when the magic number is wrong. Then the rest of the stream cannot be parsed.
     package init?(parsing bytes: UnsafeRawPointer) {
-        guard UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)) == NBD.requestMagic else { return nil }
-        flags = UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt16.self))
-        command = UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
+        guard Self.magic(of: bytes) == NBD.requestMagic else { return nil }
+        flags = NBDCommandFlags(
+            rawValue: UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt16.self)))
+        command = NBDCommand(rawValue: UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))
         cookie = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         byteOffset = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
         byteCount = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
     }
 
+    /// The magic number at the beginning of a request.
+    /// - Parameter bytes: at least 4 of them.
+    package static func magic(of bytes: UnsafeRawPointer) -> UInt32 {
+        UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self))
+    }
+
+    /// Whether NBD_CMD_FLAG_FUA is set.
+    package var hasFUA: Bool { flags.contains(.fua) }
+    /// Whether NBD_CMD_FLAG_NO_HOLE is set.
+    package var hasNoHole: Bool { flags.contains(.noHole) }
+
     /// Bytes of payload that follow the header.
-    package var payloadByteCount: Int { command == NBD.commandWrite ? Int(byteCount) : 0 }
+    package var payloadByteCount: Int { command == .write ? Int(byteCount) : 0 }
+
+    package var description: String { "\(command) of \(byteCount) bytes at \(byteOffset)" }
 
     /// Checks a request against the export. Every rule for a client's request is checked here.
     ///
     /// - Parameters:
     ///   - export: what is served.
     ///   - isStructured: whether structured replies were negotiated, which NBD_CMD_FLAG_DF needs.
-    /// - Returns: `.none` when the request may go on.
-    package func validate(for export: ExportDescription, isStructured: Bool) -> NBDError {
-        let allowedFlags: UInt16
+    /// - Returns: nil when the request may go on.
+    package func validate(for export: ExportDescription, isStructured: Bool) -> RequestRefusal? {
+        let allowedFlags: NBDCommandFlags
         switch command {
-        case NBD.commandRead: allowedFlags = NBD.commandFlagFUA | (isStructured ? NBD.commandFlagDF : 0)
-        case NBD.commandWrite, NBD.commandTrim, NBD.commandFlush: allowedFlags = NBD.commandFlagFUA
-        case NBD.commandWriteZeroes: allowedFlags = NBD.commandFlagFUA | NBD.commandFlagNoHole
-        default: return .invalid
+        case .read: allowedFlags = isStructured ? [.fua, .df] : .fua
+        case .write, .trim, .flush: allowedFlags = .fua
+        case .writeZeroes: allowedFlags = [.fua, .noHole]
+        default: return .command
         }
-        guard flags & ~allowedFlags == 0 else { return .invalid }
-        if command == NBD.commandFlush { return byteOffset == 0 && byteCount == 0 ? .none : .invalid }
-        if command != NBD.commandRead && export.isReadOnly { return .notPermitted }
-        if command == NBD.commandTrim && !export.supportsTrim { return .invalid }
-        let movesData = command == NBD.commandRead || command == NBD.commandWrite
+        guard flags.isSubset(of: allowedFlags) else { return .flags }
+        if command == .flush { return byteOffset == 0 && byteCount == 0 ? nil : .flushRange }
+        if command != .read && export.isReadOnly { return .readOnly }
+        if command == .trim && !export.supportsTrim { return .trim }
+        let movesData = command == .read || command == .write
         if movesData && byteCount > NBD.payloadByteCountMax {
-            // NBD_EOVERFLOW is for clients that may ask for replies in one piece (NBD_CMD_FLAG_DF).
-            return command == NBD.commandRead && isStructured ? .overflow : .invalid
+            return command == .read && isStructured ? .replyPayload : .payload
         }
-        guard byteCount > 0 else { return .invalid }
+        guard byteCount > 0 else { return .emptyRange }
         guard byteOffset <= export.byteCount, UInt64(byteCount) <= export.byteCount - byteOffset else {
-            return command == NBD.commandRead || command == NBD.commandTrim ? .invalid : .noSpace
+            return command == .read || command == .trim ? .readBeyondEnd : .writeBeyondEnd
         }
-        return .none
+        return nil
     }
 }
 
@@ -94,15 +109,15 @@ package struct ExportDescription: Sendable, Equatable {
 
     /// The transmission flags. NBD_FLAG_CAN_MULTI_CONN is set because a flush on one connection covers what was
     /// completed on all of them.
-    package func transmissionFlags(isStructured: Bool) -> UInt16 {
-        var flags = NBD.flagHasFlags | NBD.flagSendFlush | NBD.flagSendFUA | NBD.flagCanMultiConn
+    package func transmissionFlags(isStructured: Bool) -> NBDTransmissionFlags {
+        var flags: NBDTransmissionFlags = [.hasFlags, .sendFlush, .sendFUA, .canMultiConn]
         if isReadOnly {
-            flags |= NBD.flagReadOnly
+            flags.insert(.readOnly)
         } else {
-            flags |= NBD.flagSendWriteZeroes
-            if supportsTrim { flags |= NBD.flagSendTrim }
+            flags.insert(.sendWriteZeroes)
+            if supportsTrim { flags.insert(.sendTrim) }
         }
-        if isStructured { flags |= NBD.flagSendDF }
+        if isStructured { flags.insert(.sendDF) }
         return flags
     }
 }

@@ -9,13 +9,13 @@ import Synchronization
 ///
 /// Threads: `run` has a thread of its own. While it is awake it sends the replies, because it has the memory in its
 /// cache, and only its own client can hold it up. Completions arrive on any thread. A completing thread that finds the
-/// connection's thread asleep sends the replies itself; `StalledWriters` takes over when the client is slow.
+/// connection's thread asleep sends the replies itself; `SlowClients` takes over when the client is slow.
 ///
 /// Locks: `lock` guards chunks, free tags and the reply queue. It is held for a batch's bookkeeping, and never across a
-/// system call, except to ring the bell of another connection that waits for memory.
+/// system call, except to wake another connection that waits for memory.
 final class Connection: BlockCompletionReceiver, @unchecked Sendable {
-    // SAFETY: `window`, `lane`, `linger` and `batch` belong to the connection's thread. What `lock` guards is named
-    // above. The batch being sent belongs to the thread that set `isSending`.
+    // SAFETY: `window`, `lane`, `adaptivePoll`, `batch` and `log` belong to the connection's thread. What `lock` guards
+    // is named above. The batch being sent belongs to the thread that set `isSending`.
 
     /// The payload bytes at which a batch ends, so that payloads are still in the cache when they are sent.
     static let batchByteCountMax = 512 << 10
@@ -23,7 +23,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     let descriptor: Int32
     private let services: [any BlockService]
     private let exports: [ExportDescription]
-    let stalledWriters: StalledWriters
+    let slowClients: SlowClients
 
     var export: ExportDescription!
     var isStructured = false
@@ -42,10 +42,15 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private var isSending = false
     /// Whether the connection's thread will look at the reply queue without being woken. Under `lock`.
     private var isAwake = true
+    /// The connection is broken, or was cut off: nothing is received or sent any more.
     private let isBroken = Atomic<Bool>(false)
+    /// The errno with which sending failed; 0 while it has not.
+    private let sendErrno = Atomic<Int32>(0)
+    /// The server has cut the connection off.
+    private let isCutOff = Atomic<Bool>(false)
     private let isFinishing = Atomic<Bool>(false)
     /// Wakes the connection's thread when it waits for tags or memory.
-    private var roomBell: Bell!
+    private var wakeup: EventFD!
     /// Replies sent so far. Each has freed a tag, and perhaps memory. Under `lock`.
     private var sentCount: UInt64 = 0
     /// The value of `sentCount` when there was no room. Under `lock`.
@@ -59,8 +64,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var lastProgress: (byteCount: Int, milliseconds: UInt64)?
     var window = ReceiveWindow()
     var batch: [BlockRequest] = []
-    private var linger = ReceiveLinger()
-    private let crowd: Crowd
+    private var adaptivePoll = AdaptivePoll()
+    private let connectionCount: ConnectionCount
     private let handshakeMilliseconds: Int
     private let isNegotiating = Atomic<Bool>(true)
     /// Bytes still to be received during a stop: what the socket held when the thread noticed the stop. Nil before.
@@ -70,19 +75,25 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var readChunk = (index: -1, used: 0)
     /// The connection's number, for messages.
     let number: Int
+    /// Belongs to the connection's thread.
+    var log: ConnectionLog
+    /// The reason why the client was not admitted just now. Belongs to the connection's thread.
+    private var laneFailure: (any Error)?
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
-        handshakeMilliseconds: Int, stalledWriters: StalledWriters, crowd: Crowd, memory: PayloadMemory
+        handshakeMilliseconds: Int, slowClients: SlowClients, connectionCount: ConnectionCount, memory: PayloadMemory,
+        log: ConnectionLog
     ) {
-        self.crowd = crowd
+        self.log = log
+        self.connectionCount = connectionCount
         self.handshakeMilliseconds = handshakeMilliseconds
         self.memory = memory
         self.number = number
         self.descriptor = descriptor
         self.services = services
         self.exports = exports
-        self.stalledWriters = stalledWriters
+        self.slowClients = slowClients
     }
 
     /// Serves the client until it leaves, breaks the protocol, or `stopReceiving` is called. The caller closes the
@@ -99,7 +110,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         freeTags = (0..<UInt16(capacity)).reversed()
         replies = Ring(minimumCapacity: capacity)
         replyBatch = ReplyBatch(requestCapacity: capacity)
-        serve()
+        let end = serve()
+        if !isCutOff.load(ordering: .relaxed), let text = describe(end) { log.writeEnd(text) }
         drain()
         lane.close()
         lock.withLock {
@@ -120,7 +132,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Ends the connection at once. Requests that the device has are finished; their replies are dropped. Any thread,
     /// while the descriptor is open.
     func cutOff() {
-        isBroken.store(true, ordering: .relaxed)
+        isCutOff.store(true, ordering: .relaxed)
+        breakOff()
+    }
+
+    private func breakOff() {
+        isBroken.store(true, ordering: .releasing)
         shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
@@ -145,32 +162,33 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         var socket = HandshakeSocket(descriptor, milliseconds: handshakeMilliseconds)
         var negotiation = Negotiation(exports: exports)
         var buffer = [UInt8](repeating: 0, count: 4096)
-        defer {
-            if socket.isLate {
-                writeMessage(
-                    "connection \(number) was dropped: its handshake took more than "
-                        + "\(handshakeMilliseconds) ms")
-            }
-        }
         while !isFinishing.load(ordering: .acquiring) {
-            guard socket.send(negotiation.output) else { return false }
+            guard socket.send(negotiation.output) else { return loseHandshake(socket) }
             negotiation.output = []
             let count = socket.receive(into: &buffer)
-            guard count > 0 else { return false }
-            switch negotiation.receive(buffer[..<count], admitting: makeLane) {
+            guard count > 0 else { return loseHandshake(socket) }
+            laneFailure = nil
+            let outcome = negotiation.receive(buffer[..<count], admitting: makeLane)
+            let detail = laneFailure.map { " (\($0))" } ?? ""
+            log.write(negotiation.refusals, detail: detail)
+            negotiation.refusals = []
+            switch outcome {
             case .needsMore: continue
             case .close:
+                if let reason = negotiation.closeReason {
+                    log.writeEnd("was ended in its handshake: \(reason)\(detail)")
+                }
                 _ = socket.send(negotiation.output)
                 return false
             case .transmission(let index):
                 // The client may send requests as soon as it has this answer.
                 isNegotiating.store(false, ordering: .releasing)
-                guard socket.send(negotiation.output) else { return false }
+                guard socket.send(negotiation.output) else { return loseHandshake(socket) }
                 export = exports[index]
                 isStructured = negotiation.isStructured
                 window.early = negotiation.takeRest()
                 lock.withLock {
-                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, bell: roomBell)
+                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, wakeup: wakeup)
                 }
                 return true
             }
@@ -178,25 +196,37 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return false
     }
 
+    /// Says why there is no client any more.
+    /// - Returns: false.
+    private func loseHandshake(_ socket: HandshakeSocket) -> Bool {
+        if socket.isLate {
+            log.writeEnd("was ended: its handshake took more than \(handshakeMilliseconds) ms")
+        } else if !isFinishing.load(ordering: .acquiring), !isCutOff.load(ordering: .relaxed) {
+            log.writeEnd("was lost in its handshake: the client closed it without NBD_OPT_ABORT")
+        }
+        return false
+    }
+
     /// Claims what a client of an export needs, before the client is told that it is accepted.
     private func makeLane(exportIndex: Int) -> Bool {
         do {
-            roomBell = try Bell()
-            guard Headroom.isLeft(after: roomBell.descriptor) else {
+            wakeup = try EventFD()
+            guard Headroom.isLeft(after: wakeup.descriptor) else {
                 throw OSError(code: EMFILE, doing: "serve one more client")
             }
             lane = try services[exportIndex].makeLane(receiver: self)
             return true
         } catch {
-            writeMessage("connection \(number) was refused: \(error)")
+            laneFailure = error
             return false
         }
     }
 
     // MARK: Requests
 
-    private func serve() {
-        while !isBroken.load(ordering: .relaxed) {
+    /// Serves requests until there are no more.
+    private func serve() -> ConnectionEnd {
+        while !isBroken.load(ordering: .acquiring) {
             let parsed = lock.withLock {
                 isAwake = true
                 let parsed = parse()
@@ -208,13 +238,21 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 batch.removeAll(keepingCapacity: true)
             }
             sendReplies()
+            if log.hasNoted { log.writeNoted(export) }
             switch parsed {
             case .more: continue
-            case .needsBytes: if !receiveMore() { return }
+            case .needsBytes: if let end = receiveMore() { return end }
             case .needsRoom: waitForRoom(watchingClient: true)
-            case .end: return
+            case .end(let end): return end
             }
         }
+        return .broken(sendErrno.load(ordering: .relaxed))
+    }
+
+    /// What the log says of an end; nil for an end in order.
+    private func describe(_ end: ConnectionEnd) -> String? {
+        let requestCount = lock.withLock { capacity - freeTags.count }
+        return end.text(requestCount: requestCount, isInRequest: window.byteCount > 0)
     }
 
     /// Blocks until a request of this connection ends, memory is granted, or the client leaves.
@@ -230,15 +268,18 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             return true
         }
         guard mustWait else { return }
-        var polls = [pollfd(fd: roomBell.descriptor, events: Int16(POLLIN), revents: 0)]
+        var polls = [pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)]
         if watchingClient {
             // POLLHUP or POLLERR: the client takes no more replies. The end of its stream alone is no such sign: the
             // client may have no more requests.
             polls.append(pollfd(fd: descriptor, events: 0, revents: 0))
         }
         _ = poll(&polls, nfds_t(polls.count), -1)
-        if polls[0].revents != 0 { roomBell.silence() }
-        if watchingClient, polls[1].revents != 0 { cutOff() }
+        if polls[0].revents != 0 { wakeup.clear() }
+        if watchingClient, polls[1].revents != 0 {
+            sendErrno.store(EPIPE, ordering: .relaxed)
+            breakOff()
+        }
         lock.withLock {
             isWaitingForRoom = false
             isAwake = true
@@ -255,15 +296,18 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     }
 
     /// Receives into the window; waits for bytes or for I/O of the lane.
-    /// - Returns: false at the end of the stream.
-    private func receiveMore() -> Bool {
+    /// - Returns: why no more is received; nil while there may be more.
+    private func receiveMore() -> ConnectionEnd? {
         guard let memory = lock.withLock({ noteIfFull(prepareWindow()) }) else {
             waitForRoom(watchingClient: true)
-            return true
+            return nil
         }
-        if !window.early.isEmpty { return window.takeEarly(into: memory) }
+        if !window.early.isEmpty {
+            window.takeEarly(into: memory)
+            return nil
+        }
         while true {
-            guard let limit = receiveLimit(memory.count) else { return false }
+            guard let limit = receiveLimit(memory.count) else { return .stopped }
             let memory = UnsafeMutableRawBufferPointer(rebasing: memory[..<limit])
             guard lock.withLock({ fallAsleep() }) else {
                 sendReplies()
@@ -273,19 +317,25 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             let count =
                 mustNotBlock
                 ? recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
-                : linger.receive(descriptor, into: memory, mayLinger: mayLinger)
+                : adaptivePoll.receive(descriptor, into: memory, mayPoll: mayPoll)
             if count > 0 {
                 window.end += count
                 lastByteCount? -= count
                 movedByteCount.add(count, ordering: .relaxed)
-                return true
+                return nil
             }
-            if count == 0 { return false }
+            if count == 0 { return endOfStream }
             if errno == EINTR { continue }
-            guard errno == EAGAIN || errno == EWOULDBLOCK else { return false }
+            guard errno == EAGAIN || errno == EWOULDBLOCK else { return .broken(errno) }
             lock.withLock { isAwake = true }
             lane.wait(orReadable: descriptor)
         }
+    }
+
+    /// Why the socket has nothing more to receive: shutdown(2) of this side, or of the client's.
+    private var endOfStream: ConnectionEnd {
+        if isFinishing.load(ordering: .acquiring) { return .stopped }
+        return isBroken.load(ordering: .acquiring) ? .broken(sendErrno.load(ordering: .relaxed)) : .closed
     }
 
     /// Limits a receive of `count` bytes during a stop: a TCP client that keeps sending could delay the stop for ever.
@@ -304,7 +354,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     }
 
     /// Whether the thread may poll its socket: no request is under way, and each client can have a processor.
-    private var mayLinger: Bool { crowd.leavesRoom && lock.withLock { freeTags.count == capacity } }
+    private var mayPoll: Bool { connectionCount.leavesRoom && lock.withLock { freeTags.count == capacity } }
 
     /// Under `lock`: leaves the reply queue to other threads, unless it holds replies that no thread is sending.
     /// - Returns: whether the thread may sleep.
@@ -330,7 +380,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             replyBatch.begin(from: &replies, requests, isStructured: isStructured)
             return true
         }
-        if mustSend && !resumeSending() { stalledWriters.add(self) }
+        if mustSend && !resumeSending() { slowClients.add(self) }
     }
 
     func releaseChunk(_ request: UnsafeMutablePointer<PendingRequest>) {
@@ -353,7 +403,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             _ = sendBatch(blocking: true)
             if !nextBatch() { return }
         }
-        if !resumeSending() { stalledWriters.add(self) }
+        if !resumeSending() { slowClients.add(self) }
     }
 
     /// Sends the rest of the batch.
@@ -363,9 +413,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         switch replyBatch.send(to: descriptor, blocking: blocking, counting: movedByteCount) {
         case .all: return true
         case .full: return false
-        case .broken:
-            // The client is gone: no more is received or sent.
-            cutOff()
+        case .broken(let code):
+            sendErrno.store(code, ordering: .relaxed)
+            breakOff()
             return true
         }
     }
@@ -382,7 +432,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Frees the tags of the batch that was sent, and takes the next batch.
     /// - Returns: false when there is none; then the thread is no longer the sender.
     private func nextBatch() -> Bool {
-        let (hasMore, mustRing) = lock.withLock {
+        let (hasMore, mustWake) = lock.withLock {
             for tag in replyBatch.tags {
                 releaseChunk(requests + Int(tag))
                 freeTags.append(tag)
@@ -392,7 +442,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             if isSending { replyBatch.begin(from: &replies, requests, isStructured: isStructured) }
             return (isSending, isWaitingForRoom)
         }
-        if mustRing { roomBell.ring() }
+        if mustWake { wakeup.signal() }
         return hasMore
     }
 }

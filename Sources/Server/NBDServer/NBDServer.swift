@@ -13,8 +13,9 @@ package final class NBDServer: @unchecked Sendable {
     private let services: [any BlockService]
     private let exports: [ExportDescription]
     private let timeouts: ClientTimeouts
-    private let stalledWriters: StalledWriters
-    private let crowd: Crowd
+    private let slowClients: SlowClients
+    private let connectionCount: ConnectionCount
+    private let log: ClientLog
     private var acceptor: Acceptor?
     private let memory: PayloadMemory
     private var housekeeper: Housekeeper!
@@ -27,8 +28,8 @@ package final class NBDServer: @unchecked Sendable {
     /// The most connections, including those in the handshake: each has a thread.
     private static let connectionCountMax = 1024
     private static let sendBufferByteCount: Int32 = 1 << 20
-    /// Rung when a connection has ended.
-    private let ended = Doorbell()
+    /// Set when a connection has ended.
+    private let ended = AutoResetEvent()
 
     /// - Parameters:
     ///   - services: one for each export, which has its name; the first is also the default export.
@@ -36,17 +37,19 @@ package final class NBDServer: @unchecked Sendable {
     ///     before it sleeps.
     /// - payloadByteCountMax: the memory, in bytes, that all clients share for large requests and for many requests at
     ///   a time; nil for a share of the machine's memory.
+    ///   - report: writes a line about a client: a refused or lost connection, or a refused request. Any thread.
     /// - Throws: when no thread or descriptor can be made.
     package init(
         services: [any BlockService], timeouts: ClientTimeouts = ClientTimeouts(), spareProcessorCount: Int = 0,
-        payloadByteCountMax: Int? = nil
+        payloadByteCountMax: Int? = nil, report: @escaping @Sendable (String) -> Void = { writeMessage($0) }
     ) throws {
-        crowd = Crowd(limit: spareProcessorCount)
+        log = ClientLog(report: report)
+        connectionCount = ConnectionCount(limit: spareProcessorCount)
         precondition(!services.isEmpty)
         self.services = services
         self.timeouts = timeouts
         exports = services.map { ExportDescription($0.info) }
-        stalledWriters = try StalledWriters()
+        slowClients = try SlowClients()
         memory = PayloadMemory(
             byteCountMax: payloadByteCountMax
                 ?? PayloadMemory.defaultByteCountMax(arenaByteCount: services.map(\.arena.byteCount).min()!))
@@ -63,7 +66,7 @@ package final class NBDServer: @unchecked Sendable {
             return (stalled.map(\.number), !connections.isEmpty)
         }
         for number in ended {
-            writeMessage(
+            log.write(
                 "connection \(number) was ended: its client did not go on with a large request, or did not take "
                     + "its replies, while others waited for the memory")
         }
@@ -108,7 +111,8 @@ package final class NBDServer: @unchecked Sendable {
                 "\(late) client\(late == 1 ? " is" : "s are") cut off: not all replies were taken in time")
         }
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
-        stalledWriters.stop()
+        log.finish()
+        slowClients.stop()
         housekeeper.stop()
     }
 
@@ -117,7 +121,7 @@ package final class NBDServer: @unchecked Sendable {
         let isFull = lock.withLock { connections.count >= Self.connectionCountMax }
         guard !isFull, Headroom.isLeft(after: descriptor) else {
             if !isRefusing {
-                writeMessage(
+                log.write(
                     "clients are refused until others have left: there are \(Self.connectionCountMax), or "
                         + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed"
                 )
@@ -132,14 +136,16 @@ package final class NBDServer: @unchecked Sendable {
         timeouts.apply(to: descriptor)
         // Room for whole replies, so that the next request is read while the client takes the last reply.
         nbdext_set_send_buffer(descriptor, Self.sendBufferByteCount)
+        let client = clientName(of: descriptor)
         let connection = lock.withLock { () -> Connection? in
             // `stop` has already told all connections to end, and would not tell this one.
             if isStopping { return nil }
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
-                handshakeMilliseconds: timeouts.handshakeMilliseconds, stalledWriters: stalledWriters, crowd: crowd,
-                memory: memory)
-            crowd.enter()
+                handshakeMilliseconds: timeouts.handshakeMilliseconds, slowClients: slowClients,
+                connectionCount: connectionCount, memory: memory,
+                log: ConnectionLog(log, number: nextNumber, client: client))
+            connectionCount.enter()
             connections[nextNumber] = connection
             nextNumber += 1
             return connection
@@ -155,7 +161,7 @@ package final class NBDServer: @unchecked Sendable {
             }
             thread.detach()
         } catch {
-            writeMessage("a client was refused: \(error)")
+            log.write("connection \(connection.number) was refused: \(error)")
             remove(connection)
         }
     }
@@ -163,10 +169,10 @@ package final class NBDServer: @unchecked Sendable {
     private func remove(_ connection: Connection) {
         lock.withLock {
             connections[connection.number] = nil
-            crowd.leave()
+            connectionCount.leave()
             close(connection.descriptor)
         }
-        ended.ring()
+        ended.set()
     }
 }
 

@@ -38,12 +38,12 @@ struct ReceiveWindow {
 
     var byteCount: Int { end - start }
 
-    mutating func takeEarly(into memory: UnsafeMutableRawBufferPointer) -> Bool {
+    /// Moves bytes that were received with the handshake behind the window.
+    mutating func takeEarly(into memory: UnsafeMutableRawBufferPointer) {
         let count = min(early.count, memory.count)
         memory.copyBytes(from: early[..<count])
         early.removeFirst(count)
         end += count
-        return true
     }
 }
 
@@ -55,7 +55,7 @@ enum ParseResult {
     /// Every tag is taken, or there is no memory for a read.
     case needsRoom
     /// The client disconnects, or has broken the protocol.
-    case end
+    case end(ConnectionEnd)
 }
 
 /// Receiving and parsing requests. All of it runs on the connection's thread, under its lock.
@@ -69,10 +69,14 @@ extension Connection {
             window.lacksBytes = false
             guard window.byteCount >= NBD.requestByteCount else { return .needsBytes }
             let memory = chunks.extent(window.chunk).baseAddress! + window.start
-            guard let header = RequestHeader(parsing: memory) else { return .end }
-            if header.command == NBD.commandDisconnect { return .end }
+            guard let header = RequestHeader(parsing: memory) else {
+                return .end(.violation(.requestMagic(RequestHeader.magic(of: memory))))
+            }
+            if header.command == .disc { return .end(.disconnected) }
             // The server announces its largest payload. It does not receive a larger one just to refuse it.
-            guard header.payloadByteCount <= Int(NBD.payloadByteCountMax) else { return .end }
+            guard header.payloadByteCount <= Int(NBD.payloadByteCountMax) else {
+                return .end(.violation(.payload(byteCount: header.byteCount)))
+            }
             window.requestByteCount = NBD.requestByteCount + header.payloadByteCount
             window.lacksBytes = window.byteCount < window.requestByteCount
             if window.lacksBytes { return .needsBytes }
@@ -92,16 +96,17 @@ extension Connection {
     private func accept(_ header: RequestHeader, _ tag: UInt16, payload: UnsafeMutableRawPointer) -> Bool {
         let request = requests + Int(tag)
         request.pointee = PendingRequest(cookie: header.cookie, byteOffset: header.byteOffset)
-        request.pointee.error = header.validate(for: export, isStructured: isStructured)
-        guard request.pointee.error == .none else {
+        if let refusal = header.validate(for: export, isStructured: isStructured) {
+            request.pointee.error = refusal.error
+            log.note(header, refusal)
             replies.append(tag)
             return true
         }
         var block = BlockRequest(
             operation: BlockRequest.Operation(header.command), tag: tag, byteOffset: header.byteOffset,
             byteCount: header.byteCount)
-        if header.flags & NBD.commandFlagFUA != 0 { block.flags.insert(.forceUnitAccess) }
-        if header.flags & NBD.commandFlagNoHole != 0 { block.flags.insert(.noHole) }
+        if header.hasFUA { block.flags.insert(.forceUnitAccess) }
+        if header.hasNoHole { block.flags.insert(.noHole) }
         switch block.operation {
         case .read:
             guard let data = claimReadMemory(Int(header.byteCount), request) else { return false }
@@ -225,14 +230,19 @@ extension Connection {
 
 extension BlockRequest.Operation {
     /// The operation of a command that `RequestHeader.validate` has accepted.
-    init(_ command: UInt16) {
+    init(_ command: NBDCommand) {
+        // No switch: its comparisons would be calls through tables.
         self =
-            switch command {
-            case NBD.commandRead: .read
-            case NBD.commandWrite: .write
-            case NBD.commandFlush: .flush
-            case NBD.commandTrim: .trim
-            default: .writeZeroes
+            if command == .read {
+                .read
+            } else if command == .write {
+                .write
+            } else if command == .flush {
+                .flush
+            } else if command == .trim {
+                .trim
+            } else {
+                .writeZeroes
             }
     }
 }

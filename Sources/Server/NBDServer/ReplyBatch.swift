@@ -81,8 +81,8 @@ struct ReplyBatch {
         case all
         /// The socket takes no more for now.
         case full
-        /// The client is gone.
-        case broken
+        /// The client is gone, with sendmsg(2)'s errno.
+        case broken(Int32)
     }
 
     /// Sends what is left of the batch.
@@ -94,7 +94,7 @@ struct ReplyBatch {
             let sent = sendOnce(to: descriptor, flags: Int32(MSG_NOSIGNAL) | (blocking ? 0 : Int32(MSG_DONTWAIT)))
             if sent < 0 {
                 if errno == EINTR { continue }
-                return errno == EAGAIN || errno == EWOULDBLOCK ? .full : .broken
+                return errno == EAGAIN || errno == EWOULDBLOCK ? .full : .broken(errno)
             }
             moved.add(sent, ordering: .relaxed)
             advance(sent)

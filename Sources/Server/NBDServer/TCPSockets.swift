@@ -38,13 +38,13 @@ struct TCPSockets {
     private init(port: UInt16) { self.port = port }
 
     private struct Failure: Error {
-        var address: Address
+        var address: SocketAddress
         var code: Int32
     }
 
     /// Opens a socket for each address. If the machine lacks one of several addresses - IPv6 is often turned off - a
     /// message says that it is not served.
-    private mutating func open(_ addresses: [Address], host: String, backlog: Int32) throws(Failure) {
+    private mutating func open(_ addresses: [SocketAddress], host: String, backlog: Int32) throws(Failure) {
         var leftOut: [Failure] = []
         for address in addresses {
             do throws(Failure) { try bind(address) } catch {
@@ -64,7 +64,7 @@ struct TCPSockets {
         }
     }
 
-    private mutating func bind(_ address: Address) throws(Failure) {
+    private mutating func bind(_ address: SocketAddress) throws(Failure) {
         let descriptor = socket(address.family, listeningSocketType, 0)
         guard descriptor >= 0 else { throw Failure(address: address, code: errno) }
         var one: Int32 = 1
@@ -80,11 +80,11 @@ struct TCPSockets {
             throw Failure(address: address, code: code)
         }
         descriptors.append(descriptor)
-        port = Address(boundTo: descriptor).port
+        port = SocketAddress(boundTo: descriptor).port
     }
 
     /// Every address of a host, each once.
-    private static func resolve(_ host: String, _ port: UInt16) throws(OperationError) -> [Address] {
+    private static func resolve(_ host: String, _ port: UInt16) throws(OperationError) -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
@@ -96,10 +96,10 @@ struct TCPSockets {
                     + "--listen")
         }
         defer { freeaddrinfo(list) }
-        var addresses: [Address] = []
+        var addresses: [SocketAddress] = []
         var next = list
         while let entry = next?.pointee {
-            let address = Address(entry)
+            let address = SocketAddress(entry)
             if !addresses.contains(address) { addresses.append(address) }
             next = entry.ai_next
         }
@@ -109,49 +109,5 @@ struct TCPSockets {
     private static func name(_ host: String, _ port: UInt16) -> String {
         let shown = host.isEmpty ? "*" : host.contains(":") ? "[\(host)]" : host
         return "\(shown):\(port)"
-    }
-}
-
-/// The address of a TCP socket, of either family.
-private struct Address: Equatable {
-    /// A sockaddr_in or a sockaddr_in6.
-    private var bytes: [UInt8]
-    /// The port is at the same place in both.
-    private static let portOffset = 2
-
-    init(_ entry: addrinfo) {
-        bytes = Array(UnsafeRawBufferPointer(start: entry.ai_addr, count: Int(entry.ai_addrlen)))
-    }
-
-    init(boundTo descriptor: Int32) {
-        var storage = sockaddr_storage()
-        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        withUnsafeMutablePointer(to: &storage) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &size) }
-        }
-        bytes = withUnsafeBytes(of: storage) { Array($0[..<Int(size)]) }
-    }
-
-    var family: Int32 { bytes.withUnsafeBytes { Int32($0.loadUnaligned(as: sa_family_t.self)) } }
-
-    var port: UInt16 {
-        bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: Self.portOffset, as: UInt16.self).bigEndian }
-    }
-
-    func with<Result>(port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-        var bytes = bytes
-        return bytes.withUnsafeMutableBytes {
-            $0.storeBytes(of: port.bigEndian, toByteOffset: Self.portOffset, as: UInt16.self)
-            return body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
-        }
-    }
-
-    /// As people write it, without the port.
-    var text: String {
-        var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-        let status = with(port: port) {
-            getnameinfo($0, $1, &host, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
-        }
-        return status == 0 ? host.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } : "an address"
     }
 }

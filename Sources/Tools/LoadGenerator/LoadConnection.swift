@@ -131,7 +131,7 @@ final class LoadConnection {
         header.storeBytes(of: NBD.requestMagic.bigEndian, as: UInt32.self)
         header.storeBytes(of: 0, toByteOffset: 4, as: UInt16.self)
         header.storeBytes(
-            of: (isRead ? NBD.commandRead : NBD.commandWrite).bigEndian, toByteOffset: 6, as: UInt16.self)
+            of: (isRead ? NBDCommand.read : .write).rawValue.bigEndian, toByteOffset: 6, as: UInt16.self)
         header.storeBytes(of: UInt64(index).bigEndian, toByteOffset: 8, as: UInt64.self)
         header.storeBytes(of: byteOffset.bigEndian, toByteOffset: 16, as: UInt64.self)
         header.storeBytes(of: UInt32(workload.blockByteCount).bigEndian, toByteOffset: 24, as: UInt32.self)

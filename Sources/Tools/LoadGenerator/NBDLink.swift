@@ -5,6 +5,7 @@ import Platform
 
 /// A connection to a server's default export, negotiated with simple replies and ready for requests.
 package final class NBDLink: Sendable {
+    private static let clientFlags: NBDClientFlags = [.fixedNewstyle, .noZeroes]
     private static let optionReplyByteCountMax: UInt32 = 1 << 16
     let descriptor: Int32
     /// The export's size.
@@ -26,7 +27,7 @@ package final class NBDLink: Sendable {
     /// Sends NBD_CMD_DISC and closes the socket.
     deinit {
         _ = try? Self.send(
-            Self.bytes(NBD.requestMagic) + Self.bytes(UInt16(0)) + Self.bytes(NBD.commandDisconnect)
+            Self.bytes(NBD.requestMagic) + Self.bytes(UInt16(0)) + Self.bytes(NBDCommand.disc.rawValue)
                 + [UInt8](repeating: 0, count: 20), descriptor)
         close(descriptor)
     }
@@ -61,20 +62,20 @@ package final class NBDLink: Sendable {
             throw OperationError("what listens there does not speak NBD")
         }
         try send(
-            bytes(UInt32(NBD.flagFixedNewstyle | NBD.flagNoZeroes)) + bytes(NBD.optionMagic) + bytes(NBD.optionGo)
-                + bytes(UInt32(6)) + [UInt8](repeating: 0, count: 6), descriptor)
+            bytes(clientFlags.rawValue) + bytes(NBD.optionMagic) + bytes(NBDOption.go.rawValue) + bytes(UInt32(6))
+                + [UInt8](repeating: 0, count: 6), descriptor)
         var byteCount: UInt64?
         while true {
             let header = try receive(20, descriptor)
-            let type = UInt32(load(header[12..<16]))
+            let type = NBDOptionReply(rawValue: UInt32(load(header[12..<16])))
             let length = UInt32(load(header[16..<20]))
             guard load(header[0..<8]) == NBD.optionReplyMagic, length <= optionReplyByteCountMax else {
                 throw OperationError("the server's answer to NBD_OPT_GO cannot be understood")
             }
             let data = try receive(Int(length), descriptor)
-            if type == NBD.replyAck { break }
-            guard type == NBD.replyInfo else { throw OperationError("the server refuses its default export") }
-            if data.count >= 10, load(data[0..<2]) == UInt64(NBD.infoExport) { byteCount = load(data[2..<10]) }
+            if type == .ack { break }
+            guard type == .info else { throw OperationError("the server refuses its default export (\(type))") }
+            if data.count >= 10, load(data[0..<2]) == UInt64(NBDInfo.export.rawValue) { byteCount = load(data[2..<10]) }
         }
         guard let byteCount else { throw OperationError("the server does not say how large its export is") }
         return byteCount

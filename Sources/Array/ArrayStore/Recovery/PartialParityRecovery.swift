@@ -125,7 +125,7 @@ struct PartialParityRecovery {
         var parity = [UInt8](repeating: 0, count: count)
         var isTouched = false
         for place in rows.data(at: offset) {
-            let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, row: place.row)
+            let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, chunkOffset: place.row)
             let role = geometry.member(stripe: rows.stripe, column: place.column)
             guard let member = source(role, byteOffset) else { return }
             guard let block = try readable(member, at: byteOffset, count: count) else {
@@ -139,7 +139,7 @@ struct PartialParityRecovery {
         if !partialParity.isEmpty {
             for index in 0..<count { parity[index] ^= partialParity[Int(offset) + index] }
         }
-        let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, row: rows.parityRow(at: offset))
+        let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, chunkOffset: rows.parityRow(at: offset))
         let role = geometry.parityMember(stripe: rows.stripe)
         guard let member = scan.members[role] ?? scan.recovering[role] else { return }
         try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: parity, at: byteOffset)
@@ -245,7 +245,7 @@ struct LoggedRows {
     }
 
     /// The chunk offset of the parity at an offset in the partial parity.
-    func parityRow(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).row }
+    func parityRow(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).chunkOffset }
 
     /// The columns and chunk offsets of the data that was to be written, at an offset in the partial parity.
     func data(at offset: UInt64) -> [(column: Int, row: UInt64)] {
@@ -253,7 +253,7 @@ struct LoggedRows {
             let byteOffset = first + offset + index * geometry.chunkByteCount
             guard byteOffset < last else { return nil }
             let position = geometry.position(of: byteOffset)
-            return (position.column, position.row)
+            return (position.column, position.chunkOffset)
         }
     }
 }

@@ -8,10 +8,10 @@ package struct MaintenanceRequest: BitwiseCopyable, Sendable, Equatable {
         /// Writes one unit of the recovering member: computed from the others or, for a replacement, copied.
         case rebuild
         /// Counts whole stripes as recovered if no member has data in the range.
-        case skip
+        case skipIfHole
         /// Counts whole stripes as recovered if no bit of the bitmap is set in the range: the recovering member has
         /// missed nothing there.
-        case keep
+        case skipIfClean
         /// Compares one unit's parity with its data.
         case check
         /// As `check`, and writes parity anew that is wrong.
@@ -40,7 +40,7 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
     /// Whether it was done, or why not.
     package enum Result: UInt8, BitwiseCopyable, Sendable {
         case done
-        /// Nothing was done: a range to be skipped has data, or a range to be kept has been written to.
+        /// Nothing was done: a range to be skipped has data, or has been written to.
         case hasData
         /// The recovering member's file system is full.
         case noSpace
@@ -105,7 +105,7 @@ package struct HoleTest: BitwiseCopyable {
 
 extension ArrayGeometry {
     /// Bytes of a chunk that maintenance handles as one, a *unit*: up to 64 KiB.
-    package var unitByteCount: UInt64 { min(chunkByteCount, UInt64(ScratchPool.largeRowByteCount)) }
+    package var unitByteCount: UInt64 { min(chunkByteCount, UInt64(ScratchPool.largeBlockByteCount)) }
 
     /// The place of a replacement in member I/O, behind the members, whose places are their roles.
     package var replacementPlace: Int { memberCount }

@@ -66,7 +66,7 @@ package struct MaintenanceSchedule: Sendable {
     /// The next place, at `position` or above, that has to be worked on; nil while it is not known.
     private var data: UInt64?
     /// What the stretch from `position` to `data` is believed to be.
-    private var stretch = MaintenanceRequest.Kind.skip
+    private var stretch = MaintenanceRequest.Kind.skipIfHole
     private var inFlight = 0
     private var ending: End?
     private var clientOperations: UInt64 = 0
@@ -154,13 +154,15 @@ package struct MaintenanceSchedule: Sendable {
             position = max(position, next)
             self.data = position
         } else {
-            passOver(to: next, as: .skip)
+            passOver(to: next, as: .skipIfHole)
         }
     }
 
     /// Takes the other answer to `look`: nothing was written there while the member was away.
     /// - Parameter end: the first byte that it may have missed; nil when there is none.
-    package mutating func unwritten(upTo end: UInt64?) { passOver(to: min(end ?? byteCount, byteCount), as: .keep) }
+    package mutating func unwritten(upTo end: UInt64?) {
+        passOver(to: min(end ?? byteCount, byteCount), as: .skipIfClean)
+    }
 
     /// Plans to pass over whole stripes up to `end`, or over nothing.
     private mutating func passOver(to end: UInt64, as kind: MaintenanceRequest.Kind) {
@@ -174,7 +176,7 @@ package struct MaintenanceSchedule: Sendable {
         inFlight += 1
         position = request.end
         data = nil
-        if request.kind != .skip && request.kind != .keep {
+        if request.kind != .skipIfHole && request.kind != .skipIfClean {
             let time = unit * 1_000_000_000 / Self.busyByteCountPerSecond
             // Progress beyond the rate, made while clients were idle, is not held against the job.
             mayGoOn = (now < busyUntil ? max(mayGoOn, now) : now) + time

@@ -5,12 +5,12 @@ import MemberIO
 extension RAIDPlanner {
     /// Makes an operation wait until its regions' bits are durable.
     /// - Returns: false when they are already.
-    func awaitBits(_ slot: Int32) -> Bool {
-        let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
+    func awaitBits(_ index: Int32) -> Bool {
+        let regions = bitmap!.regions(of: operations[Int(index)], geometry)
         guard !bitmap!.touch(regions) else { return false }
         bitmap!.set(regions)
-        operations[Int(slot)].phase = .protecting
-        bitmap!.waiting.append(slot, in: operations)
+        operations[Int(index)].phase = .protecting
+        bitmap!.waiting.append(index, in: operations)
         return true
     }
 
@@ -18,7 +18,7 @@ extension RAIDPlanner {
     func advanceBitmap(into output: inout PlannerOutput) {
         guard bitmap!.roundOutstanding == 0 else { return }
         // The last round may have made the bits durable already, for other operations.
-        guard bitmap!.hasChangedPages else { return releaseWaiting(into: &output) }
+        guard bitmap!.hasChangedPages else { return startWaiting(into: &output) }
         guard state != .failed else { return endWaiting(.failed) }
         bitmap!.round = bitmap!.waiting
         bitmap!.waiting = OperationList()
@@ -53,25 +53,25 @@ extension RAIDPlanner {
         }
         guard bitmap!.roundOutstanding == 0 else { return }
         if bitmap!.roundStatus != .done { bitmap!.failRound() }
-        while let slot = bitmap!.round.popFirst(in: operations) {
-            let regions = bitmap!.regions(of: operations[Int(slot)], geometry)
+        while let index = bitmap!.round.popFirst(in: operations) {
+            let regions = bitmap!.regions(of: operations[Int(index)], geometry)
             if bitmap!.roundStatus != .done {
-                end(slot, bitmap!.roundStatus)
+                end(index, bitmap!.roundStatus)
             } else {
                 for region in regions { bitmap!.regions[region].isDurable = true }
-                startWriting(slot, into: &output)
+                startWriting(index, into: &output)
             }
         }
     }
 
-    private func releaseWaiting(into output: inout PlannerOutput) {
-        while let slot = bitmap!.waiting.popFirst(in: operations) {
-            startWriting(slot, into: &output)
+    private func startWaiting(into output: inout PlannerOutput) {
+        while let index = bitmap!.waiting.popFirst(in: operations) {
+            startWriting(index, into: &output)
         }
     }
 
     private func endWaiting(_ status: ArrayStatus) {
-        while let slot = bitmap!.waiting.popFirst(in: operations) { end(slot, status) }
+        while let index = bitmap!.waiting.popFirst(in: operations) { end(index, status) }
     }
 
     // MARK: What an absent member misses

@@ -15,8 +15,8 @@ extension RAIDPlanner {
 
     /// Notes that a read met a block that cannot be read. Data that is to be copied is computed instead: the member
     /// that has it is about to be replaced, and need not be healed.
-    func noteBadBlock(_ slot: Int32) {
-        let operation = operations + Int(slot)
+    func noteBadBlock(_ index: Int32) {
+        let operation = operations + Int(index)
         if isCopyRead(operation.pointee) {
             operation.pointee.isUnreadable = true
             operation.pointee.mustRestart = true
@@ -27,45 +27,47 @@ extension RAIDPlanner {
 
     /// Begins to heal after an operation's reads, some of which met blocks that cannot be read. Without redundancy, or
     /// after too many rounds, the operation fails.
-    func startHealing(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func startHealing(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         guard missing(for: operation.pointee) == nil, operation.pointee.healingRounds < Self.healingRoundMax else {
-            return end(slot, .failed)
+            return end(index, .failed)
         }
         operation.pointee.healingRounds += 1
         operation.pointee.isBeyondHealing = false
-        if operation.pointee.isIndexed && operation.pointee.coversBlocks(geometry) { return start(slot, into: &output) }
+        if operation.pointee.isIndexed && operation.pointee.coversBlocks(geometry) {
+            return start(index, into: &output)
+        }
         // A client's read has no lock, and a small write locks a part of a block.
-        if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
+        if operation.pointee.isIndexed { unlock(index, into: &output) }
         operation.pointee.locksBlocks = true
-        begin(slot, into: &output)
+        begin(index, into: &output)
     }
 
     /// Goes through the blocks of an operation that has locked them.
-    func heal(_ slot: Int32, into output: inout PlannerOutput) {
-        operations[Int(slot)].healingRow = operations[Int(slot)].lockedRows.lowerBound
-        probe(slot, into: &output)
+    func heal(_ index: Int32, into output: inout PlannerOutput) {
+        operations[Int(index)].healingOffset = operations[Int(index)].lockedOffsets.lowerBound
+        probe(index, into: &output)
     }
 
     /// Reads the next block from all members. The operation begins anew behind the last block, and without redundancy:
     /// a member may have failed while it waited for its lock.
-    private func probe(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func probe(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         guard state != .failed, missing(for: operation.pointee) == nil,
-            operation.pointee.healingRow < operation.pointee.row1
+            operation.pointee.healingOffset < operation.pointee.chunkOffsetEnd
         else {
             operation.pointee.hasBadBlock = false
-            return start(slot, into: &output)
+            return start(index, into: &output)
         }
         operation.pointee.phase = .probing
         operation.pointee.generation = generation
         operation.pointee.badMembers = 0
-        for member in 0..<geometry.memberCount { emitHealing(slot, .read, member: member, into: &output) }
+        for member in 0..<geometry.memberCount { emitHealing(index, .read, member: member, into: &output) }
     }
 
     /// Computes and writes the block that one member could not read.
-    private func rewrite(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func rewrite(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let bad = operation.pointee.badMembers.trailingZeroBitCount
         let firstSource = output.paritySources.count
         for member in 0..<geometry.memberCount where member != bad {
@@ -77,56 +79,57 @@ extension RAIDPlanner {
                 byteCount: healingByteCount(operation.pointee), firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
         operation.pointee.phase = .rewriting
-        emitHealing(slot, .durableWrite, member: bad, into: &output)
+        emitHealing(index, .durableWrite, member: bad, into: &output)
     }
 
-    private func emitHealing(_ slot: Int32, _ kind: MemberIO.Kind, member: Int, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func emitHealing(_ index: Int32, _ kind: MemberIO.Kind, member: Int, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         output.memberIOs.append(
             MemberIO(
                 kind: kind, member: member,
                 byteOffset: geometry.memberByteOffset(
-                    stripe: operation.pointee.stripe, row: UInt64(operation.pointee.healingRow)),
+                    stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healingOffset)),
                 byteCount: healingByteCount(operation.pointee),
                 memory: scratch.block(operation.pointee.scratch, member: member),
-                token: Self.healingToken | UInt64(member) << Self.generationShift | UInt64(slot)))
+                token: Self.healingToken | UInt64(member) << Self.generationShift | UInt64(index)))
         operation.pointee.outstanding += 1
     }
 
     private func healingByteCount(_ operation: StripeOperation) -> Int {
-        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healingRow))
+        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healingOffset))
     }
 
     /// Takes the outcome of an I/O of `heal`.
-    func completeHealingIO(_ slot: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func completeHealingIO(_ index: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
         if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
         if operation.pointee.phase == .probing && status != .done {
             operation.pointee.badMembers |= 1 << UInt64(member)
         }
         guard operation.pointee.outstanding == 0 else { return }
-        if operation.pointee.mustRestart { return restart(slot, into: &output) }
+        if operation.pointee.mustRestart { return restart(index, into: &output) }
         switch operation.pointee.phase {
         case .probing where operation.pointee.badMembers == 0: break
-        case .probing where operation.pointee.badMembers.nonzeroBitCount == 1: return rewrite(slot, into: &output)
+        case .probing where operation.pointee.badMembers.nonzeroBitCount == 1: return rewrite(index, into: &output)
         case .rewriting where status == .done:
             operation.pointee.phase = .verifying
-            return emitHealing(slot, .reread, member: member, into: &output)
-        case .verifying where status == .done: noteCorrected(slot, member, into: &output)
+            return emitHealing(index, .reread, member: member, into: &output)
+        case .verifying where status == .done: noteCorrected(index, member, into: &output)
         default: operation.pointee.isBeyondHealing = true
         }
-        operation.pointee.healingRow += UInt32(healingByteCount(operation.pointee))
-        probe(slot, into: &output)
+        operation.pointee.healingOffset += UInt32(healingByteCount(operation.pointee))
+        probe(index, into: &output)
     }
 
-    private func noteCorrected(_ slot: Int32, _ member: Int, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    private func noteCorrected(_ index: Int32, _ member: Int, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         correctedReads[member] += 1
         output.correctedReads.append(
             CorrectedRead(
                 member: member,
-                byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: UInt64(operation.healingRow)),
+                byteOffset: geometry.memberByteOffset(
+                    stripe: operation.stripe, chunkOffset: UInt64(operation.healingOffset)),
                 count: correctedReads[member]))
     }
 

@@ -6,30 +6,30 @@ import MemberIO
 /// recovery's boundary, where the member is like any other, and above it, where the member is missing. The same is true
 /// of a replacement, to which data is copied from the member that has the role.
 extension RAIDPlanner {
-    /// Takes a request of maintenance. Those of a recovery (rebuild, skip and keep) come in the order of their ranges,
+    /// Takes a request of maintenance. Those of a recovery (rebuilds and skips) come in the order of their ranges,
     /// and at most 64 are under way.
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
         guard freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
         var operation = StripeOperation()
-        (operation.stripe, operation.row0) = stripeAndRow(ofMemberByte: request.byteOffset)
+        (operation.stripe, operation.chunkOffset) = stripeAndChunkOffset(ofMemberByte: request.byteOffset)
         switch request.kind {
         case .rebuild: operation.kind = .rebuild
-        case .skip: operation.kind = .skip
-        case .keep: operation.kind = .keep
+        case .skipIfHole: operation.kind = .skipIfHole
+        case .skipIfClean: operation.kind = .skipIfClean
         case .check: operation.kind = .check
         case .repair: operation.kind = .repair
         }
-        if request.kind == .skip || request.kind == .keep {
+        if request.kind == .skipIfHole || request.kind == .skipIfClean {
             operation.stripeCount = request.byteCount / geometry.chunkByteCount
-            operation.row1 = UInt32(geometry.chunkByteCount)
+            operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
         } else {
             precondition(request.byteCount == geometry.unitByteCount && request.byteOffset % request.byteCount == 0)
-            operation.row1 = operation.row0 + UInt32(request.byteCount)
+            operation.chunkOffsetEnd = operation.chunkOffset + UInt32(request.byteCount)
         }
-        let slot = add(operation, into: &output)
+        let index = add(operation, into: &output)
         if operation.kind.isRecovery {
-            window.append(slot)
+            window.append(index)
             // It may have ended at once.
             retire()
         }
@@ -39,18 +39,18 @@ extension RAIDPlanner {
 
     /// Takes the answer to a `ZeroTest` or `HoleTest`.
     package func tested(_ token: UInt64, wrongBlocks: UInt32, into output: inout PlannerOutput) {
-        let slot = Int32(truncatingIfNeeded: token)
-        let operation = operations + Int(slot)
+        let index = Int32(truncatingIfNeeded: token)
+        let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
         operation.pointee.wrongBlocks = wrongBlocks
         if !canMaintain(operation.pointee.kind) {
-            end(slot, .failed)
+            end(index, .failed)
         } else if operation.pointee.kind == .rebuild {
-            writeRecovered(slot, into: &output)
+            writeRecovered(index, into: &output)
         } else if operation.pointee.kind == .repair && wrongBlocks != 0 {
-            writeParity(slot, into: &output)
+            writeParity(index, into: &output)
         } else {
-            end(slot, .done)
+            end(index, .done)
         }
         settle(into: &output)
     }
@@ -60,20 +60,20 @@ extension RAIDPlanner {
         kind.isRecovery ? recovery != nil : state == .healthy
     }
 
-    private func stripeAndRow(ofMemberByte byteOffset: UInt64) -> (UInt64, UInt32) {
-        (byteOffset / geometry.chunkByteCount, UInt32(geometry.row(of: byteOffset)))
+    private func stripeAndChunkOffset(ofMemberByte byteOffset: UInt64) -> (UInt64, UInt32) {
+        (byteOffset / geometry.chunkByteCount, UInt32(geometry.chunkOffset(of: byteOffset)))
     }
 
     // MARK: The steps of an operation
 
     /// Reads what the work is about: for a rebuild, every member but the recovering one; for a replacement, what is
     /// copied.
-    func emitMaintenanceReads(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    func emitMaintenanceReads(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         guard !operation.kind.isWithoutReads else { return }
-        if isCopyRead(operation) { return emitScratchRead(slot, member: recovery!.member, into: &output) }
+        if isCopyRead(operation) { return emitScratchRead(index, member: recovery!.member, into: &output) }
         for member in 0..<geometry.memberCount where member != unreadMember(operation) {
-            emitScratchRead(slot, member: member, into: &output)
+            emitScratchRead(index, member: member, into: &output)
         }
     }
 
@@ -83,17 +83,17 @@ extension RAIDPlanner {
     }
 
     /// Emits the test that decides what the work does.
-    func startTesting(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
-        if operation.pointee.kind == .keep {
+    func startTesting(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
+        if operation.pointee.kind == .skipIfClean {
             // The range is locked, so nothing is being written there; earlier writes have set their bits.
             operation.pointee.wrongBlocks = isWritten(operation.pointee) ? 1 : 0
-            return end(slot, .done)
+            return end(index, .done)
         }
         operation.pointee.phase = .testing
         operation.pointee.outstanding += 1
-        let token = UInt64(slot)
-        if operation.pointee.kind == .skip {
+        let token = UInt64(index)
+        if operation.pointee.kind == .skipIfHole {
             let range = operation.pointee.memberRange(geometry)
             output.holeTests.append(
                 HoleTest(
@@ -101,18 +101,18 @@ extension RAIDPlanner {
                     byteCount: range.upperBound - range.lowerBound))
             return
         }
-        let scratchSlot = operation.pointee.scratch
-        let byteCount = operation.pointee.rowByteCount
+        let scratchIndex = operation.pointee.scratch
+        let byteCount = operation.pointee.columnByteCount
         var firstSource = output.paritySources.count
         if operation.pointee.kind == .rebuild && replacement != nil && !operation.pointee.isUnreadable {
-            output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: recovery!.member)))
+            output.paritySources.append(UnsafeRawPointer(scratch.block(scratchIndex, member: recovery!.member)))
         } else {
             for member in 0..<geometry.memberCount where member != unreadMember(operation.pointee) {
-                output.paritySources.append(UnsafeRawPointer(scratch.block(scratchSlot, member: member)))
+                output.paritySources.append(UnsafeRawPointer(scratch.block(scratchIndex, member: member)))
             }
         }
         if operation.pointee.kind == .rebuild && output.paritySources.count - firstSource > 1 {
-            let recovered = scratch.block(scratchSlot, member: recovery!.member)
+            let recovered = scratch.block(scratchIndex, member: recovery!.member)
             output.parityJobs.append(
                 ParityJob(
                     destination: recovered, byteCount: byteCount, firstSource: firstSource,
@@ -127,30 +127,30 @@ extension RAIDPlanner {
     }
 
     /// Writes the data that the recovering member should hold. Zeros are punched, so that a sparse member stays sparse.
-    private func writeRecovered(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func writeRecovered(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let member = recovery!.member
         let isZero = operation.pointee.wrongBlocks == 0
         operation.pointee.wrongBlocks = 0
-        beginWriting(slot)
+        beginWriting(index)
         let firstIO = output.memberIOs.count
         let memory = isZero ? nil : scratch.block(operation.pointee.scratch, member: member)
         if replacement == nil {
-            emit(slot, isZero ? .punch : .write, member: member, memory: memory, into: &output)
+            emit(index, isZero ? .punch : .write, member: member, memory: memory, into: &output)
         } else {
             let byteOffset = geometry.dataByteOffset + operation.pointee.memberRange(geometry).lowerBound
             emitToReplacement(
                 MemberIO(
                     kind: isZero ? .punch : .write, member: geometry.replacementPlace, byteOffset: byteOffset,
-                    byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot)), into: &output)
-            operation.pointee.isTwinned = true
+                    byteCount: operation.pointee.columnByteCount, memory: memory, token: UInt64(index)), into: &output)
+            operation.pointee.writesToReplacement = true
             operation.pointee.outstanding += 1
         }
-        group(slot, from: firstIO, into: &output)
+        group(index, from: firstIO, into: &output)
     }
 
-    private func writeParity(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func writeParity(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
         let destination = scratch.block(operation.pointee.scratch, member: parity)
         let firstSource = output.paritySources.count
@@ -159,25 +159,25 @@ extension RAIDPlanner {
         }
         output.parityJobs.append(
             ParityJob(
-                destination: destination, byteCount: operation.pointee.rowByteCount, firstSource: firstSource,
+                destination: destination, byteCount: operation.pointee.columnByteCount, firstSource: firstSource,
                 sourceCount: geometry.columnCount))
-        beginWriting(slot)
+        beginWriting(index)
         let firstIO = output.memberIOs.count
-        emit(slot, .write, member: parity, memory: destination, into: &output)
-        group(slot, from: firstIO, into: &output)
+        emit(index, .write, member: parity, memory: destination, into: &output)
+        group(index, from: firstIO, into: &output)
     }
 
     // MARK: Ends
 
     /// Ends a recovery's work in order, and moves the boundary over the work that succeeded.
     func retire() {
-        while let slot = window.first, operations[Int(slot)].hasEnded {
+        while let index = window.first, operations[Int(index)].hasEnded {
             window.removeFirst()
-            let operation = operations + Int(slot)
+            let operation = operations + Int(index)
             let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
             if isDone && recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
-            pass(slot)
+            ended.append(index, in: operations)
         }
     }
 
@@ -187,8 +187,8 @@ extension RAIDPlanner {
         let kind: MaintenanceRequest.Kind =
             switch operation.kind {
             case .rebuild: .rebuild
-            case .skip: .skip
-            case .keep: .keep
+            case .skipIfHole: .skipIfHole
+            case .skipIfClean: .skipIfClean
             case .repair: .repair
             default: .check
             }
@@ -207,13 +207,13 @@ extension RAIDPlanner {
 /// Work on a recovery that is under way, oldest first.
 struct MaintenanceWindow {
     static let capacity = 64
-    private var slots: [Int32] = []
+    private var indices: [Int32] = []
 
-    init() { slots.reserveCapacity(Self.capacity) }
+    init() { indices.reserveCapacity(Self.capacity) }
 
-    var count: Int { slots.count }
-    var first: Int32? { slots.first }
+    var count: Int { indices.count }
+    var first: Int32? { indices.first }
 
-    mutating func append(_ slot: Int32) { slots.append(slot) }
-    mutating func removeFirst() { slots.removeFirst() }
+    mutating func append(_ index: Int32) { indices.append(index) }
+    mutating func removeFirst() { indices.removeFirst() }
 }

@@ -129,13 +129,13 @@ extension RAIDPlanner {
 
     /// Repeats an operation's write for a replacement of the member it goes to: data below the boundary, zeros
     /// everywhere.
-    func twin(_ io: MemberIO, of slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func mirrorToReplacement(_ io: MemberIO, of index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         guard let replacement, Int(io.member) == replacement.member,
             operation.pointee.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
         else { return }
         emitToReplacement(io, into: &output)
-        operation.pointee.isTwinned = true
+        operation.pointee.writesToReplacement = true
         operation.pointee.outstanding += 1
         if operation.pointee.isRecorded {
             noteRecordedWrite(operation.pointee, member: geometry.replacementPlace)

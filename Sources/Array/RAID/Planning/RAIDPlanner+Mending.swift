@@ -7,51 +7,51 @@ import MemberIO
 /// is written. If that finds no space either, parity is in doubt until a repair.
 extension RAIDPlanner {
     /// Begins to mend after a pass some of whose writes had no space, or were refused.
-    func startMending(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
-        guard state != .failed else { return end(slot, .failed) }
+    func startMending(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
+        guard state != .failed else { return end(index, .failed) }
         switch operation.pointee.kind {
         case .write, .writeZeroes: break
         case .zeroStripes:
             noteDoubt(into: &output)
-            return end(slot, .noSpace)
+            return end(index, .noSpace)
         // Maintenance that could not write leaves what was there.
-        default: return end(slot, .noSpace)
+        default: return end(index, .noSpace)
         }
         operation.pointee.phase = .mending
         operation.pointee.generation = generation
         let (stripe, missing) = (operation.pointee.stripe, missing(for: operation.pointee))
-        guard geometry.parityMember(stripe: stripe) != missing else { return end(slot, .noSpace) }
+        guard geometry.parityMember(stripe: stripe) != missing else { return end(index, .noSpace) }
         for column in operation.pointee.passColumns {
             let member = geometry.member(stripe: stripe, column: column)
-            if member != missing { emitScratchRead(slot, member: member, into: &output) }
+            if member != missing { emitScratchRead(index, member: member, into: &output) }
         }
         // Only the missing column was written, so parity stands for its old data or its new; either is right.
-        if operation.pointee.outstanding == 0 { end(slot, .noSpace) }
+        if operation.pointee.outstanding == 0 { end(index, .noSpace) }
     }
 
     /// Takes the next step when all I/Os of a step of mending have come back.
-    func finishMending(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func finishMending(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
-        if state == .failed || parity == missing(for: operation.pointee) { return end(slot, .noSpace) }
+        if state == .failed || parity == missing(for: operation.pointee) { return end(index, .noSpace) }
         if operation.pointee.isBeyondMending {
             noteDoubt(into: &output)
-            return end(slot, .noSpace)
+            return end(index, .noSpace)
         }
         // After a member's failure, the outcomes say nothing of the members that are there now.
         let isOutdated = operation.pointee.generation != generation
         if operation.pointee.phase == .mending {
-            if isOutdated { return startMending(slot, into: &output) }
+            if isOutdated { return startMending(index, into: &output) }
             emitMendedParity(operation.pointee, parity, into: &output)
-            emitForReplacement(slot, into: &output)
+            emitForReplacement(index, into: &output)
         } else if !isOutdated {
-            return end(slot, .noSpace)
+            return end(index, .noSpace)
         }
         operation.pointee.phase = .mendingParity
         operation.pointee.generation = generation
         emit(
-            slot, .write, member: parity, memory: scratch.block(operation.pointee.scratch, member: parity),
+            index, .write, member: parity, memory: scratch.block(operation.pointee.scratch, member: parity),
             into: &output)
     }
 
@@ -74,17 +74,17 @@ extension RAIDPlanner {
         }
         output.parityJobs.append(
             ParityJob(
-                destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
+                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: output.paritySources.count - firstSource))
     }
 
     /// Writes again what the member that is being replaced holds, so that its replacement gets the same.
-    private func emitForReplacement(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    private func emitForReplacement(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         guard let member = replacement?.member else { return }
         for column in operation.passColumns
         where geometry.member(stripe: operation.stripe, column: column) == member {
-            emit(slot, .write, member: member, memory: scratch.block(operation.scratch, member: member), into: &output)
+            emit(index, .write, member: member, memory: scratch.block(operation.scratch, member: member), into: &output)
         }
     }
 
@@ -95,7 +95,7 @@ extension RAIDPlanner {
         output.hasDoubt = true
     }
 
-    /// Whether some rows' parity may be wrong.
+    /// Whether parity may be wrong somewhere.
     package var isParityDoubtful: Bool { doubtCount != repairedDoubtCount }
 
     /// Notes that a repair of the whole array is done.

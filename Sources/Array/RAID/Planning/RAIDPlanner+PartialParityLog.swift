@@ -4,9 +4,9 @@ import MemberIO
 /// The stop at the partial parity log between an operation's reads and its writes.
 extension RAIDPlanner {
     /// Makes an operation wait for a record in the log of its parity's member.
-    func awaitRecord(_ slot: Int32) {
-        operations[Int(slot)].phase = .protecting
-        logs!.logs[parityMember(of: slot)].waiting.append(slot, in: operations)
+    func awaitRecord(_ index: Int32) {
+        operations[Int(index)].phase = .protecting
+        logs!.logs[parityMember(of: index)].waiting.append(index, in: operations)
     }
 
     /// Takes the outcome of a log unit's write; the unit's operations go on.
@@ -25,16 +25,16 @@ extension RAIDPlanner {
         log.pointee.writeCount -= 1
         guard log.pointee.writeCount == 0 else { return }
         log.pointee.phase = .covering
-        while let slot = log.pointee.unit.popFirst(in: operations) {
+        while let index = log.pointee.unit.popFirst(in: operations) {
             if log.pointee.writeStatus == .noSpace {
-                end(slot, .noSpace)
+                end(index, .noSpace)
             } else if log.pointee.writeStatus == .refused {
-                end(slot, .refused)
-            } else if log.pointee.writeStatus == .failed || !isPlannedForState(slot) {
-                endRecord(slot)
-                start(slot, into: &output)
+                end(index, .refused)
+            } else if log.pointee.writeStatus == .failed || !isPlannedForState(index) {
+                endRecord(index)
+                start(index, into: &output)
             } else {
-                startWriting(slot, into: &output)
+                startWriting(index, into: &output)
             }
         }
     }
@@ -48,17 +48,17 @@ extension RAIDPlanner {
         guard log.pointee.replica == .missing, log.pointee.phase != .writing else {
             return log.pointee.replica == .written
         }
-        if log.pointee.unitByteCount == 0 { completeUnit(member, entryCount: 0, byteCount: 0, into: &output) }
+        if log.pointee.unitByteCount == 0 { sealUnit(member, entryCount: 0, byteCount: 0, into: &output) }
         log.pointee.replica = .underWay
         emitToReplacement(unitWrite(member), into: &output)
         return false
     }
 
     /// Ends an operation's record, if it has one: what was to be written is written as far as it will be.
-    func endRecord(_ slot: Int32) {
-        guard operations[Int(slot)].isRecorded else { return }
-        operations[Int(slot)].isRecorded = false
-        logs!.logs[parityMember(of: slot)].coveredCount -= 1
+    func endRecord(_ index: Int32) {
+        guard operations[Int(index)].isRecorded else { return }
+        operations[Int(index)].isRecorded = false
+        logs!.logs[parityMember(of: index)].coveredCount -= 1
     }
 
     /// Notes that an operation with a record writes to a member.
@@ -115,21 +115,21 @@ extension RAIDPlanner {
         let log = logs!.logs + member
         var entryCount = 0
         var byteCount = 0
-        while let slot = log.pointee.waiting.first, entryCount < MDPartialParityLog.entryCountMax {
-            if state == .failed || !isPlannedForState(slot) {
+        while let index = log.pointee.waiting.first, entryCount < MDPartialParityLog.entryCountMax {
+            if state == .failed || !isPlannedForState(index) {
                 _ = log.pointee.waiting.popFirst(in: operations)
-                start(slot, into: &output)
+                start(index, into: &output)
                 continue
             }
-            let entry = logEntry(of: operations[Int(slot)])
+            let entry = logEntry(of: operations[Int(index)])
             let length = Int(entry.partialParityByteCount)
             guard byteCount + length <= logs!.capacity else { break }
             _ = log.pointee.waiting.popFirst(in: operations)
             entry.encode(at: MDPartialParityLog.entry(entryCount, ofHeaderAt: logs!.header(ofMember: member)))
-            operations[Int(slot)].recordOffset = UInt32(byteCount)
-            operations[Int(slot)].isRecorded = true
-            if length > 0 { emitPartialParity(operations[Int(slot)], entry: entryCount, into: &output) }
-            log.pointee.unit.append(slot, in: operations)
+            operations[Int(index)].recordOffset = UInt32(byteCount)
+            operations[Int(index)].isRecorded = true
+            if length > 0 { emitPartialParity(operations[Int(index)], entry: entryCount, into: &output) }
+            log.pointee.unit.append(index, in: operations)
             byteCount += length
             entryCount += 1
         }
@@ -138,15 +138,15 @@ extension RAIDPlanner {
         log.pointee.coveredCount = UInt32(entryCount)
         log.pointee.writeStatus = .done
         log.pointee.writeCount = 1
-        completeUnit(member, entryCount: entryCount, byteCount: byteCount, into: &output)
+        sealUnit(member, entryCount: entryCount, byteCount: byteCount, into: &output)
         output.memberIOs.append(unitWrite(member))
         guard log.pointee.replica == .written, replacement?.member == member else { return }
         log.pointee.writeCount = 2
         emitToReplacement(unitWrite(member), into: &output)
     }
 
-    /// Completes the header of a log unit whose entries are there.
-    private func completeUnit(_ member: Int, entryCount: Int, byteCount: Int, into output: inout PlannerOutput) {
+    /// Fills the header of a log unit whose entries are there.
+    private func sealUnit(_ member: Int, entryCount: Int, byteCount: Int, into output: inout PlannerOutput) {
         let log = logs!.logs + member
         log.pointee.generation += 1
         log.pointee.unitByteCount = MDPartialParityLog.headerByteCount + byteCount
@@ -166,15 +166,15 @@ extension RAIDPlanner {
     }
 
     private func logEntry(of operation: StripeOperation) -> MDPartialParityLog.Entry {
-        let rows = UInt64(operation.rowByteCount)
+        let byteCount = UInt64(operation.columnByteCount)
         let columns = UInt64(operation.passColumns.count)
         let first =
             operation.stripe * geometry.stripeByteCount + UInt64(operation.pass0) * geometry.chunkByteCount
-            + UInt64(operation.row0)
+            + UInt64(operation.chunkOffset)
         return MDPartialParityLog.Entry(
             dataSector: first / 512,
-            partialParityByteCount: columns == geometry.columnCount ? 0 : UInt32(rows),
-            dataByteCount: UInt32(rows * columns),
+            partialParityByteCount: columns == geometry.columnCount ? 0 : UInt32(byteCount),
+            dataByteCount: UInt32(byteCount * columns),
             parityRole: UInt32(geometry.parityMember(stripe: operation.stripe)))
     }
 
@@ -187,19 +187,19 @@ extension RAIDPlanner {
         let destination = logs!.partialParity(ofMember: parity) + Int(operation.recordOffset)
         output.parityJobs.append(
             ParityJob(
-                destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
+                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: output.paritySources.count - firstSource))
         let encoded = MDPartialParityLog.entry(entry, ofHeaderAt: logs!.header(ofMember: parity))
         output.checksumJobs.append(
             ChecksumJob(
                 destination: encoded + MDPartialParityLog.entryChecksumOffset, source: destination,
-                byteCount: operation.rowByteCount))
+                byteCount: operation.columnByteCount))
     }
 
     /// Whether the columns that an operation has read and is about to write are right for the members that are there.
-    private func isPlannedForState(_ slot: Int32) -> Bool {
-        operations[Int(slot)].plannedMissing == Int8(missing(for: operations[Int(slot)]) ?? -1)
+    private func isPlannedForState(_ index: Int32) -> Bool {
+        operations[Int(index)].plannedMissing == Int8(missing(for: operations[Int(index)]) ?? -1)
     }
 
-    private func parityMember(of slot: Int32) -> Int { geometry.parityMember(stripe: operations[Int(slot)].stripe) }
+    private func parityMember(of index: Int32) -> Int { geometry.parityMember(stripe: operations[Int(index)].stripe) }
 }

@@ -7,28 +7,28 @@ extension RAIDPlanner {
     func takeOperation(of request: inout Request) -> StripeOperation? {
         let offset = request.request.byteOffset + request.expanded
         let remaining = request.request.byteCount - request.expanded
-        let (stripe, column, row) = geometry.position(of: offset)
+        let (stripe, column, chunkOffset) = geometry.position(of: offset)
         var operation = StripeOperation()
         operation.request = request.request.tag
         operation.stripe = stripe
         operation.mayPunch = request.request.mayPunch
         switch request.request.operation {
         case .read:
-            let length = min(remaining, unitEnd(row) - row)
+            let length = min(remaining, unitEnd(chunkOffset) - chunkOffset)
             operation.kind = .read
             operation.column0 = UInt8(column)
             operation.column1 = UInt8(column)
-            operation.row0 = UInt32(row)
-            operation.row1 = UInt32(row + length)
+            operation.chunkOffset = UInt32(chunkOffset)
+            operation.chunkOffsetEnd = UInt32(chunkOffset + length)
             operation.memory = request.request.memory! + Int(request.expanded)
             request.expanded += length
             return operation
         // A record of the log covers one stripe.
-        case .zero where logs == nil && column == 0 && row == 0 && remaining >= geometry.stripeByteCount:
+        case .zero where logs == nil && column == 0 && chunkOffset == 0 && remaining >= geometry.stripeByteCount:
             operation.kind = .zeroStripes
             operation.stripeCount = min(
                 remaining / geometry.stripeByteCount, max(1, Self.zeroByteCountMax / geometry.chunkByteCount))
-            operation.row1 = UInt32(geometry.chunkByteCount)
+            operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
             request.expanded += operation.stripeCount * geometry.stripeByteCount
             return operation
         case .zero, .write, .flush:
@@ -48,38 +48,38 @@ extension RAIDPlanner {
         let stripeStart = template.stripe * geometry.stripeByteCount
         let start = request.request.byteOffset + request.expanded - stripeStart
         let end = min(start + request.request.byteCount - request.expanded, geometry.stripeByteCount)
-        let row = request.expandedRows
-        let (startRow, endRow) = (geometry.row(of: start), geometry.row(of: end))
-        var rowEnd = chunk
-        if startRow > row { rowEnd = startRow }
-        if endRow > row { rowEnd = min(rowEnd, endRow) }
+        let chunkOffset = request.expandedOffset
+        let (startOffset, endOffset) = (geometry.chunkOffset(of: start), geometry.chunkOffset(of: end))
+        var offsetEnd = chunk
+        if startOffset > chunkOffset { offsetEnd = startOffset }
+        if endOffset > chunkOffset { offsetEnd = min(offsetEnd, endOffset) }
 
-        // The columns k with start <= k * chunk + row < end.
-        let first = start <= row ? 0 : geometry.chunkCount(covering: start - row)
-        let pastLast = end <= row ? 0 : geometry.chunkCount(covering: end - row)
+        // The columns k with start <= k * chunk + chunkOffset < end.
+        let first = start <= chunkOffset ? 0 : geometry.chunkCount(covering: start - chunkOffset)
+        let pastLast = end <= chunkOffset ? 0 : geometry.chunkCount(covering: end - chunkOffset)
         // Chunk offsets without a column are passed over at once, however many they are.
-        if first < pastLast { rowEnd = min(rowEnd, unitEnd(row)) }
+        if first < pastLast { offsetEnd = min(offsetEnd, unitEnd(chunkOffset)) }
         let memory = request.request.memory.map { $0 + Int(request.expanded) }
-        request.expandedRows = rowEnd
-        if rowEnd == chunk {
-            request.expandedRows = 0
+        request.expandedOffset = offsetEnd
+        if offsetEnd == chunk {
+            request.expandedOffset = 0
             request.expanded += end - start
         }
         guard first < pastLast else { return nil }
         var operation = template
         operation.column0 = UInt8(first)
         operation.column1 = UInt8(pastLast - 1)
-        operation.row0 = UInt32(row)
-        operation.row1 = UInt32(rowEnd)
-        operation.memory = memory.map { $0 + Int(first * chunk + row - start) }
+        operation.chunkOffset = UInt32(chunkOffset)
+        operation.chunkOffsetEnd = UInt32(offsetEnd)
+        operation.memory = memory.map { $0 + Int(first * chunk + chunkOffset - start) }
         return operation
     }
 
     /// Where the unit ends that a chunk offset is in. An operation stays in one unit, so a recovery's boundary never
     /// cuts it.
-    private func unitEnd(_ row: UInt64) -> UInt64 {
+    private func unitEnd(_ chunkOffset: UInt64) -> UInt64 {
         let unit = geometry.unitByteCount
-        return row / unit * unit + unit
+        return chunkOffset / unit * unit + unit
     }
 
     /// Whether an operation reads a column whose member is missing.
@@ -106,32 +106,32 @@ extension RAIDPlanner {
     // MARK: Reading
 
     /// Emits a pass's reads.
-    func emitReads(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func emitReads(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         switch operation.pointee.kind {
-        case .read: emitClientRead(slot, into: &output)
-        case .write, .writeZeroes: emitWriteReads(slot, into: &output)
+        case .read: emitClientRead(index, into: &output)
+        case .write, .writeZeroes: emitWriteReads(index, into: &output)
         case .zeroStripes: break
-        case .rebuild, .skip, .keep, .check, .repair: emitMaintenanceReads(slot, into: &output)
+        case .rebuild, .skipIfHole, .skipIfClean, .check, .repair: emitMaintenanceReads(index, into: &output)
         }
     }
 
-    private func emitClientRead(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    private func emitClientRead(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         if isMissing(operation) {
             for member in 0..<geometry.memberCount where member != missing {
-                emitScratchRead(slot, member: member, into: &output)
+                emitScratchRead(index, member: member, into: &output)
             }
         } else {
             let member = geometry.member(stripe: operation.stripe, column: Int(operation.column0))
-            emit(slot, .read, member: member, memory: operation.memory, into: &output)
+            emit(index, .read, member: member, memory: operation.memory, into: &output)
         }
     }
 
     /// Reads what the new parity is computed from: the old data and parity of what is written, or all columns that
     /// stay. It reads whichever is less or, without a member, whichever does not need that member.
-    private func emitWriteReads(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func emitWriteReads(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let stripe = operation.pointee.stripe
         let parity = geometry.parityMember(stripe: stripe)
         let missing = missing(for: operation.pointee)
@@ -152,58 +152,59 @@ extension RAIDPlanner {
         }
         for column in 0..<geometry.columnCount
         where written.contains(column) == operation.pointee.readsOldData {
-            emitScratchRead(slot, member: geometry.member(stripe: stripe, column: column), into: &output)
+            emitScratchRead(index, member: geometry.member(stripe: stripe, column: column), into: &output)
         }
-        if operation.pointee.readsOldData { emitScratchRead(slot, member: parity, into: &output) }
+        if operation.pointee.readsOldData { emitScratchRead(index, member: parity, into: &output) }
     }
 
-    func emitScratchRead(_ slot: Int32, member: Int, into output: inout PlannerOutput) {
-        let memory = scratch.block(operations[Int(slot)].scratch, member: member)
-        emit(slot, .read, member: member, memory: memory, into: &output)
+    func emitScratchRead(_ index: Int32, member: Int, into output: inout PlannerOutput) {
+        let memory = scratch.block(operations[Int(index)].scratch, member: member)
+        emit(index, .read, member: member, memory: memory, into: &output)
     }
 
     // MARK: Writing
 
     /// Emits a pass's parity jobs and writes.
-    func emitWrites(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    func emitWrites(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         switch operation.kind {
         case .read:
-            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(slot, into: &output) }
+            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(index, into: &output) }
         case .zeroStripes:
             // A recovering member gets them above its boundary too: zeros are right everywhere.
             for member in 0..<geometry.memberCount where member != absent {
                 let io = MemberIO(
                     kind: operation.mayPunch ? .punch : .zero, member: member,
-                    byteOffset: geometry.memberByteOffset(stripe: operation.stripe, row: 0),
+                    byteOffset: geometry.memberByteOffset(stripe: operation.stripe, chunkOffset: 0),
                     byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
-                    token: UInt64(slot))
+                    token: UInt64(index))
                 output.memberIOs.append(io)
-                operations[Int(slot)].outstanding += 1
-                twin(io, of: slot, into: &output)
+                operations[Int(index)].outstanding += 1
+                mirrorToReplacement(io, of: index, into: &output)
             }
-        case .write, .writeZeroes: emitDataAndParity(slot, into: &output)
-        case .rebuild, .skip, .keep, .check, .repair: preconditionFailure("maintenance writes what its test says")
+        case .write, .writeZeroes: emitDataAndParity(index, into: &output)
+        case .rebuild, .skipIfHole, .skipIfClean, .check, .repair:
+            preconditionFailure("maintenance writes what its test says")
         }
     }
 
     /// Computes the missing column: the exclusive-or of all others.
-    private func emitReconstruction(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    private func emitReconstruction(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         let firstSource = output.paritySources.count
         for member in 0..<geometry.memberCount where member != missing {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
         }
         output.parityJobs.append(
             ParityJob(
-                destination: operation.memory!, byteCount: operation.rowByteCount, firstSource: firstSource,
+                destination: operation.memory!, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
-        output.completeAfterJobs.append(UInt64(slot))
-        operations[Int(slot)].outstanding += 1
+        output.completeAfterJobs.append(UInt64(index))
+        operations[Int(index)].outstanding += 1
     }
 
-    private func emitDataAndParity(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(slot)]
+    private func emitDataAndParity(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations[Int(index)]
         let parity = geometry.parityMember(stripe: operation.stripe)
         let missing = missing(for: operation)
         let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
@@ -211,16 +212,16 @@ extension RAIDPlanner {
             let member = geometry.member(stripe: operation.stripe, column: column)
             guard member != missing else { continue }
             let memory = operation.kind == .write ? newData(operation, column) : nil
-            emit(slot, kind, member: member, memory: memory, into: &output)
+            emit(index, kind, member: member, memory: memory, into: &output)
         }
         guard parity != missing else { return }
         if operation.kind == .writeZeroes && operation.passColumns.count == geometry.columnCount {
             // Zeros are their own parity.
-            return emit(slot, kind, member: parity, memory: nil, into: &output)
+            return emit(index, kind, member: parity, memory: nil, into: &output)
         }
         emitParity(operation, parity, into: &output)
         emit(
-            slot, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)
+            index, .write, member: parity, memory: scratch.block(operation.scratch, member: parity), into: &output)
     }
 
     /// Computes the new parity: the exclusive-or of the new data and of either the old data and parity or the columns
@@ -239,7 +240,7 @@ extension RAIDPlanner {
         }
         output.parityJobs.append(
             ParityJob(
-                destination: destination, byteCount: operation.rowByteCount, firstSource: firstSource,
+                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: output.paritySources.count - firstSource))
     }
 
@@ -263,18 +264,18 @@ extension RAIDPlanner {
 
     /// Emits an I/O of an operation, and its copy for a replacement.
     func emit(
-        _ slot: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
+        _ index: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
         into output: inout PlannerOutput
     ) {
-        let operation = operations + Int(slot)
+        let operation = operations + Int(index)
         let io = MemberIO(
             kind: kind, member: member,
             byteOffset: geometry.memberByteOffset(
-                stripe: operation.pointee.stripe, row: UInt64(operation.pointee.row0)),
-            byteCount: operation.pointee.rowByteCount, memory: memory, token: UInt64(slot))
+                stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.chunkOffset)),
+            byteCount: operation.pointee.columnByteCount, memory: memory, token: UInt64(index))
         output.memberIOs.append(io)
         operation.pointee.outstanding += 1
         if operation.pointee.isRecorded { noteRecordedWrite(operation.pointee, member: member) }
-        if recovery != nil && kind != .read { twin(io, of: slot, into: &output) }
+        if recovery != nil && kind != .read { mirrorToReplacement(io, of: index, into: &output) }
     }
 }

@@ -7,6 +7,14 @@ import MemberIO
 /// allocated at the start; requests that find no room wait inside, in order.
 ///
 /// Threads: none of its own; the caller lets one call in at a time.
+///
+/// The words for endings:
+/// - *complete*: an I/O has come back.
+/// - *finish*: all I/Os of a step have come back, and the next step begins.
+/// - *end*: an operation, a record or a round is over, and its status is final.
+/// - *retire*: work on a recovery that ended leaves the window, in the order of its ranges.
+/// - *settle*: ended operations are released, and whatever waited for them starts.
+/// - *release*: an ended operation gives up its stripe range (*unlock*), its scratch memory and its index.
 package final class RAIDPlanner {
     /// Tokens are below this; callers may use the bits above.
     package static let tokenLimit: UInt64 = 1 << 48
@@ -41,7 +49,7 @@ package final class RAIDPlanner {
         /// Bytes that have been turned into operations. A write advances it by its part of a stripe at a time.
         var expanded: UInt64 = 0
         /// Of a write: the chunk offset in the next stripe below which operations have been made.
-        var expandedRows: UInt64 = 0
+        var expandedOffset: UInt64 = 0
         /// Operations or member I/Os that have not ended.
         var remaining: UInt32 = 0
         var isFlushing = false
@@ -50,7 +58,7 @@ package final class RAIDPlanner {
 
     /// The array's shape.
     package let geometry: ArrayGeometry
-    /// How many members are missing; `.failed` is final.
+    /// Whether members are missing. `.failed` is final.
     package internal(set) var state: ArrayState
     /// The member that is being filled, or nil.
     package internal(set) var recovery: Recovery?
@@ -69,7 +77,7 @@ package final class RAIDPlanner {
     package internal(set) var correctedReads: [UInt64]
     /// How often parity came into doubt.
     package internal(set) var doubtCount: UInt64 = 0
-    /// `doubtCount` when the last repair began that has ended.
+    /// `doubtCount` at the start of the last repair that has ended.
     var repairedDoubtCount: UInt64 = 0
 
     let requests: UnsafeMutablePointer<Request>
@@ -81,11 +89,11 @@ package final class RAIDPlanner {
     /// Operations that wait for scratch memory only, by size.
     private var smallWaiters = OperationList()
     private var largeWaiters = OperationList()
-    /// Operations that ended and still hold their stripe range, scratch memory and place in `operations`.
-    private var ended = OperationList()
-    private var index: StripeIndex
+    /// Operations that ended and still hold their stripe range, scratch memory and index.
+    var ended = OperationList()
+    private var stripeIndex: StripeIndex
     var flushes: FlushRounds
-    /// Rebuilds, skips and keeps under way.
+    /// Work on a recovery that is under way.
     var window = MaintenanceWindow()
     var scratch: ScratchPool
     /// Present under the policy `.partialParityLog`.
@@ -124,7 +132,7 @@ package final class RAIDPlanner {
         operations.initialize(repeating: StripeOperation(), count: operationCapacity)
         self.operationCapacity = operationCapacity
         freeCount = operationCapacity
-        index = StripeIndex(operations: operations)
+        stripeIndex = StripeIndex(operations: operations)
         self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
         starved = .allocate(capacity: requestCapacity)
         flushes = FlushRounds(requestCapacity: requestCapacity)
@@ -143,7 +151,7 @@ package final class RAIDPlanner {
         requests.deallocate()
         operations.deallocate()
         starved.deallocate()
-        index.deallocate()
+        stripeIndex.deallocate()
         scratch.deallocate()
         logs?.deallocate()
         bitmap?.deallocate()
@@ -229,7 +237,7 @@ package final class RAIDPlanner {
     package func reject(_ token: UInt64, into output: inout PlannerOutput) {
         let index = Int32(truncatingIfNeeded: token)
         operations[Int(index)].outstanding = 0
-        if operations[Int(index)].isTwinned { replacementIOCount -= 1 }
+        if operations[Int(index)].writesToReplacement { replacementIOCount -= 1 }
         end(index, .noSpace)
         settle(into: &output)
     }
@@ -328,115 +336,115 @@ package final class RAIDPlanner {
     /// - Returns: its index.
     @discardableResult
     func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
-        let slot = freeOperations.popFirst(in: operations)!
+        let index = freeOperations.popFirst(in: operations)!
         freeCount -= 1
-        operations[Int(slot)] = operation
-        begin(slot, into: &output)
-        return slot
+        operations[Int(index)] = operation
+        begin(index, into: &output)
+        return index
     }
 
     /// Starts an operation, or queues it behind earlier ones that overlap it. A read from a present member needs
     /// neither order nor scratch memory: it sees each block as it was before or after a write that is under way.
-    func begin(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func begin(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         if operation.pointee.kind == .read && !operation.pointee.hasBadBlock && !isMissing(operation.pointee) {
-            start(slot, into: &output)
+            start(index, into: &output)
         } else if operation.pointee.isIndexed {
-            claimScratch(slot, into: &output)
+            claimScratch(index, into: &output)
         } else {
-            index.insert(slot)
-            if operation.pointee.blockers == 0 { claimScratch(slot, into: &output) }
+            stripeIndex.insert(index)
+            if operation.pointee.blockers == 0 { claimScratch(index, into: &output) }
         }
     }
 
     /// Starts an operation that nothing blocks any more, once it has scratch memory. Operations get that in order.
-    private func claimScratch(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func claimScratch(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let kind = operation.pointee.kind
         if kind.isWithoutReads || operation.pointee.scratch >= 0 {
-            start(slot, into: &output)
-        } else if ScratchPool.isSmall(operation.pointee.rowByteCount) {
-            guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(slot, in: operations) }
-            startWithScratch(slot, into: &output)
+            start(index, into: &output)
+        } else if ScratchPool.isSmall(operation.pointee.columnByteCount) {
+            guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(index, in: operations) }
+            startWithScratch(index, into: &output)
         } else {
-            guard largeWaiters.isEmpty && scratch.hasLarge else { return largeWaiters.append(slot, in: operations) }
-            startWithScratch(slot, into: &output)
+            guard largeWaiters.isEmpty && scratch.hasLarge else { return largeWaiters.append(index, in: operations) }
+            startWithScratch(index, into: &output)
         }
     }
 
     /// Starts an operation; there is scratch memory for it.
-    private func startWithScratch(_ slot: Int32, into output: inout PlannerOutput) {
-        operations[Int(slot)].scratch = scratch.claim(rowByteCount: operations[Int(slot)].rowByteCount)!
-        start(slot, into: &output)
+    private func startWithScratch(_ index: Int32, into output: inout PlannerOutput) {
+        operations[Int(index)].scratch = scratch.claim(blockByteCount: operations[Int(index)].columnByteCount)!
+        start(index, into: &output)
     }
 
     /// Starts an operation from its first column. One that met a bad block heals its blocks first.
-    func start(_ slot: Int32, into output: inout PlannerOutput) {
-        if operations[Int(slot)].hasBadBlock { return heal(slot, into: &output) }
-        operations[Int(slot)].pass0 = operations[Int(slot)].column0
-        startPass(slot, into: &output)
+    func start(_ index: Int32, into output: inout PlannerOutput) {
+        if operations[Int(index)].hasBadBlock { return heal(index, into: &output) }
+        operations[Int(index)].pass0 = operations[Int(index)].column0
+        startPass(index, into: &output)
     }
 
     /// Emits a pass's reads. A pass that needs none goes on to write at once.
-    private func startPass(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func startPass(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let kind = operation.pointee.kind
-        guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(slot, .failed) }
+        guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(index, .failed) }
         operation.pointee.mustRestart = false
         operation.pointee.phase = .reading
         operation.pointee.generation = generation
         operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
         operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
-        emitReads(slot, into: &output)
-        if operation.pointee.outstanding == 0 { finishReading(slot, into: &output) }
+        emitReads(index, into: &output)
+        if operation.pointee.outstanding == 0 { finishReading(index, into: &output) }
     }
 
     /// Goes on to write, once a log record or bits of the bitmap protect the write.
-    private func finishReading(_ slot: Int32, into output: inout PlannerOutput) {
+    private func finishReading(_ index: Int32, into output: inout PlannerOutput) {
         // A crash in maintenance does no harm: it writes to a member that does not count there yet, or parity that was
         // wrong.
-        if operations[Int(slot)].kind.isMaintenance { return startWriting(slot, into: &output) }
-        if logs != nil && hasRecord(operations[Int(slot)]) { return awaitRecord(slot) }
-        if bitmap != nil && operations[Int(slot)].kind != .read && awaitBits(slot) { return }
-        startWriting(slot, into: &output)
+        if operations[Int(index)].kind.isMaintenance { return startWriting(index, into: &output) }
+        if logs != nil && hasRecord(operations[Int(index)]) { return awaitRecord(index) }
+        if bitmap != nil && operations[Int(index)].kind != .read && awaitBits(index) { return }
+        startWriting(index, into: &output)
     }
 
     /// Emits a pass's parity jobs and writes.
-    func startWriting(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    func startWriting(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         // What was read no longer suffices, and a failed array is left as it is.
-        guard state != .failed else { return end(slot, .failed) }
-        if operation.pointee.kind.isMaintenance { return startTesting(slot, into: &output) }
-        beginWriting(slot)
+        guard state != .failed else { return end(index, .failed) }
+        if operation.pointee.kind.isMaintenance { return startTesting(index, into: &output) }
+        beginWriting(index)
         let firstIO = output.memberIOs.count
-        emitWrites(slot, into: &output)
-        guard operation.pointee.outstanding > 0 else { return finishPass(slot, into: &output) }
+        emitWrites(index, into: &output)
+        guard operation.pointee.outstanding > 0 else { return finishPass(index, into: &output) }
         // A reconstruction writes to no member.
         guard output.memberIOs.count > firstIO else { return }
-        group(slot, from: firstIO, into: &output)
+        group(index, from: firstIO, into: &output)
     }
 
     /// Puts an operation into its writing phase; its writes are emitted next.
-    func beginWriting(_ slot: Int32) {
-        operations[Int(slot)].phase = .writing
-        operations[Int(slot)].generation = generation
-        operations[Int(slot)].isTwinned = false
+    func beginWriting(_ index: Int32) {
+        operations[Int(index)].phase = .writing
+        operations[Int(index)].generation = generation
+        operations[Int(index)].writesToReplacement = false
     }
 
     /// Says that an operation's writes start together or not at all.
-    func group(_ slot: Int32, from firstIO: Int, into output: inout PlannerOutput) {
+    func group(_ index: Int32, from firstIO: Int, into output: inout PlannerOutput) {
         output.groups.append(
-            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(slot)))
+            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(index)))
     }
 
-    private func completeOperationIO(_ slot: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func completeOperationIO(_ index: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
         switch (operation.pointee.phase, status) {
         case (.reading, .done), (.reading, .unreadable):
             // The member may have arrived since, and not have this data.
             if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
-            if status == .unreadable { noteBadBlock(slot) }
+            if status == .unreadable { noteBadBlock(index) }
         case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
             operation.pointee.isBeyondMending = true
         // A member that failed counts as missing in the next step (`finishMending`).
@@ -452,62 +460,59 @@ package final class RAIDPlanner {
             if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
         }
         guard operation.pointee.outstanding == 0 else { return }
-        if operation.pointee.mustRestart { return restart(slot, into: &output) }
+        if operation.pointee.mustRestart { return restart(index, into: &output) }
         switch operation.pointee.phase {
-        case .reading where operation.pointee.status == .refused: end(slot, .refused)
-        case .reading where operation.pointee.hasBadBlock: startHealing(slot, into: &output)
-        case .reading: finishReading(slot, into: &output)
-        case .mending, .mendingParity: finishMending(slot, into: &output)
-        default: finishPass(slot, into: &output)
+        case .reading where operation.pointee.status == .refused: end(index, .refused)
+        case .reading where operation.pointee.hasBadBlock: startHealing(index, into: &output)
+        case .reading: finishReading(index, into: &output)
+        case .mending, .mendingParity: finishMending(index, into: &output)
+        default: finishPass(index, into: &output)
         }
     }
 
     /// Plans an operation again, for the members that are there now.
-    func restart(_ slot: Int32, into output: inout PlannerOutput) {
-        operations[Int(slot)].hasBadBlock = false
-        begin(slot, into: &output)
+    func restart(_ index: Int32, into output: inout PlannerOutput) {
+        operations[Int(index)].hasBadBlock = false
+        begin(index, into: &output)
     }
 
     /// Goes on with an operation's next columns, or ends it.
-    private func finishPass(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func finishPass(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         if operation.pointee.status == .noSpace || operation.pointee.status == .refused {
-            return startMending(slot, into: &output)
+            return startMending(index, into: &output)
         }
         guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
-            return end(slot, .done)
+            return end(index, .done)
         }
-        endRecord(slot)
+        endRecord(index)
         operation.pointee.pass0 = operation.pointee.pass1 + 1
-        startPass(slot, into: &output)
+        startPass(index, into: &output)
     }
 
-    /// Ends an operation with the worse of `status` and its own.
-    func end(_ slot: Int32, _ status: ArrayStatus) {
-        let operation = operations + Int(slot)
-        endRecord(slot)
+    /// Ends an operation with the worse of `status` and its own. `settle` releases it.
+    func end(_ index: Int32, _ status: ArrayStatus) {
+        let operation = operations + Int(index)
+        endRecord(index)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         if operation.pointee.kind.isRecovery {
             operation.pointee.hasEnded = true
             retire()
         } else {
-            pass(slot)
+            ended.append(index, in: operations)
         }
     }
-
-    /// Queues an ended operation for `settle`.
-    func pass(_ slot: Int32) { ended.append(slot, in: operations) }
 
     /// Releases operations that ended and starts what waited for them. It is a loop over a list, since in a failed
     /// array one end causes the next, thousands of times.
     func settle(into output: inout PlannerOutput) {
         while true {
-            if let slot = ended.popFirst(in: operations) {
-                release(slot, into: &output)
-            } else if scratch.hasSmall, let slot = smallWaiters.popFirst(in: operations) {
-                startWithScratch(slot, into: &output)
-            } else if scratch.hasLarge, let slot = largeWaiters.popFirst(in: operations) {
-                startWithScratch(slot, into: &output)
+            if let index = ended.popFirst(in: operations) {
+                release(index, into: &output)
+            } else if scratch.hasSmall, let index = smallWaiters.popFirst(in: operations) {
+                startWithScratch(index, into: &output)
+            } else if scratch.hasLarge, let index = largeWaiters.popFirst(in: operations) {
+                startWithScratch(index, into: &output)
             } else if freeCount > 0, starvedHead != starvedTail {
                 guard expand(starved[starvedHead % requestCapacity], into: &output) else { continue }
                 starvedHead += 1
@@ -519,22 +524,22 @@ package final class RAIDPlanner {
 
     /// Unlocks an operation's stripe range and starts what waited for it. The operation may go on, having changed
     /// nothing yet.
-    func releaseRows(of slot: Int32, into output: inout PlannerOutput) {
+    func unlock(_ index: Int32, into output: inout PlannerOutput) {
         var ready = OperationList()
-        index.remove(slot) { ready.append($0, in: operations) }
+        stripeIndex.remove(index) { ready.append($0, in: operations) }
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
     }
 
-    /// Gives up an ended operation's stripe range, scratch memory and place, and ends its request if it was the last
+    /// Gives up an ended operation's stripe range, scratch memory and index, and ends its request if it was the last
     /// one.
-    private func release(_ slot: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(slot)
+    private func release(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
         let released = operation.pointee
         if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
         operation.pointee.phase = .free
-        freeOperations.append(slot, in: operations)
+        freeOperations.append(index, in: operations)
         freeCount += 1
-        if operation.pointee.isIndexed { releaseRows(of: slot, into: &output) }
+        if operation.pointee.isIndexed { unlock(index, into: &output) }
         if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
         let request = requests + Int(released.request)
         request.pointee.status = request.pointee.status.combined(with: released.status)

@@ -2,10 +2,10 @@
 /// small write) or of 64 KiB. The pool computes addresses and never follows them.
 struct ScratchPool {
     /// Bytes of a small block.
-    static let smallRowByteCount = 4096
+    static let smallBlockByteCount = 4096
     /// Bytes of a large block, and the most of a chunk that an operation covers: a block for each member of a small
     /// array stays in the second-level cache.
-    static let largeRowByteCount = 64 << 10
+    static let largeBlockByteCount = 64 << 10
     static let smallCount = 256
     static let largeCount = 64
 
@@ -17,14 +17,14 @@ struct ScratchPool {
 
     /// The bytes that a pool for that many members needs.
     static func byteCount(memberCount: Int) -> Int {
-        memberCount * (smallCount * smallRowByteCount + largeCount * largeRowByteCount)
+        memberCount * (smallCount * smallBlockByteCount + largeCount * largeBlockByteCount)
     }
 
     init(base: UnsafeMutableRawPointer, memberCount: Int) {
         self.base = base
         self.memberCount = memberCount
         free = .allocate(capacity: Self.smallCount + Self.largeCount)
-        for slot in 0..<Self.smallCount + Self.largeCount { free[slot] = Int32(slot) }
+        for index in 0..<Self.smallCount + Self.largeCount { free[index] = Int32(index) }
     }
 
     func deallocate() { free.deallocate() }
@@ -33,11 +33,11 @@ struct ScratchPool {
     var hasLarge: Bool { largeFree > 0 }
 
     /// Claims a block for each member.
-    /// - Parameter rowByteCount: bytes that each block has to hold.
+    /// - Parameter blockByteCount: bytes that each block has to hold.
     /// - Returns: the index of the blocks, or nil when none of that size are free.
-    mutating func claim(rowByteCount: Int) -> Int32? {
-        precondition(rowByteCount <= Self.largeRowByteCount)
-        if Self.isSmall(rowByteCount) {
+    mutating func claim(blockByteCount: Int) -> Int32? {
+        precondition(blockByteCount <= Self.largeBlockByteCount)
+        if Self.isSmall(blockByteCount) {
             guard smallFree > 0 else { return nil }
             smallFree -= 1
             return free[smallFree]
@@ -48,24 +48,24 @@ struct ScratchPool {
     }
 
     /// Gives blocks back.
-    mutating func release(_ slot: Int32) {
-        if slot < Self.smallCount {
-            free[smallFree] = slot
+    mutating func release(_ index: Int32) {
+        if index < Self.smallCount {
+            free[smallFree] = index
             smallFree += 1
         } else {
-            free[Self.smallCount + largeFree] = slot
+            free[Self.smallCount + largeFree] = index
             largeFree += 1
         }
     }
 
-    static func isSmall(_ rowByteCount: Int) -> Bool { rowByteCount <= smallRowByteCount }
+    static func isSmall(_ blockByteCount: Int) -> Bool { blockByteCount <= smallBlockByteCount }
 
     /// A member's block, by the index from `claim`.
-    func block(_ slot: Int32, member: Int) -> UnsafeMutableRawPointer {
-        if slot < Self.smallCount {
-            return base + (Int(slot) * memberCount + member) * Self.smallRowByteCount
+    func block(_ index: Int32, member: Int) -> UnsafeMutableRawPointer {
+        if index < Self.smallCount {
+            return base + (Int(index) * memberCount + member) * Self.smallBlockByteCount
         }
-        let large = base + Self.smallCount * memberCount * Self.smallRowByteCount
-        return large + ((Int(slot) - Self.smallCount) * memberCount + member) * Self.largeRowByteCount
+        let large = base + Self.smallCount * memberCount * Self.smallBlockByteCount
+        return large + ((Int(index) - Self.smallCount) * memberCount + member) * Self.largeBlockByteCount
     }
 }

@@ -2,6 +2,8 @@ import MDFormat
 
 /// A part of a RAID 5 request that is carried out as a whole: a range of chunk offsets in adjacent columns of one
 /// stripe, or a run of whole stripes. Maintenance consists of operations too.
+///
+/// The chunk offsets and stripes are the operation's *stripe range*, which it locks in all columns and the parity.
 struct StripeOperation: BitwiseCopyable {
     /// What an operation does.
     enum Kind: UInt8, BitwiseCopyable {
@@ -15,15 +17,15 @@ struct StripeOperation: BitwiseCopyable {
         case zeroStripes
         /// Maintenance: as in `MaintenanceRequest.Kind`.
         case rebuild
-        case skip
-        case keep
+        case skipIfHole
+        case skipIfClean
         case check
         case repair
 
         /// Whether it brings the recovering member up to date.
-        var isRecovery: Bool { self == .rebuild || self == .skip || self == .keep }
+        var isRecovery: Bool { self == .rebuild || self == .skipIfHole || self == .skipIfClean }
         /// Whether it reads nothing, and so needs no scratch memory.
-        var isWithoutReads: Bool { self == .zeroStripes || self == .skip || self == .keep }
+        var isWithoutReads: Bool { self == .zeroStripes || self == .skipIfHole || self == .skipIfClean }
         var isMaintenance: Bool { isRecovery || self == .check || self == .repair }
     }
 
@@ -83,13 +85,13 @@ struct StripeOperation: BitwiseCopyable {
     /// How many times the operation has gone through its blocks.
     var healingRounds: UInt8 = 0
     /// The first chunk offset of the block that is being healed.
-    var healingRow: UInt32 = 0
+    var healingOffset: UInt32 = 0
     /// One bit a member: it cannot read that block.
     var badMembers: UInt64 = 0
     /// Whether zeroed space may be given back.
     var mayPunch = false
     /// One of the writes under way goes to a replacement.
-    var isTwinned = false
+    var writesToReplacement = false
     /// The data to be copied to a replacement cannot be read: it is computed from the other members.
     var isUnreadable = false
     /// Work on a recovery that ended, and waits for what began before it.
@@ -109,9 +111,9 @@ struct StripeOperation: BitwiseCopyable {
     /// How many earlier operations in the stripe index overlap this one.
     var blockers: UInt32 = 0
     /// The first chunk offset.
-    var row0: UInt32 = 0
+    var chunkOffset: UInt32 = 0
     /// The end of the chunk offsets: the first one that is not covered.
-    var row1: UInt32 = 0
+    var chunkOffsetEnd: UInt32 = 0
     /// The first stripe.
     var stripe: UInt64 = 0
     /// How many stripes; more than 1 only with all chunk offsets.
@@ -130,34 +132,35 @@ struct StripeOperation: BitwiseCopyable {
     var next: Int32 = -1
 
     /// Bytes of each column.
-    var rowByteCount: Int { Int(row1 - row0) }
+    var columnByteCount: Int { Int(chunkOffsetEnd - chunkOffset) }
     var passColumns: ClosedRange<Int> { Int(pass0)...Int(pass1) }
 
     /// The range of every member's data area that the operation covers, bytes.
     func memberRange(_ geometry: ArrayGeometry) -> Range<UInt64> {
         let start = stripe * geometry.chunkByteCount
         let last = start + (stripeCount - 1) * geometry.chunkByteCount
-        return start + UInt64(row0)..<last + UInt64(row1)
+        return start + UInt64(chunkOffset)..<last + UInt64(chunkOffsetEnd)
     }
 
     /// The chunk offsets that no other operation may change meanwhile.
-    var lockedRows: Range<UInt32> {
-        guard locksBlocks else { return row0..<row1 }
+    var lockedOffsets: Range<UInt32> {
+        guard locksBlocks else { return chunkOffset..<chunkOffsetEnd }
         let block = UInt32(RAIDPlanner.healingByteCountMax)
-        return row0 / block * block..<(row1 + block - 1) / block * block
+        return chunkOffset / block * block..<(chunkOffsetEnd + block - 1) / block * block
     }
 
     /// Whether the chunk offsets are those of whole healing blocks.
     func coversBlocks(_ geometry: ArrayGeometry) -> Bool {
         let block = UInt32(RAIDPlanner.healingByteCountMax)
-        return row0 % block == 0 && (row1 % block == 0 || UInt64(row1) == geometry.chunkByteCount)
+        return chunkOffset % block == 0
+            && (chunkOffsetEnd % block == 0 || UInt64(chunkOffsetEnd) == geometry.chunkByteCount)
     }
 
     /// Whether two operations lock a common chunk offset of a common stripe.
     func overlaps(_ other: StripeOperation) -> Bool {
         guard stripe < other.stripe + other.stripeCount && other.stripe < stripe + stripeCount else { return false }
-        let (rows, others) = (lockedRows, other.lockedRows)
-        return rows.lowerBound < others.upperBound && others.lowerBound < rows.upperBound
+        let (offsets, others) = (lockedOffsets, other.lockedOffsets)
+        return offsets.lowerBound < others.upperBound && others.lowerBound < offsets.upperBound
     }
 }
 

@@ -28,7 +28,7 @@ package struct BitmapArea: Sendable {
 /// more.
 package struct PartialParityLogArea: Sendable {
     /// The smallest area that can be used, bytes: a header and the partial parity of one operation.
-    package static let byteCountMin = MDPartialParityLog.headerByteCount + ScratchPool.largeRowByteCount
+    package static let byteCountMin = MDPartialParityLog.headerByteCount + ScratchPool.largeBlockByteCount
 
     /// By role: the byte in the member file at which the log begins.
     package var byteOffsets: [UInt64]

@@ -1,7 +1,7 @@
 /// A first-in first-out queue of fixed capacity, in memory of its own. It never allocates after `init`.
 ///
 /// Inlinable: unspecialised code for each element took a twelfth of a request's instructions.
-package struct Ring<Element: BitwiseCopyable> {
+@usableFromInline package struct Ring<Element: BitwiseCopyable> {
     @usableFromInline let elements: UnsafeMutablePointer<Element>
     @usableFromInline let mask: Int
     @usableFromInline var head = 0

@@ -5,7 +5,7 @@ import Glibc
 ///
 /// For sections of a microsecond or less; never held across I/O and never recursive. It is a pthread mutex, since
 /// `Synchronization.Mutex` hands over through the kernel under contention (a priority inheritance futex in Swift 6.3).
-package struct Lock: ~Copyable, @unchecked Sendable {
+@usableFromInline package struct Lock: ~Copyable, @unchecked Sendable {
     // SAFETY: the pointer never changes, and pthread mutexes may be used from every thread.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
@@ -31,9 +31,9 @@ package struct Lock: ~Copyable, @unchecked Sendable {
     }
 
     /// Takes the lock; blocks while another thread has it.
-    package func lock() { pthread_mutex_lock(mutex) }
+    @usableFromInline package func lock() { pthread_mutex_lock(mutex) }
     /// Releases the lock, on the thread that took it.
-    package func unlock() { pthread_mutex_unlock(mutex) }
+    @usableFromInline package func unlock() { pthread_mutex_unlock(mutex) }
 
     /// Takes the lock if it is free. Returns whether it did.
     package func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }

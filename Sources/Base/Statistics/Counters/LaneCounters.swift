@@ -6,7 +6,7 @@ import Synchronization
 /// sees each word as it was a moment ago; a word never goes back. Two words are not ordered.
 ///
 /// Threads: one thread at a time adds to a lane's words; any thread reads totals.
-package final class LaneCounters: Sendable {
+@usableFromInline package final class LaneCounters: Sendable {
     /// Two cache lines: processors fetch lines in pairs.
     @usableFromInline static let alignment = 128
 

@@ -1,6 +1,6 @@
 /// The buckets of latency histograms: four for each power of two from 1 µs to 17 s, one for shorter latencies and one
 /// for longer ones. A bucket ends at most a quarter above its beginning, so a percentile is right to 25 %.
-package enum LatencyBuckets {
+@usableFromInline package enum LatencyBuckets {
     /// The end of the first bucket, as a power of two (nanoseconds): 1.024 µs.
     @usableFromInline static let lowestPower = 10
     /// The beginning of the last bucket: 17.18 s.

@@ -13,7 +13,7 @@ extension ArrayTarget {
             guard isCurrent() else { return }
             if place == geometry.replacementPlace { replacementFailed() } else { leave(place) }
         }
-        maintenance.ring()
+        maintenance.wake()
     }
 
     /// Checks that all members are still there, and fails those that are gone. `array.view` is renewed first, because a
@@ -75,7 +75,7 @@ extension ArrayTarget {
             dropReplacement(isFaulty: false)
             return true
         }
-        maintenance.ring()
+        maintenance.wake()
         return isEnded
     }
 

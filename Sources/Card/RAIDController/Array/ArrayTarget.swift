@@ -120,7 +120,7 @@ package final class ArrayTarget: @unchecked Sendable {
                 "a write to \(array.name) found no space on one member after it was done on others; free some space, and "
                     + "the parity will be repaired")
         }
-        maintenance.ring()
+        maintenance.wake()
     }
 
     /// Reports the first operation that the system, or a member's server, refused.

@@ -46,7 +46,7 @@ extension RAIDController {
         let byteCount = descriptor.direction == 0 ? 0 : Int(clamping: descriptor.dataByteCount)
         if byteCount > 0 {
             // The CDB decides the direction, whatever the driver's descriptor says.
-            let fillsMemory = !OperationCode.takesData(cdb.operationCode)
+            let fillsMemory = !cdb.operationCode.takesData
             let deviceWrites = fillsMemory || descriptor.direction == 2
             let memory = command.pointee.pin?.memory(byteCount: byteCount, deviceWrites: deviceWrites)
             guard let memory else {
@@ -196,7 +196,7 @@ extension RAIDController {
     func finish(_ number: UInt32, _ lane: CardLane, sense: SenseData?) {
         var completion = RAIDCompletionDescriptor()
         if let sense {
-            completion.status = 2
+            completion.status = SCSIStatus.checkCondition.rawValue
             completion.senseByteCount = UInt8(SenseData.fixedByteCount)
             completion.sense = sense.fixedFormat
         } else {

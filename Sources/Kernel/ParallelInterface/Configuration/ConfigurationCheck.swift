@@ -87,7 +87,7 @@ package struct ConfigurationCheck {
             if count == 1 {
                 found.append(
                     Diagnosis(
-                        .pieceSizeIsZero,
+                        .stageSizeIsZero,
                         "\(direction) may have 1 segment and there is no mapper: memory that begins in the middle of "
                             + "a page leaves a run shorter than a block"))
             } else {

@@ -69,7 +69,7 @@ extension ParallelController {
         }
         let isOwned = state == .withDriver || state == .abandoned
         switch (isOwned, owned, route) {
-        case (true, .single, _):
+        case (true, .legacy, _):
             log.report(
                 .legacyTaskCompletedAsBundled,
                 "task \(taskIDs[Int(slot)]) arrived by UserProcessParallelTask and was passed back as slot \(slot)")
@@ -108,9 +108,8 @@ extension ParallelController {
     func judge(
         _ response: UnsafePointer<SCSIUserParallelResponse>, of slot: UInt16, _ task: UnsafePointer<SCSITask>
     ) {
-        guard task.pointee.serviceResponse == UInt8(kSCSIServiceResponse_TASK_COMPLETE) else { return }
-        switch UInt32(task.pointee.taskStatus) {
-        case kSCSITaskStatus_GOOD:
+        switch task.pointee.status {
+        case .good:
             if response.pointee.fBytesTransferred != task.pointee.requestedTransferCount {
                 judgeTransferCount(response, slot, task)
             }
@@ -119,7 +118,7 @@ extension ParallelController {
                 if count == 0 { reportUnseen(slot) }
                 if count > 1 { records[Int(slot)].hasBeenSplit = true }
             }
-        case kSCSITaskStatus_CHECK_CONDITION: judgeSense(response, slot)
+        case .checkCondition: judgeSense(response, slot)
         default: break
         }
     }
@@ -151,12 +150,10 @@ extension ParallelController {
     /// Reports a task that ended with GOOD although the device never got its command.
     private func reportUnseen(_ slot: UInt16) {
         guard !records[Int(slot)].dataBufferWasTaken else { return }
-        let opcode = slots.commands[Int(slot)].fCommandDescriptorBlock.0
-        let isFlush = opcode == OperationCode.synchronizeCache10 || opcode == OperationCode.synchronizeCache16
+        let opcode = cdb(of: slot).operationCode
+        let isFlush = opcode == .synchronizeCache10 || opcode == .synchronizeCache16
         // A driver may know a device's type and size. Only the device knows the content of the medium.
-        let isAboutMedium =
-            isFlush || range(of: slot) != nil || opcode == OperationCode.unmap || opcode == OperationCode.writeSame16
-        guard isAboutMedium else { return }
+        guard isFlush || opcode.isRead || opcode.isWrite || opcode == .unmap || opcode == .writeSame16 else { return }
         if records[Int(slot)].hasBeenSplit {
             return reportCompletedTooEarly(slot, "was passed back before the device had seen its task")
         }
@@ -223,9 +220,9 @@ extension ParallelController {
     /// UserGetDataBuffer: takes the task's memory from the device and lends it to the driver.
     package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
         guard areTasksMapped.load(ordering: .acquiring), let slot = slot(ofTaskID: taskID), pool.isWithDriver(slot),
-            slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.row(of: slot))].buffer
+            slots.commands[Int(slot)].fTargetID == targetID, let buffer = tasks[Int(pool.taskIndex(of: slot))].buffer
         else { return nil }
-        let task = tasks[Int(pool.row(of: slot))]
+        let task = tasks[Int(pool.taskIndex(of: slot))]
         if !records[Int(slot)].dataBufferWasTaken && task.direction == .targetToInitiator {
             // The driver's fill is not counted, so bytes that it leaves out must not show old content.
             memset(buffer, 0, Int(task.requestedTransferCount))
@@ -245,26 +242,12 @@ extension ParallelController {
     /// The blocks of a slot's READ or WRITE; nil for another command.
     func range(of slot: UInt16) -> Range<UInt64>? {
         let cdb = self.cdb(of: slot)
-        let lba: UInt64
-        let count: UInt64
-        switch cdb.operationCode {
-        case OperationCode.read10, OperationCode.write10:
-            lba = UInt64(cdb.load(2, as: UInt32.self))
-            count = UInt64(cdb.load(7, as: UInt16.self))
-        case OperationCode.read16, OperationCode.write16:
-            lba = cdb.load(2, as: UInt64.self)
-            count = UInt64(cdb.load(10, as: UInt32.self))
-        default: return nil
-        }
-        return lba..<lba &+ count
+        return cdb.operationCode.isRead || cdb.operationCode.isWrite ? cdb.blockRange.blocks : nil
     }
 
     private func cdb(of slot: UInt16) -> CommandDescriptorBlock {
         let command = slots.commands + Int(slot)
-        // SAFETY: both are 16 bytes without padding.
-        return CommandDescriptorBlock(
-            bytes: unsafeBitCast(command.pointee.fCommandDescriptorBlock, to: InlineArray<16, UInt8>.self),
-            byteCount: command.pointee.fCommandSize)
+        return CommandDescriptorBlock(bytes: command.pointee.cdb, byteCount: command.pointee.fCommandSize)
     }
 
     /// The logical unit that a slot's command is for.
@@ -277,9 +260,7 @@ extension ParallelController {
 
     /// "WRITE(10) of 8 blocks at LBA 24 (task 3, target 0)".
     func describe(_ slot: UInt16) -> String {
-        let cdb = cdb(of: slot)
-        let name = OperationCode.name(of: cdb.operationCode) ?? "operation 0x\(String(cdb.operationCode, radix: 16))"
         let blocks = range(of: slot).map { " of \($0.count) blocks at LBA \($0.lowerBound)" } ?? ""
-        return "\(name)\(blocks) (task \(taskIDs[Int(slot)]), \(address(of: slot)))"
+        return "\(cdb(of: slot).name)\(blocks) (task \(taskIDs[Int(slot)]), \(address(of: slot)))"
     }
 }

@@ -31,7 +31,7 @@ extension ParallelController {
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
         if task.recovery != .none { reportOverdue(task) }
-        let next: TaskSlots.RecoveryStage
+        let next: TaskSlots.RecoveryStep
         let function: TaskManagementFunction
         switch task.recovery {
         case .none where !card.dart.isPinned(window: Int(task.slot)):
@@ -65,11 +65,11 @@ extension ParallelController {
 
     /// Notes a reset for the other tasks that it ends: those of the logical unit, or of all units of the target. The
     /// ones in recovery get the grace to come back, and no reset of their own.
-    private func noteReset(of address: UnitAddress, _ stage: TaskSlots.RecoveryStage) {
-        guard stage == .unitReset || stage == .targetReset else { return }
-        pool.setRecoveryOfOverdue(stage, deadline: afterGrace) { slot in
+    private func noteReset(of address: UnitAddress, _ step: TaskSlots.RecoveryStep) {
+        guard step == .unitReset || step == .targetReset else { return }
+        pool.setRecoveryOfOverdue(step, deadline: afterGrace) { slot in
             let other = self.address(of: slot)
-            return stage == .targetReset ? other.targetID == address.targetID : other == address
+            return step == .targetReset ? other.targetID == address.targetID : other == address
         }
     }
 
@@ -90,38 +90,40 @@ extension ParallelController {
     /// Completes a task that the driver keeps. While the device works on its memory, the task gets another grace
     /// instead.
     private func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
-        let row = pool.abandon(task) {
+        let taskIndex = pool.abandon(task) {
             // A task that is not ended goes on as it is.
             !card.dart.isPinned(window: Int(task.slot)) && card.dart.unmap(window: Int(task.slot))
         }
-        guard var row else { return pool.setRecovery(task, .targetReset, deadline: afterGrace) }
-        fail(row: row, status: status)
-        withUnsafeMutablePointer(to: &row) { deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane) }
+        guard var taskIndex else { return pool.setRecovery(task, .targetReset, deadline: afterGrace) }
+        fail(taskIndex: taskIndex, status: status)
+        withUnsafeMutablePointer(to: &taskIndex) {
+            deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane)
+        }
     }
 
-    /// Takes back a task, wherever it is, since nobody waits for its answer any more. When this returns, the row and
+    /// Takes back a task, wherever it is, since nobody waits for its answer any more. When this returns, the task and
     /// its memory are the caller's again.
-    /// - Parameter answered: set by the completion of the row.
-    func withdraw(_ row: UInt32, answered: Event) {
-        let lane = Int(row) / rowsPerLane
+    /// - Parameter answered: set by the completion of the task.
+    func withdraw(_ taskIndex: TaskIndex, answered: OneShotEvent) {
+        let lane = Int(taskIndex) / tasksPerLane
         while !answered.isSet {
-            if let task = pool.sent(row: row) {
+            if let task = pool.sent(taskIndex: taskIndex) {
                 endWithoutDriver(task, status: kSCSITaskStatus_DeliveryFailure, lane: lane)
-            } else if let slot = pool.takeUnsent(row: row) {
+            } else if let slot = pool.takeUnsent(taskIndex: taskIndex) {
                 withUnsafePointer(to: slot) {
                     failUnsent(
                         UnsafeBufferPointer(start: $0, count: 1), status: kSCSITaskStatus_DeliveryFailure, lane: lane)
                 }
-            } else if pool.takeWaiting(row: row) {
-                fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
-                var row = row
-                withUnsafeMutablePointer(to: &row) {
+            } else if pool.takeWaiting(taskIndex: taskIndex) {
+                fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeliveryFailure)
+                var taskIndex = taskIndex
+                withUnsafeMutablePointer(to: &taskIndex) {
                     deliver(UnsafeMutableBufferPointer(start: $0, count: 1), lane: lane)
                 }
             }
             finishWork(lane: lane)
             // The device may work on the task, or another thread may be passing it on.
-            if !answered.isSet { _ = Event().wait(milliseconds: 1) }
+            if !answered.isSet { _ = OneShotEvent().wait(milliseconds: 1) }
         }
     }
 
@@ -156,18 +158,18 @@ extension ParallelController {
 
     private func failUnsent(_ unsent: UnsafeBufferPointer<UInt16>, status: UInt32, lane: Int) {
         guard !unsent.isEmpty else { return }
-        for slot in unsent { fail(row: pool.row(of: slot), status: status) }
+        for slot in unsent { fail(taskIndex: pool.taskIndex(of: slot), status: status) }
         finish(unsent, lane: lane)
     }
 
-    /// Fails the rows that wait for a slot when the driver has kept every slot, or was stopped.
+    /// Fails the tasks that wait for a slot when the driver has kept every slot, or was stopped.
     private func failStarvedRows(lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rowsPerLane) { rows in
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: tasksPerLane) { taskIndices in
             repeat {
-                let count = pool.takeStarved(into: rows.baseAddress!, limit: rowsPerLane)
+                let count = pool.takeStarved(into: taskIndices.baseAddress!, limit: tasksPerLane)
                 guard count > 0 else { return }
-                for index in 0..<count { fail(row: rows[index], status: kSCSITaskStatus_DeviceNotPresent) }
-                deliver(UnsafeMutableBufferPointer(rebasing: rows[..<count]), lane: lane)
+                for index in 0..<count { fail(taskIndex: taskIndices[index], status: kSCSITaskStatus_DeviceNotPresent) }
+                deliver(UnsafeMutableBufferPointer(rebasing: taskIndices[..<count]), lane: lane)
             } while isStopping
         }
     }
@@ -229,7 +231,9 @@ extension ParallelController {
     private func waitForDevice(milliseconds: UInt64, until isDone: () -> Bool) {
         let limit = options.clock.milliseconds + milliseconds
         if isDone() { return }
-        _ = options.clock.wait(for: Event(), everyMilliseconds: 5) { isDone() || options.clock.milliseconds >= limit }
+        _ = options.clock.wait(for: OneShotEvent(), everyMilliseconds: 5) {
+            isDone() || options.clock.milliseconds >= limit
+        }
     }
 
     /// Describes why nothing moves: what each queue does, and every task that the driver has.
@@ -254,7 +258,7 @@ extension ParallelController {
 private final class Answer: @unchecked Sendable {
     // SAFETY: written before `isGiven` is set, read after.
     private var outcome = TaskManagementOutcome.unreachable
-    private let isGiven = Event()
+    private let isGiven = OneShotEvent()
 
     func set(_ outcome: TaskManagementOutcome) {
         self.outcome = outcome

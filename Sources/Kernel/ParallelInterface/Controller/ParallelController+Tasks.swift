@@ -24,10 +24,12 @@ extension ParallelController: KernelHalf {
             if accepted > 0 {
                 let slots = UnsafeBufferPointer(rebasing: buffer[..<accepted])
                 let now = options.clock.milliseconds
-                if pool.enqueue(slots, now: now, deadline: { deadline(ofRow: $0, now: now) }) {
+                if pool.enqueue(slots, now: now, deadline: { deadline(ofTask: $0, now: now) }) {
                     noteSubmissions(lane: lane)
                 } else {
-                    for slot in slots { fail(row: pool.row(of: slot), status: kSCSITaskStatus_DeviceNotPresent) }
+                    for slot in slots {
+                        fail(taskIndex: pool.taskIndex(of: slot), status: kSCSITaskStatus_DeviceNotPresent)
+                    }
                     finish(slots, lane: lane)
                 }
             }
@@ -39,9 +41,9 @@ extension ParallelController: KernelHalf {
     }
 
     /// The time by which a task has to be back, milliseconds of the clock; 0 for no limit.
-    private func deadline(ofRow row: UInt32, now: UInt64) -> UInt64 {
+    private func deadline(ofTask taskIndex: TaskIndex, now: UInt64) -> UInt64 {
         // A task's 0 is "no limit".
-        let own = tasks[Int(row)].timeoutMilliseconds == 0 ? .max : tasks[Int(row)].timeoutMilliseconds
+        let own = tasks[Int(taskIndex)].timeoutMilliseconds == 0 ? .max : tasks[Int(taskIndex)].timeoutMilliseconds
         let timeout = min(own, options.taskTimeoutMilliseconds ?? .max)
         return timeout == .max ? 0 : now + UInt64(timeout)
     }
@@ -49,9 +51,9 @@ extension ParallelController: KernelHalf {
     /// Writes a slot's task into its command slot.
     /// - Returns: false if the task cannot be sent; then its outcome is set.
     private func fill(_ slot: UInt16) -> Bool {
-        let row = pool.row(of: slot)
-        let task = tasks + Int(row)
-        guard passesGates(task, row: row) else { return false }
+        let taskIndex = pool.taskIndex(of: slot)
+        let task = tasks + Int(taskIndex)
+        guard passesGates(task, taskIndex: taskIndex) else { return false }
         records[Int(slot)] = SlotRecord(
             pinCount: card.dart.pinCount(window: Int(slot)),
             filledByteCount: card.dart.filledByteCount(window: Int(slot)),
@@ -68,9 +70,7 @@ extension ParallelController: KernelHalf {
         command.pointee.fCommandSize = task.pointee.cdbSize
         command.pointee.fTransferDirection = task.pointee.direction.rawValue
         command.pointee.fTimeoutInMilliSec = task.pointee.timeoutMilliseconds
-        // SAFETY: both are 16 bytes without padding.
-        command.pointee.fCommandDescriptorBlock = unsafeBitCast(
-            task.pointee.cdb, to: type(of: command.pointee.fCommandDescriptorBlock))
+        command.pointee.cdb = task.pointee.cdb
         // A task without data gets an empty range. The card can pin it, but touch no memory.
         let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
         let address = card.dart.map(
@@ -83,9 +83,9 @@ extension ParallelController: KernelHalf {
     }
 
     /// Whether a task may be sent. If not, its outcome is set.
-    private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, row: UInt32) -> Bool {
+    private func passesGates(_ task: UnsafeMutablePointer<SCSITask>, taskIndex: TaskIndex) -> Bool {
         guard acceptsTasks.load(ordering: .relaxed), !targets.refusesTasks(task.pointee.targetID) else {
-            fail(row: row, status: kSCSITaskStatus_DeviceNotPresent)
+            fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeviceNotPresent)
             return false
         }
         switch TaskGate.refusing(
@@ -105,7 +105,7 @@ extension ParallelController: KernelHalf {
                 "a task of \(task.pointee.requestedTransferCount) bytes has \(segmentCount(of: task)) segments without "
                     + "a mapper: it fails, and the driver never sees it")
         }
-        fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+        fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeliveryFailure)
         return false
     }
 
@@ -128,7 +128,7 @@ extension ParallelController: KernelHalf {
                 let slot = indices[index]
                 trace.submitted(
                     slots.commands + Int(slot), slot: slot, route: route, isKext: host.mode == .kext,
-                    segmentCount: segmentCount(of: tasks + Int(pool.row(of: slot))))
+                    segmentCount: segmentCount(of: tasks + Int(pool.taskIndex(of: slot))))
             }
         }
         return count
@@ -146,7 +146,7 @@ extension ParallelController: KernelHalf {
         slots.responses[Int(slot)].fControllerTaskIdentifier = taskIDs[Int(slot)]
         slots.responses[Int(slot)].fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
         slots.responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_No_Status
-        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
+        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .legacy) }
     }
 
     /// Whether the driver owns a slot.
@@ -171,13 +171,13 @@ extension ParallelController: KernelHalf {
         if Detectors.areEnabled { withUnsafePointer(to: slot) { findOvertakenWrites($0, count: 1) } }
         guard pool.isWithDriver(slot) else {
             var completion = TaskSlots.Completion()
-            withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .single) }
-            if completion.refused != nil { report(completion, route: .single) }
+            withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .legacy) }
+            if completion.refused != nil { report(completion, route: .legacy) }
             return
         }
         slots.responses[Int(slot)] = response.pointee
-        let completion = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
-        if completion.refused != nil { report(completion, route: .single) }
+        let completion = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .legacy) }
+        if completion.refused != nil { report(completion, route: .legacy) }
     }
 
     /// A slot's command, in the memory that is shared with the driver.
@@ -216,14 +216,14 @@ extension ParallelController: KernelHalf {
 
     private func readResponse(_ slot: UInt16) {
         let response = slots.responses + Int(slot)
-        let row = pool.row(of: slot)
+        let taskIndex = pool.taskIndex(of: slot)
         defer { response.pointee.version = 0 }
-        if row == TaskSlots.noRow { return }
+        if taskIndex == TaskSlots.noTask { return }
         if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: host.mode == .kext) }
-        guard isAnswer(response, to: slot, row: row) else {
-            return fail(row: row, status: kSCSITaskStatus_DeliveryFailure)
+        guard isAnswer(response, to: slot, taskIndex: taskIndex) else {
+            return fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeliveryFailure)
         }
-        let task = tasks + Int(row)
+        let task = tasks + Int(taskIndex)
         task.pointee.isAnsweredByDriver = !records[Int(slot)].isEndedByKernel
         if !hasWorked.load(ordering: .relaxed) && !records[Int(slot)].isEndedByKernel {
             hasWorked.store(true, ordering: .relaxed)
@@ -253,7 +253,7 @@ extension ParallelController: KernelHalf {
 
     /// Whether a response is complete and belongs to its slot. Reports why not otherwise.
     private func isAnswer(
-        _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: UInt16, row: UInt32
+        _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: UInt16, taskIndex: TaskIndex
     ) -> Bool {
         guard response.pointee.version == kScsiUserParallelTaskResponseCurrentVersion1 else {
             log.report(
@@ -263,13 +263,13 @@ extension ParallelController: KernelHalf {
             return false
         }
         guard response.pointee.fControllerTaskIdentifier == taskIDs[Int(slot)],
-            response.pointee.fTargetID == UInt64(tasks[Int(row)].targetID)
+            response.pointee.fTargetID == UInt64(tasks[Int(taskIndex)].targetID)
         else {
             log.report(
                 .responseNamesAnotherTask,
                 "the response in slot \(slot) names task \(response.pointee.fControllerTaskIdentifier) of target "
                     + "\(response.pointee.fTargetID); the slot holds task \(taskIDs[Int(slot)]) of target "
-                    + "\(tasks[Int(row)].targetID)")
+                    + "\(tasks[Int(taskIndex)].targetID)")
             return false
         }
         return true
@@ -277,8 +277,8 @@ extension ParallelController: KernelHalf {
 
     /// Sets the outcome of a task that did not reach the device, or did not come back.
     /// - Parameter status: a SCSITaskStatus.
-    func fail(row: UInt32, status: UInt32) {
-        let task = tasks + Int(row)
+    func fail(taskIndex: TaskIndex, status: UInt32) {
+        let task = tasks + Int(taskIndex)
         task.pointee.isAnsweredByDriver = false
         task.pointee.serviceResponse = UInt8(kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE)
         task.pointee.taskStatus = UInt8(status)
@@ -311,33 +311,33 @@ extension ParallelController: KernelHalf {
     }
 
     private func release(_ slots: UnsafeBufferPointer<UInt16>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { rows in
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: slots.count) { taskIndices in
             var count = 0
             for slot in slots {
-                let row = pool.row(of: slot)
-                if row == TaskSlots.noRow { continue }
-                rows[count] = row
+                let taskIndex = pool.taskIndex(of: slot)
+                if taskIndex == TaskSlots.noTask { continue }
+                taskIndices[count] = taskIndex
                 count += 1
             }
             withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
                 let count = pool.release(slots, into: claimed.baseAddress!)
                 prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
             }
-            deliver(UnsafeMutableBufferPointer(rebasing: rows[..<count]), lane: lane)
+            deliver(UnsafeMutableBufferPointer(rebasing: taskIndices[..<count]), lane: lane)
         }
     }
 
     /// Hands finished tasks to the owners of their logical units, with one call for each unit.
-    func deliver(_ rows: UnsafeMutableBufferPointer<UInt32>, lane: Int) {
+    func deliver(_ taskIndices: UnsafeMutableBufferPointer<TaskIndex>, lane: Int) {
         var start = 0
-        while start < rows.count {
-            let address = tasks[Int(rows[start])].address
+        while start < taskIndices.count {
+            let address = tasks[Int(taskIndices[start])].address
             var end = start + 1
-            for index in end..<rows.count where tasks[Int(rows[index])].address == address {
-                rows.swapAt(index, end)
+            for index in end..<taskIndices.count where tasks[Int(taskIndices[index])].address == address {
+                taskIndices.swapAt(index, end)
                 end += 1
             }
-            owner(at: address)?.tasksCompleted(UnsafeBufferPointer(rebasing: rows[start..<end]), lane: lane)
+            owner(at: address)?.tasksCompleted(UnsafeBufferPointer(rebasing: taskIndices[start..<end]), lane: lane)
             start = end
         }
     }

@@ -30,8 +30,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     /// Lanes in all; the size of per-lane tables.
     package let laneCount: Int
     /// Tasks of each lane; requests' tags are below it.
-    package let rowsPerLane = 128
-    /// The task table: `laneCount * rowsPerLane` tasks.
+    package let tasksPerLane = 128
+    /// The task table: `laneCount * tasksPerLane` tasks.
     package let tasks: UnsafeMutablePointer<SCSITask>
     /// The memory that task buffers lie in.
     package let arena: DataArena
@@ -129,8 +129,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         laneCount = Self.laneCount(arrayCount: arrayCount)
         self.targetCreated = targetCreated
         host.context.clock = options.clock
-        tasks = .allocate(capacity: laneCount * rowsPerLane)
-        tasks.initialize(repeating: SCSITask(), count: laneCount * rowsPerLane)
+        tasks = .allocate(capacity: laneCount * tasksPerLane)
+        tasks.initialize(repeating: SCSITask(), count: laneCount * tasksPerLane)
         pumps = .allocate(capacity: laneCount)
         pumps.initialize(repeating: LanePump(), count: laneCount)
     }
@@ -154,7 +154,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         reportLock.withLock { acceptsConstraints = false }
         try checkConfiguration()
         slots = try SharedSlots(taskCount: properties.taskCount)
-        pool = TaskSlots(count: properties.taskCount, rowCount: laneCount * rowsPerLane)
+        pool = TaskSlots(count: properties.taskCount, taskCount: laneCount * tasksPerLane)
         records = .allocate(capacity: properties.taskCount)
         records.initialize(repeating: SlotRecord(), count: properties.taskCount)
         card.dartFaultHandler = { [weak self] address, byteCount, writes in
@@ -334,39 +334,39 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         card.releaseLane(lane)
     }
 
-    package func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
+    package func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
-            guard let count = pool.claim(for: rows, into: claimed.baseAddress!) else {
-                return refuse(rows, lane: lane)
+            guard let count = pool.claim(for: taskIndices, into: claimed.baseAddress!) else {
+                return refuse(taskIndices, lane: lane)
             }
             prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
         }
-        pump(lane: lane, pair: host.pair(forTaskCount: rows.count))
+        pump(lane: lane, pair: host.pair(forTaskCount: taskIndices.count))
     }
 
     /// Fails tasks that come after the driver was stopped.
-    private func refuse(_ rows: UnsafeBufferPointer<UInt32>, lane: Int) {
-        guard !rows.isEmpty else { return }
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: rows.count) { refused in
-            _ = refused.initialize(from: rows)
-            for row in rows { fail(row: row, status: kSCSITaskStatus_DeviceNotPresent) }
+    private func refuse(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        guard !taskIndices.isEmpty else { return }
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: taskIndices.count) { refused in
+            _ = refused.initialize(from: taskIndices)
+            for taskIndex in taskIndices { fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeviceNotPresent) }
             deliver(UnsafeMutableBufferPointer(rebasing: refused[...]), lane: lane)
         }
     }
 
-    package func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool {
+    package func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
         let purpose = "the completion of \(command)"
         let resource = WaitGraph.Resource.kernel { [weak self] in
-            KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(row: row))
+            KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(taskIndex: taskIndex))
         }
         if host.context.waits.wait(for: event, of: resource, purpose: purpose) == .done { return true }
-        withdraw(row, answered: event)
+        withdraw(taskIndex, answered: event)
         return false
     }
 
     /// The time at which the driver got a task, if it still has it and the device does not work on it.
-    private func isWithDriverSince(row: UInt32) -> UInt64? {
-        pool.sent(row: row) { card.dart.isPinned(window: Int($0)) ? nil : pool.slots[Int($0)].filled }
+    private func isWithDriverSince(taskIndex: TaskIndex) -> UInt64? {
+        pool.sent(taskIndex: taskIndex) { card.dart.isPinned(window: Int($0)) ? nil : pool.slots[Int($0)].filled }
     }
 
     package func hasOutstandingWork(lane: Int) -> Bool { card.hasOutstandingWork(lane: lane) }

@@ -3,15 +3,15 @@ import Platform
 
 /// The HBA as the SCSI architecture model sees it: a table of tasks, and lanes to send them on.
 ///
-/// Tasks are named by index. Lane `l` owns the tasks `l * rowsPerLane ..< (l + 1) * rowsPerLane`, so an upper layer
-/// that numbers its requests below `rowsPerLane` needs no allocation of its own.
+/// Tasks are named by index. Lane `l` owns the tasks `l * tasksPerLane ..< (l + 1) * tasksPerLane`, so an upper layer
+/// that numbers its requests below `tasksPerLane` needs no allocation of its own.
 package protocol SCSITaskTransport: AnyObject, Sendable {
-    /// `laneCount * rowsPerLane` tasks. A task belongs to the model except between `submit` and its completion.
+    /// `laneCount * tasksPerLane` tasks. A task belongs to the model except between `submit` and its completion.
     var tasks: UnsafeMutablePointer<SCSITask> { get }
     /// Lanes in all; the size of per-lane tables.
     var laneCount: Int { get }
     /// Tasks of each lane.
-    var rowsPerLane: Int { get }
+    var tasksPerLane: Int { get }
     /// The memory that task buffers lie in.
     var arena: DataArena { get }
     /// The limits by which the block layer breaks requests up.
@@ -34,14 +34,14 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
 
     /// Starts tasks, by index and in order, and does all work that needs no waiting. Tasks that find no free slot wait
     /// inside the HBA. Completions go to the owner, possibly before this returns.
-    func submit(_ rows: UnsafeBufferPointer<UInt32>, lane: Int)
+    func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int)
 
     /// Whether I/O that was started on this lane is outstanding. Then the thread must block in `wait` and nowhere else.
     func hasOutstandingWork(lane: Int) -> Bool
 
     /// Blocks until the completion of a probe command's task sets `event`.
     /// - Returns: false if that can never happen, since the driver blocks its own completions.
-    func wait(forAnswer event: Event, to command: String, row: UInt32) -> Bool
+    func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool
 
     /// Blocks until I/O of this lane makes progress or `descriptor` (unless negative) is readable, and does the work
     /// that follows.

@@ -5,7 +5,7 @@ extension TaskSlots {
     struct Sent: BitwiseCopyable {
         var slot: UInt16
         var sequence: UInt64
-        var recovery: RecoveryStage
+        var recovery: RecoveryStep
     }
 
     /// A task whose time is up; nil if there is none.
@@ -21,34 +21,36 @@ extension TaskSlots {
 
     /// Calls `body` with a task's slot if the driver has the task. The slot does not change meanwhile.
     /// - Returns: nil if the driver does not have the task.
-    func sent<Result>(row: UInt32, _ body: (UInt16) -> Result?) -> Result? {
+    func sent<Result>(taskIndex: TaskIndex, _ body: (UInt16) -> Result?) -> Result? {
         lock.withLock {
-            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.flatMap { body(UInt16($0)) }
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].taskIndex == taskIndex }.flatMap {
+                body(UInt16($0))
+            }
         }
     }
 
     /// A task by its index; nil if the driver does not have it.
-    func sent(row: UInt32) -> Sent? {
+    func sent(taskIndex: TaskIndex) -> Sent? {
         lock.withLock {
-            (0..<count).first { slots[$0].state == .withDriver && slots[$0].row == row }.map { sent($0) }
+            (0..<count).first { slots[$0].state == .withDriver && slots[$0].taskIndex == taskIndex }.map { sent($0) }
         }
     }
 
     /// Takes a task's slot if the slot waits to be sent.
-    func takeUnsent(row: UInt32) -> UInt16? {
+    func takeUnsent(taskIndex: TaskIndex) -> UInt16? {
         var slot: UInt16 = 0
         // A task has one slot.
-        return takeUnsent(into: &slot) { slots[Int($0)].row == row } == 0 ? nil : slot
+        return takeUnsent(into: &slot) { slots[Int($0)].taskIndex == taskIndex } == 0 ? nil : slot
     }
 
     /// Removes a task from those that wait for a slot.
     /// - Returns: whether it waited.
-    func takeWaiting(row: UInt32) -> Bool {
+    func takeWaiting(taskIndex: TaskIndex) -> Bool {
         lock.withLock {
             var wasThere = false
             for _ in 0..<waiting.count {
                 let next = waiting.popFirst()!
-                if next == row { wasThere = true } else { waiting.append(next) }
+                if next == taskIndex { wasThere = true } else { waiting.append(next) }
             }
             return wasThere
         }
@@ -69,23 +71,23 @@ extension TaskSlots {
     }
 
     /// Sets the step of a task's recovery, and the time of the next look, if the driver still has the task.
-    func setRecovery(_ task: Sent, _ stage: RecoveryStage, deadline: UInt64) {
+    func setRecovery(_ task: Sent, _ step: RecoveryStep, deadline: UInt64) {
         lock.withLock {
             guard isWithDriver(task) else { return }
-            slots[Int(task.slot)].recovery = stage
+            slots[Int(task.slot)].recovery = step
             slots[Int(task.slot)].deadline = deadline
         }
     }
 
     /// Sets the step of recovery for all covered tasks that are at an earlier step.
     /// - Parameter covers: whether the step covers a slot's task. The slot does not change meanwhile.
-    func setRecoveryOfOverdue(_ stage: RecoveryStage, deadline: UInt64, where covers: (UInt16) -> Bool) {
+    func setRecoveryOfOverdue(_ step: RecoveryStep, deadline: UInt64, where covers: (UInt16) -> Bool) {
         lock.withLock {
             for slot in 0..<count
             where slots[slot].state == .withDriver && slots[slot].recovery != .none
-                && slots[slot].recovery.rawValue < stage.rawValue && covers(UInt16(slot))
+                && slots[slot].recovery.rawValue < step.rawValue && covers(UInt16(slot))
             {
-                slots[slot].recovery = stage
+                slots[slot].recovery = step
                 slots[slot].deadline = deadline
             }
         }
@@ -93,11 +95,11 @@ extension TaskSlots {
 
     /// Ends a task that the driver has. The slot stays with the driver.
     /// - Returns: the task's index; nil if the driver has passed the slot back, or `mayAbandon` says no.
-    func abandon(_ task: Sent, mayAbandon: () -> Bool) -> UInt32? {
+    func abandon(_ task: Sent, mayAbandon: () -> Bool) -> TaskIndex? {
         lock.withLock {
             guard isWithDriver(task), mayAbandon() else { return nil }
             slots[Int(task.slot)].state = .abandoned
-            return slots[Int(task.slot)].row
+            return slots[Int(task.slot)].taskIndex
         }
     }
 
@@ -116,12 +118,12 @@ extension TaskSlots {
     }
 
     /// Takes tasks that wait for a slot although none will come back, since the driver has kept them all.
-    func takeStarved(into rows: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
+    func takeStarved(into taskIndices: UnsafeMutablePointer<TaskIndex>, limit: Int) -> Int {
         lock.withLock {
             guard isClosed || (0..<count).allSatisfy({ slots[$0].state == .abandoned }) else { return 0 }
             var taken = 0
-            while taken < limit, let row = waiting.popFirst() {
-                rows[taken] = row
+            while taken < limit, let taskIndex = waiting.popFirst() {
+                taskIndices[taken] = taskIndex
                 taken += 1
             }
             return taken

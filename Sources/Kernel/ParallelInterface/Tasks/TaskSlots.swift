@@ -27,14 +27,14 @@ package final class TaskSlots: Sendable {
 
     struct Slot: BitwiseCopyable {
         var state = State.free
-        var row: UInt32 = 0
+        var taskIndex: TaskIndex = 0
         /// The time of its filling, monotonic milliseconds.
         var filled: UInt64 = 0
         /// The time by which it has to be back, monotonic milliseconds; 0 for no limit.
         var deadline: UInt64 = 0
-        var route = TaskRoute.single
+        var route = TaskRoute.legacy
         /// The last step of recovery that was taken for the task.
-        var recovery = RecoveryStage.none
+        var recovery = RecoveryStep.none
         /// Grows with each slot that is sent.
         var sequence: UInt64 = 0
         /// The host's pair of rings that sent it. The slots of one pair reach the driver in order.
@@ -42,7 +42,7 @@ package final class TaskSlots: Sendable {
     }
 
     /// The steps of recovery for a task whose time is up.
-    enum RecoveryStage: UInt8, BitwiseCopyable {
+    enum RecoveryStep: UInt8, BitwiseCopyable {
         case none
         /// The device does not work on it. The driver may be about to answer.
         case overdue
@@ -58,15 +58,15 @@ package final class TaskSlots: Sendable {
     }
 
     /// In place of a task's index: the slot came back after its task had timed out.
-    package static let noRow = UInt32.max
+    package static let noTask = TaskIndex.max
 
     /// Slots of the pool.
     package let count: Int
     let lock = Lock()
-    // SAFETY: all of these are touched only under `lock`, except by `row(of:)`; see there.
+    // SAFETY: all of these are touched only under `lock`, except by `taskIndex(of:)`; see there.
     nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
     private nonisolated(unsafe) var free: Ring<UInt16>
-    nonisolated(unsafe) var waiting: Ring<UInt32>
+    nonisolated(unsafe) var waiting: Ring<TaskIndex>
     // SAFETY: touched only under `lock`.
     nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
@@ -80,13 +80,13 @@ package final class TaskSlots: Sendable {
 
     /// - Parameters:
     ///   - count: slots of the pool.
-    ///   - rowCount: the number of tasks that may wait at most.
-    package init(count: Int, rowCount: Int) {
+    ///   - taskCount: the number of tasks that may wait at most.
+    package init(count: Int, taskCount: Int) {
         self.count = count
         slots = .allocate(capacity: count)
         slots.initialize(repeating: Slot(), count: count)
         free = Ring(minimumCapacity: count)
-        waiting = Ring(minimumCapacity: rowCount)
+        waiting = Ring(minimumCapacity: taskCount)
         queued = Ring(minimumCapacity: count)
         completed = Ring(minimumCapacity: count)
         lingering = Ring(minimumCapacity: count)
@@ -117,15 +117,17 @@ package final class TaskSlots: Sendable {
     }
 
     /// The index of a slot's task. Stable from the claim until the slot's release, so its holder needs no lock.
-    package func row(of slot: UInt16) -> UInt32 { slots[Int(slot)].row }
+    package func taskIndex(of slot: UInt16) -> TaskIndex { slots[Int(slot)].taskIndex }
 
     /// Lets tasks wait for slots, behind those that wait already, and claims slots for as many as possible.
     /// - Parameter claimed: room for `count` slots; gets the claimed ones in the order of their tasks.
     /// - Returns: the number of claimed slots; nil if the pool is closed, and then no task waits.
-    package func claim(for rows: UnsafeBufferPointer<UInt32>, into claimed: UnsafeMutablePointer<UInt16>) -> Int? {
+    package func claim(for taskIndices: UnsafeBufferPointer<TaskIndex>, into claimed: UnsafeMutablePointer<UInt16>)
+        -> Int?
+    {
         lock.withLock {
             if isClosed { return nil }
-            for row in rows { waiting.append(row) }
+            for taskIndex in taskIndices { waiting.append(taskIndex) }
             return claimWaiting(into: claimed)
         }
     }
@@ -180,12 +182,14 @@ package final class TaskSlots: Sendable {
     ///   - now: the time, monotonic milliseconds.
     ///   - deadline: gives the deadline of a task by its index, monotonic milliseconds; 0 for none.
     /// - Returns: false if the pool is closed, and then none is queued.
-    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, now: UInt64 = 0, deadline: (UInt32) -> UInt64) -> Bool {
+    package func enqueue(_ filled: UnsafeBufferPointer<UInt16>, now: UInt64 = 0, deadline: (TaskIndex) -> UInt64)
+        -> Bool
+    {
         lock.withLock {
             if isClosed { return false }
             for slot in filled {
                 slots[Int(slot)].filled = now
-                slots[Int(slot)].deadline = deadline(slots[Int(slot)].row)
+                slots[Int(slot)].deadline = deadline(slots[Int(slot)].taskIndex)
                 queued.append(slot)
             }
             return true
@@ -228,7 +232,7 @@ package final class TaskSlots: Sendable {
                     if result.refused == nil { result.refused = (slot, state, slots[Int(slot)].route) }
                     continue
                 }
-                if state == .abandoned { slots[Int(slot)].row = Self.noRow }
+                if state == .abandoned { slots[Int(slot)].taskIndex = Self.noTask }
                 slots[Int(slot)].state = .completed
                 completed.append(slot)
                 result.accepted += 1
@@ -289,7 +293,7 @@ package final class TaskSlots: Sendable {
     private func claimWaiting(into claimed: UnsafeMutablePointer<UInt16>) -> Int {
         var taken = 0
         while !waiting.isEmpty, let slot = free.popFirst() {
-            slots[Int(slot)].row = waiting.popFirst()!
+            slots[Int(slot)].taskIndex = waiting.popFirst()!
             slots[Int(slot)].state = .claimed
             claimed[taken] = slot
             taken += 1

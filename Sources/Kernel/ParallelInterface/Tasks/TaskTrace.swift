@@ -31,11 +31,8 @@ package final class TaskTrace: Sendable {
         _ command: UnsafePointer<SCSIUserParallelTask>, slot: UInt16, route: TaskRoute, isKext: Bool,
         segmentCount: UInt64
     ) {
-        // SAFETY: both are 16 bytes without padding.
-        let cdb = CommandDescriptorBlock(
-            bytes: unsafeBitCast(command.pointee.fCommandDescriptorBlock, to: InlineArray<16, UInt8>.self),
-            byteCount: command.pointee.fCommandSize)
-        let name = OperationCode.name(of: cdb.operationCode) ?? "operation"
+        let cdb = CommandDescriptorBlock(bytes: command.pointee.cdb, byteCount: command.pointee.fCommandSize)
+        let name = cdb.name
         let call = Self.entry(route, isKext)
         let task = command.pointee.fControllerTaskIdentifier
         let bytes = command.pointee.fRequestedTransferCount

@@ -2,6 +2,7 @@ import ArrayStore
 import MemberIO
 import RAIDController
 import RAIDControllerInterface
+import SCSI
 
 /// Commands, member I/Os and failures in random order, until a crash or a stop.
 extension ArrayLife {
@@ -191,7 +192,7 @@ extension ArrayLife {
     private func take(
         _ tag: Int, _ command: SimulatedDriver.Command, _ answer: RAIDCompletionDescriptor
     ) throws(SimulationFault) {
-        let isGood = answer.status == 0 && answer.transportError == 0
+        let isGood = answer.status == SCSIStatus.good.rawValue && answer.transportError == 0
         history.add(.answered(tag: tag, command, isGood: isGood), step: step)
         let time = world.tick()
         if !isGood && isLost(command) { tally[.mediumErrors] += 1 }

@@ -119,9 +119,9 @@ final class SimulatedDriver {
                 isWrite: command.kind != .read, lba: lba, blockCount: UInt32(count),
                 forceUnitAccess: command.kind == .writeThrough)
         case .unmap:
-            byteCount = 24
-            fillUnmapList(memory(tag), lba: lba, blockCount: UInt32(count))
-            cdb = .unmap(parameterListLength: 24)
+            byteCount = UnmapParameterList.byteCount
+            UnmapParameterList.store(lba: lba, blockCount: UInt32(count), to: memory(tag))
+            cdb = .unmap(parameterListLength: UInt16(byteCount))
         case .writeZeroes: cdb = .writeZeroes16(lba: lba, blockCount: UInt32(count), unmap: false)
         case .flush: cdb = .synchronizeCache10
         }
@@ -138,14 +138,6 @@ final class SimulatedDriver {
             .storeBytes(of: descriptor, as: RAIDCommandDescriptor.self)
         tail &+= 1
         card!.writeRegister(RAIDControllerRegister.submissionTail, tail)
-    }
-
-    private func fillUnmapList(_ memory: UnsafeMutableRawPointer, lba: UInt64, blockCount: UInt32) {
-        memory.initializeMemory(as: UInt8.self, repeating: 0, count: 24)
-        memory.storeBytes(of: UInt16(22).bigEndian, as: UInt16.self)
-        memory.storeBytes(of: UInt16(16).bigEndian, toByteOffset: 2, as: UInt16.self)
-        memory.storeBytes(of: lba.bigEndian, toByteOffset: 8, as: UInt64.self)
-        memory.storeBytes(of: blockCount.bigEndian, toByteOffset: 16, as: UInt32.self)
     }
 
     /// Takes the next answer out of the completion ring.

@@ -1,12 +1,12 @@
 import BlockStorage
 
 /// One request of a lane on its way through the cache: a state machine with at most one raw request under way, which
-/// has the row's own tag.
+/// has the request's own tag.
 ///
 /// Threads: the lane's.
-final class CacheRow {
-    /// The stages of a request, in order. A request goes through some of them.
-    enum Stage {
+final class CachedRequest {
+    /// The phases of a request, in order. A request goes through some of them.
+    enum Phase {
         /// Bytes move between the request's buffer and the cache.
         case transfer
         /// The raw device does the operation on whole blocks by itself.
@@ -25,17 +25,17 @@ final class CacheRow {
         case none, fill, writeBack, pass, flush
     }
 
-    /// A row's next step.
+    /// A request's next step.
     enum Step {
         case raw(BlockRequest)
-        /// None now: the row is resumed through its mailbox.
+        /// None now: the request is resumed through its mailbox.
         case waiting
         case ended(BlockError)
     }
 
     let waiter: Waiter
     private(set) var request = BlockRequest(operation: .flush, tag: 0)
-    var stage = Stage.done
+    var phase = Phase.done
     var rawWork = RawWork.none
     /// The device's bytes that remain to be moved.
     var transfer: Range<UInt64> = 0..<0
@@ -52,7 +52,7 @@ final class CacheRow {
     /// The device's bytes that the raw request reads or writes, and the memory for them.
     var run: Range<UInt64> = 0..<0
     var buffer: StagingBuffer?
-    /// The counts of power cuts at the row's first look, and at the begin of its fill.
+    /// The counts of power cuts at the request's first look, and at the begin of its fill.
     private var firstPowerCutCount: UInt64?
     var fillPowerCutCount: UInt64 = 0
 
@@ -60,7 +60,7 @@ final class CacheRow {
 
     var isRead: Bool { request.operation == .read }
 
-    /// The pages of the row's raw request.
+    /// The pages of the raw request under way.
     var runPages: PageRange { PageRange(touching: run) }
 
     /// The request's bytes on the device.
@@ -69,7 +69,7 @@ final class CacheRow {
     /// The number of the request's bytes that were moved, for its completion.
     func movedByteCount(_ error: BlockError) -> UInt32 {
         if error == .none { return request.byteCount }
-        guard request.operation == .read || request.operation == .write, stage == .transfer else { return 0 }
+        guard request.operation == .read || request.operation == .write, phase == .transfer else { return 0 }
         return UInt32(transfer.lowerBound - request.byteOffset)
     }
 
@@ -77,12 +77,12 @@ final class CacheRow {
     /// - Returns: `.none`, or the reason of its refusal.
     func begin(_ request: BlockRequest, _ info: BlockServiceInfo) -> BlockError {
         self.request = request
-        stage = .transfer
+        phase = .transfer
         (transfer, laterTransfer, passed) = (request.byteOffset..<request.byteOffset, 0..<0, 0..<0)
         (targetIndex, writtenEnd, firstPowerCutCount) = (0, 0, nil)
         targets.removeAll()
         if request.operation == .flush {
-            stage = .collect
+            phase = .collect
             return .none
         }
         guard request.byteOffset <= info.byteCount, UInt64(request.byteCount) <= info.byteCount - request.byteOffset,
@@ -116,24 +116,24 @@ final class CacheRow {
     func advance(_ table: PageTable, waking woken: inout [Waiter]) -> Step {
         while true {
             var step: Step?
-            switch stage {
+            switch phase {
             case .transfer:
                 if !transfer.isEmpty {
                     step = table.lock.withLock { transferPage(table) }
                 } else if !laterTransfer.isEmpty {
                     (transfer, laterTransfer) = (laterTransfer, 0..<0)
                 } else {
-                    stage = passed.isEmpty ? afterChange : .pass
+                    phase = passed.isEmpty ? afterChange : .pass
                 }
             case .pass: step = table.lock.withLock { pass(table) }
             case .collect:
                 collectTargets(table)
-                stage = .writeBack
+                phase = .writeBack
             case .writeBack:
                 if targetIndex < targets.count {
                     step = table.lock.withLock { writeBackNext(table) }
                 } else {
-                    stage = .flush
+                    phase = .flush
                 }
             case .flush:
                 rawWork = .flush
@@ -146,7 +146,7 @@ final class CacheRow {
         }
     }
 
-    /// Takes the outcome of the row's raw request, and goes on.
+    /// Takes the outcome of the raw request, and goes on.
     func rawEnded(_ error: BlockError, _ table: PageTable, waking woken: inout [Waiter]) -> Step {
         let work = rawWork
         rawWork = .none
@@ -157,21 +157,21 @@ final class CacheRow {
         case .writeBack: endWriteBack(error, table, waking: &woken)
         case .pass:
             table.lock.withLock { endPass(&error, table, waking: &woken) }
-            stage = afterChange
+            phase = afterChange
         case .flush:
             if error == .none && table.lock.withLock({ wasCut(table) }) { error = .inputOutput }
-            stage = .done
+            phase = .done
         }
         return error == .none ? advance(table, waking: &woken) : .ended(error)
     }
 
-    /// The stage that follows the change of data.
-    private var afterChange: Stage {
+    /// The phase that follows the change of data.
+    private var afterChange: Phase {
         !isRead && request.flags.contains(.forceUnitAccess) ? .collect : .done
     }
 
-    /// Under the table's lock: whether the power was cut since the row's first look. Then data that the row promises,
-    /// or has put into the cache, may be lost.
+    /// Under the table's lock: whether the power was cut since the request's first look. Then data that the request
+    /// promises, or has put into the cache, may be lost.
     func wasCut(_ table: PageTable) -> Bool {
         guard let firstPowerCutCount else {
             firstPowerCutCount = table.powerCutCount

@@ -3,7 +3,7 @@ import Synchronization
 /// The number of clients, which every connection can see.
 ///
 /// Threads: any.
-final class Crowd: Sendable {
+final class ConnectionCount: Sendable {
     private let count = Atomic<Int>(0)
     private let limit: Int
 

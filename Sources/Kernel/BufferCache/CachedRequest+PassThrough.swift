@@ -1,7 +1,7 @@
 import BlockStorage
 
 /// Trims and zeroing of whole blocks, which the raw device does by itself.
-extension CacheRow {
+extension CachedRequest {
     /// Under the table's lock: sets a barrier around the range, waits for raw I/O under way in it, and starts.
     func pass(_ table: PageTable) -> Step {
         let pages = PageRange(touching: passed)

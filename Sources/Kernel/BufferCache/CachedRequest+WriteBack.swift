@@ -2,7 +2,7 @@ import BlockStorage
 import Glibc
 
 /// Write back of dirty sectors to the raw device, for durability or to make room.
-extension CacheRow {
+extension CachedRequest {
     /// Under the table's lock: starts to write back the rest of the next page that must become durable, together with
     /// the dirty sectors that follow it on the device.
     /// - Returns: nil if the page has no rest.
@@ -18,7 +18,7 @@ extension CacheRow {
         if table.waitForBarrier(number..<number + 1, waiter) { return .waiting }
         let page = table.pages[slot]
         if page.writing != 0 {
-            // Another row writes the page back. That may fail and leave the sectors dirty.
+            // Another request writes the page back. That may fail and leave the sectors dirty.
             table.wait(forPage: number, waiter)
             return .waiting
         }
@@ -121,7 +121,7 @@ extension CacheRow {
                 table.settle(slot, waking: &woken)
             }
         }
-        if stage == .writeBack { writtenEnd = run.upperBound }
+        if phase == .writeBack { writtenEnd = run.upperBound }
         releaseBuffer(table, waking: &woken)
     }
 }

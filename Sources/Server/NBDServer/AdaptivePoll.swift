@@ -7,14 +7,14 @@ import Platform
 /// It adapts to the client: it polls only as long as each next request comes within the limit.
 ///
 /// Threads: the connection's.
-struct ReceiveLinger {
+struct AdaptivePoll {
     /// About the time of two wake-ups. Sleeping is cheaper when a client pauses longer.
     private static let limitNanoseconds: UInt64 = 50_000
     private var isWorthwhile = false
 
     /// Like recv(2), and blocks; errors are left in errno.
-    mutating func receive(_ descriptor: Int32, into memory: UnsafeMutableRawBufferPointer, mayLinger: Bool) -> Int {
-        guard mayLinger else { return recv(descriptor, memory.baseAddress!, memory.count, 0) }
+    mutating func receive(_ descriptor: Int32, into memory: UnsafeMutableRawBufferPointer, mayPoll: Bool) -> Int {
+        guard mayPoll else { return recv(descriptor, memory.baseAddress!, memory.count, 0) }
         let begin = monotonicNanoseconds()
         while isWorthwhile {
             let count = recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))

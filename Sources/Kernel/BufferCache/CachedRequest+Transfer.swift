@@ -2,7 +2,7 @@ import BlockStorage
 import Glibc
 
 /// Transfers between a request's buffer and the cache, and the reads from the raw device that they need.
-extension CacheRow {
+extension CachedRequest {
     /// Under the table's lock: moves the next page's bytes, or starts what must happen before.
     /// - Returns: nil if they were moved.
     func transferPage(_ table: PageTable) -> Step? {
@@ -87,8 +87,8 @@ extension CacheRow {
                 buffer: buffer.base))
     }
 
-    /// Under the table's lock: makes a page busy for this row if the request lacks it and no barrier, other I/O or lack
-    /// of room prevents that.
+    /// Under the table's lock: makes a page that the request lacks busy for it, unless a barrier, other I/O or lack of
+    /// room prevents that.
     private func claimForFill(_ number: UInt64, _ table: PageTable) -> Bool {
         if table.barriers.contains(where: { $0.pages.contains(number) }) { return false }
         if let slot = table.slot(of: number) {
@@ -104,7 +104,7 @@ extension CacheRow {
 
     /// Puts the read sectors into the cache where it has none, and moves the request's bytes.
     ///
-    /// After a power cut the row reads again, since a write back may have come between.
+    /// After a power cut the request reads again, since a write back may have come between.
     func endFill(_ error: BlockError, _ table: PageTable, waking woken: inout [Waiter]) {
         for number in runPages {
             table.lock.withLock {
