@@ -45,7 +45,7 @@ package struct DeadlineClock: Sendable {
 
     /// Lets time pass from one due look to the next. Returns when all looks that were due are done.
     ///
-    /// A look that waits for something other than an event of its own keeps the caller waiting; see `push`.
+    /// A look that is stuck keeps the caller waiting; `push` does not wait for it.
     package func turn(byMilliseconds milliseconds: UInt64) { turned!.turn(by: milliseconds) }
 
     /// Lets time pass at once, and waits for nobody: a look may be stuck.
