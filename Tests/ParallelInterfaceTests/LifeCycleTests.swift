@@ -380,7 +380,7 @@ struct LifeCycleTests {
         }.detach()
         #expect(fixture.recorder.wait(for: 1))
         fixture.clock.awaitSleepers(1)
-        fixture.clock.turn(byMilliseconds: 9000)
+        fixture.clock.turn(byMilliseconds: 500)
         #expect(!isStopped.isSet)
         #expect(fixture.recorder.taskIndices == [1])
         _ = consume pin
