@@ -87,7 +87,8 @@ let groups: [(name: String, layers: [Layer])] = [
     (
         "Card",
         [
-            layer("RAIDControllerInterface"),
+            clang("CRAIDCard"),
+            layer("RAIDControllerInterface", uses: "CRAIDCard"),
             layer("RAIDDriver", uses: "SCSIControllerDriverKit", "RAIDControllerInterface"),
             layer(
                 "RAIDController",

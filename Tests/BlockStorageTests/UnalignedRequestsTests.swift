@@ -145,7 +145,7 @@ private final class HalfWriter: BlockCompletionReceiver, @unchecked Sendable {
     // SAFETY: `done` changes only while no request is under way; the rest belongs to the writer's thread.
     private let half: Int
     private let device: BlockStorageDevice
-    private var done = Event()
+    private var done = OneShotEvent()
 
     init(half: Int, of device: BlockStorageDevice) {
         self.half = half
@@ -181,7 +181,7 @@ private final class HalfWriter: BlockCompletionReceiver, @unchecked Sendable {
         _ operation: BlockRequest.Operation, _ offset: UInt64, _ byteCount: UInt32, _ buffer: UnsafeMutableRawPointer,
         _ lane: any BlockLane
     ) {
-        done = Event()
+        done = OneShotEvent()
         let request = BlockRequest(
             operation: operation, tag: 0, byteOffset: offset, byteCount: byteCount, buffer: buffer)
         withUnsafePointer(to: request) { lane.submit(UnsafeBufferPointer(start: $0, count: 1)) }

@@ -184,8 +184,8 @@ final class WorkerThread: @unchecked Sendable {
     private let lock = Lock()
     private var tasks: [@Sendable () -> Void] = []
     private var isStopped = false
-    private let bell = Doorbell()
-    private let hasEnded = Event()
+    private let wakeup = AutoResetEvent()
+    private let hasEnded = OneShotEvent()
     private var isStarted = false
 
     func run(_ task: @escaping @Sendable () -> Void) {
@@ -196,7 +196,7 @@ final class WorkerThread: @unchecked Sendable {
             let thread = try? OSThread(name: "worker") { self.loop() }
             thread?.detach()
         }
-        bell.ring()
+        wakeup.set()
     }
 
     func stop() {
@@ -204,7 +204,7 @@ final class WorkerThread: @unchecked Sendable {
             isStopped = true
             return isStarted
         }
-        bell.ring()
+        wakeup.set()
         if mustWait { hasEnded.wait() }
     }
 
@@ -216,7 +216,7 @@ final class WorkerThread: @unchecked Sendable {
             } else if mustEnd {
                 return hasEnded.set()
             } else {
-                bell.wait()
+                wakeup.wait()
             }
         }
     }

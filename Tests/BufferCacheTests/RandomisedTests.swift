@@ -21,7 +21,7 @@ struct RandomisedTests {
 
     /// Runs a client on each of some threads, and waits for them.
     private func onThreads(_ body: @escaping @Sendable (Int) -> Void) throws {
-        let ends = (0..<Self.clientCount).map { _ in Event() }
+        let ends = (0..<Self.clientCount).map { _ in OneShotEvent() }
         for (index, end) in ends.enumerated() {
             let thread = try OSThread(name: "client \(index)") {
                 body(index)
@@ -63,8 +63,8 @@ struct RandomisedTests {
         disk.setMode(.random, seed: seed)
         let device = try BufferedBlockDevice(over: disk, name: "b", cacheByteCount: pages * CacheFixture.page)
         let failures = FailureList()
-        let isOver = Event()
-        let hasEnded = Event()
+        let isOver = OneShotEvent()
+        let hasEnded = OneShotEvent()
         let cutter = PowerCutter(device: device)
         let thread = try OSThread(name: "cutter") {
             while !isOver.wait(milliseconds: 3) { cutter.cut() }

@@ -50,7 +50,7 @@ struct ControlLinkTests {
             left: { ControlMessage([$1[0] + 1], payload: $1.payload) },
             right: { ControlMessage([$1[0] + 2], payload: $1.payload, status: kIOReturnNoMemory) })
         let wrong = Atomic<Int>(0)
-        let finished = (0..<8).map { _ in Event() }
+        let finished = (0..<8).map { _ in OneShotEvent() }
         for (thread, event) in finished.enumerated() {
             let isLeft = thread % 2 == 0
             let link = isLeft ? left : right
@@ -74,15 +74,15 @@ struct ControlLinkTests {
     @Test("who waits for a side that goes away gets no answer, and both hear of it")
     func goneWhileWaiting() throws {
         let closed = Atomic<Int>(0)
-        let isAsked = Event()
-        let mayAnswer = Event()
+        let isAsked = OneShotEvent()
+        let mayAnswer = OneShotEvent()
         let (left, right) = try Self.pair(
             right: { _, message in
                 isAsked.set()
                 mayAnswer.wait()
                 return message
             }, closed: { closed.add(1, ordering: .relaxed) })
-        let answered = Event()
+        let answered = OneShotEvent()
         try OSThread(name: "asker") {
             #expect(left.ask(.start) == nil)
             answered.set()
@@ -150,9 +150,9 @@ struct ControlLinkTests {
 
     @Test("a side that asks without end is cut off, and few of its questions are answered at a time")
     func tooManyQuestions() throws {
-        let mayAnswer = Event()
+        let mayAnswer = OneShotEvent()
         let asked = Atomic<Int>(0)
-        let closed = Event()
+        let closed = OneShotEvent()
         let (one, other) = Self.sockets()
         let link = ControlLink(
             socket: one, takesDescriptors: false,

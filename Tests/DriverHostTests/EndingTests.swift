@@ -81,9 +81,9 @@ extension DriverProcesses.EndingTests {
     }
 
     /// What a server does when a stop has waited for long enough, until it has ended.
-    private func endSoon(_ machine: TestMachine) throws -> Event {
+    private func endSoon(_ machine: TestMachine) throws -> OneShotEvent {
         let machine = machine.machine!
-        let ended = Event()
+        let ended = OneShotEvent()
         try OSThread(name: "end") {
             while !ended.wait(milliseconds: 100) { machine.endWaitingForDriver() }
         }.detach()

@@ -91,7 +91,7 @@ extension DriverProcesses.ProcessTests {
         for _ in 0..<2 {
             let process = try #require(TestMachine.children().first?.process)
             kill(process, SIGSTOP)
-            let isEnded = Event()
+            let isEnded = OneShotEvent()
             try OSThread(name: "time") {
                 // Only while the process stands still: nothing that its successor does is late.
                 _ = eventually {

@@ -112,7 +112,7 @@ struct RingTests {
     func wakeUps() throws {
         let channel = Channel()
         let count: UInt64 = 30_000
-        let finished = Event()
+        let finished = OneShotEvent()
         let longest = Atomic<UInt64>(0)
         try OSThread(name: "consumer") {
             var expected: UInt64 = 0
@@ -123,11 +123,11 @@ struct RingTests {
                     expected += 1
                 }
                 if expected == count { break }
-                let bell = nbdext_ring_bell(channel.ring)
+                let wakeupCount = nbdext_ring_wakeup_count(channel.ring)
                 nbdext_ring_set_awake(channel.ring, 0)
                 let before = monotonicMilliseconds()
                 // So long that a wake-up that is lost shows.
-                nbdext_ring_sleep(channel.ring, bell, 5000)
+                nbdext_ring_sleep(channel.ring, wakeupCount, 5000)
                 longest.max(monotonicMilliseconds() - before, ordering: .relaxed)
                 nbdext_ring_set_awake(channel.ring, 1)
             }

@@ -28,7 +28,7 @@ struct LargeRequestTests {
             LargeRequestClient(
                 uri: array.uri, region: UInt64(index) * LargeRequestClient.regionByteCount, seed: seed + UInt64(index))
         }
-        let finished = clients.map { _ in Event() }
+        let finished = clients.map { _ in OneShotEvent() }
         for (client, finished) in zip(clients, finished) {
             try OSThread(name: "large requests") {
                 client.run(requestCount: Self.requestCount)

@@ -30,7 +30,7 @@ struct AcceptorTests {
     func goesOn(index: Int) throws {
         let path = "/tmp/nbdext-accept-\(getpid())-\(index).sock"
         let failing = Failing(Self.errors[index])
-        let accepted = Event()
+        let accepted = OneShotEvent()
         let acceptor = try Acceptor(
             [Listener(.unix(path: path))], of: "clients", accept: { failing.accept($0) },
             take: {

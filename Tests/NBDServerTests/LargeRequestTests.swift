@@ -141,7 +141,7 @@ struct LargeRequestTests {
         let waiting = fixture.connect()
         read(waiting, Self.largest, cookie: 2)
         usleep(100_000)
-        let stopped = Event()
+        let stopped = OneShotEvent()
         let stoppedFixture = fixture
         try OSThread(name: "stop") {
             stoppedFixture.stop()

@@ -77,7 +77,7 @@ struct ListenerTests {
 
     /// A thread that is waited for.
     private final class Joined: Sendable {
-        private let ended = Event()
+        private let ended = OneShotEvent()
         init(_ body: @escaping @Sendable () -> Void) throws {
             try OSThread(name: "listener") { [ended] in
                 body()

@@ -12,14 +12,14 @@ struct PayloadMemoryTests {
     private static let page = DataArena.pageByteCount
     private static let largest = PayloadChunks.largestByteCount
 
-    /// A connection's chunks, and its bell.
+    /// A connection's chunks, and its eventfd.
     private final class Client {
-        let bell: Bell
+        let wakeup: EventFD
         private var chunks: PayloadChunks
 
         init(_ arena: DataArena, _ memory: PayloadMemory) throws {
-            bell = try Bell()
-            chunks = PayloadChunks(arena: arena, memory: memory, bell: bell)
+            wakeup = try EventFD()
+            chunks = PayloadChunks(arena: arena, memory: memory, wakeup: wakeup)
         }
 
         func claim(_ byteCount: Int) -> Int? { chunks.claim(byteCount: byteCount) }
@@ -30,11 +30,11 @@ struct PayloadMemoryTests {
         var isWaiting: Bool { chunks.isWaiting }
         var sharedByteCount: Int { chunks.sharedByteCount }
 
-        /// Whether the bell has rung since the last look.
-        var hasRung: Bool {
-            var polled = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+        /// Whether it was woken since the last look.
+        var wasWoken: Bool {
+            var polled = pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&polled, 1, 0) == 1 else { return false }
-            bell.silence()
+            wakeup.clear()
             return true
         }
     }
@@ -55,12 +55,12 @@ struct PayloadMemoryTests {
         holder.release(held)
         #expect(holder.claim(2 << 20) == nil)
         for index in [0, 2, 3] {
-            #expect(clients[index].hasRung)
+            #expect(clients[index].wasWoken)
             let chunk = try #require(clients[index].claim(Self.largest))
-            for other in clients.indices where other != index { #expect(!clients[other].hasRung) }
+            for other in clients.indices where other != index { #expect(!clients[other].wasWoken) }
             clients[index].release(chunk)
         }
-        #expect(holder.hasRung)
+        #expect(holder.wasWoken)
         #expect(holder.claim(2 << 20) != nil)
         #expect(memory.waiterCount() == 0)
     }

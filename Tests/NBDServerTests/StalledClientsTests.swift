@@ -21,13 +21,13 @@ struct StalledClientsTests {
         // SAFETY: the test's thread alone uses it.
         nonisolated(unsafe) let client: RawClient
         private let slowClients: SlowClients
-        private let ended = Event()
+        private let ended = OneShotEvent()
         private let turn: MemoryTurn
 
         init() throws {
             service = try RAMService()
             slowClients = try SlowClients()
-            turn = MemoryTurn(arena: service.arena, bell: try Bell())
+            turn = MemoryTurn(arena: service.arena, wakeup: try EventFD())
             var sockets: [Int32] = [-1, -1]
             try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &sockets) == 0)
             var least: Int32 = 1
@@ -147,7 +147,7 @@ struct DirectoryTurnTests {
         var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
         let directory = String(cString: mkdtemp(&template)!)
         defer { rmdir(directory) }
-        let entered = Event()
+        let entered = OneShotEvent()
         try DirectoryTurn.take(for: directory + "/a") {
             try OSThread(name: "other") { DirectoryTurn.take(for: directory + "/b") { entered.set() } }.detach()
             #expect(!entered.wait(milliseconds: 50))

@@ -68,7 +68,7 @@ struct StopTests {
         for cookie in 0..<16 {
             client.write(RawClient.request(.read, cookie: UInt64(cookie), count: 1 << 20))
         }
-        let stopped = Event()
+        let stopped = OneShotEvent()
         try OSThread(name: "stop") {
             fixture.stop()
             stopped.set()

@@ -15,8 +15,8 @@ struct CreationWaitTests {
         let clock = DeadlineClock.standing()
         let context: DriverContext
         let queue: IODispatchQueue
-        private let answered = Event()
-        private let ended = Event()
+        private let answered = OneShotEvent()
+        private let ended = OneShotEvent()
         private let outcome = Mutex<WaitGraph.Outcome?>(nil)
 
         /// Creates a target on a queue of its own.
@@ -25,7 +25,7 @@ struct CreationWaitTests {
             context = DriverContext(log: log)
             context.clock = clock
             queue = IODispatchQueue(name: "Creating", context: context)
-            let begun = Event()
+            let begun = OneShotEvent()
             queue.runAsync("HandleAsyncEvent") { [self] in
                 let outcome = context.waits.creatingTarget {
                     begun.set()
@@ -116,7 +116,7 @@ struct CreationWaitTests {
     func before(milliseconds: UInt64) throws {
         let sent = Mutex<UInt64>(.max)
         let creation = Creation { sent.withLock { $0 } }
-        let left = Event()
+        let left = OneShotEvent()
         try OSThread(name: "own") {
             creation.queue.DispatchAsync {}
             left.set()
@@ -137,7 +137,7 @@ struct CreationWaitTests {
     func busy() throws {
         let creation = Creation { 0 }
         let other = IODispatchQueue(name: "Other", context: creation.context)
-        let (isBusy, mayEnd) = (Event(), Event())
+        let (isBusy, mayEnd) = (OneShotEvent(), OneShotEvent())
         other.DispatchAsync {
             isBusy.set()
             mayEnd.wait()

@@ -100,9 +100,9 @@ struct DARTTests {
     func windowsThatChange() throws {
         let dart = DART(windowCount: 4, reservedCount: 1)
         let counter = Counter()
-        let isOver = Event()
+        let isOver = OneShotEvent()
         let mapped = Counter()
-        let mapper = Event()
+        let mapper = OneShotEvent()
         try OSThread(name: "mapper") {
             while !isOver.isSet {
                 // A new block each time: its memory is gone as soon as nobody may use it.

@@ -12,7 +12,7 @@ final class RowRecorder: SCSITaskOwner, @unchecked Sendable {
     private let lock = Lock()
     private var list: [UInt32] = []
     private var expected = Int.max
-    private let isFull = Event()
+    private let isFull = OneShotEvent()
     /// Called with each batch, on the lane that delivered it.
     var whenCompleted: (([UInt32], Int) -> Void)?
 

@@ -41,7 +41,7 @@ struct IODispatchQueueTests {
         let source = queue.addSource("test") { served += pending.exchange(0, ordering: .acquiringAndReleasing) }
         let threads = 4
         let perThread = 5000
-        let finished = (0..<threads).map { _ in Event() }
+        let finished = (0..<threads).map { _ in OneShotEvent() }
         for index in 0..<threads {
             try OSThread(name: "signal \(index)") {
                 for _ in 0..<perThread {

@@ -13,7 +13,7 @@ import Testing
 /// Notes every call, and creates target 0 from its asynchronous event.
 final class NotingDriver: EchoDriver, @unchecked Sendable {
     private var asyncEvent: OSAction?
-    let isCreated = Event()
+    let isCreated = OneShotEvent()
 
     override func UserInitializeController() -> kern_return_t {
         var queue: IODispatchQueue?
@@ -97,7 +97,7 @@ class ScannedDriver: EchoDriver, @unchecked Sendable {
 
 /// Lets the kernel look for targets, and keeps what it is given.
 final class KeepingDriver: ScannedDriver, @unchecked Sendable {
-    let hasTask = Event()
+    let hasTask = OneShotEvent()
 
     override func UserProcessParallelTask(
         _ request: SCSIUserParallelTask, _ response: inout UInt32, _ completion: OSAction
@@ -151,7 +151,7 @@ struct LifeCycleTests {
     private final class Late: @unchecked Sendable {
         // SAFETY: written before `isSet` is set, read after.
         private var controller: ParallelController!
-        private let isSet = Event()
+        private let isSet = OneShotEvent()
 
         func set(_ controller: ParallelController) {
             self.controller = controller
@@ -218,7 +218,7 @@ struct LifeCycleTests {
             host: host, card: card, arena: try DataArena(byteCount: 1 << 20), options: options,
             targetCreated: { _, status in status == kIOReturnSuccess && late.probe() })
         late.set(controller)
-        let isOver = Event()
+        let isOver = OneShotEvent()
         try OSThread(name: "start") {
             try? controller.start()
             isOver.set()
@@ -269,7 +269,7 @@ struct LifeCycleTests {
         let controller = fixture.controller
         #expect(controller.createTarget(0, properties: [:]) == kIOReturnSuccess)
         let isOver = Atomic<Bool>(false)
-        let finished = (0..<3).map { _ in Event() }
+        let finished = (0..<3).map { _ in OneShotEvent() }
         for event in finished {
             try OSThread(name: "recreate") {
                 while !isOver.load(ordering: .relaxed) {
@@ -373,14 +373,14 @@ struct LifeCycleTests {
         fixture.submit([0, 1])
         let busy = fixture.driver.held[0].task.fBufferIOVMAddr
         let pin = fixture.card.dart.pin(busy)
-        let isStopped = Event()
+        let isStopped = OneShotEvent()
         try OSThread(name: "stop") {
             fixture.controller.stop()
             isStopped.set()
         }.detach()
         #expect(fixture.recorder.wait(for: 1))
         fixture.clock.awaitSleepers(1)
-        fixture.clock.turn(byMilliseconds: 9000)
+        fixture.clock.turn(byMilliseconds: 500)
         #expect(!isStopped.isSet)
         #expect(fixture.recorder.taskIndices == [1])
         _ = consume pin

@@ -52,8 +52,8 @@ class ObedientDriver: EchoDriver, @unchecked Sendable {
 
 /// Does not return from the call that brings a task, or from an abort, before it is told to.
 final class StuckDriver: ObedientDriver, @unchecked Sendable {
-    let mayReturn = Event()
-    let isStuck = Event()
+    let mayReturn = OneShotEvent()
+    let isStuck = OneShotEvent()
     var sticksAtAbort = false
     var sticksAtTask = false
 
@@ -202,7 +202,7 @@ struct RecoveryTests {
         driver.sticksAtTask = true
         driver.answersNothing = true
         let otherLane = try fixture.controller.makeLane()
-        let isFree = Event()
+        let isFree = OneShotEvent()
         try OSThread(name: "stuck client") {
             fixture.submit([UInt32(otherLane * fixture.controller.tasksPerLane)], lane: otherLane)
             isFree.set()

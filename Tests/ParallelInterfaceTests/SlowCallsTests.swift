@@ -15,8 +15,8 @@ struct SlowCallsTests {
         let clock = DeadlineClock.standing()
         let context: DriverContext
         let queue: IODispatchQueue
-        private let mayEnd = Event()
-        private let hasEnded = Event()
+        private let mayEnd = OneShotEvent()
+        private let hasEnded = OneShotEvent()
         private var calls: SlowCalls
 
         /// - Parameters:
@@ -28,7 +28,7 @@ struct SlowCallsTests {
             context.clock = clock
             queue = IODispatchQueue(name: "Watched", context: context, isDefault: isForKernel)
             calls = SlowCalls(limitMilliseconds: 50, periodMilliseconds: SlowCallsTests.period, clock: clock)
-            let isBusy = Event()
+            let isBusy = OneShotEvent()
             queue.runAsync(activity) { [context, mayEnd, hasEnded] in
                 func stay() {
                     isBusy.set()

@@ -103,7 +103,7 @@ struct TaskSlotsTests {
     func routes() {
         let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1], through: pool)
-        let wrong = pool.complete(slots, count: 1, route: .single)
+        let wrong = pool.complete(slots, count: 1, route: .legacy)
         #expect(wrong.accepted == 0)
         #expect(wrong.refused?.state == .withDriver)
         #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)

@@ -25,8 +25,8 @@ struct WaitGraphTests {
     func cycle(length: Int) throws {
         let queues = makeQueues(length)
         let arrived = Atomic<Int>(0)
-        let allArrived = Event()
-        let finished = (0..<length).map { _ in Event() }
+        let allArrived = OneShotEvent()
+        let finished = (0..<length).map { _ in OneShotEvent() }
         for index in 0..<length {
             let next = queues[(index + 1) % length]
             try OSThread(name: "waiter \(index)") {
@@ -58,7 +58,7 @@ struct WaitGraphTests {
     @Test("a wait for a turn ends with its limit, at the next look", arguments: [(1, 100), (100, 100), (250, 300)])
     func limit(milliseconds: Int, end: UInt64) throws {
         let queue = makeQueues(1)[0]
-        let (isTaken, mayEnd, isOver) = (Event(), Event(), Event())
+        let (isTaken, mayEnd, isOver) = (OneShotEvent(), OneShotEvent(), OneShotEvent())
         queue.runAsync("long") {
             isTaken.set()
             mayEnd.wait()
@@ -85,7 +85,7 @@ struct WaitGraphTests {
         let queues = makeQueues(5)
         let sources = queues.map { $0.addSource("traffic") {} }
         let threads = try (0..<6).map { index in
-            let done = Event()
+            let done = OneShotEvent()
             try OSThread(name: "traffic \(index)") {
                 for count in index + 1...index + Self.roundCount {
                     Self.walk(queues, from: count % 3, sleeping: count % 40 == 0 ? 260 : 0)
@@ -99,7 +99,7 @@ struct WaitGraphTests {
         while !threads.allSatisfy(\.isSet) { clock.turn(byMilliseconds: 20) }
         for queue in queues {
             // What was left there may still sleep.
-            let isIdle = Event()
+            let isIdle = OneShotEvent()
             queue.DispatchAsync { isIdle.set() }
             while !isIdle.wait(milliseconds: 1) { clock.turn(byMilliseconds: 20) }
         }

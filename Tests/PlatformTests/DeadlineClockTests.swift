@@ -7,8 +7,8 @@ import Testing
 struct DeadlineClockTests {
     /// A thread that sleeps by a clock, and notes when it looks.
     private final class Sleeper: Sendable {
-        let event = Event()
-        private let ended = Event()
+        let event = OneShotEvent()
+        private let ended = OneShotEvent()
         private let outcome = Mutex<Bool?>(nil)
 
         /// - Parameter look: gets the time since the clock's beginning; returns whether the sleep is over.
@@ -41,12 +41,12 @@ struct DeadlineClockTests {
     func machine() {
         let before = monotonicMilliseconds()
         var looks = 0
-        let isSet = DeadlineClock.machine.wait(for: Event(), everyMilliseconds: 2) {
+        let isSet = DeadlineClock.machine.wait(for: OneShotEvent(), everyMilliseconds: 2) {
             looks += 1
             return looks == 3
         }
         #expect(!isSet && looks == 3)
-        #expect(!DeadlineClock.machine.wait(for: Event(), milliseconds: 2))
+        #expect(!DeadlineClock.machine.wait(for: OneShotEvent(), milliseconds: 2))
         let now = DeadlineClock.machine.milliseconds
         #expect(now >= before + 4 && now <= monotonicMilliseconds())
     }
@@ -88,16 +88,16 @@ struct DeadlineClockTests {
         clock.turn(byMilliseconds: 10)
         #expect(second.end() == false)
         // What was set counts, also when the time is up.
-        let event = Event()
+        let event = OneShotEvent()
         event.set()
         #expect(clock.wait(for: event, milliseconds: 0))
-        #expect(!clock.wait(for: Event(), milliseconds: 0))
+        #expect(!clock.wait(for: OneShotEvent(), milliseconds: 0))
     }
 
     @Test("a push does not wait for a look that is stuck")
     func push() throws {
         let clock = DeadlineClock.standing()
-        let (isStuck, mayReturn) = (Event(), Event())
+        let (isStuck, mayReturn) = (OneShotEvent(), OneShotEvent())
         let sleeper = try Sleeper(clock, every: 10) { _ in
             isStuck.set()
             return !clock.wait(for: mayReturn, milliseconds: 100)

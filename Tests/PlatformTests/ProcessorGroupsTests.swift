@@ -36,7 +36,7 @@ struct ProcessorGroupsTests {
     func binds() throws {
         let groups = ProcessorGroups()
         for group in 0..<groups.count {
-            let done = Event()
+            let done = OneShotEvent()
             try OSThread(name: "bound") {
                 groups.bindCurrentThread(to: group)
                 for _ in 0..<100 {
@@ -44,7 +44,7 @@ struct ProcessorGroupsTests {
                     #expect(groups.current == group)
                 }
                 // A thread that it starts is free again.
-                let free = Event()
+                let free = OneShotEvent()
                 try? OSThread(name: "free") {
                     #expect(ProcessorGroups().count == groups.count)
                     free.set()

@@ -21,9 +21,9 @@ struct CommandMemoryTests {
     private final class Block: Sendable {
         static let byteCount = 1 << 20
         nonisolated(unsafe) let memory: UnsafeMutableRawPointer
-        private let gone: Event
+        private let gone: OneShotEvent
 
-        init(_ protection: Int32 = PROT_READ | PROT_WRITE, gone: Event = Event()) {
+        init(_ protection: Int32 = PROT_READ | PROT_WRITE, gone: OneShotEvent = OneShotEvent()) {
             memory = mmap(nil, Self.byteCount, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
             self.gone = gone
         }
@@ -57,7 +57,7 @@ struct CommandMemoryTests {
         memset(fixture.data, 7, 1 << 20)
         #expect(fixture.transfer(true, lba: 0, blocks: 2048).status == 0)
         let window = try #require(fixture.card.claimDMAWindow())
-        let gone = Event()
+        let gone = OneShotEvent()
         var block: Block? = Block(gone: gone)
         let address = try #require(map(block!, in: fixture, window: window))
         for tag in 0..<4 { read(fixture, at: address + UInt64(tag) << 18, tag: UInt32(tag), lba: UInt64(tag) * 512) }
@@ -83,7 +83,7 @@ struct CommandMemoryTests {
     func reset() throws {
         let fixture = try CardFixture(level: .raid5, members: 3)
         let window = try #require(fixture.card.claimDMAWindow())
-        let gone = Event()
+        let gone = OneShotEvent()
         var block: Block? = Block(gone: gone)
         let address = try #require(map(block!, in: fixture, window: window))
         block = nil

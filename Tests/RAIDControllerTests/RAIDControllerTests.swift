@@ -7,7 +7,6 @@ import Platform
 import RAID
 import RAIDControllerInterface
 import SCSI
-import Synchronization
 import TestTraits
 import Testing
 
@@ -26,8 +25,7 @@ final class CardFixture {
     let dataAddress: UInt64
     private let submissions: UnsafeMutableRawPointer
     private let completions: UnsafeMutableRawPointer
-    private var tail: UInt32 = 0
-    private var head: UInt32 = 0
+    private let rings: CardRingClient
     static let dataByteCount = 4 << 20
 
     /// - Parameter second: the level of a second array, if there is to be one.
@@ -68,14 +66,16 @@ final class CardFixture {
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
         data.initializeMemory(as: UInt8.self, repeating: 0, count: Self.dataByteCount)
         dataAddress = dart.map(window: 0, memory: data, byteCount: Self.dataByteCount, deviceMayWrite: true)!
-        submissions = .allocate(byteCount: Self.ringCapacity * 64, alignment: 64)
-        completions = .allocate(byteCount: 64 + Self.ringCapacity * 64, alignment: 64)
-        completions.initializeMemory(as: UInt8.self, repeating: 0, count: 64)
-        program(RAIDControllerRegister.submissionBaseLow, submissions, Self.ringCapacity * 64)
-        program(RAIDControllerRegister.completionBaseLow, completions, 64 + Self.ringCapacity * 64)
-        card.writeRegister(RAIDControllerRegister.submissionCapacity, UInt32(Self.ringCapacity))
-        card.writeRegister(RAIDControllerRegister.completionCapacity, UInt32(Self.ringCapacity))
-        card.writeRegister(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+        let submissionByteCount = RAIDCommandDescriptor.ringByteCount(capacity: Self.ringCapacity)
+        let completionByteCount = RAIDCompletionDescriptor.ringByteCount(capacity: Self.ringCapacity)
+        submissions = .allocate(byteCount: submissionByteCount, alignment: 64)
+        completions = .allocate(byteCount: completionByteCount, alignment: 64)
+        rings = CardRingClient(submissions: submissions, completions: completions, capacity: Self.ringCapacity)
+        let submissionAddress = map(submissions, byteCount: submissionByteCount)
+        let completionAddress = map(completions, byteCount: completionByteCount)
+        rings.enable(submissionAddress: submissionAddress, completionAddress: completionAddress) {
+            card.writeRegister($0, $1)
+        }
     }
 
     deinit {
@@ -87,11 +87,9 @@ final class CardFixture {
         completions.deallocate()
     }
 
-    private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
+    private func map(_ memory: UnsafeMutableRawPointer, byteCount: Int) -> DART.BusAddress {
         let window = card.dart.claimWindow()!
-        let address = card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
-        card.writeRegister(register, UInt32(truncatingIfNeeded: address))
-        card.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
+        return card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
     }
 
     /// Posts a command; its data is in the data area at an offset.
@@ -108,8 +106,7 @@ final class CardFixture {
         command.dataAddress = address ?? dataAddress + UInt64(offset)
         command.dataByteCount = UInt64(byteCount)
         command.direction = byteCount == 0 ? 0 : isWrite ? 1 : 2
-        (submissions + Int(tail) % Self.ringCapacity * 64).storeBytes(of: command, as: RAIDCommandDescriptor.self)
-        tail += 1
+        rings.addCommand().pointee = command
     }
 
     /// Rings the doorbell and runs the card until so many commands are answered.
@@ -126,18 +123,12 @@ final class CardFixture {
     }
 
     /// Rings the doorbell.
-    func ring() { card.writeRegister(RAIDControllerRegister.submissionTail, tail) }
+    func ring() { rings.ringDoorbell { card.writeRegister($0, $1) } }
 
     /// Takes the answers that are in the completion ring.
     func takeAnswers() -> [RAIDCompletionDescriptor] {
         var answers: [RAIDCompletionDescriptor] = []
-        let tail = completions.load(as: UInt32.self)
-        atomicMemoryFence(ordering: .acquiring)
-        while tail != head {
-            let entry = completions + 64 + Int(head) % Self.ringCapacity * 64
-            answers.append(entry.load(as: RAIDCompletionDescriptor.self))
-            head += 1
-        }
+        rings.takeCompletions { answers.append($0.pointee) }
         return answers
     }
 

@@ -8,12 +8,12 @@ import Testing
 /// A name service that does not answer.
 @Suite("The search for a server's address", .serialized, .blocks)
 struct ConnectionStartTests {
-    private let mayAnswer: Event
-    private let begun: Event
+    private let mayAnswer: OneShotEvent
+    private let begun: OneShotEvent
     private let connector: ConnectionStart.Connector
 
     init() {
-        let (mayAnswer, begun) = (Event(), Event())
+        let (mayAnswer, begun) = (OneShotEvent(), OneShotEvent())
         (self.mayAnswer, self.begun) = (mayAnswer, begun)
         connector = ConnectionStart.Connector { _, _ in
             begun.set()
@@ -33,27 +33,28 @@ struct ConnectionStartTests {
     @Test("ends when the time is up, and when it is interrupted")
     func limits() throws {
         defer { mayAnswer.set() }
-        let bell = try Bell()
+        let wakeup = try EventFD()
         #expect(
-            attempt(limit: 50, interruption: bell.descriptor)?.description.contains("was not found in time") == true)
+            attempt(limit: 50, interruption: wakeup.descriptor)?.description.contains("was not found in time") == true)
         #expect(begun.comes())
-        bell.ring()
-        let problem = attempt(limit: 600_000, interruption: bell.descriptor)
+        wakeup.signal()
+        let problem = attempt(limit: 600_000, interruption: wakeup.descriptor)
         #expect(problem?.description.contains("the attempt was ended") == true)
     }
 
     @Test("is not begun again without end while earlier ones go on")
     func bounded() throws {
-        let bell = try Bell()
+        let wakeup = try EventFD()
         var problems: [String] = []
         for _ in 0..<ConnectionStart.abandonedCountMax + 2 {
-            problems.append(attempt(limit: 1, interruption: bell.descriptor)?.description ?? "")
+            problems.append(attempt(limit: 1, interruption: wakeup.descriptor)?.description ?? "")
         }
         #expect(problems.last?.contains("attempts before are still looking") == true, "\(problems)")
         mayAnswer.set()
         #expect(
             eventually {
-                attempt(limit: 600_000, interruption: bell.descriptor)?.description.contains("attempts before") == false
+                attempt(limit: 600_000, interruption: wakeup.descriptor)?.description.contains("attempts before")
+                    == false
             })
     }
 }

@@ -53,7 +53,7 @@ final class FakeServer: @unchecked Sendable {
     private let answer: @Sendable (Request) -> Answer
     private let state = Mutex(State())
     private let listener: Int32
-    private let ended = Event()
+    private let ended = OneShotEvent()
 
     /// - Parameters:
     ///   - flags: what the export is said to be able to do.

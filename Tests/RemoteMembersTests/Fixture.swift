@@ -9,8 +9,8 @@ import TestSupport
 /// Collects what a member reports, and lets a test wait for it.
 final class Reports: Sendable {
     private let texts = Mutex<[String]>([])
-    private let lost = Event()
-    private let returned = Event()
+    private let lost = OneShotEvent()
+    private let returned = OneShotEvent()
 
     var all: [String] { texts.withLock { $0 } }
 

@@ -11,9 +11,9 @@ import Testing
 private final class Patience: OutageRule {
     private let awaited = Mutex(true)
     let looks = Mutex<[Bool]>([])
-    let wasLost = Event()
-    let hasLooked = Event()
-    let isBack = Event()
+    let wasLost = OneShotEvent()
+    let hasLooked = OneShotEvent()
+    let isBack = OneShotEvent()
 
     func lost(_ reason: String, grace: UInt64) { wasLost.set() }
     var isAwaited: Bool { awaited.withLock { $0 } }

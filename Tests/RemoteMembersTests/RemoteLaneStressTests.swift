@@ -19,9 +19,9 @@ struct RemoteLaneStressTests {
         let member = try RemoteMember(uri: server.uri, readOnly: false) { _ in }
         nonisolated(unsafe) let wrong = UnsafeMutablePointer<Int>.allocate(capacity: 4)
         defer { wrong.deallocate() }
-        var done: [Event] = []
+        var done: [OneShotEvent] = []
         for number in 0..<4 {
-            let event = Event()
+            let event = OneShotEvent()
             done.append(event)
             try OSThread(name: "lane \(number)") {
                 wrong[number] = (try? Self.work(number, on: member, seed: seed &+ UInt64(number))) ?? -1

@@ -75,7 +75,7 @@ final class ScriptedTransport: SCSITaskTransport, @unchecked Sendable {
     func releaseLane(_ lane: Int) {}
     func hasOutstandingWork(lane: Int) -> Bool { false }
     func wait(lane: Int, orReadable descriptor: Int32) {}
-    func wait(forAnswer event: Event, to command: String, taskIndex: TaskIndex) -> Bool {
+    func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
         event.wait()
         return true
     }

@@ -60,7 +60,7 @@ struct CleanDriverTests {
         let threads = try (0..<Self.clientCount).map { index in
             let client = try RandomClient(
                 device: machine.devices[index % machine.devices.count], seed: seed &+ UInt64(index) &* 1000)
-            let done = Event()
+            let done = OneShotEvent()
             try OSThread(name: "client \(index)") {
                 var client = client
                 repeat {

@@ -85,19 +85,19 @@ struct RandomClient: @unchecked Sendable {
         // SAFETY: under `lock`.
         private var left = 0
         private var failed = 0
-        private var done = Event()
+        private var done = OneShotEvent()
         private let lock = Lock()
 
         func expect(_ count: Int) {
             lock.withLock {
                 left = count
                 failed = 0
-                done = Event()
+                done = OneShotEvent()
             }
         }
 
         func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
-            let ended: Event? = lock.withLock {
+            let ended: OneShotEvent? = lock.withLock {
                 failed += completions.count { $0.error != .none }
                 left -= completions.count
                 return left == 0 ? done : nil

@@ -7,7 +7,7 @@ import SCSIControllerDriverKit
 extension MisbehavingDriver {
     /// Has the card read into memory of the driver's own, and is gone before it has.
     func leaveCommandsBehind() {
-        guard var ring = OwnRing(provider), let memory = OwnMemory(provider, byteCount: 8 << 20) else { _exit(1) }
+        guard let ring = OwnRing(provider), let memory = OwnMemory(provider, byteCount: 8 << 20) else { _exit(1) }
         let isHeavy = Int.random(in: 0..<50) == 0
         for _ in 0..<(isHeavy ? 1000 : .random(in: 1...200)) {
             let blockCount = isHeavy ? 16384 : UInt32.random(in: 8...4096)
@@ -22,7 +22,7 @@ extension MisbehavingDriver {
     /// Maps a small block and a large one in turn, while the card is given commands for the large one; and makes and drops
     /// memory meanwhile.
     func remap() {
-        guard var ring = OwnRing(provider), let small = OwnMemory(provider, byteCount: 4096),
+        guard let ring = OwnRing(provider), let small = OwnMemory(provider, byteCount: 4096),
             let large = OwnMemory(provider, byteCount: 2 << 20), let turn = OwnMemory(provider, byteCount: 4096)
         else { _exit(1) }
         IODispatchQueue.make("Remap").DispatchAsync {
@@ -46,7 +46,7 @@ extension MisbehavingDriver {
 
     /// Has the card look at other tasks' memory, whoever has it now.
     func useForeignWindows() {
-        guard var ring = OwnRing(provider) else { _exit(1) }
+        guard let ring = OwnRing(provider) else { _exit(1) }
         for _ in 0..<Int.random(in: 1...200) {
             for _ in 0..<32 {
                 ring.post(.verify, blockCount: .random(in: 1...64), at: .random(in: 1...300) << 32)
@@ -109,31 +109,25 @@ private struct OwnRing {
     private let device: IOPCIDevice
     private let memory: OwnMemory
     private let completions: OwnMemory
-    private var tail: UInt32 = 0
+    private let rings: CardRingClient
 
     init?(_ device: IOPCIDevice) {
-        let completionByteCount =
-            RAIDCompletionDescriptor.ringHeaderByteCount + Self.capacity * RAIDCompletionDescriptor.stride
-        guard let memory = OwnMemory(device, byteCount: UInt64(Self.capacity * RAIDCommandDescriptor.stride)),
-            let completions = OwnMemory(device, byteCount: UInt64(completionByteCount))
+        let submissionByteCount = UInt64(RAIDCommandDescriptor.ringByteCount(capacity: Self.capacity))
+        let completionByteCount = UInt64(RAIDCompletionDescriptor.ringByteCount(capacity: Self.capacity))
+        guard let memory = OwnMemory(device, byteCount: submissionByteCount),
+            let completions = OwnMemory(device, byteCount: completionByteCount)
         else { return nil }
         self.device = device
         self.memory = memory
         self.completions = completions
+        rings = CardRingClient(submissions: memory.base, completions: completions.base, capacity: Self.capacity)
         // No command is taken between the two.
         write(RAIDControllerRegister.control, 0)
-        program(RAIDControllerRegister.submissionBaseLow, memory)
-        program(RAIDControllerRegister.completionBaseLow, completions)
-        write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
-    }
-
-    private func program(_ register: Int, _ memory: OwnMemory) {
-        write(register, UInt32(truncatingIfNeeded: memory.address))
-        write(register + 4, UInt32(truncatingIfNeeded: memory.address >> 32))
+        rings.enable(submissionAddress: memory.address, completionAddress: completions.address, write)
     }
 
     /// Puts a command for a random place of target 0 into the ring.
-    mutating func post(_ kind: Command, blockCount: UInt32, at address: UInt64) {
+    func post(_ kind: Command, blockCount: UInt32, at address: UInt64) {
         var command = RAIDCommandDescriptor()
         command.cdbSize = 16
         command.cdb[0] = kind == .read ? 0x88 : 0x8F
@@ -144,12 +138,10 @@ private struct OwnRing {
         command.dataAddress = address
         command.dataByteCount = UInt64(blockCount) * 512
         command.direction = kind == .read ? 2 : 1
-        let offset = Int(tail) % Self.capacity * RAIDCommandDescriptor.stride
-        (memory.base + offset).storeBytes(of: command, as: RAIDCommandDescriptor.self)
-        tail &+= 1
+        rings.addCommand().pointee = command
     }
 
-    func ringDoorbell() { write(RAIDControllerRegister.submissionTail, tail) }
+    func ringDoorbell() { rings.ringDoorbell(write) }
 
     private func write(_ register: Int, _ value: UInt32) { device.MemoryWrite32(0, UInt64(register), value) }
 }

@@ -219,8 +219,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
             descriptor.dataAddress = [0, segment.address + 65536, segment.address &- 1, .max].randomElement()!
             descriptor.dataByteCount = [0, 512, 65536, 1 << 40, 1 << 63, .max].randomElement()!
             descriptor.direction = .random(in: 0...3)
-            (UnsafeMutableRawPointer(ring) + index * RAIDCommandDescriptor.stride)
-                .storeBytes(of: descriptor, as: RAIDCommandDescriptor.self)
+            ring[index] = descriptor
         }
         func write(_ register: Int, _ value: UInt32) { provider.MemoryWrite32(0, UInt64(register), value) }
         write(RAIDControllerRegister.submissionBaseLow, UInt32(truncatingIfNeeded: segment.address))

@@ -15,10 +15,10 @@ import Testing
 /// How to wait in them:
 ///
 /// * Wait for a state, not for a time. Limits are there for hangs only, and `hangMinutes` does that for all: a loaded
-/// machine may take a hundred times as long as an idle one. `Event.comes` waits for an event, and `eventually` looks
-/// until something is so. * Where deadlines are the subject, the test turns the time itself: `DeadlineClock.standing()`
-/// and its `turn`, which returns when each thread that was due has looked. The tests of recovery and of waits among
-/// queues do so.
+/// machine may take a hundred times as long as an idle one. `OneShotEvent.comes` waits for an event, and `eventually`
+/// looks until something is so. * Where deadlines are the subject, the test turns the time itself:
+/// `DeadlineClock.standing()` and its `turn`, which returns when each thread that was due has looked. The tests of
+/// recovery and of waits among queues do so.
 package struct Needs: SuiteTrait, TestTrait, TestScoping {
     /// After so long a test hangs: the run ends there, and the threads' stacks say where it does.
     package static let hangMinutes = 10
@@ -100,7 +100,7 @@ private final class Gate: Sendable {
 /// Runs tasks on one thread that nothing else uses.
 private final class OwnThread: TaskExecutor {
     private let jobs = Mutex<[UnownedJob]>([])
-    private let bell = Doorbell()
+    private let wakeup = AutoResetEvent()
     private let isFinished = Atomic<Bool>(false)
 
     init() throws {
@@ -116,13 +116,13 @@ private final class OwnThread: TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         jobs.withLock { $0.append(job) }
-        bell.ring()
+        wakeup.set()
     }
 
     /// Lets the thread end.
     func finish() {
         isFinished.store(true, ordering: .releasing)
-        bell.ring()
+        wakeup.set()
     }
 
     private func run() {
@@ -134,7 +134,7 @@ private final class OwnThread: TaskExecutor {
             for job in ready { job.runSynchronously(on: asUnownedTaskExecutor()) }
             if !ready.isEmpty { continue }
             if isFinished.load(ordering: .acquiring) { return }
-            bell.wait()
+            wakeup.wait()
         }
     }
 }
@@ -157,7 +157,7 @@ private enum TestTimes {
 /// A minute before a test counts as one that hangs.
 private let patienceMilliseconds = (Needs.hangMinutes - 1) * 60_000
 
-extension Event {
+extension OneShotEvent {
     /// Waits until it is set; false when it never will be.
     package func comes() -> Bool { wait(milliseconds: patienceMilliseconds) }
 }
@@ -166,7 +166,7 @@ extension DeadlineClock {
     /// Lets time pass as the machine's does, on another thread, while a body runs: for a clock that the body turns only
     /// where it waits for nothing but time.
     package func running<Result>(_ body: () throws -> Result) throws -> Result {
-        let (isOver, hasEnded) = (Event(), Event())
+        let (isOver, hasEnded) = (OneShotEvent(), OneShotEvent())
         try OSThread(name: "time") {
             var last = monotonicMilliseconds()
             while !isOver.wait(milliseconds: 2) {
@@ -189,7 +189,7 @@ package func eventually(everyMilliseconds pause: Int = 2, _ isSo: () throws -> B
     let end = monotonicMilliseconds() + UInt64(patienceMilliseconds)
     while try !isSo() {
         if monotonicMilliseconds() > end { return false }
-        _ = Event().wait(milliseconds: pause)
+        _ = OneShotEvent().wait(milliseconds: pause)
     }
     return true
 }

@@ -207,6 +207,6 @@ extension MemberLane {
         }
         routes.addPolls(to: &polls)
         _ = poll(&polls, nfds_t(polls.count), -1)
-        if case .threads(let workers) = engine { workers.silence() }
+        if case .threads(let workers) = engine { workers.clear() }
     }
 }

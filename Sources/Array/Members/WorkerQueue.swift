@@ -2,18 +2,18 @@ import Glibc
 import MemberIO
 import Platform
 
-/// A lane's connection to the worker threads: transfers that would block go out, and a bell rings when outcomes come
-/// back.
+/// A lane's connection to the worker threads: transfers that would block go out, and an eventfd tells when outcomes
+/// come back.
 final class WorkerQueue: @unchecked Sendable {
     // SAFETY: `done` is touched under `lock`; the rest never changes.
     private let lock = Lock()
     private var done: [(index: Int, status: MemberStatus)] = []
-    private let bell: Bell
+    private let wakeup: EventFD
 
-    init() throws(OSError) { bell = try Bell() }
+    init() throws(OSError) { wakeup = try EventFD() }
 
     /// Readable since a worker finished a transfer.
-    var descriptor: Int32 { bell.descriptor }
+    var descriptor: Int32 { wakeup.descriptor }
 
     /// Hands a transfer to a worker. It belongs to the worker until it is reaped.
     func queue(_ index: Int, _ table: TransferTable) {
@@ -24,7 +24,7 @@ final class WorkerQueue: @unchecked Sendable {
             let status =
                 transfer.kind == .flush ? DirectTransfer.flush(transfer) : DirectTransfer.run(index, in: table)
             lock.withLock { done.append((index, status)) }
-            bell.ring()
+            wakeup.signal()
         }
     }
 
@@ -41,15 +41,15 @@ final class WorkerQueue: @unchecked Sendable {
         guard hasTransfers || descriptor >= 0 else { return }
         guard lock.withLock({ done.isEmpty }) else { return }
         var polls = [
-            pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
         ]
         _ = poll(&polls, 2, -1)
-        silence()
+        clear()
     }
 
     /// Makes the descriptor unreadable until a worker finishes another transfer. To be called before reaping.
-    func silence() { bell.silence() }
+    func clear() { wakeup.clear() }
 }
 
 /// The worker threads of the `threads` engine, shared by all lanes. They do cold reads and flushes only, so a few

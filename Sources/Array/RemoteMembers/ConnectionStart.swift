@@ -28,7 +28,7 @@ final class ConnectionStart: @unchecked Sendable {
 
     private let handle: OpaquePointer
     private let connector: Connector
-    private let bell: Bell
+    private let wakeup: EventFD
     private let lock = Lock()
     private var hasEnded = false
     private var isAbandoned = false
@@ -37,7 +37,7 @@ final class ConnectionStart: @unchecked Sendable {
     private init(_ handle: OpaquePointer, _ connector: Connector) throws(OSError) {
         self.handle = handle
         self.connector = connector
-        bell = try Bell()
+        wakeup = try EventFD()
     }
 
     /// Begins to connect.
@@ -78,7 +78,7 @@ final class ConnectionStart: @unchecked Sendable {
             nbd_close(handle)
             connector.abandonedCount.subtract(1, ordering: .relaxed)
         }
-        bell.ring()
+        wakeup.signal()
     }
 
     private func wait(deadline: UInt64, interruption: Int32) throws(RemoteProblem) {
@@ -107,7 +107,7 @@ final class ConnectionStart: @unchecked Sendable {
     /// - Returns: whether the attempt is to be ended.
     private func sleep(milliseconds: Int32, interruption: Int32) -> Bool {
         withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 2) { polled in
-            polled[0] = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+            polled[0] = pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)
             polled[1] = pollfd(fd: interruption, events: Int16(POLLIN), revents: 0)
             return poll(polled.baseAddress!, 2, milliseconds) > 0 && polled[1].revents != 0
         }

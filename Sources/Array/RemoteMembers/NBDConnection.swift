@@ -41,7 +41,7 @@ final class NBDConnection {
                     "not reachable: no answer within \(limit) ms; does the server run, and does it take another client?"
                 )
             }
-            if wait(milliseconds: Int32(deadline - now), bell: interruption) == .rung {
+            if wait(milliseconds: Int32(deadline - now), wakeup: interruption) == .woken {
                 throw RemoteProblem("not reachable: the attempt was ended")
             }
         }
@@ -87,21 +87,22 @@ final class NBDConnection {
     enum Wait {
         /// The connection has sent or received whatever was possible, perhaps nothing.
         case transferred
-        /// The bell is readable. Bytes may have been transferred as well.
-        case rung
+        /// The wake-up descriptor is readable. Bytes may have been transferred as well.
+        case woken
         case timedOut
     }
 
-    /// Waits until bytes can be sent or received and transfers them, until the bell is readable, or for the given time;
-    /// -1 means for ever. Operations that end meanwhile call back. A connection that has broken is ended by this.
-    func wait(milliseconds: Int32, bell: Int32) -> Wait {
+    /// Waits until bytes can be sent or received and transfers them, until the wake-up descriptor is readable, or for
+    /// the given time; -1 means for ever. Operations that end meanwhile call back. A connection that has broken is
+    /// ended by this.
+    func wait(milliseconds: Int32, wakeup: Int32) -> Wait {
         let direction = Int32(bitPattern: nbd_aio_get_direction(handle))
         var events: Int32 = 0
         if direction & LIBNBD_AIO_DIRECTION_READ != 0 { events |= POLLIN }
         if direction & LIBNBD_AIO_DIRECTION_WRITE != 0 { events |= POLLOUT }
         return withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 2) { polled in
             polled[0] = pollfd(fd: nbd_aio_get_fd(handle), events: Int16(events), revents: 0)
-            polled[1] = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
+            polled[1] = pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0)
             let count = poll(polled.baseAddress!, 2, milliseconds)
             // A signal interrupted the poll; the caller calls again.
             if count < 0 { return .transferred }
@@ -113,7 +114,7 @@ final class NBDConnection {
             } else if ready & (POLLOUT | POLLHUP | POLLERR) != 0 {
                 if nbd_aio_notify_write(handle) != 0 { failure = Self.lastError() }
             }
-            return polled[1].revents != 0 ? .rung : .transferred
+            return polled[1].revents != 0 ? .woken : .transferred
         }
     }
 
@@ -156,6 +157,6 @@ final class NBDConnection {
     func sayGoodbye(limit: UInt64) {
         guard nbd_aio_disconnect(handle, 0) == 0 else { return }
         let deadline = monotonicMilliseconds() + limit
-        while !isEnded, monotonicMilliseconds() < deadline { _ = wait(milliseconds: 100, bell: -1) }
+        while !isEnded, monotonicMilliseconds() < deadline { _ = wait(milliseconds: 100, wakeup: -1) }
     }
 }

@@ -19,7 +19,7 @@ final class RemoteChannel: MemberChannel {
         for io in ios {
             _ = outbox.add(MemberCompletion(token: io.token, member: io.member, status: .failed))
         }
-        outbox.ring()
+        outbox.wakeLane()
     }
 
     func reap(into completions: inout [MemberCompletion]) { outbox.take(into: &completions) }

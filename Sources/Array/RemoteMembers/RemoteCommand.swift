@@ -75,7 +75,7 @@ struct RemoteCommand: BitwiseCopyable {
 /// An operation of the control plane. The calling thread sleeps until it has ended.
 final class RemoteCall: @unchecked Sendable {
     // SAFETY: written by the member's thread before `ended` is set, read by the caller afterwards.
-    let ended = Event()
+    let ended = OneShotEvent()
     /// An errno, or 0 after success.
     var error: Int32 = 0
     /// The result of `blockStatus`: the length and the flags of each extent, in turn.

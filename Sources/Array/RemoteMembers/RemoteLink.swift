@@ -14,9 +14,9 @@ final class RemoteLink: @unchecked Sendable {
     /// Nil when a lost server is never waited for.
     let outage: (any OutageRule)?
     /// Set when the first attempt to connect has ended, whether or not it succeeded.
-    let settled = Event()
+    let settled = OneShotEvent()
     private(set) var traits = ExportTraits()
-    private let bell: Bell
+    private let wakeup: EventFD
     private let lock = Lock()
     private var commands: [RemoteCommand] = []
     private var isAsleep = false
@@ -34,7 +34,7 @@ final class RemoteLink: @unchecked Sendable {
         self.isReadOnly = isReadOnly
         self.limits = limits
         self.report = report
-        bell = try Bell()
+        wakeup = try EventFD()
         commands.reserveCapacity(256)
     }
 
@@ -64,7 +64,7 @@ final class RemoteLink: @unchecked Sendable {
     /// Makes the member's thread end, even while it connects.
     func stop() {
         lock.withLock { stops = true }
-        bell.ring()
+        wakeup.signal()
     }
 
     /// - Returns: false, with nothing added, when there is no server.
@@ -75,24 +75,24 @@ final class RemoteLink: @unchecked Sendable {
             return false
         }
         body(&commands)
-        let mustRing = isAsleep
+        let mustWake = isAsleep
         isAsleep = false
         lock.unlock()
         // Outside of the lock, which the woken thread takes first.
-        if mustRing { bell.ring() }
+        if mustWake { wakeup.signal() }
         return true
     }
 
     // MARK: For the member's thread
 
     /// Readable when there is something to do since `prepareToSleep`.
-    var bellDescriptor: Int32 { bell.descriptor }
+    var wakeupDescriptor: Int32 { wakeup.descriptor }
 
     var isStopping: Bool { lock.withLock { stops } }
 
     /// Connects to the server, and checks that its export can be the member.
     func connect(limit: UInt64) throws(RemoteProblem) -> NBDConnection {
-        let connection = try NBDConnection(uri: uri, limit: limit, interruption: bellDescriptor)
+        let connection = try NBDConnection(uri: uri, limit: limit, interruption: wakeupDescriptor)
         if let problem = connection.traits.problem(readOnly: isReadOnly) { throw RemoteProblem(problem) }
         return connection
     }
@@ -120,7 +120,7 @@ final class RemoteLink: @unchecked Sendable {
     /// Records that the lost server answers again.
     func noteAnswer() { lock.withLock { hasAnswered = true } }
 
-    /// Announces that the thread is going to poll the bell.
+    /// Announces that the thread is going to poll the eventfd.
     /// - Returns: false when there is something to do first.
     func prepareToSleep() -> Bool {
         lock.withLock {
@@ -130,10 +130,10 @@ final class RemoteLink: @unchecked Sendable {
     }
 
     /// Records that the thread has polled.
-    /// - Parameter bellIsReadable: the result of the poll.
-    func wakeUp(bellIsReadable: Bool) {
+    /// - Parameter wasSignalled: the result of the poll.
+    func noteAwake(wasSignalled: Bool) {
         lock.withLock { isAsleep = false }
-        if bellIsReadable { bell.silence() }
+        if wasSignalled { wakeup.clear() }
     }
 }
 

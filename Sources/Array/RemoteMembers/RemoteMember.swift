@@ -18,7 +18,7 @@ import Synchronization
 /// Threads: any.
 package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     private let link: RemoteLink
-    private let ended = Event()
+    private let ended = OneShotEvent()
 
     /// Begins to connect and returns at once.
     ///

@@ -3,23 +3,23 @@ import Platform
 
 /// Outcomes on their way back to a lane.
 ///
-/// Threads: `add` and `ring` on the member's thread or the lane's; `take` on the lane's.
+/// Threads: `add` and `wakeLane` on the member's thread or the lane's; `take` on the lane's.
 final class RemoteOutbox: @unchecked Sendable {
     // SAFETY: all that changes is touched under `lock`.
-    private let bell: Bell
+    private let wakeup: EventFD
     private let lock = Lock()
     private var completions: [MemberCompletion] = []
-    private var hasRung = false
+    private var isSignalled = false
 
     init() throws(OSError) {
-        bell = try Bell()
+        wakeup = try EventFD()
         completions.reserveCapacity(256)
     }
 
     /// Readable when there may be something to take.
-    var descriptor: Int32 { bell.descriptor }
+    var descriptor: Int32 { wakeup.descriptor }
 
-    /// Adds an outcome. The caller calls `ring` afterwards.
+    /// Adds an outcome. The caller calls `wakeLane` afterwards.
     /// - Returns: whether it is the first outcome since `take`.
     func add(_ completion: MemberCompletion) -> Bool {
         lock.withLock {
@@ -29,19 +29,19 @@ final class RemoteOutbox: @unchecked Sendable {
     }
 
     /// Wakes the lane, unless it was woken since `take`.
-    func ring() {
+    func wakeLane() {
         lock.withLock {
-            // Under the lock: otherwise a `take` in between would forget that the bell is about to become readable.
-            if !hasRung { bell.ring() }
-            hasRung = true
+            // Under the lock: otherwise a `take` in between would forget that the eventfd is about to become readable.
+            if !isSignalled { wakeup.signal() }
+            isSignalled = true
         }
     }
 
     /// Moves all outcomes to the end of `ready`.
     func take(into ready: inout [MemberCompletion]) {
         lock.withLock {
-            if hasRung { bell.silence() }
-            hasRung = false
+            if isSignalled { wakeup.clear() }
+            isSignalled = false
             ready += completions
             completions.removeAll(keepingCapacity: true)
         }

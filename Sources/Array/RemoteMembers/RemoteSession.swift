@@ -55,8 +55,8 @@ final class RemoteSession {
     private var freePieces: [Int]
     private let finished: UnsafeMutablePointer<FinishedPieces>
     private var byteCountUnderway = 0
-    /// Outboxes that got outcomes and have not been rung.
-    private var toRing: [RemoteOutbox] = []
+    /// Outboxes that got outcomes and have not been woken.
+    private var toWake: [RemoteOutbox] = []
     private var lastCheck: UInt64 = 0
     private var hasAnswered = false
     private let zeros: UnsafeMutableRawPointer
@@ -118,8 +118,8 @@ final class RemoteSession {
         // Requests that could not be sent have ended already.
         let mayBlock = finished.pointee.count == 0 && link.prepareToSleep()
         let limit: Int32 = !mayBlock ? 0 : hasPiecesUnderway ? Int32(checkInterval) : -1
-        let outcome = connection!.wait(milliseconds: limit, bell: link.bellDescriptor)
-        link.wakeUp(bellIsReadable: outcome == .rung)
+        let outcome = connection!.wait(milliseconds: limit, wakeup: link.wakeupDescriptor)
+        link.noteAwake(wasSignalled: outcome == .woken)
     }
 
     // MARK: Sending
@@ -268,7 +268,7 @@ final class RemoteSession {
             let completion = MemberCompletion(
                 token: token, member: member, status: Self.status(of: error, command.kind))
             let outbox = outbox.takeUnretainedValue()
-            if outbox.add(completion) { toRing.append(outbox) }
+            if outbox.add(completion) { toWake.append(outbox) }
         }
     }
 
@@ -297,8 +297,8 @@ final class RemoteSession {
     }
 
     private func ringOutboxes() {
-        for outbox in toRing { outbox.ring() }
-        toRing.removeAll(keepingCapacity: true)
+        for outbox in toWake { outbox.wakeLane() }
+        toWake.removeAll(keepingCapacity: true)
     }
 
     // MARK: Losing the server
@@ -400,9 +400,9 @@ extension RemoteSession {
     }
 
     private func pause() {
-        var polled = pollfd(fd: link.bellDescriptor, events: Int16(POLLIN), revents: 0)
+        var polled = pollfd(fd: link.wakeupDescriptor, events: Int16(POLLIN), revents: 0)
         poll(&polled, 1, Int32(Self.attemptMilliseconds))
-        link.wakeUp(bellIsReadable: polled.revents != 0)
+        link.noteAwake(wasSignalled: polled.revents != 0)
     }
 
     /// Connects, checks that the member is unchanged, and writes again what it may have lost.
@@ -472,7 +472,7 @@ extension RemoteSession {
             guard replayError == 0, !connection!.isEnded, overdue() == nil else { return false }
             if !hasPiecesUnderway && finished.pointee.count == 0 && nextWaiting == waiting.count { return true }
             guard !link.isStopping, outage.isAwaited else { return false }
-            if finished.pointee.count == 0 { _ = connection!.wait(milliseconds: 100, bell: -1) }
+            if finished.pointee.count == 0 { _ = connection!.wait(milliseconds: 100, wakeup: -1) }
         }
     }
 }

@@ -35,8 +35,8 @@ struct RemoteThread {
     /// Sleeps, but returns early when the member is not wanted any more.
     private func sleep(milliseconds: UInt64) {
         guard link.prepareToSleep() else { return }
-        var polled = pollfd(fd: link.bellDescriptor, events: Int16(POLLIN), revents: 0)
+        var polled = pollfd(fd: link.wakeupDescriptor, events: Int16(POLLIN), revents: 0)
         poll(&polled, 1, Int32(clamping: milliseconds))
-        link.wakeUp(bellIsReadable: polled.revents != 0)
+        link.noteAwake(wasSignalled: polled.revents != 0)
     }
 }

@@ -29,7 +29,8 @@ extension DriverFault {
             reference: Reference.forum),
         .missingRetain: FaultEntry(
             "a legacy task's action was stored without a retain",
-            rule: "the action belongs to the caller: who uses it after UserProcessParallelTask returns retains it",
+            rule:
+                "the action belongs to the caller; a driver that uses it after UserProcessParallelTask has returned retains it",
             symptom: "the action is freed before its completion; a crash that depends on timing",
             fix: "completion->retain() in UserProcessParallelTask, release() after ParallelTaskCompletion",
             reference: Reference.forum),
@@ -59,7 +60,7 @@ extension DriverFault {
             reference: Reference.header),
         .badSenseData: FaultEntry(
             "the sense data of a CHECK CONDITION is missing or too long",
-            rule: "who claims to perform autosense delivers sense data with every CHECK CONDITION, 252 bytes at most",
+            rule: "an HBA that performs autosense delivers sense data with every CHECK CONDITION, 252 bytes at most",
             symptom: "endless REQUEST SENSE, or sense data that is misread",
             fix: "copy the sense data and its true length, or answer false from UserDoesHBAPerformAutoSense",
             reference: Reference.parallelFamily + "; SPC-4, 4.5"),

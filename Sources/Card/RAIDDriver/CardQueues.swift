@@ -2,9 +2,8 @@
 
 import RAIDControllerInterface
 import SCSIControllerDriverKit
-import Synchronization
 
-/// The driver's end of the card's two rings, for the DEXT and the KEXT.
+/// The card as the DEXT and the KEXT use it: its registers, and the rings with their memory.
 ///
 /// Threads: one queue posts commands, one queue (the interrupts') takes completions.
 final class CardQueues {
@@ -13,10 +12,9 @@ final class CardQueues {
 
     private let device: IOPCIDevice
     // The rings and their DMA commands live as long as the card may use them.
-    private let submissionRing: DMAMemory
-    private let completionRing: DMAMemory
-    private var submissionTail: UInt32 = 0
-    private var completionHead: UInt32 = 0
+    private let submissionMemory: DMAMemory
+    private let completionMemory: DMAMemory
+    private let rings: CardRingClient
 
     /// Identifies the card, allocates the rings, and enables the card. Nil when it is another card, or when there is no
     /// memory.
@@ -25,20 +23,17 @@ final class CardQueues {
         device.MemoryRead32(0, UInt64(RAIDControllerRegister.identification), &identity)
         guard identity == RAIDControllerRegister.identity,
             let submissions = DMAMemory(
-                device: device, byteCount: Self.capacity * RAIDCommandDescriptor.stride),
+                device: device, byteCount: RAIDCommandDescriptor.ringByteCount(capacity: Self.capacity)),
             let completions = DMAMemory(
-                device: device,
-                byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
-                    + Self.capacity * RAIDCompletionDescriptor.stride)
+                device: device, byteCount: RAIDCompletionDescriptor.ringByteCount(capacity: Self.capacity))
         else { return nil }
         self.device = device
-        submissionRing = submissions
-        completionRing = completions
-        program(RAIDControllerRegister.submissionBaseLow, address: submissions.busAddress)
-        write(RAIDControllerRegister.submissionCapacity, UInt32(Self.capacity))
-        program(RAIDControllerRegister.completionBaseLow, address: completions.busAddress)
-        write(RAIDControllerRegister.completionCapacity, UInt32(Self.capacity))
-        write(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+        submissionMemory = submissions
+        completionMemory = completions
+        rings = CardRingClient(submissions: submissions.base, completions: completions.base, capacity: Self.capacity)
+        rings.enable(
+            submissionAddress: submissions.busAddress, completionAddress: completions.busAddress
+        ) { write($0, $1) }
     }
 
     /// Resets the card, which lets go of the rings.
@@ -59,9 +54,7 @@ final class CardQueues {
 
     /// Writes a task as the next command. The card sees it after `ringDoorbell`.
     func post(_ task: UnsafePointer<SCSIUserParallelTask>, tag: UInt32) {
-        let offset = Int(submissionTail) & (Self.capacity - 1)
-        let command = (submissionRing.base + offset * RAIDCommandDescriptor.stride)
-            .assumingMemoryBound(to: RAIDCommandDescriptor.self)
+        let command = rings.addCommand()
         command.pointee.tag = tag
         command.pointee.targetID = UInt16(truncatingIfNeeded: task.pointee.fTargetID)
         command.pointee.logicalUnit = task.pointee.fLogicalUnitBytes.1
@@ -70,28 +63,13 @@ final class CardQueues {
         command.pointee.dataAddress = task.pointee.fBufferIOVMAddr
         command.pointee.dataByteCount = task.pointee.fRequestedTransferCount
         command.pointee.direction = task.pointee.fTransferDirection
-        submissionTail &+= 1
     }
 
     /// Tells the card of all commands posted so far, with one register write.
-    func ringDoorbell() {
-        atomicMemoryFence(ordering: .releasing)
-        write(RAIDControllerRegister.submissionTail, submissionTail)
-    }
+    func ringDoorbell() { rings.ringDoorbell { write($0, $1) } }
 
     /// Calls `body` with each new completion.
-    func takeCompletions(_ body: (UnsafePointer<RAIDCompletionDescriptor>) -> Void) {
-        let producer = completionRing.base.load(as: UInt32.self)
-        atomicMemoryFence(ordering: .acquiring)
-        while completionHead != producer {
-            let offset = Int(completionHead) & (Self.capacity - 1)
-            let entry =
-                completionRing.base + RAIDCompletionDescriptor.ringHeaderByteCount
-                + offset * RAIDCompletionDescriptor.stride
-            body(entry.assumingMemoryBound(to: RAIDCompletionDescriptor.self))
-            completionHead &+= 1
-        }
-    }
+    func takeCompletions(_ body: (UnsafePointer<RAIDCompletionDescriptor>) -> Void) { rings.takeCompletions(body) }
 
     /// Fills a response from the card's completion of a task.
     static func fill(
@@ -112,14 +90,10 @@ final class CardQueues {
         response.pointee.fBytesTransferred = completion.pointee.dataByteCount
         response.pointee.fSenseLength = min(completion.pointee.senseByteCount, 32)
         guard response.pointee.fSenseLength > 0 else { return }
-        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { sense in
-            for index in 0..<Int(response.pointee.fSenseLength) { sense[index] = completion.pointee.sense[index] }
+        let sense = completion.pointee.sense
+        withUnsafeMutableBytes(of: &response.pointee.fSenseBuffer) { buffer in
+            for index in 0..<Int(response.pointee.fSenseLength) { buffer[index] = sense[index] }
         }
-    }
-
-    private func program(_ register: Int, address: UInt64) {
-        write(register, UInt32(truncatingIfNeeded: address))
-        write(register + 4, UInt32(truncatingIfNeeded: address >> 32))
     }
 
     private func write(_ register: Int, _ value: UInt32) { device.MemoryWrite32(0, UInt64(register), value) }

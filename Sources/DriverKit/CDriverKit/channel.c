@@ -16,7 +16,7 @@ struct nbdext_ring {
     _Alignas(64) _Atomic uint32_t tail;      ///< written by the producer
     _Alignas(64) _Atomic uint32_t head;      ///< written by the consumer
     _Alignas(64) _Atomic uint32_t awake;     ///< whether a thread of the consumer looks at the ring
-    _Atomic uint32_t doorbell;               ///< a futex: goes up when the consumer is to be woken
+    _Atomic uint32_t wakeups;                ///< a futex: goes up when the consumer is to be woken
     _Alignas(64) _Atomic uint32_t advice;    ///< written by the producer: how long it pays to wait for it
     _Alignas(64) struct nbdext_message messages[NBDEXT_RING_CAPACITY];
 };
@@ -72,7 +72,7 @@ int nbdext_ring_publish(struct nbdext_ring *ring)
     // asleep.
     atomic_store(&ring->tail, tail + 1);
     if (atomic_load(&ring->awake) != 0) return 0;
-    nbdext_ring_ring(ring);
+    nbdext_ring_wake(ring);
     return 1;
 }
 
@@ -120,16 +120,16 @@ int nbdext_ring_take(struct nbdext_ring *ring, struct nbdext_message *message)
     switch (message->kind) {
     case NBDEXT_BUNDLED_TASKS:
     case NBDEXT_BUNDLED_COMPLETION: memcpy(message->body, next->body, 64); break;
-    case NBDEXT_SINGLE_TASK: memcpy(message->body, next->body, 128); break;
-    case NBDEXT_SINGLE_COMPLETION: memcpy(message->body, next->body, 384); break;
-    case NBDEXT_SINGLE_REPLY: message->body[0] = next->body[0]; break;
+    case NBDEXT_LEGACY_TASK: memcpy(message->body, next->body, 128); break;
+    case NBDEXT_LEGACY_COMPLETION: memcpy(message->body, next->body, 384); break;
+    case NBDEXT_LEGACY_REPLY: message->body[0] = next->body[0]; break;
     default: break;
     }
     // Sequentially consistent: a producer that finds the message still in the ring may rely on the consumer's next
     // look.
     atomic_store(&ring->head, head + 1);
     // A completion of the legacy route is a call: its caller may sleep until the message is taken.
-    if (message->kind == NBDEXT_SINGLE_COMPLETION) syscall(SYS_futex, &ring->head, FUTEX_WAKE, 1, NULL, NULL, 0);
+    if (message->kind == NBDEXT_LEGACY_COMPLETION) syscall(SYS_futex, &ring->head, FUTEX_WAKE, 1, NULL, NULL, 0);
     return 1;
 }
 
@@ -147,13 +147,13 @@ uint32_t nbdext_ring_count(const struct nbdext_ring *ring)
 
 void nbdext_ring_set_awake(struct nbdext_ring *ring, int is_awake) { atomic_store(&ring->awake, is_awake != 0); }
 
-uint32_t nbdext_ring_bell(const struct nbdext_ring *ring) { return atomic_load(&((struct nbdext_ring *)ring)->doorbell); }
+uint32_t nbdext_ring_wakeup_count(const struct nbdext_ring *ring) { return atomic_load(&((struct nbdext_ring *)ring)->wakeups); }
 
-void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t bell, int milliseconds)
+void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t wakeup_count, int milliseconds)
 {
     if (nbdext_ring_has_messages(ring)) return;
     struct timespec limit = {milliseconds / 1000, (milliseconds % 1000) * 1000000L};
-    syscall(SYS_futex, &ring->doorbell, FUTEX_WAIT, bell, &limit, NULL, 0);
+    syscall(SYS_futex, &ring->wakeups, FUTEX_WAIT, wakeup_count, &limit, NULL, 0);
 }
 
 int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns)
@@ -175,10 +175,10 @@ void nbdext_ring_advise(struct nbdext_ring *ring, uint32_t turns)
     if (nbdext_ring_advice(ring) != turns) atomic_store_explicit(&ring->advice, turns, memory_order_relaxed);
 }
 
-void nbdext_ring_ring(struct nbdext_ring *ring)
+void nbdext_ring_wake(struct nbdext_ring *ring)
 {
-    atomic_fetch_add(&ring->doorbell, 1);
-    syscall(SYS_futex, &ring->doorbell, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    atomic_fetch_add(&ring->wakeups, 1);
+    syscall(SYS_futex, &ring->wakeups, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
 void nbdext_pause(void)

@@ -115,7 +115,7 @@ extension DriverHost {
     package func picture() -> [String] { context.waits.picture() }
 
     /// Reports a task that UserProcessParallelTask has refused.
-    func singleTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
+    func legacyTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
         if response != kSCSIServiceResponse_Request_In_Process {
             kernel.submissionRefused(slot: slot, response: response)
         }

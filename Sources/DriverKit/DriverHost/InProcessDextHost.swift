@@ -57,7 +57,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         submissionMask = calls.defaultQueue.addSource(
             isBundled ? "UserProcessBundledParallelTasks" : "UserProcessParallelTask"
         ) { [unowned self] in
-            if isBundled { sendBundled() } else { sendSingly() }
+            if isBundled { sendBundled() } else { sendOneByOne() }
         }
         return taskIDs
     }
@@ -95,7 +95,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         }
     }
 
-    private func sendSingly() {
+    private func sendOneByOne() {
         while sendOne() {}
     }
 
@@ -103,11 +103,11 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     /// - Returns: whether there was a task.
     private func sendOne() -> Bool {
         var slot: UInt16 = 0
-        guard kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1 else { return false }
+        guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, pair: 0) == 1 else { return false }
         bundles.note(taskCount: 1)
         calls.defaultQueue.noteCall()
         let response = calls.process(slots.commands + Int(slot), slot: Int(slot))
-        singleTaskReturned(response: response, slot: slot, to: kernel)
+        legacyTaskReturned(response: response, slot: slot, to: kernel)
         return true
     }
 }

@@ -3,7 +3,7 @@ import SCSIControllerDriverKit
 /// The route by which a task goes to the driver and has to come back.
 package enum TaskRoute: UInt8, BitwiseCopyable, Sendable {
     /// UserProcessParallelTask and ParallelTaskCompletion, or a KEXT's calls.
-    case single
+    case legacy
     /// UserProcessBundledParallelTasks and BundledParallelTaskCompletion.
     case bundled
 }

@@ -91,7 +91,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .single, pair: 0)
+                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .legacy, pair: 0)
                 if count == 0 { return }
                 bundles.note(taskCount: 1, callCount: count)
                 driver.workLoop.noteCall()

@@ -64,13 +64,13 @@ final class BufferedLane: BlockLane {
     func wait(orReadable descriptor: Int32) {
         guard hasOutstandingWork || descriptor >= 0 else { return }
         if mailbox.fallAsleep() {
-            let isWatched = mailbox.bell.watch(descriptor)
+            let isWatched = mailbox.epoll.watch(descriptor)
             if raw.hasOutstandingWork {
-                raw.wait(orReadable: mailbox.bell.descriptor)
+                raw.wait(orReadable: mailbox.epoll.descriptor)
             } else if isWatched {
-                mailbox.bell.wait()
+                mailbox.epoll.wait()
             } else {
-                // The bell had no memory to watch the descriptor with. The caller looks at it again soon.
+                // The epoll instance had no memory to watch the descriptor with. The caller looks at it again soon.
                 usleep(1000)
             }
             mailbox.wakeUp()

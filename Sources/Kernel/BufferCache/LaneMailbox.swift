@@ -9,16 +9,16 @@ import Platform
 /// Threads: `completed` and `resume` on any; the rest on the lane's.
 final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
     // SAFETY: all variables are touched under `lock`.
-    let bell: WaitBell
+    let epoll: WakeableEpoll
     private let lock = Lock()
     private var outcomes: [BlockCompletion] = []
     private var resumed: [UInt16] = []
-    /// The thread that sleeps in the lane, or 0. The bell is not rung for news that this thread brings itself.
+    /// The thread that sleeps in the lane, or 0. It is not woken for news that this thread brings itself.
     private var sleeper: UInt = 0
-    private var hasRung = false
+    private var isSignalled = false
 
     /// - Throws: if the system is out of descriptors.
-    init() throws(OSError) { bell = try WaitBell() }
+    init() throws(OSError) { epoll = try WakeableEpoll() }
 
     func completed(_ completions: UnsafeBufferPointer<BlockCompletion>) {
         deliver { outcomes.append(contentsOf: completions) }
@@ -32,10 +32,10 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
     private func deliver(_ add: () -> Void) {
         lock.withLock {
             add()
-            guard sleeper != 0, !hasRung, sleeper != currentThreadID() else { return }
-            hasRung = true
-            // Under the lock, so that the ring cannot come after the sleeper has silenced the bell.
-            bell.ring()
+            guard sleeper != 0, !isSignalled, sleeper != currentThreadID() else { return }
+            isSignalled = true
+            // Under the lock, so that the signal cannot come after the sleeper has cleared it.
+            epoll.signal()
         }
     }
 
@@ -59,13 +59,13 @@ final class LaneMailbox: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Notes that the calling thread is awake again, and silences the bell.
+    /// Notes that the calling thread is awake again, and clears its signal.
     func wakeUp() {
         lock.withLock {
             sleeper = 0
-            guard hasRung else { return }
-            bell.silence()
-            hasRung = false
+            guard isSignalled else { return }
+            epoll.clear()
+            isSignalled = false
         }
     }
 }

@@ -196,7 +196,7 @@ private struct Prober {
         device.setTask(
             taskIndex, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
             timeout: Self.timeoutMilliseconds)
-        device.probeAnswered = Event()
+        device.probeAnswered = OneShotEvent()
         device.probeTaskIndex = taskIndex
         withUnsafePointer(to: taskIndex) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }

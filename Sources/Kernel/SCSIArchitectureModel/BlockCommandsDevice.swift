@@ -43,7 +43,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     private let parameters: UnsafeMutableRawBufferPointer
     /// The task that `probe` waits for, `UInt32.max` for none, and the event that its completion sets.
     var probeTaskIndex = TaskIndex.max
-    var probeAnswered = Event()
+    var probeAnswered = OneShotEvent()
     /// The time during which the target may report "becoming ready". IOKit gives a fixed disk 45 s.
     package var readyMilliseconds = 45_000
 

@@ -132,9 +132,9 @@ struct DataChecks {
         let share = region / UInt64(Self.laneCount)
         let tally = Tally()
         let limit = monotonicMilliseconds() + milliseconds
-        var threads: [Event] = []
+        var threads: [OneShotEvent] = []
         for lane in 0..<Self.laneCount {
-            let ended = Event()
+            let ended = OneShotEvent()
             let start = UInt64(lane) * share
             let worker = RegionWorker(
                 device, region: start..<start + share, depth: depth, byteCountMax: byteCountMax,
@@ -169,13 +169,13 @@ struct DataChecks {
             ("unit reset", .logicalUnitReset(targetID: target, logicalUnit: 0)),
             ("target reset", .targetReset(targetID: target)),
         ]
-        let ended = Event()
+        let ended = OneShotEvent()
         try Self.spawn { [self] in
             // A reset may fail what is under way.
             _ = try? load(milliseconds: 300, depth: 8, byteCountMax: 32 << 10, seed: 31)
             ended.set()
         }
-        _ = Event().wait(milliseconds: 50)
+        _ = OneShotEvent().wait(milliseconds: 50)
         var silent: String?
         for (name, function) in functions {
             let outcome = machine.perform(function)

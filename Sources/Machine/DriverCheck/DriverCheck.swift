@@ -97,7 +97,7 @@ package final class DriverCheck {
         leaveRequest(on: machine.devices[0])
         // Waits for the card, whose time is not the driver's.
         machine.controller.waitForDevice(milliseconds: 2000)
-        _ = Event().wait(milliseconds: 150)
+        _ = OneShotEvent().wait(milliseconds: 150)
         stop(machine, "stop after write", flushes: false)
     }
 
@@ -107,13 +107,13 @@ package final class DriverCheck {
         let checks = DataChecks(machine: machine)
         check("restart after kill") {
             guard let process = machine.driverProcess else { throw OperationError("the driver has no process") }
-            let ended = Event()
+            let ended = OneShotEvent()
             // What was in a driver's own memory is gone with it, so nothing is compared.
             try OSThread(name: "load") {
                 _ = try? checks.load(milliseconds: 200, depth: 8, byteCountMax: 32 << 10, seed: 41)
                 ended.set()
             }.detach()
-            _ = Event().wait(milliseconds: 50)
+            _ = OneShotEvent().wait(milliseconds: 50)
             kill(process, SIGKILL)
             let start = monotonicMilliseconds()
             ended.wait()
@@ -122,7 +122,7 @@ package final class DriverCheck {
                     _ = try checks.load(milliseconds: 0, depth: 8, byteCountMax: 32 << 10, seed: 43)
                     break
                 } catch { if monotonicMilliseconds() > start + 15_000 { throw error } }
-                _ = Event().wait(milliseconds: 100)
+                _ = OneShotEvent().wait(milliseconds: 100)
             }
             guard let second = machine.driverProcess, second != process else {
                 throw OperationError("the driver was not started again")

@@ -14,7 +14,7 @@ final class HangGuard: Sendable {
     init() throws {
         let thread = try OSThread(name: "guard") { [self] in
             while true {
-                _ = Event().wait(milliseconds: 500)
+                _ = OneShotEvent().wait(milliseconds: 500)
                 let late = lock.withLock { monotonicMilliseconds() > deadline ? name : nil }
                 guard let late else { continue }
                 writeMessage(

@@ -10,9 +10,13 @@ package enum BlockingClient {
     }
 
     /// Starts all requests at once.
-    /// - Parameter requests: at most as many as a lane takes; their tags are set here.
+    /// - Parameters:
+    ///   - requests: at most as many as a lane takes; their tags are set here.
+    ///   - waiting: returns when the event is set; called when the lane has nothing left to do.
     /// - Returns: how each ended, in the same order.
-    package static func execute(_ requests: [BlockRequest], on device: any BlockService) -> [BlockError] {
+    package static func execute(
+        _ requests: [BlockRequest], on device: any BlockService, waiting: (OneShotEvent) -> Void = { $0.wait() }
+    ) -> [BlockError] {
         let receiver = Receiver(count: requests.count)
         guard let lane = try? device.makeLane(receiver: receiver) else {
             return requests.map { _ in .inputOutput }
@@ -21,7 +25,7 @@ package enum BlockingClient {
         for index in tagged.indices { tagged[index].tag = UInt16(index) }
         tagged.withUnsafeBufferPointer { lane.submit($0) }
         while lane.hasOutstandingWork { lane.wait(orReadable: -1) }
-        receiver.done.wait()
+        waiting(receiver.done)
         lane.close()
         return receiver.errors
     }
@@ -31,7 +35,7 @@ package enum BlockingClient {
         private(set) var errors: [BlockError]
         private var left: Int
         private let lock = Lock()
-        let done = Event()
+        let done = OneShotEvent()
 
         init(count: Int) {
             errors = Array(repeating: .none, count: count)

@@ -33,7 +33,7 @@ struct MaintenanceThread {
     }
 
     private static func run(
-        _ card: RAIDController, target: Int, _ controller: ParallelController, lane: Int, until stopped: Event
+        _ card: RAIDController, target: Int, _ controller: ParallelController, lane: Int, until stopped: OneShotEvent
     ) {
         while true {
             let isStopped = stopped.isSet

@@ -7,8 +7,8 @@ struct MemberWatch {
     /// Short enough that the state shown of an array is true within a second.
     private static let periodMilliseconds = 500
 
-    private let stopped = Event()
-    private let finished = Event()
+    private let stopped = OneShotEvent()
+    private let finished = OneShotEvent()
 
     /// - Parameter target: which of the card's arrays.
     /// - Throws: when there is no thread left.

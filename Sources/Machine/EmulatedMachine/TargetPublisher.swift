@@ -21,7 +21,7 @@ final class TargetPublisher: @unchecked Sendable {
     /// Creations under way, and the time in milliseconds when the last one began or ended.
     private var creating = 0
     private var lastChange: UInt64 = 0
-    private let complete = Event()
+    private let complete = OneShotEvent()
     private let timeouts: TargetTimeouts
     private static let pollMilliseconds = 20
 
@@ -159,7 +159,7 @@ final class TargetPublisher: @unchecked Sendable {
     ///   cancelled.
     private func isComplete() -> Bool {
         guard count == nil else { return complete.wait(milliseconds: Self.pollMilliseconds) }
-        _ = Event().wait(milliseconds: Self.pollMilliseconds)
+        _ = OneShotEvent().wait(milliseconds: Self.pollMilliseconds)
         return lock.withLock { isCancelled }
     }
 

@@ -23,18 +23,25 @@ package struct ScenarioRun {
     private let scenario: Scenario
     private let driverExecutable: String?
     private let log: DiagnosisLog
+    private let clock: DeadlineClock
+    private let waiting: @Sendable (OneShotEvent) -> Void
     private static let arrayByteCount: UInt64 = 32 << 20
 
     /// - Parameters:
     ///   - driverExecutable: the program with the scenarios' drivers, to run the driver in a process of its own; nil
     ///     runs it in this process.
     ///   - report: gets the first diagnosis of each fault when it is made.
+    ///   - clock: the clock of the kernel half.
+    ///   - waiting: waits for the end of the client's requests, when the client's lane has nothing left to do.
     package init(
         _ scenario: Scenario, driverExecutable: String? = nil,
-        report: @escaping @Sendable (Diagnosis) -> Void = { _ in }
+        report: @escaping @Sendable (Diagnosis) -> Void = { _ in }, clock: DeadlineClock = .machine,
+        waiting: @escaping @Sendable (OneShotEvent) -> Void = { $0.wait() }
     ) {
         self.scenario = scenario
         self.driverExecutable = driverExecutable
+        self.clock = clock
+        self.waiting = waiting
         log = DiagnosisLog(handler: report)
     }
 
@@ -74,6 +81,7 @@ package struct ScenarioRun {
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
         configuration.kernelOptions.slowCallMilliseconds = 600
         configuration.kernelOptions.watchdogMilliseconds = 100
+        configuration.kernelOptions.clock = clock
         configuration.timeouts.creationMilliseconds = 2000
         configuration.timeouts.readyMilliseconds = 600
         return configuration
@@ -104,7 +112,7 @@ package struct ScenarioRun {
                 request(.write, 4 << 20, 4096, page),
             ]
             // The first two commands of a driver's life come by the legacy route. They were the probe's.
-            let errors = BlockingClient.execute(requests, on: device)
+            let errors = BlockingClient.execute(requests, on: device, waiting: waiting)
             return zip(requests, errors).map { Self.text($0, $1) }
         case .powerCut: return cutPower(machine, page)
         case .stopWithTaskOutstanding:
@@ -124,7 +132,7 @@ package struct ScenarioRun {
     private func inTurn(_ device: BlockStorageDevice, _ requests: [BlockRequest]) -> [String] {
         var lines: [String] = []
         for request in requests {
-            let error = BlockingClient.execute(request, on: device)
+            let error = BlockingClient.execute([request], on: device, waiting: waiting)[0]
             lines.append(Self.text(request, error))
             if error != .none { break }
         }

@@ -8,8 +8,8 @@ import Platform
 package final class Acceptor: Sendable {
     private let listeners: [Listener]
     private let what: String
-    private let bell: Bell
-    private let ended = Event()
+    private let wakeup: EventFD
+    private let ended = OneShotEvent()
     private let accept: @Sendable (Int32) -> Int32
     private let take: @Sendable (Int32) -> Void
 
@@ -35,7 +35,7 @@ package final class Acceptor: Sendable {
         self.accept = accept
         self.take = take
         do throws(OSError) {
-            bell = try Bell()
+            wakeup = try EventFD()
             let thread = try OSThread(name: "accept") { [self] in run() }
             thread.detach()
         } catch {
@@ -47,12 +47,12 @@ package final class Acceptor: Sendable {
     /// Stops accepting clients and releases the addresses. Waits up to a second for a `take` under way.
     package func stop() {
         for listener in listeners { listener.removeFile() }
-        bell.ring()
+        wakeup.signal()
         _ = ended.wait(milliseconds: Self.stopMilliseconds)
     }
 
     private func run() {
-        var polls = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+        var polls = [pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)]
         polls += listeners.flatMap(\.descriptors).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         var failureCount = 0
         while true {

@@ -12,7 +12,7 @@ import Synchronization
 /// connection's thread asleep sends the replies itself; `SlowClients` takes over when the client is slow.
 ///
 /// Locks: `lock` guards chunks, free tags and the reply queue. It is held for a batch's bookkeeping, and never across a
-/// system call, except to ring the bell of another connection that waits for memory.
+/// system call, except to wake another connection that waits for memory.
 final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     // SAFETY: `window`, `lane`, `adaptivePoll`, `batch` and `log` belong to the connection's thread. What `lock` guards
     // is named above. The batch being sent belongs to the thread that set `isSending`.
@@ -50,7 +50,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private let isCutOff = Atomic<Bool>(false)
     private let isFinishing = Atomic<Bool>(false)
     /// Wakes the connection's thread when it waits for tags or memory.
-    private var roomBell: Bell!
+    private var wakeup: EventFD!
     /// Replies sent so far. Each has freed a tag, and perhaps memory. Under `lock`.
     private var sentCount: UInt64 = 0
     /// The value of `sentCount` when there was no room. Under `lock`.
@@ -188,7 +188,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 isStructured = negotiation.isStructured
                 window.early = negotiation.takeRest()
                 lock.withLock {
-                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, bell: roomBell)
+                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, wakeup: wakeup)
                 }
                 return true
             }
@@ -210,8 +210,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Claims what a client of an export needs, before the client is told that it is accepted.
     private func makeLane(exportIndex: Int) -> Bool {
         do {
-            roomBell = try Bell()
-            guard Headroom.isLeft(after: roomBell.descriptor) else {
+            wakeup = try EventFD()
+            guard Headroom.isLeft(after: wakeup.descriptor) else {
                 throw OSError(code: EMFILE, doing: "serve one more client")
             }
             lane = try services[exportIndex].makeLane(receiver: self)
@@ -268,14 +268,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             return true
         }
         guard mustWait else { return }
-        var polls = [pollfd(fd: roomBell.descriptor, events: Int16(POLLIN), revents: 0)]
+        var polls = [pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)]
         if watchingClient {
             // POLLHUP or POLLERR: the client takes no more replies. The end of its stream alone is no such sign: the
             // client may have no more requests.
             polls.append(pollfd(fd: descriptor, events: 0, revents: 0))
         }
         _ = poll(&polls, nfds_t(polls.count), -1)
-        if polls[0].revents != 0 { roomBell.silence() }
+        if polls[0].revents != 0 { wakeup.clear() }
         if watchingClient, polls[1].revents != 0 {
             sendErrno.store(EPIPE, ordering: .relaxed)
             breakOff()
@@ -432,7 +432,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Frees the tags of the batch that was sent, and takes the next batch.
     /// - Returns: false when there is none; then the thread is no longer the sender.
     private func nextBatch() -> Bool {
-        let (hasMore, mustRing) = lock.withLock {
+        let (hasMore, mustWake) = lock.withLock {
             for tag in replyBatch.tags {
                 releaseChunk(requests + Int(tag))
                 freeTags.append(tag)
@@ -442,7 +442,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             if isSending { replyBatch.begin(from: &replies, requests, isStructured: isStructured) }
             return (isSending, isWaitingForRoom)
         }
-        if mustRing { roomBell.ring() }
+        if mustWake { wakeup.signal() }
         return hasMore
     }
 }

@@ -11,8 +11,8 @@ final class Housekeeper: Sendable {
     /// more than a request.
     private static let trimAge = 20
 
-    private let stopped = Event()
-    private let finished = Event()
+    private let stopped = OneShotEvent()
+    private let finished = OneShotEvent()
 
     /// - Parameters:
     ///   - services: whose arenas are trimmed.

@@ -28,8 +28,8 @@ package final class NBDServer: @unchecked Sendable {
     /// The most connections, including those in the handshake: each has a thread.
     private static let connectionCountMax = 1024
     private static let sendBufferByteCount: Int32 = 1 << 20
-    /// Rung when a connection has ended.
-    private let ended = Doorbell()
+    /// Set when a connection has ended.
+    private let ended = AutoResetEvent()
 
     /// - Parameters:
     ///   - services: one for each export, which has its name; the first is also the default export.
@@ -172,7 +172,7 @@ package final class NBDServer: @unchecked Sendable {
             connectionCount.leave()
             close(connection.descriptor)
         }
-        ended.ring()
+        ended.set()
     }
 }
 

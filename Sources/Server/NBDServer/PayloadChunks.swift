@@ -35,11 +35,11 @@ struct PayloadChunks {
     /// Whether the connection is in the queue for memory, or was granted memory there and has not fetched it.
     private(set) var isWaiting = false
 
-    /// - Parameter bell: rung when `claim` could not give memory at once and the memory has become available.
-    init(arena: DataArena, memory: PayloadMemory, bell: Bell) {
+    /// - Parameter wakeup: signalled when `claim` could not give memory at once and the memory has become available.
+    init(arena: DataArena, memory: PayloadMemory, wakeup: EventFD) {
         self.arena = arena
         self.memory = memory
-        turn = MemoryTurn(arena: arena, bell: bell)
+        turn = MemoryTurn(arena: arena, wakeup: wakeup)
     }
 
     /// Whether one of the connection's own chunks is unclaimed.
@@ -47,8 +47,8 @@ struct PayloadChunks {
 
     /// Claims a chunk of at least that many bytes. The caller gets one reference.
     ///
-    /// - Returns: the chunk's index, or nil when there is no memory now. In that case the bell rings when another
-    ///   attempt is worthwhile: others have freed enough, or one of the connection's own requests has ended.
+    /// - Returns: the chunk's index, or nil when there is no memory now. In that case the eventfd is signalled when
+    ///   another attempt is worthwhile: others have freed enough, or one of the connection's own requests has ended.
     mutating func claim(byteCount: Int) -> Int? {
         let pages = (byteCount + DataArena.pageByteCount - 1) / DataArena.pageByteCount
         let wanted = max(pages * DataArena.pageByteCount, Self.chunkByteCount)

@@ -12,9 +12,9 @@ import Platform
 ///
 /// A waiting connection holds no shared memory, except that of requests that end by themselves: its own chunks are not
 /// counted here, and its window gives up a shared chunk together with the request for which the chunk was claimed.
-/// Granted memory is fetched at once: a connection in the queue sleeps only where its bell wakes it, and leaves replies
-/// that its client does not take to `SlowClients`. A connection that no longer needs the memory leaves the queue
-/// before it sleeps elsewhere.
+/// Granted memory is fetched at once: a connection in the queue sleeps only where its eventfd wakes it, and leaves
+/// replies that its client does not take to `SlowClients`. A connection that no longer needs the memory leaves the
+/// queue before it sleeps elsewhere.
 ///
 /// Threads: any. Its lock is the last that is taken before the arena's.
 final class PayloadMemory: @unchecked Sendable {
@@ -33,8 +33,8 @@ final class PayloadMemory: @unchecked Sendable {
         min(4 << 30, sysconf(Int32(_SC_PHYS_PAGES)) / 4 * sysconf(Int32(_SC_PAGESIZE)), arenaByteCount / 8)
     }
 
-    /// Claims memory for a request. If there is too little, the connection enters the queue. Its bell rings when the
-    /// memory is granted, and then the same call returns it.
+    /// Claims memory for a request. If there is too little, the connection enters the queue. Its eventfd is signalled
+    /// when the memory is granted, and then the same call returns it.
     /// - Parameter wanted: bytes, whole pages of the arena.
     /// - Returns: nil when the connection is in the queue.
     func claim(byteCount wanted: Int, _ turn: MemoryTurn) -> UnsafeMutableRawBufferPointer? {
@@ -95,7 +95,7 @@ final class PayloadMemory: @unchecked Sendable {
             byteCount += extent.count
             first.wanted = 0
             first.extent = extent
-            if first !== caller { first.bell.ring() }
+            if first !== caller { first.wakeup.signal() }
         }
     }
 }
@@ -106,14 +106,14 @@ final class PayloadMemory: @unchecked Sendable {
 final class MemoryTurn: @unchecked Sendable {
     // SAFETY: the variables are touched only under the lock of `PayloadMemory`.
     fileprivate let arena: DataArena
-    fileprivate let bell: Bell
+    fileprivate let wakeup: EventFD
     /// Bytes that the connection waits for; 0 when it is not in the queue.
     fileprivate var wanted = 0
     /// Memory that was granted and not fetched yet.
     fileprivate var extent: UnsafeMutableRawBufferPointer?
 
-    init(arena: DataArena, bell: Bell) {
+    init(arena: DataArena, wakeup: EventFD) {
         self.arena = arena
-        self.bell = bell
+        self.wakeup = wakeup
     }
 }

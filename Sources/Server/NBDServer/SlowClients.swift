@@ -9,10 +9,10 @@ final class SlowClients: @unchecked Sendable {
     private let lock = Lock()
     private var waiting: [Connection] = []
     private var isStopped = false
-    private let bell: Bell
+    private let wakeup: EventFD
 
     init() throws(OSError) {
-        bell = try Bell()
+        wakeup = try EventFD()
         let thread = try OSThread(name: "slow clients") { [self] in run() }
         thread.detach()
     }
@@ -20,21 +20,21 @@ final class SlowClients: @unchecked Sendable {
     /// Takes over the sending of a connection until its replies are sent.
     func add(_ connection: Connection) {
         lock.withLock { waiting.append(connection) }
-        bell.ring()
+        wakeup.signal()
     }
 
     func stop() {
         lock.withLock { isStopped = true }
-        bell.ring()
+        wakeup.signal()
     }
 
     private func run() {
         var stalled: [Connection] = []
         while true {
-            var polls = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+            var polls = [pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)]
             polls += stalled.map { pollfd(fd: $0.descriptor, events: Int16(POLLOUT), revents: 0) }
             _ = poll(&polls, nfds_t(polls.count), -1)
-            if polls[0].revents != 0 { bell.silence() }
+            if polls[0].revents != 0 { wakeup.clear() }
             let ready = stalled.indices.filter { polls[$0 + 1].revents != 0 }
             for index in ready.reversed() where stalled[index].resumeSending() { stalled.remove(at: index) }
             let mustStop = lock.withLock {

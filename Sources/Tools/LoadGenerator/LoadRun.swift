@@ -88,7 +88,7 @@ package struct LoadRun: Sendable {
         let link: NBDLink
         let region: Range<UInt64>
         var outcome: Result<LoadResult, any Error> = .failure(OperationError("the load did not run"))
-        let done = Event()
+        let done = OneShotEvent()
 
         init(link: NBDLink, region: Range<UInt64>) {
             self.link = link

@@ -24,7 +24,7 @@ package struct DeadlineClock: Sendable {
 
     /// Blocks until an event is set, or so much time has passed.
     /// - Returns: whether the event was set.
-    package func wait(for event: Event, milliseconds: Int) -> Bool {
+    package func wait(for event: OneShotEvent, milliseconds: Int) -> Bool {
         wait(for: event, everyMilliseconds: milliseconds) { true }
     }
 
@@ -33,7 +33,7 @@ package struct DeadlineClock: Sendable {
     ///   - period: the time before each look, milliseconds.
     ///   - isOver: the look, on the calling thread.
     /// - Returns: whether the event was set.
-    package func wait(for event: Event, everyMilliseconds period: Int, until isOver: () -> Bool) -> Bool {
+    package func wait(for event: OneShotEvent, everyMilliseconds period: Int, until isOver: () -> Bool) -> Bool {
         if let turned { return turned.wait(for: event, period: UInt64(period), until: isOver) }
         while !event.wait(milliseconds: period) {
             if isOver() { return false }
@@ -45,7 +45,7 @@ package struct DeadlineClock: Sendable {
 
     /// Lets time pass from one due look to the next. Returns when all looks that were due are done.
     ///
-    /// A look that waits for something other than an event of its own keeps the caller waiting; see `push`.
+    /// A look that is stuck keeps the caller waiting; `push` does not wait for it.
     package func turn(byMilliseconds milliseconds: UInt64) { turned!.turn(by: milliseconds) }
 
     /// Lets time pass at once, and waits for nobody: a look may be stuck.
@@ -63,17 +63,17 @@ private final class TurnedTime: @unchecked Sendable {
     private var sleepers: [UInt64: Sleeper] = [:]
     private var lastNumber: UInt64 = 0
     /// Never set; nudged whenever `sleepers` changes.
-    private let change = Event()
+    private let change = OneShotEvent()
 
     private struct Sleeper {
-        let event: Event
+        let event: OneShotEvent
         /// When it is to look next, milliseconds.
         var due: UInt64
     }
 
     var milliseconds: UInt64 { now.load(ordering: .acquiring) }
 
-    func wait(for event: Event, period: UInt64, until isOver: () -> Bool) -> Bool {
+    func wait(for event: OneShotEvent, period: UInt64, until isOver: () -> Bool) -> Bool {
         let (number, first) = lock.withLock {
             lastNumber += 1
             let due = milliseconds + period

@@ -7,9 +7,9 @@ import Statistics
 ///
 /// Threads: any; but `next`, `found`, `unwritten` and `finish` on the maintenance thread only.
 final class ArrayMaintenance: @unchecked Sendable {
-    // SAFETY: everything but the bell is accessed under `lock`.
+    // SAFETY: everything but `wakeup` is accessed under `lock`.
     private let lock = Lock()
-    private let bell = Doorbell()
+    private let wakeup = AutoResetEvent()
     private var schedule: MaintenanceSchedule?
     private var member: Int?
     /// For a guided rebuild: the bitmap regions to copy, and all regions of the bitmap.
@@ -20,9 +20,9 @@ final class ArrayMaintenance: @unchecked Sendable {
     private var isSuspended = false
 
     /// Wakes the maintenance thread.
-    func ring() { bell.ring() }
+    func wake() { wakeup.set() }
 
-    func wait(milliseconds: Int) { _ = bell.wait(milliseconds: milliseconds) }
+    func wait(milliseconds: Int) { _ = wakeup.wait(milliseconds: milliseconds) }
 
     // MARK: Jobs
 
@@ -39,7 +39,7 @@ final class ArrayMaintenance: @unchecked Sendable {
             jobCount += 1
             return jobCount
         }
-        ring()
+        wake()
         return number
     }
 
@@ -51,7 +51,7 @@ final class ArrayMaintenance: @unchecked Sendable {
             schedule!.cancel()
             return true
         }
-        ring()
+        wake()
         return isCancelled
     }
 
@@ -61,7 +61,7 @@ final class ArrayMaintenance: @unchecked Sendable {
             isSuspended = true
             schedule?.cancel()
         }
-        ring()
+        wake()
     }
 
     /// The record that resumes the job when the array is opened again; nil unless `suspend` ended it.
@@ -106,7 +106,7 @@ final class ArrayMaintenance: @unchecked Sendable {
         lock.withLock {
             for outcome in outcomes { schedule?.ended(outcome) }
         }
-        ring()
+        wake()
     }
 
     /// The first range that the running job could not process, and the bytes done so far, both in a member's data area.

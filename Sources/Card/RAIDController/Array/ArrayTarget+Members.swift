@@ -13,7 +13,7 @@ extension ArrayTarget {
             guard isCurrent() else { return }
             if place == geometry.replacementPlace { replacementFailed() } else { leave(place) }
         }
-        maintenance.ring()
+        maintenance.wake()
     }
 
     /// Checks that all members are still there, and fails those that are gone. `array.view` is renewed first, because a
@@ -36,7 +36,7 @@ extension ArrayTarget {
             if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
             // The other members of a RAID 0 array stay readable: they may hold all that is left of a user's data.
             guard geometry.level == .raid5 else { return }
-            if isSound { soundness.add(1, ordering: .releasing) }
+            if isSound { membershipEpoch.add(1, ordering: .releasing) }
             guard isReplaced, planner.recovery != nil else { return }
             if isContinued {
                 putInPlace()
@@ -75,7 +75,7 @@ extension ArrayTarget {
             dropReplacement(isFaulty: false)
             return true
         }
-        maintenance.ring()
+        maintenance.wake()
         return isEnded
     }
 
@@ -113,7 +113,7 @@ extension ArrayTarget {
         return plannerLock.withLock {
             guard planner.endRecovery() else { return false }
             // Reads without the planner that began before this do not count; later reads need no planner.
-            soundness.add(replaced == nil ? 1 : 2, ordering: .releasing)
+            membershipEpoch.add(replaced == nil ? 1 : 2, ordering: .releasing)
             // Under the lock, so that nothing is planned meanwhile.
             putInPlace?()
             if let replaced { spaces[replaced].forgetAll() }

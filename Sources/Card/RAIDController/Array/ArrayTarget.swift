@@ -28,7 +28,7 @@ package final class ArrayTarget: @unchecked Sendable {
     let verifyMemory: VerifyMemory
     /// A sequence count: even while all members are in sync; odd otherwise, and then reads need the planner. Changed
     /// under `plannerLock`. A read without the planner is valid only if the count is the same before and after it.
-    let soundness: Atomic<UInt64>
+    let membershipEpoch: Atomic<UInt64>
     let maintenance = ArrayMaintenance()
     /// Whether the card has ever had a command for the array.
     let hasBeenAsked = Atomic<Bool>(false)
@@ -63,7 +63,7 @@ package final class ArrayTarget: @unchecked Sendable {
         }
         disk = DirectAccessTarget(traits: Self.traits(of: array, isRemovable: isRemovable))
         verifyMemory = VerifyMemory(commandCapacity: commandCapacity)
-        soundness = Atomic(array.missingRole == nil ? 0 : 1)
+        membershipEpoch = Atomic(array.missingRole == nil ? 0 : 1)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
         let zeroByteCount = 64 << 10
         memory = .allocate(byteCount: zeroByteCount + scratchByteCount, alignment: 4096)
@@ -120,7 +120,7 @@ package final class ArrayTarget: @unchecked Sendable {
                 "a write to \(array.name) found no space on one member after it was done on others; free some space, and "
                     + "the parity will be repaired")
         }
-        maintenance.ring()
+        maintenance.wake()
     }
 
     /// Reports the first operation that the system, or a member's server, refused.
@@ -134,7 +134,7 @@ package final class ArrayTarget: @unchecked Sendable {
     /// Whether a member is being rebuilt.
     var hasRecovery: Bool { plannerLock.withLock { planner.recovery != nil } }
 
-    var isSound: Bool { soundness.load(ordering: .acquiring) & 1 == 0 }
+    var isSound: Bool { membershipEpoch.load(ordering: .acquiring) & 1 == 0 }
 
     /// How many RAID 5 writes were full stripes, and how many had to read first.
     package var writeStatistics: WriteStatistics { plannerLock.withLock { planner.statistics } }

@@ -347,7 +347,7 @@ extension RAIDController {
             }
             throw OperationError(error.description, cause: error)
         }
-        target.maintenance.ring()
+        target.maintenance.wake()
     }
 
     /// Removes a failed member or a spare from a target. Any thread.
@@ -404,5 +404,5 @@ extension RAIDController {
     }
 
     /// Wakes a target's maintenance after a spare was added. Any thread.
-    package func lookForSpare(target: Int) { arrays[target].maintenance.ring() }
+    package func lookForSpare(target: Int) { arrays[target].maintenance.wake() }
 }

@@ -89,7 +89,7 @@ extension RAIDController {
             let command = commands[Token.command(completion.token)]
             // An unreadable block is no failure: the command is read again through the planner, which heals the block.
             return completion.status == .failed
-                && command.pointee.soundness == target.soundness.load(ordering: .acquiring)
+                && command.pointee.membershipEpoch == target.membershipEpoch.load(ordering: .acquiring)
         }
         return target.plannerLock.withLock {
             target.planner.isFailure(
@@ -103,7 +103,7 @@ extension RAIDController {
         command.pointee.remaining -= 1
         if completion.status != .done { command.pointee.status = .failed }
         guard command.pointee.remaining == 0 else { return }
-        let isCurrent = command.pointee.soundness == target.soundness.load(ordering: .acquiring)
+        let isCurrent = command.pointee.membershipEpoch == target.membershipEpoch.load(ordering: .acquiring)
         if (command.pointee.status == .failed || !isCurrent) && target.geometry.level == .raid5 {
             reread(number, lane)
         } else {

@@ -70,7 +70,7 @@ final class CardRings: Sendable {
             guard tail &- index <= submissionCapacity - waiting else { return }
             while index != tail {
                 let offset = Int(index & (submissionCapacity - 1))
-                let descriptor = (submissions + offset * RAIDCommandDescriptor.stride)
+                let descriptor = (submissions + offset * MemoryLayout<RAIDCommandDescriptor>.stride)
                     .loadUnaligned(as: RAIDCommandDescriptor.self)
                 (fetched + offset).initialize(
                     to: FetchedCommand(descriptor: descriptor, pin: dart.pin(descriptor.dataAddress)))
@@ -123,8 +123,9 @@ final class CardRings: Sendable {
         completionLock.withLock {
             guard let completions else { return }
             for completion in batch {
-                let offset = Int(completionTail & (completionCapacity - 1)) * RAIDCompletionDescriptor.stride
-                (completions + RAIDCompletionDescriptor.ringHeaderByteCount + offset)
+                let index = Int(completionTail & (completionCapacity - 1))
+                let offset = index * MemoryLayout<RAIDCompletionDescriptor>.stride
+                (completions + MemoryLayout<RAIDCompletionRingHeader>.size + offset)
                     .storeBytes(of: completion, as: RAIDCompletionDescriptor.self)
                 completionTail &+= 1
             }
@@ -155,10 +156,9 @@ final class CardRings: Sendable {
             let completionPin = dart.pin(address(RAIDControllerRegister.completionBaseLow)), !completionPin.isOfTask
         else { return }
         submissions = submissionPin.memory(
-            byteCount: Int(submissionCapacity) * RAIDCommandDescriptor.stride, deviceWrites: false)
+            byteCount: RAIDCommandDescriptor.ringByteCount(capacity: Int(submissionCapacity)), deviceWrites: false)
         completions = completionPin.memory(
-            byteCount: RAIDCompletionDescriptor.ringHeaderByteCount
-                + Int(completionCapacity) * RAIDCompletionDescriptor.stride, deviceWrites: true)
+            byteCount: RAIDCompletionDescriptor.ringByteCount(capacity: Int(completionCapacity)), deviceWrites: true)
         self.submissionPin = consume submissionPin
         self.completionPin = consume completionPin
         submissionHead.store(0, ordering: .relaxed)

@@ -40,8 +40,8 @@ struct CardCommand: ~Copyable {
     /// The outstanding member I/Os of a direct command.
     var remaining: UInt32 = 0
     var status = ArrayStatus.done
-    /// The target's count when a direct command started.
-    var soundness: UInt64 = 0
+    /// The target's epoch when a direct command started.
+    var membershipEpoch: UInt64 = 0
 
     var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
 }

@@ -149,10 +149,10 @@ extension RAIDController {
     /// no lock: each extent goes to its member.
     func start(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
         let command = commands[number]
-        let soundness = target.soundness.load(ordering: .acquiring)
-        guard command.pointee.operation == .read, command.pointee.kind == .direct, soundness & 1 == 0
+        let epoch = target.membershipEpoch.load(ordering: .acquiring)
+        guard command.pointee.operation == .read, command.pointee.kind == .direct, epoch & 1 == 0
         else { return submit(number, lane) }
-        command.pointee.soundness = soundness
+        command.pointee.membershipEpoch = epoch
         let memory = command.pointee.memory!
         let token = Token.direct(array: target.index, command: number)
         target.geometry.forEachExtent(

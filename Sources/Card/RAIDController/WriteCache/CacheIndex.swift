@@ -1,15 +1,15 @@
 /// A hash table of fixed size, with chains, from page numbers to a cache's pages.
 struct CacheIndex {
-    private let pages: UnsafeMutablePointer<CachePage>
+    private let pages: UnsafeMutablePointer<CardCachePage>
     private let heads: UnsafeMutablePointer<Int32>
     private let shift: UInt64
 
-    init(pages: UnsafeMutablePointer<CachePage>, pageCount: Int) {
+    init(pages: UnsafeMutablePointer<CardCachePage>, pageCount: Int) {
         self.pages = pages
         var bits = 1
         while 1 << bits < pageCount * 2 { bits += 1 }
         heads = .allocate(capacity: 1 << bits)
-        heads.initialize(repeating: CachePage.none, count: 1 << bits)
+        heads.initialize(repeating: CardCachePage.none, count: 1 << bits)
         shift = UInt64(64 - bits)
     }
 
@@ -20,10 +20,10 @@ struct CacheIndex {
         heads + Int((number &* 0x9E37_79B9_7F4A_7C15) >> shift)
     }
 
-    /// The index of the page with that number, or `CachePage.none`.
+    /// The index of the page with that number, or `CardCachePage.none`.
     func find(_ number: UInt64) -> Int32 {
         var index = head(number).pointee
-        while index != CachePage.none && pages[Int(index)].number != number {
+        while index != CardCachePage.none && pages[Int(index)].number != number {
             index = pages[Int(index)].nextInIndex
         }
         return index

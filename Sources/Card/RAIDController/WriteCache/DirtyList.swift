@@ -1,17 +1,17 @@
 /// The dirty pages of a cache that are not being destaged, oldest first by `dirtyAt`.
 struct DirtyList {
-    private let pages: UnsafeMutablePointer<CachePage>
-    private(set) var first = CachePage.none
-    private var last = CachePage.none
+    private let pages: UnsafeMutablePointer<CardCachePage>
+    private(set) var first = CardCachePage.none
+    private var last = CardCachePage.none
 
-    init(pages: UnsafeMutablePointer<CachePage>) { self.pages = pages }
+    init(pages: UnsafeMutablePointer<CardCachePage>) { self.pages = pages }
 
     /// Inserts a page by its age. New pages come last; a page whose destage failed is older, and usually near the
     /// front.
     mutating func insert(_ index: Int32) {
         let dirtyAt = pages[Int(index)].dirtyAt
-        if last == CachePage.none || pages[Int(last)].dirtyAt <= dirtyAt {
-            link(index, after: last, before: CachePage.none)
+        if last == CardCachePage.none || pages[Int(last)].dirtyAt <= dirtyAt {
+            link(index, after: last, before: CardCachePage.none)
         } else {
             var next = first
             while pages[Int(next)].dirtyAt <= dirtyAt { next = pages[Int(next)].next }
@@ -31,7 +31,7 @@ struct DirtyList {
     }
 
     private mutating func join(_ left: Int32, _ right: Int32) {
-        if left == CachePage.none { first = right } else { pages[Int(left)].next = right }
-        if right == CachePage.none { last = left } else { pages[Int(right)].previous = left }
+        if left == CardCachePage.none { first = right } else { pages[Int(left)].next = right }
+        if right == CardCachePage.none { last = left } else { pages[Int(right)].previous = left }
     }
 }

@@ -23,8 +23,8 @@ struct SectorRange: BitwiseCopyable {
     var byteCount: UInt64 { (end - first) * Self.sectorByteCount }
 
     // The pages that contain sectors of the range.
-    var firstPage: UInt64 { first / CachePage.sectorCount }
-    var lastPage: UInt64 { (end - 1) / CachePage.sectorCount }
+    var firstPage: UInt64 { first / CardCachePage.sectorCount }
+    var lastPage: UInt64 { (end - 1) / CardCachePage.sectorCount }
     var pageCount: UInt64 { lastPage - firstPage + 1 }
 
     /// Whether some page contains sectors of both ranges.
@@ -34,14 +34,14 @@ struct SectorRange: BitwiseCopyable {
 
     /// The part of the range in a page; the page must contain sectors of the range.
     func part(inPage page: UInt64) -> SectorRange {
-        let start = page * CachePage.sectorCount
-        return SectorRange(first: max(first, start), end: min(end, start + CachePage.sectorCount))
+        let start = page * CardCachePage.sectorCount
+        return SectorRange(first: max(first, start), end: min(end, start + CardCachePage.sectorCount))
     }
 
     /// The range's sectors in a page, as bits from the lowest.
     func mask(inPage page: UInt64) -> UInt8 {
         let part = part(inPage: page)
         let bits = UInt16(1) << UInt16(part.end - part.first) - 1
-        return UInt8(bits << UInt16(part.first % CachePage.sectorCount))
+        return UInt8(bits << UInt16(part.first % CardCachePage.sectorCount))
     }
 }

@@ -47,7 +47,7 @@ extension WriteCache {
         var missing = 0
         for pageNumber in sectors.firstPage...sectors.lastPage {
             let page = index.find(pageNumber)
-            if page == CachePage.none {
+            if page == CardCachePage.none {
                 missing += 1
             } else if pages[Int(page)].use != .resting {
                 return wait(number, for: page)
@@ -64,7 +64,7 @@ extension WriteCache {
         let goal = max(count, pageCount / 8)
         var failure = ArrayStatus.done
         var page = dirtyList.first
-        while destagingCount < goal, page != CachePage.none {
+        while destagingCount < goal, page != CardCachePage.none {
             let isResting = pages[Int(page)].use == .resting
             if isResting && pages[Int(page)].failedAt <= mark {
                 guard destage(page, mark: mark, started: &started) else { break }
@@ -86,7 +86,8 @@ extension WriteCache {
         for number in sectors.firstPage...sectors.lastPage {
             let page = index.find(number)
             let mask = sectors.mask(inPage: number)
-            guard page != CachePage.none, pages[Int(page)].use == .resting, pages[Int(page)].dirty & mask == mask else {
+            guard page != CardCachePage.none, pages[Int(page)].use == .resting, pages[Int(page)].dirty & mask == mask
+            else {
                 return nil
             }
         }
@@ -96,10 +97,10 @@ extension WriteCache {
     /// Makes all pages of a range `copying`, claims missing ones, and links them.
     /// - Returns: the first page.
     private func chain(_ sectors: SectorRange) -> Int32 {
-        var first = CachePage.none
+        var first = CardCachePage.none
         for number in (sectors.firstPage...sectors.lastPage).reversed() {
             var page = index.find(number)
-            if page == CachePage.none { page = claimPage(number) }
+            if page == CardCachePage.none { page = claimPage(number) }
             pages[Int(page)].use = .copying
             pages[Int(page)].link = first
             busyCount += 1
@@ -125,23 +126,23 @@ extension WriteCache {
     private func settleByNumber(
         _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
     ) -> Verdict {
-        var awaited = CachePage.none
+        var awaited = CardCachePage.none
         for pageNumber in sectors.firstPage...sectors.lastPage {
             let page = index.find(pageNumber)
-            guard page != CachePage.none, pages[Int(page)].dirtyAt <= mark else { continue }
+            guard page != CardCachePage.none, pages[Int(page)].dirtyAt <= mark else { continue }
             if let verdict = settle(page, mark, &started) { return verdict }
             awaited = page
         }
-        return awaited == CachePage.none ? .run : wait(number, for: awaited)
+        return awaited == CardCachePage.none ? .run : wait(number, for: awaited)
     }
 
     /// Settles a range of more pages than the cache holds: walks the dirty pages, then the destages.
     private func settleByAge(
         _ sectors: SectorRange, _ number: UInt32, _ mark: UInt64, _ started: inout [Int]
     ) -> Verdict {
-        var awaited = CachePage.none
+        var awaited = CardCachePage.none
         var page = dirtyList.first
-        while page != CachePage.none, pages[Int(page)].dirtyAt <= mark {
+        while page != CardCachePage.none, pages[Int(page)].dirtyAt <= mark {
             if sectors.contains(page: pages[Int(page)].number) {
                 if let verdict = settle(page, mark, &started) { return verdict }
                 awaited = page
@@ -149,7 +150,7 @@ extension WriteCache {
             // The page's neighbours may have left the list with it.
             page = pages[Int(page)].isListed ? pages[Int(page)].next : dirtyList.first
         }
-        if awaited != CachePage.none { return wait(number, for: awaited) }
+        if awaited != CardCachePage.none { return wait(number, for: awaited) }
         for run in 0..<Self.runCapacity
         where runs[run].isInUse && runs[run].dirtyAt <= mark && runs[run].sectors.sharesPage(with: sectors) {
             return wait(number, for: runPages[run * runPageCount])

@@ -7,7 +7,8 @@ extension WriteCache {
         var page = first
         for number in sectors.firstPage...sectors.lastPage {
             let part = sectors.part(inPage: number)
-            let inPage = self.data(ofPage: page) + Int(part.first % CachePage.sectorCount * SectorRange.sectorByteCount)
+            let inPage =
+                self.data(ofPage: page) + Int(part.first % CardCachePage.sectorCount * SectorRange.sectorByteCount)
             let outside = data + Int(part.byteOffset - sectors.byteOffset)
             if isWrite {
                 memcpy(inPage, outside, Int(part.byteCount))

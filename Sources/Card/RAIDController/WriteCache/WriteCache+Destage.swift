@@ -24,7 +24,7 @@ extension WriteCache {
     }
 
     private func canDestage(_ page: Int32, _ mark: UInt64) -> Bool {
-        page != CachePage.none && pages[Int(page)].use == .resting && pages[Int(page)].failedAt <= mark
+        page != CardCachePage.none && pages[Int(page)].use == .resting && pages[Int(page)].failedAt <= mark
     }
 
     /// Adds a page's dirty sectors to the run that ends where the page begins, or to new runs.
@@ -32,13 +32,13 @@ extension WriteCache {
     /// - Returns: false when the free runs did not suffice.
     private func addRuns(of page: Int32, _ run: inout Int?, started: inout [Int]) -> Bool {
         let pointer = pages + Int(page)
-        let start = pointer.pointee.number * CachePage.sectorCount
+        let start = pointer.pointee.number * CardCachePage.sectorCount
         // A run that ended before this page's first sector, or that is full, cannot be continued.
         if let last = run, runs[last].sectors.end != start || runs[last].sectors.pageCount == UInt64(runPageCount) {
             run = nil
         }
         var isInRun = false
-        for bit in 0..<CachePage.sectorCount {
+        for bit in 0..<CardCachePage.sectorCount {
             guard pointer.pointee.dirty >> UInt8(bit) & 1 != 0 else {
                 run = nil
                 isInRun = false
@@ -76,10 +76,10 @@ extension WriteCache {
     /// Gathers a started run's data, and makes the array request that writes it. The lock is not held.
     func request(ofRun run: Int, tag: UInt32) -> ArrayRequest {
         let sectors = runs[run].sectors
-        let base = sectors.firstPage * UInt64(CachePage.byteCount)
+        let base = sectors.firstPage * UInt64(CardCachePage.byteCount)
         for (place, number) in (sectors.firstPage...sectors.lastPage).enumerated() {
             let part = sectors.part(inPage: number)
-            let inPage = Int(part.first % CachePage.sectorCount * SectorRange.sectorByteCount)
+            let inPage = Int(part.first % CardCachePage.sectorCount * SectorRange.sectorByteCount)
             memcpy(
                 data(ofRun: run) + Int(part.byteOffset - base),
                 data(ofPage: runPages[run * runPageCount + place]) + inPage, Int(part.byteCount))

@@ -49,10 +49,10 @@ final class WriteCache: @unchecked Sendable {
     let stripePageCount: UInt64
     let runPageCount: Int
 
-    let pages: UnsafeMutablePointer<CachePage>
+    let pages: UnsafeMutablePointer<CardCachePage>
     let index: CacheIndex
     var dirtyList: DirtyList
-    private var firstFree = CachePage.none
+    private var firstFree = CardCachePage.none
     private(set) var freeCount: Int
     /// Pages that are copying or destaging.
     var busyCount = 0
@@ -77,18 +77,18 @@ final class WriteCache: @unchecked Sendable {
     ///   - stripeByteCount: the array's data bytes of a stripe; destages do not cross stripes.
     ///   - commandCapacity: above all numbers of commands.
     init?(byteCount: Int, stripeByteCount: UInt64, commandCapacity: Int) {
-        pageCount = byteCount / CachePage.byteCount
+        pageCount = byteCount / CardCachePage.byteCount
         // The longest write is half of the cache, and touches one page more when it is unaligned.
         guard pageCount >= 2 else { return nil }
         precondition(pageCount <= Int(Int32.max), "a cache has less than 2^31 pages")
-        let pageByteCount = UInt64(CachePage.byteCount)
+        let pageByteCount = UInt64(CardCachePage.byteCount)
         writeByteCountMax = UInt64(pageCount) * pageByteCount / 2
         stripePageCount = stripeByteCount / pageByteCount
         runPageCount = max(
             1, min(pageCount / Self.runCapacity, Int(min(stripeByteCount, Self.runByteCountMax) / pageByteCount)))
         freeCount = pageCount
         pages = .allocate(capacity: pageCount)
-        pages.initialize(repeating: CachePage(), count: pageCount)
+        pages.initialize(repeating: CardCachePage(), count: pageCount)
         index = CacheIndex(pages: pages, pageCount: pageCount)
         dirtyList = DirtyList(pages: pages)
         runs = .allocate(capacity: Self.runCapacity)
@@ -96,8 +96,8 @@ final class WriteCache: @unchecked Sendable {
         runPages = .allocate(capacity: Self.runCapacity * runPageCount)
         links = .allocate(capacity: commandCapacity)
         memory = .allocate(
-            byteCount: (pageCount + Self.runCapacity * runPageCount) * CachePage.byteCount,
-            alignment: CachePage.byteCount)
+            byteCount: (pageCount + Self.runCapacity * runPageCount) * CardCachePage.byteCount,
+            alignment: CardCachePage.byteCount)
         for page in (0..<pageCount).reversed() { pushFree(Int32(page)) }
     }
 
@@ -111,11 +111,11 @@ final class WriteCache: @unchecked Sendable {
     }
 
     /// The data of a page.
-    func data(ofPage page: Int32) -> UnsafeMutableRawPointer { memory + Int(page) * CachePage.byteCount }
+    func data(ofPage page: Int32) -> UnsafeMutableRawPointer { memory + Int(page) * CardCachePage.byteCount }
 
     /// The memory in which the data of a run is gathered; it begins with the first sector of the run's first page.
     func data(ofRun run: Int) -> UnsafeMutableRawPointer {
-        memory + (pageCount + run * runPageCount) * CachePage.byteCount
+        memory + (pageCount + run * runPageCount) * CardCachePage.byteCount
     }
 
     /// The bytes that are not on the members yet, including those on their way.
@@ -128,7 +128,7 @@ final class WriteCache: @unchecked Sendable {
         let page = firstFree
         firstFree = pages[Int(page)].link
         freeCount -= 1
-        pages[Int(page)] = CachePage()
+        pages[Int(page)] = CardCachePage()
         pages[Int(page)].number = number
         index.insert(page)
         return page

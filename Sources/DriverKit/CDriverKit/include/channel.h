@@ -14,12 +14,12 @@
 /// The kinds of messages. Kernel to driver: tasks and interrupts. Driver to kernel: completions and register writes.
 enum nbdext_message_kind {
     NBDEXT_BUNDLED_TASKS = 1,       ///< count slots in indices
-    NBDEXT_SINGLE_TASK = 2,         ///< slot in value, the task in body; answered by a reply
+    NBDEXT_LEGACY_TASK = 2,         ///< slot in value, the task in body; answered by a reply
     NBDEXT_INTERRUPT = 3,           ///< the device asserts its line
     NBDEXT_BUNDLED_COMPLETION = 4,  ///< count slots in indices
-    NBDEXT_SINGLE_COMPLETION = 5,   ///< the response in body, its slot + 1 (or 0) in value; the driver waits
+    NBDEXT_LEGACY_COMPLETION = 5,   ///< the response in body, its slot + 1 (or 0) in value; the driver waits
     NBDEXT_REGISTER_WRITE = 6,      ///< offset in count, value in value
-    NBDEXT_SINGLE_REPLY = 7,        ///< slot in value, *response in count
+    NBDEXT_LEGACY_REPLY = 7,        ///< slot in value, *response in count
 };
 
 struct nbdext_message {
@@ -75,17 +75,18 @@ void nbdext_ring_set_indices(struct nbdext_ring *ring, uint32_t head, uint32_t t
 /// Says whether the consumer looks at the ring. While it does, it is not woken. A consumer that stops looking checks
 /// once more for messages before it sleeps.
 void nbdext_ring_set_awake(struct nbdext_ring *ring, int is_awake);
-/// The value of the consumer's futex word. Read it before the last look, and pass it to `sleep`.
-uint32_t nbdext_ring_bell(const struct nbdext_ring *ring);
-/// Sleeps until a message comes, the futex word differs from `bell`, or the time is up. Only when not awake.
-void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t bell, int milliseconds);
+/// The number of the consumer's wake-ups so far, which is its futex word. Read it before the last look, and pass it to
+/// `sleep`.
+uint32_t nbdext_ring_wakeup_count(const struct nbdext_ring *ring);
+/// Sleeps until a message comes, the consumer was woken since `wakeup_count`, or the time is up. Only when not awake.
+void nbdext_ring_sleep(struct nbdext_ring *ring, uint32_t wakeup_count, int milliseconds);
 /// Looks at the ring `turns` times before the consumer rests. Returns whether a message waits.
 int nbdext_ring_linger(struct nbdext_ring *ring, uint32_t turns);
 /// The number of turns that the producer advises its consumer to linger.
 uint32_t nbdext_ring_advice(const struct nbdext_ring *ring);
 void nbdext_ring_advise(struct nbdext_ring *ring, uint32_t turns);
 /// Wakes the consumer although there is no message.
-void nbdext_ring_ring(struct nbdext_ring *ring);
+void nbdext_ring_wake(struct nbdext_ring *ring);
 
 /// Tells the processor that this thread spins.
 void nbdext_pause(void);

@@ -12,7 +12,7 @@ final class DriverInstance: Sendable {
     private let output: DriverOutput
     private let alive: Atomic<Bool>
     private let wasExpected: Atomic<Bool>
-    private let ended: Event
+    private let ended: OneShotEvent
 
     /// - Throws: when the process or a thread cannot be started.
     init(
@@ -40,7 +40,7 @@ final class DriverInstance: Sendable {
         }
         alive = Atomic(true)
         wasExpected = Atomic(false)
-        ended = Event()
+        ended = OneShotEvent()
         let box = Box()
         link = ControlLink(
             socket: ends[0], takesDescriptors: false, answerer: answerer,

@@ -8,7 +8,7 @@ import Platform
 /// Threads: one of its own, which ends with the last process that has the other end.
 final class DriverOutput: Sendable {
     private static let byteCountMax = 4096
-    private let ended = Event()
+    private let ended = OneShotEvent()
 
     /// - Returns: the output, and the process's end of the pipe, which the caller closes.
     /// - Throws: when the system has no pipe or no thread.

@@ -43,12 +43,12 @@ final class MessageHistory: @unchecked Sendable {
         (0..<Self.capacity).map { entries[(next &+ $0) & (Self.capacity - 1)] }.compactMap { entry in
             switch nbdext_message_kind(entry.kind) {
             case NBDEXT_BUNDLED_TASKS: "to the driver: UserProcessBundledParallelTasks, \(entry.count) slots"
-            case NBDEXT_SINGLE_TASK: "to the driver: UserProcessParallelTask, slot \(entry.value)"
+            case NBDEXT_LEGACY_TASK: "to the driver: UserProcessParallelTask, slot \(entry.value)"
             case NBDEXT_INTERRUPT: "to the driver: interrupt"
             case NBDEXT_BUNDLED_COMPLETION: "from the driver: BundledParallelTaskCompletion, \(entry.count) slots"
-            case NBDEXT_SINGLE_COMPLETION: "from the driver: ParallelTaskCompletion"
+            case NBDEXT_LEGACY_COMPLETION: "from the driver: ParallelTaskCompletion"
             case NBDEXT_REGISTER_WRITE: "from the driver: register 0x\(String(entry.count, radix: 16)) = \(entry.value)"
-            case NBDEXT_SINGLE_REPLY: "from the driver: UserProcessParallelTask returned for slot \(entry.value)"
+            case NBDEXT_LEGACY_REPLY: "from the driver: UserProcessParallelTask returned for slot \(entry.value)"
             default: nil
             }
         }

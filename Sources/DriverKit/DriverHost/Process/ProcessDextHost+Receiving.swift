@@ -40,10 +40,10 @@ extension ProcessDextHost {
 
     package func sleep(pair: Int, milliseconds: Int) {
         let ring = pairs[pair].toKernel
-        nbdext_ring_sleep(ring, nbdext_ring_bell(ring), Int32(milliseconds))
+        nbdext_ring_sleep(ring, nbdext_ring_wakeup_count(ring), Int32(milliseconds))
     }
 
-    package func wakeReceiver(pair: Int) { nbdext_ring_ring(pairs[pair].toKernel) }
+    package func wakeReceiver(pair: Int) { nbdext_ring_wake(pairs[pair].toKernel) }
 
     package func poll(pair: Int) -> Bool {
         let pair = pairs[pair]
@@ -114,7 +114,7 @@ extension ProcessDextHost {
             withUnsafeBytes(of: &message.pointee.body) {
                 kernel.completeBundledParallelTasks($0.baseAddress!.assumingMemoryBound(to: UInt16.self), count: count)
             }
-        case NBDEXT_SINGLE_COMPLETION:
+        case NBDEXT_LEGACY_COMPLETION:
             outstandingCount.subtract(1, ordering: .relaxed)
             let slot = message.pointee.value
             withUnsafeBytes(of: &message.pointee.body) {
@@ -122,10 +122,10 @@ extension ProcessDextHost {
                     $0.baseAddress!.assumingMemoryBound(to: SCSIUserParallelResponse.self),
                     slot: slot > 0 && slot <= UInt64(slots.taskCount) ? UInt16(slot - 1) : nil)
             }
-        case NBDEXT_SINGLE_REPLY:
+        case NBDEXT_LEGACY_REPLY:
             reply.store(message.pointee.count, ordering: .relaxed)
             repliedSlot.store(Int(truncatingIfNeeded: message.pointee.value) &+ 1, ordering: .sequentiallyConsistent)
-            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_ring(pair.toKernel) }
+            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_wake(pair.toKernel) }
         default: break
         }
     }

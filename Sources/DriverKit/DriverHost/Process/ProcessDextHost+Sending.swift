@@ -62,9 +62,9 @@ extension ProcessDextHost {
         repliedSlot.store(0, ordering: .relaxed)
         let receiver = pair.producerLock.withLock { () -> DriverInstance? in
             guard isRunning.load(ordering: .relaxed), let instance, let message = nbdext_ring_begin(pair.toDriver),
-                kernel.takeSubmissions(&slot, limit: 1, route: .single, pair: 0) == 1
+                kernel.takeSubmissions(&slot, limit: 1, route: .legacy, pair: 0) == 1
             else { return nil }
-            message.pointee.kind = NBDEXT_SINGLE_TASK.rawValue
+            message.pointee.kind = NBDEXT_LEGACY_TASK.rawValue
             message.pointee.value = UInt64(slot)
             withUnsafeMutableBytes(of: &message.pointee.body) {
                 $0.baseAddress!.copyMemory(
@@ -97,10 +97,10 @@ extension ProcessDextHost {
                     giveUpWaiting(for: "UserProcessParallelTask", of: instance)
                     break
                 }
-                let bell = nbdext_ring_bell(pair.toKernel)
+                let wakeupCount = nbdext_ring_wakeup_count(pair.toKernel)
                 replyIsAwaitedAsleep.store(true, ordering: .sequentiallyConsistent)
                 if !endPolling(pair: pair.index), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
-                    nbdext_ring_sleep(pair.toKernel, bell, 10)
+                    nbdext_ring_sleep(pair.toKernel, wakeupCount, 10)
                 }
                 replyIsAwaitedAsleep.store(false, ordering: .relaxed)
                 beginPolling(pair: pair.index)
@@ -108,7 +108,7 @@ extension ProcessDextHost {
         }
         _ = endPolling(pair: pair.index)
         guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
-        singleTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
+        legacyTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
     }
 
     /// Passes the card's interrupt on, by the pair for which this thread fetches messages.

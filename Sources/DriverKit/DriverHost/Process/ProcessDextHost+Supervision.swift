@@ -20,7 +20,7 @@ extension ProcessDextHost {
         lock.withLock {
             guard life.isSupervised, life.current === instance else { return false }
             life.isSupervised = false
-            life.mourning = Event()
+            life.mourning = OneShotEvent()
             return true
         }
     }

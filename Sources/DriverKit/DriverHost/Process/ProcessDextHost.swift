@@ -73,7 +73,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// The threads that create targets for the driver, by target. Under `lock`.
     var creations: [UInt64: UInt] = [:]
     /// Ends the pauses between starts.
-    let stopRequested = Event()
+    let stopRequested = OneShotEvent()
     let memory: DriverMemory
 
     /// The slot for which UserProcessParallelTask has returned, plus 1, and its response.
@@ -88,7 +88,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         var isSupervised = false
         var isStopped = false
         /// Set when the driver runs again or is given up. Nil while no thread starts it again.
-        var mourning: Event?
+        var mourning: OneShotEvent?
     }
 
     /// - Parameters:

@@ -48,7 +48,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private struct Block {
         var activity: StaticString
         var carries = Carries.nothing
-        var ticket: Event?
+        var ticket: OneShotEvent?
         /// The work that left the block because it could not wait itself.
         var waiter: Waiter?
         var run: @Sendable () -> Void
@@ -152,7 +152,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             waitForOneself(activity, carries, purpose: purpose)
             return false
         }
-        let done = Event()
+        let done = OneShotEvent()
         return withoutActuallyEscaping(block) { block in
             // SAFETY: this frame outlives the block's only run, as it waits for `done` or withdraws the block.
             nonisolated(unsafe) let block = block
@@ -308,7 +308,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     /// Removes a block that has not begun. Returns whether it was still there.
-    private func withdraw(_ ticket: Event) -> Bool {
+    private func withdraw(_ ticket: OneShotEvent) -> Bool {
         lock.withLock {
             guard let index = blocks.firstIndex(where: { $0.ticket === ticket }) else { return false }
             blocks.remove(at: index)

@@ -44,7 +44,7 @@ open class IOService: OSObject, @unchecked Sendable {
 /// Blocks the calling thread, and with it the queue that it runs.
 public func IOSleep(_ milliseconds: UInt64) {
     let clock = DriverContext.current?.clock ?? .machine
-    _ = clock.wait(for: Event(), milliseconds: Int(clamping: milliseconds))
+    _ = clock.wait(for: OneShotEvent(), milliseconds: Int(clamping: milliseconds))
 }
 
 /// The PCI function that a driver's personality matched: its registers, and the bus for its DMA.

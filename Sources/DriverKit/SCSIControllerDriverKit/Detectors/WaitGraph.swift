@@ -77,7 +77,7 @@ package final class WaitGraph: @unchecked Sendable {
     ///   - isFromKernel: the thread is the kernel's and waits to call the driver.
     ///   - limitMilliseconds: the longest wait, rounded up to 100 ms; nil means no limit.
     package func wait(
-        for event: Event, of resource: Resource, purpose: String, isFromKernel: Bool = false,
+        for event: OneShotEvent, of resource: Resource, purpose: String, isFromKernel: Bool = false,
         limitMilliseconds: Int? = nil
     ) -> Outcome {
         let thread = currentThreadID()

@@ -8,8 +8,8 @@ import Platform
 ///
 /// Threads: any.
 package final class DriverContext: @unchecked Sendable {
-    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` and `clock` are
-    // set before the driver starts.
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` and `clock`
+    // are set before the driver starts.
     /// Collects the driver's faults.
     package let log: DiagnosisLog
     /// The waits of the driver's threads.

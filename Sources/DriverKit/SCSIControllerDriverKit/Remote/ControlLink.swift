@@ -75,7 +75,7 @@ package final class ControlLink: @unchecked Sendable {
     }
 
     private final class Question {
-        let event = Event()
+        let event = OneShotEvent()
         var answer: ControlMessage?
     }
 

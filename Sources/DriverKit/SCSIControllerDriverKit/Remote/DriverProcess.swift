@@ -157,9 +157,9 @@ final class DriverProcess: @unchecked Sendable {
                 while nbdext_ring_take(ring, &message) > 0 { take(&message) }
                 isServing[pair].store(false, ordering: .releasing)
             } while nbdext_ring_linger(ring, min(nbdext_ring_advice(ring), 10_000)) != 0
-            let bell = nbdext_ring_bell(ring)
+            let wakeupCount = nbdext_ring_wakeup_count(ring)
             nbdext_ring_set_awake(ring, 0)
-            nbdext_ring_sleep(ring, bell, 1000)
+            nbdext_ring_sleep(ring, wakeupCount, 1000)
             nbdext_ring_set_awake(ring, 1)
         }
     }
@@ -174,13 +174,13 @@ final class DriverProcess: @unchecked Sendable {
                     calls.processBundle(indices, count: count)
                 }
             }
-        case NBDEXT_SINGLE_TASK: takeSingle(&message)
+        case NBDEXT_LEGACY_TASK: takeLegacyTask(&message)
         case NBDEXT_INTERRUPT: function.interruptHandler?()
         default: break
         }
     }
 
-    private func takeSingle(_ message: inout nbdext_message) {
+    private func takeLegacyTask(_ message: inout nbdext_message) {
         let slot = Int(message.value)
         var response = kSCSIServiceResponse_Request_In_Process
         withUnsafeBytes(of: &message.body) { body in
@@ -188,7 +188,7 @@ final class DriverProcess: @unchecked Sendable {
             calls.defaultQueue.runInline("UserProcessParallelTask") { response = calls.process(task, slot: slot) }
         }
         kernel.send { message in
-            message.pointee.kind = NBDEXT_SINGLE_REPLY.rawValue
+            message.pointee.kind = NBDEXT_LEGACY_REPLY.rawValue
             message.pointee.value = UInt64(slot)
             message.pointee.count = response
         }
@@ -251,7 +251,7 @@ extension DriverProcess {
         let period = max(1, periodMilliseconds)
         let thread = try? OSThread(name: "watchdog") { [context] in
             var calls = SlowCalls(limitMilliseconds: limitMilliseconds, periodMilliseconds: period)
-            let never = Event()
+            let never = OneShotEvent()
             while !never.wait(milliseconds: Int(clamping: period)) { _ = calls.look(at: context) }
         }
         thread?.detach()

@@ -70,7 +70,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
     /// Sends one message and waits until the kernel has taken it: a completion of the legacy route is a call.
     func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
         let sent = send { message in
-            message.pointee.kind = NBDEXT_SINGLE_COMPLETION.rawValue
+            message.pointee.kind = NBDEXT_LEGACY_COMPLETION.rawValue
             message.pointee.value = slot.map { UInt64($0) + 1 } ?? 0
             withUnsafeMutableBytes(of: &message.pointee.body) {
                 $0.baseAddress!.copyMemory(from: response, byteCount: MemoryLayout<SCSIUserParallelResponse>.size)
@@ -99,7 +99,7 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
 
     /// Asks the kernel, and waits in the wait graph: the kernel calls the driver back before this returns.
     func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
-        let done = Event()
+        let done = OneShotEvent()
         let answer = AnswerBox()
         let message = ControlMessage([targetID], payload: PropertyCoder.encode(properties))
         guard

@@ -2,8 +2,8 @@ import Platform
 
 /// A thread of the controller's own, with its own lane, until it is stopped.
 package final class LaneThread: Sendable {
-    private let stopped = Event()
-    private let finished = Event()
+    private let stopped = OneShotEvent()
+    private let finished = OneShotEvent()
 
     /// - Parameters:
     ///   - name: for ps and perf.
@@ -12,7 +12,7 @@ package final class LaneThread: Sendable {
     /// - Throws: if no lane or no thread is left.
     package init(
         name: String, controller: ParallelController,
-        _ body: @escaping @Sendable (ParallelController, _ lane: Int, _ stopped: Event) -> Void
+        _ body: @escaping @Sendable (ParallelController, _ lane: Int, _ stopped: OneShotEvent) -> Void
     ) throws {
         let lane = try controller.makeOwnLane()
         do {

@@ -69,7 +69,7 @@ extension ParallelController {
         }
         let isOwned = state == .withDriver || state == .abandoned
         switch (isOwned, owned, route) {
-        case (true, .single, _):
+        case (true, .legacy, _):
             log.report(
                 .legacyTaskCompletedAsBundled,
                 "task \(taskIDs[Int(slot)]) arrived by UserProcessParallelTask and was passed back as slot \(slot)")

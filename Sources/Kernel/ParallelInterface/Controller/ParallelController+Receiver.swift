@@ -7,7 +7,7 @@ extension ParallelController {
 
     /// Runs a receiver's thread.
     /// - Parameter pair: the pair of rings that it fetches from.
-    func receive(lane: Int, pair: Int, until stopped: Event) {
+    func receive(lane: Int, pair: Int, until stopped: OneShotEvent) {
         host.bindReceiver(pair: pair)
         while !stopped.isSet {
             finishWork(lane: lane, pair: pair)

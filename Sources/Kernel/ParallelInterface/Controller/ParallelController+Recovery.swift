@@ -104,7 +104,7 @@ extension ParallelController {
     /// Takes back a task, wherever it is, since nobody waits for its answer any more. When this returns, the task and
     /// its memory are the caller's again.
     /// - Parameter answered: set by the completion of the task.
-    func withdraw(_ taskIndex: TaskIndex, answered: Event) {
+    func withdraw(_ taskIndex: TaskIndex, answered: OneShotEvent) {
         let lane = Int(taskIndex) / tasksPerLane
         while !answered.isSet {
             if let task = pool.sent(taskIndex: taskIndex) {
@@ -123,7 +123,7 @@ extension ParallelController {
             }
             finishWork(lane: lane)
             // The device may work on the task, or another thread may be passing it on.
-            if !answered.isSet { _ = Event().wait(milliseconds: 1) }
+            if !answered.isSet { _ = OneShotEvent().wait(milliseconds: 1) }
         }
     }
 
@@ -231,7 +231,9 @@ extension ParallelController {
     private func waitForDevice(milliseconds: UInt64, until isDone: () -> Bool) {
         let limit = options.clock.milliseconds + milliseconds
         if isDone() { return }
-        _ = options.clock.wait(for: Event(), everyMilliseconds: 5) { isDone() || options.clock.milliseconds >= limit }
+        _ = options.clock.wait(for: OneShotEvent(), everyMilliseconds: 5) {
+            isDone() || options.clock.milliseconds >= limit
+        }
     }
 
     /// Describes why nothing moves: what each queue does, and every task that the driver has.
@@ -256,7 +258,7 @@ extension ParallelController {
 private final class Answer: @unchecked Sendable {
     // SAFETY: written before `isGiven` is set, read after.
     private var outcome = TaskManagementOutcome.unreachable
-    private let isGiven = Event()
+    private let isGiven = OneShotEvent()
 
     func set(_ outcome: TaskManagementOutcome) {
         self.outcome = outcome

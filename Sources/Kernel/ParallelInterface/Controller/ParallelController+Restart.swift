@@ -19,7 +19,7 @@ extension ParallelController {
             finishWork(lane: lane)
             if !pool.hasTasksOfDriver { return }
             // The card works on the memory of the remaining tasks, or another thread reads their responses.
-            _ = Event().wait(milliseconds: 1)
+            _ = OneShotEvent().wait(milliseconds: 1)
         }
     }
 

@@ -146,7 +146,7 @@ extension ParallelController: KernelHalf {
         slots.responses[Int(slot)].fControllerTaskIdentifier = taskIDs[Int(slot)]
         slots.responses[Int(slot)].fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
         slots.responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_No_Status
-        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
+        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .legacy) }
     }
 
     /// Whether the driver owns a slot.
@@ -171,13 +171,13 @@ extension ParallelController: KernelHalf {
         if Detectors.areEnabled { withUnsafePointer(to: slot) { findOvertakenWrites($0, count: 1) } }
         guard pool.isWithDriver(slot) else {
             var completion = TaskSlots.Completion()
-            withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .single) }
-            if completion.refused != nil { report(completion, route: .single) }
+            withUnsafePointer(to: slot) { completion = pool.complete($0, count: 1, route: .legacy) }
+            if completion.refused != nil { report(completion, route: .legacy) }
             return
         }
         slots.responses[Int(slot)] = response.pointee
-        let completion = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .single) }
-        if completion.refused != nil { report(completion, route: .single) }
+        let completion = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .legacy) }
+        if completion.refused != nil { report(completion, route: .legacy) }
     }
 
     /// A slot's command, in the memory that is shared with the driver.

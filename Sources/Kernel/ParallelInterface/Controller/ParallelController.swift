@@ -354,7 +354,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
-    package func wait(forAnswer event: Event, to command: String, taskIndex: TaskIndex) -> Bool {
+    package func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
         let purpose = "the completion of \(command)"
         let resource = WaitGraph.Resource.kernel { [weak self] in
             KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(taskIndex: taskIndex))

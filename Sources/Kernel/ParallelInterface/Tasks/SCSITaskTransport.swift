@@ -41,7 +41,7 @@ package protocol SCSITaskTransport: AnyObject, Sendable {
 
     /// Blocks until the completion of a probe command's task sets `event`.
     /// - Returns: false if that can never happen, since the driver blocks its own completions.
-    func wait(forAnswer event: Event, to command: String, taskIndex: TaskIndex) -> Bool
+    func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool
 
     /// Blocks until I/O of this lane makes progress or `descriptor` (unless negative) is readable, and does the work
     /// that follows.

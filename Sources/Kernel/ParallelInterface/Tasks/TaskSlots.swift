@@ -32,7 +32,7 @@ package final class TaskSlots: Sendable {
         var filled: UInt64 = 0
         /// The time by which it has to be back, monotonic milliseconds; 0 for no limit.
         var deadline: UInt64 = 0
-        var route = TaskRoute.single
+        var route = TaskRoute.legacy
         /// The last step of recovery that was taken for the task.
         var recovery = RecoveryStep.none
         /// Grows with each slot that is sent.

@@ -122,16 +122,13 @@ package struct JobProgress {
 
 /// One job's progress on standard output.
 private final class ProgressDisplay {
-    private static let barWidth = 30
     private let isTerminal = isatty(STDOUT_FILENO) != 0
     private let start = monotonicNanoseconds()
     private var firstByteCount: UInt64?
     private var shownTenth = -1
 
     func draw(_ job: JobSnapshot) {
-        // Another process says these, so no difference may be below 0, and no number too large for an Int.
-        let done = min(job.doneByteCount, job.byteCount)
-        let first = min(firstByteCount ?? done, done)
+        let first = firstByteCount ?? job.doneByteCount
         firstByteCount = first
         guard isTerminal else {
             if job.percent / 10 > shownTenth {
@@ -141,13 +138,27 @@ private final class ProgressDisplay {
             }
             return
         }
-        let seconds = Double(monotonicNanoseconds() - start) / 1e9
-        let rate = seconds > 0 ? Double(done - first) / seconds : 0
-        let left = rate > 0 ? ", \(TopReport.whole((Double(job.byteCount - done) / rate).rounded(.down))) s left" : ""
-        let filled = job.percent * Self.barWidth / 100
-        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: Self.barWidth - filled)
-        drawLine("\(job.kind) [\(bar)] \(job.percent) %, \(TopReport.whole((rate / 1e6).rounded(.down))) MB/s\(left)")
+        drawLine(ProgressBar.text(job, from: first, seconds: Double(monotonicNanoseconds() - start) / 1e9))
     }
 
     func end() { if isTerminal { show("") } }
+}
+
+/// A job's progress as a bar of text.
+enum ProgressBar {
+    private static let width = 30
+
+    /// The bar, the rate, and the time that is left. Another process says the job's numbers, so any is possible.
+    ///
+    /// - Parameters:
+    ///   - first: bytes of each member that were done at the beginning.
+    ///   - seconds: the time since then.
+    static func text(_ job: JobSnapshot, from first: UInt64, seconds: Double) -> String {
+        let done = min(job.doneByteCount, job.byteCount)
+        let rate = seconds > 0 ? Double(done - min(first, done)) / seconds : 0
+        let left = rate > 0 ? ", \(TopReport.whole((Double(job.byteCount - done) / rate).rounded(.down))) s left" : ""
+        let filled = job.percent * width / 100
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
+        return "\(job.kind) [\(bar)] \(job.percent) %, \(TopReport.whole((rate / 1e6).rounded(.down))) MB/s\(left)"
+    }
 }

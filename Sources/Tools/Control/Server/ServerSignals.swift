@@ -23,7 +23,7 @@ final class ServerSignals: @unchecked Sendable {
     /// The server's start, which a signal cancels.
     let startUp = StartUp()
     private let stopMilliseconds: UInt64
-    private let endRequested = Event()
+    private let endRequested = OneShotEvent()
     private let lock = Lock()
     private var machine: Machine?
 

@@ -12,8 +12,8 @@ extension ArrayLife {
     func damageSomething() {
         guard damageCount < Self.damageMax, !array!.needsRepair else { return }
         let number = world.random.below(world.random.chance(800) ? shape.memberCount : disks.count)
-        let count = habits.damageSectorCount
-        let hotRowCount = min(shape.rowCount, habits.hotSectorCount / shape.columnCount + shape.chunkSectorCount)
+        let count = workload.damageSectorCount
+        let hotRowCount = min(shape.rowCount, workload.hotSectorCount / shape.columnCount + shape.chunkSectorCount)
         let limit = world.random.chance(700) ? hotRowCount : shape.rowCount
         let first = world.random.below(limit / count) * count
         let rows = first..<min(shape.rowCount, first + count * world.random.pick([1, 1, 2, 8]))
@@ -92,7 +92,7 @@ extension ArrayLife {
 
     /// Whether a command may have met lost blocks. With a write cache, a command may destage the data of others.
     func isLost(_ command: SimulatedDriver.Command) -> Bool {
-        guard habits.cacheByteCount == 0 else { return hasLostRows }
+        guard workload.cacheByteCount == 0 else { return hasLostRows }
         return command.sectors.contains { lostAt[shape.place(of: $0).row / Self.blockRowCount] >= command.sentAt }
     }
 

@@ -41,7 +41,7 @@ extension ArrayLife {
             if world.random.chance(300) { rollBack(number) }
             knowledge.disks[number].isAbsent = disk.isDead
         }
-        if habits.deathPerMille > 0 && world.random.chance(30) {
+        if workload.deathPerMille > 0 && world.random.chance(30) {
             let number = world.random.below(disks.count)
             knowledge.disks[number].isAbsent = true
             note("\(disks[number].name) is absent")
@@ -208,12 +208,12 @@ extension ArrayLife {
 
     private func putBehindCard(_ opened: OpenedArray) {
         array = opened
-        let laneCount = habits.laneCount + (shape.level == .raid5 ? 1 : 0)
+        let laneCount = workload.laneCount + (shape.level == .raid5 ? 1 : 0)
         let target: ArrayTarget
         do { target = try ArrayTarget(array: opened) } catch { preconditionFailure("no memory: \(error)") }
         let card = RAIDController(
             arrays: [target], dart: DART(windowCount: 8, reservedCount: 1), engine: .threads,
-            laneCount: laneCount, writeCacheByteCount: habits.cacheByteCount)
+            laneCount: laneCount, writeCacheByteCount: workload.cacheByteCount)
         self.card = card
         lanes = (0..<laneCount).map { _ in
             do { return try card.makeLane() } catch { preconditionFailure("no lane: \(error)") }

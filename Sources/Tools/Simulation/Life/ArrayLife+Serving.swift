@@ -8,7 +8,7 @@ import SCSI
 extension ArrayLife {
     /// Serves until a crash or an orderly stop, or until the life has taken `steps` steps.
     func serve(until steps: Int) throws(SimulationFault) {
-        let last = min(steps, step + world.random.number(1...habits.stepsMax))
+        let last = min(steps, step + world.random.number(1...workload.stepsMax))
         while step < last && !world.isDown {
             countStep()
             try takeStep()
@@ -23,16 +23,16 @@ extension ArrayLife {
 
     private func takeStep() throws(SimulationFault) {
         breakSomething()
-        if habits.damagePerMille > 0 && world.random.chance(habits.damagePerMille) { damageSomething() }
+        if workload.damagePerMille > 0 && world.random.chance(workload.damagePerMille) { damageSomething() }
         if world.random.chance(20) { tickBitmap() }
-        if habits.snapshotPerMille > 0 && world.random.chance(habits.snapshotPerMille) { keepCopy() }
+        if workload.snapshotPerMille > 0 && world.random.chance(workload.snapshotPerMille) { keepCopy() }
         if shape.level == .raid5 {
-            if world.random.chance(habits.askPerMille) { try askForMaintenance() }
-            if world.random.chance(habits.maintainPerMille) { try maintain() }
+            if world.random.chance(workload.askPerMille) { try askForMaintenance() }
+            if world.random.chance(workload.maintainPerMille) { try maintain() }
         }
         let isIdle = operationCount == 0
-        let maySend = driver.outstanding < habits.depth
-        if maySend && (isIdle || world.random.chance(habits.sendPerMille)) {
+        let maySend = driver.outstanding < workload.depth
+        if maySend && (isIdle || world.random.chance(workload.sendPerMille)) {
             sendSomething()
         } else if !isIdle {
             endSomeOperation()
@@ -63,12 +63,12 @@ extension ArrayLife {
     // MARK: Failures
 
     private func breakSomething() {
-        if habits.fullPerMille > 0 && world.random.chance(habits.fullPerMille) {
+        if workload.fullPerMille > 0 && world.random.chance(workload.fullPerMille) {
             world.isFull.toggle()
             hasBeenFull = true
             note(world.isFull ? "the disk is full" : "the disk has room")
         }
-        guard habits.deathPerMille > 0, world.random.chance(habits.deathPerMille) else { return }
+        guard workload.deathPerMille > 0, world.random.chance(workload.deathPerMille) else { return }
         let number = world.random.below(disks.count)
         if let role = members.firstIndex(where: { $0 === disks[number] }) {
             guard mayFail(role) else { return }
@@ -103,7 +103,7 @@ extension ArrayLife {
         let operation = channel.operations[position]
         let role = role(of: operation)
         let fails =
-            habits.errorPerMille > 0 && world.random.chance(habits.errorPerMille)
+            workload.errorPerMille > 0 && world.random.chance(workload.errorPerMille)
             && (role.map(mayFail) ?? !array!.needsRepair)
         let status = channel.end(position, fails ? .error : .proper)
         history.add(
@@ -139,7 +139,7 @@ extension ArrayLife {
 
     private func someSectors() -> Range<Int> {
         let limit = min(shape.sectorCount, SimulatedDriver.dataByteCount / 512)
-        var count = world.random.number(1...habits.usualSectorCount)
+        var count = world.random.number(1...workload.usualSectorCount)
         // Whole chunks and stripes are planned in their own way, so they are frequent.
         switch world.random.below(10) {
         case 0: count = shape.chunkSectorCount
@@ -148,7 +148,7 @@ extension ArrayLife {
         default: break
         }
         count = min(count, limit)
-        let span = world.random.chance(700) ? max(habits.hotSectorCount, count) : shape.sectorCount
+        let span = world.random.chance(700) ? max(workload.hotSectorCount, count) : shape.sectorCount
         var first = world.random.below(span - count + 1)
         if world.random.chance(300) { first -= first % shape.chunkSectorCount }
         if world.random.chance(150) { first -= first % shape.stripeSectorCount }
@@ -186,7 +186,7 @@ extension ArrayLife {
         try learn()
         // After a crash, no answer reaches the driver.
         if world.isDown { return }
-        while let (tag, command, answer) = try driver.takeAnswer() { try take(tag, command, answer) }
+        try driver.takeAnswers(take)
     }
 
     private func take(

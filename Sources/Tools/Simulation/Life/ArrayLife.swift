@@ -20,7 +20,7 @@ final class ArrayLife {
     let driver = SimulatedDriver()
     var model: SectorModel
     var history = History()
-    let habits: Habits
+    let workload: Workload
 
     // The open array and its card.
     var array: OpenedArray?
@@ -74,7 +74,7 @@ final class ArrayLife {
     init(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         shape = ArrayShape(&random)
-        habits = Habits(&random, shape)
+        workload = Workload(&random, shape)
         let world = SimulatedWorld(random: random)
         self.world = world
         let byteCount = shape.plan.memberByteCount
@@ -91,7 +91,7 @@ final class ArrayLife {
     /// - Throws: when a promise was not kept.
     func run(steps: Int) throws(SimulationFault) {
         try create()
-        for _ in 0..<habits.servings {
+        for _ in 0..<workload.servings {
             guard try reopen(), step < steps else { return }
             try serve(until: steps)
         }
@@ -140,7 +140,7 @@ final class ArrayLife {
         for channel in world.channels { channel.leaveHalfDone() }
         for disk in disks { disk.crash(powerFails: powerFails) }
         crash.powerFailed = crash.powerFailed || powerFails
-        crash.cacheWasLost = crash.cacheWasLost || powerFails || habits.cacheByteCount > 0
+        crash.cacheWasLost = crash.cacheWasLost || powerFails || workload.cacheByteCount > 0
         letGo()
         world.comeUp()
     }

@@ -52,7 +52,7 @@ package struct SimulationRun {
         let life = ArrayLife(seed: seed)
         do throws(SimulationFault) { try life.run(steps: steps) } catch {
             let lines =
-                ["  \(life.shape.description); \(life.habits.description)"]
+                ["  \(life.shape.description); \(life.workload.description)"]
                 + life.history.lines(sector: error.sector, shape: life.shape, limit: Self.historyLimit)
             throw Failure(seed: seed, step: life.step, fault: error, lines: lines)
         }

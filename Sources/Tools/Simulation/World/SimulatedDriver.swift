@@ -2,7 +2,6 @@ import HardwareBus
 import RAIDController
 import RAIDControllerInterface
 import SCSI
-import Synchronization
 
 /// A driver of the card, which notices commands that are answered twice or with a wrong tag.
 ///
@@ -43,15 +42,15 @@ final class SimulatedDriver {
     private let data: UnsafeMutableRawPointer
     private let submissions: UnsafeMutableRawPointer
     private let completions: UnsafeMutableRawPointer
+    private let rings: CardRingClient
     private var card: RAIDController?
     private var dataAddress: DART.BusAddress = 0
-    private var tail: UInt32 = 0
-    private var head: UInt32 = 0
 
     init() {
         data = .allocate(byteCount: Self.depth * Self.dataByteCount, alignment: 4096)
-        submissions = .allocate(byteCount: Self.ringCapacity * RAIDCommandDescriptor.stride, alignment: 64)
+        submissions = .allocate(byteCount: Self.submissionByteCount, alignment: 64)
         completions = .allocate(byteCount: Self.completionByteCount, alignment: 64)
+        rings = CardRingClient(submissions: submissions, completions: completions, capacity: Self.ringCapacity)
     }
 
     deinit {
@@ -60,36 +59,29 @@ final class SimulatedDriver {
         completions.deallocate()
     }
 
-    private static let completionByteCount =
-        RAIDCompletionDescriptor.ringHeaderByteCount + ringCapacity * RAIDCompletionDescriptor.stride
+    private static let submissionByteCount = RAIDCommandDescriptor.ringByteCount(capacity: ringCapacity)
+    private static let completionByteCount = RAIDCompletionDescriptor.ringByteCount(capacity: ringCapacity)
 
     /// Starts a card that has no command.
     func attach(_ card: RAIDController) {
         self.card = card
         commands = Array(repeating: nil, count: Self.depth)
         outstanding = 0
-        tail = 0
-        head = 0
-        completions.initializeMemory(as: UInt8.self, repeating: 0, count: Self.completionByteCount)
         dataAddress = card.dart.map(
             window: 0, memory: data, byteCount: Self.depth * Self.dataByteCount, deviceMayWrite: true)!
-        program(
-            RAIDControllerRegister.submissionBaseLow, submissions,
-            Self.ringCapacity * RAIDCommandDescriptor.stride)
-        program(RAIDControllerRegister.completionBaseLow, completions, Self.completionByteCount)
-        card.writeRegister(RAIDControllerRegister.submissionCapacity, UInt32(Self.ringCapacity))
-        card.writeRegister(RAIDControllerRegister.completionCapacity, UInt32(Self.ringCapacity))
-        card.writeRegister(RAIDControllerRegister.control, RAIDControllerRegister.controlEnable)
+        let submissionAddress = map(submissions, byteCount: Self.submissionByteCount)
+        let completionAddress = map(completions, byteCount: Self.completionByteCount)
+        rings.enable(submissionAddress: submissionAddress, completionAddress: completionAddress) {
+            card.writeRegister($0, $1)
+        }
     }
 
     /// Forgets the card and the commands that it had.
     func detach() { card = nil }
 
-    private func program(_ register: Int, _ memory: UnsafeMutableRawPointer, _ byteCount: Int) {
+    private func map(_ memory: UnsafeMutableRawPointer, byteCount: Int) -> DART.BusAddress {
         let window = card!.dart.claimWindow()!
-        let address = card!.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
-        card!.writeRegister(register, UInt32(truncatingIfNeeded: address))
-        card!.writeRegister(register + 4, UInt32(truncatingIfNeeded: address >> 32))
+        return card!.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
     }
 
     /// When the oldest outstanding read was sent; `.max` when there is none.
@@ -134,30 +126,24 @@ final class SimulatedDriver {
         descriptor.dataAddress = dataAddress + UInt64(tag * Self.dataByteCount)
         descriptor.dataByteCount = UInt64(byteCount)
         descriptor.direction = byteCount == 0 ? 0 : command.kind == .read ? 2 : 1
-        (submissions + Int(tail) % Self.ringCapacity * RAIDCommandDescriptor.stride)
-            .storeBytes(of: descriptor, as: RAIDCommandDescriptor.self)
-        tail &+= 1
-        card!.writeRegister(RAIDControllerRegister.submissionTail, tail)
+        rings.addCommand().pointee = descriptor
+        rings.ringDoorbell { card!.writeRegister($0, $1) }
     }
 
-    /// Takes the next answer out of the completion ring.
-    /// - Returns: the tag, the command, and the answer; nil when there is none.
-    /// - Throws: when the card has answered a command that it does not have.
-    func takeAnswer() throws(SimulationFault) -> (tag: Int, Command, RAIDCompletionDescriptor)? {
-        let produced = completions.load(as: UInt32.self)
-        atomicMemoryFence(ordering: .acquiring)
-        guard produced != head else { return nil }
-        let entry =
-            completions + RAIDCompletionDescriptor.ringHeaderByteCount
-            + Int(head) % Self.ringCapacity * RAIDCompletionDescriptor.stride
-        head &+= 1
-        let answer = entry.load(as: RAIDCompletionDescriptor.self)
-        let tag = Int(answer.tag)
-        guard tag < Self.depth, let command = commands[tag] else {
-            throw SimulationFault("the card answered command \(answer.tag), which it does not have")
+    /// Calls `body` with each new answer: the tag, the command, and the completion.
+    /// - Throws: when the card has answered a command that it does not have, and what `body` throws.
+    func takeAnswers(
+        _ body: (_ tag: Int, Command, RAIDCompletionDescriptor) throws(SimulationFault) -> Void
+    ) throws(SimulationFault) {
+        try rings.takeCompletions { completion throws(SimulationFault) in
+            let answer = completion.pointee
+            let tag = Int(answer.tag)
+            guard tag < Self.depth, let command = commands[tag] else {
+                throw SimulationFault("the card answered command \(answer.tag), which it does not have")
+            }
+            commands[tag] = nil
+            outstanding -= 1
+            try body(tag, command, answer)
         }
-        commands[tag] = nil
-        outstanding -= 1
-        return (tag, command, answer)
     }
 }

@@ -3,7 +3,7 @@ import RAID
 /// A page of a write cache: its part of the array, its dirty sectors, its state, and its links in lists.
 ///
 /// A clean page is a free page: the cache holds only data that is not on the members yet.
-struct CachePage: BitwiseCopyable {
+struct CardCachePage: BitwiseCopyable {
     static let byteCount = 4096
     static let sectorCount: UInt64 = 8
     /// The index of no page.
@@ -34,12 +34,12 @@ struct CachePage: BitwiseCopyable {
     /// When a destage last failed, by the cache's clock.
     var failedAt: UInt64 = 0
     /// The next page of the same hash.
-    var nextInIndex = CachePage.none
+    var nextInIndex = CardCachePage.none
     /// The next free page, or the next page of the command that copies.
-    var link = CachePage.none
+    var link = CardCachePage.none
     // Neighbours in the dirty list.
-    var previous = CachePage.none
-    var next = CachePage.none
+    var previous = CardCachePage.none
+    var next = CardCachePage.none
     /// Commands that wait until the page is resting or free.
     var waiters = WaitList()
 }

@@ -1,4 +1,5 @@
-/// The card's register window: byte offsets in BAR 0 of registers of 32 bits. This file is the card's data sheet.
+/// The card's register window: byte offsets in BAR 0 of registers of 32 bits. With CRAIDCard.h, this is the card's data
+/// sheet; `CardRingClient` is a driver's part of it.
 ///
 /// The driver allocates two rings in memory and programs their bus addresses. It writes command descriptors,
 /// then the new tail into `submissionTail` (one write for any number of commands). The card writes completion
@@ -35,52 +36,4 @@ public enum RAIDControllerRegister {
     public static let identity: UInt32 = 0x5241_4944
     /// The bit of `control` that starts the card.
     public static let controlEnable: UInt32 = 1
-}
-
-/// A command as the driver writes it into the submission ring: 64 bytes, native byte order.
-public struct RAIDCommandDescriptor: BitwiseCopyable {
-    /// The driver's name for the command; the completion carries it too.
-    public var tag: UInt32 = 0
-    /// The target, from 0.
-    public var targetID: UInt16 = 0
-    /// The logical unit of the target, from 0.
-    public var logicalUnit: UInt8 = 0
-    /// Bytes of `cdb` that count.
-    public var cdbSize: UInt8 = 0
-    /// The command descriptor block (SPC).
-    public var cdb: InlineArray<16, UInt8> = .init(repeating: 0)
-    /// Bus address of the data, which is one contiguous range.
-    public var dataAddress: UInt64 = 0
-    /// Length of the data in bytes.
-    public var dataByteCount: UInt64 = 0
-    /// 0 none, 1 host to card, 2 card to host.
-    public var direction: UInt8 = 0
-
-    public init() {}
-
-    /// Bytes from one descriptor to the next in the ring.
-    public static let stride = 64
-}
-
-/// A completion as the card writes it: 64 bytes.
-public struct RAIDCompletionDescriptor: BitwiseCopyable {
-    /// The command's tag.
-    public var tag: UInt32 = 0
-    /// SCSI status (SAM): 0 GOOD, 2 CHECK CONDITION, ...
-    public var status: UInt8 = 0
-    /// Bytes of `sense` that count.
-    public var senseByteCount: UInt8 = 0
-    /// 1 when the card has no such target or could not reach the command's memory; `status` is then void.
-    public var transportError: UInt8 = 0
-    /// Bytes of data that were transferred.
-    public var dataByteCount: UInt64 = 0
-    /// Sense data in fixed format (SPC).
-    public var sense: InlineArray<32, UInt8> = .init(repeating: 0)
-
-    public init() {}
-
-    /// Bytes from one descriptor to the next in the ring.
-    public static let stride = 64
-    /// Byte offset of the first descriptor in the ring; the producer index (UInt32) is at offset 0.
-    public static let ringHeaderByteCount = 64
 }

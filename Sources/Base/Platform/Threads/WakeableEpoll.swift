@@ -1,24 +1,24 @@
 import CLinux
 import Glibc
 
-/// A descriptor that becomes readable when another thread rings, or when one more descriptor, that the owner chose, is
-/// readable: what a thread waits for that may wait for one descriptor only.
+/// An epoll instance that other threads can signal, and that watches one more descriptor. It is for a thread that can
+/// wait for a single descriptor only.
 ///
-/// Threads: `ring` on any; the rest on the one that waits.
-package final class WaitBell: @unchecked Sendable {
-    // SAFETY: the bell and the descriptor never change; `watched` belongs to the waiting thread.
+/// Threads: `signal` on any; the rest on the waiting thread.
+package final class WakeableEpoll: @unchecked Sendable {
+    // SAFETY: `event` and `descriptor` never change; `watched` belongs to the waiting thread.
 
-    /// Readable while the bell has rung, or the watched descriptor is readable. Only to be polled.
+    /// Readable while it is signalled or the watched descriptor is readable. To be polled only.
     package let descriptor: Int32
-    private let bell: Bell
+    private let event: EventFD
     private var watched: Int32 = -1
 
     /// - Throws: when the system is out of descriptors.
     package init() throws(OSError) {
-        bell = try Bell()
+        event = try EventFD()
         let descriptor = nbdext_epoll()
         guard descriptor >= 0 else { throw OSError(code: -descriptor, doing: "make an epoll instance") }
-        let status = nbdext_epoll_add(descriptor, bell.descriptor)
+        let status = nbdext_epoll_add(descriptor, event.descriptor)
         guard status >= 0 else {
             close(descriptor)
             throw OSError(code: -status, doing: "watch an eventfd")
@@ -28,9 +28,9 @@ package final class WaitBell: @unchecked Sendable {
 
     deinit { close(descriptor) }
 
-    /// Watches another descriptor beside the bell; none when it is negative. It must be one that can be polled, and
-    /// stay open until another one is watched or the bell is gone.
-    /// - Returns: false when the system has no memory for it; then none is watched.
+    /// Watches a descriptor in place of the one before; none when it is negative. The descriptor must support polling,
+    /// and stay open until another one is watched or this instance is gone.
+    /// - Returns: false when the system has no memory for this. Then no descriptor is watched.
     package func watch(_ other: Int32) -> Bool {
         guard other != watched else { return true }
         if watched >= 0 { _ = nbdext_epoll_remove(descriptor, watched) }
@@ -41,11 +41,11 @@ package final class WaitBell: @unchecked Sendable {
         return true
     }
 
-    /// Makes the descriptor readable until `silence`.
-    package func ring() { bell.ring() }
+    /// Makes the descriptor readable until `clear`. Does not block.
+    package func signal() { event.signal() }
 
-    /// Takes back every ring so far.
-    package func silence() { bell.silence() }
+    /// Takes all signals so far back.
+    package func clear() { event.clear() }
 
     /// Blocks until the descriptor is readable.
     package func wait() {

@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// A descriptor that one thread polls and others make readable: eventfd(2).
+/// A descriptor that one thread polls and any thread makes readable: eventfd(2).
 ///
 /// Threads: any.
-package final class Bell: Sendable {
-    /// Only to be polled.
+package final class EventFD: Sendable {
+    /// To be polled only.
     package let descriptor: Int32
 
     /// - Throws: when the system is out of descriptors.
@@ -17,14 +17,14 @@ package final class Bell: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Makes the descriptor readable until `silence`. Does not block.
-    package func ring() {
+    /// Makes the descriptor readable until `clear`. Does not block.
+    package func signal() {
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
     }
 
-    /// Takes back every ring so far.
-    package func silence() {
+    /// Takes all signals so far back.
+    package func clear() {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)
     }

@@ -1,7 +1,7 @@
 import Platform
 
 /// How the array of a life is used, and how often something breaks.
-struct Habits {
+struct Workload {
     /// How often the array is opened and served, at most.
     var servings: Int
     /// The most steps of a serving.
@@ -56,7 +56,7 @@ struct Habits {
     }
 }
 
-extension Habits {
+extension Workload {
     /// One line for reports.
     var description: String {
         "up to \(depth) commands on \(laneCount) lanes, write cache \(cacheByteCount) bytes, of 1000 member I/Os "
