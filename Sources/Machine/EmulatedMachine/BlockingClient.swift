@@ -15,7 +15,7 @@ package enum BlockingClient {
     ///   - waiting: returns when the event is set; called when the lane has nothing left to do.
     /// - Returns: how each ended, in the same order.
     package static func execute(
-        _ requests: [BlockRequest], on device: any BlockService, waiting: (Event) -> Void = { $0.wait() }
+        _ requests: [BlockRequest], on device: any BlockService, waiting: (OneShotEvent) -> Void = { $0.wait() }
     ) -> [BlockError] {
         let receiver = Receiver(count: requests.count)
         guard let lane = try? device.makeLane(receiver: receiver) else {

@@ -24,7 +24,7 @@ package struct ScenarioRun {
     private let driverExecutable: String?
     private let log: DiagnosisLog
     private let clock: DeadlineClock
-    private let waiting: @Sendable (Event) -> Void
+    private let waiting: @Sendable (OneShotEvent) -> Void
     private static let arrayByteCount: UInt64 = 32 << 20
 
     /// - Parameters:
@@ -36,7 +36,7 @@ package struct ScenarioRun {
     package init(
         _ scenario: Scenario, driverExecutable: String? = nil,
         report: @escaping @Sendable (Diagnosis) -> Void = { _ in }, clock: DeadlineClock = .machine,
-        waiting: @escaping @Sendable (Event) -> Void = { $0.wait() }
+        waiting: @escaping @Sendable (OneShotEvent) -> Void = { $0.wait() }
     ) {
         self.scenario = scenario
         self.driverExecutable = driverExecutable
