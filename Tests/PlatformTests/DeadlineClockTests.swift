@@ -84,8 +84,9 @@ struct DeadlineClockTests {
         let second = try Sleeper(clock, every: 10) { $0 == 20 }
         clock.awaitSleepers(1)
         clock.turn(byMilliseconds: 10)
-        #expect(!second.hasEnded)
+        #expect(clock.sleeperCount == 1 && !second.hasEnded)
         clock.turn(byMilliseconds: 10)
+        #expect(clock.sleeperCount == 0)
         #expect(second.end() == false)
         // What was set counts, also when the time is up.
         let event = OneShotEvent()

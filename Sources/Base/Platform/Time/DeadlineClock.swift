@@ -53,6 +53,9 @@ package struct DeadlineClock: Sendable {
 
     /// Blocks until so many threads sleep by this clock.
     package func awaitSleepers(_ count: Int) { turned!.awaitSleepers(count) }
+
+    /// The threads that sleep by this clock. A thread whose sleep is over does not count when `turn` returns.
+    package var sleeperCount: Int { turned!.sleeperCount }
 }
 
 /// The time of a clock that is turned, and the threads that sleep by it.
@@ -109,6 +112,8 @@ private final class TurnedTime: @unchecked Sendable {
     func push(by milliseconds: UInt64) { wake { _ in self.milliseconds + milliseconds } }
 
     func awaitSleepers(_ count: Int) { _ = change.wait(orUntil: { lock.withLock { sleepers.count >= count } }) }
+
+    var sleeperCount: Int { lock.withLock { sleepers.count } }
 
     /// Moves time on and wakes the threads that are due.
     /// - Parameter time: the new time, from the next time at which a thread is due; time never goes back.
