@@ -121,7 +121,8 @@ struct DamagedMetadataTests {
     @Test("a bitmap is written only where it fits on every member")
     func bitmapRoom() throws {
         let image = try MetadataImage(.bitmap, isDirty: true, isRebuilding: false)
-        // The largest bits that mdadm makes for the place of all members but one, which has its own just before the data.
+        // The largest bits that mdadm makes for the place of all members but one, which has its own just before the
+        // data.
         let last = image.geometry.dataByteOffset / 512 - 8 - 8
         try image.apply(superblock(96, 4, last, member: 1))
         for offset in [40, 52] {

@@ -80,8 +80,8 @@ struct HalfDoneChangeTests {
 
     // MARK: The end of a reshape
 
-    /// Of four members that a reshape from three has led to, some were not told that it is done: they say that data begins
-    /// at 128 sectors behind where it does.
+    /// Of four members that a reshape from three has led to, some were not told that it is done: they say that data
+    /// begins at 128 sectors behind where it does.
     private static func halfEnded(_ untold: Set<Int>, events: UInt64 = 8) throws -> RecoveryFixture {
         let fixture = try fixture()
         for role in untold {

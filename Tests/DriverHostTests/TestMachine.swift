@@ -89,7 +89,8 @@ final class TestMachine {
         return failed
     }
 
-    /// Whether a process has had a habit that only one has. False lets the next one have it; see `MisbehavingDriver.isFirst`.
+    /// Whether a process has had a habit that only one has. False lets the next one have it; see
+    /// `MisbehavingDriver.isFirst`.
     var hasHadHabit: Bool {
         get { habitPage.load(as: UInt8.self) != 0 }
         set { habitPage.storeBytes(of: newValue ? 1 : 0, as: UInt8.self) }

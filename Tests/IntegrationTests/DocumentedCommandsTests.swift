@@ -4,8 +4,8 @@ import Testing
 
 /// Every command in README.md and Docs is run as it stands.
 ///
-/// The commands of a page are run in their order, in one shell and one directory. A block that cannot be run here says so
-/// behind its "sh"; a command that is to fail is listed here. Anything new is run, and has to succeed.
+/// The commands of a page are run in their order, in one shell and one directory. A block that cannot be run here says
+/// so behind its "sh"; a command that is to fail is listed here. Anything new is run, and has to succeed.
 @Suite("Commands in the documentation", .serialized, .busy, .slow)
 struct DocumentedCommandsTests {
     /// What a block of commands may need that a test does not have.
@@ -126,7 +126,8 @@ struct DocumentedCommandsTests {
             atPath: directory + "/Examples/MyFirstDext/.build/debug", withDestinationPath: example)
     }
 
-    /// A shell in which `nbdext serve` goes on in the background, as in another terminal, and clients wait until it serves.
+    /// A shell in which `nbdext serve` goes on in the background, as in another terminal, and clients wait until it
+    /// serves.
     private static let prologue = """
         cd "$1"
         built=$(readlink -f .build/release)

@@ -82,8 +82,8 @@ struct DriverDeathTests {
     }
 }
 
-/// Kills the children of a server. Most live until the clients have got on: a request that meets five drivers which die of it
-/// fails, and on a busy machine a driver takes a while to begin.
+/// Kills the children of a server. Most live until the clients have got on: a request that meets five drivers which die
+/// of it fails, and on a busy machine a driver takes a while to begin.
 private final class Killer: @unchecked Sendable {
     // SAFETY: the counts under `lock`; the generator belongs to the thread that runs it.
     private let server: Int32

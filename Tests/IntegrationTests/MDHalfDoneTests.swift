@@ -4,8 +4,8 @@ import RAID
 import TestTraits
 import Testing
 
-/// md's own changes of shape, cut in two as a crash between two superblocks does, finished or undone by us, and judged by
-/// md.
+/// md's own changes of shape, cut in two as a crash between two superblocks does, finished or undone by us, and judged
+/// by md.
 @Suite("Half-done changes of Linux md's", .serialized, .busy, .kernel)
 struct MDHalfDoneTests {
     private static let isAvailable = UserModeLinux.isAvailable && Shell.has("mdadm", "losetup", "nbdcopy")

@@ -218,8 +218,8 @@ struct MaintenanceTests {
             return check
         }
         var check = try startCheck()
-        // A client at work makes it last; its position is kept every 3 s. If the client was kept from its work, the check was
-        // too quick, and there is another one.
+        // A client at work makes it last; its position is kept every 3 s. If the client was kept from its work, the
+        // check was too quick, and there is another one.
         var record = ""
         let isKept = try eventually(everyMilliseconds: 20) {
             record = (try? String(contentsOfFile: "\(array.arrayPath)/.nbdext-job", encoding: .utf8)) ?? ""

@@ -2,8 +2,8 @@ import Foundation
 import TestTraits
 import Testing
 
-/// The power of a machine fails while clients write: its page cache is gone, and what is on its disk is judged by us and by
-/// the real md driver.
+/// The power of a machine fails while clients write: its page cache is gone, and what is on its disk is judged by us
+/// and by the real md driver.
 @Suite("Loss of power", .serialized, .busy, .kernel)
 struct PowerLossTests {
     private static let isAvailable =
@@ -43,7 +43,8 @@ struct PowerLossTests {
         }
     }
 
-    /// The blocks that hold what they may not hold when so many batches were durable. `power-loss.sh` writes the batches.
+    /// The blocks that hold what they may not hold when so many batches were durable. `power-loss.sh` writes the
+    /// batches.
     private static func lost(in bytes: Data, durable last: Int) -> [Int] {
         guard bytes.count == blockCount * blockByteCount else { return Array(0..<blockCount) }
         var newest = [Int](repeating: 0, count: blockCount)

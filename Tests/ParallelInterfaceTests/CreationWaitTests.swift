@@ -6,8 +6,8 @@ import Testing
 
 @testable import SCSIControllerDriverKit
 
-/// Waits for what the kernel does while it creates a target. The creating thread looks every 100 ms, by a clock that stands
-/// still until the test turns it.
+/// Waits for what the kernel does while it creates a target. The creating thread looks every 100 ms, by a clock that
+/// stands still until the test turns it.
 @Suite("Waits for the creation of a target", .blocks)
 struct CreationWaitTests {
     private final class Creation: Sendable {

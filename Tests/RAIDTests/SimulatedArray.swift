@@ -14,8 +14,8 @@ final class SimulatedArray {
     var members: [[UInt8]]
     /// What is at the replacement's place until it has a role.
     var replacement: [UInt8] = []
-    /// By role: who had it before it was replaced last, and how many replacements there had been with that. I/O that had
-    /// begun before may end there.
+    /// By role: who had it before it was replaced last, and how many replacements there had been with that. I/O that
+    /// had begun before may end there.
     private var replaced: [Int: (bytes: [UInt8], isFailing: Bool, count: Int)] = [:]
     /// How many members have been replaced so far.
     private var replacedCount = 0

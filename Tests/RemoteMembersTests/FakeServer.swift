@@ -3,8 +3,8 @@ import Platform
 import Synchronization
 
 /// An NBD server with one export in memory, which does what a test wants with each request. It shakes hands the old way
-/// (the sixteen bytes "NBDMAGIC" and 0x420281861253, size and flags), which has no options, or the new way for structured
-/// replies.
+/// (the sixteen bytes "NBDMAGIC" and 0x420281861253, size and flags), which has no options, or the new way for
+/// structured replies.
 final class FakeServer: @unchecked Sendable {
     // SAFETY: `bytes` is used by the server's thread, and by tests while nothing is under way; the rest by `state`.
     enum Kind: UInt16, Sendable {
@@ -24,8 +24,8 @@ final class FakeServer: @unchecked Sendable {
         case error(UInt32)
         case silence
         case hangUp
-        /// A structured reply of these parts of what was read, by their places in it, and then one that says that this was
-        /// all.
+        /// A structured reply of these parts of what was read, by their places in it, and then one that says that this
+        /// was all.
         case parts([Range<Int>])
     }
 

@@ -28,8 +28,8 @@ struct BothHostsTests {
         #expect(faults(outcome) == expected(scenario), "\(outcome)")
     }
 
-    /// The faults whose scenarios wait for deadlines of the client's requests. Their drivers do everything on the client's
-    /// thread: when that has nothing left to do, only time can end the requests.
+    /// The faults whose scenarios wait for deadlines of the client's requests. Their drivers do everything on the
+    /// client's thread: when that has nothing left to do, only time can end the requests.
     private static let losingTasks: Set<DriverFault> = [.taskNeverCompleted, .bundledSlotDropped]
 
     private func runTurningTime(_ scenario: Scenario) throws -> ScenarioOutcome {

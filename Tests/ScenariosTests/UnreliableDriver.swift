@@ -28,7 +28,8 @@ final class UnreliableDriver: RAIDDriver, @unchecked Sendable {
         [0x2A, 0x8A].contains(task.pointee.fCommandDescriptorBlock.0)
     }
 
-    /// The block at which a READ or WRITE begins; the first two writes of a batch begin at blocks 8 and 16, and overlap.
+    /// The block at which a READ or WRITE begins; the first two writes of a batch begin at blocks 8 and 16, and
+    /// overlap.
     private func block(_ task: UnsafePointer<SCSIUserParallelTask>) -> Int {
         Int(task.pointee.fCommandDescriptorBlock.4) << 8 + Int(task.pointee.fCommandDescriptorBlock.5)
     }

@@ -2,8 +2,8 @@ import Testing
 
 /// Calls between targets are as cheap as the code says.
 struct InliningTests {
-    /// Swift takes `@inlinable` on a member of another type without a word, and ignores it: the member stays a call, and
-    /// if it is generic it runs unspecialised.
+    /// Swift takes `@inlinable` on a member of another type without a word, and ignores it: the member stays a call,
+    /// and if it is generic it runs unspecialised.
     @Test("members that are to be inlined belong to a type that other targets may inline")
     func types() {
         var count = 0

@@ -5,8 +5,8 @@ import Glibc
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver, which first tries to get at what is none of its business, and prints what came of it. Its arguments
-/// are a member's file and the server's control socket.
+/// The reference driver, which first tries to get at what is none of its business, and prints what came of it. Its
+/// arguments are a member's file and the server's control socket.
 final class EscapingDriver: RAIDDriver, @unchecked Sendable {
     override func UserStartController() -> kern_return_t {
         let arguments = CommandLine.arguments

@@ -2,8 +2,8 @@ import Glibc
 import RAIDControllerInterface
 import SCSIControllerDriverKit
 
-/// Habits that leave the card at work on memory that goes away, or changes. They read only, so the array's data stay right.
-/// Each ends its process before long.
+/// Habits that leave the card at work on memory that goes away, or changes. They read only, so the array's data stay
+/// right. Each ends its process before long.
 extension MisbehavingDriver {
     /// Has the card read into memory of the driver's own, and is gone before it has.
     func leaveCommandsBehind() {
@@ -19,8 +19,8 @@ extension MisbehavingDriver {
         _exit(0)
     }
 
-    /// Maps a small block and a large one in turn, while the card is given commands for the large one; and makes and drops
-    /// memory meanwhile.
+    /// Maps a small block and a large one in turn, while the card is given commands for the large one; and makes and
+    /// drops memory meanwhile.
     func remap() {
         guard let ring = OwnRing(provider), let small = OwnMemory(provider, byteCount: 4096),
             let large = OwnMemory(provider, byteCount: 2 << 20), let turn = OwnMemory(provider, byteCount: 4096)
@@ -95,7 +95,8 @@ private final class OwnMemory: @unchecked Sendable {
     }
 }
 
-/// Rings in the place of the driver's. It hears of no completion from then on, so it ends no task that the card has not done.
+/// Rings in the place of the driver's. It hears of no completion from then on, so it ends no task that the card has not
+/// done.
 private struct OwnRing {
     enum Command {
         case read

@@ -7,8 +7,8 @@ import RAIDControllerInterface
 import RAIDDriver
 import SCSIControllerDriverKit
 
-/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With "Once", only
-/// the first process of a server has it.
+/// The reference driver with one bad habit, which its personality ("Habit") or the program's argument names. With
+/// "Once", only the first process of a server has it.
 final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     // SAFETY: set in Start; the habit's own thread uses only what does not change.
     private var habit = ""
@@ -27,7 +27,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         return status
     }
 
-    /// Whether no driver's process of this server has asked before. The last page of the arena is nobody's, and outlives them.
+    /// Whether no driver's process of this server has asked before. The last page of the arena is nobody's, and
+    /// outlives them.
     private static func isFirst() -> Bool {
         let byteCount = Int(String(cString: getenv("NBDEXT_DRIVER_ARENA")))!
         let page = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 5, off_t(byteCount - 4096))!
@@ -213,7 +214,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
             var descriptor = RAIDCommandDescriptor()
             descriptor.targetID = .random(in: 0...2)
             descriptor.cdbSize = [0, 6, 10, 16, 255].randomElement()!
-            // TEST UNIT READY, INQUIRY, READ(10), MODE SENSE(10), SYNCHRONIZE CACHE(10), VERIFY(10): nothing that writes.
+            // TEST UNIT READY, INQUIRY, READ(10), MODE SENSE(10), SYNCHRONIZE CACHE(10), VERIFY(10): nothing that
+            // writes.
             descriptor.cdb[0] = [0x00, 0x12, 0x28, 0x5A, 0x35, 0x2F].randomElement()!
             for byte in 5..<16 { descriptor.cdb[byte] = .random(in: 0...255) }
             descriptor.dataAddress = [0, segment.address + 65536, segment.address &- 1, .max].randomElement()!

@@ -6,8 +6,8 @@ import SCSIControllerDriverKit
 ///
 /// It has no device to give bus addresses to, so it needs a task's data itself. DriverKit gives that by
 /// UserGetDataBuffer, which is legal only inside UserProcessParallelTask. A software driver is therefore a driver of
-/// the legacy route, with one call a task: it does not override UserMapBundledParallelTaskCommandAndResponseBuffers, and
-/// the base class declines the shared slots for it. A driver with hardware takes them, and never needs the data.
+/// the legacy route, with one call a task: it does not override UserMapBundledParallelTaskCommandAndResponseBuffers,
+/// and the base class declines the shared slots for it. A driver with hardware takes them, and never needs the data.
 class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     // SAFETY: `disk` is touched on the Default queue only; `asyncEvent` is set before anybody else runs.
 

@@ -1,6 +1,7 @@
 import Statistics
 
-/// The shape of a description in JSON, which `status --json` shows. Every key is there; values that are missing are null.
+/// The shape of a description in JSON, which `status --json` shows. Every key is there; values that are missing are
+/// null.
 extension ArrayDescription: Codable {
     private enum CodingKeys: String, CodingKey {
         case name, uuid, level

@@ -67,7 +67,8 @@ package struct ControlClient: Sendable {
     /// Sends a request.
     ///
     /// - Parameter limitMilliseconds: the time for the answer; nil for any.
-    /// - Throws: `OperationError`: with the server's reason if it has refused; `.unreachable` when no server listens, or
+    /// - Throws: `OperationError`: with the server's reason if it has refused; `.unreachable` when no server listens,
+    ///   or
     ///   when it ended before it answered.
     private func send(_ request: ControlRequest, limitMilliseconds: Int?) throws -> ControlReply {
         let line = try JSONText.encode(request) + [UInt8(ascii: "\n")]
