@@ -3,7 +3,7 @@ import Testing
 
 @testable import Control
 
-@Suite("Byte sizes", .blocks, .slow)
+@Suite("Byte sizes", .blocks)
 struct ByteSizeTests {
     @Test(
         "are read in powers of 1024",
