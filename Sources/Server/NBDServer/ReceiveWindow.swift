@@ -231,6 +231,9 @@ extension Connection {
 extension BlockRequest.Operation {
     /// The operation of a command that `RequestHeader.validate` has accepted.
     init(_ command: NBDCommand) {
+        precondition(
+            command == .read || command == .write || command == .flush || command == .trim || command == .writeZeroes,
+            "a command that was let through has an operation")
         // No switch: its comparisons would be calls through tables.
         self =
             if command == .read {
