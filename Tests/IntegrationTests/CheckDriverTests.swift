@@ -26,7 +26,7 @@ enum ExampleDriver {
 }
 
 /// `nbdext check-driver` with the real programs.
-@Suite("nbdext check-driver", .serialized, .busy, .slow)
+@Suite("nbdext check-driver", .serialized, .needsCore, .slow)
 struct CheckDriverTests {
     /// What --json prints, as far as tests look at it.
     private struct Report: Decodable {
