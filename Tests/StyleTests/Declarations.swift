@@ -47,7 +47,7 @@ extension Source {
             index += 1
             guard index < lines.count, lines[index].hasPrefix(margin), index < begin + 30 else { return nil }
         }
-        if lines[index].hasSuffix("}"), !lines[index].hasSuffix("{}") || lines[index].contains("{") { return index }
+        if lines[index].hasSuffix("}") { return index }
         return lines[index...].firstIndex { $0.hasPrefix(margin + "}") }
     }
 

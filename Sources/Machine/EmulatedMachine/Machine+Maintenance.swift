@@ -1,5 +1,4 @@
 import ArrayStore
-import Glibc
 import Platform
 import RAID
 import RAIDController
@@ -124,16 +123,9 @@ extension Machine {
     }
 
     func target(_ directory: String) throws -> Int {
-        guard let index = arrays.firstIndex(where: { Self.isSame($0.directory, directory) }) else {
+        guard let index = arrays.firstIndex(where: { Directory.isSame($0.directory, directory) }) else {
             throw OperationError("this server does not serve an array in \(directory)")
         }
         return index
-    }
-
-    /// Whether two paths lead to one directory.
-    static func isSame(_ left: String, _ right: String) -> Bool {
-        var (first, second) = (stat(), stat())
-        guard stat(left, &first) == 0, stat(right, &second) == 0 else { return false }
-        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
     }
 }

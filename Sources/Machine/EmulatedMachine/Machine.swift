@@ -240,7 +240,7 @@ package final class Machine: @unchecked Sendable {
             throw ArrayStoreError("a server has at most \(largest) arrays; serve the others with another one")
         }
         for (index, directory) in directories.enumerated()
-        where directories[..<index].contains(where: { isSame($0, directory) }) {
+        where directories[..<index].contains(where: { Directory.isSame($0, directory) }) {
             throw ArrayStoreError("\(directory) is named twice; name each array's directory once")
         }
     }

@@ -63,21 +63,7 @@ extension ArrayDescription: Codable {
     }
 }
 
-extension ArrayDescription.Member: Codable {
-    private enum CodingKeys: String, CodingKey {
-        case role, state, path
-        case correctedReadErrorCount = "corrected_read_errors"
-    }
-
-    /// - Throws: `DecodingError`.
-    package init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        role = try values.decodeIfPresent(Int.self, forKey: .role)
-        state = try values.decode(String.self, forKey: .state)
-        path = try values.decodeIfPresent(String.self, forKey: .path)
-        correctedReadErrorCount = try values.decode(UInt64.self, forKey: .correctedReadErrorCount)
-    }
-
+extension ArrayDescription.Member: Encodable {
     /// Writes every key.
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
@@ -88,23 +74,7 @@ extension ArrayDescription.Member: Codable {
     }
 }
 
-extension ArrayDescription.Job: Codable {
-    private enum CodingKeys: String, CodingKey {
-        case kind, member, percent
-        case isRunning = "running"
-        case reason
-    }
-
-    /// - Throws: `DecodingError`.
-    package init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        kind = try values.decode(String.self, forKey: .kind)
-        member = try values.decodeIfPresent(Int.self, forKey: .member)
-        percent = try values.decode(Int.self, forKey: .percent)
-        isRunning = try values.decode(Bool.self, forKey: .isRunning)
-        reason = try values.decodeIfPresent(String.self, forKey: .reason)
-    }
-
+extension ArrayDescription.Job: Encodable {
     /// Writes every key.
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)

@@ -8,7 +8,7 @@ import Statistics
 /// An array as `nbdext status` describes it.
 package struct ArrayDescription: Sendable, Equatable {
     /// One member, present or not.
-    package struct Member: Sendable, Equatable {
+    package struct Member: Sendable, Equatable, Decodable {
         /// The member's role; nil for a spare, a replacement, or a member that was left out.
         package var role: Int?
         /// The member's path or URI; nil for a missing member.
@@ -17,10 +17,15 @@ package struct ArrayDescription: Sendable, Equatable {
         package var state: String
         /// The number of blocks that it could not read and that were rewritten, since the server was started.
         package var correctedReadErrorCount: UInt64 = 0
+
+        enum CodingKeys: String, CodingKey {
+            case role, state, path
+            case correctedReadErrorCount = "corrected_read_errors"
+        }
     }
 
     /// A check, a repair, a rebuild or a replacement.
-    package struct Job: Sendable, Equatable {
+    package struct Job: Sendable, Equatable, Decodable {
         /// "rebuild", "replace", "check", "repair" or "resync".
         package var kind: String
         /// The role that is rebuilt or replaced; nil for a job of the entire array.
@@ -38,6 +43,12 @@ package struct ArrayDescription: Sendable, Equatable {
             self.member = member
             self.percent = percent
             self.isRunning = isRunning
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case kind, member, percent
+            case isRunning = "running"
+            case reason
         }
     }
 

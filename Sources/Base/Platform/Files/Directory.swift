@@ -1,6 +1,6 @@
 import Glibc
 
-/// Listing, finding and removing directories.
+/// Listing, finding, comparing and removing directories.
 package enum Directory {
     /// The names in a directory, unordered, without "." and "..".
     /// - Throws: when it cannot be opened.
@@ -28,6 +28,13 @@ package enum Directory {
         guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
         return String(cString: resolved)
+    }
+
+    /// Whether two paths lead to the same file or directory. False when one of them leads nowhere.
+    package static func isSame(_ left: String, _ right: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        guard stat(left, &first) == 0, stat(right, &second) == 0 else { return false }
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino
     }
 
     /// Removes a directory and everything in it. Entries that cannot be removed stay, without an error. Symbolic links

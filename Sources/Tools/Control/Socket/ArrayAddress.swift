@@ -1,5 +1,4 @@
 import ArrayStore
-import Glibc
 import Platform
 
 /// An array as commands name it, and the way to its server.
@@ -54,11 +53,7 @@ package struct ArrayAddress: Sendable {
     /// - Throws: `OperationError` when the file is elsewhere.
     package func memberName(_ file: String) throws -> String {
         guard !LinkedMember.isURI(file), let slash = file.lastIndex(of: "/") else { return file }
-        var (first, second) = (stat(), stat())
-        let parent = slash == file.startIndex ? "/" : String(file[..<slash])
-        guard stat(parent, &first) == 0, stat(directory, &second) == 0, first.st_dev == second.st_dev,
-            first.st_ino == second.st_ino
-        else {
+        guard Directory.isSame(Directory.parent(of: file), directory) else {
             throw OperationError(
                 "\(file) is not in \(directory), where the array's members are looked for; name a file there (it may "
                     + "be a symbolic link)")

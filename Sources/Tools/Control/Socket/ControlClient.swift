@@ -68,8 +68,7 @@ package struct ControlClient: Sendable {
     ///
     /// - Parameter limitMilliseconds: the time for the answer; nil for any.
     /// - Throws: `OperationError`: with the server's reason if it has refused; `.unreachable` when no server listens,
-    ///   or
-    ///   when it ended before it answered.
+    ///   or when it ended before it answered.
     private func send(_ request: ControlRequest, limitMilliseconds: Int?) throws -> ControlReply {
         let line = try JSONText.encode(request) + [UInt8(ascii: "\n")]
         let descriptor = try connected(limitMilliseconds: limitMilliseconds)

@@ -51,7 +51,7 @@ package struct ControlPoint {
     /// - Returns: its path; nil when the socket itself is there, or when no link could be made.
     private static func link(in directory: String, to target: String) -> String? {
         let path = ControlServer.defaultPath(directory: directory)
-        guard !isSame(path, target) else { return nil }
+        guard !Directory.isSame(path, target) else { return nil }
         let code = DirectoryTurn.take(for: path) {
             removeDeadLink(path)
             if isKind(S_IFSOCK, path), !ControlClient(path: path).isAnswered { unlink(path) }
@@ -62,12 +62,6 @@ package struct ControlPoint {
             "commands about \(directory) need --control \(target), since \(path) cannot be made: "
                 + "\(String(cString: strerror(code)))", level: .warning)
         return nil
-    }
-
-    private static func isSame(_ left: String, _ right: String) -> Bool {
-        var (first, second) = (stat(), stat())
-        return stat(left, &first) == 0 && stat(right, &second) == 0 && first.st_dev == second.st_dev
-            && first.st_ino == second.st_ino
     }
 
     /// Removes the link of a server that is gone. The caller has the directory's turn.
