@@ -113,7 +113,9 @@ extension DriverProcesses.HabitTests {
 
     /// The memory files that a driver could write into the next one's with, by number.
     private func sharedFiles(_ process: pid_t) -> Set<String> {
-        let maps = (try? String(contentsOfFile: "/proc/\(process)/maps", encoding: .utf8)) ?? ""
+        // The kernel gives it a page at a time, and `String(contentsOfFile:)` takes the first part for all.
+        let file = FileHandle(forReadingAtPath: "/proc/\(process)/maps")
+        let maps = String(decoding: file?.readDataToEndOfFile() ?? Data(), as: UTF8.self)
         return Set(
             maps.split(separator: "\n").filter { $0.contains("nbdext-channel") || $0.contains("nbdext-responses") }
                 .compactMap { $0.split(separator: " ").dropFirst(4).first.map(String.init) })
