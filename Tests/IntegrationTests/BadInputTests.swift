@@ -63,11 +63,11 @@ struct BadInputTests {
     func usage() throws {
         let path = "\(directory.path)/new"
         for (arguments, words) in [
-            (["create", path, "--level", "5", "--size", "4M"], "say how many members"),
+            (["create", path, "--level", "5", "--size", "4M"], "give the number of members"),
             (["create", path, "--level", "6", "--members", "4", "--size", "4M"], "RAID level 6 is not supported"),
             (["serve"], "name an array's directory"), (["serve", path], "nowhere to listen"),
             (["serve", path, "--socket", "s", "--driver-argument", "x"], "--driver-argument is for the program"),
-            (["power-cut"], "say which server"), (["scenario", "run"], "say which scenario"),
+            (["power-cut"], "name the server"), (["scenario", "run"], "name a scenario"),
             (["scenario", "run", "none"], "there is no scenario none"),
         ] {
             let errors = try refuse(arguments, saying: words)

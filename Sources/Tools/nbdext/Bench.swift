@@ -12,8 +12,8 @@ struct BenchCommand: ParsableCommand {
         usage: "nbdext bench [<options>]",
         discussion: """
             Five servers run on temporary RAID 5 arrays of 4 members: kext, legacy and bundled, and the latter two \
-            with a driver in a process of its own. Each is measured in turn under each load, in rounds, and medians are \
-            printed beside figures that were published of a physical array. All data is in the page cache.
+            with the driver in its own process. Each load measures them in turn, in rounds. The medians are printed \
+            beside published figures of a physical array. All data is in the page cache.
 
             EXAMPLES
               nbdext bench --quick
@@ -27,7 +27,7 @@ struct BenchCommand: ParsableCommand {
     )
     var directory: String?
     @Option(
-        help: "The size of each of the five arrays, which all have room in memory; at least 64M. \(ByteSize.help)",
+        help: "The size of each of the five arrays, which must fit in memory; at least 64M. \(ByteSize.help)",
         transform: ByteSize.init(parsing:))
     var size = ByteSize(byteCount: 512 << 20)
     @Option(help: "How long each measurement takes.")
@@ -40,8 +40,8 @@ struct BenchCommand: ParsableCommand {
     var only: String?
     @Flag(
         help: """
-            Let the load generator send each request by itself, as most clients do, instead of all that are due at \
-            once. Bundles may get smaller.
+            Send each request by itself, as most clients do, instead of all due requests at once. Bundles may get \
+            smaller.
             """)
     var oneByOne = false
     @Flag(help: "Run one load with fio's nbd engine too, as a check.")
@@ -55,7 +55,7 @@ struct BenchCommand: ParsableCommand {
         guard seconds >= 0.01, seconds <= 600 else { throw ValidationError("--seconds is from 0.01 to 600") }
         guard (1...99).contains(rounds) else { throw ValidationError("--rounds is from 1 to 99") }
         guard size.byteCount >= 64 << 20, size.byteCount <= 1 << 40 else {
-            throw ValidationError("--size is from 64M to 1T, and should leave room in memory for five arrays")
+            throw ValidationError("--size is from 64M to 1T, and five arrays of that size should fit in memory")
         }
         guard !workloads.isEmpty else {
             let names = BenchPlan.workloads.map(\.name).joined(separator: ", ")

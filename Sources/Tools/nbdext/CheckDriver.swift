@@ -11,8 +11,8 @@ struct CheckDriver: ParsableCommand {
         abstract: "Checks a driver's program: life cycle, data, many requests, resets, stress, stop, restart.",
         usage: "nbdext check-driver <program> [<options>]",
         discussion: """
-            The driver runs as a process of its own, below the whole stack. What the detectors name fails the check \
-            that was under way. Exits with 0 when nothing failed, and with 1 otherwise.
+            The driver runs in its own process, below the whole stack. A fault that the detectors name fails the \
+            current check. Exits with 0 when nothing failed, and with 1 otherwise.
 
             EXAMPLES
               nbdext check-driver Examples/MyFirstDext/.build/debug/MyFirstDext
@@ -31,7 +31,7 @@ struct CheckDriver: ParsableCommand {
     var json = false
 
     func validate() throws {
-        if mode == .kext { throw ValidationError("a KEXT is a part of the kernel; say bundled or legacy") }
+        if mode == .kext { throw ValidationError("a KEXT is a part of the kernel; use bundled or legacy") }
     }
 
     func run() throws {

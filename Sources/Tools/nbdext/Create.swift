@@ -13,7 +13,7 @@ struct Create: ParsableCommand {
             """,
         discussion: """
             The array is usable at once: members of zeros have consistent parity. Its size is rounded up to whole \
-            stripes. What an export holds is overwritten with zeros.
+            stripes. The contents of exports are overwritten with zeros.
 
             EXAMPLES
               nbdext create a --level 5 --members 4 --size 10G --chunk 64K
@@ -25,36 +25,36 @@ struct Create: ParsableCommand {
     var directory: String
     @Option(help: "0 (striping, no redundancy, from 2 members) or 5 (one member may fail, from 3 members).")
     var level: Int32
-    @Option(help: "How many member files, all in the directory.")
+    @Option(help: "The number of member files, all in the directory.")
     var members: Int?
     @Option(
         help: """
-            Where a member is: an NBD URI, a path, or a file's name in the directory. Said once for each member, in place \
-            of --members.
+            The location of a member: an NBD URI, a path, or a file's name in the directory. Give it once for each \
+            member, in place of --members.
             """)
     var member: [String] = []
     @Option(help: "The array's size: 64M, 10G, 1.5T. \(ByteSize.help)", transform: ByteSize.init(parsing:))
     var size: ByteSize
     @Option(
-        help: "Bytes that lie together on a member: a power of two from 4K to 64M.", transform: ByteSize.init(parsing:))
+        help: "The contiguous bytes on a member: a power of two from 4K to 64M.", transform: ByteSize.init(parsing:))
     var chunk = ByteSize(byteCount: 64 << 10)
     @Option(help: "The array's and the export's name (default: the directory's).")
     var name: String?
     @Option(
         help: """
-            How a RAID 5 array's parity is made right after a crash: bitmap (only what was written lately is checked; \
-            the default), resync (all of it), ppl (from logs, also when a member is lost in the crash).
+            How a RAID 5 array's parity is corrected after a crash: bitmap (only recent writes are checked; the \
+            default), resync (everything is checked), ppl (from logs, even if a member is lost in the crash).
             """)
     var consistency: ArrayConsistency?
-    @Flag(help: "Overwrite an array that is there, and members of other arrays that are named.")
+    @Flag(help: "Overwrite an existing array, and named members of other arrays.")
     var force = false
 
     func validate() throws {
         guard RAIDLevel(rawValue: level) != nil else {
-            throw ValidationError("RAID level \(level) is not supported; say --level 0 or --level 5")
+            throw ValidationError("RAID level \(level) is not supported; use --level 0 or --level 5")
         }
         guard (members == nil) != member.isEmpty else {
-            throw ValidationError("say how many members with --members, or where each one is with --member")
+            throw ValidationError("give the number of members with --members, or each one's place with --member")
         }
     }
 

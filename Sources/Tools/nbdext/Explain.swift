@@ -9,8 +9,8 @@ struct Explain: ParsableCommand {
         usage: "nbdext explain --size <size> [<options>]",
         discussion: """
             Nothing is read or written: the answer is computed from the profile, by the same rules that serve requests. \
-            It names the stages that the request becomes, their commands, the checks before the driver, and, when the \
-            request fails, what to change. Ends with 0 when the request succeeds, and with 2 when it fails.
+            It names the request's stages, their commands, the checks before the driver, and what to change if the \
+            request fails. Exits with 0 when the request succeeds, and with 2 when it fails.
 
             EXAMPLES
               nbdext explain --profile dext-512k-incomplete --size 768K --write
@@ -20,10 +20,10 @@ struct Explain: ParsableCommand {
     @Option(help: ProfileHelp.text)
     var profile = "default"
     @Option(
-        help: "The size of the request: 512, 768K, 10M; at most 4G. \(ByteSize.help)",
+        help: "The request's size: 512, 768K, 10M; at most 4G. \(ByteSize.help)",
         transform: ByteSize.init(parsing:))
     var size: ByteSize
-    @Option(help: "Where the request begins: 0, 4K, 1G.", transform: ByteSize.init(parsing:))
+    @Option(help: "The request's offset: 0, 4K, 1G.", transform: ByteSize.init(parsing:))
     var offset = ByteSize(byteCount: 0)
     @Flag(help: "Explain a write instead of a read.")
     var write = false

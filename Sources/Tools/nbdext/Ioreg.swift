@@ -5,11 +5,11 @@ import StackModel
 
 struct Ioreg: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Shows the registry of the stack that a profile makes, or what differs between two.",
+        abstract: "Shows the registry of a profile's stack, or the differences between two profiles.",
         usage: "nbdext ioreg [<options>]",
         discussion: """
-            The tree is what IORegistryExplorer shows on macOS: which limits took effect, and which object has them. \
-            Limits that the driver reports and macOS ignores are listed below it.
+            The tree is what IORegistryExplorer shows on macOS: the limits in effect, and the object that has each. \
+            Limits that the driver reports but macOS ignores are listed below it.
 
             EXAMPLES
               nbdext ioreg --profile dext-complete
@@ -18,9 +18,9 @@ struct Ioreg: ParsableCommand {
 
     @Option(help: ProfileHelp.text)
     var profile = "default"
-    @Option(help: "Show what differs in this profile's tree.")
+    @Option(help: "Show the differences from this profile's tree.")
     var diff: String?
-    @Option(help: "How many logical units the target has, as with serve --luns: 1 to 62.")
+    @Option(help: "The target's number of logical units, as with serve --luns: 1 to 62.")
     var luns = 1
     @Flag(help: "Print JSON.")
     var json = false

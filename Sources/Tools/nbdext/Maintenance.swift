@@ -5,7 +5,7 @@ import Control
 struct ArrayOptions: ParsableArguments {
     @Argument(help: "The array's directory.")
     var directory: String
-    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
+    @Option(help: "The server's control socket, if that directory has no link to it.")
     var control: String?
 
     var address: ArrayAddress { ArrayAddress(directory: directory, control: control) }
@@ -15,8 +15,9 @@ struct Fail: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Takes a member of a served array out of service.",
         discussion: """
-            The array goes on without it, durably: what it holds is old from then on. If the array has a spare, the \
-            member is rebuilt onto that, and the command shows the progress; interrupting it leaves the rebuild going on.
+            The other members record this durably, and the member's data is old from then on. If the array has a \
+            spare, the member is rebuilt onto it. The command shows the progress; if you interrupt it, the rebuild \
+            continues.
 
             EXAMPLE
               nbdext fail a 2
@@ -31,9 +32,9 @@ struct Fail: ParsableCommand {
 
 struct Remove: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Lets go of the file of a member that failed, or of a spare.",
+        abstract: "Releases the file of a failed member or of a spare.",
         discussion: """
-            The server closes the file; it may be deleted, or added again.
+            The server closes the file. You may then delete it, or add it again.
 
             EXAMPLE
               nbdext remove a 2
@@ -50,10 +51,10 @@ struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Adds a member to a served array: in the place of a missing one, or as a spare.",
         discussion: """
-            The file is made, sparse, if it does not exist. If the array lacks a member, that is rebuilt onto the file, \
-            and the command shows the progress; interrupting it leaves the rebuild going on. Otherwise the file is a \
-            spare, onto which a member is rebuilt as soon as one fails. If the file is the missing member itself and the \
-            array has a bitmap, only what was written without it is copied.
+            If the file does not exist, it is created, sparse. If the array lacks a member, that member is rebuilt \
+            onto the file. The command shows the progress; if you interrupt it, the rebuild continues. Otherwise the file \
+            becomes a spare, which takes the place of the next member that fails. If the file is the missing member \
+            itself and the array has a bitmap, only what it missed is copied.
 
             EXAMPLE
               nbdext add a member-4.img
@@ -69,12 +70,12 @@ struct Add: ParsableCommand {
 
 struct Replace: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Replaces a member of a served array by another one, which is filled while it still serves.",
+        abstract: "Copies a member of a served array onto a new one, which then replaces it.",
         discussion: """
-            The member is copied onto a spare, or onto the file, which is made, sparse, if it does not exist. The array \
-            keeps its redundancy all the time: the new member takes the role when it has everything, and the old one is \
-            not used any more. The command shows the progress; interrupting it leaves the replacement going on, and \
-            nbdext cancel ends it.
+            The member is copied onto a spare, or onto the file, which is created, sparse, if it does not exist. The \
+            array keeps its redundancy all the time: the new member takes the role when the copy is complete, and the \
+            old one is no longer used. The command shows the progress; if you interrupt it, the replacement continues, \
+            and nbdext cancel ends it.
 
             EXAMPLE
               nbdext replace a 2 member-4.img
@@ -83,7 +84,7 @@ struct Replace: ParsableCommand {
     @OptionGroup var array: ArrayOptions
     @Argument(help: "The member: its role (0, 1, ...) or its file's name.")
     var member: String
-    @Argument(help: "The new member's file, in the array's directory. Without it a spare is taken.")
+    @Argument(help: "The new member's file, in the array's directory. Without it a spare is used.")
     var file: String?
 
     func run() throws {
@@ -96,8 +97,9 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Compares the parity of a served array with its data.",
         discussion: """
-            Nothing is changed. Where parity is wrong, either it or some data is; the places are listed. The command \
-            shows the progress, and fails if some parity was wrong; interrupting it leaves the check going on.
+            Nothing is changed. The places with wrong parity are listed; in each, either the parity or some data is \
+            wrong. The command shows the progress, and fails if any parity was wrong. If you interrupt it, the check \
+            continues.
             """)
 
     @OptionGroup var array: ArrayOptions
@@ -107,8 +109,8 @@ struct Check: ParsableCommand {
 
 struct Repair: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "As check, and makes parity right where it was wrong.",
-        discussion: "The data is believed, as Linux md does. Look at what check finds before.")
+        abstract: "Checks the parity of a served array, and corrects it where it is wrong.",
+        discussion: "Like Linux md, repair assumes that the data is right. Look at the result of check first.")
 
     @OptionGroup var array: ArrayOptions
 
@@ -119,8 +121,8 @@ struct Cancel: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Ends the check, the repair or the replacement of a served array.",
         discussion: """
-            What was to be the new member is a spare again. A rebuild is not cancelled: take the member that is being \
-            rebuilt out of service, with fail.
+            After a cancelled replacement, the new member is a spare again. A rebuild cannot be cancelled: use fail to \
+            take the member that is being rebuilt out of service.
             """)
 
     @OptionGroup var array: ArrayOptions

@@ -5,10 +5,10 @@ import Platform
 struct PowerCut: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "power-cut",
-        abstract: "Destroys what a loss of power would destroy, in a running server.",
+        abstract: "Simulates a loss of power in a running server: drops its unflushed data.",
         discussion: """
-            What was written and not flushed is dropped from the caches of buffered exports (--buffered) and from the \
-            card's write cache (--write-cache on). The server goes on, so that what survived can be read.
+            Data that was written but not flushed is dropped from the caches of buffered exports (--buffered) and from \
+            the card's write cache (--write-cache on). The server keeps running, so you can read what survived.
             """)
 
     @OptionGroup var server: ServerOptions
@@ -20,12 +20,12 @@ struct PowerCut: ParsableCommand {
 struct ServerOptions: ParsableArguments {
     @Argument(help: "The directory of one of the server's arrays.")
     var directory: String?
-    @Option(help: "The server's control socket, if nothing in that directory leads to it.")
+    @Option(help: "The server's control socket, if that directory has no link to it.")
     var control: String?
 
     func validate() throws {
         guard control != nil || directory != nil else {
-            throw ValidationError("say which server: the directory of one of its arrays, or --control PATH")
+            throw ValidationError("name the server: give the directory of one of its arrays, or --control PATH")
         }
     }
 

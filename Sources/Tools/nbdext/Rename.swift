@@ -5,10 +5,10 @@ import Platform
 
 struct Rename: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Gives an array that is not being served another name.",
+        abstract: "Renames an array that is not being served.",
         discussion: """
-            The name is kept on the members, and is that of the array's export. Nothing else changes. To give the export \
-            another name and leave the members alone, say serve --name.
+            The name is stored on the members, and the array's export has the same name. Nothing else changes. To \
+            rename only the export, use serve --name.
 
             EXAMPLE
               nbdext rename disks photos
@@ -16,7 +16,7 @@ struct Rename: ParsableCommand {
 
     @Argument(help: "The array's directory.")
     var directory: String
-    @Argument(help: "The new name, or HOST:NAME as md has it.")
+    @Argument(help: "The new name, or HOST:NAME as in md.")
     var name: String
 
     func run() throws {

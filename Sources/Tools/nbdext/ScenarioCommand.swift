@@ -7,7 +7,7 @@ import Scenarios
 struct ScenarioCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "scenario",
-        abstract: "Runs drivers with one mistake each, and shows how it is diagnosed.",
+        abstract: "Runs drivers with one mistake each, and shows the diagnosis.",
         discussion: """
             EXAMPLES
               nbdext scenario list
@@ -51,7 +51,7 @@ struct ScenarioRunCommand: ParsableCommand {
 
     private func choose() throws -> [Scenario] {
         if all { return Scenario.all }
-        guard let name else { throw ValidationError("say which scenario, or --all; 'nbdext scenario list' lists them") }
+        guard let name else { throw ValidationError("name a scenario, or use --all; 'nbdext scenario list' has them") }
         let chosen = Scenario.all.filter { $0.name == name || $0.fault.rawValue == name.uppercased() }
         guard !chosen.isEmpty else {
             throw ValidationError("there is no scenario \(name); 'nbdext scenario list' lists them")

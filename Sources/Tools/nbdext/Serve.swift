@@ -32,10 +32,10 @@ struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serves arrays over NBD.",
         discussion: """
-            Each array is an export of its own name; the first is also the default export. The targets of a driver \
-            that needs no array are exports named target-0, target-1 and so on. SIGTERM, SIGINT and SIGHUP \
-            end the server after it has finished and flushed what clients have sent; a second one ends it at once. \
-            (Under nohup, SIGHUP does nothing.)
+            Each array is an export with the array's name; the first is also the default export. The targets of a \
+            driver that needs no array are exports named target-0, target-1 and so on. SIGTERM, SIGINT and SIGHUP \
+            stop the server after it has finished and flushed what clients have sent; a second signal stops it at \
+            once. (Under nohup, SIGHUP does nothing.)
 
             EXAMPLES
               nbdext serve a --socket a.sock
@@ -44,40 +44,40 @@ struct Serve: ParsableCommand {
               nbdext serve --driver .build/debug/MyFirstDext --socket a.sock
               nbdext serve a --socket a.sock --profile dext-64k --constraints macos --trace -
 
-            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read; before the \
-            server is ready, what it is doing.
+            SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read. Before \
+            the server is ready, it prints what the server is doing.
             """)
 
     @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
     var directories: [String] = []
     @Option(
         help: """
-            The name of an array's export, in place of the array's own; may be repeated, in the order of the directories.
+            The name of an array's export, instead of the array's; may be repeated, in the order of the directories.
             """)
     var name: [String] = []
     @Option(help: "Listen on a Unix socket at this path; may be repeated.")
     var socket: [String] = []
     @Option(
         help: """
-            Listen on TCP, at every address of a host: HOST:PORT, [IPV6]:PORT, or *:PORT for all of this machine's; may be \
-            repeated. The NBD port is 10809.
+            Listen on TCP, at every address of a host: HOST:PORT, [IPV6]:PORT, or *:PORT for all addresses of this \
+            machine; may be repeated. The NBD port is 10809.
             """)
     var listen: [String] = []
     @Option(
-        help: Self.seconds("The time in which a stop ends, in seconds: clients have most of it to take their replies."))
+        help: Self.seconds("The limit for a stop, in seconds. Clients have most of it to take their replies."))
     var stopTimeout = 10
-    @Option(help: Self.seconds("The time in which a client has to finish its handshake, in seconds."))
+    @Option(help: Self.seconds("The limit for a client's handshake, in seconds."))
     var handshakeTimeout = 10
     @Option(
         help: Self.seconds(
-            "A TCP client that shows no sign of life for so long, in seconds, is given up; 0 leaves that to the system."
+            "Disconnect a TCP client that shows no sign of life for this long, in seconds; 0 leaves that to the system."
         ))
     var keepalive = 120
     @Option(
         help: Self.seconds(
             """
-            When an array loses more members on other servers than it can do without, requests wait so long, in seconds, for \
-            them to come back; 0 lets them fail at once.
+            How long requests wait, in seconds, when an array has lost more members on other servers than it can do \
+            without; with 0 they fail at once.
             """))
     var lostTimeout = 0
     @Option(
@@ -86,22 +86,22 @@ struct Serve: ParsableCommand {
             bundled, or what the profile says)
             """)
     var mode: DriverMode?
-    @Option(help: "Where the driver runs: in-process, or process (a process of its own, as on macOS).")
+    @Option(help: "Where the driver runs: in-process, or process (its own process, as on macOS).")
     var driverHost: DriverHostChoice = .inProcess
-    @Option(help: "The program of another driver than the reference driver; it runs in a process of its own.")
+    @Option(help: "The program of another driver, used instead of the reference driver. It runs in its own process.")
     var driver: String?
     @Option(help: "An argument for the driver's program; may be repeated.")
     var driverArgument: [String] = []
-    @Option(help: "The user whose rights the driver's process has, instead of the server's. Takes the rights of root.")
+    @Option(help: "Run the driver's process with this user's rights instead of the server's. Needs root.")
     var driverUser: String?
     @Option(help: ProfileHelp.text)
     var profile: String?
-    @Option(help: "What to do with limits that do not fit together: strict (refuse to start) or macos (fail later).")
+    @Option(help: "What to do with limits that contradict each other: strict (refuse to start) or macos (fail later).")
     var constraints: ConstraintPolicy = .strict
     @Flag(
         help: """
-            End the stages of large writes where stripes end, and tell clients the stripe's size if NBD can say it. \
-            macOS does neither.
+            End the stages of large writes where stripes end, and report the stripe size to clients if NBD can \
+            express it. macOS does neither.
             """)
     var alignStages = false
     @Option(help: "Whether the card has a volatile write cache (64 MiB): on or off.")
@@ -119,11 +119,11 @@ struct Serve: ParsableCommand {
     var control: String?
     @Option(help: "Write the driver's log, one line a call, to a file, or to standard output (-).")
     var trace: String?
-    @Option(help: "How the driver's log looks: text or json.")
+    @Option(help: "The format of the driver's log: text or json.")
     var traceFormat: TaskTrace.Format = .text
     @Flag(help: "Make the arrays logical units 0, 1, ... of one target, instead of a target each.")
     var luns = false
-    @Flag(help: "Let clients read only. Nothing on disk is changed.")
+    @Flag(help: "Serve read-only. Nothing on disk is changed.")
     var readOnly = false
     @Flag(help: "Serve an array that was not stopped cleanly and lacks a member or data.")
     var force = false
@@ -136,17 +136,17 @@ struct Serve: ParsableCommand {
                 "name an array's directory, or with --driver the program of a driver that brings its own targets")
         }
         guard name.count <= directories.count else {
-            throw ValidationError("there are more names than directories; say --name once for each, in their order")
+            throw ValidationError("there are more names than directories; give --name once for each, in their order")
         }
         guard name.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 255 }) else {
-            throw ValidationError("a name has 1 to 255 bytes; say one such as --name disks")
+            throw ValidationError("a name has 1 to 255 bytes; use one such as --name disks")
         }
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
         }
         guard driverUser == nil || driver != nil || driverHost == .process else {
             throw ValidationError(
-                "--driver-user is for a driver in a process of its own; say --driver-host process too, or leave it out")
+                "--driver-user is for a driver in its own process; add --driver-host process, or leave it out")
         }
         let times = [
             ("--stop-timeout", stopTimeout, 1), ("--handshake-timeout", handshakeTimeout, 1),
@@ -154,7 +154,7 @@ struct Serve: ParsableCommand {
         ]
         for (option, seconds, least) in times where !(least...Self.secondsMax).contains(seconds) {
             throw ValidationError(
-                "\(option) is \(seconds) s; say a number of seconds from \(least) to \(Self.secondsMax)")
+                "\(option) is \(seconds) s; use a number of seconds from \(least) to \(Self.secondsMax)")
         }
         _ = try addresses()
     }

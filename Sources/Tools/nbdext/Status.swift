@@ -4,11 +4,11 @@ import Control
 
 struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tells what an array is and whether it is well.",
+        abstract: "Shows an array's properties and state.",
         discussion: """
-            If the array is being served, its server is asked, and nobody else. Otherwise the members' superblocks are read, \
-            and what serve would do is told. Ends with 0 if all members are there, 1 if the array is degraded, 2 if it cannot \
-            be served, and 4 if that cannot be told.
+            If the array is being served, only its server is asked. Otherwise status reads the members' superblocks \
+            and tells what serve would do. Exits with 0 if all members are there, 1 if the array is degraded, 2 if it \
+            has failed or is suspended, and 4 if the state is unknown.
             """)
 
     @OptionGroup var array: ArrayOptions

@@ -6,9 +6,8 @@ struct Top: ParsableCommand {
         abstract: "Shows what a running server does: requests, latencies, bundles, members.",
         usage: "nbdext top <directory> [<options>]",
         discussion: """
-            Each interval is shown by the difference of what the server has counted at its ends. On a terminal the \
-            screen is drawn anew each time, as much of it as fits, until q or Ctrl-C; elsewhere one picture follows \
-            another.
+            Each update shows what the server counted during one interval. On a terminal the screen is redrawn each \
+            time, cut to fit, until q or Ctrl-C. Elsewhere the updates are printed one after another.
 
             EXAMPLES
               nbdext top a
@@ -17,13 +16,13 @@ struct Top: ParsableCommand {
             """)
 
     @OptionGroup var server: ServerOptions
-    @Option(help: "Seconds from one picture to the next, at least 0.1.")
+    @Option(help: "Seconds from one update to the next, at least 0.1.")
     var interval = 1.0
-    @Flag(help: "Show one interval and end.")
+    @Flag(help: "Show one interval and exit.")
     var once = false
-    @Flag(help: "Print one JSON object an interval: its numbers, and all that the server has counted.")
+    @Flag(help: "Print one JSON object per interval: its numbers, and all that the server has counted.")
     var json = false
-    @Flag(help: "Print what the server has counted in Prometheus' text format, at once, and end.")
+    @Flag(help: "Print what the server has counted, in Prometheus' text format, and exit.")
     var prometheus = false
 
     func validate() throws {
