@@ -109,7 +109,7 @@ struct HalfDoneChangeTests {
         let fixture = try Self.halfEnded(untold)
         let array = try fixture.open(messages)
         #expect(array.failedMembers.isEmpty && array.geometry.memberCount == 4)
-        #expect(messages.all.contains { $0.contains("the end of its reshape had not reached m\(untold.min()!)") })
+        #expect(messages.all.contains { $0.contains("the end of its reshape was not recorded on m\(untold.min()!)") })
     }
 
     @Test("a member that missed more than the end is stale, and not what keeps the array from being served")

@@ -99,9 +99,9 @@ struct LinkedMemberTests {
     func impossible() throws {
         put("mine", in: "notes")
         for (place, words) in [
-            (MemberLocation.file("notes"), "is no member of an array; move it away"), (.file("a"), "is named twice"),
+            (MemberLocation.file("notes"), "is not a member of an array; move it away"), (.file("a"), "is named twice"),
             (.file(".hidden"), "cannot be a member's name"), (.file("x.nbd"), "cannot be a member's name"),
-            (.file("http://x/y"), "http://x/y is no NBD URI"), (.file("/nonexistent/x"), "there is no directory"),
+            (.file("http://x/y"), "http://x/y is not an NBD URI"), (.file("/nonexistent/x"), "does not exist; make it"),
             (.file("\(directory.path)/a"), "is named twice"),
             (.export(uri: "nbd+unix:///?socket=/nonexistent"), "is not reachable: "),
         ] {

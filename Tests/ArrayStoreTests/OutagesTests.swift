@@ -63,7 +63,7 @@ struct OutagesTests {
         #expect(
             world.said == [
                 "a is suspended: waiting for member 1, 2 until 01:01:11 UTC", "m1 is lost: one", "m2 is lost: two",
-                "a waits for member 1, 2 no more",
+                "a no longer waits for member 1, 2",
             ])
         // Never again.
         members[0].lost("lost", grace: 250)
@@ -78,7 +78,7 @@ struct OutagesTests {
         world.pass(5000)
         members[2].returned()
         #expect(outages.suspension == nil)
-        #expect(world.said.last == "a goes on: enough of its members are back, as they were")
+        #expect(world.said.last == "a goes on: enough of its members are back, unchanged")
         world.pass(1999)
         #expect(members[1].isAwaited)
         world.pass(1)
@@ -156,6 +156,6 @@ struct OutagesTests {
         outages.expect([own, next], of: 1)
         #expect(isTaken(own) && isTaken(next))
         // People hear of it once until it is right again.
-        #expect(world.said.filter { $0.contains("is not what it was") }.count == 1)
+        #expect(world.said.filter { $0.contains("has changed since it was lost") }.count == 1)
     }
 }

@@ -104,7 +104,7 @@ struct OverwriteRuleTests {
         for _ in 0..<5 { try array.markDirty() }
         let before = contents(members)
         let error = #expect(throws: ArrayStoreError.self) { try array.add(members[2]) }
-        #expect(error?.description.contains("has seen changes") == true, "\(error?.description ?? "")")
+        #expect(error?.description.contains("has changes") == true, "\(error?.description ?? "")")
         #expect(contents(members) == before)
     }
 

@@ -197,7 +197,7 @@ struct LogRecoveryTests {
             let messages = Messages()
             try fixture.open(messages)
             #expect(try fixture.hasRightParity(stripe: 0, row: 0), "damage \(index)")
-            #expect(messages.all.contains { $0.contains("passed over") }, "damage \(index): \(messages.all)")
+            #expect(messages.all.contains { $0.contains("were skipped") }, "damage \(index): \(messages.all)")
             #expect(try fixture.superblock(0).isClean)
         }
     }

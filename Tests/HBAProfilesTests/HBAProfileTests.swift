@@ -189,7 +189,7 @@ struct HBAProfileTests {
         for name in HBAProfile.shippedNames { #expect(unknown.contains(name)) }
         for path in ["/nonesuch/profile.json", "profile-that-is-not-there.json", "/tmp/"] {
             let text = message { try HBAProfile(nameOrPath: path) }
-            #expect(text == "the profile \(path) cannot be read; look at the path and its rights")
+            #expect(text == "the profile \(path) cannot be read; check its path and permissions")
         }
     }
 }

@@ -54,7 +54,7 @@ struct BadInputTests {
         try refuse(["create", path, "--level", "5", "--members", "3", "--size", "lots"], saying: "size")
         try refuse(["create", path, "--level", "5", "--members", "3", "--size", "1K"], saying: "at least one stripe")
         let huge = try refuse(
-            ["create", path, "--level", "0", "--members", "2", "--size", "900P"], saying: "say a smaller --size")
+            ["create", path, "--level", "0", "--members", "2", "--size", "900P"], saying: "use a smaller --size")
         #expect(huge.contains("\(path)/member-0.img:"), "\(huge)")
         #expect(!FileManager.default.fileExists(atPath: path), "an empty directory is left")
     }

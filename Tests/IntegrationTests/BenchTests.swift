@@ -16,7 +16,7 @@ struct BenchTests {
         try refuse(["--only", "8 KiB"], saying: "4 KiB random read")
         try refuse(["--directory", "/nonexistent"], saying: "cannot open the directory /nonexistent")
         try refuse(["--html", "/nonexistent/a.html"], saying: "cannot write to /nonexistent/a.html")
-        try refuse(["--size", "1T"], saying: "say a smaller --size")
+        try refuse(["--size", "1T"], saying: "use a smaller --size")
     }
 
     @Test("all configurations are measured, bundles are counted, and nothing is left behind")

@@ -174,7 +174,7 @@ struct MaintenanceTests {
             #expect(
                 check.output.contains("member 2 at byte \(offset); the stripe's data begins at byte 0 of"), "\(check)")
         }
-        #expect(try succeed("repair", array.arrayPath).contains("right now in 2 blocks"))
+        #expect(try succeed("repair", array.arrayPath).contains("now right in 2 blocks"))
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
         try array.expect(data, "after the repair")
         #expect(array.stop() == 0)

@@ -54,7 +54,7 @@ struct SupportTests {
         ("reshaped", { $0.features.insert(.reshape) }), ("reshaped", { $0.features.insert(.newOffset) }),
         ("journal", { $0.features.insert(.journal) }), ("clustered", { $0.features.insert(.clustered) }),
         ("bad blocks", { $0.features.insert(.badBlocks) }),
-        ("not known here (0x4000)", { $0.features.insert(.init(rawValue: 0x4000)) }),
+        ("unknown features of md (0x4000)", { $0.features.insert(.init(rawValue: 0x4000)) }),
         ("exclude each other", { $0.features.insert([.bitmap, .partialParityLog]) }),
         ("exclude each other", { $0.features.insert(.anyPartialParityLog) }),
         ("exclude each other", { $0.features.insert(.raid0Layout) }),

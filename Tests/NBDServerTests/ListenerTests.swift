@@ -23,7 +23,7 @@ struct ListenerTests {
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
         for path in [file, link, directory.path] {
             let error = #expect(throws: OperationError.self) { _ = try Listener(.unix(path: path)) }
-            #expect(error?.description == "\(path) is there and is no socket; choose another path")
+            #expect(error?.description == "\(path) exists and is not a socket; choose another path")
         }
         #expect(try Data(contentsOf: URL(fileURLWithPath: link)) == Data("content".utf8))
     }

@@ -49,11 +49,11 @@ struct ConnectionStartTests {
         for _ in 0..<ConnectionStart.abandonedCountMax + 2 {
             problems.append(attempt(limit: 1, interruption: wakeup.descriptor)?.description ?? "")
         }
-        #expect(problems.last?.contains("attempts before are still looking") == true, "\(problems)")
+        #expect(problems.last?.contains("earlier attempts are still looking") == true, "\(problems)")
         mayAnswer.set()
         #expect(
             eventually {
-                attempt(limit: 600_000, interruption: wakeup.descriptor)?.description.contains("attempts before")
+                attempt(limit: 600_000, interruption: wakeup.descriptor)?.description.contains("earlier attempts")
                     == false
             })
     }

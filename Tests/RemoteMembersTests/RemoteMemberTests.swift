@@ -226,7 +226,7 @@ struct RemoteMemberTests {
         #expect(waiting.member.absence?.contains("no answer within 2000 ms") == true)
 
         for (flags, words) in [
-            ([.fixed, .flush, .readOnly], "read only"), ([.fixed], "no flush"),
+            ([.fixed, .flush, .readOnly], "read-only"), ([.fixed], "no flush"),
         ] as [(FakeServer.Flags, String)] {
             let server = try FakeServer(flags: flags)
             defer { server.stop() }

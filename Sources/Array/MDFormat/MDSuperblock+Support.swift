@@ -78,7 +78,7 @@ extension MDSuperblock {
         guard sectors <= dataSectors, sectors >= UInt64(chunkSectors), dataSectors < 1 << 53,
             dataOffsetSectors < 1 << 53, dataOffsetSectors >= superOffsetSectors + UInt64(Self.byteCount / 512)
         else {
-            throw .unsupported("states sizes that cannot be; its superblock is damaged: restore it, or move it away")
+            throw .unsupported("states impossible sizes; its superblock is damaged: restore it, or move it away")
         }
         let geometry = ArrayGeometry(
             level: level, memberCount: Int(memberCount), chunkByteCount: Int(chunk),
@@ -93,13 +93,13 @@ extension MDSuperblock {
     private func supportedLevel() throws(Problem) -> RAIDLevel {
         guard let level = RAIDLevel(rawValue: level) else {
             throw .unsupported(
-                "is of a \(Self.name(ofLevel: level)) array, and RAID 0 and 5 are served; \(Self.servedByMD)")
+                "is of a \(Self.name(ofLevel: level)) array, and only RAID 0 and 5 are supported; \(Self.servedByMD)")
         }
         switch level {
         case .raid5 where layout != 2:
             throw .unsupported(
-                "is of a RAID 5 array with the layout \(Self.name(ofRAID5Layout: layout)), and left-symmetric is served; "
-                    + "change it with Linux md: mdadm --grow --layout=left-symmetric")
+                "is of a RAID 5 array with the layout \(Self.name(ofRAID5Layout: layout)), and only left-symmetric is "
+                    + "supported; change it with Linux md: mdadm --grow --layout=left-symmetric")
         case .raid0 where layout > 2:
             throw .unsupported("is of a RAID 0 array with the unknown layout \(layout); \(Self.servedByMD)")
         default: return level
@@ -130,7 +130,7 @@ extension MDSuperblock {
         let pad: UInt32 = load(12)
         guard unknown == 0, pad == 0 else {
             throw .unsupported(
-                "uses features of md that are not known here (0x\(String(unknown, radix: 16))); \(Self.servedByMD)")
+                "uses unknown features of md (0x\(String(unknown, radix: 16))); \(Self.servedByMD)")
         }
         let logs = features.intersection([.bitmap, .partialParityLog, .multiplePartialParityLogs])
         let isContradictory =

@@ -52,8 +52,8 @@ final class ConnectionStart: @unchecked Sendable {
         guard connector.abandonedCount.load(ordering: .relaxed) < abandonedCountMax else {
             nbd_close(handle)
             throw RemoteProblem(
-                "not reachable: \(abandonedCountMax) attempts before are still looking for a server's address; is the "
-                    + "name service all right?")
+                "not reachable: \(abandonedCountMax) earlier attempts are still looking up a server's address; "
+                    + "does the name service work?")
         }
         let start: ConnectionStart
         do throws(OSError) {
@@ -97,7 +97,7 @@ final class ConnectionStart: @unchecked Sendable {
             throw RemoteProblem(
                 isInterrupted
                     ? "not reachable: the attempt was ended"
-                    : "not reachable: its address was not found in time; is the name right, and the name service?")
+                    : "not reachable: its address was not found in time; check the name and the name service")
         }
         guard let failure else { return }
         nbd_close(handle)

@@ -23,7 +23,7 @@ package struct ExportTraits: Sendable, Equatable {
     /// Why the export cannot be a member, in words that fit after "it is"; nil when it can.
     func problem(readOnly: Bool) -> String? {
         if isReadOnly && !readOnly {
-            return "not usable: the server lets clients read only; start it without its read-only option"
+            return "not usable: the export is read-only; start the server without its read-only option"
         }
         if !canFlush && !readOnly {
             return "not usable: the server has no flush, so nothing on it would ever be durable; use one that has"

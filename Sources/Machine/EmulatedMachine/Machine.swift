@@ -262,7 +262,7 @@ package final class Machine: @unchecked Sendable {
             for name in [array.name] + (areBuffered ? [bufferedName(array.name)] : []) {
                 guard let other = places.updateValue(array.directory, forKey: name) else { continue }
                 throw ArrayStoreError(
-                    "\(other) and \(array.directory) would both be exported as \(name); say --name for each directory, "
+                    "\(other) and \(array.directory) would both be exported as \(name); use --name for each directory, "
                         + "in their order, or give one another name: nbdext rename \(array.directory) NAME")
             }
         }
@@ -273,7 +273,7 @@ package final class Machine: @unchecked Sendable {
     private static func isNotOf(_ array: OpenedArray, _ disk: BlockCommandsDevice) -> ArrayStoreError {
         ArrayStoreError(
             "the driver brings a disk of its own (\(describe(disk)) as \(disk.address)) and does not use the card, so the "
-                + "array \(array.name) would not be what is served; serve this driver without an array")
+                + "array \(array.name) would not be served; serve this driver without an array")
     }
 
     private static func bufferedName(_ name: String) -> String { "\(name).buffered" }

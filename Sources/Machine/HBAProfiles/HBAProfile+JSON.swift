@@ -26,7 +26,7 @@ extension HBAProfile {
         }
         let data: Data
         do { data = try Data(contentsOf: URL(filePath: nameOrPath)) } catch {
-            throw ProfileError(description: "the profile \(nameOrPath) cannot be read; look at the path and its rights")
+            throw ProfileError(description: "the profile \(nameOrPath) cannot be read; check its path and permissions")
         }
         try self.init(json: Array(data), source: nameOrPath)
     }

@@ -72,7 +72,7 @@ struct SocketFile: Sendable {
         var information = stat()
         // A connection to a file of another kind is refused too, so the kind is checked first.
         guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
-            throw OperationError("\(path) is there and is no socket; choose another path")
+            throw OperationError("\(path) exists and is not a socket; choose another path")
         }
         let probe = socket(AF_UNIX, listeningSocketType, 0)
         guard probe >= 0 else { throw OperationError("cannot make a socket: \(reason(errno))") }

@@ -20,8 +20,8 @@ struct BenchDirectory: Sendable {
         let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
         guard free > byteCount else {
             throw OperationError(
-                "\(parent) has \(ByteSize(byteCount: free)) to spare and \(ByteSize(byteCount: byteCount)) are needed; "
-                    + "say a smaller --size or another --directory")
+                "\(parent) has \(ByteSize(byteCount: free)) free and \(ByteSize(byteCount: byteCount)) is needed; "
+                    + "use a smaller --size or another --directory")
         }
         var template = Array("\(parent)/nbdext-bench-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw OSError(code: errno, doing: "make a directory in \(parent)") }

@@ -62,7 +62,7 @@ echo "blocks left: $(left)"
 step [ "$(left)" -lt 32 ]
 "$nbdext" check array
 step [ "$(left)" -eq 0 ]
-step grep 'member 1 .* written anew' server.log
+step grep 'member 1 .* rewritten' server.log
 "$nbdext" top array --prometheus >top.log 2>&1 || true
 step stop
 step eval '! grep -q "goes on without" server.log'

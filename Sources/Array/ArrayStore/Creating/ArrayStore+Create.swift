@@ -124,20 +124,20 @@ extension ArrayStore {
         }
         guard plan.level == .raid5 || plan.consistency == .resync else {
             throw ArrayStoreError(
-                "RAID 0 has no parity that a bitmap or a log could keep right; leave --consistency out")
+                "RAID 0 has no parity to protect; leave out --consistency")
         }
         guard plan.chunkByteCount >= 4096, plan.chunkByteCount <= 64 << 20, plan.chunkByteCount.nonzeroBitCount == 1
         else {
             throw ArrayStoreError(
-                "a chunk of \(plan.chunkByteCount) bytes is not possible; say a power of two from 4K to "
+                "a chunk of \(plan.chunkByteCount) bytes is not possible; use a power of two from 4K to "
                     + "64M, such as --chunk 64K")
         }
         let stripe = UInt64(plan.chunkByteCount * (plan.memberCount - (plan.level == .raid5 ? 1 : 0)))
         guard plan.byteCount >= stripe else {
-            throw ArrayStoreError("the array must be at least one stripe, \(stripe) bytes; say a larger --size")
+            throw ArrayStoreError("the array must be at least one stripe, \(stripe) bytes; use a larger --size")
         }
         guard plan.byteCount <= 1 << 60 else {
-            throw ArrayStoreError("the array would be larger than 1 EiB; say a smaller --size")
+            throw ArrayStoreError("the array would be larger than 1 EiB; use a smaller --size")
         }
         try checkName(plan.name)
     }

@@ -20,7 +20,7 @@ extension ArrayStore {
         else {
             throw ArrayStoreError(
                 "\"\(name)\" cannot be an array's name; use up to 32 bytes of text without '/' and control characters, "
-                    + "or HOST:NAME as md has it")
+                    + "or HOST:NAME as in md")
         }
     }
 
@@ -40,7 +40,7 @@ extension ArrayStore {
         if let absent = scan.leftOut.first(where: { $0.store.absence != nil }) {
             throw ArrayStoreError(
                 "\(absent.store.name), which may be a member, is left out: \(absent.reason); bring it back first, or "
-                    + "say serve --name")
+                    + "use serve --name")
         }
         let members =
             scan.members.compactMap { $0 } + scan.recovering.values + [scan.replacement?.member].compactMap { $0 }

@@ -63,12 +63,12 @@ final class NewMember {
 
     private static func absolute(_ path: String) throws(ArrayStoreError) -> String {
         guard !path.contains("://") else {
-            throw ArrayStoreError("\(path) is no NBD URI; say one such as nbd://host/export, or a file's path")
+            throw ArrayStoreError("\(path) is not an NBD URI; use one such as nbd://host/export, or a file's path")
         }
         let name = path.split(separator: "/").last.map(String.init) ?? ""
         let folder = String(path.dropLast(name.utf8.count))
         guard !name.isEmpty, path.hasSuffix(name), let resolved = Directory.resolve(folder) else {
-            throw ArrayStoreError("there is no directory for the member \(path); make it first")
+            throw ArrayStoreError("the directory of the member \(path) does not exist; make it first")
         }
         return "\(resolved)/\(name)"
     }
@@ -89,7 +89,7 @@ final class NewMember {
         guard remote.byteCount >= byteCount else {
             throw ArrayStoreError(
                 "\(name) is too small: it has \(remote.byteCount) bytes, and a member of this array needs \(byteCount); "
-                    + "make the export larger, or say a smaller --size")
+                    + "make the export larger, or use a smaller --size")
         }
         guard force || !MemberDirectory.isMember(remote) else {
             throw ArrayStoreError(
@@ -113,7 +113,7 @@ final class NewMember {
                 member = nil
             }
             guard information.st_mode & S_IFMT == S_IFREG, let member, MemberDirectory.isMember(member) else {
-                throw ArrayStoreError("\(path) is there, and is no member of an array; move it away")
+                throw ArrayStoreError("\(path) exists and is not a member of an array; move it away")
             }
             guard force else {
                 throw ArrayStoreError(
@@ -132,7 +132,7 @@ final class NewMember {
             try remote.clear(upTo: plan.memberByteCount)
         } catch {
             throw ArrayStoreError(
-                "cannot clear \(name): \(error); what it held is lost in part, and no array was made", cause: error)
+                "cannot clear \(name): \(error); part of its data is lost, and no array was made", cause: error)
         }
         let descriptor = try makeTemporary()
         defer { close(descriptor) }
@@ -200,9 +200,9 @@ final class NewMember {
     private static func failure(_ doing: String, _ path: String, _ code: Int32) -> ArrayStoreError {
         let advice =
             switch code {
-            case EFBIG: "the file system has no files of that size; say a smaller --size, or more --members"
+            case EFBIG: "the file system does not allow files of that size; use a smaller --size, or more --members"
             case ENOSPC, EDQUOT: "free some space"
-            default: "check that its directory may be written to"
+            default: "check that its directory is writable"
             }
         return ArrayStoreError("cannot \(doing) \(path): \(String(cString: strerror(code))); \(advice)")
     }

@@ -39,7 +39,7 @@ extension ArrayStore {
         }
         if name.hasSuffix(LinkedMember.fileExtension) {
             guard access(path, F_OK) == 0 else {
-                throw ArrayStoreError("there is no \(path); name the NBD URI of the export, and it is made")
+                throw ArrayStoreError("\(path) does not exist; give the NBD URI of the export instead")
             }
             return (try prepareLink(path, for: array), nil)
         }
@@ -107,7 +107,7 @@ extension ArrayStore {
         }
         guard nbdext_seek_data(file.descriptor, 0) == Int64(-ENXIO) else {
             throw ArrayStoreError(
-                "\(file.path) holds data that is not a member's of \(array.name); name another file")
+                "\(file.path) holds data that does not belong to \(array.name); name another file")
         }
     }
 }

@@ -107,7 +107,7 @@ enum MemberBitmap {
             } catch MDBitmap.Problem.incomplete(let bitCount) where MDBitmap.byteCount(bitCount: bitCount) <= room {
                 guard bitCount <= MDBitmap.bitCountMax else {
                     throw .refused(
-                        "has a bitmap of \(bitCount) regions, and up to \(MDBitmap.bitCountMax) are served; let Linux md "
+                        "has a bitmap of \(bitCount) regions; \(MDBitmap.bitCountMax) is the maximum; let Linux md "
                             + "make one with a larger chunk instead (mdadm --grow --bitmap=none, then --bitmap=internal)"
                     )
                 }

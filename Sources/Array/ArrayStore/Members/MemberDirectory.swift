@@ -60,7 +60,7 @@ enum MemberDirectory {
             }
         }
         if let foreign, members.allSatisfy({ $0 is UnusableMember }) {
-            throw ArrayStoreError("\(foreign), and version 1.2 is served; serve the array with Linux md")
+            throw ArrayStoreError("\(foreign), and only 1.2 is supported; serve the array with Linux md")
         }
         guard !members.isEmpty || paths.isEmpty else {
             throw ArrayStoreError(
@@ -112,8 +112,8 @@ enum MemberDirectory {
     ///   array's.
     static func warning(_ directory: OpenDirectory, isElsewhere: Bool) -> String? {
         directory.otherWriters(othersFilesAreSafe: isElsewhere).map {
-            "\(directory.path) may be written to by \($0): who may do that can replace the array's members, and needs to be "
-                + "trusted with them; or use a directory of your own (chown, chmod go-w)"
+            "\(directory.path) may be written to by \($0), who can therefore replace the array's members; make sure that "
+                + "you trust them, or use a directory of your own (chown, chmod go-w)"
         }
     }
 

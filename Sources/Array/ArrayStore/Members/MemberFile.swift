@@ -57,7 +57,7 @@ package final class MemberFile: PlacedMember {
         case EMFILE, ENFILE, ENOMEM:
             return ArrayStoreError("cannot open \(path): \(reason); raise the limit, or end something else")
         case EACCES where !readOnly && access(path, R_OK) == 0, EPERM where !readOnly && access(path, R_OK) == 0, EROFS:
-            return ArrayStoreError("can only be read (\(reason)); --read-only serves such members", .unusable)
+            return ArrayStoreError("is read-only (\(reason)); serve it with --read-only", .unusable)
         case EISDIR: return ArrayStoreError("is not a regular file", .unusable)
         default: return ArrayStoreError("cannot be opened: \(reason)", .unusable)
         }

@@ -36,7 +36,7 @@ struct OverwriteRule: Sendable, Equatable {
         case _ where isLost:
             "is left as it is, since the array has lost more members than it can do without and may need all of them"
         case .newer:
-            "has seen changes that the array which is served has not: it may be the better one; stop the server and "
+            "has changes that the served array has not, so it may be the better copy; stop the server and "
                 + "look at nbdext status"
         case .former, .spare, .blank: nil
         }

@@ -78,7 +78,7 @@ package enum ArrayStore {
             scan.members[role].map { member in
                 "the array in \(directory) is forced to start with \(member.store.name) as member \(role), which "
                     + "missed what was done since change \(member.superblock.events) of \(scan.newest.events): all "
-                    + "that was written since then may come back old or wrong; compare it with a copy"
+                    + "data written since then may come back old or wrong; compare it with a copy"
             }
         }
     }

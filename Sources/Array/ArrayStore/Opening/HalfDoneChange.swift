@@ -63,7 +63,7 @@ struct HalfDoneChange {
         let finished = untold.map { members[$0].superblock.withReshapeFinished }
         guard finished.allSatisfy({ $0.hasSameDimensions(as: newest) }) else { return false }
         for (index, superblock) in zip(untold, finished) { set(superblock, index) }
-        text = "the end of its reshape had not reached \(names(untold)), and does now"
+        text = "the end of its reshape was not recorded on \(names(untold)), and is now"
         return true
     }
 
@@ -92,7 +92,7 @@ struct HalfDoneChange {
             }
             set(superblock, index)
         }
-        text = "the beginning of its reshape had not reached \(names(untold)); nothing was moved yet, and it is undone"
+        text = "the begin of its reshape was not recorded on \(names(untold)); nothing was moved yet, and it is undone"
         return true
     }
 
@@ -120,7 +120,7 @@ struct HalfDoneChange {
                 set(superblock, index)
             }
             doubtFrom = min(before.usedSectors, newest.usedSectors) * 512
-            text = "its new size had not reached \(names(untold)), and does now"
+            text = "its new size was not recorded on \(names(untold)), and is now"
         } else {
             for index in told {
                 var superblock = members[index].superblock
@@ -128,7 +128,7 @@ struct HalfDoneChange {
                 superblock.takeState(of: before)
                 set(superblock, index)
             }
-            text = "its new size had not reached \(names(untold)), and is undone"
+            text = "its new size was not recorded on \(names(untold)), and is undone"
         }
         return true
     }
@@ -139,7 +139,7 @@ struct HalfDoneChange {
 
     private var refusal: ArrayStoreError {
         let start =
-            "a change of the shape of the array in \(directory) has reached \(names(told)) and not \(names(untold)), "
+            "a change of the shape of the array in \(directory) is on \(names(told)) and not on \(names(untold)), "
         let hasMoved = newest.reshape.map { $0.position != 0 } ?? true
         let redundant = newest.level >= 4
         if untold.count == 1 && newest.reshape == nil {
@@ -149,13 +149,13 @@ struct HalfDoneChange {
         if untold.count == 1 && redundant {
             return ArrayStoreError(
                 start
-                    + "and mdadm assembles no such array: move \(names(untold)) away, assemble the others with mdadm, "
+                    + "and mdadm does not assemble it: move \(names(untold)) away, assemble the others with mdadm, "
                     + "wait until /proc/mdstat shows no reshape, and add it as a new member")
         }
         if told.count == 1 && redundant && !hasMoved {
             return ArrayStoreError(
                 start
-                    + "and mdadm assembles no such array: nothing was moved yet, so move \(names(told)) away, assemble "
+                    + "and mdadm does not assemble it: nothing was moved yet, so move \(names(told)) away, assemble "
                     + "the others with mdadm, and add it as a new member")
         }
         return ArrayStoreError(

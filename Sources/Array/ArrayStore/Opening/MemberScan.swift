@@ -184,12 +184,12 @@ struct MemberScan {
         }
         guard ownGeometry.memberDataByteCount == geometry.memberDataByteCount else {
             throw ArrayStoreError(
-                "\(name) has another size than the other members; a RAID 0 array of unequal members is for Linux md")
+                "\(name) differs in size from the other members; serve RAID 0 arrays of unequal members with Linux md")
         }
         guard ownGeometry.dataByteOffset == geometry.dataByteOffset else {
             throw ArrayStoreError(
                 "data begins at byte \(ownGeometry.dataByteOffset) of \(name) and at byte "
-                    + "\(geometry.dataByteOffset) of other members; replace it with Linux md by a member that is like "
+                    + "\(geometry.dataByteOffset) of other members; let Linux md replace it by a member that is like "
                     + "the others")
         }
         if isReplacement { return replacements.append((role, member)) }
@@ -276,7 +276,7 @@ struct MemberScan {
             return "stale: it missed changes"
         }
         guard newest.isSameState(as: superblock) else {
-            return "it is not what it was when the others saw it last: an older copy, or one that went on elsewhere"
+            return "it has changed since the others last saw it: it is an older copy, or was used elsewhere"
         }
         guard superblock.role(ofDevice: newest.deviceNumber) < MDSuperblock.firstSpecialRole else {
             return "it went on without the others, which are newer"

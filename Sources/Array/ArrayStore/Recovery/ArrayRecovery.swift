@@ -147,7 +147,7 @@ struct ArrayRecovery {
             report("\(outcome.entryCount) entries of its partial parity logs were replayed")
             if outcome.mismatchCount > 0 {
                 report(
-                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were passed over")
+                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were skipped")
             }
             // Like md: logs without any entry prove nothing, since the array's parity was perhaps never made.
             isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.checkpoint == nil

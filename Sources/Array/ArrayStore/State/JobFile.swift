@@ -79,7 +79,7 @@ package struct JobFile: Sendable {
                 throw error
             }
             directory.flush()
-        } catch { throw ArrayStoreError("\(error); a check begins anew if the server is restarted") }
+        } catch { throw ArrayStoreError("\(error); a check starts over if the server is restarted") }
     }
 
     func remove() { unlink(path) }

@@ -228,7 +228,7 @@ extension OpenedArray {
     func checkIsNotLost() throws(ArrayStoreError) {
         guard isLost else { return }
         throw ArrayStoreError(
-            "\(name) has lost more members than it can do without, and what they hold must stay as it is: when enough of "
+            "\(name) has lost more members than it can do without, and their data must stay as it is: when enough of "
                 + "them can be read again, stop the server and serve the array with --force")
     }
 

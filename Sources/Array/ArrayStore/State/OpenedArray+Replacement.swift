@@ -59,7 +59,7 @@ extension OpenedArray {
         defer { lock.unlock() }
         guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
         environment.report(
-            "\(ended.member.store.name) does not replace member \(ended.role) of \(name) any more"
+            "\(ended.member.store.name) no longer replaces member \(ended.role) of \(name)"
                 + (isFaulty ? ": it failed" : "; it is a spare"))
         var untold: [Int] = []
         do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
@@ -170,8 +170,8 @@ extension OpenedArray {
         }
         if let old { replaced.append(old) }
         environment.report(
-            "member \(new.role) of \(name) is \(new.member.store.name) now; "
-                + "\(old?.store.name ?? "the one before it") is not needed any more")
+            "member \(new.role) of \(name) is now \(new.member.store.name); "
+                + "\(old?.store.name ?? "the one before it") is no longer needed")
         return true
     }
 

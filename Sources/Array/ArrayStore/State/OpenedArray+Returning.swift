@@ -36,8 +36,8 @@ extension OpenedArray {
             guard let again = store.reconnected() else { continue }
             guard health != .failed else {
                 environment.report(
-                    "\(name) stays failed although \(store.name) can be reached again: what that had not made durable "
-                        + "may be gone; stop the server, and serve \(name) again")
+                    "\(name) stays failed although \(store.name) can be reached again: data that it had not made "
+                        + "durable may be gone; stop the server, and serve \(name) again")
                 continue
             }
             let member =

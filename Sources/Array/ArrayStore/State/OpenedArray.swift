@@ -270,7 +270,7 @@ package final class OpenedArray: @unchecked Sendable {
             environment.report(
                 geometry.level == .raid0
                     ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, "
-                        + "and nothing of that member be read, until it can be used again and the array is served anew"
+                        + "and no data of that member read, until it can be used again and the array is served again"
                     : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read "
                         + "again, serve the array with --force")
             return isAsTold

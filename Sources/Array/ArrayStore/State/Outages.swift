@@ -136,7 +136,7 @@ final class Outages: @unchecked Sendable {
         }
         if isNews {
             report(
-                "\(outage.name) can be reached again and is not what it was when it was lost; \(name) does not go on with it"
+                "\(outage.name) can be reached again but has changed since it was lost; \(name) does not use it"
             )
         }
         return isItself
@@ -171,12 +171,12 @@ final class Outages: @unchecked Sendable {
                     messages += lost.map { "\(roles[$0].outage!.name) is \(roles[$0].outage!.state!.reason)" }
                 }
                 guard time >= suspendedUntil!.monotonic else { return }
-                messages.append("\(name) waits for \(text(lost)) no more")
+                messages.append("\(name) no longer waits for \(text(lost))")
                 stopWaiting()
                 giveUp(lost)
             } else {
                 if suspendedUntil != nil {
-                    messages.append("\(name) goes on: enough of its members are back, as they were")
+                    messages.append("\(name) goes on: enough of its members are back, unchanged")
                     suspendedUntil = nil
                     for role in lost { roles[role].outage!.state!.graceEnd = time + Self.returnGrace }
                 }

@@ -110,7 +110,7 @@ package final class ArrayTarget: @unchecked Sendable {
         let count = corrected.count == 1 ? "" : "; it is the \(corrected.count)th such block"
         array.report(
             "member \(corrected.member) of \(array.name) could not read the block at byte \(corrected.byteOffset); it was "
-                + "written anew from the other members and can be read again\(count)")
+                + "rewritten from the other members and can be read again\(count)")
     }
 
     /// Notes that a write lacked space on one member, and that the parity of its rows could not be corrected.
@@ -127,8 +127,8 @@ package final class ArrayTarget: @unchecked Sendable {
     func noteRefusal(by place: Int) {
         guard !hasReportedRefusal.exchange(true, ordering: .relaxed) else { return }
         array.report(
-            "an operation on member \(place) of \(array.name) was not taken (a wrong address or argument, or no memory): the "
-                + "request failed, and the member stays; look at the machine's memory and at what the member lies on")
+            "the system rejected an operation on member \(place) of \(array.name) (wrong address or argument, or no memory): "
+                + "the request failed, and the member stays; check the machine's memory and the member's file system")
     }
 
     /// Whether a member is being rebuilt.

@@ -228,14 +228,14 @@ extension RAIDController {
             return job.isRecovery ? "\(missing) failed while it was filled" : "\(missing) failed"
         }
         let reason =
-            failure.range.map { target.array.unreadableText(in: $0) ?? "blocks could not be read, and can be by now" }
+            failure.range.map { target.array.unreadableText(in: $0) ?? "blocks could not be read, but can be read now" }
             ?? "its end could not be recorded on the members"
         let isTriedAgain = job.isRecovery || target.array.needsRepair
         if isTriedAgain { target.retryAt = now + Self.unreadableRetryNanoseconds }
         target.array.report(
             "the \(job.rawValue) of \(name) ended at \(target.geometry.percent(failure.doneByteCount)) %: \(reason)"
                 + (isTriedAgain ? "; it is tried again in a minute" : "")
-                + ". Writing to those bytes of the array, whole stripes at best, makes them readable")
+                + ". Writing to those bytes of the array, best in whole stripes, makes them readable")
         return reason
     }
 

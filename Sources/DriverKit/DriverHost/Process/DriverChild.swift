@@ -112,7 +112,7 @@ final class DriverChild: @unchecked Sendable {
             case EACCES where exists && status.st_mode & S_IFMT == S_IFDIR:
                 "is a directory; give --driver the path of the driver's program"
             case EACCES where exists: "may not be executed; 'chmod +x' it, or name the program that was built"
-            case EPERM where isOtherUser: "cannot be started as another user: --driver-user takes the rights of root"
+            case EPERM where isOtherUser: "cannot be started as another user: --driver-user needs root"
             case ENOEXEC: "is not a program for this machine; build the driver here"
             default: "cannot be started: \(String(cString: strerror(code)))"
             }

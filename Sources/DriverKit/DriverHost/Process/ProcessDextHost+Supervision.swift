@@ -90,7 +90,7 @@ extension ProcessDextHost {
         try startInstance()
         let properties = try askProperties()
         guard properties.taskCount == slots.taskCount else {
-            throw DriverStartError(call: "UserReportMaximumTaskCount", reason: "said something else than before")
+            throw DriverStartError(call: "UserReportMaximumTaskCount", reason: "gave another number than before")
         }
         do { try slots.renewResponses() } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")

@@ -251,7 +251,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             throw DriverStartError(
                 call: "UserReportHBAConstraints",
                 reason:
-                    "and UserGetDMASpecification do not fit together (--constraints macos starts all the same):\(list)")
+                    "and UserGetDMASpecification contradict each other (--constraints macos starts anyway):\(list)")
         }
         if reported == nil {
             throw DriverStartError(call: "UserReportHBAConstraints", reason: "was not called; macOS fails Start")

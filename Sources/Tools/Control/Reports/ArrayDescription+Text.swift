@@ -29,7 +29,7 @@ extension ArrayDescription {
         for member in members {
             let role = member.role.map(String.init) ?? "-"
             let count = member.correctedReadErrorCount
-            let note = count == 0 ? "" : "; \(count) blocks that it could not read were written anew"
+            let note = count == 0 ? "" : "; \(count) blocks that it could not read were rewritten"
             let place = member.path.map { "  \($0)" } ?? ""
             lines.append(ForeignText("member \(role) \(member.state)\(place)\(note)").description)
         }

@@ -93,8 +93,8 @@ package struct JobProgress {
             case "rebuild": throw Self.stopped(job.kind, of: name)
             case "replace":
                 throw OperationError(
-                    "the replacement stopped at \(job.percent) %: it was cancelled, or the server was stopped and goes on "
-                        + "with it when \(name) is served again")
+                    "the replacement stopped at \(job.percent) %: it was cancelled, or the server was stopped (it goes "
+                        + "on when \(name) is served again)")
             default: throw OperationError("the \(job.kind) was cancelled at \(job.percent) %")
             }
         case .noSpace:
@@ -109,7 +109,7 @@ package struct JobProgress {
     private func report(_ job: JobSnapshot, of name: String) {
         guard job.wrongByteCount > 0 else { return show("the parity of \(ForeignText(name)) is right everywhere") }
         let blocks = job.wrongByteCount / 4096
-        let was = job.kind == "repair" ? "was wrong and is right now" : "is wrong"
+        let was = job.kind == "repair" ? "was wrong and is now right" : "is wrong"
         show("the parity of \(ForeignText(name)) \(was) in \(blocks) block\(blocks == 1 ? "" : "s") of 4 KiB:")
         for place in job.wrongPlaces {
             show(

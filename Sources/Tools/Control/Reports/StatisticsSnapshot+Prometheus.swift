@@ -69,7 +69,7 @@ extension StatisticsSnapshot {
         each("nbdext_member_bytes_total", "Bytes of operations on a member file.") { $0.byteCount }
         let corrected = "nbdext_member_corrected_read_errors_total"
         text.begin(
-            corrected, type: "counter", help: "Blocks that a member could not read and that were written anew.")
+            corrected, type: "counter", help: "Blocks that a member could not read and that were rewritten.")
         for array in arrays {
             for member in array.members {
                 text.sample(

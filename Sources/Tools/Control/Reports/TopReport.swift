@@ -92,7 +92,7 @@ package enum TopReport {
         }
         for member in array.members where member.correctedReadErrorCount > 0 {
             lines.append(
-                "  member \(member.role) could not read \(member.correctedReadErrorCount) blocks; they were written anew"
+                "  member \(member.role) could not read \(member.correctedReadErrorCount) blocks; they were rewritten"
             )
         }
         return lines

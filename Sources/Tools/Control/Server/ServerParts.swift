@@ -38,7 +38,7 @@ extension SystemUser {
     /// - Throws: `OperationError` when there is none.
     package static func named(_ name: String) throws -> SystemUser {
         guard let user = SystemUser(name: name) else {
-            throw OperationError("there is no user \(name); name one that is there with --driver-user")
+            throw OperationError("there is no user \(name); name an existing one with --driver-user")
         }
         return user
     }
@@ -65,12 +65,12 @@ extension ServerAddress {
         var addresses = sockets.map { ServerAddress.unix(path: $0) }
         for text in hostsAndPorts {
             guard let address = ServerAddress(hostAndPort: text) else {
-                throw OperationError("\(text) is not HOST:PORT; say something like --listen localhost:10809")
+                throw OperationError("\(text) is not HOST:PORT; use something like --listen localhost:10809")
             }
             addresses.append(address)
         }
         guard !addresses.isEmpty else {
-            throw OperationError("nowhere to listen; say --socket PATH, --listen HOST:PORT, or both")
+            throw OperationError("nowhere to listen; give --socket PATH, --listen HOST:PORT, or both")
         }
         return addresses
     }

@@ -96,7 +96,7 @@ final class ServerSignals: @unchecked Sendable {
         guard let machine = lock.withLock({ machine }) else {
             if elapsed < stopMilliseconds { return }
             writeMessage(
-                "\(startUp.picture) does not end; the array may be dirty, and is checked then",
+                "\(startUp.picture) does not end; the array may be dirty, and is then checked when it is served",
                 level: .error)
             _exit(EXIT_FAILURE)
         }

@@ -101,8 +101,8 @@ package struct ControlClient: Sendable {
         }
         if code == EAGAIN { throw mute }
         throw OperationError(
-            "no server listens on \(path); is the array being served by this machine? If the server could not make that, "
-                + "name its control socket with --control", .unreachable)
+            "no server listens on \(path); is the array being served by this machine? If the server could not make that "
+                + "socket, name its control socket with --control", .unreachable)
     }
 
     private func reply(_ descriptor: Int32) throws -> [UInt8] {
@@ -118,7 +118,7 @@ package struct ControlClient: Sendable {
     }
 
     private var mute: OperationError {
-        OperationError("what listens on \(path) does not answer; is it an nbdext server's control socket?")
+        OperationError("the program that listens on \(path) does not answer; is it an nbdext server?")
     }
 
     private var unreadable: OperationError {

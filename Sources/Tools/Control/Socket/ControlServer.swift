@@ -37,7 +37,7 @@ package final class ControlServer: Sendable {
         let clients = Places(Self.clientCountMax)
         acceptor = try Acceptor([Listener(.unix(path: place.path), isPrivate: true)], of: "commands") { descriptor in
             guard Self.isFromUser(descriptor) else {
-                return Self.refuse(descriptor, "commands are taken from the server's user and from root alone")
+                return Self.refuse(descriptor, "only the server's user and root may give commands")
             }
             guard clients.take() else {
                 return Self.refuse(descriptor, "\(Self.clientCountMax) commands are under way; try again")

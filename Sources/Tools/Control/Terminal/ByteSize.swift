@@ -21,23 +21,23 @@ package struct ByteSize: Equatable, Sendable, CustomStringConvertible {
     package init(parsing text: String) throws {
         let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == "." || $0 == ",") }
         let unit = text.dropFirst(digits.count)
-        guard !text.hasPrefix("-") else { throw Problem(description: "a size is not negative; say one such as 64M") }
+        guard !text.hasPrefix("-") else { throw Problem(description: "a size is not negative; use one such as 64M") }
         guard !digits.isEmpty else { throw Problem(description: "a size begins with a number: 512, 64K, 10G, 1.5T") }
         guard !digits.contains(",") else {
             throw Problem(description: "write a fraction with a point, such as 1.5G, and no separators")
         }
         guard let shift = Self.shifts[unit.uppercased()] else {
             throw Problem(
-                description: "\(unit) is no unit; say K, M, G, T or P, which are powers of 1024, or none for bytes")
+                description: "\(unit) is not a unit; use K, M, G, T or P, which are powers of 1024, or none for bytes")
         }
         let parts = digits.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, !parts[0].isEmpty, parts.count == 1 || !parts[1].isEmpty else {
-            throw Problem(description: "\(digits) is no number; write one such as 10 or 1.5")
+            throw Problem(description: "\(digits) is not a number; write one such as 10 or 1.5")
         }
         guard parts.count == 1 || shift > 0 else {
-            throw Problem(description: "there is no part of a byte; give it a unit, such as \(digits)K")
+            throw Problem(description: "a byte has no fractions; give it a unit, such as \(digits)K")
         }
-        let tooLarge = Problem(description: "that is 16 EiB or more, which nothing holds; say a smaller size")
+        let tooLarge = Problem(description: "that is 16 EiB or more; use a smaller size")
         guard let whole = UInt64(parts[0]) else { throw tooLarge }
         let (scaled, overflows) = whole.multipliedReportingOverflow(by: 1 << shift)
         // A fraction of very many nines is 1 as a Double.

@@ -103,7 +103,7 @@ package enum TerminalPicture {
         if shown.count > rows { shown.removeAll { $0.isEmpty } }
         if shown.count > rows {
             let hidden = shown.count - max(rows - 1, 0)
-            shown = shown.prefix(max(rows - 1, 0)) + ["(\(hidden) more lines; make the terminal higher)"]
+            shown = shown.prefix(max(rows - 1, 0)) + ["(\(hidden) more lines; enlarge the terminal)"]
         }
         return shown.prefix(rows).map { String($0.prefix(columns)) }
     }
