@@ -284,6 +284,22 @@ struct ReplacementRecoveryTests {
         #expect(try fixture.copiedBlocks(of: 1) == Array(0..<48))
     }
 
+    @Test("what the logs have recovered without a member is marked clean after the replacement has become a spare")
+    func withoutMember() throws {
+        var fixture = try RecoveryFixture(.ppl)
+        try fixture.addReplacement(of: 1, boundary: 3 << 16)
+        try fixture.log(stripe: 2, column: 0, row: 8192)
+        let present = [0, 1, 2, 4].map { fixture.members[$0] }
+        // The server dies before it serves the array.
+        for _ in 0..<2 {
+            let messages = Messages()
+            let array = try ArrayStore.open(
+                members: present, directory: "here", readOnly: false, in: messages.environment)
+            #expect(array.failedMembers == [3])
+            #expect(array.memberStates.contains { $0.path == "new" && $0.condition == .spare }, "\(array.memberStates)")
+        }
+    }
+
     @Test("a clean array's replacement is believed")
     func clean() throws {
         var fixture = try RecoveryFixture(.resync)

@@ -232,8 +232,11 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Records durably that all parity is right. Members must have been flushed before.
     package func markClean() throws(ArrayStoreError) {
-        // `update` takes the lock.
-        try update { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
+        lock.lock()
+        defer { lock.unlock() }
+        // An array that its logs have recovered is marked clean before it is marked dirty.
+        settleReplacements()
+        try writeMembers { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
     /// Marks the array clean at the end of serving. A member that cannot be written fails like any other, and the
