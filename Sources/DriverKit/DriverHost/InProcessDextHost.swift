@@ -17,7 +17,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     private let personality: OSDictionary
     private var submissionMask: UInt32 = 0
     private var slots: SharedSlots!
-    private unowned var kernel: (any KernelHalf)!
+    /// Nil when the kernel half is gone, which a thread of the driver's own may outlive.
+    private weak var kernel: (any KernelHalf)?
     private var isBundled = false
     /// The tasks that still go by the legacy route although the driver has taken the slots. macOS sends a few of the
     /// first commands that way, so a driver has to serve both routes.
@@ -56,8 +57,9 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
             mode == .bundled && calls.offerSlots(commands: slots.commandMemory, responses: slots.responseMemory)
         submissionMask = calls.defaultQueue.addSource(
             isBundled ? "UserProcessBundledParallelTasks" : "UserProcessParallelTask"
-        ) { [unowned self] in
-            if isBundled { sendBundled() } else { sendOneByOne() }
+        ) { [weak self] in
+            guard let self, let kernel else { return }
+            if isBundled { sendBundled(of: kernel) } else { sendOneByOne(of: kernel) }
         }
         return taskIDs
     }
@@ -78,9 +80,9 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     // MARK: Tasks, on the Default queue
 
     /// Sends what waits, up to 32 tasks a call. No task is held back for a larger bundle.
-    private func sendBundled() {
+    private func sendBundled(of kernel: any KernelHalf) {
         while earlyTasksLeft > 0 {
-            if sendOne() == false { return }
+            if sendOne(of: kernel) == false { return }
             earlyTasksLeft -= 1
         }
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
@@ -95,13 +97,13 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         }
     }
 
-    private func sendOneByOne() {
-        while sendOne() {}
+    private func sendOneByOne(of kernel: any KernelHalf) {
+        while sendOne(of: kernel) {}
     }
 
     /// Sends one task in one call. The slot is copied into the message, and the response comes back in another one.
     /// - Returns: whether there was a task.
-    private func sendOne() -> Bool {
+    private func sendOne(of kernel: any KernelHalf) -> Bool {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, pair: 0) == 1 else { return false }
         bundles.note(taskCount: 1)

@@ -16,7 +16,8 @@ package final class KextHost: DriverHost, @unchecked Sendable {
     private let driver: IOSCSIParallelInterfaceController
     private let provider: IOPCIDevice
     private var submissionMask: UInt32 = 0
-    private unowned var kernel: (any KernelHalf)!
+    /// Nil when the kernel half is gone, which a thread of the driver's own may outlive.
+    private weak var kernel: (any KernelHalf)?
 
     /// Makes the driver's object.
     /// - Parameters:
@@ -53,7 +54,10 @@ package final class KextHost: DriverHost, @unchecked Sendable {
     }
 
     package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
-        submissionMask = driver.workLoop.addSource("ProcessParallelTask") { [unowned self] in process() }
+        submissionMask = driver.workLoop.addSource("ProcessParallelTask") { [weak self] in
+            guard let self, let kernel else { return }
+            process(tasksOf: kernel)
+        }
         return Array(1...UInt64(slots.taskCount))
     }
 
@@ -87,7 +91,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
 
     package func stop() { context.run("StopController") { driver.StopController() } }
 
-    private func process() {
+    private func process(tasksOf kernel: any KernelHalf) {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {

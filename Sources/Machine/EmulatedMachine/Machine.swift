@@ -90,7 +90,7 @@ package final class Machine: @unchecked Sendable {
             controller = ParallelController(
                 host: host, card: function, arena: arena, arrayCount: arrays.count,
                 options: configuration.kernelOptions, trace: configuration.trace
-            ) { targets.publish($0, $1) }
+            ) { [weak targets] in targets?.publish($0, $1) ?? false }
             targets.controller = controller
         } catch {
             Self.markClean(arrays)
@@ -98,10 +98,14 @@ package final class Machine: @unchecked Sendable {
         }
         do { try start(configuration) } catch {
             abandon()
+            // Its actions hold the controller, and the arrays hold it.
+            _ = startUp.finish()
             Self.markClean(arrays)
             throw error
         }
     }
+
+    deinit { controller.detachOwners() }
 
     private func start(_ configuration: MachineConfiguration) throws {
         let startUp = configuration.startUp

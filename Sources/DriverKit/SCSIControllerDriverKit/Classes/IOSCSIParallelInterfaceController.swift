@@ -13,9 +13,10 @@ public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
 /// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the task
 /// and under the controller's command gate. No slot is copied and no queue is crossed.
 open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
-    // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards.
-    /// The kernel half, set before `InitializeController`.
-    package final var kernel: (any DriverKernelPort)!
+    // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards, except that it is nil when the
+    // kernel half is gone.
+    /// The kernel half, set before `InitializeController`. It keeps the driver, not the reverse.
+    package final weak var kernel: (any DriverKernelPort)!
 
     /// Made by the kernel, once for each device that the personality matches.
     public required override init() { super.init() }
@@ -66,13 +67,15 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
 
     /// Publishes limits, byte and block counts included.
     public final func SetHBAProperties(_ properties: OSDictionary) -> Bool {
-        kernel.reportHBAConstraints(properties) == kIOReturnSuccess
+        kernel?.reportHBAConstraints(properties) == kIOReturnSuccess
     }
 
     /// Builds the storage stack for a target. Commands to the target arrive before this returns.
     /// - Returns: whether the target exists and is usable.
     public final func CreateTargetForID(_ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary) -> Bool {
-        func create() -> kern_return_t { kernel.createTarget(targetID, properties: properties) }
+        func create() -> kern_return_t {
+            kernel?.createTarget(targetID, properties: properties) ?? kIOReturnAborted
+        }
         return (DriverContext.current?.waits.creatingTarget(create) ?? create()) == kIOReturnSuccess
     }
 
@@ -88,6 +91,6 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
 
     /// Ends a task. The response is read before this returns.
     public final func CompleteParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>) {
-        kernel.completeParallelTask(response, slot: nil)
+        kernel?.completeParallelTask(response, slot: nil)
     }
 }

@@ -8,9 +8,11 @@ import Diagnostics
 /// `UserInitializeController`, the `UserReport…` questions, `UserMapHBAData` for each task object,
 /// `UserMapBundledParallelTaskCommandAndResponseBuffers`, `UserStartController`.
 open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable {
-    // SAFETY: `kernel` is set before the first call of the driver and never changes afterwards.
-    /// The kernel half, or its stand-in in a driver's process; set before the first call.
-    package final var kernel: (any DriverKernelPort)!
+    // SAFETY: `kernel` is set before the first call of the driver and never changes afterwards, except that it is nil
+    // when the kernel half is gone.
+    /// The kernel half, or its stand-in in a driver's process; set before the first call. The kernel half keeps the
+    /// driver, not the reverse: a thread of the driver's own may outlive the machine.
+    package final weak var kernel: (any DriverKernelPort)?
 
     /// Made by the kernel, once for each device that the personality matches. `initialize` follows.
     public required override init() { super.init() }
@@ -138,7 +140,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
 
     /// Publishes the HBA's limits; before `UserInitializeController` returns.
     public final func UserReportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t {
-        kernel.reportHBAConstraints(constraints)
+        kernel?.reportHBAConstraints(constraints) ?? kIOReturnAborted
     }
 
     /// Builds the storage stack for a target. Commands to the target arrive before this returns, so it belongs on
@@ -151,13 +153,15 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 .noAuxiliaryQueue, "UserCreateTargetForID(\(targetID)) cannot run: there is no AuxiliaryQueue")
             return kIOReturnError
         }
-        func create() -> kern_return_t { kernel.createTarget(targetID, properties: targetDictionary) }
+        func create() -> kern_return_t {
+            kernel?.createTarget(targetID, properties: targetDictionary) ?? kIOReturnAborted
+        }
         return DriverContext.current?.waits.creatingTarget(create) ?? create()
     }
 
     /// Says whether a target was created and not destroyed.
     public final func UserTargetPresentForID(_ targetID: SCSIDeviceIdentifier, _ result: inout Bool) -> kern_return_t {
-        result = kernel.isTargetPresent(targetID)
+        result = kernel?.isTargetPresent(targetID) == true
         return kIOReturnSuccess
     }
 
@@ -170,7 +174,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                     + "that waits for Stop")
             return kIOReturnError
         }
-        return kernel.destroyTarget(targetID)
+        return kernel?.destroyTarget(targetID) ?? kIOReturnAborted
     }
 
     /// Gives a task's data to the driver itself and takes it from the device: fBufferIOVMAddr is void afterwards. Only
@@ -185,7 +189,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 "UserGetDataBuffer(task \(controllerTaskIdentifier)) was called in \(DriverContext.currentCall)")
             return kIOReturnBadArgument
         }
-        buffer = kernel.dataBuffer(targetID: targetID, taskID: controllerTaskIdentifier)
+        buffer = kernel?.dataBuffer(targetID: targetID, taskID: controllerTaskIdentifier)
         return buffer == nil ? kIOReturnBadArgument : kIOReturnSuccess
     }
 
@@ -221,7 +225,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                 "task \(response.fControllerTaskIdentifier) was completed outside of its UserProcessParallelTask")
         }
         action.isCompleted.store(true, ordering: .releasing)
-        withUnsafePointer(to: response) { kernel.completeParallelTask($0, slot: slot) }
+        withUnsafePointer(to: response) { kernel?.completeParallelTask($0, slot: slot) }
     }
 
     /// Whether the calling thread is inside the UserProcessParallelTask call that brought the task.
@@ -242,6 +246,6 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
             return DriverContext.report(
                 .slotMisuse, "BundledParallelTaskCompletion was called with \(count) slots; a call takes 1 to 32")
         }
-        kernel.completeBundledParallelTasks(indices, count: Int(count))
+        kernel?.completeBundledParallelTasks(indices, count: Int(count))
     }
 }

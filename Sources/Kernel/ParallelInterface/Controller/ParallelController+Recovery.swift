@@ -79,7 +79,7 @@ extension ParallelController {
     private func ask(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         let answer = Answer()
         do {
-            try OSThread(name: "recovery") { [host] in answer.set(host.perform(function)) }.detach()
+            try OSThread(name: "recovery") { [self] in answer.set(host.perform(function)) }.detach()
         } catch { return .unreachable }
         return answer.wait(milliseconds: Self.askMilliseconds, by: options.clock) ?? .unreachable
     }

@@ -11,6 +11,16 @@ extension ParallelController {
         }
     }
 
+    /// Lets go of all owners, which hold the controller themselves. The last call, when nobody submits any more.
+    package func detachOwners() {
+        let released = ownersLock.withLock {
+            defer { owners = Array(repeating: [], count: TargetTable.capacity) }
+            return owners
+        }
+        // An owner's end is work that needs no lock.
+        _ = consume released
+    }
+
     func owner(at address: UnitAddress) -> (any SCSITaskOwner)? {
         let (target, unit) = (Int(address.targetID), Int(address.logicalUnit))
         return ownersLock.withLock { unit < owners[target].count ? owners[target][unit] : nil }

@@ -429,7 +429,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.receiverCount > 0 }
 
     private func send(lane: Int, pair: Int) {
-        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [host] in host.send(pair: pair) }) {
+        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [self] in host.send(pair: pair) }) {
             thread.detach()
         } else {
             host.send(pair: pair)
