@@ -25,7 +25,7 @@ struct DamagedMetadataTests {
     }
 
     private func open(_ members: [SparseMember], force: Bool = false) throws -> OpenedArray {
-        let environment = ArrayStore.Environment(clock: { 1 }, report: { _ in }, makeBay: { IdleBay() })
+        let environment = ArrayStore.Environment(clock: { 1 }, report: { _, _ in }, makeBay: { IdleBay() })
         return try ArrayStore.open(members: members, directory: "here", readOnly: false, force: force, in: environment)
     }
 

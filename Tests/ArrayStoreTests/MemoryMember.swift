@@ -97,7 +97,7 @@ final class Messages: Sendable {
     /// A clock that stands still, and this.
     var environment: ArrayStore.Environment {
         ArrayStore.Environment(
-            clock: { 1_700_000_000 }, report: { message in self.list.withLock { $0.append(message) } },
+            clock: { 1_700_000_000 }, report: { message, _ in self.list.withLock { $0.append(message) } },
             startUp: startUp)
     }
 }

@@ -25,7 +25,7 @@ struct OutagesTests {
     private func outages(redundancy: Int = 1, missing: Set<Int> = []) -> Outages {
         let outages = Outages(
             limitSeconds: 10, redundancy: redundancy, name: "a", now: { [world] in world.time.withLock { $0 } },
-            clock: { 86_400 + 3661 }, report: { [world] text in world.messages.withLock { $0.append(text) } })
+            clock: { 86_400 + 3661 }, report: { [world] text, _ in world.messages.withLock { $0.append(text) } })
         outages.set(members: members, missing: missing)
         outages.begin()
         return outages
@@ -117,7 +117,7 @@ struct OutagesTests {
         #expect(!members[1].isAwaited)
 
         let early = Outages(
-            limitSeconds: 10, redundancy: 0, name: "a", now: { 0 }, clock: { 0 }, report: { _ in })
+            limitSeconds: 10, redundancy: 0, name: "a", now: { 0 }, clock: { 0 }, report: { _, _ in })
         let member = MemberOutage(name: "m")
         early.set(members: [member], missing: [])
         member.lost("lost", grace: 250)

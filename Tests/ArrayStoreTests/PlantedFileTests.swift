@@ -99,7 +99,7 @@ struct PlantedFileTests {
             chmod(array, mode)
             let messages = Messages()
             let environment = ArrayStore.Environment(
-                clock: { 0 }, report: { text in messages.list.withLock { $0.append(text) } })
+                clock: { 0 }, report: { text, _ in messages.list.withLock { $0.append(text) } })
             _ = try ArrayStore.open(directory: array, readOnly: true, in: environment)
             return messages.list.withLock { $0 }
         }

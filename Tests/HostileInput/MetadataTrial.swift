@@ -16,7 +16,7 @@ package enum MetadataTrial {
     }
 
     private static let environment = ArrayStore.Environment(
-        clock: { 1_700_000_000 }, report: { _ in }, makeBay: { IdleBay() })
+        clock: { 1_700_000_000 }, report: { _, _ in }, makeBay: { IdleBay() })
 
     /// - Parameters:
     ///   - members: in any order.

@@ -34,8 +34,8 @@ final class Fixture {
         _ uri: String, readOnly: Bool = false, limits: RemoteTimeLimits = RemoteTimeLimits(),
         outage: (any OutageRule)? = nil
     ) throws {
-        member = try RemoteMember(uri: uri, readOnly: readOnly, limits: limits, outage: outage) { [reports] in
-            reports.add($0)
+        member = try RemoteMember(uri: uri, readOnly: readOnly, limits: limits, outage: outage) { [reports] text, _ in
+            reports.add(text)
         }
         lane = try MemberLane(engine: .threads, places: [.endpoint(member)])
     }

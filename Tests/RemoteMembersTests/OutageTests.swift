@@ -162,7 +162,7 @@ struct OutageTests {
         let other = try FakeServer { _ in .hangUp }
         let patience = Patience()
         do {
-            let member = try RemoteMember(uri: other.uri, readOnly: false, outage: patience) { _ in }
+            let member = try RemoteMember(uri: other.uri, readOnly: false, outage: patience) { _, _ in }
             let call = try OSThread(name: "call") { _ = try? member.flush() }
             #expect(patience.wasLost.comes())
             other.stop()

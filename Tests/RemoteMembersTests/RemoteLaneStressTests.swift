@@ -16,7 +16,7 @@ struct RemoteLaneStressTests {
         print("seed \(seed)")
         let server = try FakeServer(byteCount: 4 * Self.laneByteCount)
         defer { server.stop() }
-        let member = try RemoteMember(uri: server.uri, readOnly: false) { _ in }
+        let member = try RemoteMember(uri: server.uri, readOnly: false) { _, _ in }
         nonisolated(unsafe) let wrong = UnsafeMutablePointer<Int>.allocate(capacity: 4)
         defer { wrong.deallocate() }
         var done: [OneShotEvent] = []

@@ -241,7 +241,7 @@ struct RemoteMemberTests {
         defer { silent.stop() }
         var limits = RemoteTimeLimits()
         limits.connecting = 3_600_000
-        do { _ = try RemoteMember(uri: silent.uri, readOnly: false, limits: limits) { _ in } }
+        do { _ = try RemoteMember(uri: silent.uri, readOnly: false, limits: limits) { _, _ in } }
     }
 
     @Test("the control plane clears what is not known to be zeros")

@@ -31,7 +31,7 @@ struct SuperblockCrashTests {
     private func open(_ members: [SimulatedMember]) throws -> OpenedArray {
         let world = members[0].world
         let environment = ArrayStore.Environment(
-            clock: { 1 }, report: { _ in }, makeBay: { SimulatedBay(world: world) })
+            clock: { 1 }, report: { _, _ in }, makeBay: { SimulatedBay(world: world) })
         return try ArrayStore.open(members: members, directory: "the test", readOnly: false, in: environment)
     }
 

@@ -10,7 +10,7 @@ final class RemoteLink: @unchecked Sendable {
     let uri: String
     let isReadOnly: Bool
     let limits: RemoteTimeLimits
-    let report: @Sendable (String) -> Void
+    let report: MessageSink
     /// Nil when a lost server is never waited for.
     let outage: (any OutageRule)?
     /// Set when the first attempt to connect has ended, whether or not it succeeded.
@@ -27,7 +27,7 @@ final class RemoteLink: @unchecked Sendable {
 
     init(
         uri: String, isReadOnly: Bool, limits: RemoteTimeLimits, outage: (any OutageRule)?,
-        report: @escaping @Sendable (String) -> Void
+        report: @escaping MessageSink
     ) throws(OSError) {
         self.outage = outage
         self.uri = uri

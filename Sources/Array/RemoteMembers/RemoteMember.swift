@@ -31,7 +31,7 @@ package final class RemoteMember: MemberStore, MemberEndpoint, Sendable {
     /// - Throws: when the system is out of threads or descriptors.
     package init(
         uri: String, readOnly: Bool, limits: RemoteTimeLimits = RemoteTimeLimits(),
-        outage: (any OutageRule)? = nil, report: @escaping @Sendable (String) -> Void
+        outage: (any OutageRule)? = nil, report: @escaping MessageSink
     ) throws(OSError) {
         let link = try RemoteLink(uri: uri, isReadOnly: readOnly, limits: limits, outage: outage, report: report)
         self.link = link

@@ -293,7 +293,7 @@ final class RemoteSession {
         hasReportedError = true
         link.report(
             "\(link.uri): \(command.kind) of \(command.byteCount) bytes at \(command.byteOffset) failed: "
-                + String(cString: strerror(error)))
+                + String(cString: strerror(error)), .warning)
     }
 
     private func ringOutboxes() {
@@ -333,7 +333,7 @@ final class RemoteSession {
     /// Ends the connection and then all commands. Their memory is not touched once the connection has ended.
     private func lose(_ problem: RemoteProblem) -> Bool {
         link.lose(problem)
-        link.report("\(link.uri) is \(problem)")
+        link.report("\(link.uri) is \(problem)", .warning)
         connection = nil
         link.take(into: &waiting)
         let free = Set(freeTasks)

@@ -24,7 +24,7 @@ struct RemoteThread {
             if link.isStopping { return }
             if let connection = try? link.connect(limit: link.limits.connecting) {
                 connection.sayGoodbye(limit: 1000)
-                link.report("\(link.uri) can be reached again")
+                link.report("\(link.uri) can be reached again", .notice)
                 link.noteAnswer()
                 return
             }

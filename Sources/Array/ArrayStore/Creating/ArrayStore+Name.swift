@@ -29,7 +29,7 @@ extension ArrayStore {
     ///   repeated.
     package static func rename(directory: String, to name: String) throws(ArrayStoreError) {
         try checkName(name)
-        let stores = try MemberDirectory.open(directory, for: .write) { _ in }
+        let stores = try MemberDirectory.open(directory, for: .write) { _, _ in }
         let scan = try MemberScan(stores, directory: directory)
         guard scan.changeText == nil else {
             throw ArrayStoreError(
@@ -42,9 +42,8 @@ extension ArrayStore {
                 "\(absent.store.name), which may be a member, is left out: \(absent.reason); bring it back first, or "
                     + "use serve --name")
         }
-        let members =
-            scan.members.compactMap { $0 } + scan.recovering.values + [scan.replacement?.member].compactMap { $0 }
-            + scan.spares
+        var members = scan.members.compactMap { $0 } + scan.recovering.values + scan.spares
+        if let replacement = scan.replacement { members.append(replacement.member) }
         for member in members {
             var superblock = member.superblock
             superblock.setName = name

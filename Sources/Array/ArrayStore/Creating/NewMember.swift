@@ -56,7 +56,7 @@ final class NewMember {
             file = nil
             name = uri
             do throws(OSError) {
-                remote = try RemoteMember(uri: uri, readOnly: false, report: { writeMessage($0) })
+                remote = try RemoteMember(uri: uri, readOnly: false, report: { writeMessage($0, level: $1) })
             } catch { throw ArrayStoreError("cannot begin to connect to \(uri): \(error)") }
         }
     }

@@ -41,7 +41,7 @@ extension ArrayStore {
             guard !array.memberStates.contains(where: { $0.path == uri }) else {
                 throw ArrayStoreError("\(uri) is a member of the array already")
             }
-            member = try LinkedMember(file, for: .write, mayWait: array.outages != nil) { array.report($0) }
+            member = try LinkedMember(file, for: .write, mayWait: array.outages != nil, report: array.report)
         } catch { throw error.kind == .unusable ? ArrayStoreError("\(path) \(error)") : error }
         if let absence = member.absence {
             array.keepTrying(member)

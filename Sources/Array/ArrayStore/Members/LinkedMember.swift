@@ -19,7 +19,7 @@ package final class LinkedMember: PlacedMember {
     private let file: MemberFile
     private let remote: RemoteMember
     private let isReadOnly: Bool
-    private let report: @Sendable (String) -> Void
+    private let report: MessageSink
     /// The record of the member's outage; nil if the array never waits for it.
     package let outage: MemberOutage?
 
@@ -28,7 +28,7 @@ package final class LinkedMember: PlacedMember {
     /// - Throws: `.unusable`, in words that fit after the file's name, when the file does not hold a URI.
     init(
         _ file: MemberFile, for use: MemberDirectory.Use, mayWait: Bool = false,
-        report: @escaping @Sendable (String) -> Void
+        report: @escaping MessageSink
     ) throws(ArrayStoreError) {
         self.file = file
         isReadOnly = use != .write
@@ -48,7 +48,7 @@ package final class LinkedMember: PlacedMember {
     }
 
     private static func connect(
-        _ uri: String, _ isReadOnly: Bool, _ outage: MemberOutage?, _ report: @escaping @Sendable (String) -> Void
+        _ uri: String, _ isReadOnly: Bool, _ outage: MemberOutage?, _ report: @escaping MessageSink
     ) throws(ArrayStoreError) -> RemoteMember {
         do throws(OSError) {
             return try RemoteMember(uri: uri, readOnly: isReadOnly, outage: outage, report: report)

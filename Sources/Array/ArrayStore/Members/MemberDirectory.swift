@@ -27,7 +27,7 @@ enum MemberDirectory {
     /// - Throws: also when all superblocks are of other versions.
     static func open(
         _ directory: String, for use: Use, connects: Bool = true, mayWait: Bool = false,
-        report: @escaping @Sendable (String) -> Void
+        report: @escaping MessageSink
     ) throws(ArrayStoreError) -> [any PlacedMember] {
         var members: [any PlacedMember] = []
         var foreign: String?

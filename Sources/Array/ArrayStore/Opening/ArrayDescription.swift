@@ -109,7 +109,7 @@ extension ArrayStore {
     /// Examines an array without locking or changing it. Does not connect to other servers if it is being served.
     package static func examine(directory: String) throws(ArrayStoreError) -> ArrayDescription {
         let isServed = try MemberDirectory.isServed(directory)
-        let members = try MemberDirectory.open(directory, for: .look, connects: !isServed) { _ in }
+        let members = try MemberDirectory.open(directory, for: .look, connects: !isServed) { _, _ in }
         return try describe(members, directory: directory, isServed: isServed) {
             JobFile(directory: directory, uuid: $0).read($1)
         }

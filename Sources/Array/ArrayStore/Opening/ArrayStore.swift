@@ -14,7 +14,7 @@ package enum ArrayStore {
     ) throws(ArrayStoreError) -> OpenedArray {
         let members = try MemberDirectory.open(
             directory, for: readOnly ? .read : .write, mayWait: lostSeconds > 0, report: environment.report)
-        for warning in MemberDirectory.warnings(directory, members) { environment.report(warning) }
+        for warning in MemberDirectory.warnings(directory, members) { environment.report(warning, .warning) }
         let array = try open(
             members: members, directory: directory, readOnly: readOnly, force: force, name: name, in: environment)
         if lostSeconds > 0 { array.mayWait(seconds: lostSeconds) }
@@ -42,12 +42,12 @@ package enum ArrayStore {
         in environment: Environment
     ) throws(ArrayStoreError) -> OpenedArray {
         var scan = try MemberScan(members, directory: directory)
-        if force { for text in try forceOutdated(&scan, directory: directory) { environment.report(text) } }
-        for (store, reason) in scan.leftOut { environment.report("\(store.name) is left out: \(reason)") }
+        if force { for text in try forceOutdated(&scan, directory: directory) { environment.report(text, .warning) } }
+        for (store, reason) in scan.leftOut { environment.report("\(store.name) is left out: \(reason)", .warning) }
         if let warning = try checkIsComplete(scan, directory: directory, readOnly: readOnly, force: force) {
-            environment.report(warning)
+            environment.report(warning, .warning)
         }
-        if let text = scan.changeText { environment.report("the array in \(directory): \(text)") }
+        if let text = scan.changeText { environment.report("the array in \(directory): \(text)", .warning) }
         let recovery = ArrayRecovery(scan, directory: directory, force: force, in: environment)
         let outcome = readOnly ? recovery.withoutWriting() : try recovery.run()
         if !readOnly { try scan.completeChange() }

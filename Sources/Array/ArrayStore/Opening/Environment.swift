@@ -8,8 +8,8 @@ extension ArrayStore {
     package struct Environment: Sendable {
         /// Returns the seconds since 1970, for superblocks. Any thread.
         package let clock: @Sendable () -> UInt64
-        /// Takes a message for the user. Any thread.
-        package let report: @Sendable (String) -> Void
+        /// Takes a message for the user.
+        package let report: MessageSink
 
         /// Returns a random number, for marks. Any thread.
         package let random: @Sendable () -> UInt64
@@ -20,7 +20,7 @@ extension ArrayStore {
         package var startUp: StartUp
 
         package init(
-            clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void,
+            clock: @escaping @Sendable () -> UInt64, report: @escaping MessageSink,
             startUp: StartUp = StartUp(),
             random: @escaping @Sendable () -> UInt64 = { .random(in: .min ... .max) },
             makeBay: @escaping @Sendable () throws(OSError) -> any RoleBay = { () throws(OSError) in try MemberBay()
@@ -35,7 +35,7 @@ extension ArrayStore {
 
         /// The system's clock and random numbers, and messages to standard error.
         package static let system = Environment(
-            clock: { UInt64(time(nil)) }, report: { writeMessage($0) })
+            clock: { UInt64(time(nil)) }, report: { writeMessage($0, level: $1) })
 
         /// The same, for a start that can be watched and cancelled.
         package static func system(startingFor startUp: StartUp) -> Environment {

@@ -18,7 +18,7 @@ struct ArrayRecovery {
     private let scan: MemberScan
     private let directory: String
     private let force: Bool
-    private let report: @Sendable (String) -> Void
+    private let report: MessageSink
     private let startUp: StartUp
 
     /// - Parameter force: whether unreadable data may be computed from parity that may be wrong.
@@ -36,7 +36,7 @@ struct ArrayRecovery {
     /// Recovers an array that will be written to.
     func run() throws(ArrayStoreError) -> Outcome {
         guard scan.geometry.level == .raid5 else { return Outcome(isClean: true, consistency: .resync) }
-        if !isClean { report("the array in \(directory) was not stopped cleanly") }
+        if !isClean { report("the array in \(directory) was not stopped cleanly", .warning) }
         switch scan.newest.consistency {
         case .resync:
             if !isClean && isComplete { try resync([unsynced]) }
@@ -57,9 +57,9 @@ struct ArrayRecovery {
 
     private func resync(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         let byteCount = ranges.reduce(UInt64(0)) { $0 + UInt64($1.count) }
-        report("checking the parity of \(byteCount >> 10) KiB of each member")
+        report("checking the parity of \(byteCount >> 10) KiB of each member", .notice)
         let repaired = try resync(ranges, scan.members)
-        report("parity is right again: \(repaired) bytes were rewritten")
+        report("parity is right again: \(repaired) bytes were rewritten", .notice)
         try resyncReplacement(ranges)
     }
 
@@ -74,7 +74,7 @@ struct ArrayRecovery {
             if !resync.computed.isEmpty {
                 report(
                     "\(resync.computed.count) blocks of 4096 bytes could not be read and were computed from the other "
-                        + "members; the array's bytes \(Self.list(resync.computed)) may come back wrong")
+                        + "members; the array's bytes \(Self.list(resync.computed)) may come back wrong", .warning)
             }
         }
         try resync.run(ranges)
@@ -103,7 +103,7 @@ struct ArrayRecovery {
         switch reading {
         case .valid(let found): bitmap = found
         case .stale(let reason):
-            report("the bitmap of the array in \(directory) is not used: \(reason)")
+            report("the bitmap of the array in \(directory) is not used: \(reason)", .warning)
             bitmap = MemberBitmap.new(for: scan)
             for index in bitmap.bits.indices { bitmap.bits[index] = 0xFF }
             mustBeWritten = true
@@ -144,10 +144,11 @@ struct ArrayRecovery {
         var isRecovered = isClean
         if !isClean {
             let outcome = try recovery.replay()
-            report("\(outcome.entryCount) entries of its partial parity logs were replayed")
+            report("\(outcome.entryCount) entries of its partial parity logs were replayed", .notice)
             if outcome.mismatchCount > 0 {
                 report(
-                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were skipped")
+                    "\(outcome.mismatchCount) of its logs or their entries are torn or damaged, and were skipped",
+                    .warning)
             }
             // Like md: logs without any entry prove nothing, since the array's parity was perhaps never made.
             isRecovered = outcome.entryCount > 0 && outcome.mismatchCount == 0 && scan.checkpoint == nil

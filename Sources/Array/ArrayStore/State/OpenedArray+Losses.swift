@@ -101,7 +101,8 @@ extension OpenedArray {
                 + "\(store.path), \(reason)"
                 + (isNeeded
                     ? "; \(name) cannot do without it and goes on with it until the server stops: copy the data before that"
-                    : ""))
+                    : ""),
+            .warning)
     }
 
     /// What is known about a member that is gone, for the user; nil for one that is there. Under `lock`.

@@ -1,6 +1,7 @@
 import MDFormat
 import MemberIO
 import Members
+import Platform
 import RAID
 
 /// Members that come and go while the array is served. Each change is durable on all members when its call returns.
@@ -80,8 +81,8 @@ extension OpenedArray {
         return next
     }
 
-    /// Passes a message to the user.
-    package func report(_ message: String) { environment.report(message) }
+    /// Takes a message about the array for the user.
+    package var report: MessageSink { environment.report }
 
     /// Whether a spare is there. Any thread.
     package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
@@ -130,12 +131,12 @@ extension OpenedArray {
         } catch {
             guard error.kind == .notTaken, error.members.isEmpty else { throw error }
             // It has the role. Members that were not told get the state with the next change.
-            environment.report(error.description)
+            environment.report(error.description, .error)
         }
         environment.report(
             isGuided
                 ? "member \(role) of \(name) comes back: \(spare.store.name)"
-                : "rebuilding member \(role) of \(name) onto \(spare.store.name)")
+                : "rebuilding member \(role) of \(name) onto \(spare.store.name)", .notice)
         return recovery
     }
 
@@ -174,7 +175,7 @@ extension OpenedArray {
         guard let role = recovering?.role else { return try endCompleteReplacement() }
         recovering = nil
         try writeMembers(first: role) { _ in }
-        environment.report("member \(role) of \(name) is up to date; the array is whole")
+        environment.report("member \(role) of \(name) is up to date; the array is whole", .notice)
         return true
     }
 
@@ -203,7 +204,7 @@ extension OpenedArray {
             }
         }
         spares.append(try makeSpare(store))
-        environment.report("\(store.name) is a spare of \(name)")
+        environment.report("\(store.name) is a spare of \(name)", .notice)
         return .spare
     }
 
@@ -295,7 +296,7 @@ extension OpenedArray {
     package func keep(_ record: MaintenanceRecord?) {
         guard let jobFile else { return }
         guard let record else { return jobFile.remove() }
-        do throws(ArrayStoreError) { try jobFile.write(record) } catch { environment.report(error.description) }
+        do throws(ArrayStoreError) { try jobFile.write(record) } catch { environment.report(error.description, .error) }
     }
 
     /// Whether parity has to be repaired before the array can be clean.

@@ -48,7 +48,8 @@ extension OpenedArray {
             takeBack(spare)
             throw error
         }
-        environment.report("replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)")
+        environment.report(
+            "replacing member \(role) of \(name), which serves meanwhile, by \(spare.store.name)", .notice)
     }
 
     /// Gives up the replacement.
@@ -60,10 +61,10 @@ extension OpenedArray {
         guard let ended = dropReplacement(isFaulty: isFaulty) else { return [] }
         environment.report(
             "\(ended.member.store.name) no longer replaces member \(ended.role) of \(name)"
-                + (isFaulty ? ": it failed" : "; it is a spare"))
+                + (isFaulty ? ": it failed" : "; it is a spare"), isFaulty ? .warning : .notice)
         var untold: [Int] = []
         do throws(ArrayStoreError) { try writeMembers { _ in } } catch {
-            environment.report(error.description)
+            environment.report(error.description, .error)
             untold = error.members
         }
         if !isFaulty { takeBack(ended.member) }
@@ -109,7 +110,7 @@ extension OpenedArray {
 
     /// Makes a former replacement a spare. One that cannot be written is dropped. Under `lock`.
     func takeBack(_ former: ArrayMember) {
-        do throws(ArrayStoreError) { try makeSpare(former) } catch { environment.report(error.description) }
+        do throws(ArrayStoreError) { try makeSpare(former) } catch { environment.report(error.description, .error) }
     }
 
     /// Gives the role to the replacement, in memory only. Under `lock`.
@@ -135,10 +136,10 @@ extension OpenedArray {
         do throws(ArrayStoreError) {
             try writeMembers { _ in }
             if let old { replaced.append(old) }
-            environment.report("member \(new.role) of \(name) is being rebuilt onto \(new.member.store.name)")
+            environment.report("member \(new.role) of \(name) is being rebuilt onto \(new.member.store.name)", .notice)
             return true
         } catch {
-            environment.report(error.description)
+            environment.report(error.description, .error)
             recovering = nil
             failedRoles.insert(new.role)
             replaced.append(new.member)
@@ -171,7 +172,7 @@ extension OpenedArray {
         if let old { replaced.append(old) }
         environment.report(
             "member \(new.role) of \(name) is now \(new.member.store.name); "
-                + "\(old?.store.name ?? "the one before it") is no longer needed")
+                + "\(old?.store.name ?? "the one before it") is no longer needed", .notice)
         return true
     }
 

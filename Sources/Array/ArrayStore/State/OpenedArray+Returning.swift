@@ -37,7 +37,7 @@ extension OpenedArray {
             guard health != .failed else {
                 environment.report(
                     "\(name) stays failed although \(store.name) can be reached again: data that it had not made "
-                        + "durable may be gone; stop the server, and serve \(name) again")
+                        + "durable may be gone; stop the server, and serve \(name) again", .warning)
                 continue
             }
             let member =
@@ -57,7 +57,7 @@ extension OpenedArray {
             if !isBack {
                 environment.report(
                     "\(again.name) cannot come back to \(name) by itself, since all of it has to be rebuilt: nbdext "
-                        + "add \(directory) \(fileName(again.path))")
+                        + "add \(directory) \(fileName(again.path))", .warning)
             }
         }
     }

@@ -245,7 +245,7 @@ package final class OpenedArray: @unchecked Sendable {
         do throws(ArrayStoreError) { try markClean() } catch {
             let roles = error.members.filter { $0 != geometry.replacementPlace }
             guard !roles.isEmpty else { throw error }
-            environment.report(error.description)
+            environment.report(error.description, .error)
             for role in roles where !recordFailure(role: role) { throw error }
         }
     }
@@ -264,7 +264,7 @@ package final class OpenedArray: @unchecked Sendable {
             // together.
             isLost = true
             environment.report(
-                "\(name) cannot go on; when the servers of its members can be reached again, serve it again")
+                "\(name) cannot go on; when the servers of its members can be reached again, serve it again", .error)
             return false
         }
         guard healthUnlocked != .failed else {
@@ -275,10 +275,10 @@ package final class OpenedArray: @unchecked Sendable {
                     ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, "
                         + "and no data of that member read, until it can be used again and the array is served again"
                     : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read "
-                        + "again, serve the array with --force")
+                        + "again, serve the array with --force", .error)
             return isAsTold
         }
-        environment.report("member \(role) of \(name) failed; the array goes on without it")
+        environment.report("member \(role) of \(name) failed; the array goes on without it", .warning)
         guard !isReadOnly else { return true }
         if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = knownMarks[role] }
         if recovering?.role == role { recovering = nil }
@@ -292,7 +292,7 @@ package final class OpenedArray: @unchecked Sendable {
         } catch {
             // Another of the remaining members is gone too, and must not fall further behind.
             isLost = true
-            environment.report(error.description)
+            environment.report(error.description, .error)
             return false
         }
         if let ended { takeBack(ended.member) }

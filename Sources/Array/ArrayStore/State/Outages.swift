@@ -35,7 +35,7 @@ final class Outages: @unchecked Sendable {
     private let limit: UInt64
     private let redundancy: Int
     private let name: String
-    private let report: @Sendable (String) -> Void
+    private let report: MessageSink
     /// Returns milliseconds of a monotonic clock.
     private let now: @Sendable () -> UInt64
     /// Returns seconds since 1970.
@@ -51,7 +51,7 @@ final class Outages: @unchecked Sendable {
 
     init(
         limitSeconds: Int, redundancy: Int, name: String, now: @escaping @Sendable () -> UInt64,
-        clock: @escaping @Sendable () -> UInt64, report: @escaping @Sendable (String) -> Void
+        clock: @escaping @Sendable () -> UInt64, report: @escaping MessageSink
     ) {
         limit = UInt64(limitSeconds) * 1000
         self.redundancy = redundancy
@@ -136,8 +136,8 @@ final class Outages: @unchecked Sendable {
         }
         if isNews {
             report(
-                "\(outage.name) can be reached again but has changed since it was lost; \(name) does not use it"
-            )
+                "\(outage.name) can be reached again but has changed since it was lost; \(name) does not use it",
+                .warning)
         }
         return isItself
     }
@@ -183,7 +183,7 @@ final class Outages: @unchecked Sendable {
                 giveUp(lost.filter { time >= roles[$0].outage!.state!.graceEnd })
             }
         }
-        for message in messages { report(message) }
+        for message in messages { report(message, .warning) }
     }
 
     /// Under `lock`.

@@ -12,6 +12,10 @@ private let serverLog = Logger(label: "nbdext") { _ in StandardErrorLog() }
 ///     something that works worse than it could, `.error` for a failure.
 package func writeMessage(_ text: String, level: Logger.Level = .notice) { serverLog.log(level: level, "\(text)") }
 
+/// Takes the messages of a part that does not write to the log itself: one sentence for people, and its level as for
+/// `writeMessage`. Any thread.
+package typealias MessageSink = @Sendable (String, Logger.Level) -> Void
+
 /// Writes log messages to standard error, as `writeDiagnostic` does. Metadata follows the text.
 struct StandardErrorLog: LogHandler {
     var metadata = Logger.Metadata()

@@ -110,7 +110,7 @@ package final class ArrayTarget: @unchecked Sendable {
         let count = corrected.count == 1 ? "" : "; it is the \(corrected.count)th such block"
         array.report(
             "member \(corrected.member) of \(array.name) could not read the block at byte \(corrected.byteOffset); it was "
-                + "rewritten from the other members and can be read again\(count)")
+                + "rewritten from the other members and can be read again\(count)", .warning)
     }
 
     /// Notes that a write lacked space on one member, and that the parity of its rows could not be corrected.
@@ -118,7 +118,7 @@ package final class ArrayTarget: @unchecked Sendable {
         if array.noteDoubtfulParity() {
             array.report(
                 "a write to \(array.name) found no space on one member after it was done on others; free some space, and "
-                    + "the parity will be repaired")
+                    + "the parity will be repaired", .warning)
         }
         maintenance.wake()
     }
@@ -128,7 +128,8 @@ package final class ArrayTarget: @unchecked Sendable {
         guard !hasReportedRefusal.exchange(true, ordering: .relaxed) else { return }
         array.report(
             "the system rejected an operation on member \(place) of \(array.name) (wrong address or argument, or no memory): "
-                + "the request failed, and the member stays; check the machine's memory and the member's file system")
+                + "the request failed, and the member stays; check the machine's memory and the member's file system",
+            .warning)
     }
 
     /// Whether a member is being rebuilt.

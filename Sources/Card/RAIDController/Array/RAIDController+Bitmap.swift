@@ -28,7 +28,7 @@ extension RAIDController {
         guard !target.array.needsRepair else { return }
         guard target.plannerLock.withLock({ target.planner.hasBitsToClear }) else { return }
         do throws(ArrayStoreError) { try target.array.renewMark() } catch {
-            target.array.report(error.description)
+            target.array.report(error.description, .error)
             for untold in error.members { target.memberFailed(untold) }
             return
         }

@@ -126,7 +126,7 @@ extension RAIDController {
         if let regions {
             target.array.report(
                 "\(regions.count) of \(regions.total) regions of \(target.array.name) were written to without member "
-                    + "\(recovery.member), and are copied to it")
+                    + "\(recovery.member), and are copied to it", .notice)
         }
         return target.maintenance.begin(schedule, member: recovery.member, regions: regions) == nil ? .idle : nil
     }
@@ -138,7 +138,8 @@ extension RAIDController {
         guard let interrupted else { return nil }
         let percent = target.geometry.percent(interrupted.position)
         target.array.report(
-            "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %")
+            "the \(interrupted.job.rawValue) of \(target.array.name) that was interrupted goes on at \(percent) %",
+            .notice)
         return MaintenanceSchedule(resuming: interrupted, geometry: target.geometry)
     }
 
@@ -189,7 +190,7 @@ extension RAIDController {
     /// Fails the members whose superblocks could not be written.
     /// - Parameter place: the role, or the replacement's place, that fails if the error names no member.
     private func failUntold(_ error: ArrayStoreError, else place: Int, _ target: ArrayTarget) {
-        target.array.report(error.description)
+        target.array.report(error.description, .error)
         if error.kind == .notTaken && error.members.isEmpty { return }
         for untold in error.members.isEmpty ? [place] : error.members { target.memberFailed(untold) }
     }
@@ -203,7 +204,7 @@ extension RAIDController {
         }
         if end == .noSpace {
             target.array.report(
-                "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some")
+                "the \(job.rawValue) of \(target.array.name) has no space; it goes on when there is some", .warning)
             target.retryAt = now + Self.retryNanoseconds
         }
         let reason = end == .failed ? reportFailure(of: job, target, now: now) : nil
@@ -213,7 +214,8 @@ extension RAIDController {
         let wrong = target.maintenance.snapshot(geometry: target.geometry)?.wrongByteCount ?? 0
         if wrong > 0 {
             // Reported here too, since the user who asked for the job may have left.
-            target.array.report("the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity")
+            target.array.report(
+                "the \(job.rawValue) of \(target.array.name) found \(wrong) bytes of wrong parity", .warning)
         }
     }
 
@@ -235,7 +237,7 @@ extension RAIDController {
         target.array.report(
             "the \(job.rawValue) of \(name) ended at \(target.geometry.percent(failure.doneByteCount)) %: \(reason)"
                 + (isTriedAgain ? "; it is tried again in a minute" : "")
-                + ". Writing to those bytes of the array, best in whole stripes, makes them readable")
+                + ". Writing to those bytes of the array, best in whole stripes, makes them readable", .error)
         return reason
     }
 
@@ -252,7 +254,7 @@ extension RAIDController {
         do throws(ArrayStoreError) { return try target.endRecovery() } catch {
             if target.isSound {
                 // The old member still serves: the superblock that could not be written may be the replacement's.
-                target.array.report(error.description)
+                target.array.report(error.description, .error)
                 target.retryAt = now + Self.retryNanoseconds
                 for untold in error.members {
                     target.memberFailed(untold == recovery.member ? target.geometry.replacementPlace : untold)

@@ -51,7 +51,8 @@ extension ArrayLife {
     private func open(force: Bool) -> Result<OpenedArray, ArrayStoreError> {
         let present = disks.indices.filter { !knowledge.disks[$0].isAbsent }.map { disks[$0] }
         let environment = ArrayStore.Environment(
-            clock: { 1 }, report: { [world] in world.news.append($0) }, random: { [world] in world.random.next() },
+            clock: { 1 }, report: { [world] text, _ in world.news.append(text) },
+            random: { [world] in world.random.next() },
             makeBay: { [world] in SimulatedBay(world: world) })
         defer { noteNews() }
         do throws(ArrayStoreError) {
