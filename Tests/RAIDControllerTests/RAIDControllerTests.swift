@@ -25,6 +25,8 @@ final class CardFixture {
     let dataAddress: UInt64
     private let submissions: UnsafeMutableRawPointer
     private let completions: UnsafeMutableRawPointer
+    private let submissionAddress: DART.BusAddress
+    private let completionAddress: DART.BusAddress
     private let rings: CardRingClient
     static let dataByteCount = 4 << 20
 
@@ -71,8 +73,13 @@ final class CardFixture {
         submissions = .allocate(byteCount: submissionByteCount, alignment: 64)
         completions = .allocate(byteCount: completionByteCount, alignment: 64)
         rings = CardRingClient(submissions: submissions, completions: completions, capacity: Self.ringCapacity)
-        let submissionAddress = map(submissions, byteCount: submissionByteCount)
-        let completionAddress = map(completions, byteCount: completionByteCount)
+        submissionAddress = Self.map(submissions, byteCount: submissionByteCount, card)
+        completionAddress = Self.map(completions, byteCount: completionByteCount, card)
+        enable()
+    }
+
+    /// Gives the card empty rings, as a driver does when it starts.
+    func enable() {
         rings.enable(submissionAddress: submissionAddress, completionAddress: completionAddress) {
             card.writeRegister($0, $1)
         }
@@ -87,7 +94,9 @@ final class CardFixture {
         completions.deallocate()
     }
 
-    private func map(_ memory: UnsafeMutableRawPointer, byteCount: Int) -> DART.BusAddress {
+    private static func map(
+        _ memory: UnsafeMutableRawPointer, byteCount: Int, _ card: RAIDController
+    ) -> DART.BusAddress {
         let window = card.dart.claimWindow()!
         return card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
     }

@@ -1,7 +1,6 @@
 import MemberIO
 import Members
 import RAID
-import RAIDControllerInterface
 import Synchronization
 
 /// The I/O engine and the working memory with which one thread runs the card. One thread at a time uses a lane.
@@ -33,7 +32,7 @@ final class CardLane {
     /// Whether commands of that array can go on: those in `resumed`, or starved ones.
     var canResume = false
     /// Completions that go to the ring together.
-    var finished: [RAIDCompletionDescriptor] = []
+    var finished: [FinishedCommand] = []
     /// The entries of the command table that `finished` frees.
     var finishedNumbers: [UInt32] = []
 

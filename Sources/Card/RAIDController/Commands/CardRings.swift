@@ -29,6 +29,9 @@ final class CardRings: Sendable {
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
     /// The number of commands that were taken and are not answered. It grows under `submissionLock` only.
     private let takenCount = Atomic<Int>(0)
+    // SAFETY: changed under both locks.
+    /// How often the card has let go of its rings. A command that was taken before belongs to a driver that is gone.
+    private nonisolated(unsafe) var epoch: UInt32 = 0
     // SAFETY: touched only under `submissionLock`.
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
@@ -73,7 +76,8 @@ final class CardRings: Sendable {
                 let descriptor = (submissions + offset * MemoryLayout<RAIDCommandDescriptor>.stride)
                     .loadUnaligned(as: RAIDCommandDescriptor.self)
                 (fetched + offset).initialize(
-                    to: FetchedCommand(descriptor: descriptor, pin: dart.pin(descriptor.dataAddress)))
+                    to: FetchedCommand(
+                        descriptor: descriptor, epoch: epoch, pin: dart.pin(descriptor.dataAddress)))
                 index &+= 1
             }
             submissionTail.store(tail, ordering: .releasing)
@@ -117,16 +121,17 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Writes completions, and publishes them with one store. The caller has freed their entries of the command table.
-    func post(_ batch: UnsafeBufferPointer<RAIDCompletionDescriptor>) {
+    /// Writes completions, and publishes them with one store. Those of commands that the rings' present driver has not
+    /// given are dropped. The caller has freed their entries of the command table.
+    func post(_ batch: UnsafeBufferPointer<FinishedCommand>) {
         takenCount.subtract(batch.count, ordering: .releasing)
         completionLock.withLock {
             guard let completions else { return }
-            for completion in batch {
+            for finished in batch where finished.epoch == epoch {
                 let index = Int(completionTail & (completionCapacity - 1))
                 let offset = index * MemoryLayout<RAIDCompletionDescriptor>.stride
                 (completions + MemoryLayout<RAIDCompletionRingHeader>.size + offset)
-                    .storeBytes(of: completion, as: RAIDCompletionDescriptor.self)
+                    .storeBytes(of: finished.completion, as: RAIDCompletionDescriptor.self)
                 completionTail &+= 1
             }
             atomicMemoryFence(ordering: .releasing)
@@ -177,6 +182,7 @@ final class CardRings: Sendable {
     /// Drops the rings, and the commands that no lane has taken. Under both locks.
     private func letGo() {
         forgetSubmissions()
+        epoch &+= 1
         submissions = nil
         completions = nil
         submissionPin = nil
@@ -191,6 +197,15 @@ final class CardRings: Sendable {
 /// The card's copy of a command, and the pin of the command's memory.
 struct FetchedCommand: ~Copyable {
     let descriptor: RAIDCommandDescriptor
+    /// The rings' epoch when the command was copied.
+    let epoch: UInt32
     /// Nil when the command's address is in no window.
     var pin: DART.Pin?
+}
+
+/// A completion on its way to the ring.
+struct FinishedCommand: BitwiseCopyable {
+    var completion: RAIDCompletionDescriptor
+    /// The rings' epoch when the command was copied.
+    var epoch: UInt32
 }

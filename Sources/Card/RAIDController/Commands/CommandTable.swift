@@ -20,6 +20,8 @@ struct CardCommand: ~Copyable {
     var mayPunch = false
     /// The driver's name for the command.
     var tag: UInt32 = 0
+    /// The rings' epoch when the command was copied.
+    var epoch: UInt32 = 0
     /// Holds the driver's memory until the command is answered.
     var pin: DART.Pin?
     /// Whether the command fills the driver's memory with the bytes that it reports.

@@ -39,6 +39,7 @@ extension RAIDController {
         let descriptor = fetched.descriptor
         command.pointee = CardCommand()
         command.pointee.tag = descriptor.tag
+        command.pointee.epoch = fetched.epoch
         command.pointee.pin = fetched.pin.take()
         guard let target else { return finishUnreachable(number, lane) }
 
@@ -211,7 +212,7 @@ extension RAIDController {
         if let pin = commands[number].pointee.pin.take() {
             pin.end(filling: commands[number].pointee.fillsMemory ? completion.dataByteCount : 0)
         }
-        lane.finished.append(completion)
+        lane.finished.append(FinishedCommand(completion: completion, epoch: commands[number].pointee.epoch))
         lane.finishedNumbers.append(number)
     }
 
