@@ -1,6 +1,7 @@
 import Diagnostics
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 import TestTraits
 import Testing
 
@@ -23,11 +24,16 @@ struct SlowCallsTests {
         ///   - activity: runs on the queue from now on.
         ///   - isForKernel: the kernel calls on the queue.
         ///   - creates: it does so inside UserCreateTargetForID.
-        init(_ activity: StaticString, isForKernel: Bool = true, creates: Bool = false) {
+        ///   - usage: what the system says of its thread.
+        init(
+            _ activity: StaticString, isForKernel: Bool = true, creates: Bool = false,
+            usage: (@Sendable (UInt) -> ThreadUsage?)? = nil
+        ) {
             context = DriverContext(log: log)
             context.clock = clock
             queue = IODispatchQueue(name: "Watched", context: context, isDefault: isForKernel)
-            calls = SlowCalls(limitMilliseconds: 50, periodMilliseconds: SlowCallsTests.period, clock: clock)
+            calls = SlowCalls(
+                limitMilliseconds: 50, periodMilliseconds: SlowCallsTests.period, clock: clock, usage: usage)
             let isBusy = OneShotEvent()
             queue.runAsync(activity) { [context, mayEnd, hasEnded] in
                 func stay() {
@@ -123,6 +129,44 @@ struct SlowCallsTests {
         #expect(watched.lookOnce(after: 5000) == 4990)
         #expect(watched.faults == [.waitInStop])
         #expect(watched.log.diagnoses.first?.detail.hasPrefix("Stop has not returned for 50 ms") == true)
+    }
+
+    @Test(
+        "time in which the call's thread is ready and has no processor does not count",
+        arguments: [(true, 0, false), (true, 5, false), (true, 10, true), (false, 0, true)] as [(Bool, UInt64, Bool)])
+    func starved(isReady: Bool, runsMilliseconds: UInt64, isReported: Bool) {
+        // In each period of 10 ms it runs for so long.
+        let looks = Mutex<UInt64>(0)
+        let watched = Watched("UserProcessParallelTask") { _ in
+            let look = looks.withLock { count in
+                count += 1
+                return count
+            }
+            return ThreadUsage(isReady: isReady, processorMilliseconds: look * runsMilliseconds)
+        }
+        watched.look(for: 60)
+        #expect(watched.faults == (isReported ? [.queueCycle] : []))
+        // At last it has had enough.
+        watched.look(for: 60)
+        #expect(watched.faults == (runsMilliseconds > 0 || isReported ? [.queueCycle] : []))
+    }
+
+    @Test("the system says whether a thread of this process is ready, and how long it has run")
+    func usage() throws {
+        let own = try #require(ThreadUsage(ofThread: currentThreadID()))
+        #expect(own.isReady)
+        #expect(
+            eventually { ThreadUsage(ofThread: currentThreadID())!.processorMilliseconds > own.processorMilliseconds })
+        #expect(ThreadUsage(ofThread: 1 << 40) == nil)
+        let mayEnd = OneShotEvent()
+        defer { mayEnd.set() }
+        let id = Mutex<UInt>(0)
+        try OSThread(name: "a) R (b") { [mayEnd] in
+            id.withLock { $0 = currentThreadID() }
+            mayEnd.wait()
+        }.detach()
+        #expect(eventually { ThreadUsage(ofThread: id.withLock { $0 })?.isReady == false })
+        #expect(ThreadUsage(parsing: "1 (x) R 1 2") == nil)
     }
 
     @Test("time that the watchdog spends on something else is not lost")

@@ -108,6 +108,12 @@ int nbdext_epoll_add(int epoll, int fd) {
 
 int nbdext_epoll_remove(int epoll, int fd) { return result(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)); }
 
+uint64_t nbdext_thread_id(void) {
+    static _Thread_local uint64_t id;
+    if (id == 0) id = (uint64_t)gettid();
+    return id;
+}
+
 void nbdext_name_thread(const char *name) {
     char truncated[16] = {0};
     strncpy(truncated, name, sizeof truncated - 1);

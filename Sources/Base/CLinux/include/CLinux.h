@@ -49,6 +49,9 @@ int nbdext_is_in_memory(int fd);
 ssize_t nbdext_preadv(int fd, const struct iovec *vectors, int count, int64_t offset, int nowait);
 ssize_t nbdext_pwritev(int fd, const struct iovec *vectors, int count, int64_t offset, int is_durable);
 
+/// The calling thread's ID, never 0: gettid(2), asked for once.
+uint64_t nbdext_thread_id(void);
+
 /// Raises the soft limit on descriptors to the hard limit. setrlimit(2).
 void nbdext_raise_descriptor_limit(void);
 /// The soft limit on descriptors: their numbers are below it.

@@ -57,5 +57,5 @@ extension OSThread {
     }
 }
 
-/// The calling thread's number, unique among running threads; never 0.
-package func currentThreadID() -> UInt { UInt(pthread_self()) }
+/// The calling thread's ID in the system, unique among running threads; never 0.
+package func currentThreadID() -> UInt { UInt(nbdext_thread_id()) }

@@ -17,6 +17,9 @@ package struct DeadlineClock: Sendable {
     /// Makes a clock that stands still, for a test to turn.
     package static func standing() -> DeadlineClock { DeadlineClock(turned: TurnedTime()) }
 
+    /// Whether this is the machine's time.
+    package var isMachine: Bool { turned == nil }
+
     /// Milliseconds since some fixed moment; the machine's clock shows `monotonicMilliseconds`.
     package var milliseconds: UInt64 { if let turned { turned.milliseconds } else { monotonicMilliseconds() } }
 

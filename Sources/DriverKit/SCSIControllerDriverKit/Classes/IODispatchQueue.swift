@@ -23,7 +23,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private static let sourceCountMax = 30
     private static let claimAttempts = 200
 
-    /// `pthread_self` of the thread that runs the queue, 0 when it is idle.
+    /// The ID of the thread that runs the queue, 0 when it is idle.
     private let runner = Atomic<UInt>(0)
     /// The address of the running activity's name, a static string.
     private let activityAddress = Atomic<UInt>(0)
@@ -331,7 +331,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     // MARK: Looking at the queue
 
-    /// `pthread_self` of the thread that runs the queue, or 0.
+    /// The ID of the thread that runs the queue, or 0.
     package var runnerThread: UInt { runner.load(ordering: .relaxed) }
     /// The name of the running activity, or of the last one.
     package var activity: String {

@@ -3,17 +3,39 @@ import Platform
 
 /// Finds calls of a driver that do not return although they wait for nothing that is known.
 ///
+/// The time in which a call could not go on does not count against it: the process did not run, or the call's thread
+/// was ready and others had the processors.
+///
 /// Threads: one.
 package struct SlowCalls {
     private struct Sighting {
         var turnCount: UInt32
         var since: UInt64
         var isReported = false
+        /// The last look at the queue, and its thread then.
+        var seen: UInt64
+        var usage: ThreadUsage?
+        /// How long the thread was ready without a processor, milliseconds.
+        var starved: UInt64 = 0
+
+        /// Notes another look. A thread that is ready now has waited for a processor whenever it had none.
+        mutating func note(_ now: UInt64, _ usage: ThreadUsage?) {
+            if let usage, let before = self.usage, usage.isReady {
+                let ran = usage.processorMilliseconds - min(usage.processorMilliseconds, before.processorMilliseconds)
+                starved += now - seen - min(now - seen, ran)
+            }
+            seen = now
+            self.usage = usage
+        }
+
+        /// How long the call has had, milliseconds.
+        var milliseconds: UInt64 { seen - since - starved }
     }
 
     private let limitMilliseconds: UInt64
     private let periodMilliseconds: UInt64
     private let clock: DeadlineClock
+    private let usage: @Sendable (UInt) -> ThreadUsage?
     private var sightings: [ObjectIdentifier: Sighting] = [:]
     /// The time in which the process did not run: it was stopped, or the machine had no processor to spare. Nobody
     /// could do anything in that time, the driver included. Milliseconds.
@@ -25,10 +47,15 @@ package struct SlowCalls {
     ///   - limitMilliseconds: the time after which a call is reported.
     ///   - periodMilliseconds: the time between two looks.
     ///   - clock: the clock by which the caller looks.
-    package init(limitMilliseconds: UInt64, periodMilliseconds: UInt64, clock: DeadlineClock = .machine) {
+    ///   - usage: looks at a thread, by its ID; nil asks the system, if the clock is the machine's.
+    package init(
+        limitMilliseconds: UInt64, periodMilliseconds: UInt64, clock: DeadlineClock = .machine,
+        usage: (@Sendable (UInt) -> ThreadUsage?)? = nil
+    ) {
         self.limitMilliseconds = limitMilliseconds
         self.periodMilliseconds = periodMilliseconds
         self.clock = clock
+        self.usage = usage ?? { clock.isMachine ? ThreadUsage(ofThread: $0) : nil }
         looked = clock.milliseconds
     }
 
@@ -51,20 +78,22 @@ package struct SlowCalls {
         for queue in context.queues {
             let id = ObjectIdentifier(queue)
             // A queue that only the driver itself uses may be busy for as long as the driver likes.
-            guard queue.runnerThread != 0, queue.isForKernel else {
+            let thread = queue.runnerThread
+            guard thread != 0, queue.isForKernel else {
                 sightings[id] = nil
                 continue
             }
             guard var sighting = sightings[id], sighting.turnCount == queue.turnCount else {
-                sightings[id] = Sighting(turnCount: queue.turnCount, since: now)
+                sightings[id] = Sighting(turnCount: queue.turnCount, since: now, seen: now, usage: usage(thread))
                 continue
             }
+            sighting.note(now, usage(thread))
             // A queue that creates targets may wait for a disk to spin up.
-            if now - sighting.since >= limitMilliseconds, !sighting.isReported, queue.activity != "HandleAsyncEvent",
-                !context.waits.isCreatingTarget(queue.runnerThread)
+            if sighting.milliseconds >= limitMilliseconds, !sighting.isReported, queue.activity != "HandleAsyncEvent",
+                !context.waits.isCreatingTarget(thread)
             {
                 sighting.isReported = true
-                report(queue, after: now - sighting.since, context)
+                report(queue, after: sighting.milliseconds, context)
             }
             sightings[id] = sighting
         }
