@@ -104,29 +104,29 @@ struct PartialParityRecovery {
     private mutating func replay(
         _ entry: MDPartialParityLog.Entry, partialParity: [UInt8], role: Int
     ) throws(ArrayStoreError) {
-        guard CRC32C.checksum(of: partialParity) == entry.checksum, let rows = LoggedRows(entry, geometry, role: role)
+        guard CRC32C.checksum(of: partialParity) == entry.checksum, let part = LoggedPart(entry, geometry, role: role)
         else {
             outcome.mismatchCount += 1
             return
         }
-        for offset in stride(from: UInt64(0), to: rows.rowByteCount, by: Int(rows.stepByteCount)) {
-            try replay(rows, at: offset, partialParity)
-            let start = rows.stripe * geometry.chunkByteCount + rows.parityRow(at: offset)
-            outcome.ranges.append(start..<start + rows.stepByteCount)
+        for offset in stride(from: UInt64(0), to: part.parityByteCount, by: Int(part.stepByteCount)) {
+            try replay(part, at: offset, partialParity)
+            let start = part.stripe * geometry.chunkByteCount + part.parityChunkOffset(at: offset)
+            outcome.ranges.append(start..<start + part.stepByteCount)
         }
         outcome.entryCount += 1
     }
 
     /// Corrects the parity of one step of a logged range, if all data that was to be written there can be read.
     private mutating func replay(
-        _ rows: LoggedRows, at offset: UInt64, _ partialParity: [UInt8]
+        _ part: LoggedPart, at offset: UInt64, _ partialParity: [UInt8]
     ) throws(ArrayStoreError) {
-        let count = Int(rows.stepByteCount)
+        let count = Int(part.stepByteCount)
         var parity = [UInt8](repeating: 0, count: count)
         var isTouched = false
-        for place in rows.data(at: offset) {
-            let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, chunkOffset: place.row)
-            let role = geometry.member(stripe: rows.stripe, column: place.column)
+        for place in part.data(at: offset) {
+            let byteOffset = geometry.memberByteOffset(stripe: part.stripe, chunkOffset: place.chunkOffset)
+            let role = geometry.member(stripe: part.stripe, column: place.column)
             guard let member = source(role, byteOffset) else { return }
             guard let block = try readable(member, at: byteOffset, count: count) else {
                 unreadable.append((role, byteOffset / UInt64(Self.blockByteCount) * UInt64(Self.blockByteCount)))
@@ -139,8 +139,8 @@ struct PartialParityRecovery {
         if !partialParity.isEmpty {
             for index in 0..<count { parity[index] ^= partialParity[Int(offset) + index] }
         }
-        let byteOffset = geometry.memberByteOffset(stripe: rows.stripe, chunkOffset: rows.parityRow(at: offset))
-        let role = geometry.parityMember(stripe: rows.stripe)
+        let byteOffset = geometry.memberByteOffset(stripe: part.stripe, chunkOffset: part.parityChunkOffset(at: offset))
+        let role = geometry.parityMember(stripe: part.stripe)
         guard let member = scan.members[role] ?? scan.recovering[role] else { return }
         try perform("write", member) { store throws(MemberStoreError) in try store.write(bytes: parity, at: byteOffset)
         }
@@ -204,15 +204,15 @@ struct PartialParityRecovery {
 }
 
 /// The part of a stripe that an entry of a partial parity log covers, and the columns that were to be written.
-struct LoggedRows {
+struct LoggedPart {
     private let geometry: ArrayGeometry
     let stripe: UInt64
     /// The first byte of the array that was to be written, and the byte behind the last.
     private let first: UInt64
     private let last: UInt64
     private let columnCount: UInt64
-    /// The number of bytes of parity.
-    let rowByteCount: UInt64
+    /// The number of bytes of parity, and of each column at most.
+    let parityByteCount: UInt64
     /// The unit of the replay: all bytes of a step have their data in the same columns.
     let stepByteCount: UInt64
 
@@ -221,23 +221,23 @@ struct LoggedRows {
         self.geometry = geometry
         let (start, overflows) = entry.dataSector.multipliedReportingOverflow(by: 512)
         let dataByteCount = UInt64(entry.dataByteCount)
-        let parityByteCount = UInt64(entry.partialParityByteCount)
+        let loggedByteCount = UInt64(entry.partialParityByteCount)
         let chunk = geometry.chunkByteCount
         guard !overflows, start < geometry.capacityByteCount, dataByteCount > 0 else { return nil }
         first = start
-        if parityByteCount < chunk {
-            columnCount = parityByteCount > 0 ? dataByteCount / parityByteCount : UInt64(geometry.columnCount)
-            rowByteCount = parityByteCount > 0 ? parityByteCount : dataByteCount / columnCount
+        if loggedByteCount < chunk {
+            columnCount = loggedByteCount > 0 ? dataByteCount / loggedByteCount : UInt64(geometry.columnCount)
+            parityByteCount = loggedByteCount > 0 ? loggedByteCount : dataByteCount / columnCount
             guard columnCount > 0 else { return nil }
-            last = start + (columnCount - 1) * chunk + rowByteCount
+            last = start + (columnCount - 1) * chunk + parityByteCount
         } else {
             columnCount = UInt64(geometry.columnCount)
-            rowByteCount = chunk
+            parityByteCount = chunk
             last = start + dataByteCount
         }
         stepByteCount = start % 4096 == 0 && last % 4096 == 0 ? 4096 : 512
         stripe = geometry.position(of: start).stripe
-        guard rowByteCount > 0, rowByteCount <= chunk, rowByteCount % stepByteCount == 0,
+        guard parityByteCount > 0, parityByteCount <= chunk, parityByteCount % stepByteCount == 0,
             columnCount <= UInt64(geometry.columnCount), last <= geometry.capacityByteCount,
             geometry.position(of: last - 1).stripe == stripe, Int(entry.parityRole) == role,
             geometry.parityMember(stripe: stripe) == role
@@ -245,10 +245,10 @@ struct LoggedRows {
     }
 
     /// The chunk offset of the parity at an offset in the partial parity.
-    func parityRow(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).chunkOffset }
+    func parityChunkOffset(at offset: UInt64) -> UInt64 { geometry.position(of: first + offset).chunkOffset }
 
     /// The columns and chunk offsets of the data that was to be written, at an offset in the partial parity.
-    func data(at offset: UInt64) -> [(column: Int, row: UInt64)] {
+    func data(at offset: UInt64) -> [(column: Int, chunkOffset: UInt64)] {
         (0..<columnCount).compactMap { index in
             let byteOffset = first + offset + index * geometry.chunkByteCount
             guard byteOffset < last else { return nil }
