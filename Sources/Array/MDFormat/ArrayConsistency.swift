@@ -1,4 +1,7 @@
 /// How a RAID 5 array gets its parity right again after an unclean stop.
+///
+/// This is the name, on disk and in commands. `ConsistencyPolicy` (RAID) is the policy of an array that runs: it also
+/// has the places of the bitmap or of the logs.
 package enum ArrayConsistency: String, Sendable, CaseIterable {
     /// All parity is checked. If a member is missing as well, blocks may come back wrong.
     case resync

@@ -6,6 +6,8 @@ import Synchronization
 
 /// A member of an array that is an export of an NBD server.
 ///
+/// This target speaks NBD only, by libnbd. Members over another protocol belong in a target beside it.
+///
 /// A thread of its own runs one connection. Lanes and the control plane hand it commands, many at a time. The server is
 /// lost when the connection ends or a request is not answered in time. From then on every command fails, for good:
 /// writes that were not durable may be gone, so the member must be added to its array again. The thread goes on trying

@@ -4,7 +4,10 @@ import Members
 import Platform
 import RemoteMembers
 
-/// A member on another server. A text file in the array's directory names it: the first line is an NBD URI.
+/// A member that is an export of an NBD server. A text file in the array's directory names it: the first line is an NBD
+/// URI.
+///
+/// Links lead to NBD servers only. Members over another protocol need a link of their own.
 ///
 /// The export itself cannot be locked. The text file is locked instead, which keeps two servers from using the same
 /// directory.

@@ -1,6 +1,8 @@
 import MDFormat
 
 /// How the parity of a RAID 5 array stays right through a crash, and where the members keep what that takes.
+///
+/// This is the policy of an array that runs. `ArrayConsistency` (MDFormat) is its name on disk and in commands.
 package enum ConsistencyPolicy: Sendable {
     /// Nothing: after a crash all parity is computed anew.
     case resync

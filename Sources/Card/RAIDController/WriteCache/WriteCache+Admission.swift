@@ -59,7 +59,8 @@ extension WriteCache {
         return .copyIn(first: chain(sectors))
     }
 
-    /// Destages the oldest pages: enough for the present write, and some more for the next ones.
+    /// Destages the oldest pages: enough for the present write, and some more for the next ones. This is the cache's
+    /// rule of eviction.
     private func makeRoom(_ count: Int, _ mark: UInt64, _ started: inout [Int]) -> Verdict {
         let goal = max(count, pageCount / 8)
         var failure = ArrayStatus.done
