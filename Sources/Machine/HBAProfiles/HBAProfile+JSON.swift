@@ -9,13 +9,22 @@ package struct ProfileError: Error, CustomStringConvertible {
 }
 
 extension HBAProfile {
-    /// The profiles that come with the program.
-    package static let shippedNames = ["default", "kext-512k", "dext-64k", "dext-512k-incomplete", "dext-complete"]
+    /// The profiles that come with the program, in the order in which people see them. The build makes a constant of
+    /// each file in `Profiles`, but no list of these constants.
+    private static let shipped: KeyValuePairs<String, [UInt8]> = [
+        "default": PackageResources.default_json, "kext-512k": PackageResources.kext_512k_json,
+        "dext-64k": PackageResources.dext_64k_json,
+        "dext-512k-incomplete": PackageResources.dext_512k_incomplete_json,
+        "dext-complete": PackageResources.dext_complete_json,
+    ]
+
+    /// The names of the profiles that come with the program.
+    package static let shippedNames = shipped.map(\.key)
 
     /// Finds a shipped profile by its name, or reads a file.
     package init(nameOrPath: String) throws {
-        if let text = Self.shipped[nameOrPath] {
-            try self.init(json: text, source: nameOrPath)
+        if let shipped = Self.shipped.first(where: { $0.key == nameOrPath }) {
+            try self.init(json: shipped.value, source: nameOrPath)
             return
         }
         guard nameOrPath.contains("/") || nameOrPath.hasSuffix(".json") else {
@@ -30,13 +39,6 @@ extension HBAProfile {
         }
         try self.init(json: Array(data), source: nameOrPath)
     }
-
-    private static let shipped: [String: [UInt8]] = [
-        "default": PackageResources.default_json, "kext-512k": PackageResources.kext_512k_json,
-        "dext-64k": PackageResources.dext_64k_json,
-        "dext-512k-incomplete": PackageResources.dext_512k_incomplete_json,
-        "dext-complete": PackageResources.dext_complete_json,
-    ]
 
     /// Decodes and checks a profile.
     /// - Parameter source: where the text comes from, for messages.

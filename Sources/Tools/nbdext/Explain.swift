@@ -45,7 +45,7 @@ struct Explain: ParsableCommand {
 /// The help of options that take a profile.
 enum ProfileHelp {
     static let text: ArgumentHelp = """
-        What the driver reports of its HBA: a shipped profile (default, kext-512k, dext-64k, dext-512k-incomplete, \
-        dext-complete) or a JSON file.
+        What the driver reports of its HBA: a shipped profile (\(HBAProfile.shippedNames.joined(separator: ", "))) or a \
+        JSON file.
         """
 }
