@@ -17,8 +17,12 @@ struct ReportTests {
         for name in ["array", evilName] {
             let counters = ExportCounters(laneCount: 1)
             counters.submit(7, lane: 0)
-            for (kind, nanoseconds) in [(0, 1), (1, 30_000), (1, 1 << 35), (4, 1 << 20)] as [(Int, UInt64)] {
-                counters.complete(kind: kind, byteCount: 4096, failed: kind == 4, nanoseconds: nanoseconds, lane: 0)
+            let requests: [(RequestKind, UInt64)] = [
+                (.read, 1), (.write, 30_000), (.write, 1 << 35), (.zero, 1 << 20),
+            ]
+            for (kind, nanoseconds) in requests {
+                counters.complete(
+                    kind: kind, byteCount: 4096, failed: kind == .zero, nanoseconds: nanoseconds, lane: 0)
             }
             counters.end(4, lane: 0)
             snapshot.exports.append(counters.snapshot(name: name))
@@ -28,8 +32,8 @@ struct ReportTests {
             array.missingMembers = [1]
             array.writes = WriteSnapshot(fullStripe: 1, readModify: 2, reconstruct: 3)
             array.members = [MemberSnapshot(role: 0), MemberSnapshot(role: 1)]
-            array.members[1].kinds[4].operationCount = 9
-            array.members[0].kinds[1].byteCount = 1 << 60
+            array.members[1].kinds[.flush].operationCount = 9
+            array.members[0].kinds[.write].byteCount = 1 << 60
             snapshot.arrays.append(array)
         }
         snapshot.arrays.append(ArraySnapshot(name: "zero", level: 0))
@@ -74,8 +78,8 @@ struct ReportTests {
         later.nanoseconds = 3_000_000_000
         var earlier = Self.snapshot
         earlier.nanoseconds = 1_000_000_000
-        later.exports[0].kinds[1].byteCount += 8192
-        later.exports[0].kinds[1].latency.add(nanoseconds: 2000)
+        later.exports[0].kinds[.write].byteCount += 8192
+        later.exports[0].kinds[.write].latency.add(nanoseconds: 2000)
         let text = try JSONText.line(TopReport.JSON(later.since(earlier), total: later))
         let object = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         #expect(Set(object.keys) == ["interval_seconds", "interval", "total"])

@@ -11,7 +11,7 @@ struct TopReportTests {
         var snapshot = StatisticsSnapshot()
         snapshot.nanoseconds = 1_000_000_000
         var export = ExportSnapshot(name: "a")
-        for kind in 0..<2 {
+        for kind in [RequestKind.read, .write] {
             export.kinds[kind].byteCount = 987_654_321
             export.kinds[kind].latency.counts[20] = 123_456
         }
@@ -45,11 +45,11 @@ struct TopReportTests {
     func extremes() {
         var snapshot = snapshot
         snapshot.nanoseconds = 0
-        snapshot.exports[0].kinds[0].byteCount = .max
-        snapshot.exports[0].kinds[0].latency.counts = Array(repeating: .max, count: LatencyBuckets.count)
+        snapshot.exports[0].kinds[.read].byteCount = .max
+        snapshot.exports[0].kinds[.read].latency.counts = Array(repeating: .max, count: LatencyBuckets.count)
         snapshot.bundles.callCounts[0] = .max
         snapshot.bundles.taskCount = .max
-        snapshot.arrays[0].members[0].kinds[0].byteCount = .max
+        snapshot.arrays[0].members[0].kinds[.read].byteCount = .max
         #expect(!TopReport.text(of: snapshot).isEmpty)
     }
 }

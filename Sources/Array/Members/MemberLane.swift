@@ -119,7 +119,7 @@ package final class MemberLane {
         guard transfer.file >= 0 else { return end(index, .failed) }
         if let counters {
             counters.to.note(
-                file: position, kind: Int(transfer.kind.rawValue), byteCount: transfer.byteCount, lane: counters.lane)
+                file: position, kind: transfer.kind.counted, byteCount: transfer.byteCount, lane: counters.lane)
         }
         switch (transfer.kind, engine) {
         case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
@@ -189,7 +189,7 @@ extension MemberLane {
         while end < ios.count && ios[end].member == ios[first].member {
             if let counters {
                 counters.to.note(
-                    file: fileBase + Int(ios[end].member), kind: Int(ios[end].kind.rawValue),
+                    file: fileBase + Int(ios[end].member), kind: ios[end].kind.counted,
                     byteCount: Int(ios[end].byteCount), lane: counters.lane)
             }
             end += 1

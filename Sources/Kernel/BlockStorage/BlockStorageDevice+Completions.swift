@@ -87,7 +87,7 @@ extension BlockStorageDevice: BlockStageOwner {
         let request = state.pointee.request
         let byteCount = ended.error == .none ? request.byteCount : UInt32(clamping: ended.byteCount)
         counters.complete(
-            kind: Int(request.operation.rawValue), byteCount: byteCount, failed: ended.error != .none,
+            kind: request.operation.counted, byteCount: byteCount, failed: ended.error != .none,
             nanoseconds: now &- state.pointee.startNanoseconds, lane: lane)
         return BlockCompletion(tag: request.tag, error: ended.error, byteCount: byteCount)
     }

@@ -31,7 +31,7 @@ struct LaneTally {
         for completion in batch {
             let (operation, start) = requests[Int(completion.tag)]
             counters.complete(
-                kind: Int(operation.rawValue), byteCount: completion.byteCount, failed: completion.error != .none,
+                kind: operation.counted, byteCount: completion.byteCount, failed: completion.error != .none,
                 nanoseconds: now &- start, lane: lane)
         }
     }

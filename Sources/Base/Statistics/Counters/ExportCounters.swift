@@ -5,9 +5,6 @@
 ///
 /// Threads: as `LaneCounters`.
 package final class ExportCounters: Sendable {
-    /// The kinds of requests, in the order of `BlockRequest.Operation`.
-    package static let kinds = ["read", "write", "flush", "trim", "zero"]
-
     private static let submitted = 0
     private static let ended = 1
     private static let firstKind = 4
@@ -17,7 +14,7 @@ package final class ExportCounters: Sendable {
     /// - Parameter laneCount: lanes at most.
     package init(laneCount: Int) {
         counters = LaneCounters(
-            laneCount: laneCount, wordCount: Self.firstKind + Self.kinds.count * Self.kindWordCount)
+            laneCount: laneCount, wordCount: Self.firstKind + RequestKind.allCases.count * Self.kindWordCount)
     }
 
     /// Counts a batch of requests in.
@@ -29,13 +26,13 @@ package final class ExportCounters: Sendable {
     /// Counts the work of a request that ended.
     ///
     /// - Parameters:
-    ///   - kind: a position in `kinds`.
+    ///   - kind: what the request asked for.
     ///   - byteCount: bytes that it moved.
     ///   - failed: whether it ended with an error.
     ///   - nanoseconds: the time since it was submitted.
     ///   - lane: of the calling thread.
-    package func complete(kind: Int, byteCount: UInt32, failed: Bool, nanoseconds: UInt64, lane: Int) {
-        let base = Self.firstKind &+ kind &* Self.kindWordCount
+    package func complete(kind: RequestKind, byteCount: UInt32, failed: Bool, nanoseconds: UInt64, lane: Int) {
+        let base = Self.firstKind &+ kind.rawValue &* Self.kindWordCount
         counters.add(UInt64(byteCount), to: base, lane: lane)
         if failed { counters.add(1, to: base &+ 1, lane: lane) }
         counters.add(nanoseconds, to: base &+ 2, lane: lane)
@@ -45,20 +42,22 @@ package final class ExportCounters: Sendable {
     /// The totals, as those of an export with a name. Any thread.
     package func snapshot(name: String) -> ExportSnapshot {
         var snapshot = ExportSnapshot(name: name)
-        for kind in Self.kinds.indices {
-            let base = Self.firstKind + kind * Self.kindWordCount
-            snapshot.kinds[kind].byteCount = counters.total(of: base)
-            snapshot.kinds[kind].errorCount = counters.total(of: base + 1)
-            snapshot.kinds[kind].latency.sumNanoseconds = counters.total(of: base + 2)
-            for bucket in 0..<LatencyBuckets.count {
-                snapshot.kinds[kind].latency.counts[bucket] = counters.total(of: base + 4 + bucket)
-            }
-        }
+        snapshot.kinds = KindTable(total)
         // `ended` is read first, so that no more requests have ended than were submitted; `submitted` right after it,
         // so that few come between.
         let ended = counters.total(of: Self.ended)
         let submitted = counters.total(of: Self.submitted)
         snapshot.queueDepth = submitted > ended ? submitted - ended : 0
         return snapshot
+    }
+
+    private func total(_ kind: RequestKind) -> RequestKindSnapshot {
+        let base = Self.firstKind + kind.rawValue * Self.kindWordCount
+        var total = RequestKindSnapshot()
+        total.byteCount = counters.total(of: base)
+        total.errorCount = counters.total(of: base + 1)
+        total.latency.sumNanoseconds = counters.total(of: base + 2)
+        for bucket in 0..<LatencyBuckets.count { total.latency.counts[bucket] = counters.total(of: base + 4 + bucket) }
+        return total
     }
 }

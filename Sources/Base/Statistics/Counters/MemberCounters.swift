@@ -2,27 +2,25 @@
 ///
 /// Threads: as `LaneCounters`.
 package final class MemberCounters: Sendable {
-    /// The kinds of operations, in the order of `MemberIO.Kind`.
-    package static let kinds = ["read", "write", "punch", "zero", "flush", "durable_write", "reread"]
-
+    private let kindCount = MemberOperationKind.allCases.count
     private let counters: LaneCounters
 
     /// - Parameters:
     ///   - laneCount: lanes at most.
     ///   - fileCount: member files of all arrays.
     package init(laneCount: Int, fileCount: Int) {
-        counters = LaneCounters(laneCount: laneCount, wordCount: fileCount * Self.kinds.count * 2)
+        counters = LaneCounters(laneCount: laneCount, wordCount: fileCount * kindCount * 2)
     }
 
     /// Counts an operation.
     ///
     /// - Parameters:
     ///   - file: the file's position among the files of all arrays.
-    ///   - kind: a position in `kinds`.
+    ///   - kind: what is done.
     ///   - byteCount: bytes that the operation covers.
     ///   - lane: of the calling thread.
-    package func note(file: Int, kind: Int, byteCount: Int, lane: Int) {
-        let base = (file &* Self.kinds.count &+ kind) &* 2
+    package func note(file: Int, kind: MemberOperationKind, byteCount: Int, lane: Int) {
+        let base = (file &* kindCount &+ kind.rawValue) &* 2
         counters.add(1, to: base, lane: lane)
         counters.add(UInt64(byteCount), to: base &+ 1, lane: lane)
     }
@@ -30,8 +28,8 @@ package final class MemberCounters: Sendable {
     /// The totals of a file, as those of the member with a role. Any thread.
     package func snapshot(file: Int, role: Int) -> MemberSnapshot {
         var snapshot = MemberSnapshot(role: role)
-        for kind in Self.kinds.indices {
-            let base = (file * Self.kinds.count + kind) * 2
+        for kind in MemberOperationKind.allCases {
+            let base = (file * kindCount + kind.rawValue) * 2
             snapshot.kinds[kind].operationCount = counters.total(of: base)
             snapshot.kinds[kind].byteCount = counters.total(of: base + 1)
         }

@@ -46,7 +46,7 @@ package struct ArraySnapshot: Sendable, Equatable, Codable {
         for (index, before) in zip(members.indices, earlier.members) {
             difference.members[index].correctedReadErrorCount = members[index].correctedReadErrorCount.since(
                 before.correctedReadErrorCount)
-            for kind in members[index].kinds.indices {
+            for kind in MemberOperationKind.allCases {
                 difference.members[index].kinds[kind] = members[index].kinds[kind].since(before.kinds[kind])
             }
         }
@@ -82,8 +82,8 @@ package struct MemberSnapshot: Sendable, Equatable {
     package var role: Int
     /// Blocks that the member could not read and that were written anew from the other members.
     package var correctedReadErrorCount: UInt64 = 0
-    /// By `MemberCounters.kinds`.
-    package var kinds = [MemberKindSnapshot](repeating: MemberKindSnapshot(), count: MemberCounters.kinds.count)
+    /// What was counted of each kind.
+    package var kinds = KindTable<MemberOperationKind, _> { _ in MemberKindSnapshot() }
 
     package init(role: Int) { self.role = role }
 }

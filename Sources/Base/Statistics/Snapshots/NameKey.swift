@@ -22,11 +22,23 @@ extension KeyedDecodingContainer<NameKey> {
     package func decode<Value: Decodable>(by names: [String]) throws -> [Value] {
         try names.map { try decode(Value.self, forKey: NameKey($0)) }
     }
+
+    /// The values under the names of the kinds.
+    ///
+    /// - Throws: `DecodingError` when a kind is missing.
+    func decodeKinds<Kind, Value: Decodable>() throws -> KindTable<Kind, Value> {
+        try KindTable { try decode(Value.self, forKey: NameKey($0.name)) }
+    }
 }
 
 extension KeyedEncodingContainer<NameKey> {
     /// Writes each value under its name: the first one under the first name, and so on.
     package mutating func encode(_ values: [some Encodable], by names: [String]) throws {
         for (name, value) in zip(names, values) { try encode(value, forKey: NameKey(name)) }
+    }
+
+    /// Writes each value under the name of its kind.
+    mutating func encode(_ table: KindTable<some CountedKind, some Encodable>) throws {
+        for (kind, value) in table.pairs { try encode(value, forKey: NameKey(kind.name)) }
     }
 }

@@ -43,7 +43,7 @@ extension ExportSnapshot: Codable {
         let values = try decoder.container(keyedBy: NameKey.self)
         name = try values.decode(String.self, forKey: "name")
         queueDepth = try values.decode(UInt64.self, forKey: "queue_depth")
-        kinds = try values.decode(by: ExportCounters.kinds)
+        kinds = try values.decodeKinds()
     }
 
     /// Writes the shape above.
@@ -51,7 +51,7 @@ extension ExportSnapshot: Codable {
         var values = encoder.container(keyedBy: NameKey.self)
         try values.encode(name, forKey: "name")
         try values.encode(queueDepth, forKey: "queue_depth")
-        try values.encode(kinds, by: ExportCounters.kinds)
+        try values.encode(kinds)
     }
 }
 
@@ -108,7 +108,7 @@ extension MemberSnapshot: Codable {
         let values = try decoder.container(keyedBy: NameKey.self)
         role = try values.decode(Int.self, forKey: "member")
         correctedReadErrorCount = try values.decode(UInt64.self, forKey: "corrected_read_errors")
-        kinds = try values.decode(by: MemberCounters.kinds)
+        kinds = try values.decodeKinds()
     }
 
     /// Writes the shape above.
@@ -116,6 +116,6 @@ extension MemberSnapshot: Codable {
         var values = encoder.container(keyedBy: NameKey.self)
         try values.encode(role, forKey: "member")
         try values.encode(correctedReadErrorCount, forKey: "corrected_read_errors")
-        try values.encode(kinds, by: MemberCounters.kinds)
+        try values.encode(kinds)
     }
 }

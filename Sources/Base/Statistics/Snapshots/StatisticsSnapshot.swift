@@ -19,7 +19,7 @@ package struct StatisticsSnapshot: Sendable, Equatable {
         difference.nanoseconds = nanoseconds.since(earlier.nanoseconds)
         for index in exports.indices {
             guard let before = earlier.exports.first(where: { $0.name == exports[index].name }) else { continue }
-            for kind in exports[index].kinds.indices {
+            for kind in RequestKind.allCases {
                 difference.exports[index].kinds[kind] = exports[index].kinds[kind].since(before.kinds[kind])
             }
         }
@@ -36,8 +36,8 @@ package struct StatisticsSnapshot: Sendable, Equatable {
 package struct ExportSnapshot: Sendable, Equatable {
     /// The export's name.
     package var name: String
-    /// By `ExportCounters.kinds`.
-    package var kinds = [RequestKindSnapshot](repeating: RequestKindSnapshot(), count: ExportCounters.kinds.count)
+    /// What was counted of each kind.
+    package var kinds = KindTable<RequestKind, _> { _ in RequestKindSnapshot() }
     /// Requests under way.
     package var queueDepth: UInt64 = 0
 
@@ -45,7 +45,7 @@ package struct ExportSnapshot: Sendable, Equatable {
 
     /// All kinds as one.
     package var total: RequestKindSnapshot {
-        kinds.reduce(into: RequestKindSnapshot()) { total, kind in
+        kinds.values.reduce(into: RequestKindSnapshot()) { total, kind in
             total.byteCount &+= kind.byteCount
             total.errorCount &+= kind.errorCount
             total.latency += kind.latency

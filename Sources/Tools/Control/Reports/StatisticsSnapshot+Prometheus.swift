@@ -14,8 +14,8 @@ extension StatisticsSnapshot {
         func each(_ name: String, _ help: String, _ value: (RequestKindSnapshot) -> UInt64) {
             text.begin(name, type: "counter", help: help)
             for export in exports {
-                for (kind, counts) in zip(ExportCounters.kinds, export.kinds) {
-                    text.sample(name, [("export", export.name), ("kind", kind)], value(counts))
+                for (kind, counts) in export.kinds.pairs {
+                    text.sample(name, [("export", export.name), ("kind", kind.name)], value(counts))
                 }
             }
         }
@@ -28,9 +28,9 @@ extension StatisticsSnapshot {
         let latency = "nbdext_export_latency_seconds"
         text.begin(latency, type: "histogram", help: "From a request's arrival at the block layer to its end.")
         for export in exports {
-            for (kind, counts) in zip(ExportCounters.kinds, export.kinds) {
+            for (kind, counts) in export.kinds.pairs {
                 text.histogram(
-                    latency, [("export", export.name), ("kind", kind)],
+                    latency, [("export", export.name), ("kind", kind.name)],
                     buckets: counts.latency.counts.enumerated().map { index, count in
                         (LatencyBuckets.upperBound(index).map { PrometheusText.seconds(nanoseconds: $0) }, count)
                     }, sum: PrometheusText.seconds(nanoseconds: counts.latency.sumNanoseconds))
@@ -58,9 +58,9 @@ extension StatisticsSnapshot {
             text.begin(name, type: "counter", help: help)
             for array in arrays {
                 for member in array.members {
-                    for (kind, counts) in zip(MemberCounters.kinds, member.kinds) {
-                        text.sample(
-                            name, [("export", array.name), ("member", "\(member.role)"), ("kind", kind)], value(counts))
+                    for (kind, counts) in member.kinds.pairs {
+                        let labels = [("export", array.name), ("member", "\(member.role)"), ("kind", kind.name)]
+                        text.sample(name, labels, value(counts))
                     }
                 }
             }

@@ -43,7 +43,7 @@ private struct Export: Encodable {
         var values = encoder.container(keyedBy: NameKey.self)
         try values.encode(export.name, forKey: "name")
         try values.encode(export.queueDepth, forKey: "queue_depth")
-        for (name, kind) in zip(ExportCounters.kinds, export.kinds) + [("all", export.total)] {
+        for (name, kind) in export.kinds.pairs.map({ ($0.name, $1) }) + [("all", export.total)] {
             var numbers = values.nestedContainer(keyedBy: NameKey.self, forKey: NameKey(name))
             try numbers.encode(kind.operationCount, forKey: "operations")
             try numbers.encode(kind.byteCount, forKey: "bytes")

@@ -44,10 +44,10 @@ package enum TopReport {
             "export \(ForeignText(export.name)): queue depth \(export.queueDepth)",
             row("", [("IOPS", 9), ("MB/s", 9)] + percentiles.map { ($0.0, 9) } + [("errors", 8)]),
         ]
-        let kinds = zip(ExportCounters.kinds, export.kinds).filter { name, kind in
-            kind.operationCount > 0 || name == "read" || name == "write"
+        let kinds = export.kinds.pairs.filter { kind, counts in
+            counts.operationCount > 0 || kind == .read || kind == .write
         }
-        for (name, kind) in kinds + [("all", export.total)] {
+        for (name, kind) in kinds.map({ ($0.name, $1) }) + [("all", export.total)] {
             lines.append(
                 row(
                     name,
@@ -80,7 +80,7 @@ package enum TopReport {
         lines.append(
             row("member", [("reads/s", 10), ("MB/s", 10), ("writes/s", 10), ("MB/s", 10), ("flushes/s", 10)]))
         for member in array.members {
-            let (read, write, flush) = (member.kinds[0], member.kinds[1], member.kinds[4])
+            let (read, write, flush) = (member.kinds[.read], member.kinds[.write], member.kinds[.flush])
             lines.append(
                 row(
                     "\(member.role)",
