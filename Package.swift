@@ -214,7 +214,7 @@ let tests: [Target] = [
         "HBAProfiles", "EmulatedMachine"),
     test("LoadGenerator", uses: "TestSupport", "Platform", "NBDProtocol", "NBDServer"),
     test("BenchReport", uses: "Statistics", "LoadGenerator"),
-    test("Control", uses: "Platform", "Diagnostics", "Statistics", "ArrayStore", "DriverCheck"),
+    test("Control", uses: "TestSupport", "Platform", "Diagnostics", "Statistics", "ArrayStore", "DriverCheck"),
     test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore"),
     test(
         "Integration", of: "nbdext",

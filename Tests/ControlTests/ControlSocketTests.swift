@@ -2,6 +2,7 @@ import Foundation
 import Platform
 import Statistics
 import Synchronization
+import TestSupport
 import TestTraits
 import Testing
 
@@ -10,10 +11,8 @@ import Testing
 /// Requests whose server fails, is mute or goes away, and clients that send something else.
 @Suite("The control socket", .blocks)
 struct ControlSocketTests {
-    private let directory: TemporaryDirectory
+    private let directory = TemporaryDirectory()
     private var path: String { directory.path + "/control" }
-
-    init() throws { directory = try TemporaryDirectory(name: "control-test") }
 
     private struct Refusal: Error, CustomStringConvertible {
         let description: String
@@ -61,7 +60,7 @@ struct ControlSocketTests {
 
     /// The server's answer to bytes, which stay without an end.
     private func answer(to bytes: [UInt8]) throws -> String {
-        let descriptor = try connect()
+        let descriptor = try UnixSocket.connect(to: path)
         defer { close(descriptor) }
         #expect(send(descriptor, bytes, bytes.count, 0) == bytes.count)
         #expect(shutdown(descriptor, Int32(SHUT_WR)) == 0)
@@ -71,18 +70,6 @@ struct ControlSocketTests {
             count += received
         }
         return String(decoding: reply[..<count], as: UTF8.self)
-    }
-
-    private func connect() throws -> Int32 {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        let address = try #require(sockaddr_un(testPath: path))
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        try #require(status == 0)
-        return descriptor
     }
 
     @Test("the shape of a request is what the manual says")
@@ -121,15 +108,8 @@ struct ControlSocketTests {
     @Test("something that does not answer is given up")
     func mute() throws {
         // Connections are taken by the system, and nobody reads them.
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = try UnixSocket.listen(on: path, backlog: 1)
         defer { close(descriptor) }
-        let address = try #require(sockaddr_un(testPath: path))
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        try #require(status == 0 && listen(descriptor, 1) == 0)
         let error = #expect(throws: (any Error).self) {
             try ControlClient(path: path, lookMilliseconds: 50).statistics()
         }
@@ -176,15 +156,5 @@ struct ControlSocketTests {
         }
         let goesOn = kind == "rebuild" ? "; it goes on when a is served again" : ""
         #expect(error.map { "\($0)" } == "the \(kind) stopped with the server\(goesOn)")
-    }
-}
-
-extension sockaddr_un {
-    /// The address of a path that fits.
-    fileprivate init?(testPath path: String) {
-        self.init()
-        guard path.utf8.count < MemoryLayout.size(ofValue: sun_path) else { return nil }
-        sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &sun_path) { $0.copyBytes(from: path.utf8) }
     }
 }

@@ -2,21 +2,16 @@ import Foundation
 import NBDServer
 import Platform
 import Synchronization
+import TestSupport
 import TestTraits
 import Testing
 
 @Suite("A Unix socket's path", .blocks)
 struct ListenerTests {
-    /// Goes away with the test.
-    private final class Directory {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path
-        init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
-        deinit { try? FileManager.default.removeItem(atPath: path) }
-    }
+    private let directory = TemporaryDirectory()
 
     @Test("a file that is no socket is left alone, and so is what a link leads to")
     func otherFiles() throws {
-        let directory = try Directory()
         let file = directory.path + "/precious"
         try Data("content".utf8).write(to: URL(fileURLWithPath: file))
         let link = directory.path + "/link"
@@ -30,7 +25,6 @@ struct ListenerTests {
 
     @Test("a socket that nobody listens on is replaced, and one that somebody listens on is not")
     func sockets() throws {
-        let directory = try Directory()
         let path = directory.path + "/socket"
         let first = try Listener(.unix(path: path))
         let error = #expect(throws: OperationError.self) { _ = try Listener(.unix(path: path)) }
@@ -44,7 +38,6 @@ struct ListenerTests {
 
     @Test("a server that ends leaves another one's socket alone")
     func foreignSocket() throws {
-        let directory = try Directory()
         let path = directory.path + "/socket"
         let first = try Listener(.unix(path: path))
         try FileManager.default.removeItem(atPath: path)
@@ -57,7 +50,6 @@ struct ListenerTests {
 
     @Test("of servers that begin together where a dead one left its socket, one has it")
     func together() throws {
-        let directory = try Directory()
         let path = directory.path + "/socket"
         for _ in 0..<20 {
             close(try Listener(.unix(path: path)).descriptors[0])
@@ -88,9 +80,9 @@ struct ListenerTests {
     }
 
     private func canConnect(to path: String) -> Bool {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        return sockaddr_un(path: path)!.withPointer { connect(descriptor, $0, $1) } == 0
+        guard let descriptor = try? UnixSocket.connect(to: path) else { return false }
+        close(descriptor)
+        return true
     }
 
     @Test("a directory that is not there is named as the reason")

@@ -14,18 +14,7 @@ final class RawClient {
     init(descriptor: Int32) { self.descriptor = descriptor }
 
     /// Connects; the greeting is not read yet.
-    init(path: String) {
-        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        precondition(status == 0, "cannot connect: \(errno)")
-    }
+    convenience init(path: String) { self.init(descriptor: try! UnixSocket.connect(to: path)) }
 
     deinit { close(descriptor) }
 

@@ -144,12 +144,10 @@ struct StalledClientsTests {
 struct DirectoryTurnTests {
     @Test("one server waits for the other")
     func exclusion() throws {
-        var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-        let directory = String(cString: mkdtemp(&template)!)
-        defer { rmdir(directory) }
+        let directory = TemporaryDirectory()
         let entered = OneShotEvent()
-        try DirectoryTurn.take(for: directory + "/a") {
-            try OSThread(name: "other") { DirectoryTurn.take(for: directory + "/b") { entered.set() } }.detach()
+        try DirectoryTurn.take(for: directory.path + "/a") {
+            try OSThread(name: "other") { DirectoryTurn.take(for: directory.path + "/b") { entered.set() } }.detach()
             #expect(!entered.wait(milliseconds: 50))
         }
         #expect(entered.comes())

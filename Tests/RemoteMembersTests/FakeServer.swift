@@ -1,6 +1,7 @@
 import Glibc
 import Platform
 import Synchronization
+import TestSupport
 
 /// An NBD server with one export in memory, which does what a test wants with each request. It shakes hands the old way
 /// (the sixteen bytes "NBDMAGIC" and 0x420281861253, size and flags), which has no options, or the new way for
@@ -72,17 +73,8 @@ final class FakeServer: @unchecked Sendable {
         self.path = path ?? "/tmp/nbdext-test-\(UInt32.random(in: 0 ... .max)).sock"
         bytes = .allocate(byteCount: byteCount, alignment: 4096)
         bytes.initializeMemory(as: UInt8.self, repeating: 0)
-        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let path = self.path
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        unlink(path)
-        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
-        }
-        guard status == 0, listen(listener, 4) == 0 else { throw OSError(code: errno, doing: "listen at \(path)") }
+        unlink(self.path)
+        listener = try UnixSocket.listen(on: self.path, backlog: 4)
         try OSThread(name: "fake server") { [self] in
             if shakesHands { serve() }
             ended.set()

@@ -1,6 +1,5 @@
 import ArrayStore
 import Glibc
-import NBDServer
 import Platform
 import Statistics
 
