@@ -185,11 +185,13 @@ let tests: [Target] = [
     test("RAID", uses: "Platform", "MemberIO", "MDFormat"),
     test("Members", uses: "TestSupport", "Platform", "MemberIO"),
     test("RemoteMembers", uses: "TestSupport", "Platform", "MemberIO", "Members"),
-    test("ArrayStore", uses: "HostileInput", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members"),
+    test(
+        "ArrayStore",
+        uses: "TestSupport", "HostileInput", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members"),
     test(
         "DriverHost",
-        uses: "nbdext-test-driver", "CLinux", "Platform", "Diagnostics", "RAID", "Members", "ArrayStore", "CDriverKit",
-        "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+        uses: "nbdext-test-driver", "TestSupport", "CLinux", "Platform", "Diagnostics", "Members", "ArrayStore",
+        "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
     test("SCSI"),
     test(
         "ParallelInterface",

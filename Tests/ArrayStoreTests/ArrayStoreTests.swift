@@ -3,20 +3,11 @@ import Glibc
 import MDFormat
 import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 
-/// A directory that goes away with its owner.
-final class TemporaryDirectory {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-        path = String(cString: mkdtemp(&template)!)
-    }
-
-    deinit { Directory.remove(path) }
-
+extension TemporaryDirectory {
     func names() -> [String] { ((try? Directory.names(in: path)) ?? []).sorted() }
 
     /// Changes bytes of a file.

@@ -2,7 +2,9 @@ import Glibc
 import HostileInput
 import MDFormat
 import MemberIO
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 
@@ -149,14 +151,8 @@ struct DamagedMetadataTests {
 
     @Test("a FIFO or a link where a check is recorded is no record, and nothing is waited for")
     func jobFile() throws {
-        let directory = "/tmp/nbdext-\(UInt64.random(in: 0...UInt64.max))"
-        #expect(mkdir(directory, 0o700) == 0)
-        defer {
-            unlink("\(directory)/.nbdext-job")
-            unlink("\(directory)/target")
-            unlink("\(directory)/fifo")
-            rmdir(directory)
-        }
+        let temporary = TemporaryDirectory()
+        let directory = temporary.path
         let geometry = ArrayGeometry(
             level: .raid5, memberCount: 3, chunkByteCount: 65536, memberDataByteCount: 1 << 20, dataByteOffset: 1 << 20)
         let file = JobFile(directory: directory, uuid: Array(repeating: 1, count: 16))

@@ -1,7 +1,9 @@
 import ArrayStore
 import MDFormat
 import MemberIO
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 

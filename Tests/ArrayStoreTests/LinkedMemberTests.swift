@@ -1,6 +1,8 @@
 import ArrayStore
 import Glibc
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 

@@ -1,7 +1,9 @@
 import Glibc
 import MDFormat
+import Platform
 import RAID
 import Statistics
+import TestSupport
 import TestTraits
 import Testing
 

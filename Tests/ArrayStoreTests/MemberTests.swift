@@ -2,7 +2,9 @@ import ArrayStore
 import Glibc
 import MDFormat
 import MemberIO
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 

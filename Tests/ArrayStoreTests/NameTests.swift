@@ -1,7 +1,9 @@
 import ArrayStore
 import Glibc
 import MDFormat
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 

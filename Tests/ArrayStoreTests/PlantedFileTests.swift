@@ -3,6 +3,7 @@ import Glibc
 import Platform
 import RAID
 import Synchronization
+import TestSupport
 import TestTraits
 import Testing
 

@@ -1,8 +1,10 @@
 import ArrayStore
 import Foundation
 import MDFormat
+import Platform
 import RAID
 import Statistics
+import TestSupport
 import TestTraits
 import Testing
 

@@ -5,7 +5,9 @@ import EmulatedMachine
 import Foundation
 import HBAProfiles
 import Members
+import Platform
 import SCSIControllerDriverKit
+import TestSupport
 import TestTraits
 import Testing
 
@@ -54,10 +56,8 @@ extension DriverProcesses.ProgramTests {
 
     @Test("what cannot be started is one sentence each")
     func noProgram() throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let plain = directory.appendingPathComponent("plain").path
+        let directory = TemporaryDirectory()
+        let plain = directory.path + "/plain"
         try "text".write(toFile: plain, atomically: true, encoding: .utf8)
         #expect(start(directory.path + "/none").contains("none does not exist"))
         #expect(start(directory.path).contains("is a directory"))

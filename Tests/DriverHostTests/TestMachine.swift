@@ -7,12 +7,13 @@ import Foundation
 import HBAProfiles
 import Members
 import Platform
-import RAID
 import SCSIControllerDriverKit
+import TestSupport
 
 /// A machine over a small array, whose driver is a program of the tests in a process of its own.
 final class TestMachine {
-    let directory: String
+    private let array: TemporaryArray
+    var directory: String { array.directory }
     let log = DiagnosisLog { _ in }
     private(set) var machine: Machine!
     private var memory: UnsafeMutableRawBufferPointer!
@@ -24,12 +25,9 @@ final class TestMachine {
         habit: String = "", isOnce: Bool = true, mode: DriverMode = .bundled,
         change: (inout MachineConfiguration) -> Void = { _ in }
     ) throws {
-        directory = FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString)").path
-        let plan = ArrayStore.Plan(
-            level: .raid5, memberCount: 3, byteCount: 32 << 20, chunkByteCount: 64 << 10, name: "test")
-        _ = try ArrayStore.create(directory: directory, plan: plan, force: true)
+        array = try TemporaryArray(name: "test", byteCount: 32 << 20)
         var configuration = MachineConfiguration(
-            directories: [directory], mode: mode, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
+            directories: [array.directory], mode: mode, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverExecutable = Self.driver
         configuration.driverProperties = ["Habit": .string(habit)]
@@ -42,22 +40,8 @@ final class TestMachine {
         memory = machine.devices[0].arena.allocate(byteCount: 1 << 20)!
     }
 
-    deinit {
-        try? FileManager.default.removeItem(atPath: directory)
-    }
-
-    /// The program, built beside the tests.
-    static var driver: String {
-        let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-        var directory = tests.deletingLastPathComponent()
-        // An XCTest bundle may be a directory.
-        while directory.path != "/",
-            !FileManager.default.fileExists(atPath: directory.appendingPathComponent("nbdext-test-driver").path)
-        {
-            directory = directory.deletingLastPathComponent()
-        }
-        return directory.appendingPathComponent("nbdext-test-driver").path
-    }
+    /// The program.
+    static let driver = builtProgram("nbdext-test-driver")
 
     /// Writes a pattern of its own to each of some places, and reads all of them back.
     /// - Returns: how many requests failed or brought something else.

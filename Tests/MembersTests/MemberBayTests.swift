@@ -26,13 +26,9 @@ struct MemberBayTests {
     @Test("a lane follows from a file to something else and back, and gets all outcomes", arguments: [true, false])
     func follows(usesRing: Bool) throws {
         let engine = usesRing ? MemberEngineKind.detect() : .threads
-        var template = Array("/tmp/nbdext-bay-XXXXXX".utf8CString)
-        let file = mkstemp(&template)
-        defer {
-            close(file)
-            unlink(template)
-        }
-        ftruncate(file, off_t(Self.byteCount))
+        let files = TemporaryFiles(count: 1, byteCount: Self.byteCount)
+        defer { withExtendedLifetime(files) {} }
+        let file = files.descriptors[0]
         let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 4096)
         defer { memory.deallocate() }
         let bay = try MemberBay()

@@ -5,12 +5,10 @@ import Testing
 
 @Suite("Files in directories that others may write to", .blocks)
 struct OpenDirectoryTests {
-    private let path: String
+    private let temporary: TemporaryDirectory
+    private var path: String { temporary.path }
 
-    init() {
-        var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-        path = String(cString: mkdtemp(&template)!)
-    }
+    init() throws { temporary = try TemporaryDirectory(name: "test") }
 
     private func text(_ name: String) -> String? {
         let file = open("\(path)/\(name)", O_RDONLY)
@@ -34,7 +32,6 @@ struct OpenDirectoryTests {
 
     @Test("a file that is made follows no link, and takes no file that is there")
     func make() throws {
-        defer { Directory.remove(path) }
         let directory = try OpenDirectory(path)
         write("precious", to: "victim")
         symlink("victim", "\(path)/link")
@@ -72,7 +69,6 @@ struct OpenDirectoryTests {
 
     @Test("output goes to a new file, to the user's own, and to what is no file")
     func output() throws {
-        defer { Directory.remove(path) }
         for content in ["one", "2"] {
             let file = try OpenDirectory.openOutput(path: "\(path)/out")
             _ = Glibc.write(file, content, content.utf8.count)
@@ -85,7 +81,6 @@ struct OpenDirectoryTests {
 
     @Test("output goes neither through a link nor to a file that has other names or is somebody else's")
     func plantedOutput() throws {
-        defer { Directory.remove(path) }
         write("precious", to: "victim")
         symlink("victim", "\(path)/link")
         symlink("nowhere", "\(path)/dangling")
@@ -105,7 +100,6 @@ struct OpenDirectoryTests {
 
     @Test("who else may write there is known")
     func otherWriters() throws {
-        defer { Directory.remove(path) }
         func others(_ mode: mode_t, safe: Bool = false) throws -> String? {
             chmod(path, mode)
             return try OpenDirectory(path).otherWriters(othersFilesAreSafe: safe)

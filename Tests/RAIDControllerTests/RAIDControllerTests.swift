@@ -7,6 +7,7 @@ import Platform
 import RAID
 import RAIDControllerInterface
 import SCSI
+import TestSupport
 import TestTraits
 import Testing
 
@@ -15,10 +16,10 @@ import Testing
 /// A card over an array in a temporary directory, driven through its registers as a driver would.
 final class CardFixture {
     static let ringCapacity = 64
-    let directory: String
-    var removesDirectory = true
+    let temporary: TemporaryDirectory
+    var directory: String { temporary.path }
     let array: OpenedArray
-    private let secondDirectory: String?
+    private let second: TemporaryDirectory?
     let card: RAIDController
     let lane: Int
     let data: UnsafeMutableRawPointer
@@ -36,10 +37,9 @@ final class CardFixture {
         second: RAIDLevel? = nil, unitsPerTarget: Int = 1
     ) throws {
         let directories = try ([level] + (second.map { [$0] } ?? [])).map { level in
-            var template = Array("/tmp/nbdext-test-XXXXXX".utf8CString)
-            let directory = String(cString: mkdtemp(&template)!)
+            let directory = TemporaryDirectory()
             _ = try ArrayStore.create(
-                directory: directory,
+                directory: directory.path,
                 plan: ArrayStore.Plan(
                     level: level, memberCount: members, byteCount: 8 << 20, chunkByteCount: 65536, name: "card"),
                 force: false)
@@ -52,13 +52,14 @@ final class CardFixture {
 
     /// A card over an array that is there, or two.
     init(
-        opening directory: String, second: String? = nil, unitsPerTarget: Int = 1, engine: MemberEngineKind = .threads,
+        opening temporary: TemporaryDirectory, second: TemporaryDirectory? = nil, unitsPerTarget: Int = 1,
+        engine: MemberEngineKind = .threads,
         writeCacheByteCount: Int = 0
     ) throws {
-        self.directory = directory
-        array = try ArrayStore.open(directory: directory, readOnly: false)
-        secondDirectory = second
-        let secondArray = try second.map { try ArrayStore.open(directory: $0, readOnly: false) }
+        self.temporary = temporary
+        array = try ArrayStore.open(directory: temporary.path, readOnly: false)
+        self.second = second
+        let secondArray = try second.map { try ArrayStore.open(directory: $0.path, readOnly: false) }
         let dart = DART(windowCount: 8, reservedCount: 1)
         card = try RAIDController(
             arrays: [ArrayTarget(array: array)] + (secondArray.map { [try ArrayTarget(array: $0)] } ?? []),
@@ -87,8 +88,6 @@ final class CardFixture {
 
     deinit {
         card.releaseLane(lane)
-        if removesDirectory { Directory.remove(directory) }
-        if let secondDirectory { Directory.remove(secondDirectory) }
         data.deallocate()
         submissions.deallocate()
         completions.deallocate()

@@ -20,8 +20,7 @@ struct WriteCacheModelTests {
         print("write cache of \(pages) pages, RAID \(level.rawValue): seed \(Self.seed)")
         var fixture: CardFixture? = try CardFixture(
             level: level, members: 3, engine: MemberEngineKind.detect(), writeCacheByteCount: pages * 4096)
-        let directory = fixture!.directory
-        fixture!.removesDirectory = false
+        let directory = fixture!.temporary
         let users = try use(fixture!)
         for user in users { #expect(user.failures.prefix(3) == [], "seed \(Self.seed)") }
         fixture = nil

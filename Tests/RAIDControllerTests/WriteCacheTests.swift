@@ -107,8 +107,7 @@ struct WriteCacheTests {
     @Test("another card finds what was flushed on the members")
     func reopening() throws {
         var first: CardFixture? = try fixture()
-        let directory = first!.directory
-        first!.removesDirectory = false
+        let directory = first!.temporary
         #expect(first!.write(1, lba: 3, blocks: 200) == nil)
         #expect(first!.flush() == nil)
         #expect(first!.write(2, lba: 300, blocks: 2) == nil)

@@ -2,6 +2,7 @@ import Diagnostics
 import Foundation
 import Platform
 import Scenarios
+import TestSupport
 import TestTraits
 import Testing
 
@@ -11,7 +12,7 @@ struct BothHostsTests {
     @Test("names its fault and nothing else, in a driver's process", arguments: Scenario.all.map(\.name))
     func process(name: String) throws {
         let scenario = try #require(Scenario.all.first { $0.name == name })
-        let directory = try TemporaryDirectory(name: "scenario")
+        let directory = TemporaryDirectory()
         // What a crash says is wanted, and not worth reading in a report of tests.
         let silent = "\(directory.path)/driver"
         try Data("#!/bin/sh\nexec '\(Self.program)' \"$@\" 2>/dev/null\n".utf8).write(to: URL(fileURLWithPath: silent))
@@ -57,15 +58,6 @@ struct BothHostsTests {
 
     private func expected(_ scenario: Scenario) -> Set<DriverFault> { scenario.companions.union([scenario.fault]) }
 
-    /// The program of the scenarios' drivers, built beside the tests.
-    private static let program: String = {
-        var directory = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-        let name = "nbdext-scenario-driver"
-        while directory.path != "/",
-            !FileManager.default.fileExists(atPath: directory.appendingPathComponent(name).path)
-        {
-            directory = directory.deletingLastPathComponent()
-        }
-        return directory.appendingPathComponent(name).path
-    }()
+    /// The program of the scenarios' drivers.
+    private static let program = builtProgram("nbdext-scenario-driver")
 }
