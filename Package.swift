@@ -180,7 +180,7 @@ let tests: [Target] = [
         path: "Tests/ScenarioDriver", swiftSettings: strict),
 
     test("Platform"),
-    test("Statistics"),
+    test("Statistics", uses: "Platform"),
     test("MDFormat"),
     test("RAID", uses: "Platform", "MemberIO", "MDFormat"),
     test("Members", uses: "TestSupport", "Platform", "MemberIO"),
@@ -192,7 +192,7 @@ let tests: [Target] = [
         "DriverHost",
         uses: "nbdext-test-driver", "TestSupport", "CLinux", "Platform", "Diagnostics", "Members", "ArrayStore",
         "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
-    test("SCSI"),
+    test("SCSI", uses: "Platform"),
     test(
         "ParallelInterface",
         uses: "Platform", "Diagnostics", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "SCSI"),
@@ -205,10 +205,10 @@ let tests: [Target] = [
         "RAIDController",
         uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus", "SCSI",
         "RAIDControllerInterface"),
-    test("NBDProtocol"),
+    test("NBDProtocol", uses: "Platform"),
     test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
     test("HBAProfiles", uses: "Diagnostics", "SCSIControllerDriverKit", "ParallelInterface"),
-    test("StackModel", uses: "BlockStorage", "HBAProfiles"),
+    test("StackModel", uses: "Platform", "BlockStorage", "HBAProfiles"),
     test(
         "Scenarios",
         uses: "nbdext-scenario-driver", "TestSupport", "Platform", "Diagnostics", "MDFormat", "RAID", "Members",

@@ -1,4 +1,6 @@
+import Platform
 import SCSIControllerDriverKit
+import TestSupport
 import TestTraits
 import Testing
 
@@ -25,11 +27,13 @@ struct PropertyCoderTests {
     @Test("random and changed bytes are read without harm")
     func random() {
         let bytes = PropertyCoder.encode(Self.sample)
+        var random = SeededGenerator(seed: SeededGenerator.seed)
+        func byte() -> UInt8 { .random(in: 0...255, using: &random) }
         for _ in 0..<5000 {
             var changed = bytes
-            for _ in 0..<3 { changed[.random(in: changed.indices)] = .random(in: 0...255) }
+            for _ in 0..<3 { changed[random.below(changed.count)] = byte() }
             _ = PropertyCoder.decode(changed)
-            _ = PropertyCoder.decode((0..<Int.random(in: 0..<64)).map { _ in .random(in: 0...255) })
+            _ = PropertyCoder.decode((0..<random.below(64)).map { _ in byte() })
         }
         let deep = (0..<1000).flatMap { _ in [UInt8(ascii: "d"), 1, 0, 0, 0, 0, 0, 0, 0] }
         #expect(PropertyCoder.decode(deep) == nil)

@@ -2,6 +2,7 @@ import CDriverKit
 import Glibc
 import Platform
 import Synchronization
+import TestSupport
 import TestTraits
 import Testing
 
@@ -86,7 +87,7 @@ struct RingTests {
     @Test("whatever the other side does to the indices, taking ends, and says so")
     func hostile() {
         let channel = Channel()
-        var random = SystemRandomNumberGenerator()
+        var random = SeededGenerator(seed: SeededGenerator.seed)
         for _ in 0..<10_000 {
             let head = UInt32.random(in: 0 ... .max, using: &random)
             let tail = Bool.random(using: &random) ? UInt32.random(in: 0 ... .max, using: &random) : head &- 1
@@ -133,10 +134,10 @@ struct RingTests {
             }
             finished.set()
         }.detach()
-        var random = SystemRandomNumberGenerator()
+        var random = SeededGenerator(seed: SeededGenerator.seed)
         for value in 0..<count {
             while !channel.send(value) { nbdext_pause() }
-            for _ in 0..<Int.random(in: 0..<64, using: &random) { nbdext_pause() }
+            for _ in 0..<random.below(64) { nbdext_pause() }
         }
         #expect(finished.comes())
         #expect(longest.load(ordering: .relaxed) < 4000, "a wake-up was lost")

@@ -1,3 +1,4 @@
+import Platform
 import TestTraits
 import Testing
 
@@ -28,12 +29,11 @@ struct LatencyHistogramTests {
 
     @Test("percentiles of known values are right to a 32nd, and never beyond the extremes", arguments: 1...5)
     func known(seed: UInt64) {
-        var state = seed
+        var random = SeededGenerator(seed: seed)
         var values: [UInt64] = []
         var histogram = FineLatencyHistogram()
         for _ in 0..<10_000 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            let value = (state >> 40) >> (state >> 33 & 15)
+            let value = (random.next() >> 40) >> UInt64(random.below(16))
             values.append(value)
             histogram.record(value)
         }

@@ -1,6 +1,7 @@
 import Glibc
 import MemberIO
 import Members
+import Platform
 import TestTraits
 import Testing
 
@@ -78,19 +79,15 @@ struct MemberLaneTests {
         let files = TemporaryFiles(count: 3, byteCount: byteCount)
         let lane = try MemberLane(engine: engine, places: files.places)
         var model = [[UInt8]](repeating: Array(repeating: 0, count: byteCount), count: 3)
-        var state: UInt64 = 42
-        func next(_ limit: Int) -> Int {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int(state >> 33) % limit
-        }
+        var random = SeededGenerator(seed: 42)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 2048 * 512, alignment: 4096)
         defer { memory.deallocate() }
         for round in 0..<12 {
             // Each block of each file once, so that the outcome does not depend on the order.
             var writes: [MemberIO] = []
-            for index in 0..<2048 where next(2) == 0 {
+            for index in 0..<2048 where random.below(2) == 0 {
                 let block = memory + index * 512
-                memset(block, Int32(next(256)), 512)
+                memset(block, Int32(random.below(256)), 512)
                 let member = index % 3
                 model[member].replaceSubrange(
                     index * 512..<index * 512 + 512, with: UnsafeRawBufferPointer(start: block, count: 512))

@@ -1,4 +1,5 @@
 import NBDProtocol
+import Platform
 import Testing
 
 private func bytes<Integer: FixedWidthInteger>(_ value: Integer) -> [UInt8] {
@@ -38,17 +39,6 @@ private struct Reply: Equatable {
             rest = rest.dropFirst(20 + count)
         }
         return replies
-    }
-}
-
-/// Numbers that a seed decides.
-private struct Random {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next(_ limit: Int) -> Int {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return Int(state >> 33) % limit
     }
 }
 
@@ -168,29 +158,29 @@ struct NegotiationTests {
 
     @Test("however the bytes are cut, the answers are the same, and one lane is asked for", arguments: 1...100)
     func cuts(seed: UInt64) {
-        var random = Random(seed: seed)
-        var input = bytes(UInt32(random.next(4)))
-        for _ in 0..<random.next(6) {
-            let name = ["", "one", "two", "none"][random.next(4)]
-            let number = [NBDOption.list, .info, .go, .exportName, .startTLS, NBDOption(rawValue: 99)][random.next(6)]
+        var random = SeededGenerator(seed: seed)
+        var input = bytes(UInt32(random.below(4)))
+        for _ in 0..<random.below(6) {
+            let name = ["", "one", "two", "none"][random.below(4)]
+            let number = [NBDOption.list, .info, .go, .exportName, .startTLS, NBDOption(rawValue: 99)][random.below(6)]
             input += option(number, number == .exportName ? Array(name.utf8) : goData(name))
         }
-        var isFull = Random(seed: seed + 1000)
+        var isFull = SeededGenerator(seed: seed + 1000)
         var whole = Negotiation(exports: exports)
         var lanes = 0
         let expected = whole.receive(input) { _ in
-            let isAdmitted = isFull.next(3) > 0
+            let isAdmitted = isFull.below(3) > 0
             if isAdmitted { lanes += 1 }
             return isAdmitted
         }
-        isFull = Random(seed: seed + 1000)
+        isFull = SeededGenerator(seed: seed + 1000)
         var pieces = Negotiation(exports: exports)
         var outcome = Negotiation.Outcome.needsMore
         var rest = input[...]
         while !rest.isEmpty && outcome == .needsMore {
-            let piece = rest.prefix(1 + random.next(20))
+            let piece = rest.prefix(1 + random.below(20))
             rest = rest.dropFirst(piece.count)
-            outcome = pieces.receive(piece) { _ in isFull.next(3) > 0 }
+            outcome = pieces.receive(piece) { _ in isFull.below(3) > 0 }
         }
         #expect(outcome == expected && pieces.output == whole.output, "seed \(seed)")
         if case .transmission = expected { #expect(lanes == 1) } else { #expect(lanes == 0) }
@@ -270,17 +260,13 @@ struct NegotiationTests {
 
     @Test("random bytes never trap", arguments: 1...200)
     func randomBytes(seed: UInt64) {
-        var state = seed
-        func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state >> 33
-        }
+        var random = SeededGenerator(seed: seed)
         var negotiation = Negotiation(exports: exports)
         _ = negotiation.receive(clientFlags, admitting: { _ in true })
         for _ in 0..<50 {
-            let data = (0..<Int(next() % 40)).map { _ in UInt8(truncatingIfNeeded: next() % 8) }
+            let data = (0..<random.below(40)).map { _ in UInt8(random.below(8)) }
             let outcome = negotiation.receive(
-                option(NBDOption(rawValue: UInt32(next() % 12)), data), admitting: { _ in true })
+                option(NBDOption(rawValue: UInt32(random.below(12))), data), admitting: { _ in true })
             if outcome != .needsMore { return }
         }
     }

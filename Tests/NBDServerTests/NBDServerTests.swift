@@ -228,18 +228,15 @@ struct NBDServerTests {
     @Test("random bytes behind the handshake never harm the server", arguments: 1...30)
     func randomBytes(seed: UInt64) throws {
         let fixture = try ServerFixture()
-        var state = seed
-        func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state >> 33
-        }
+        var random = SeededGenerator(seed: seed)
         do {
             let client = fixture.connect()
             for _ in 0..<20 {
                 client.write(
                     RawClient.request(
-                        NBDCommand(rawValue: UInt16(next() % 8)), cookie: next(), offset: next() % (1 << 28),
-                        count: UInt32(next() % 2000), flags: NBDCommandFlags(rawValue: UInt16(next() % 8))))
+                        NBDCommand(rawValue: UInt16(random.below(8))), cookie: random.next(),
+                        offset: UInt64(random.below(1 << 28)), count: UInt32(random.below(2000)),
+                        flags: NBDCommandFlags(rawValue: UInt16(random.below(8)))))
             }
         }
         let good = fixture.connect()

@@ -1,3 +1,4 @@
+import Platform
 import SCSI
 import Testing
 
@@ -71,14 +72,10 @@ struct DirectAccessTargetTests {
         var traits = DiskTraits()
         traits.blockCount = 1 << 40
         let large = DirectAccessTarget(traits: traits)
-        var state = seed
-        func next(_ limit: UInt64) -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return (state >> 20) % limit
-        }
-        let lba = next(2) == 0 ? next(1 << 32) : next(1 << 39)
-        let count = UInt32(1 + next(2) * 65535 + next(100))
-        let forced = next(2) == 0
+        var random = SeededGenerator(seed: seed)
+        let lba = UInt64(random.below(2) == 0 ? random.below(1 << 32) : random.below(1 << 39))
+        let count = UInt32(1 + random.below(2) * 65535 + random.below(100))
+        let forced = random.below(2) == 0
         let cdb = CommandDescriptorBlock.transfer(isWrite: true, lba: lba, blockCount: count, forceUnitAccess: forced)
         #expect(cdb.byteCount == (lba <= UInt64(UInt32.max) && count <= 65535 ? 10 : 16))
         let action = large.action(
@@ -260,20 +257,16 @@ struct DirectAccessTargetTests {
 
     @Test("random command blocks never trap", arguments: 1...20)
     func randomBlocks(seed: UInt64) {
-        var state = seed
-        func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state >> 33
-        }
+        var random = SeededGenerator(seed: seed)
         let codes: [UInt8] = [
             0x00, 0x03, 0x08, 0x0A, 0x12, 0x1A, 0x25, 0x28, 0x2A, 0x2F, 0x35, 0x42, 0x5A, 0x88, 0x8A, 0x8F, 0x91, 0x93,
             0x9E, 0xA0, 0xA8,
         ]
         for _ in 0..<2000 {
             var cdb = CommandDescriptorBlock(
-                OperationCode(rawValue: codes[Int(next()) % codes.count]), byteCount: [6, 10, 12, 16][Int(next() % 4)])
-            for index in 1..<16 where next() % 2 == 0 { cdb.bytes[index] = UInt8(truncatingIfNeeded: next()) }
-            let action = send(cdb, room: Int(next() % 300), logicalUnit: UInt8(next() % 2)).0
+                OperationCode(rawValue: codes[random.below(codes.count)]), byteCount: [6, 10, 12, 16][random.below(4)])
+            for index in 1..<16 where random.below(2) == 0 { cdb.bytes[index] = UInt8(random.below(256)) }
+            let action = send(cdb, room: random.below(300), logicalUnit: UInt8(random.below(2))).0
             if case .respond(let count) = action { #expect(count <= 300, "seed \(seed)") }
         }
     }

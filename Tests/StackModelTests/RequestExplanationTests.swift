@@ -1,6 +1,7 @@
 import BlockStorage
 import Foundation
 import HBAProfiles
+import Platform
 import StackModel
 import Testing
 
@@ -128,11 +129,8 @@ struct RequestExplanationTests {
 
     @Test("the stages are those of the break-up rule", arguments: 1...60)
     func sameAsRule(seed: UInt64) throws {
-        var state = seed &* 0x9E37_79B9_7F4A_7C15
-        func pick(_ values: UInt64...) -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return values[Int(state >> 33) % values.count]
-        }
+        var random = SeededGenerator(seed: seed)
+        func pick(_ values: UInt64...) -> UInt64 { values[random.below(values.count)] }
         let profile = try profile("kext-512k") {
             $0.dma.maxTransferSize = .max
             $0.mapper = pick(0, 1, 1) == 1
