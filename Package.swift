@@ -220,8 +220,8 @@ let tests: [Target] = [
     test("Simulation", uses: "Platform", "MDFormat", "RAID", "ArrayStore"),
     test(
         "Integration", of: "nbdext",
-        uses: "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "CNBD", "CLinux", "Platform",
-        "Diagnostics", "Statistics", "MDFormat", "RAID", "Scenarios", "LoadGenerator", "Control",
+        uses: "nbdext-raid-driver", "nbdext-scenario-driver", "nbdext-test-driver", "TestSupport", "CNBD", "CLinux",
+        "Platform", "Diagnostics", "Statistics", "MDFormat", "RAID", "Scenarios", "LoadGenerator", "Control",
         exclude: "UserModeLinux"),
     test("Style", of: "Scenarios", uses: "Diagnostics", "ParallelInterface"),
 ]

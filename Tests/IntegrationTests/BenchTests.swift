@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -50,17 +52,9 @@ struct BenchTests {
     @Test("SIGTERM ends the servers and removes the arrays")
     func interrupted() throws {
         let directory = TemporaryDirectory()
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = ["bench", "--size", "64M", "--directory", directory.path]
-        let errors = Pipe()
-        process.standardError = errors
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        _ = errors.fileHandleForReading.availableData
-        process.terminate()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 128 + 15)
+        let bench = try Program(nbdext, ["bench", "--size", "64M", "--directory", directory.path])
+        #expect(eventually { !bench.errors.isEmpty })
+        #expect(bench.stop() == 128 + 15)
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
     }
 }

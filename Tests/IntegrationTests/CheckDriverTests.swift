@@ -1,11 +1,8 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
-
-/// A program that is built beside the server's.
-private func sibling(_ name: String) -> String {
-    URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
-}
 
 /// The example of a driver, a package of its own.
 enum ExampleDriver {
@@ -64,20 +61,10 @@ struct CheckDriverTests {
 
     private func serve(_ driver: String, in directory: TemporaryDirectory) throws {
         let socket = directory.path + "/socket"
-        let server = Process()
-        server.executableURL = URL(fileURLWithPath: nbdext)
-        server.arguments = ["serve", "--driver", driver, "--socket", socket]
-        let output = Pipe()
-        server.standardOutput = output
-        server.standardError = FileHandle.nullDevice
-        try server.run()
-        defer {
-            server.terminate()
-            server.waitUntilExit()
-            #expect(server.terminationStatus == 0)
-        }
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        #expect(line.contains("target-0"))
+        let server = try Program(nbdext, ["serve", "--driver", driver, "--socket", socket])
+        defer { #expect(server.stop() == 0, "\(server.said)") }
+        try server.waitFor("ready: ")
+        #expect(server.output.contains("target-0"))
         let uri = "nbd+unix:///target-0?socket=\(socket)"
         if Shell.has("nbdinfo") {
             #expect(try Shell.run("nbdinfo", ["--size", uri]).output == "67108864\n")

@@ -1,13 +1,14 @@
 import CLinux
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
 /// What a driver's process cannot get at.
 @Suite("A driver that tries to get out", .serialized, .blocks, .slow)
 struct ConfinementTests {
-    private static let testDriver = URL(fileURLWithPath: nbdext).deletingLastPathComponent()
-        .appendingPathComponent("nbdext-test-driver").path
+    private static let testDriver = sibling("nbdext-test-driver")
     private static let hasLandlock = nbdext_landlock_version() >= 6
     private static let hasFilters =
         (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8))?
@@ -43,28 +44,19 @@ struct ConfinementTests {
         try #require(created.status == 0, "\(created.errors)")
         let member = try #require(
             try FileManager.default.contentsOfDirectory(atPath: path).first { $0.hasSuffix(".img") })
-        let server = Process()
-        server.executableURL = URL(fileURLWithPath: program)
-        server.arguments =
+        let server = try Program(
+            program,
             arguments + ["serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver]
-            + ["escapes", "\(path)/\(member)", "\(path)/nbdext.control"].flatMap { ["--driver-argument", $0] }
-        let errors = directory.path + "/errors"
-        _ = FileManager.default.createFile(atPath: errors, contents: nil)
-        server.standardError = FileHandle(forWritingAtPath: errors)
-        let output = Pipe()
-        server.standardOutput = output
-        try server.run()
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        let text = try String(contentsOfFile: errors, encoding: .utf8)
-        #expect(line.hasPrefix("ready: "), "\(text)")
+                + ["escapes", "\(path)/\(member)", "\(path)/nbdext.control"].flatMap { ["--driver-argument", $0] })
+        try server.waitFor("ready: ")
+        let text = server.errors
+        #expect(server.output.hasPrefix("ready: "), "\(text)")
         let attempts = text.split(separator: "\n").filter { $0.hasPrefix("attempt: ") }
         #expect(attempts.count > 30 && text.contains("attempts: \(attempts.count)"), "\(text)")
         // It works all the same.
         let read = try Shell.run("nbdinfo", ["--size", "nbd+unix:///?socket=\(directory.path)/socket"])
         #expect(read.status == 0, "\(read.errors)")
-        server.terminate()
-        server.waitUntilExit()
-        #expect(server.terminationStatus == 0, "\(text)")
+        #expect(server.stop() == 0, "\(text)")
         return (text, attempts)
     }
 
@@ -76,17 +68,13 @@ struct ConfinementTests {
         let path = directory.path + "/a"
         let created = try Shell.run(nbdext, ["create", path, "--level", "5", "--members", "3", "--size", "64M"])
         try #require(created.status == 0, "\(created.errors)")
-        let server = Process()
-        server.executableURL = URL(fileURLWithPath: nbdext)
-        server.arguments = [
-            "serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver, "--driver-argument",
-            habit,
-        ]
-        server.standardError = FileHandle.nullDevice
-        let output = Pipe()
-        server.standardOutput = output
-        try server.run()
-        _ = output.fileHandleForReading.availableData
+        let server = try Program(
+            nbdext,
+            [
+                "serve", path, "--socket", directory.path + "/socket", "--driver", Self.testDriver, "--driver-argument",
+                habit,
+            ])
+        try server.waitFor("ready: ")
         let uri = "nbd+unix:///?socket=\(directory.path)/socket"
         // Enough for the habit to begin.
         let copied = try Shell.run("nbdcopy", [uri, "null:"])
@@ -99,12 +87,11 @@ struct ConfinementTests {
             let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
             return text.contains(") Z ")
         }
-        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.processIdentifier)"]).output
+        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.identifier)"]).output
         let driver = try #require(pid_t(children.trimmingCharacters(in: .whitespacesAndNewlines)))
         #expect(members(driver).count == (habit == "fork" ? 4 : 1))
         if habit == "stopped" { kill(driver, SIGSTOP) }
-        kill(server.processIdentifier, SIGKILL)
-        server.waitUntilExit()
+        server.stop(by: SIGKILL)
         #expect(eventually { members(driver).isEmpty })
     }
 }

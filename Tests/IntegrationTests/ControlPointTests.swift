@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -23,20 +25,10 @@ struct ControlPointTests {
     private func serve(
         _ arguments: [String], signal: Int32 = SIGTERM, _ body: () throws -> Void
     ) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = ["serve"] + arguments + ["--socket", "\(directory.path)/s"]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        #expect(line.hasPrefix("ready: "), "\(line)")
-        defer {
-            kill(process.processIdentifier, signal)
-            process.waitUntilExit()
-        }
+        let server = try Program(nbdext, ["serve"] + arguments + ["--socket", "\(directory.path)/s"])
+        defer { server.stop(by: signal) }
+        try server.waitFor("ready: ")
+        #expect(server.output.hasPrefix("ready: "), "\(server.said)")
         try body()
     }
 

@@ -1,5 +1,7 @@
 import Foundation
 import LoadGenerator
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -12,7 +14,7 @@ struct DriverDeathTests {
         "and no request fails, nothing is lost, and nothing is left behind",
         .enabled(if: Shell.has("fio"), "fio is not installed"), arguments: ["bundled", "legacy"])
     func killed(mode: String) throws {
-        let seed = Self.printedSeed()
+        let seed = SeededGenerator.seed
         let array = try ServedArray(
             level: 5, members: 4, options: ["--mode", mode, "--driver-host", "process"], keepsErrors: true)
         try array.start()
@@ -38,7 +40,7 @@ struct DriverDeathTests {
     /// Clients that send 32 requests in one call, which go by their processors' own pairs of rings.
     @Test("under four clients that send and receive in batches, and every block they read is right")
     func killedUnderBatches() throws {
-        let seed = Self.printedSeed()
+        let seed = SeededGenerator.seed
         let array = try ServedArray(
             level: 5, members: 4, options: ["--driver-host", "process"], keepsErrors: true)
         try array.start()
@@ -59,13 +61,6 @@ struct DriverDeathTests {
         try load(4, 4096, .random, reads: 70, .afterSeconds(0.2))
         #expect(killer.killed == Self.killCount, "seed \(seed)")
         #expect(array.stop() == 0)
-    }
-
-    private static func printedSeed() -> UInt64 {
-        let seed =
-            ProcessInfo.processInfo.environment["NBDEXT_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
-        print("NBDEXT_SEED=\(seed)")
-        return seed
     }
 
     private func fio(_ array: ServedArray) throws {
@@ -91,7 +86,7 @@ private final class Killer: @unchecked Sendable {
     private let count: Int
     /// More than all clients have under way.
     private static let progress = 200
-    private var state: UInt64
+    private var random: SeededGenerator
     private let lock = NSLock()
     private var killedSoFar = 0
     private var isOver = false
@@ -100,7 +95,7 @@ private final class Killer: @unchecked Sendable {
         server = array.identifier
         arrayPath = array.arrayPath
         self.count = count
-        state = seed
+        random = SeededGenerator(seed: seed)
     }
 
     var isDone: Bool { lock.withLock { isOver } }
@@ -117,12 +112,12 @@ private final class Killer: @unchecked Sendable {
                 continue
             }
             // Now and then before the new process has said a word, but not twice in a row.
-            if mayHurry, random(below: 8) == 0 {
-                usleep(random(below: 10_000))
+            if mayHurry, random.below(8) == 0 {
+                usleep(UInt32(random.below(10_000)))
                 mayHurry = false
             } else {
                 while Date() < end, operationCount < served + Self.progress { usleep(5000) }
-                usleep(random(below: 120_000))
+                usleep(UInt32(random.below(120_000)))
                 mayHurry = true
             }
             served = operationCount
@@ -138,11 +133,6 @@ private final class Killer: @unchecked Sendable {
         let text = (try? Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output) ?? ""
         return text.split(separator: "\n").filter { $0.hasPrefix("nbdext_export_operations_total{") }
             .compactMap { Int($0.split(separator: " ").last ?? "") }.reduce(0, +)
-    }
-
-    private func random(below limit: UInt32) -> UInt32 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return UInt32(truncatingIfNeeded: state >> 33) % limit
     }
 
     static func children(of process: Int32) -> [Int32] {

@@ -1,20 +1,18 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
 /// What a driver prints, and what commands that run drivers leave behind.
 @Suite("Around a driver's process", .serialized, .blocks, .slow)
 struct DriverOutputTests {
-    private static func sibling(_ name: String) -> String {
-        URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
-    }
-
     @Test("what a driver prints arrives on standard error, also what it prints last", arguments: ["traps", "stops"])
     func output(end: String) throws {
         let result = try Shell.run(
             nbdext,
             [
-                "check-driver", Self.sibling("nbdext-test-driver"), "--card", "--mode", "bundled", "--driver-argument",
+                "check-driver", sibling("nbdext-test-driver"), "--card", "--mode", "bundled", "--driver-argument",
                 "prints-and-\(end)",
             ])
         #expect(result.errors.contains("a whole line\n"), "\(result.errors)")
@@ -26,23 +24,21 @@ struct DriverOutputTests {
     @Test("a scenario leaves nothing behind, however it ends", arguments: [0, SIGINT, SIGTERM, SIGHUP, SIGKILL])
     func leavesNothing(signal: Int32) throws {
         let directory = TemporaryDirectory()
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = ["scenario", "run", signal == 0 ? "driver-crash" : "sleep-in-start-controller"]
-        process.environment = ProcessInfo.processInfo.environment.merging(["TMPDIR": directory.path]) { $1 }
         let output = Pipe()
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
+        let program = try Program(
+            nbdext, ["scenario", "run", signal == 0 ? "driver-crash" : "sleep-in-start-controller"],
+            output: output.fileHandleForWriting, errors: output.fileHandleForWriting,
+            environment: ["TMPDIR": directory.path])
+        try output.fileHandleForWriting.close()
         func names() -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? [] }
         if signal != 0 {
-            while names().isEmpty && process.isRunning { usleep(1000) }
+            while names().isEmpty && program.isRunning { usleep(1000) }
             #expect(!names().isEmpty)
-            kill(process.processIdentifier, signal)
+            program.signal(signal)
         }
         // Whoever reads the output to its end finds nothing left.
         _ = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
+        program.wait()
         #expect(names() == [])
     }
 }

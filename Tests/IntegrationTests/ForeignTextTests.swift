@@ -1,6 +1,8 @@
 import Foundation
 import MDFormat
+import Platform
 import RAID
+import TestSupport
 import TestTraits
 import Testing
 

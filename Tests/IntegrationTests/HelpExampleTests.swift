@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -31,46 +33,23 @@ struct HelpExampleTests {
     }
 
     /// A shell in the directory, which finds the program.
-    private func shell(_ line: String) -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", "exec \(line)"]
-        process.currentDirectoryURL = URL(fileURLWithPath: directory.path)
-        process.environment = ProcessInfo.processInfo.environment.merging(
-            ["PATH": "\((nbdext as NSString).deletingLastPathComponent):/usr/bin:/bin"]) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        return process
+    private func shell(_ line: String) throws -> Program {
+        try Program(
+            "/bin/sh", ["-c", "exec \(line)"],
+            environment: ["PATH": "\((nbdext as NSString).deletingLastPathComponent):/usr/bin:/bin"],
+            directory: directory.path)
     }
 
     private func run(_ line: String, endsWith statuses: [Int32] = [0]) throws {
-        let process = shell(line)
-        let output = Pipe()
-        (process.standardOutput, process.standardError) = (output, output)
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(statuses.contains(process.terminationStatus), "\(line): \(text)")
+        let program = try shell(line)
+        #expect(statuses.contains(program.wait()), "\(line): \(program.said)")
     }
 
     /// Runs a server while `body` runs.
     private func serve(_ line: String, _ body: () throws -> Void = {}) throws {
-        let process = shell(line)
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        var said = ""
-        while !said.contains("ready: ") {
-            let more = output.fileHandleForReading.availableData
-            guard !more.isEmpty else { break }
-            said += String(decoding: more, as: UTF8.self)
-        }
-        #expect(said.contains("ready: "), "\(line): \(said)")
-        defer {
-            process.terminate()
-            _ = output.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
-            #expect(process.terminationStatus == 0, "\(line)")
-        }
+        let server = try shell(line)
+        defer { #expect(server.stop() == 0, "\(line): \(server.said)") }
+        try server.waitFor("ready: ")
         try body()
     }
 

@@ -1,6 +1,7 @@
 import CNBD
 import Foundation
 import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -20,8 +21,7 @@ struct LargeRequestTests {
             ["--mode", "bundled", "--driver-host", "process"], ["--mode", "legacy", "--driver-host", "process"],
         ])
     func integrity(options: [String]) throws {
-        let seed = ProcessInfo.processInfo.environment["NBDEXT_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
-        print("NBDEXT_SEED=\(seed)")
+        let seed = SeededGenerator.seed
         let array = try ServedArray(level: 5, members: 4, size: "208M", options: options, keepsErrors: true)
         try array.start()
         let clients = (0..<Self.clientCount).map { index in

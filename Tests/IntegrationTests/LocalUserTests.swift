@@ -1,6 +1,8 @@
 import Control
 import Foundation
+import Platform
 import Statistics
+import TestSupport
 import TestTraits
 import Testing
 
@@ -61,24 +63,9 @@ struct LocalUserTests {
             "$0" create "$1/a" --level 5 --members 3 --size 8M || exit
             exec "$0" serve "$1/a" --socket "$1/s"
             """
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", script, nbdext, directory.path]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        defer {
-            process.terminate()
-            process.waitUntilExit()
-        }
-        var text = ""
-        while !text.contains("ready: ") {
-            let data = output.fileHandleForReading.availableData
-            guard !data.isEmpty else { break }
-            text += String(decoding: data, as: UTF8.self)
-        }
-        #expect(text.contains("ready: "))
+        let server = try Program("/bin/sh", ["-c", script, nbdext, directory.path])
+        defer { server.stop() }
+        try server.waitFor("ready: ")
         #expect(try mode("\(directory.path)/a") == 0o700)
         #expect(try mode("\(directory.path)/a/member-0.img") == 0o600)
         #expect(try mode("\(directory.path)/a/nbdext.control") == 0o600)
@@ -119,27 +106,12 @@ struct LocalUserTests {
         #expect(try ControlClient(path: path).change(.powerCut).message == "done")
     }
 
-    /// A connection that says nothing.
-    private func connect(_ path: String) -> Int32 {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        #expect(status == 0)
-        return descriptor
-    }
-
     @Test("connections that say nothing keep no command waiting, and are not taken without end")
     func silent() throws {
         let path = directory.path + "/control"
         let socket = try makeSocket(path)
         defer { socket.stop() }
-        var descriptors = (0..<20).map { _ in connect(path) }
+        var descriptors = try (0..<20).map { _ in try UnixSocket.connect(to: path) }
         defer { for descriptor in descriptors { close(descriptor) } }
         // They are given up after five seconds, one after another if they waited for one another.
         let begin = ContinuousClock.now
@@ -147,7 +119,7 @@ struct LocalUserTests {
         #expect(try ControlClient(path: path).change(.powerCut).message == "done")
         #expect(ContinuousClock.now - begin < .seconds(60))
         // More than it takes at a time: the last one is told.
-        descriptors += (0..<80).map { _ in connect(path) }
+        descriptors += try (0..<80).map { _ in try UnixSocket.connect(to: path) }
         var bytes = [UInt8](repeating: 0, count: 256)
         let count = recv(descriptors.last!, &bytes, bytes.count, 0)
         let isTold = String(decoding: bytes[..<max(count, 0)], as: UTF8.self).contains("commands are under way")

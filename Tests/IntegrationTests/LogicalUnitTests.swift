@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -19,27 +21,12 @@ struct LogicalUnitTests {
     /// Serves arrays on one target, lets `body` work with them, and stops.
     /// - Returns: what the server has written to standard error.
     private func serve(_ arrays: [String], _ options: [String], _ body: () throws -> Void) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = ["serve"] + arrays + ["--luns", "--socket", socket] + options
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardInput = FileHandle.nullDevice
-        let errors = directory.path + "/errors"
-        _ = FileManager.default.createFile(atPath: errors, contents: nil)
-        process.standardError = FileHandle(forWritingAtPath: errors)
-        try process.run()
-        defer {
-            process.terminate()
-            process.waitUntilExit()
-        }
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        try #require(line.hasPrefix("ready: "), "\(line)")
+        let server = try Program(nbdext, ["serve"] + arrays + ["--luns", "--socket", socket] + options)
+        try server.waitFor("ready: ")
+        try #require(server.output.hasPrefix("ready: "), "\(server.said)")
         try body()
-        process.terminate()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        return try String(contentsOfFile: errors, encoding: .utf8)
+        #expect(server.stop() == 0)
+        return server.errors
     }
 
     private func uri(_ export: String) -> String { "nbd+unix:///\(export)?socket=\(socket)" }

@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -87,18 +89,13 @@ struct MDJudgeTests {
 
         // Killed in the middle of writes.
         try served.start()
-        let writer = Process()
-        writer.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
-        writer.arguments = [
-            "--name=crash", "--ioengine=nbd", "--uri=\(served.uri)", "--rw=randwrite", "--bsrange=512-128k",
-            "--bs_unaligned", "--iodepth=16", "--size=12m", "--io_size=1g", "--fsync=8", "--randseed=3",
-        ]
-        writer.standardOutput = FileHandle.nullDevice
-        writer.standardError = FileHandle.nullDevice
-        try writer.run()
+        let writer = try served.startFio([
+            "--rw=randwrite", "--bsrange=512-128k", "--bs_unaligned", "--iodepth=16", "--size=12m", "--io_size=1g",
+            "--fsync=8", "--randseed=3",
+        ])
         Thread.sleep(forTimeInterval: 1)
         served.kill()
-        writer.waitUntilExit()
+        writer.wait()
         let crashed = try keep("crashed")
         digests["\(array.name)-crashed"] = try digestOfCopy(crashed)
 

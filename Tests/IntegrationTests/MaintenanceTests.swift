@@ -8,17 +8,12 @@ struct MaintenanceTests {
     private func run(_ arguments: String...) throws -> Shell.Result { try Shell.run(nbdext, arguments) }
 
     /// fio, until it is told to end, on the part of an array from a byte on.
-    private func startFio(_ array: ServedArray, offset: String, seconds: Int) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
-        process.arguments = [
-            "--name=v", "--ioengine=nbd", "--uri=\(array.uri)", "--rw=randrw", "--bs=4k-64k", "--iodepth=8",
-            "--offset=\(offset)", "--size=24M", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0",
-            "--verify_backlog=256", "--time_based", "--runtime=\(seconds)", "--output=/dev/null",
-        ]
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        return process
+    private func startFio(_ array: ServedArray, offset: String, seconds: Int) throws -> Program {
+        try array.startFio(
+            ServedArray.verifying + [
+                "--rw=randrw", "--bs=4k-64k", "--iodepth=8", "--offset=\(offset)", "--size=24M",
+                "--verify_backlog=256", "--time_based", "--runtime=\(seconds)",
+            ])
     }
 
     @Test(
@@ -35,8 +30,7 @@ struct MaintenanceTests {
         #expect(try succeed("add", array.arrayPath, "member-4.img").contains("rebuilt"))
         #expect(!(try succeed("status", array.arrayPath).contains("degraded")))
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
-        fio.waitUntilExit()
-        #expect(fio.terminationStatus == 0, "fio found what it had not written")
+        #expect(fio.wait() == 0, "fio found what it had not written")
         try succeed("fail", array.arrayPath, "3")
         try array.expect(data, "without member 3")
         #expect(array.stop() == 0)
@@ -77,12 +71,7 @@ struct MaintenanceTests {
         let fio = try startFio(array, offset: "480M", seconds: 60)
         // A rebuild without clients is over at once.
         try array.waitForRequests()
-        let add = Process()
-        add.executableURL = URL(fileURLWithPath: nbdext)
-        add.arguments = ["add", array.arrayPath, "new.img"]
-        add.standardOutput = FileHandle.nullDevice
-        add.standardError = FileHandle.nullDevice
-        try add.run()
+        let add = try Program(nbdext, ["add", array.arrayPath, "new.img"])
         // Clients at work make it last; the first progress is durable after 3 s.
         var status = ""
         let isUnderWay = try eventually(everyMilliseconds: 50) {
@@ -91,10 +80,8 @@ struct MaintenanceTests {
         }
         #expect(isUnderWay, "\(status)")
         if crashes { array.kill() } else { #expect(array.stop() == 0) }
-        fio.terminate()
-        fio.waitUntilExit()
-        add.waitUntilExit()
-        #expect(add.terminationStatus != 0)
+        fio.stop()
+        #expect(add.wait() != 0)
         status = try run("status", array.arrayPath).output
         #expect(status.contains("degraded") && !status.contains(" 0 % done"), "\(status)")
         // A crash may have left a torn write that the missing member's data cannot be told from: fio's part.
@@ -199,24 +186,9 @@ struct MaintenanceTests {
             try file.write(contentsOf: Data([byte ^ 0x10]))
         }
         try array.start()
-        let fio = Process()
-        fio.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
-        fio.arguments = [
-            "--name=r", "--ioengine=nbd", "--uri=\(array.uri)", "--rw=randread", "--bs=4k", "--size=1M", "--time_based",
-            "--runtime=120", "--output=/dev/null",
-        ]
-        fio.standardError = FileHandle.nullDevice
-        try fio.run()
+        let fio = try array.startFio(["--rw=randread", "--bs=4k", "--size=1M", "--time_based", "--runtime=120"])
         try array.waitForRequests()
-        func startCheck() throws -> Process {
-            let check = Process()
-            check.executableURL = URL(fileURLWithPath: nbdext)
-            check.arguments = ["check", array.arrayPath]
-            check.standardOutput = FileHandle.nullDevice
-            check.standardError = FileHandle.nullDevice
-            try check.run()
-            return check
-        }
+        func startCheck() throws -> Program { try Program(nbdext, ["check", array.arrayPath]) }
         var check = try startCheck()
         // A client at work makes it last; its position is kept every 3 s. If the client was kept from its work, the
         // check was too quick, and there is another one.
@@ -235,9 +207,8 @@ struct MaintenanceTests {
         let job = "\"job\": {\"kind\": \"check\""
         #expect(running.contains(job) && running.contains("\"running\": true"), "\(running)")
         if crashes { array.kill() } else { #expect(array.stop() == 0) }
-        fio.terminate()
-        fio.waitUntilExit()
-        check.waitUntilExit()
+        fio.stop()
+        check.wait()
         let left = try Shell.run(nbdext, status).output
         #expect(left.contains(job) && left.contains("\"running\": false"), "\(left)")
         try array.start()

@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 

@@ -5,7 +5,7 @@ import TestTraits
 final class RemoteExport {
     let socket: String
     private let arguments: [String]
-    private var server: Process?
+    private var server: Program?
 
     /// - Parameters:
     ///   - socket: where it listens.
@@ -16,43 +16,30 @@ final class RemoteExport {
         try start()
     }
 
-    deinit { kill() }
-
     var uri: String { "nbd+unix:///?socket=\(socket)" }
-    var identifier: Int32 { server?.processIdentifier ?? 0 }
-
-    struct Failure: Error {
-        var text: String
-    }
+    var identifier: Int32 { server?.identifier ?? 0 }
 
     /// Starts the server and waits until it listens.
     func start() throws {
         let ready = socket + ".pid"
         unlink(socket)
         unlink(ready)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Shell.find("nbdkit") ?? "nbdkit")
-        process.arguments = ["--foreground", "--exit-with-parent", "--unix", socket, "--pidfile", ready] + arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        server = process
+        let server = try Program(
+            "nbdkit", ["--foreground", "--exit-with-parent", "--unix", socket, "--pidfile", ready] + arguments)
+        self.server = server
         // The socket is there a moment before somebody listens.
-        _ = eventually { FileManager.default.fileExists(atPath: ready) || !process.isRunning }
+        _ = eventually { FileManager.default.fileExists(atPath: ready) || !server.isRunning }
         guard FileManager.default.fileExists(atPath: ready) else {
-            throw Failure(text: "nbdkit \(arguments) does not listen")
+            throw Program.Failure(text: "nbdkit \(arguments) does not listen: \(server.said)")
         }
     }
 
     /// Ends the server without warning.
     func kill() {
-        guard let process = server else { return }
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        server?.stop(by: SIGKILL)
         server = nil
     }
 
     /// Stops the server from doing anything, or lets it go on.
-    func setStopped(_ isStopped: Bool) { Foundation.kill(identifier, isStopped ? SIGSTOP : SIGCONT) }
+    func setStopped(_ isStopped: Bool) { server?.signal(isStopped ? SIGSTOP : SIGCONT) }
 }

@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
@@ -112,12 +114,17 @@ struct RemoteMemberTests {
         #expect(array.stop() == 0)
     }
 
+    /// A file without data.
+    private func image(_ name: String, mebibytes: UInt64) throws -> String {
+        let path = "\(directory.path)/\(name).img"
+        #expect(FileManager.default.createFile(atPath: path, contents: nil))
+        try FileHandle(forWritingTo: URL(fileURLWithPath: path)).truncate(atOffset: mebibytes << 20)
+        return path
+    }
+
     /// An export that keeps what it holds while its server is away.
     private func keptExport(_ name: String) throws -> RemoteExport {
-        let image = "\(directory.path)/\(name).img"
-        #expect(FileManager.default.createFile(atPath: image, contents: nil))
-        try FileHandle(forWritingTo: URL(fileURLWithPath: image)).truncate(atOffset: 512 << 20)
-        return try RemoteExport(socket: "\(directory.path)/\(name)", ["file", image])
+        try RemoteExport(socket: "\(directory.path)/\(name)", ["file", image(name, mebibytes: 512)])
     }
 
     private func check(_ array: ServedArray) throws {
@@ -158,11 +165,9 @@ struct RemoteMemberTests {
 
     /// An export whose server loses what was not flushed when it is killed.
     private func volatileExport(_ name: String) throws -> RemoteExport {
-        let image = "\(directory.path)/\(name).img"
-        #expect(FileManager.default.createFile(atPath: image, contents: nil))
-        try FileHandle(forWritingTo: URL(fileURLWithPath: image)).truncate(atOffset: 128 << 20)
-        return try RemoteExport(
-            socket: "\(directory.path)/\(name)", ["--filter=cache", "file", image, "cache=writeback"])
+        try RemoteExport(
+            socket: "\(directory.path)/\(name)",
+            ["--filter=cache", "file", image(name, mebibytes: 128), "cache=writeback"])
     }
 
     @Test(
@@ -174,16 +179,9 @@ struct RemoteMemberTests {
         try array.start()
         let load = [
             "--rw=randwrite", "--bsrange=512-64k", "--bs_unaligned=1", "--size=64m", "--iodepth=16", "--fsync=200",
+            "--randseed=11", "--rate=16m",
         ]
-        let client = Process()
-        client.executableURL = URL(fileURLWithPath: Shell.find("fio") ?? "")
-        client.arguments =
-            [
-                "--name=verify", "--ioengine=nbd", "--uri=\(array.uri)", "--verify=crc32c", "--verify_fatal=1",
-                "--verify_state_save=0", "--randseed=11", "--output=/dev/null", "--rate=16m",
-            ] + load
-        client.standardError = FileHandle.nullDevice
-        try client.run()
+        let client = try array.startFio(ServedArray.verifying + load)
         try array.waitForRequests()
         for export in exports[1...2] { export.kill() }
         try array.waitForStatus { $0.contains("state    suspended") }
@@ -193,8 +191,7 @@ struct RemoteMemberTests {
         #expect(metrics.contains("nbdext_array_state{export=\"array\",state=\"suspended\"} 1"), "\(metrics)")
         #expect(client.isRunning)
         for export in exports[1...2] { try export.start() }
-        client.waitUntilExit()
-        #expect(client.terminationStatus == 0)
+        #expect(client.wait() == 0, "\(client.said)")
         try wait(for: "array goes on: enough of its members are back, unchanged", in: array)
         #expect(!array.errors.contains("failed"), "\(array.errors)")
         if level == 5 { try check(array) }
@@ -367,21 +364,10 @@ struct RemoteMemberTests {
     func otherServers() throws {
         let inner = try ServedArray(level: 5, members: 3, size: "64M")
         try inner.start()
-        let image = directory.path + "/image"
-        #expect(FileManager.default.createFile(atPath: image, contents: nil))
-        try FileHandle(forWritingTo: URL(fileURLWithPath: image)).truncate(atOffset: 64 << 20)
+        let image = try image("image", mebibytes: 64)
         let socket = directory.path + "/qemu"
-        let qemu = Process()
-        qemu.executableURL = URL(fileURLWithPath: Shell.find("qemu-nbd")!)
-        qemu.arguments = ["--persistent", "--socket", socket, "--format", "raw", image]
-        qemu.standardOutput = FileHandle.nullDevice
-        qemu.standardError = FileHandle.nullDevice
-        try qemu.run()
-        defer {
-            // Started from a test it has SIGTERM blocked.
-            Foundation.kill(qemu.processIdentifier, SIGKILL)
-            qemu.waitUntilExit()
-        }
+        let qemu = try Program("qemu-nbd", ["--persistent", "--socket", socket, "--format", "raw", image])
+        defer { qemu.stop(by: SIGKILL) }
         #expect(eventually { FileManager.default.fileExists(atPath: socket) })
         let array = try array(over: [inner.uri, "nbd+unix:///?socket=\(socket)"])
         try array.start()

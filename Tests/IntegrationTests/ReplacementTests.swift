@@ -12,15 +12,11 @@ struct ReplacementTests {
         let array = try ServedArray(level: 5, members: 4, creation: ["--consistency", consistency])
         try array.start()
         let data = try array.fill(mebibytes: 64)
-        let fio = Process()
-        fio.executableURL = URL(fileURLWithPath: try #require(Shell.find("fio")))
-        fio.arguments = [
-            "--name=v", "--ioengine=nbd", "--uri=\(array.uri)", "--rw=randrw", "--bs=4k-64k", "--iodepth=8",
-            "--offset=64M", "--size=24M", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0",
-            "--verify_backlog=256", "--time_based", "--runtime=8", "--output=/dev/null",
-        ]
-        fio.standardError = FileHandle.nullDevice
-        try fio.run()
+        let fio = try array.startFio(
+            ServedArray.verifying + [
+                "--rw=randrw", "--bs=4k-64k", "--iodepth=8", "--offset=64M", "--size=24M", "--verify_backlog=256",
+                "--time_based", "--runtime=8",
+            ])
         try array.waitForRequests()
         #expect(try succeed("replace", array.arrayPath, "1", "new.img").contains("member 1 of array is replaced"))
         // Once more, onto a spare.
@@ -28,8 +24,7 @@ struct ReplacementTests {
         try succeed("add", array.arrayPath, "spare.img")
         #expect(try succeed("replace", array.arrayPath, "new.img").contains("is replaced"))
         #expect(try succeed("check", array.arrayPath).contains("right everywhere"))
-        fio.waitUntilExit()
-        #expect(fio.terminationStatus == 0, "fio found what it had not written")
+        #expect(fio.wait() == 0, "fio found what it had not written")
         let status = try succeed("status", array.arrayPath)
         #expect(status.contains("member 1 active  \(array.arrayPath)/spare.img"), "\(status)")
         #expect(status.contains("member - failed  \(array.arrayPath)/new.img"), "\(status)")

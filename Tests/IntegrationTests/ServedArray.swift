@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 
 /// An array in a temporary directory, and a server for it.
@@ -7,7 +9,8 @@ final class ServedArray {
     let arrayPath: String
     private let options: [String]
     private let keepsErrors: Bool
-    private var server: Process?
+    /// The server that was started last.
+    private var server: Program?
 
     /// Creates an array.
     ///
@@ -41,57 +44,34 @@ final class ServedArray {
         keepsErrors = true
     }
 
-    deinit { server?.terminate() }
+    deinit { kill() }
 
     var socket: String { directory.path + "/socket" }
     var uri: String { "nbd+unix:///?socket=\(socket)" }
     var tracePath: String { directory.path + "/trace" }
-    private var errorsPath: String { directory.path + "/errors" }
-    /// What the server has written to standard error, if that is kept.
-    var errors: String { (try? String(contentsOfFile: errorsPath, encoding: .utf8)) ?? "" }
-    var identifier: Int32 { server?.processIdentifier ?? 0 }
+    /// What the server that was started last has written to standard error, if that is kept.
+    var errors: String { server?.errors ?? "" }
+    var identifier: Int32 { server?.identifier ?? 0 }
 
-    struct Failure: Error {
-        var text: String
-    }
+    typealias Failure = Program.Failure
 
     /// Starts the server and waits until it is ready.
     func start(_ more: [String] = []) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = ["serve", arrayPath, "--socket", socket] + options + more
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardInput = FileHandle.nullDevice
-        if keepsErrors {
-            _ = FileManager.default.createFile(atPath: errorsPath, contents: nil)
-            process.standardError = FileHandle(forWritingAtPath: errorsPath)
-        }
-        try process.run()
-        server = process
-        // The line comes, or the pipe ends with the process.
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        guard line.hasPrefix("ready: ") else { throw Failure(text: "no ready line: \(line)\(errors)") }
+        let server = try Program(
+            nbdext, ["serve", arrayPath, "--socket", socket] + options + more,
+            errors: keepsErrors ? nil : .standardError)
+        self.server = server
+        try server.waitFor("ready: ")
+        guard server.output.hasPrefix("ready: ") else { throw Failure(text: "no ready line: \(server.said)") }
     }
 
     /// Stops the server with SIGTERM.
     /// - Returns: its exit status.
     @discardableResult
-    func stop() -> Int32 {
-        guard let process = server else { return -1 }
-        process.terminate()
-        process.waitUntilExit()
-        server = nil
-        return process.terminationStatus
-    }
+    func stop() -> Int32 { server?.stop() ?? -1 }
 
     /// Ends the server without warning.
-    func kill() {
-        guard let process = server else { return }
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-        server = nil
-    }
+    func kill() { server?.stop(by: SIGKILL) }
 
     func removeMember(_ role: Int) throws {
         try FileManager.default.removeItem(atPath: "\(arrayPath)/member-\(role).img")
@@ -100,25 +80,12 @@ final class ServedArray {
     /// Begins to replace a member, and calls `body` when some of it is copied, and not all: a client at work makes it
     /// last.
     func replaceSlowly(_ member: String, by file: String, then body: () throws -> Void) throws {
-        let client = Process()
-        client.executableURL = URL(fileURLWithPath: Shell.find("fio") ?? "")
-        client.arguments = [
-            "--name=slow", "--ioengine=nbd", "--uri=\(uri)", "--rw=randread", "--bs=4k", "--iodepth=1", "--size=1M",
-            "--time_based", "--runtime=120", "--output=/dev/null",
-        ]
-        client.standardError = FileHandle.nullDevice
-        try client.run()
-        defer {
-            client.terminate()
-            client.waitUntilExit()
-        }
+        let client = try startFio([
+            "--rw=randread", "--bs=4k", "--iodepth=1", "--size=1M", "--time_based", "--runtime=120",
+        ])
+        defer { client.stop() }
         try waitForRequests()
-        let replace = Process()
-        replace.executableURL = URL(fileURLWithPath: nbdext)
-        replace.arguments = ["replace", arrayPath, member, file]
-        replace.standardOutput = FileHandle.nullDevice
-        replace.standardError = FileHandle.nullDevice
-        try replace.run()
+        let replace = try Program(nbdext, ["replace", arrayPath, member, file])
         var job = ""
         let isUnderWay = try eventually {
             job = try Shell.run(nbdext, ["top", arrayPath, "--json", "--once", "--interval", "0.1"]).output
@@ -128,8 +95,7 @@ final class ServedArray {
         guard isUnderWay else { throw Failure(text: "the replacement does not get on: \(job)") }
         try body()
         // The command may go on showing what happens.
-        Foundation.kill(replace.processIdentifier, SIGINT)
-        replace.waitUntilExit()
+        replace.stop(by: SIGINT)
     }
 
     /// Waits until clients have requests under way: they take a while to start on a busy machine.
@@ -160,14 +126,17 @@ final class ServedArray {
         guard result.status == 0, !text.contains("failed"), !text.contains("error") else { throw Failure(text: text) }
     }
 
+    /// fio's options that have it read back what it writes.
+    static let verifying = ["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0"]
+
+    /// Starts fio's nbd engine.
+    func startFio(_ options: [String]) throws -> Program {
+        try Program("fio", ["--name=test", "--ioengine=nbd", "--uri=\(uri)"] + options)
+    }
+
     /// Runs fio's nbd engine; throws unless all that was written is read back.
     func fioVerify(_ options: [String]) throws {
-        let result = try Shell.run(
-            "fio",
-            [
-                "--name=verify", "--ioengine=nbd", "--uri=\(uri)", "--verify=crc32c", "--verify_fatal=1",
-                "--verify_state_save=0", "--randseed=11",
-            ] + options)
-        guard result.status == 0 else { throw Failure(text: result.output + result.errors) }
+        let fio = try startFio(Self.verifying + ["--randseed=11"] + options)
+        guard fio.wait() == 0 else { throw Failure(text: fio.said) }
     }
 }

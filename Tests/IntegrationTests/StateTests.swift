@@ -1,5 +1,7 @@
 import Foundation
+import Platform
 import Statistics
+import TestSupport
 import TestTraits
 import Testing
 

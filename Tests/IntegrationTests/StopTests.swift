@@ -1,49 +1,12 @@
 import Foundation
+import Platform
+import TestSupport
 import TestTraits
 import Testing
 
-/// A server process, from its start to its end; its output goes to a file.
-private final class Server {
-    let process = Process()
-    private let log: String
-
-    /// - Parameter errors: gets standard error; nil for the file.
-    init(
-        _ arguments: [String], in directory: TemporaryDirectory, program: String = nbdext, errors: FileHandle? = nil
-    ) throws {
-        log = directory.path + "/log-\(UUID().uuidString.prefix(8))"
-        _ = FileManager.default.createFile(atPath: log, contents: nil)
-        let output = try #require(FileHandle(forWritingAtPath: log))
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = errors ?? output
-        try process.run()
-    }
-
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-
-    var output: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
-
-    /// Waits until it has said something.
-    func waitFor(_ text: String) throws {
-        while !output.contains(text) {
-            guard process.isRunning else { throw ServedArray.Failure(text: output) }
-            usleep(20_000)
-        }
-    }
-
-    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
-
-    /// Waits for its end.
-    /// - Returns: its status, or 1000 more than the signal that ended it.
-    func end() -> Int32 {
-        process.waitUntilExit()
-        return process.terminationReason == .exit ? process.terminationStatus : 1000 + process.terminationStatus
-    }
-
-    var ready: [String] {
+extension Program {
+    /// The addresses of a server that is ready.
+    fileprivate var ready: [String] {
         output.split(separator: "\n").filter { $0.hasPrefix("ready: ") }.map { String($0.dropFirst(7)) }
     }
 }
@@ -65,24 +28,15 @@ struct StopTests {
         return output.contains("\"state\": \"clean\"") ? "clean" : output
     }
 
-    private func serve(_ path: String, _ more: String...) throws -> Server {
-        let server = try Server(["serve", path, "--socket", directory.path + "/socket"] + more, in: directory)
+    private func serve(_ path: String, _ more: String...) throws -> Program {
+        let server = try Program(nbdext, ["serve", path, "--socket", directory.path + "/socket"] + more)
         try server.waitFor("ready: ")
         return server
     }
 
     /// A connected client that sends bytes and reads nothing.
     private func client(_ bytes: [UInt8]) throws -> Int32 {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: (directory.path + "/socket").utf8) }
-        let status = withUnsafePointer(to: address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        try #require(status == 0)
+        let descriptor = try UnixSocket.connect(to: directory.path + "/socket")
         bytes.withUnsafeBytes { _ = send(descriptor, $0.baseAddress!, $0.count, Int32(MSG_NOSIGNAL)) }
         return descriptor
     }
@@ -108,11 +62,10 @@ struct StopTests {
         ]
         defer { for client in clients { close(client) } }
         usleep(300_000)
-        server.signal(signal)
-        #expect(server.end() == 0, "\(server.output)")
-        #expect(server.output.contains("cut off"))
+        #expect(server.stop(by: signal) == 0, "\(server.said)")
+        #expect(server.said.contains("cut off"))
         let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/
-        let line = server.output.split(separator: "\n").first { $0.contains("finishing what clients have sent") }
+        let line = server.said.split(separator: "\n").first { $0.contains("finishing what clients have sent") }
         let words = try #require(line).split(separator: " ").prefix(3)
         #expect(words.first?.wholeMatch(of: time) != nil && words.dropFirst() == ["notice", "nbdext:"], "\(words)")
         #expect(try state(path) == "clean")
@@ -122,16 +75,13 @@ struct StopTests {
     @Test("under nohup a terminal that closes does not end it")
     func nohup() throws {
         let path = try create()
-        let server = try Server(
-            [nbdext, "serve", path, "--socket", directory.path + "/socket"], in: directory,
-            program: Shell.find("nohup") ?? "")
+        let server = try Program("nohup", [nbdext, "serve", path, "--socket", directory.path + "/socket"])
         try server.waitFor("ready: ")
         server.signal(SIGHUP)
         server.signal(SIGUSR1)
         try server.waitFor("tasks with the driver")
-        #expect(!server.output.contains("terminal"))
-        server.signal(SIGTERM)
-        #expect(server.end() == 0)
+        #expect(!server.said.contains("terminal"))
+        #expect(server.stop() == 0)
     }
 
     @Test(
@@ -152,15 +102,13 @@ struct StopTests {
             "dd", ["if=/dev/urandom", "of=\(files[0])", "bs=1M", "count=30", "seek=8", "conv=notrunc", "status=none"])
         try #require(filled.status == 0, "\(filled.errors)")
         let crashed = try serve(path)
-        crashed.signal(SIGKILL)
-        _ = crashed.end()
-        let server = try Server(["serve", path, "--socket", directory.path + "/socket"], in: directory)
+        crashed.stop(by: SIGKILL)
+        let server = try Program(nbdext, ["serve", path, "--socket", directory.path + "/socket"])
         try server.waitFor("checking the parity")
         server.signal(SIGUSR1)
         try server.waitFor("starting: checking the parity of the array in \(path), ")
-        server.signal(SIGTERM)
-        #expect(server.end() == 0, "\(server.output)")
-        #expect(!server.output.contains("parity is right again") && server.ready.isEmpty)
+        #expect(server.stop() == 0, "\(server.said)")
+        #expect(!server.said.contains("parity is right again") && server.ready.isEmpty)
         #expect(try state(path).contains("\"state\": \"dirty\""))
         withExtendedLifetime(slow) {}
     }
@@ -169,21 +117,20 @@ struct StopTests {
     func hangingDriver() throws {
         let path = try create()
         let sleep = try #require(Shell.find("sleep"))
-        let server = try Server(
-            ["serve", path, "--socket", directory.path + "/socket", "--driver", sleep, "--driver-argument", "1000"],
-            in: directory)
+        let server = try Program(
+            nbdext,
+            ["serve", path, "--socket", directory.path + "/socket", "--driver", sleep, "--driver-argument", "1000"])
         func children() throws -> [Substring] {
-            try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.process.processIdentifier)"]).output
+            try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.identifier)"]).output
                 .split(separator: "\n")
         }
         while try children().isEmpty { usleep(50_000) }
         let child = try #require(Int32(try children()[0].trimmingCharacters(in: .whitespaces)))
         server.signal(SIGUSR1)
         try server.waitFor("starting: starting the driver")
-        server.signal(SIGTERM)
-        #expect(server.end() == 0, "\(server.output)")
+        #expect(server.stop() == 0, "\(server.said)")
         #expect(kill(child, 0) != 0)
-        #expect(!server.output.contains("B0"), "\(server.output)")
+        #expect(!server.said.contains("B0"), "\(server.said)")
         #expect(try state(path) == "clean")
     }
 
@@ -191,13 +138,12 @@ struct StopTests {
     func silentDriver() throws {
         let path = try create()
         let server = try serve(path, "--driver-host", "process", "--stop-timeout", "3")
-        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.process.processIdentifier)"]).output
+        let children = try Shell.run("ps", ["-o", "pid=", "--ppid", "\(server.identifier)"]).output
         let child = try #require(Int32(children.trimmingCharacters(in: .whitespacesAndNewlines)))
         kill(child, SIGSTOP)
         let waiting = try client(Self.attach + Self.request(0, offset: 0, count: 4096))
         defer { close(waiting) }
-        server.signal(SIGTERM)
-        #expect(server.end() == 0, "\(server.output)")
+        #expect(server.stop() == 0, "\(server.said)")
         #expect(kill(child, 0) != 0)
         #expect(try state(path) == "clean")
     }
@@ -207,16 +153,14 @@ struct StopTests {
         arguments: [("no-reply", "legacy"), ("deaf", "bundled"), ("recreate", "legacy"), ("recreate", "bundled")])
     func busyDriver(habit: String, mode: String) throws {
         let path = try create()
-        let driver = URL(fileURLWithPath: nbdext).deletingLastPathComponent()
-            .appendingPathComponent("nbdext-test-driver").path
         let server = try serve(
-            path, "--driver", driver, "--driver-argument", habit, "--mode", mode, "--stop-timeout", "3")
+            path, "--driver", sibling("nbdext-test-driver"), "--driver-argument", habit, "--mode", mode,
+            "--stop-timeout", "3")
         let reads = (0..<60).flatMap { Self.request(0, offset: $0 << 16, count: 4096) }
         let waiting = try client(Self.attach + reads)
         defer { close(waiting) }
         usleep(500_000)
-        server.signal(SIGTERM)
-        #expect(server.end() == 0, "\(server.output)")
+        #expect(server.stop() == 0, "\(server.said)")
         #expect(try state(path) == "clean")
     }
 
@@ -230,16 +174,15 @@ struct StopTests {
         let piece = [UInt8](repeating: 0x2E, count: 4096)
         while write(full, piece, piece.count) > 0 {}
         _ = fcntl(full, F_SETFL, flags)
-        let server = try Server(
-            ["serve", path, "--socket", directory.path + "/socket", "--stop-timeout", "1"], in: directory,
+        let server = try Program(
+            nbdext, ["serve", path, "--socket", directory.path + "/socket", "--stop-timeout", "1"],
             errors: pipe.fileHandleForWriting)
         try server.waitFor("ready: ")
         let stuck = try client(Self.attach + (0..<60).flatMap { Self.request(0, offset: $0 << 20, count: 1 << 20) })
         defer { close(stuck) }
         usleep(300_000)
         server.signal(SIGUSR1)
-        server.signal(SIGTERM)
-        #expect(server.end() == 0)
+        #expect(server.stop() == 0)
         #expect(try state(path) == "clean")
         withExtendedLifetime(pipe) {}
     }
@@ -254,26 +197,24 @@ struct StopTests {
         server.signal(SIGTERM)
         try server.waitFor("terminated")
         usleep(300_000)
-        #expect(server.process.isRunning)
-        server.signal(SIGTERM)
-        #expect(server.end() == 128 + SIGTERM)
+        #expect(server.isRunning)
+        #expect(server.stop() == 128 + SIGTERM)
     }
 
     @Test("every address that is named is served, and each has its line")
     func addresses() throws {
         let path = try create()
         let sockets = ["\(directory.path)/one 50%", "\(directory.path)/two?&"]
-        let server = try Server(
-            ["serve", path] + sockets.flatMap { ["--socket", $0] } + ["--listen", "localhost:0", "--listen", "*:0"],
-            in: directory)
+        let server = try Program(
+            nbdext,
+            ["serve", path] + sockets.flatMap { ["--socket", $0] } + ["--listen", "localhost:0", "--listen", "*:0"])
         try server.waitFor("nbd://localhost:")
         while server.ready.count < 4 { usleep(20_000) }
         for uri in server.ready {
             let result = try Shell.run("nbdinfo", ["--size", uri])
             #expect(result.status == 0, "\(uri): \(result.errors)")
         }
-        server.signal(SIGTERM)
-        #expect(server.end() == 0)
+        #expect(server.stop() == 0)
         for socket in sockets { #expect(!FileManager.default.fileExists(atPath: socket)) }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// Runs programs.
 enum Shell {
@@ -8,25 +9,14 @@ enum Shell {
         var errors: String
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end, and until everybody else whom it gave its standard output has ended.
     @discardableResult
     static func run(_ program: String, _ arguments: [String]) throws -> Result {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: try path(of: program))
-        process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
         let output = Pipe()
-        process.standardOutput = output
-        let errors = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
-        defer { try? FileManager.default.removeItem(at: errors) }
-        process.standardError = try FileHandle(forWritingTo: errors)
-        try process.run()
+        let process = try Program(program, arguments, output: output.fileHandleForWriting)
+        try output.fileHandleForWriting.close()
         let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return Result(
-            status: process.terminationStatus, output: String(decoding: data, as: UTF8.self),
-            errors: (try? String(contentsOf: errors, encoding: .utf8)) ?? "")
+        return Result(status: process.wait(), output: String(decoding: data, as: UTF8.self), errors: process.errors)
     }
 
     /// Where a program is, or nil when it is not installed.
@@ -39,7 +29,7 @@ enum Shell {
 
     static func has(_ programs: String...) -> Bool { programs.allSatisfy { find($0) != nil } }
 
-    private static func path(of program: String) throws -> String {
+    static func path(of program: String) throws -> String {
         guard let path = find(program) else { throw Missing(program: program) }
         return path
     }
@@ -50,21 +40,9 @@ enum Shell {
 }
 
 /// The server's program: $NBDEXT_BINARY, or the one built beside the tests.
-let nbdext: String = {
-    if let path = ProcessInfo.processInfo.environment["NBDEXT_BINARY"] { return path }
-    let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-    return tests.deletingLastPathComponent().appendingPathComponent("nbdext").path
-}()
+let nbdext = ProcessInfo.processInfo.environment["NBDEXT_BINARY"] ?? builtProgram("nbdext")
 
-/// A directory that goes away with its owner.
-final class TemporaryDirectory: Sendable {
-    let path: String
-
-    init() {
-        path =
-            FileManager.default.temporaryDirectory.appendingPathComponent("nbdext-\(UUID().uuidString.prefix(8))").path
-        try! FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+/// A program that is built beside the server's.
+func sibling(_ name: String) -> String {
+    URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path
 }

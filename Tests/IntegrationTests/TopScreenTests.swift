@@ -8,7 +8,7 @@ struct TopScreenTests {
     /// A terminal of 60 columns and 20 rows that a program runs on.
     private struct Terminal {
         let primary: Int32
-        let process = Process()
+        let program: Program
         private let secondary: FileHandle
 
         init(_ arguments: [String]) throws {
@@ -19,11 +19,7 @@ struct TopScreenTests {
             secondary = try #require(FileHandle(forUpdatingAtPath: "/dev/pts/\(number)"))
             var size = winsize(ws_row: 20, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0)
             #expect(ioctl(primary, UInt(TIOCSWINSZ), &size) == 0)
-            process.executableURL = URL(fileURLWithPath: nbdext)
-            process.arguments = arguments
-            process.standardInput = secondary
-            process.standardOutput = secondary
-            try process.run()
+            program = try Program(nbdext, arguments, input: secondary, output: secondary)
         }
 
         /// Whether keys are shown and lines are waited for, as in a shell.
@@ -57,12 +53,11 @@ struct TopScreenTests {
         if end == "q" {
             #expect(write(terminal.primary, "xq", 2) == 2)
         } else {
-            kill(terminal.process.processIdentifier, SIGTERM)
+            terminal.program.signal(SIGTERM)
         }
         // The last pictures are taken off, or the program could not end.
         DispatchQueue.global().async { _ = terminal.read(until: "\u{0}") }
-        terminal.process.waitUntilExit()
-        #expect(terminal.process.terminationStatus == (end == "q" ? 0 : SIGTERM))
+        #expect(terminal.program.wait() == (end == "q" ? 0 : 1000 + SIGTERM))
         #expect(terminal.isCooked)
         #expect(array.stop() == 0)
     }

@@ -81,22 +81,12 @@ struct TraceTests {
     @Test("the log can go to standard output, between the server's own lines")
     func standardOutput() throws {
         let array = try ServedArray(level: 5, members: 3, size: "4M")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: nbdext)
-        process.arguments = [
-            "serve", array.arrayPath, "--socket", array.socket, "--trace", "-", "--trace-format", "json",
-        ]
-        let path = array.directory.path + "/output"
-        _ = FileManager.default.createFile(atPath: path, contents: nil)
-        process.standardOutput = FileHandle(forWritingAtPath: path)
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        func output() throws -> [Substring] { try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n") }
-        #expect(try eventually { try output().contains { $0.hasPrefix("ready:") } })
+        let server = try Program(
+            nbdext, ["serve", array.arrayPath, "--socket", array.socket, "--trace", "-", "--trace-format", "json"])
+        try server.waitFor("ready: ")
         try array.qemuIO("read 0 4k")
-        process.terminate()
-        process.waitUntilExit()
-        let lines = try output()
+        server.stop()
+        let lines = server.output.split(separator: "\n")
         #expect(lines.filter { $0.hasPrefix("ready: ") }.count == 1)
         let traced = try lines.filter { !$0.hasPrefix("ready: ") }.map { try TraceLine(json: String($0)) }
         #expect(traced.filter(\.isTransfer).map(\.cdb) == ["28 00 00 00 00 00 00 00 08 00"])
