@@ -26,58 +26,78 @@ private final class Patience: OutageRule {
     func returned() { isBack.set() }
 }
 
-/// Members whose server is lost, and waited for.
-@Suite("Outages of remote members", .blocks)
-struct OutageTests {
-    private static let superblock: UInt64 = 4096
+/// A member that waits for its server. The server dies of a write at 512 KiB: it hangs up then, and on everything after
+/// that.
+private final class Outage {
+    static let deadlyByteOffset: UInt64 = 512 << 10
+    let server: FakeServer
+    let rule = Patience()
+    let fixture: Fixture
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
 
-    /// A server that hangs up when it is asked to write at 512 KiB, and on everything from then on.
-    private func dyingServer() throws -> FakeServer {
+    init() throws {
         let isDying = Mutex(false)
-        return try FakeServer { request in
+        server = try FakeServer { request in
             isDying.withLock { isDying in
-                isDying = isDying || request.byteOffset >= 512 << 10
+                isDying = isDying || request.byteOffset >= Outage.deadlyByteOffset
                 return isDying ? .hangUp : .done
             }
         }
+        fixture = try Fixture(server.uri, limits: Fixture.quick, outage: rule)
     }
 
-    private func write(_ byte: UInt8, at byteOffset: UInt64, _ fixture: Fixture) {
+    deinit { memory.deallocate() }
+
+    /// Writes 4 KiB, while the server lives.
+    func write(_ byte: UInt8, at byteOffset: UInt64) {
         #expect(fixture.write(byte, at: byteOffset, count: 4096) == .done)
     }
 
-    private func start(
-        _ fixture: Fixture, _ kind: MemberIO.Kind, at byteOffset: UInt64, _ memory: UnsafeMutableRawPointer
-    ) {
+    /// Starts an operation on 4 KiB, whose token is its place.
+    func start(_ kind: MemberIO.Kind, at byteOffset: UInt64, _ memory: UnsafeMutableRawPointer) {
         fixture.start([
             MemberIO(kind: kind, member: 0, byteOffset: byteOffset, byteCount: 4096, memory: memory, token: byteOffset)
         ])
     }
 
+    /// Starts the write that the server dies of, with the first half of the memory.
+    func begin() {
+        start(.write, at: Self.deadlyByteOffset, memory)
+        #expect(rule.wasLost.comes())
+    }
+
+    /// Starts a server in the place of the first one, which the test has stopped. The test stops this one too.
+    func comeBack(holding bytes: [UInt8]) throws -> FakeServer {
+        let again = try FakeServer(path: server.path) { _ in .done }
+        again.bytes.copyBytes(from: bytes)
+        return again
+    }
+}
+
+/// Members whose server is lost, and waited for.
+@Suite("Outages of remote members", .blocks)
+struct OutageTests {
+    private static let superblock: UInt64 = 4096
+
     @Test("what was not durable is written again in order, and what was not answered is asked for again")
     func returns() throws {
-        let server = try dyingServer()
-        let rule = Patience()
-        let fixture = try Fixture(server.uri, limits: Fixture.quick, outage: rule)
-        write(1, at: 65536, fixture)
+        let outage = try Outage()
+        let (rule, fixture) = (outage.rule, outage.fixture)
+        outage.write(1, at: 65536)
         #expect(fixture.run(.flush) == .done)
-        let durable = [UInt8](server.bytes)
-        write(2, at: 131072, fixture)
-        write(3, at: 131072 + 2048, fixture)
+        let durable = [UInt8](outage.server.bytes)
+        outage.write(2, at: 131072)
+        outage.write(3, at: 131072 + 2048)
         #expect(fixture.run(.punch, at: 131072 + 1024, count: 512) == .done)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
-        defer { memory.deallocate() }
-        memset(memory, 4, 4096)
-        start(fixture, .write, at: 512 << 10, memory)
-        #expect(rule.wasLost.comes())
+        memset(outage.memory, 4, 4096)
+        outage.begin()
         // What comes meanwhile waits too.
-        start(fixture, .read, at: 131072, memory + 4096)
-        server.stop()
+        outage.start(.read, at: 131072, outage.memory + 4096)
+        outage.server.stop()
         #expect(fixture.member.loss == nil)
 
-        let again = try FakeServer(path: server.path) { _ in .done }
+        let again = try outage.comeBack(holding: durable)
         defer { again.stop() }
-        again.bytes.copyBytes(from: durable)
         let outcomes = fixture.lane.reap(2)
         #expect(Set(outcomes.map(\.token)) == [512 << 10, 131072])
         #expect(outcomes.allSatisfy { $0.status == .done })
@@ -86,7 +106,7 @@ struct OutageTests {
         #expect(again.bytes[131072] == 2 && again.bytes[131072 + 1023] == 2 && again.bytes[131072 + 1024] == 0)
         #expect(again.bytes[131072 + 2047] == 2 && again.bytes[131072 + 2048] == 3 && again.bytes[131072 + 6143] == 3)
         #expect(again.bytes[512 << 10] == 4)
-        #expect(memcmp(memory + 4096, again.bytes.baseAddress! + 131072, 4096) == 0)
+        #expect(memcmp(outage.memory + 4096, again.bytes.baseAddress! + 131072, 4096) == 0)
         // What was durable is not written again, but looked for.
         let requests = again.requests
         #expect(!requests.contains { $0.kind != .read && $0.byteOffset == 65536 })
@@ -99,65 +119,47 @@ struct OutageTests {
 
     @Test("a member that was rolled back to before its last flush is not gone on with")
     func rolledBack() throws {
-        let server = try dyingServer()
-        let rule = Patience()
-        let fixture = try Fixture(server.uri, limits: Fixture.quick, outage: rule)
-        let old = [UInt8](server.bytes)
-        write(1, at: 65536, fixture)
-        #expect(fixture.run(.flush) == .done)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
-        defer { memory.deallocate() }
-        start(fixture, .write, at: 512 << 10, memory)
-        #expect(rule.wasLost.comes())
-        server.stop()
-        let again = try FakeServer(path: server.path) { _ in .done }
+        let outage = try Outage()
+        let old = [UInt8](outage.server.bytes)
+        outage.write(1, at: 65536)
+        #expect(outage.fixture.run(.flush) == .done)
+        outage.begin()
+        outage.server.stop()
+        let again = try outage.comeBack(holding: old)
         defer { again.stop() }
-        again.bytes.copyBytes(from: old)
-        #expect(rule.hasLooked.comes())
-        rule.giveUp()
-        #expect(fixture.lane.reap(1)[0].status == .failed)
-        #expect(rule.looks.withLock { $0.allSatisfy { !$0 } })
+        #expect(outage.rule.hasLooked.comes())
+        outage.rule.giveUp()
+        #expect(outage.fixture.lane.reap(1)[0].status == .failed)
+        #expect(outage.rule.looks.withLock { $0.allSatisfy { !$0 } })
         #expect(!again.requests.contains { $0.kind == .write })
-        #expect(!rule.isBack.isSet)
-        #expect(fixture.member.loss != nil)
+        #expect(!outage.rule.isBack.isSet)
+        #expect(outage.fixture.member.loss != nil)
     }
 
     @Test("a place that was written since proves nothing, and a copy without the write that was not durable is taken")
     func touchedWitness() throws {
-        let server = try dyingServer()
-        let rule = Patience()
-        let fixture = try Fixture(server.uri, limits: Fixture.quick, outage: rule)
-        write(1, at: 65536, fixture)
-        #expect(fixture.run(.flush) == .done)
-        write(2, at: 65536, fixture)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
-        defer { memory.deallocate() }
-        start(fixture, .write, at: 512 << 10, memory)
-        #expect(rule.wasLost.comes())
-        let now = [UInt8](server.bytes)
-        server.stop()
-        let again = try FakeServer(path: server.path) { _ in .done }
+        let outage = try Outage()
+        outage.write(1, at: 65536)
+        #expect(outage.fixture.run(.flush) == .done)
+        outage.write(2, at: 65536)
+        outage.begin()
+        outage.server.stop()
+        let again = try outage.comeBack(holding: [UInt8](outage.server.bytes))
         defer { again.stop() }
-        again.bytes.copyBytes(from: now)
-        #expect(fixture.lane.reap(1)[0].status == .done)
+        #expect(outage.fixture.lane.reap(1)[0].status == .done)
         #expect(again.bytes[65536] == 2)
     }
 
     @Test("who is given up fails with all that was held, and a member that is closed meanwhile ends")
     func givenUp() throws {
-        let server = try dyingServer()
-        let rule = Patience()
-        let fixture = try Fixture(server.uri, limits: Fixture.quick, outage: rule)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
-        defer { memory.deallocate() }
-        start(fixture, .write, at: 512 << 10, memory)
-        #expect(rule.wasLost.comes())
-        start(fixture, .write, at: 0, memory)
-        server.stop()
-        rule.giveUp()
-        #expect(fixture.lane.reap(2).allSatisfy { $0.status == .failed })
-        #expect(fixture.write(1, at: 0, count: 512) == .failed)
-        #expect(fixture.reports.waitForLoss())
+        let outage = try Outage()
+        outage.begin()
+        outage.start(.write, at: 0, outage.memory)
+        outage.server.stop()
+        outage.rule.giveUp()
+        #expect(outage.fixture.lane.reap(2).allSatisfy { $0.status == .failed })
+        #expect(outage.fixture.write(1, at: 0, count: 512) == .failed)
+        #expect(outage.fixture.reports.waitForLoss())
 
         let other = try FakeServer { _ in .hangUp }
         let patience = Patience()
