@@ -59,7 +59,7 @@ struct RAIDPlannerCapacityTests {
         let planner = RAIDPlanner(
             geometry: geometry, requestCapacity: 64, scratch: scratch, zeroes: UnsafeRawPointer(scratch))
         var output = PlannerOutput()
-        var pending: [UInt64] = []
+        var pending: [PlannerToken] = []
         var generator = SeededGenerator(seed: 7)
         var capacities: [Int] = []
         pending.reserveCapacity(4096)
@@ -72,7 +72,7 @@ struct RAIDPlannerCapacityTests {
             }
             var finished = 0
             while finished < 64 {
-                pending += output.memberIOs.map(\.token)
+                pending += output.memberIOs.map(\.plannerToken)
                 finished += output.finished.count
                 output.removeAll()
                 for token in pending { planner.complete(token, .done, into: &output) }

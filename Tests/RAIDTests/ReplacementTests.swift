@@ -89,7 +89,7 @@ struct ReplacementTests {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 64 << 10, stripes: 4)
         #expect(array.beginReplacement(of: 1, content: 0, boundary: 4 * 65536))
         array.submit(ArrayRequest(.flush, tag: 0))
-        let tokens = array.pending.map { (token: $0.token, member: Int($0.member)) }
+        let tokens = array.pending.map { (token: $0.plannerToken, member: Int($0.member)) }
         #expect(tokens.map(\.member) == [0, 1, 2, 3])
         #expect(array.endRecovery())
         #expect(tokens.map { array.planner.isOutdated($0.token, member: $0.member) } == [false, true, false, false])
@@ -102,7 +102,7 @@ struct ReplacementTests {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 64 << 10, stripes: 4)
         array.submit(ArrayRequest(.flush, tag: 0))
         array.planner.memberFailed(0)
-        let token = array.pending.first { $0.member == 2 }!.token
+        let token = array.pending.first { $0.member == 2 }!.plannerToken
         #expect(!array.planner.isOutdated(token, member: 2))
     }
 }

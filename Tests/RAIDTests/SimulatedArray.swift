@@ -287,33 +287,35 @@ final class SimulatedArray {
             failIfAtFault(io, .failed)
             // A failed read may have left anything in memory, and nothing on the member counts any more.
             if io.kind.isRead { spoil(io) }
-            call { $0.complete(io.token, .failed, into: &output) }
+            call { $0.complete(io.plannerToken, .failed, into: &output) }
         } else if io.kind != .flush && refuses(io) {
             failIfAtFault(io, .refused)
             if io.kind.isRead { spoil(io) } else if !isOld { executePart(io) }
-            call { $0.complete(io.token, .refused, into: &output) }
+            call { $0.complete(io.plannerToken, .refused, into: &output) }
         } else if badBlocks.fails(io) {
             failIfAtFault(io, .unreadable)
             spoil(io)
-            call { $0.complete(io.token, .unreadable, into: &output) }
+            call { $0.complete(io.plannerToken, .unreadable, into: &output) }
         } else if !io.kind.isRead && io.kind != .flush && runsOutOfSpace() {
             if !isOld { executePart(io) }
-            call { $0.complete(io.token, .noSpace, into: &output) }
+            call { $0.complete(io.plannerToken, .noSpace, into: &output) }
         } else if isOld {
             executeOnReplaced(io)
-            call { $0.complete(io.token, .done, into: &output) }
+            call { $0.complete(io.plannerToken, .done, into: &output) }
         } else {
             execute(io)
             badBlocks.note(io)
             if !durable.isEmpty { keepDurable(io, mark) }
-            call { $0.complete(io.token, .done, into: &output) }
+            call { $0.complete(io.plannerToken, .done, into: &output) }
         }
         // Nothing keeps marks here, so none has to be renewed before.
         if planner.hasBitsToClear { call { $0.clearBits(into: &output) } }
     }
 
     private func failIfAtFault(_ io: MemberIO, _ status: MemberStatus) {
-        guard geometry.level == .raid5, planner.isFailure(io.token, member: Int(io.member), status) else { return }
+        guard geometry.level == .raid5, planner.isFailure(io.plannerToken, member: Int(io.member), status) else {
+            return
+        }
         fail(Int(io.member))
     }
 

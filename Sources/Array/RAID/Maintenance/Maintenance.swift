@@ -86,7 +86,7 @@ package struct ZeroTest: BitwiseCopyable {
     /// Bytes that a bit of the answer stands for.
     package static let blockByteCount = 4096
     /// Goes back with the answer.
-    package var token: UInt64
+    package var token: PlannerToken
     /// The index of the first source in `PlannerOutput.paritySources`.
     package var firstSource: Int
     /// How many sources follow from there.
@@ -97,7 +97,7 @@ package struct ZeroTest: BitwiseCopyable {
 /// Asks whether no member has data in a range of its file. The answer, to `RAIDPlanner.tested`, is not 0 if one has.
 package struct HoleTest: BitwiseCopyable {
     /// Goes back with the answer.
-    package var token: UInt64
+    package var token: PlannerToken
     /// In the member file, data offset included.
     package var byteOffset: UInt64
     package var byteCount: UInt64

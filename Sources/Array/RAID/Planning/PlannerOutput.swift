@@ -35,7 +35,7 @@ package struct WriteGroup: BitwiseCopyable {
     /// How many I/Os follow from there.
     package var ioCount: Int
     /// The argument of `RAIDPlanner.reject`.
-    package var token: UInt64
+    package var token: PlannerToken
 }
 
 /// A request that ended.
@@ -60,7 +60,7 @@ package struct PlannerOutput {
     package var checksumJobs: [ChecksumJob] = []
     /// Tokens to complete with `.done` once the parity jobs have run: their results are what an operation was for, and
     /// until then their sources must not be reused.
-    package var completeAfterJobs: [UInt64] = []
+    package var completeAfterJobs: [PlannerToken] = []
     /// To be started; those of a group only once its space is certain.
     package var memberIOs: [MemberIO] = []
     /// Which of the member I/Os start together or not at all.

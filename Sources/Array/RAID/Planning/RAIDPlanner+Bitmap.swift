@@ -37,7 +37,7 @@ extension RAIDPlanner {
                         kind: .durableWrite, member: member,
                         byteOffset: bitmap!.byteOffsets[member] + UInt64(first + skipped),
                         byteCount: MDBitmap.pageByteCount - skipped, memory: bitmap!.memory + first + skipped,
-                        token: token(Self.bitmapWriteToken)))
+                        token: token(.bitmapWrite)))
                 bitmap!.roundOutstanding += 1
             }
         }
@@ -133,7 +133,7 @@ extension RAIDPlanner {
             }
         }
         for member in 0..<geometry.memberCount {
-            let flush = memberFlush(member, token: token(Self.bitmapFlushToken))
+            let flush = memberFlush(member, token: token(.bitmapFlush))
             output.memberIOs.append(flush)
             bitmap!.clearingOutstanding += 1
             guard replacement?.member == member else { continue }

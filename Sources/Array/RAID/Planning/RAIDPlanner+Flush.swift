@@ -40,16 +40,16 @@ extension RAIDPlanner {
         // A failed array is left as it is.
         guard state != .failed else { return answerFlushes(into: &output) }
         for member in 0..<geometry.memberCount where member != absent {
-            output.memberIOs.append(memberFlush(member, token: token(Self.flushToken)))
+            output.memberIOs.append(memberFlush(member, token: token(.flushRound)))
             flushes.outstanding += 1
         }
         guard let replacement else { return }
-        emitToReplacement(memberFlush(replacement.member, token: token(Self.flushToken)), into: &output)
+        emitToReplacement(memberFlush(replacement.member, token: token(.flushRound)), into: &output)
         flushes.outstanding += 1
     }
 
     /// The flush of one member.
-    func memberFlush(_ member: Int, token: UInt64) -> MemberIO {
+    func memberFlush(_ member: Int, token: PlannerToken) -> MemberIO {
         MemberIO(kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, token: token)
     }
 

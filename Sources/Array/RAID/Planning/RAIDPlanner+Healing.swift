@@ -91,7 +91,7 @@ extension RAIDPlanner {
                     stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healingOffset)),
                 byteCount: healingByteCount(operation.pointee),
                 memory: scratch.block(operation.pointee.scratch, member: member),
-                token: Self.healingToken | UInt64(member) << Self.generationShift | UInt64(index)))
+                token: .healing(index, role: member)))
         operation.pointee.outstanding += 1
     }
 
@@ -134,21 +134,21 @@ extension RAIDPlanner {
     }
 
     /// Whether an I/O with this outcome makes its member fail, unless it has failed already.
-    package func isFailure(_ token: UInt64, member: Int, _ status: MemberStatus) -> Bool {
+    package func isFailure(_ token: PlannerToken, member: Int, _ status: MemberStatus) -> Bool {
         switch status {
         case .done, .noSpace, .refused: return false
         case .failed:
             guard !isOutdated(token, member: member) else { return false }
             // Without another copy, a rewrite that fails leaves the block as it was. Failing the member would lose
             // more.
-            return canDoWithout(member) || Self.kind(of: token) != Self.healingToken
-                || operations[Int(UInt32(truncatingIfNeeded: token))].phase == .probing
+            return canDoWithout(member) || token.kind != .healing
+                || operations[Int(token.operation)].phase == .probing
         case .unreadable:
             guard canDoWithout(member), !isOutdated(token, member: member) else { return false }
-            let operation = operations[Int(UInt32(truncatingIfNeeded: token))]
-            switch Self.kind(of: token) {
-            case Self.healingToken: return operation.phase == .verifying
-            case 0:
+            switch token.kind {
+            case .healing: return operations[Int(token.operation)].phase == .verifying
+            case .operation:
+                let operation = operations[Int(token.operation)]
                 return operation.phase == .reading && operation.healingRounds == Self.healingRoundMax
                     && !operation.isBeyondHealing
             default: return false

@@ -38,8 +38,8 @@ extension RAIDPlanner {
     }
 
     /// Takes the answer to a `ZeroTest` or `HoleTest`.
-    package func tested(_ token: UInt64, wrongBlocks: UInt32, into output: inout PlannerOutput) {
-        let index = Int32(truncatingIfNeeded: token)
+    package func tested(_ token: PlannerToken, wrongBlocks: UInt32, into output: inout PlannerOutput) {
+        let index = token.operation
         let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
         operation.pointee.wrongBlocks = wrongBlocks
@@ -92,7 +92,7 @@ extension RAIDPlanner {
         }
         operation.pointee.phase = .testing
         operation.pointee.outstanding += 1
-        let token = UInt64(index)
+        let token = PlannerToken.operation(index)
         if operation.pointee.kind == .skipIfHole {
             let range = operation.pointee.memberRange(geometry)
             output.holeTests.append(
@@ -142,7 +142,8 @@ extension RAIDPlanner {
             emitToReplacement(
                 MemberIO(
                     kind: isZero ? .punch : .write, member: geometry.replacementPlace, byteOffset: byteOffset,
-                    byteCount: operation.pointee.columnByteCount, memory: memory, token: UInt64(index)), into: &output)
+                    byteCount: operation.pointee.columnByteCount, memory: memory,
+                    token: .operation(index)), into: &output)
             operation.pointee.writesToReplacement = true
             operation.pointee.outstanding += 1
         }

@@ -94,35 +94,32 @@ extension RAIDPlanner {
 
     /// Whether the failure of an I/O says nothing against the member that is at its place now: another member was there
     /// when the I/O was emitted, or the I/O only read data for a replacement, which the other members can supply.
-    package func isOutdated(_ token: UInt64, member: Int) -> Bool {
-        let low = Int(UInt32(truncatingIfNeeded: token))
+    package func isOutdated(_ token: PlannerToken, member: Int) -> Bool {
         let arrival = arrivals[member]
-        switch Self.kind(of: token) {
-        case 0: return operations[low].generation < arrival || isCopyRead(operations[low])
-        case Self.healingToken: return operations[low].generation < arrival
-        default:
-            let age = (generation &- UInt32(truncatingIfNeeded: token >> Self.generationShift)) & 0xFF
-            return generation < arrival &+ age
+        switch token.kind {
+        case .operation:
+            let operation = operations[Int(token.operation)]
+            return operation.generation < arrival || isCopyRead(operation)
+        case .healing: return operations[Int(token.operation)].generation < arrival
+        // A RAID 0 array's members stay.
+        case .request: return false
+        case .flushRound, .logWrite, .logFlush, .bitmapWrite, .bitmapFlush:
+            return generation < arrival &+ token.age(in: generation)
         }
     }
 
     // MARK: Tokens, and I/O to a replacement
 
-    /// The mark in a token that says what its I/O belongs to; 0 for an operation.
-    static func kind(of token: UInt64) -> UInt64 {
-        token & ~(replacementToken | 0xFF << generationShift | 0xFFFF_FFFF)
-    }
-
-    /// The token of an I/O that belongs to no request.
-    func token(_ kind: UInt64, member: Int = 0) -> UInt64 {
-        kind | UInt64(generation & 0xFF) << Self.generationShift | UInt64(member)
+    /// The token of an I/O that begins now and belongs to the array.
+    func token(_ kind: PlannerToken.Kind, place: Int = 0) -> PlannerToken {
+        .array(kind, place: place, generation: generation)
     }
 
     /// Emits an I/O to the replacement's place.
     func emitToReplacement(_ io: MemberIO, into output: inout PlannerOutput) {
         var io = io
         io.member = UInt8(geometry.replacementPlace)
-        io.token |= Self.replacementToken
+        io.token = io.plannerToken.toReplacement.rawValue
         output.memberIOs.append(io)
         replacementIOCount += 1
     }

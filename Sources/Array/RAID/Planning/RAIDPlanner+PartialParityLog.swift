@@ -100,7 +100,7 @@ extension RAIDPlanner {
             let member = flushable.trailingZeroBitCount
             flushable &= flushable - 1
             logs!.beginFlush(ofMember: member)
-            let flush = memberFlush(member, token: token(Self.logFlushToken, member: member))
+            let flush = memberFlush(member, token: token(.logFlush, place: member))
             if member == geometry.replacementPlace {
                 emitToReplacement(flush, into: &output)
             } else {
@@ -162,7 +162,7 @@ extension RAIDPlanner {
         let log = logs!.logs[member]
         return MemberIO(
             kind: .durableWrite, member: member, byteOffset: log.areaByteOffset, byteCount: log.unitByteCount,
-            memory: logs!.header(ofMember: member), token: token(Self.logWriteToken, member: member))
+            memory: logs!.header(ofMember: member), token: token(.logWrite, place: member))
     }
 
     private func logEntry(of operation: StripeOperation) -> MDPartialParityLog.Entry {

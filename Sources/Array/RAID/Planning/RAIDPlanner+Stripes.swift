@@ -177,7 +177,7 @@ extension RAIDPlanner {
                     kind: operation.mayPunch ? .punch : .zero, member: member,
                     byteOffset: geometry.memberByteOffset(stripe: operation.stripe, chunkOffset: 0),
                     byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
-                    token: UInt64(index))
+                    token: .operation(index))
                 output.memberIOs.append(io)
                 operations[Int(index)].outstanding += 1
                 mirrorToReplacement(io, of: index, into: &output)
@@ -199,7 +199,7 @@ extension RAIDPlanner {
             ParityJob(
                 destination: operation.memory!, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
-        output.completeAfterJobs.append(UInt64(index))
+        output.completeAfterJobs.append(.operation(index))
         operations[Int(index)].outstanding += 1
     }
 
@@ -272,7 +272,7 @@ extension RAIDPlanner {
             kind: kind, member: member,
             byteOffset: geometry.memberByteOffset(
                 stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.chunkOffset)),
-            byteCount: operation.pointee.columnByteCount, memory: memory, token: UInt64(index))
+            byteCount: operation.pointee.columnByteCount, memory: memory, token: .operation(index))
         output.memberIOs.append(io)
         operation.pointee.outstanding += 1
         if operation.pointee.isRecorded { noteRecordedWrite(operation.pointee, member: member) }

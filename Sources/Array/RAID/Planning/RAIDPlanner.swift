@@ -16,27 +16,6 @@ import MemberIO
 /// - *settle*: ended operations are released, and whatever waited for them starts.
 /// - *release*: an ended operation gives up its stripe range (*unlock*), its scratch memory and its index.
 package final class RAIDPlanner {
-    /// Tokens are below this; callers may use the bits above.
-    package static let tokenLimit: UInt64 = 1 << 48
-    /// Marks an I/O that belongs to a whole request (RAID 0) rather than to an operation; the low bits are the
-    /// request's tag.
-    static let requestToken: UInt64 = 1 << 40
-    /// Marks a write of a partial parity log; the low bits are the role of the log's member.
-    static let logWriteToken: UInt64 = 1 << 41
-    /// Marks a flush of a member on behalf of the logs; the low bits are the member's place.
-    static let logFlushToken: UInt64 = 1 << 42
-    /// Marks a write of pages of the bitmap.
-    static let bitmapWriteToken: UInt64 = 1 << 43
-    /// Marks a flush before bits of the bitmap are cleared.
-    static let bitmapFlushToken: UInt64 = 1 << 44
-    /// Marks a flush of a flush round.
-    static let flushToken: UInt64 = 1 << 46
-    /// Added to the token of an I/O to the replacement's place.
-    static let replacementToken: UInt64 = 1 << 45
-    /// The low 8 bits of the generation begin at this bit in tokens that belong to neither a request nor an operation.
-    static let generationShift: UInt64 = 32
-    /// Marks an I/O that heals a block; the member's role is where others have the generation.
-    static let healingToken: UInt64 = 1 << 47
     /// The longest range of one zeroing I/O, bytes.
     static let zeroByteCountMax: UInt64 = 1 << 30
 
@@ -198,23 +177,17 @@ package final class RAIDPlanner {
 
     /// Takes the outcome of a member I/O. If it is a member's failure (`isFailure`) on RAID 5, the caller has called
     /// `memberFailed` before.
-    package func complete(_ token: UInt64, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let low = UInt32(truncatingIfNeeded: token)
-        if token & Self.replacementToken != 0 { replacementIOCount -= 1 }
-        switch Self.kind(of: token) {
-        case Self.healingToken:
-            let member = Int(UInt8(truncatingIfNeeded: token >> Self.generationShift))
-            completeHealingIO(Int32(low), member: member, status, into: &output)
-        case 0: completeOperationIO(Int32(low), status, into: &output)
-        case Self.requestToken: completeRequestIO(low, status, into: &output)
-        case Self.flushToken: completeFlush(status, into: &output)
-        case Self.logWriteToken:
-            let isReplica = token & Self.replacementToken != 0
-            completeLogWrite(Int(low), status, isReplica: isReplica, into: &output)
-        case Self.logFlushToken: logs!.endFlush(ofMember: Int(low))
-        case Self.bitmapWriteToken: completeBitmapWrite(status, into: &output)
-        case Self.bitmapFlushToken: completeBitmapFlush(status)
-        default: preconditionFailure("token \(token) is not the planner's")
+    package func complete(_ token: PlannerToken, _ status: MemberStatus, into output: inout PlannerOutput) {
+        if token.isToReplacement { replacementIOCount -= 1 }
+        switch token.kind {
+        case .operation: completeOperationIO(token.operation, status, into: &output)
+        case .healing: completeHealingIO(token.operation, member: token.healedRole, status, into: &output)
+        case .request: completeRequestIO(token.tag, status, into: &output)
+        case .flushRound: completeFlush(status, into: &output)
+        case .logWrite: completeLogWrite(token.place, status, isReplica: token.isToReplacement, into: &output)
+        case .logFlush: logs!.endFlush(ofMember: token.place)
+        case .bitmapWrite: completeBitmapWrite(status, into: &output)
+        case .bitmapFlush: completeBitmapFlush(status)
         }
         if !ended.isEmpty { settle(into: &output) }
     }
@@ -234,8 +207,8 @@ package final class RAIDPlanner {
     /// Takes back a write group that was not started since there is no space for it. Its operation ends with nothing
     /// written.
     /// - Parameter token: the group's.
-    package func reject(_ token: UInt64, into output: inout PlannerOutput) {
-        let index = Int32(truncatingIfNeeded: token)
+    package func reject(_ token: PlannerToken, into output: inout PlannerOutput) {
+        let index = token.operation
         operations[Int(index)].outstanding = 0
         if operations[Int(index)].writesToReplacement { replacementIOCount -= 1 }
         end(index, .noSpace)
@@ -251,7 +224,7 @@ package final class RAIDPlanner {
         output.memberIOs.append(
             MemberIO(
                 kind: kind, member: member, byteOffset: byteOffset, byteCount: Int(byteCount), memory: memory,
-                token: Self.requestToken | UInt64(tag)))
+                token: .request(tag: tag)))
         requests[Int(tag)].remaining += 1
     }
 
@@ -434,7 +407,7 @@ package final class RAIDPlanner {
     /// Says that an operation's writes start together or not at all.
     func group(_ index: Int32, from firstIO: Int, into output: inout PlannerOutput) {
         output.groups.append(
-            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: UInt64(index)))
+            WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: .operation(index)))
     }
 
     private func completeOperationIO(_ index: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {

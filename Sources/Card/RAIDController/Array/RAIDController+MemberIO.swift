@@ -1,23 +1,6 @@
 import MemberIO
 import RAID
 
-/// The tokens of member I/O: the array's index in the top byte, then a bit that is set for the card's own I/O and clear
-/// for the planner's.
-enum Token {
-    private static let directBit: UInt64 = 1 << 55
-
-    static func direct(array: Int, command: UInt32) -> UInt64 {
-        UInt64(array) << 56 | directBit | UInt64(command)
-    }
-
-    static func planned(array: Int, _ token: UInt64) -> UInt64 { UInt64(array) << 56 | token }
-
-    static func array(_ token: UInt64) -> Int { Int(token >> 56) }
-    static func isDirect(_ token: UInt64) -> Bool { token & directBit != 0 }
-    static func command(_ token: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: token) }
-    static func plannerToken(_ token: UInt64) -> UInt64 { token & (RAIDPlanner.tokenLimit - 1) }
-}
-
 /// Member I/O of the planner and of the card: starting it, and handling its completions.
 extension RAIDController {
     /// Gives the gathered requests to the array's planner, and starts all gathered member I/Os with one submission.
@@ -42,9 +25,9 @@ extension RAIDController {
         let count = lane.members.reap(into: lane.reaped)
         var first = 0
         while first < count {
-            let array = Token.array(lane.reaped[first].token)
+            let array = lane.reaped[first].cardToken.array
             var end = first + 1
-            while end < count && Token.array(lane.reaped[end].token) == array { end += 1 }
+            while end < count && lane.reaped[end].cardToken.array == array { end += 1 }
             complete(UnsafeMutableBufferPointer(rebasing: lane.reaped[first..<end]), lane, arrays[array])
             first = end
         }
@@ -62,7 +45,7 @@ extension RAIDController {
             } else if completion.status != .done && isFailure(completion, target) {
                 target.memberFailed(Int(completion.member)) { isFailure(completion, target) }
             }
-            if Token.isDirect(completion.token) {
+            if completion.cardToken.isDirect {
                 completeDirect(completion, lane, target)
             } else {
                 completions[planned] = completion
@@ -72,8 +55,7 @@ extension RAIDController {
         if planned > 0 {
             target.plannerLock.withLock {
                 for completion in completions[..<planned] {
-                    target.planner.complete(
-                        Token.plannerToken(completion.token), completion.status, into: &lane.output)
+                    target.planner.complete(completion.cardToken.planned, completion.status, into: &lane.output)
                 }
                 target.planner.finishBatch(into: &lane.output)
             }
@@ -85,20 +67,20 @@ extension RAIDController {
     /// Whether an I/O shows that its member has failed. An I/O from before a change of members says nothing of the
     /// member that has the place now.
     private func isFailure(_ completion: MemberCompletion, _ target: ArrayTarget) -> Bool {
-        if Token.isDirect(completion.token) {
-            let command = commands[Token.command(completion.token)]
+        let token = completion.cardToken
+        if token.isDirect {
+            let command = commands[token.command]
             // An unreadable block is no failure: the command is read again through the planner, which heals the block.
             return completion.status == .failed
                 && command.pointee.membershipEpoch == target.membershipEpoch.load(ordering: .acquiring)
         }
         return target.plannerLock.withLock {
-            target.planner.isFailure(
-                Token.plannerToken(completion.token), member: Int(completion.member), completion.status)
+            target.planner.isFailure(token.planned, member: Int(completion.member), completion.status)
         }
     }
 
     private func completeDirect(_ completion: MemberCompletion, _ lane: CardLane, _ target: ArrayTarget) {
-        let number = Token.command(completion.token)
+        let number = completion.cardToken.command
         let command = commands[number]
         command.pointee.remaining -= 1
         if completion.status != .done { command.pointee.status = .failed }
@@ -121,7 +103,7 @@ extension RAIDController {
             let rejected = reserve(lane, target)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
                 var io = io
-                io.token = Token.planned(array: target.index, io.token)
+                io.token = CardToken.planned(array: target.index, io.plannerToken).rawValue
                 lane.staged.append(io)
             }
             for finished in lane.output.finished {
@@ -178,8 +160,8 @@ extension RAIDController {
 
     /// Reserves space for every write group. The I/Os of a group that finds none are not started.
     /// - Returns: the tokens of the groups without space.
-    private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [UInt64] {
-        var rejected: [UInt64] = []
+    private func reserve(_ lane: CardLane, _ target: ArrayTarget) -> [PlannerToken] {
+        var rejected: [PlannerToken] = []
         for group in lane.output.groups {
             let range = group.firstIO..<group.firstIO + group.ioCount
             let hasSpace = range.allSatisfy { index in
@@ -216,4 +198,9 @@ extension RAIDController {
             target.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
         }
     }
+}
+
+extension MemberCompletion {
+    /// The token that the card had given to the I/O.
+    fileprivate var cardToken: CardToken { CardToken(rawValue: token) }
 }

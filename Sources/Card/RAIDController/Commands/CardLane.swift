@@ -20,9 +20,9 @@ final class CardLane {
     /// Requests of one array that go to its planner together.
     var requests: [ArrayRequest] = []
     /// Tokens of one array's planner operations whose parity jobs have run.
-    var jobsDone: [UInt64] = []
+    var jobsDone: [PlannerToken] = []
     /// The answers to the planner's tests.
-    var answers: [(token: UInt64, wrongBlocks: UInt32)] = []
+    var answers: [(token: PlannerToken, wrongBlocks: UInt32)] = []
     /// Member I/Os of one array that go to the engine together.
     var staged: [MemberIO] = []
     /// Destage runs that a cache has started, and whose requests are still to be made.

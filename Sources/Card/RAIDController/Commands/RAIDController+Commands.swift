@@ -155,14 +155,14 @@ extension RAIDController {
         else { return submit(number, lane) }
         command.pointee.membershipEpoch = epoch
         let memory = command.pointee.memory!
-        let token = Token.direct(array: target.index, command: number)
+        let token = CardToken.direct(array: target.index, command: number)
         target.geometry.forEachExtent(
             byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount
         ) { member, byteOffset, byteCount, offset in
             lane.staged.append(
                 MemberIO(
                     kind: .read, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
-                    memory: memory + Int(offset), token: token))
+                    memory: memory + Int(offset), token: token.rawValue))
             command.pointee.remaining += 1
         }
     }

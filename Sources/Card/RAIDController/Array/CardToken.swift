@@ -1,0 +1,48 @@
+import RAID
+
+/// The token of a member I/O while the card has it under way.
+///
+/// | bits | field |
+/// |---|---|
+/// | 0 ..< 48 | the planner's token or, of the card's own I/O, the number of its command |
+/// | 55 | whether the I/O is the card's own |
+/// | 56 ..< 64 | the array's index |
+struct CardToken: RawRepresentable, BitwiseCopyable, Equatable, Sendable {
+    private static let directBit: UInt64 = 1 << 55
+    private static let arrayShift: UInt64 = 56
+
+    let rawValue: UInt64
+
+    init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// The token of an I/O that the card has begun by itself.
+    static func direct(array: Int, command: UInt32) -> Self {
+        precondition(array >= 0 && array < 1 << 8, "arrays have 8 bits")
+        return Self(rawValue: UInt64(array) << arrayShift | directBit | UInt64(command))
+    }
+
+    /// The token of an I/O that the array's planner wants.
+    static func planned(array: Int, _ token: PlannerToken) -> Self {
+        precondition(array >= 0 && array < 1 << 8, "arrays have 8 bits")
+        precondition(token.rawValue >> PlannerToken.bitCount == 0, "the planner's token has bits of the card's")
+        return Self(rawValue: UInt64(array) << arrayShift | token.rawValue)
+    }
+
+    /// The array's index.
+    var array: Int { Int(rawValue >> Self.arrayShift) }
+
+    /// Whether the I/O is the card's own, and not the planner's.
+    var isDirect: Bool { rawValue & Self.directBit != 0 }
+
+    /// The number of the command that the card's own I/O belongs to.
+    var command: UInt32 {
+        precondition(isDirect, "the I/O is the planner's")
+        return UInt32(truncatingIfNeeded: rawValue)
+    }
+
+    /// What the planner's I/O has for a token there.
+    var planned: PlannerToken {
+        precondition(!isDirect, "the I/O is the card's own")
+        return PlannerToken(rawValue: rawValue & (1 << PlannerToken.bitCount - 1))
+    }
+}
