@@ -26,7 +26,7 @@ struct RatchetTests {
         "MDFormat.MDSuperblock": 743,
         "NBDServer.Connection": 622,
         "ParallelInterface.ParallelController": 1453,
-        "RAID.RAIDPlanner": 1798,
+        "RAID.RAIDPlanner": 1752,
         "RAIDController.RAIDController": 1077,
         "Simulation.ArrayLife": 1516,
     ]

@@ -22,19 +22,6 @@ package final class RAIDPlanner {
     /// The bytes of scratch memory that `init` needs.
     package static func scratchByteCount(memberCount: Int) -> Int { ScratchPool.byteCount(memberCount: memberCount) }
 
-    /// A request that is under way.
-    struct Request {
-        var request = ArrayRequest(.flush, tag: 0)
-        /// Bytes that have been turned into operations. A write advances it by its part of a stripe at a time.
-        var expanded: UInt64 = 0
-        /// Of a write: the chunk offset in the next stripe below which operations have been made.
-        var expandedOffset: UInt64 = 0
-        /// Operations or member I/Os that have not ended.
-        var remaining: UInt32 = 0
-        var isFlushing = false
-        var status = ArrayStatus.done
-    }
-
     /// The array's shape.
     package let geometry: ArrayGeometry
     /// Whether members are missing. `.failed` is final.
@@ -59,7 +46,7 @@ package final class RAIDPlanner {
     /// `doubtCount` at the start of the last repair that has ended.
     var repairedDoubtCount: UInt64 = 0
 
-    let requests: UnsafeMutablePointer<Request>
+    let requests: UnsafeMutablePointer<PlannerRequest>
     let operations: UnsafeMutablePointer<StripeOperation>
     let operationCapacity: Int
     private let requestCapacity: Int
@@ -105,7 +92,7 @@ package final class RAIDPlanner {
         correctedReads = Array(repeating: 0, count: geometry.memberCount)
         arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
         requests = .allocate(capacity: requestCapacity)
-        requests.initialize(repeating: Request(), count: requestCapacity)
+        requests.initialize(repeating: PlannerRequest(ArrayRequest(.flush, tag: 0)), count: requestCapacity)
         self.requestCapacity = requestCapacity
         operations = .allocate(capacity: operationCapacity)
         operations.initialize(repeating: StripeOperation(), count: operationCapacity)
@@ -160,7 +147,7 @@ package final class RAIDPlanner {
     package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
         let tag = Int(request.tag)
         precondition(tag < requestCapacity)
-        requests[tag] = Request(request: request)
+        requests[tag] = PlannerRequest(request)
         guard state != .failed else {
             output.finished.append(FinishedRequest(tag: request.tag, status: .failed))
             return
@@ -271,7 +258,7 @@ package final class RAIDPlanner {
         let request = requests + Int(tag)
         let isExpanded =
             geometry.level == .raid0 || request.pointee.request.operation == .flush
-            || request.pointee.expanded == request.pointee.request.byteCount
+            || request.pointee.isExpanded
         guard request.pointee.remaining == 0, isExpanded else { return }
         if state == .failed { request.pointee.status = .failed }
         let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
@@ -288,13 +275,16 @@ package final class RAIDPlanner {
     /// - Returns: whether that was all of it.
     private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
         let request = requests + Int(tag)
-        while request.pointee.expanded < request.pointee.request.byteCount, request.pointee.status != .failed {
+        // A record of the log covers one stripe.
+        let zeroesStripes = logs == nil
+        while !request.pointee.isExpanded, request.pointee.status != .failed {
             guard freeCount > 0 else { return false }
-            guard let operation = takeOperation(of: &request.pointee) else { continue }
+            guard let operation = request.pointee.takeOperation(geometry, zeroesStripes: zeroesStripes)
+            else { continue }
             request.pointee.remaining += 1
             add(operation, into: &output)
         }
-        request.pointee.expanded = request.pointee.request.byteCount
+        request.pointee.endExpansion()
         finishRequestPart(tag, into: &output)
         return true
     }
