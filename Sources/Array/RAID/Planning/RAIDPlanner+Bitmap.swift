@@ -9,7 +9,7 @@ extension RAIDPlanner {
         let regions = bitmap!.regions(of: operations[Int(index)], geometry)
         guard !bitmap!.touch(regions) else { return false }
         bitmap!.set(regions)
-        operations[Int(index)].phase = .protecting
+        operations[Int(index)].move(to: .protecting)
         bitmap!.waiting.append(index, in: operations)
         return true
     }

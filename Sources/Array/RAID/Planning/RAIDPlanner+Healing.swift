@@ -19,9 +19,9 @@ extension RAIDPlanner {
         let operation = operations + Int(index)
         if isCopyRead(operation.pointee) {
             operation.pointee.isUnreadable = true
-            operation.pointee.mustRestart = true
+            operation.pointee.note(.replan)
         } else {
-            operation.pointee.hasBadBlock = true
+            operation.pointee.note(.heal)
         }
     }
 
@@ -29,23 +29,25 @@ extension RAIDPlanner {
     /// after too many rounds, the operation fails.
     func startHealing(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
-        guard missing(for: operation.pointee) == nil, operation.pointee.healingRounds < Self.healingRoundMax else {
+        guard missing(for: operation.pointee) == nil, operation.pointee.healing.rounds < Self.healingRoundMax else {
             return end(index, .failed)
         }
-        operation.pointee.healingRounds += 1
-        operation.pointee.isBeyondHealing = false
-        if operation.pointee.isIndexed && operation.pointee.coversBlocks(geometry) {
+        operation.pointee.healing.rounds += 1
+        operation.pointee.healing.isIncomplete = false
+        if operation.pointee.lock.isIndexed && operation.pointee.coversBlocks(geometry) {
             return start(index, into: &output)
         }
         // A client's read has no lock, and a small write locks a part of a block.
-        if operation.pointee.isIndexed { unlock(index, into: &output) }
-        operation.pointee.locksBlocks = true
+        if operation.pointee.lock.isIndexed { unlock(index, into: &output) }
+        operation.pointee.lock.coversBlocks = true
         begin(index, into: &output)
     }
 
     /// Goes through the blocks of an operation that has locked them.
     func heal(_ index: Int32, into output: inout PlannerOutput) {
-        operations[Int(index)].healingOffset = operations[Int(index)].lockedOffsets.lowerBound
+        let operation = operations + Int(index)
+        precondition(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "healing needs a lock")
+        operation.pointee.healing.chunkOffset = operation.pointee.lockedOffsets.lowerBound
         probe(index, into: &output)
     }
 
@@ -54,21 +56,21 @@ extension RAIDPlanner {
     private func probe(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         guard state != .failed, missing(for: operation.pointee) == nil,
-            operation.pointee.healingOffset < operation.pointee.chunkOffsetEnd
+            operation.pointee.healing.chunkOffset < operation.pointee.chunkOffsetEnd
         else {
-            operation.pointee.hasBadBlock = false
+            operation.pointee.clearVerdict()
             return start(index, into: &output)
         }
-        operation.pointee.phase = .probing
+        operation.pointee.move(to: .probing)
         operation.pointee.generation = generation
-        operation.pointee.badMembers = 0
+        operation.pointee.healing.badMembers = 0
         for member in 0..<geometry.memberCount { emitHealing(index, .read, member: member, into: &output) }
     }
 
     /// Computes and writes the block that one member could not read.
     private func rewrite(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
-        let bad = operation.pointee.badMembers.trailingZeroBitCount
+        let bad = operation.pointee.healing.badMembers.trailingZeroBitCount
         let firstSource = output.paritySources.count
         for member in 0..<geometry.memberCount where member != bad {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
@@ -78,7 +80,7 @@ extension RAIDPlanner {
                 destination: scratch.block(operation.pointee.scratch, member: bad),
                 byteCount: healingByteCount(operation.pointee), firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
-        operation.pointee.phase = .rewriting
+        operation.pointee.move(to: .rewriting)
         emitHealing(index, .durableWrite, member: bad, into: &output)
     }
 
@@ -88,7 +90,7 @@ extension RAIDPlanner {
             MemberIO(
                 kind: kind, member: member,
                 byteOffset: geometry.memberByteOffset(
-                    stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healingOffset)),
+                    stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healing.chunkOffset)),
                 byteCount: healingByteCount(operation.pointee),
                 memory: scratch.block(operation.pointee.scratch, member: member),
                 token: .healing(index, role: member)))
@@ -96,29 +98,30 @@ extension RAIDPlanner {
     }
 
     private func healingByteCount(_ operation: StripeOperation) -> Int {
-        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healingOffset))
+        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healing.chunkOffset))
     }
 
     /// Takes the outcome of an I/O of `heal`.
     func completeHealingIO(_ index: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
-        if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
+        if operation.pointee.generation != generation { operation.pointee.note(.replan) }
         if operation.pointee.phase == .probing && status != .done {
-            operation.pointee.badMembers |= 1 << UInt64(member)
+            operation.pointee.healing.badMembers |= 1 << UInt64(member)
         }
         guard operation.pointee.outstanding == 0 else { return }
-        if operation.pointee.mustRestart { return restart(index, into: &output) }
+        if operation.pointee.verdict == .replan { return replan(index, into: &output) }
         switch operation.pointee.phase {
-        case .probing where operation.pointee.badMembers == 0: break
-        case .probing where operation.pointee.badMembers.nonzeroBitCount == 1: return rewrite(index, into: &output)
+        case .probing where operation.pointee.healing.badMembers == 0: break
+        case .probing where operation.pointee.healing.badMembers.nonzeroBitCount == 1:
+            return rewrite(index, into: &output)
         case .rewriting where status == .done:
-            operation.pointee.phase = .verifying
+            operation.pointee.move(to: .verifying)
             return emitHealing(index, .reread, member: member, into: &output)
         case .verifying where status == .done: noteCorrected(index, member, into: &output)
-        default: operation.pointee.isBeyondHealing = true
+        default: operation.pointee.healing.isIncomplete = true
         }
-        operation.pointee.healingOffset += UInt32(healingByteCount(operation.pointee))
+        operation.pointee.healing.chunkOffset += UInt32(healingByteCount(operation.pointee))
         probe(index, into: &output)
     }
 
@@ -129,7 +132,7 @@ extension RAIDPlanner {
             CorrectedRead(
                 member: member,
                 byteOffset: geometry.memberByteOffset(
-                    stripe: operation.stripe, chunkOffset: UInt64(operation.healingOffset)),
+                    stripe: operation.stripe, chunkOffset: UInt64(operation.healing.chunkOffset)),
                 count: correctedReads[member]))
     }
 
@@ -149,8 +152,8 @@ extension RAIDPlanner {
             case .healing: return operations[Int(token.operation)].phase == .verifying
             case .operation:
                 let operation = operations[Int(token.operation)]
-                return operation.phase == .reading && operation.healingRounds == Self.healingRoundMax
-                    && !operation.isBeyondHealing
+                return operation.phase == .reading && operation.healing.rounds == Self.healingRoundMax
+                    && !operation.healing.isIncomplete
             default: return false
             }
         }

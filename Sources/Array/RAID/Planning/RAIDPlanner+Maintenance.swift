@@ -41,6 +41,7 @@ extension RAIDPlanner {
     package func tested(_ token: PlannerToken, wrongBlocks: UInt32, into output: inout PlannerOutput) {
         let index = token.operation
         let operation = operations + Int(index)
+        precondition(operation.pointee.phase == .testing, "the operation has asked for no test")
         operation.pointee.outstanding -= 1
         operation.pointee.wrongBlocks = wrongBlocks
         if !canMaintain(operation.pointee.kind) {
@@ -85,12 +86,14 @@ extension RAIDPlanner {
     /// Emits the test that decides what the work does.
     func startTesting(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
+        // What was read no longer suffices.
+        guard state != .failed else { return end(index, .failed) }
         if operation.pointee.kind == .skipIfClean {
             // The range is locked, so nothing is being written there; earlier writes have set their bits.
             operation.pointee.wrongBlocks = isWritten(operation.pointee) ? 1 : 0
             return end(index, .done)
         }
-        operation.pointee.phase = .testing
+        operation.pointee.move(to: .testing)
         operation.pointee.outstanding += 1
         let token = PlannerToken.operation(index)
         if operation.pointee.kind == .skipIfHole {
@@ -172,12 +175,13 @@ extension RAIDPlanner {
 
     /// Ends a recovery's work in order, and moves the boundary over the work that succeeded.
     func retire() {
-        while let index = window.first, operations[Int(index)].hasEnded {
+        while let index = window.first, operations[Int(index)].phase == .retiring {
             window.removeFirst()
             let operation = operations + Int(index)
             let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
             if isDone && recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
+            operation.pointee.move(to: .ended)
             ended.append(index, in: operations)
         }
     }

@@ -134,7 +134,7 @@ extension RAIDPlanner {
         emitToReplacement(io, into: &output)
         operation.pointee.writesToReplacement = true
         operation.pointee.outstanding += 1
-        if operation.pointee.isRecorded {
+        if operation.pointee.recordOffset != nil {
             noteRecordedWrite(operation.pointee, member: geometry.replacementPlace)
         }
     }

@@ -18,10 +18,10 @@ extension RAIDPlanner {
         // Maintenance that could not write leaves what was there.
         default: return end(index, .noSpace)
         }
-        operation.pointee.phase = .mending
-        operation.pointee.generation = generation
         let (stripe, missing) = (operation.pointee.stripe, missing(for: operation.pointee))
         guard geometry.parityMember(stripe: stripe) != missing else { return end(index, .noSpace) }
+        operation.pointee.move(to: .mending)
+        operation.pointee.generation = generation
         for column in operation.pointee.passColumns {
             let member = geometry.member(stripe: stripe, column: column)
             if member != missing { emitScratchRead(index, member: member, into: &output) }
@@ -30,12 +30,22 @@ extension RAIDPlanner {
         if operation.pointee.outstanding == 0 { end(index, .noSpace) }
     }
 
+    func noteMending(_ index: Int32, _ status: MemberStatus) {
+        let operation = operations + Int(index)
+        switch (operation.pointee.phase, status) {
+        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
+            operation.pointee.note(.giveUp)
+        // A member that failed counts as missing in the next step (`finishMending`).
+        default: break
+        }
+    }
+
     /// Takes the next step when all I/Os of a step of mending have come back.
     func finishMending(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
         if state == .failed || parity == missing(for: operation.pointee) { return end(index, .noSpace) }
-        if operation.pointee.isBeyondMending {
+        if operation.pointee.verdict == .giveUp {
             noteDoubt(into: &output)
             return end(index, .noSpace)
         }
@@ -48,7 +58,7 @@ extension RAIDPlanner {
         } else if !isOutdated {
             return end(index, .noSpace)
         }
-        operation.pointee.phase = .mendingParity
+        operation.pointee.move(to: .mendingParity)
         operation.pointee.generation = generation
         emit(
             index, .write, member: parity, memory: scratch.block(operation.pointee.scratch, member: parity),

@@ -5,7 +5,7 @@ import MemberIO
 extension RAIDPlanner {
     /// Makes an operation wait for a record in the log of its parity's member.
     func awaitRecord(_ index: Int32) {
-        operations[Int(index)].phase = .protecting
+        operations[Int(index)].move(to: .protecting)
         logs!.logs[parityMember(of: index)].waiting.append(index, in: operations)
     }
 
@@ -56,8 +56,8 @@ extension RAIDPlanner {
 
     /// Ends an operation's record, if it has one: what was to be written is written as far as it will be.
     func endRecord(_ index: Int32) {
-        guard operations[Int(index)].isRecorded else { return }
-        operations[Int(index)].isRecorded = false
+        guard operations[Int(index)].recordOffset != nil else { return }
+        operations[Int(index)].recordOffset = nil
         logs!.logs[parityMember(of: index)].coveredCount -= 1
     }
 
@@ -127,7 +127,6 @@ extension RAIDPlanner {
             _ = log.pointee.waiting.popFirst(in: operations)
             entry.encode(at: MDPartialParityLog.entry(entryCount, ofHeaderAt: logs!.header(ofMember: member)))
             operations[Int(index)].recordOffset = UInt32(byteCount)
-            operations[Int(index)].isRecorded = true
             if length > 0 { emitPartialParity(operations[Int(index)], entry: entryCount, into: &output) }
             log.pointee.unit.append(index, in: operations)
             byteCount += length
@@ -184,7 +183,7 @@ extension RAIDPlanner {
         let parity = geometry.parityMember(stripe: operation.stripe)
         let firstSource = output.paritySources.count
         appendPartialParitySources(operation, to: &output)
-        let destination = logs!.partialParity(ofMember: parity) + Int(operation.recordOffset)
+        let destination = logs!.partialParity(ofMember: parity) + Int(operation.recordOffset!)
         output.parityJobs.append(
             ParityJob(
                 destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,

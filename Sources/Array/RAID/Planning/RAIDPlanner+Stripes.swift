@@ -88,8 +88,6 @@ extension RAIDPlanner {
     func emitWrites(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(index)]
         switch operation.kind {
-        case .read:
-            if operation.scratch >= 0 && isMissing(operation) { emitReconstruction(index, into: &output) }
         case .zeroStripes:
             // A recovering member gets them above its boundary too: zeros are right everywhere.
             for member in 0..<geometry.memberCount where member != absent {
@@ -103,13 +101,13 @@ extension RAIDPlanner {
                 mirrorToReplacement(io, of: index, into: &output)
             }
         case .write, .writeZeroes: emitDataAndParity(index, into: &output)
-        case .rebuild, .skipIfHole, .skipIfClean, .check, .repair:
-            preconditionFailure("maintenance writes what its test says")
+        case .read, .rebuild, .skipIfHole, .skipIfClean, .check, .repair:
+            preconditionFailure("a read writes nothing, and maintenance what its test says")
         }
     }
 
     /// Computes the missing column: the exclusive-or of all others.
-    private func emitReconstruction(_ index: Int32, into output: inout PlannerOutput) {
+    func emitReconstruction(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(index)]
         let firstSource = output.paritySources.count
         for member in 0..<geometry.memberCount where member != missing {
@@ -152,11 +150,13 @@ extension RAIDPlanner {
         for column in operation.passColumns {
             output.paritySources.append(UnsafeRawPointer(newData(operation, column)))
         }
-        if !operation.isRecorded {
-            appendPartialParitySources(operation, to: &output)
-        } else if operation.passColumns.count < geometry.columnCount {
+        if let recordOffset = operation.recordOffset {
             let unit = logs!.partialParity(ofMember: parity)
-            output.paritySources.append(UnsafeRawPointer(unit + Int(operation.recordOffset)))
+            if operation.passColumns.count < geometry.columnCount {
+                output.paritySources.append(UnsafeRawPointer(unit + Int(recordOffset)))
+            }
+        } else {
+            appendPartialParitySources(operation, to: &output)
         }
         output.parityJobs.append(
             ParityJob(
@@ -195,7 +195,7 @@ extension RAIDPlanner {
             byteCount: operation.pointee.columnByteCount, memory: memory, token: .operation(index))
         output.memberIOs.append(io)
         operation.pointee.outstanding += 1
-        if operation.pointee.isRecorded { noteRecordedWrite(operation.pointee, member: member) }
+        if operation.pointee.recordOffset != nil { noteRecordedWrite(operation.pointee, member: member) }
         if recovery != nil && kind != .read { mirrorToReplacement(io, of: index, into: &output) }
     }
 }

@@ -108,7 +108,6 @@ package final class RAIDPlanner {
         case .partialParityLog(let area): logs = PartialParityLogs(area)
         }
         for operation in 0..<operationCapacity {
-            operations[operation].phase = .free
             freeOperations.append(Int32(operation), in: operations)
         }
     }
@@ -196,6 +195,7 @@ package final class RAIDPlanner {
     /// - Parameter token: the group's.
     package func reject(_ token: PlannerToken, into output: inout PlannerOutput) {
         let index = token.operation
+        precondition(operations[Int(index)].phase == .writing, "no group of the operation waits for space")
         operations[Int(index)].outstanding = 0
         if operations[Int(index)].writesToReplacement { replacementIOCount -= 1 }
         end(index, .noSpace)
@@ -301,6 +301,7 @@ package final class RAIDPlanner {
     func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
         let index = freeOperations.popFirst(in: operations)!
         freeCount -= 1
+        precondition(operations[Int(index)].phase == .free && operation.phase == .free, "the operation is in use")
         operations[Int(index)] = operation
         begin(index, into: &output)
         return index
@@ -310,13 +311,14 @@ package final class RAIDPlanner {
     /// neither order nor scratch memory: it sees each block as it was before or after a write that is under way.
     func begin(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
-        if operation.pointee.kind == .read && !operation.pointee.hasBadBlock && !isMissing(operation.pointee) {
+        if operation.pointee.kind == .read && operation.pointee.verdict != .heal && !isMissing(operation.pointee) {
             start(index, into: &output)
-        } else if operation.pointee.isIndexed {
+        } else if operation.pointee.lock.isIndexed {
             claimScratch(index, into: &output)
         } else {
             stripeIndex.insert(index)
-            if operation.pointee.blockers == 0 { claimScratch(index, into: &output) }
+            guard operation.pointee.lock.blockers == 0 else { return operation.pointee.move(to: .awaitingLock) }
+            claimScratch(index, into: &output)
         }
     }
 
@@ -327,11 +329,13 @@ package final class RAIDPlanner {
         if kind.isWithoutReads || operation.pointee.scratch >= 0 {
             start(index, into: &output)
         } else if ScratchPool.isSmall(operation.pointee.columnByteCount) {
-            guard smallWaiters.isEmpty && scratch.hasSmall else { return smallWaiters.append(index, in: operations) }
-            startWithScratch(index, into: &output)
+            if smallWaiters.isEmpty && scratch.hasSmall { return startWithScratch(index, into: &output) }
+            operation.pointee.move(to: .awaitingScratch)
+            smallWaiters.append(index, in: operations)
         } else {
-            guard largeWaiters.isEmpty && scratch.hasLarge else { return largeWaiters.append(index, in: operations) }
-            startWithScratch(index, into: &output)
+            if largeWaiters.isEmpty && scratch.hasLarge { return startWithScratch(index, into: &output) }
+            operation.pointee.move(to: .awaitingScratch)
+            largeWaiters.append(index, in: operations)
         }
     }
 
@@ -343,7 +347,7 @@ package final class RAIDPlanner {
 
     /// Starts an operation from its first column. One that met a bad block heals its blocks first.
     func start(_ index: Int32, into output: inout PlannerOutput) {
-        if operations[Int(index)].hasBadBlock { return heal(index, into: &output) }
+        if operations[Int(index)].verdict == .heal { return heal(index, into: &output) }
         operations[Int(index)].pass0 = operations[Int(index)].column0
         startPass(index, into: &output)
     }
@@ -353,8 +357,8 @@ package final class RAIDPlanner {
         let operation = operations + Int(index)
         let kind = operation.pointee.kind
         guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(index, .failed) }
-        operation.pointee.mustRestart = false
-        operation.pointee.phase = .reading
+        precondition(operation.pointee.verdict == .goOn && operation.pointee.outstanding == 0, "a step is under way")
+        operation.pointee.move(to: .reading)
         operation.pointee.generation = generation
         operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
         operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
@@ -364,12 +368,23 @@ package final class RAIDPlanner {
 
     /// Goes on to write, once a log record or bits of the bitmap protect the write.
     private func finishReading(_ index: Int32, into output: inout PlannerOutput) {
+        let kind = operations[Int(index)].kind
+        if kind == .read { return finishClientRead(index, into: &output) }
         // A crash in maintenance does no harm: it writes to a member that does not count there yet, or parity that was
         // wrong.
-        if operations[Int(index)].kind.isMaintenance { return startWriting(index, into: &output) }
+        if kind.isMaintenance { return startTesting(index, into: &output) }
         if logs != nil && hasRecord(operations[Int(index)]) { return awaitRecord(index) }
-        if bitmap != nil && operations[Int(index)].kind != .read && awaitBits(index) { return }
+        if bitmap != nil && awaitBits(index) { return }
         startWriting(index, into: &output)
+    }
+
+    /// Ends a client's read, or computes what it wants.
+    private func finishClientRead(_ index: Int32, into output: inout PlannerOutput) {
+        let operation = operations + Int(index)
+        guard state != .failed else { return end(index, .failed) }
+        guard operation.pointee.scratch >= 0 && isMissing(operation.pointee) else { return end(index, .done) }
+        operation.pointee.move(to: .computing)
+        emitReconstruction(index, into: &output)
     }
 
     /// Emits a pass's parity jobs and writes.
@@ -377,19 +392,16 @@ package final class RAIDPlanner {
         let operation = operations + Int(index)
         // What was read no longer suffices, and a failed array is left as it is.
         guard state != .failed else { return end(index, .failed) }
-        if operation.pointee.kind.isMaintenance { return startTesting(index, into: &output) }
         beginWriting(index)
         let firstIO = output.memberIOs.count
         emitWrites(index, into: &output)
         guard operation.pointee.outstanding > 0 else { return finishPass(index, into: &output) }
-        // A reconstruction writes to no member.
-        guard output.memberIOs.count > firstIO else { return }
         group(index, from: firstIO, into: &output)
     }
 
     /// Puts an operation into its writing phase; its writes are emitted next.
     func beginWriting(_ index: Int32) {
-        operations[Int(index)].phase = .writing
+        operations[Int(index)].move(to: .writing)
         operations[Int(index)].generation = generation
         operations[Int(index)].writesToReplacement = false
     }
@@ -403,39 +415,54 @@ package final class RAIDPlanner {
     private func completeOperationIO(_ index: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
-        switch (operation.pointee.phase, status) {
-        case (.reading, .done), (.reading, .unreadable):
-            // The member may have arrived since, and not have this data.
-            if operation.pointee.generation != generation { operation.pointee.mustRestart = true }
-            if status == .unreadable { noteBadBlock(index) }
-        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
-            operation.pointee.isBeyondMending = true
-        // A member that failed counts as missing in the next step (`finishMending`).
-        case (_, .done), (.mending, _), (.mendingParity, _): break
-        // A second try would be refused like the first.
-        case (_, .refused): operation.pointee.status = operation.pointee.status.combined(with: .refused)
-        case (.reading, _):
-            if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
-            operation.pointee.mustRestart = true
-        case (_, .noSpace): operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
-        // The other members make up for the failed one, unless it was one too many.
-        case (_, .failed), (_, .unreadable):
-            if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
+        switch operation.pointee.phase {
+        case .reading: noteRead(index, status)
+        case .computing: break
+        case .writing: noteWrite(index, status)
+        case .mending, .mendingParity: noteMending(index, status)
+        default: preconditionFailure("the operation has no I/O under way")
         }
         guard operation.pointee.outstanding == 0 else { return }
-        if operation.pointee.mustRestart { return restart(index, into: &output) }
+        if operation.pointee.verdict == .replan { return replan(index, into: &output) }
         switch operation.pointee.phase {
         case .reading where operation.pointee.status == .refused: end(index, .refused)
-        case .reading where operation.pointee.hasBadBlock: startHealing(index, into: &output)
+        case .reading where operation.pointee.verdict == .heal: startHealing(index, into: &output)
         case .reading: finishReading(index, into: &output)
         case .mending, .mendingParity: finishMending(index, into: &output)
         default: finishPass(index, into: &output)
         }
     }
 
+    private func noteRead(_ index: Int32, _ status: MemberStatus) {
+        let operation = operations + Int(index)
+        switch status {
+        case .done, .unreadable:
+            // The member may have arrived since, and not have this data.
+            if operation.pointee.generation != generation { operation.pointee.note(.replan) }
+            if status == .unreadable { noteBadBlock(index) }
+        // A second try would be refused like the first.
+        case .refused: operation.pointee.status = operation.pointee.status.combined(with: .refused)
+        case .noSpace, .failed:
+            if isCopyRead(operation.pointee) { operation.pointee.isUnreadable = true }
+            operation.pointee.note(.replan)
+        }
+    }
+
+    private func noteWrite(_ index: Int32, _ status: MemberStatus) {
+        let operation = operations + Int(index)
+        switch status {
+        case .done: break
+        case .refused: operation.pointee.status = operation.pointee.status.combined(with: .refused)
+        case .noSpace: operation.pointee.status = operation.pointee.status.combined(with: .noSpace)
+        // The other members make up for the failed one, unless it was one too many.
+        case .failed, .unreadable:
+            if state == .failed || operation.pointee.kind.isMaintenance { operation.pointee.status = .failed }
+        }
+    }
+
     /// Plans an operation again, for the members that are there now.
-    func restart(_ index: Int32, into output: inout PlannerOutput) {
-        operations[Int(index)].hasBadBlock = false
+    func replan(_ index: Int32, into output: inout PlannerOutput) {
+        operations[Int(index)].clearVerdict()
         begin(index, into: &output)
     }
 
@@ -459,9 +486,10 @@ package final class RAIDPlanner {
         endRecord(index)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         if operation.pointee.kind.isRecovery {
-            operation.pointee.hasEnded = true
+            operation.pointee.move(to: .retiring)
             retire()
         } else {
+            operation.pointee.move(to: .ended)
             ended.append(index, in: operations)
         }
     }
@@ -498,11 +526,11 @@ package final class RAIDPlanner {
     private func release(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         let released = operation.pointee
-        if operation.pointee.scratch >= 0 { scratch.release(operation.pointee.scratch) }
-        operation.pointee.phase = .free
+        if released.scratch >= 0 { scratch.release(released.scratch) }
+        if released.lock.isIndexed { unlock(index, into: &output) }
+        operation.pointee.move(to: .free)
         freeOperations.append(index, in: operations)
         freeCount += 1
-        if operation.pointee.isIndexed { unlock(index, into: &output) }
         if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
         let request = requests + Int(released.request)
         request.pointee.status = request.pointee.status.combined(with: released.status)

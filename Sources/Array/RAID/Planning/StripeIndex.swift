@@ -1,3 +1,19 @@
+/// An operation's place in the stripe index.
+struct StripeLock: BitwiseCopyable {
+    /// Whether the operation is in the index. A client's read of a present column is not.
+    fileprivate(set) var isIndexed = false
+    /// The operation heals, so it locks all chunk offsets of its blocks.
+    var coversBlocks = false
+    /// How many earlier operations in the index overlap this one. It has its stripe range to itself when there are
+    /// none.
+    fileprivate(set) var blockers: UInt32 = 0
+    /// Order of arrival.
+    fileprivate(set) var sequence: UInt64 = 0
+    /// Neighbours in the index.
+    fileprivate var previous: Int32 = -1
+    fileprivate var next: Int32 = -1
+}
+
 /// Keeps overlapping operations apart: each waits for every earlier one that locks a chunk offset of the same stripe.
 ///
 /// Operations on one stripe are found by hash. The few that cover runs of stripes are in a list of their own, which
@@ -27,31 +43,33 @@ struct StripeIndex {
     /// Adds an operation behind all others and counts the earlier ones that it overlaps.
     mutating func insert(_ index: Int32) {
         let operation = operations + Int(index)
-        operation.pointee.sequence = nextSequence
+        precondition(!operation.pointee.lock.isIndexed, "an operation is in the index once")
+        operation.pointee.lock.sequence = nextSequence
         nextSequence += 1
-        operation.pointee.blockers = 0
-        operation.pointee.isIndexed = true
-        forEachOverlapping(index) { _ in operation.pointee.blockers += 1 }
+        operation.pointee.lock.blockers = 0
+        operation.pointee.lock.isIndexed = true
+        forEachOverlapping(index) { _ in operation.pointee.lock.blockers += 1 }
         let bucket = Self.bucket(of: operation.pointee)
-        operation.pointee.previous = tails[bucket]
-        operation.pointee.next = -1
-        if tails[bucket] >= 0 { operations[Int(tails[bucket])].next = index } else { heads[bucket] = index }
+        operation.pointee.lock.previous = tails[bucket]
+        operation.pointee.lock.next = -1
+        if tails[bucket] >= 0 { operations[Int(tails[bucket])].lock.next = index } else { heads[bucket] = index }
         tails[bucket] = index
     }
 
     /// Removes an operation and calls `ready` for each later one that waited for nothing else.
     func remove(_ index: Int32, ready: (Int32) -> Void) {
         let operation = operations + Int(index)
+        precondition(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "it has no lock")
         let bucket = Self.bucket(of: operation.pointee)
-        let (previous, next) = (operation.pointee.previous, operation.pointee.next)
-        if previous >= 0 { operations[Int(previous)].next = next } else { heads[bucket] = next }
-        if next >= 0 { operations[Int(next)].previous = previous } else { tails[bucket] = previous }
-        operation.pointee.isIndexed = false
-        let sequence = operation.pointee.sequence
+        let (previous, next) = (operation.pointee.lock.previous, operation.pointee.lock.next)
+        if previous >= 0 { operations[Int(previous)].lock.next = next } else { heads[bucket] = next }
+        if next >= 0 { operations[Int(next)].lock.previous = previous } else { tails[bucket] = previous }
+        operation.pointee.lock.isIndexed = false
+        let sequence = operation.pointee.lock.sequence
         forEachOverlapping(index) { other in
-            guard operations[Int(other)].sequence > sequence else { return }
-            operations[Int(other)].blockers -= 1
-            if operations[Int(other)].blockers == 0 { ready(other) }
+            guard operations[Int(other)].lock.sequence > sequence else { return }
+            operations[Int(other)].lock.blockers -= 1
+            if operations[Int(other)].lock.blockers == 0 { ready(other) }
         }
     }
 
@@ -73,7 +91,7 @@ struct StripeIndex {
     private func scan(_ bucket: Int, _ index: Int32, _ body: (Int32) -> Void) {
         var other = heads[bucket]
         while other >= 0 {
-            let next = operations[Int(other)].next
+            let next = operations[Int(other)].lock.next
             if other != index && operations[Int(other)].overlaps(operations[Int(index)]) { body(other) }
             other = next
         }
