@@ -31,7 +31,7 @@ extension RAIDPlanner {
             // The first page begins with the header, which is written together with superblocks and not from here.
             let first = page * MDBitmap.pageByteCount
             let skipped = page == 0 ? MDBitmap.headerByteCount : 0
-            for member in 0..<geometry.memberCount where member != absent {
+            for member in 0..<geometry.memberCount where member != members.absent {
                 output.memberIOs.append(
                     MemberIO(
                         kind: .durableWrite, member: member,

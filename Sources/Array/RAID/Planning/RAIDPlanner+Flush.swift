@@ -39,7 +39,7 @@ extension RAIDPlanner {
         flushes.begin()
         // A failed array is left as it is.
         guard state != .failed else { return answerFlushes(into: &output) }
-        for member in 0..<geometry.memberCount where member != absent {
+        for member in 0..<geometry.memberCount where member != members.absent {
             output.memberIOs.append(memberFlush(member, token: token(.flushRound)))
             flushes.outstanding += 1
         }
@@ -64,7 +64,7 @@ extension RAIDPlanner {
             // The other members make up for what a failed one has lost.
             if geometry.level == .raid0 || state == .failed { flushes.status = .failed }
             // A later flush would claim that the lost writes are durable.
-            if geometry.level == .raid0 { state = .failed }
+            if geometry.level == .raid0 { members.failArray() }
         }
         guard flushes.outstanding == 0 else { return }
         answerFlushes(into: &output)

@@ -62,7 +62,7 @@ extension RAIDPlanner {
             return start(index, into: &output)
         }
         operation.pointee.move(to: .probing)
-        operation.pointee.generation = generation
+        operation.pointee.generation = members.generation
         operation.pointee.healing.badMembers = 0
         for member in 0..<geometry.memberCount { emitHealing(index, .read, member: member, into: &output) }
     }
@@ -105,7 +105,7 @@ extension RAIDPlanner {
     func completeHealingIO(_ index: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
         operation.pointee.outstanding -= 1
-        if operation.pointee.generation != generation { operation.pointee.note(.replan) }
+        if operation.pointee.generation != members.generation { operation.pointee.note(.replan) }
         if operation.pointee.phase == .probing && status != .done {
             operation.pointee.healing.badMembers |= 1 << UInt64(member)
         }
@@ -144,10 +144,10 @@ extension RAIDPlanner {
             guard !isOutdated(token, member: member) else { return false }
             // Without another copy, a rewrite that fails leaves the block as it was. Failing the member would lose
             // more.
-            return canDoWithout(member) || token.kind != .healing
+            return members.canDoWithout(member) || token.kind != .healing
                 || operations[Int(token.operation)].phase == .probing
         case .unreadable:
-            guard canDoWithout(member), !isOutdated(token, member: member) else { return false }
+            guard members.canDoWithout(member), !isOutdated(token, member: member) else { return false }
             switch token.kind {
             case .healing: return operations[Int(token.operation)].phase == .verifying
             case .operation:
@@ -158,9 +158,6 @@ extension RAIDPlanner {
             }
         }
     }
-
-    /// Whether nothing is lost with a member: all others are there, or it is being rebuilt from them.
-    private func canDoWithout(_ member: Int) -> Bool { state == .healthy || recovery?.member == member }
 }
 
 /// A block that a member could not read, and can read since it was rewritten.

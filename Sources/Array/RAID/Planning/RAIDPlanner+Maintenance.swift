@@ -80,7 +80,7 @@ extension RAIDPlanner {
 
     /// The role that maintenance does not read: its data is missing, or is to be computed.
     private func unreadMember(_ operation: StripeOperation) -> Int? {
-        operation.kind == .rebuild ? recovery?.member : missing
+        operation.kind == .rebuild ? recovery?.member : members.missing
     }
 
     /// Emits the test that decides what the work does.
@@ -180,7 +180,7 @@ extension RAIDPlanner {
             let operation = operations + Int(index)
             let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
-            if isDone && recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
+            if isDone { members.noteRecovered(range) }
             operation.pointee.move(to: .ended)
             ended.append(index, in: operations)
         }

@@ -21,7 +21,7 @@ extension RAIDPlanner {
         let (stripe, missing) = (operation.pointee.stripe, missing(for: operation.pointee))
         guard geometry.parityMember(stripe: stripe) != missing else { return end(index, .noSpace) }
         operation.pointee.move(to: .mending)
-        operation.pointee.generation = generation
+        operation.pointee.generation = members.generation
         for column in operation.pointee.passColumns {
             let member = geometry.member(stripe: stripe, column: column)
             if member != missing { emitScratchRead(index, member: member, into: &output) }
@@ -50,7 +50,7 @@ extension RAIDPlanner {
             return end(index, .noSpace)
         }
         // After a member's failure, the outcomes say nothing of the members that are there now.
-        let isOutdated = operation.pointee.generation != generation
+        let isOutdated = operation.pointee.generation != members.generation
         if operation.pointee.phase == .mending {
             if isOutdated { return startMending(index, into: &output) }
             emitMendedParity(operation.pointee, parity, into: &output)
@@ -59,7 +59,7 @@ extension RAIDPlanner {
             return end(index, .noSpace)
         }
         operation.pointee.move(to: .mendingParity)
-        operation.pointee.generation = generation
+        operation.pointee.generation = members.generation
         emit(
             index, .write, member: parity, memory: scratch.block(operation.pointee.scratch, member: parity),
             into: &output)

@@ -91,7 +91,7 @@ extension RAIDPlanner {
     }
 
     private func emitLogFlushes(into output: inout PlannerOutput) {
-        for member in 0..<geometry.memberCount where member == absent || state == .failed {
+        for member in 0..<geometry.memberCount where member == members.absent || state == .failed {
             logs!.forget(member: member)
         }
         if replacement == nil { logs!.forget(member: geometry.replacementPlace) }

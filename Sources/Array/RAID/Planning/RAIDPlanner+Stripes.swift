@@ -39,7 +39,7 @@ extension RAIDPlanner {
     private func emitClientRead(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(index)]
         if isMissing(operation) {
-            for member in 0..<geometry.memberCount where member != missing {
+            for member in 0..<geometry.memberCount where member != members.missing {
                 emitScratchRead(index, member: member, into: &output)
             }
         } else {
@@ -90,7 +90,7 @@ extension RAIDPlanner {
         switch operation.kind {
         case .zeroStripes:
             // A recovering member gets them above its boundary too: zeros are right everywhere.
-            for member in 0..<geometry.memberCount where member != absent {
+            for member in 0..<geometry.memberCount where member != members.absent {
                 let io = MemberIO(
                     kind: operation.mayPunch ? .punch : .zero, member: member,
                     byteOffset: geometry.memberByteOffset(stripe: operation.stripe, chunkOffset: 0),
@@ -110,7 +110,7 @@ extension RAIDPlanner {
     func emitReconstruction(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations[Int(index)]
         let firstSource = output.paritySources.count
-        for member in 0..<geometry.memberCount where member != missing {
+        for member in 0..<geometry.memberCount where member != members.missing {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
         }
         output.parityJobs.append(

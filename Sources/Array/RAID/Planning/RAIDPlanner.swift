@@ -24,19 +24,8 @@ package final class RAIDPlanner {
 
     /// The array's shape.
     package let geometry: ArrayGeometry
-    /// Whether members are missing. `.failed` is final.
-    package internal(set) var state: ArrayState
-    /// The member that is being filled, or nil.
-    package internal(set) var recovery: Recovery?
-    /// Grows when a member fails or is replaced. The outcome of I/O from before a member arrived says nothing about it.
-    var generation: UInt32 = 0
-    /// The generation in which the member at each place arrived: by role, then that of the replacement's place.
-    var arrivals: [UInt32]
-    /// The role whose replacement is, or was last, at the replacement's place; nil before the first, or if it was given
-    /// up.
-    package internal(set) var replacementRole: Int?
-    /// I/Os to the replacement's place that have not come back.
-    var replacementIOCount = 0
+    /// Who is there.
+    var members: ArrayMembership
     /// Counts of RAID 5 updates, by what they had to read.
     package internal(set) var statistics = WriteStatistics()
     /// By role: the blocks that could not be read, and were computed and written anew.
@@ -85,12 +74,10 @@ package final class RAIDPlanner {
         scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil,
         consistency: ConsistencyPolicy = .resync
     ) {
-        precondition(missingMember == nil || geometry.level == .raid5)
         self.geometry = geometry
         self.zeroes = zeroes
-        state = missingMember.map { .degraded(missing: $0) } ?? .healthy
+        members = ArrayMembership(geometry: geometry, missing: missingMember)
         correctedReads = Array(repeating: 0, count: geometry.memberCount)
-        arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
         requests = .allocate(capacity: requestCapacity)
         requests.initialize(repeating: PlannerRequest(ArrayRequest(.flush, tag: 0)), count: requestCapacity)
         self.requestCapacity = requestCapacity
@@ -122,24 +109,6 @@ package final class RAIDPlanner {
         bitmap?.deallocate()
     }
 
-    /// The role that is not in sync everywhere, or nil. Its member may be recovering.
-    var missing: Int? {
-        if case .degraded(let member) = state { member } else { nil }
-    }
-
-    /// The member that is being filled while the one that it replaces still serves, or nil.
-    package var replacement: Recovery? { state == .healthy ? recovery : nil }
-
-    /// The role that no I/O may go to, or nil.
-    var absent: Int? { recovery == nil ? missing : nil }
-
-    /// The role that an operation has to do without, or nil. A recovering member is in sync below its boundary.
-    func missing(for operation: StripeOperation) -> Int? {
-        guard let missing else { return nil }
-        if let recovery, operation.memberRange(geometry).upperBound <= recovery.boundary { return nil }
-        return missing
-    }
-
     // MARK: Input
 
     /// Takes a request. It ends in `PlannerOutput.finished`, now or in a later call.
@@ -164,7 +133,7 @@ package final class RAIDPlanner {
     /// Takes the outcome of a member I/O. If it is a member's failure (`isFailure`) on RAID 5, the caller has called
     /// `memberFailed` before.
     package func complete(_ token: PlannerToken, _ status: MemberStatus, into output: inout PlannerOutput) {
-        if token.isToReplacement { replacementIOCount -= 1 }
+        if token.isToReplacement { members.endReplacementIO() }
         switch token.kind {
         case .operation: completeOperationIO(token.operation, status, into: &output)
         case .healing: completeHealingIO(token.operation, member: token.healedRole, status, into: &output)
@@ -197,7 +166,7 @@ package final class RAIDPlanner {
         let index = token.operation
         precondition(operations[Int(index)].phase == .writing, "no group of the operation waits for space")
         operations[Int(index)].outstanding = 0
-        if operations[Int(index)].writesToReplacement { replacementIOCount -= 1 }
+        if operations[Int(index)].writesToReplacement { members.endReplacementIO() }
         end(index, .noSpace)
         settle(into: &output)
     }
@@ -359,7 +328,7 @@ package final class RAIDPlanner {
         guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(index, .failed) }
         precondition(operation.pointee.verdict == .goOn && operation.pointee.outstanding == 0, "a step is under way")
         operation.pointee.move(to: .reading)
-        operation.pointee.generation = generation
+        operation.pointee.generation = members.generation
         operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
         operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
         emitReads(index, into: &output)
@@ -402,7 +371,7 @@ package final class RAIDPlanner {
     /// Puts an operation into its writing phase; its writes are emitted next.
     func beginWriting(_ index: Int32) {
         operations[Int(index)].move(to: .writing)
-        operations[Int(index)].generation = generation
+        operations[Int(index)].generation = members.generation
         operations[Int(index)].writesToReplacement = false
     }
 
@@ -438,7 +407,7 @@ package final class RAIDPlanner {
         switch status {
         case .done, .unreadable:
             // The member may have arrived since, and not have this data.
-            if operation.pointee.generation != generation { operation.pointee.note(.replan) }
+            if operation.pointee.generation != members.generation { operation.pointee.note(.replan) }
             if status == .unreadable { noteBadBlock(index) }
         // A second try would be refused like the first.
         case .refused: operation.pointee.status = operation.pointee.status.combined(with: .refused)

@@ -1,0 +1,166 @@
+import MDFormat
+
+/// Who is there of an array's members: which role is missing, which member is being filled, and since when each member
+/// is at its place.
+///
+/// A *generation* begins whenever a member fails or one takes a role. The outcome of I/O from before a member arrived
+/// says nothing about it.
+struct ArrayMembership {
+    private let geometry: ArrayGeometry
+    /// Whether members are missing. `.failed` is final.
+    private(set) var state: ArrayState
+    /// The member that is being filled, or nil.
+    private(set) var recovery: Recovery?
+    private(set) var generation: UInt32 = 0
+    /// The generation in which the member at each place arrived: by role, then that of the replacement's place.
+    private var arrivals: [UInt32]
+    /// The role whose replacement is, or was last, at the replacement's place; nil before the first, or if it was given
+    /// up.
+    private(set) var replacementRole: Int?
+    /// I/Os to the replacement's place that have not come back.
+    private var replacementIOCount = 0
+
+    /// - Parameter missing: the role that is absent; RAID 5 only.
+    init(geometry: ArrayGeometry, missing: Int? = nil) {
+        precondition(missing == nil || geometry.level == .raid5, "RAID 0 cannot do without a member")
+        self.geometry = geometry
+        state = missing.map { .degraded(missing: $0) } ?? .healthy
+        arrivals = Array(repeating: 0, count: geometry.memberCount + 1)
+    }
+
+    /// The role that is not in sync everywhere, or nil. Its member may be recovering.
+    var missing: Int? {
+        if case .degraded(let member) = state { member } else { nil }
+    }
+
+    /// The member that is being filled while the one that it replaces still serves, or nil.
+    var replacement: Recovery? { state == .healthy ? recovery : nil }
+
+    /// The role that no I/O may go to, or nil.
+    var absent: Int? { recovery == nil ? missing : nil }
+
+    /// The role that is missing in a range of the members' data areas, or nil. A recovering member is in sync below its
+    /// boundary.
+    func missing(in range: Range<UInt64>) -> Int? {
+        guard let missing else { return nil }
+        if let recovery, range.upperBound <= recovery.boundary { return nil }
+        return missing
+    }
+
+    /// Whether nothing is lost with a member: all others are there, or it is being rebuilt from them.
+    func canDoWithout(_ member: Int) -> Bool { state == .healthy || recovery?.member == member }
+
+    // MARK: Failures
+
+    /// Notes that a member failed. A replacement of this very member has its role now, and is in sync below its
+    /// boundary. Another replacement is given up.
+    /// - Returns: whether a replacement has the role.
+    mutating func fail(_ member: Int) -> Bool {
+        switch state {
+        case .healthy where geometry.level == .raid0:
+            state = .failed
+            generation &+= 1
+        case .healthy:
+            let replacement = recovery
+            endReplacement()
+            state = .degraded(missing: member)
+            guard let replacement, replacement.member == member else { return false }
+            recovery = replacement
+            takeRole(member)
+            return true
+        case .degraded(let missing) where missing != member: state = .failed
+        case .degraded where recovery == nil: return false
+        case .degraded: break
+        case .failed: return false
+        }
+        recovery = nil
+        generation &+= 1
+        return false
+    }
+
+    /// Notes that writes were lost that no other member has.
+    mutating func failArray() { state = .failed }
+
+    // MARK: Recovery
+
+    /// Lets a missing member come back, in sync below the boundary (a multiple of the unit).
+    /// - Returns: false when the array has failed meanwhile, or does not miss that member.
+    mutating func begin(_ recovery: Recovery) -> Bool {
+        guard state == .degraded(missing: recovery.member), self.recovery == nil else { return false }
+        precondition(recovery.boundary % geometry.unitByteCount == 0, "a boundary is between units")
+        self.recovery = recovery
+        arrivals[recovery.member] = generation
+        return true
+    }
+
+    /// Moves the boundary over a range that was recovered, if it begins there.
+    mutating func noteRecovered(_ range: Range<UInt64>) {
+        if recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
+    }
+
+    /// Ends a complete recovery: the array is whole, and a replacement has its role.
+    /// - Returns: false when no recovery is complete, or the array has failed.
+    mutating func endRecovery() -> Bool {
+        guard let recovery, recovery.boundary == geometry.memberDataByteCount, state != .failed else { return false }
+        if state == .healthy {
+            generation &+= 1
+            takeRole(recovery.member)
+        }
+        self.recovery = nil
+        state = .healthy
+        return true
+    }
+
+    // MARK: Replacement
+
+    /// Whether a replacement can begin: all members are there, and no I/O is under way to an earlier member at its
+    /// place.
+    var canBeginReplacement: Bool { state == .healthy && recovery == nil && !hasReplacementIO }
+
+    /// Begins to fill the member at the replacement's place, which is in sync below the boundary (a multiple of the
+    /// unit).
+    mutating func beginReplacement(_ recovery: Recovery) {
+        precondition(canBeginReplacement, "the array is not whole, or its replacement's place not free")
+        precondition(recovery.boundary % geometry.unitByteCount == 0, "a boundary is between units")
+        self.recovery = recovery
+        replacementRole = recovery.member
+        arrivals[geometry.replacementPlace] = generation
+    }
+
+    /// Gives up a replacement, if there is one.
+    mutating func endReplacement() {
+        generation &+= 1
+        guard replacement != nil else { return }
+        recovery = nil
+        replacementRole = nil
+        arrivals[geometry.replacementPlace] = generation
+    }
+
+    /// Gives a role to the member at the replacement's place, from this generation on.
+    private mutating func takeRole(_ role: Int) {
+        replacementRole = role
+        arrivals[role] = generation
+    }
+
+    // MARK: I/O under way
+
+    /// Whether I/O is under way to the replacement's place. It goes to the member that was there when it began, which
+    /// may have a role by now.
+    var hasReplacementIO: Bool { replacementIOCount > 0 }
+
+    /// Notes that an I/O to the replacement's place begins.
+    mutating func beginReplacementIO() { replacementIOCount += 1 }
+
+    /// Notes that one has come back, or was not started.
+    mutating func endReplacementIO() {
+        precondition(replacementIOCount > 0, "no I/O to the replacement is under way")
+        replacementIOCount -= 1
+    }
+
+    /// Whether I/O of a generation went to an earlier member at the place.
+    func isOutdated(_ generation: UInt32, at place: Int) -> Bool { generation < arrivals[place] }
+
+    /// Whether I/O went to an earlier member at the place.
+    /// - Parameter age: how many generations ago it began.
+    func isOutdated(age: UInt32, at place: Int) -> Bool { generation < arrivals[place] &+ age }
+}
