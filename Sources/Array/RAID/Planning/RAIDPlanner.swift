@@ -142,7 +142,7 @@ package final class RAIDPlanner {
         case .logWrite: completeLogWrite(token.place, status, isReplica: token.isToReplacement, into: &output)
         case .logFlush: logs!.endFlush(ofMember: token.place)
         case .bitmapWrite: completeBitmapWrite(status, into: &output)
-        case .bitmapFlush: completeBitmapFlush(status)
+        case .bitmapFlush: bitmap!.endFlush(status)
         }
         if !ended.isEmpty { settle(into: &output) }
     }

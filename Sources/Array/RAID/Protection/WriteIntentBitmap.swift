@@ -1,13 +1,17 @@
 import MDFormat
+import MemberIO
 
 /// The array's write-intent bitmap, as the planner keeps it: which regions' bits are durable on every member, and which
 /// operations wait for bits.
 ///
 /// Bits are written a page at a time, in rounds: all changed pages to all members. Operations that need a bit meanwhile
 /// wait for the next round. The planner writes the bits and never the header in front of them.
+///
+/// Bits of regions that nothing is written to any more are cleared after a flush of all members, and are then written
+/// like any others.
 struct WriteIntentBitmap {
     /// A part of every member's data area that shares a bit.
-    struct Region: BitwiseCopyable {
+    private struct Region: BitwiseCopyable {
         /// The bit is set, durably, on all members.
         var isDurable = false
         /// Nothing has been written to the region since before the flush that precedes clearing.
@@ -16,36 +20,38 @@ struct WriteIntentBitmap {
         var lastWrite: UInt32 = 0
     }
 
-    let regions: UnsafeMutablePointer<Region>
+    private let geometry: ArrayGeometry
+    private let regions: UnsafeMutablePointer<Region>
     let regionCount: Int
     /// By role: where the bitmap's header begins in the member file.
-    let byteOffsets: UnsafeMutablePointer<UInt64>
+    private let byteOffsets: UnsafeMutablePointer<UInt64>
     /// The pages; the first one begins with room for the header, which is not written from here.
-    let memory: UnsafeMutableRawPointer
-    let pageCount: Int
+    private let memory: UnsafeMutableRawPointer
+    private let pageCount: Int
     /// By page: it has changed since a round last wrote it.
-    let isPageChanged: UnsafeMutablePointer<Bool>
+    private let isPageChanged: UnsafeMutablePointer<Bool>
     /// By page: the round under way, or the last one, writes it.
-    let isPageInRound: UnsafeMutablePointer<Bool>
+    private let isPageInRound: UnsafeMutablePointer<Bool>
     /// Whether a round is wanted.
-    var hasChangedPages = false
+    private(set) var hasChangedPages = false
     /// Operations that wait for the next round.
-    var waiting = OperationList()
+    private var waiting = OperationList()
     /// Operations that wait for the round that is under way.
-    var round = OperationList()
+    private var round = OperationList()
     /// Writes of the round that have not come back.
-    var roundOutstanding: UInt32 = 0
+    private var roundOutstanding: UInt32 = 0
     /// The round's outcome: `.noSpace` or `.refused` if a member had no space, or its system did not take a write.
-    var roundStatus = ArrayStatus.done
+    private var roundStatus = ArrayStatus.done
     /// Flushes before clearing that have not come back.
-    var clearingOutstanding: UInt32 = 0
+    private var clearingOutstanding: UInt32 = 0
     /// Those flushes have ended, and `isClearing` says which bits may be cleared.
-    var isReadyToClear = false
+    private var isReadyToClear = false
     /// Counted from 2, so that a region that was never written to is old from the start.
-    var tick: UInt32 = 2
+    private var tick: UInt32 = 2
     private let regionShift: UInt64
 
     init(_ area: BitmapArea, geometry: ArrayGeometry) {
+        self.geometry = geometry
         let bitmap = area.bitmap
         precondition(bitmap.syncSectors * 512 >= geometry.memberDataByteCount, "the bitmap is another array's")
         regionCount = bitmap.bitCount
@@ -73,48 +79,16 @@ struct WriteIntentBitmap {
         isPageInRound.deallocate()
     }
 
+    // MARK: Bits
+
     /// The regions that an operation writes to.
-    func regions(of operation: StripeOperation, _ geometry: ArrayGeometry) -> ClosedRange<Int> {
+    private func regions(of operation: StripeOperation) -> ClosedRange<Int> {
         let range = operation.memberRange(geometry)
         return Int(range.lowerBound >> regionShift)...Int((range.upperBound - 1) >> regionShift)
     }
 
-    /// Notes that an operation is about to write to regions.
-    /// - Returns: whether their bits are durable already.
-    func touch(_ range: ClosedRange<Int>) -> Bool {
-        var isDurable = true
-        for region in range {
-            regions[region].lastWrite = tick
-            regions[region].isClearing = false
-            if !regions[region].isDurable { isDurable = false }
-        }
-        return isDurable
-    }
-
-    /// Sets the bits of regions, for the next round to write.
-    mutating func set(_ range: ClosedRange<Int>) {
-        for region in range {
-            if !isSet(region) { change(region, to: true) }
-            // An earlier round may have failed to write this one.
-            if isPageChanged[Self.page(of: region)] { hasChangedPages = true }
-        }
-    }
-
-    /// Makes the next round write all pages: a member has come whose bits are all set.
-    mutating func changeAllPages() {
-        for page in 0..<pageCount { isPageChanged[page] = true }
-        hasChangedPages = true
-    }
-
-    /// Sets or clears a region's bit in memory, for the next round to write.
-    mutating func change(_ region: Int, to value: Bool) {
-        let offset = MDBitmap.headerByteCount + region / 8
-        let byte = memory.load(fromByteOffset: offset, as: UInt8.self)
-        let bit: UInt8 = 1 << UInt8(region % 8)
-        memory.storeBytes(of: value ? byte | bit : byte & ~bit, toByteOffset: offset, as: UInt8.self)
-        isPageChanged[Self.page(of: region)] = true
-        hasChangedPages = true
-    }
+    /// Whether a bit of an operation's regions is set.
+    func isSet(for operation: StripeOperation) -> Bool { regions(of: operation).contains { isSet($0) } }
 
     /// The first byte at or behind `byteOffset` in a region whose bit is set, or nil. Bytes of a data area.
     func nextSet(from byteOffset: UInt64) -> UInt64? {
@@ -125,19 +99,181 @@ struct WriteIntentBitmap {
 
     var setCount: Int { (0..<regionCount).reduce(0) { $0 + (isSet($1) ? 1 : 0) } }
 
-    func isSet(_ region: Int) -> Bool {
+    private func isSet(_ region: Int) -> Bool {
         memory.load(fromByteOffset: MDBitmap.headerByteCount + region / 8, as: UInt8.self) & (1 << UInt8(region % 8))
             != 0
+    }
+
+    /// Sets or clears a region's bit in memory, for the next round to write.
+    private mutating func change(_ region: Int, to value: Bool) {
+        let offset = MDBitmap.headerByteCount + region / 8
+        let byte = memory.load(fromByteOffset: offset, as: UInt8.self)
+        let bit: UInt8 = 1 << UInt8(region % 8)
+        memory.storeBytes(of: value ? byte | bit : byte & ~bit, toByteOffset: offset, as: UInt8.self)
+        isPageChanged[Self.page(of: region)] = true
+        hasChangedPages = true
     }
 
     private static func page(of region: Int) -> Int {
         (MDBitmap.headerByteCount + region / 8) / MDBitmap.pageByteCount
     }
 
+    // MARK: Writes
+
+    /// Notes that an operation is about to write, and sets its regions' bits.
+    /// - Returns: whether the bits are durable already. Otherwise the operation waits (`append`).
+    mutating func protect(_ operation: StripeOperation) -> Bool {
+        let range = regions(of: operation)
+        guard !touch(range) else { return true }
+        for region in range {
+            if !isSet(region) { change(region, to: true) }
+            // An earlier round may have failed to write this one.
+            if isPageChanged[Self.page(of: region)] { hasChangedPages = true }
+        }
+        return false
+    }
+
+    /// - Returns: whether the regions' bits are durable.
+    private func touch(_ range: ClosedRange<Int>) -> Bool {
+        var isDurable = true
+        for region in range {
+            regions[region].lastWrite = tick
+            regions[region].isClearing = false
+            if !regions[region].isDurable { isDurable = false }
+        }
+        return isDurable
+    }
+
+    /// Lets an operation wait for the next round.
+    mutating func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
+        waiting.append(index, in: operations)
+    }
+
+    /// Takes the operations that wait for a round.
+    mutating func takeWaiting() -> OperationList {
+        defer { waiting = OperationList() }
+        return waiting
+    }
+
+    // MARK: Rounds
+
+    /// Whether a round is under way.
+    var isWriting: Bool { roundOutstanding > 0 }
+
+    /// Makes the next round write all pages: a member has come whose bits are all set.
+    mutating func changeAllPages() {
+        for page in 0..<pageCount { isPageChanged[page] = true }
+        hasChangedPages = true
+    }
+
+    /// Begins a round, for the operations that wait: all changed pages go to all members that are there.
+    mutating func beginRound(absent: Int?, token: PlannerToken, into output: inout PlannerOutput) {
+        precondition(!isWriting && round.isEmpty, "a round is under way")
+        round = takeWaiting()
+        roundStatus = .done
+        hasChangedPages = false
+        for page in 0..<pageCount {
+            isPageInRound[page] = isPageChanged[page]
+            isPageChanged[page] = false
+            guard isPageInRound[page] else { continue }
+            // The first page begins with the header, which is written together with superblocks and not from here.
+            let first = page * MDBitmap.pageByteCount
+            let skipped = page == 0 ? MDBitmap.headerByteCount : 0
+            for member in 0..<geometry.memberCount where member != absent {
+                output.memberIOs.append(
+                    MemberIO(
+                        kind: .durableWrite, member: member,
+                        byteOffset: byteOffsets[member] + UInt64(first + skipped),
+                        byteCount: MDBitmap.pageByteCount - skipped, memory: memory + first + skipped, token: token))
+                roundOutstanding += 1
+            }
+        }
+    }
+
+    /// Takes the outcome of a write of the round. The other members make up for a failed one.
+    /// - Returns: at the end of the round its operations, and how it ended.
+    mutating func endWrite(_ status: MemberStatus) -> (operations: OperationList, status: ArrayStatus)? {
+        precondition(isWriting, "no round is under way")
+        roundOutstanding -= 1
+        switch status {
+        case .noSpace: roundStatus = roundStatus.combined(with: .noSpace)
+        case .refused: roundStatus = roundStatus.combined(with: .refused)
+        case .done, .unreadable, .failed: break
+        }
+        guard roundOutstanding == 0 else { return nil }
+        if roundStatus != .done { failRound() }
+        defer { round = OperationList() }
+        return (round, roundStatus)
+    }
+
     /// Marks the pages of a round that could not be written as changed again. They are written again for operations
     /// that need one of them, or at a tick. Trying at once would not end.
-    mutating func failRound() {
+    private mutating func failRound() {
         for page in 0..<pageCount where isPageInRound[page] { isPageChanged[page] = true }
         if !waiting.isEmpty { hasChangedPages = true }
+    }
+
+    /// Notes that an operation's bits are durable.
+    func noteDurable(_ operation: StripeOperation) {
+        for region in regions(of: operation) { regions[region].isDurable = true }
+    }
+
+    // MARK: Clearing
+
+    /// Notes that a period has passed. What could not be written is tried again.
+    mutating func beginPeriod() {
+        tick += 1
+        for page in 0..<pageCount where isPageChanged[page] { hasChangedPages = true }
+    }
+
+    /// Whether flushes before clearing are under way.
+    var isFlushing: Bool { clearingOutstanding > 0 }
+
+    /// Finds the regions whose bits may be cleared after a flush of all members.
+    /// - Parameters:
+    ///   - includesLatest: also those that were written to in this period or the last one.
+    ///   - operations: all; the regions of those that are in use are left out.
+    /// - Returns: whether a flush is needed, since there are such regions.
+    mutating func beginClearing(includesLatest: Bool, operations: UnsafeBufferPointer<StripeOperation>) -> Bool {
+        precondition(!isFlushing, "flushes of an earlier period are under way")
+        isReadyToClear = false
+        let first = includesLatest ? tick + 1 : tick - 1
+        var isNeeded = false
+        for region in 0..<regionCount {
+            let isOld = regions[region].isDurable && regions[region].lastWrite < first
+            regions[region].isClearing = isOld
+            if isOld { isNeeded = true }
+        }
+        guard isNeeded else { return false }
+        for operation in operations where operation.phase != .free && operation.kind != .read {
+            for region in regions(of: operation) { regions[region].isClearing = false }
+        }
+        return true
+    }
+
+    /// Notes that a flush before clearing begins.
+    mutating func beginFlush() { clearingOutstanding += 1 }
+
+    /// Takes the outcome of a flush before clearing. A failed one leaves all bits as they are, until the next tick.
+    mutating func endFlush(_ status: MemberStatus) {
+        precondition(isFlushing, "no flush is under way")
+        if status != .done {
+            for region in 0..<regionCount { regions[region].isClearing = false }
+        }
+        clearingOutstanding -= 1
+        isReadyToClear = clearingOutstanding == 0
+    }
+
+    /// Whether there are bits to clear: the flushes before it have ended.
+    var hasBitsToClear: Bool { isReadyToClear && (0..<regionCount).contains { regions[$0].isClearing } }
+
+    /// Clears the bits of regions without a write since `beginClearing`.
+    mutating func clearBits() {
+        isReadyToClear = false
+        for region in 0..<regionCount where regions[region].isClearing {
+            regions[region].isClearing = false
+            regions[region].isDurable = false
+            change(region, to: false)
+        }
     }
 }
