@@ -42,7 +42,7 @@ extension RAIDPlanner {
     package func beginReplacement(_ recovery: Recovery) {
         precondition(window.count == 0, "work on an earlier recovery is under way")
         members.beginReplacement(recovery)
-        logs?.logs[recovery.member].replica = .missing
+        logs?.forgetReplica(of: recovery.member)
     }
 
     /// Gives up a replacement, if there is one: nothing is written there any more.
@@ -103,7 +103,7 @@ extension RAIDPlanner {
         operation.pointee.writesToReplacement = true
         operation.pointee.outstanding += 1
         if operation.pointee.recordOffset != nil {
-            noteRecordedWrite(operation.pointee, member: geometry.replacementPlace)
+            logs!.noteWrite(of: operation.pointee, to: geometry.replacementPlace)
         }
     }
 

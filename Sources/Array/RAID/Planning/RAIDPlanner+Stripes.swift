@@ -150,13 +150,10 @@ extension RAIDPlanner {
         for column in operation.passColumns {
             output.paritySources.append(UnsafeRawPointer(newData(operation, column)))
         }
-        if let recordOffset = operation.recordOffset {
-            let unit = logs!.partialParity(ofMember: parity)
-            if operation.passColumns.count < geometry.columnCount {
-                output.paritySources.append(UnsafeRawPointer(unit + Int(recordOffset)))
-            }
-        } else {
+        if operation.recordOffset == nil {
             appendPartialParitySources(operation, to: &output)
+        } else if operation.passColumns.count < geometry.columnCount {
+            output.paritySources.append(UnsafeRawPointer(logs!.partialParity(of: operation)))
         }
         output.parityJobs.append(
             ParityJob(
@@ -195,7 +192,7 @@ extension RAIDPlanner {
             byteCount: operation.pointee.columnByteCount, memory: memory, token: .operation(index))
         output.memberIOs.append(io)
         operation.pointee.outstanding += 1
-        if operation.pointee.recordOffset != nil { noteRecordedWrite(operation.pointee, member: member) }
+        if operation.pointee.recordOffset != nil { logs!.noteWrite(of: operation.pointee, to: member) }
         if recovery != nil && kind != .read { mirrorToReplacement(io, of: index, into: &output) }
     }
 }

@@ -92,7 +92,7 @@ package final class RAIDPlanner {
         switch consistency {
         case .resync: break
         case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
-        case .partialParityLog(let area): logs = PartialParityLogs(area)
+        case .partialParityLog(let area): logs = PartialParityLogs(area, geometry: geometry)
         }
         for operation in 0..<operationCapacity {
             freeOperations.append(Int32(operation), in: operations)
@@ -140,7 +140,7 @@ package final class RAIDPlanner {
         case .request: completeRequestIO(token.tag, status, into: &output)
         case .flushRound: completeFlush(status, into: &output)
         case .logWrite: completeLogWrite(token.place, status, isReplica: token.isToReplacement, into: &output)
-        case .logFlush: logs!.endFlush(ofMember: token.place)
+        case .logFlush: logs!.endFlush(of: token.place)
         case .bitmapWrite: completeBitmapWrite(status, into: &output)
         case .bitmapFlush: bitmap!.endFlush(status)
         }
@@ -444,7 +444,7 @@ package final class RAIDPlanner {
         guard operation.pointee.status == .done, operation.pointee.pass1 < operation.pointee.column1 else {
             return end(index, .done)
         }
-        endRecord(index)
+        logs?.endRecord(of: &operation.pointee)
         operation.pointee.pass0 = operation.pointee.pass1 + 1
         startPass(index, into: &output)
     }
@@ -452,7 +452,7 @@ package final class RAIDPlanner {
     /// Ends an operation with the worse of `status` and its own. `settle` releases it.
     func end(_ index: Int32, _ status: ArrayStatus) {
         let operation = operations + Int(index)
-        endRecord(index)
+        logs?.endRecord(of: &operation.pointee)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         if operation.pointee.kind.isRecovery {
             operation.pointee.move(to: .retiring)

@@ -9,7 +9,7 @@ import MemberIO
 /// so the next unit is written when everything that the last one covers is durable.
 struct PartialParityLogs {
     /// How far the newest log unit is.
-    enum Phase: UInt8, BitwiseCopyable {
+    private enum Phase: UInt8, BitwiseCopyable {
         /// Everything that the last unit covered is durable.
         case idle
         /// The unit is being written.
@@ -21,7 +21,7 @@ struct PartialParityLogs {
     }
 
     /// How much of the newest log unit the log of a member's replacement has.
-    enum Replica: UInt8, BitwiseCopyable {
+    private enum Replica: UInt8, BitwiseCopyable {
         /// That log is not valid.
         case missing
         /// The unit is being copied there; no next unit is made meanwhile.
@@ -31,7 +31,7 @@ struct PartialParityLogs {
     }
 
     /// The log of one member.
-    struct Log: BitwiseCopyable {
+    private struct Log: BitwiseCopyable {
         var phase = Phase.idle
         var replica = Replica.missing
         /// Writes of the unit that have not come back.
@@ -58,28 +58,44 @@ struct PartialParityLogs {
         var flushing: UInt64 = 0
     }
 
-    let logs: UnsafeMutablePointer<Log>
-    let memberCount: Int
+    /// A log unit that is being made.
+    struct Unit: BitwiseCopyable {
+        /// The role of the log's member.
+        let role: Int
+        fileprivate(set) var entryCount = 0
+        /// Bytes of partial parity.
+        fileprivate(set) var byteCount = 0
+
+        init(role: Int) { self.role = role }
+
+        /// Whether no more operations have room.
+        var isFull: Bool { entryCount == MDPartialParityLog.entryCountMax }
+    }
+
+    private let geometry: ArrayGeometry
+    private let logs: UnsafeMutablePointer<Log>
     /// Room for partial parity in one unit, bytes.
-    let capacity: Int
+    private let capacity: Int
     /// One bit a place: a flush is under way.
-    var flushesUnderWay: UInt64 = 0
+    private var flushesUnderWay: UInt64 = 0
     private let memory: UnsafeMutableRawPointer
     private static let unitByteCount =
         MDPartialParityLog.headerByteCount + MDPartialParityLog.partialParityByteCountMax
 
-    init(_ area: PartialParityLogArea) {
+    init(_ area: PartialParityLogArea, geometry: ArrayGeometry) {
         precondition(area.byteCount >= PartialParityLogArea.byteCountMin, "the area of the logs is too small")
-        memberCount = area.byteOffsets.count
+        self.geometry = geometry
+        let memberCount = geometry.memberCount
+        precondition(area.byteOffsets.count == memberCount, "each member has a log")
         capacity = min(
             area.byteCount - MDPartialParityLog.headerByteCount, MDPartialParityLog.partialParityByteCountMax)
         logs = .allocate(capacity: memberCount)
         memory = .allocate(byteCount: memberCount * Self.unitByteCount, alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0, count: memberCount * Self.unitByteCount)
-        for member in 0..<memberCount {
-            (logs + member).initialize(
-                to: Log(areaByteOffset: area.byteOffsets[member], generation: area.generations[member]))
-            MDPartialParityLog.prepareHeader(at: header(ofMember: member), signature: area.signature)
+        for role in 0..<memberCount {
+            (logs + role).initialize(
+                to: Log(areaByteOffset: area.byteOffsets[role], generation: area.generations[role]))
+            MDPartialParityLog.prepareHeader(at: header(of: role), signature: area.signature)
         }
     }
 
@@ -89,52 +105,227 @@ struct PartialParityLogs {
     }
 
     /// The header in the memory of a member's unit.
-    func header(ofMember member: Int) -> UnsafeMutableRawPointer { memory + member * Self.unitByteCount }
+    private func header(of role: Int) -> UnsafeMutableRawPointer { memory + role * Self.unitByteCount }
 
-    /// The partial parity of all operations in the memory of a member's unit.
-    func partialParity(ofMember member: Int) -> UnsafeMutableRawPointer {
-        header(ofMember: member) + MDPartialParityLog.headerByteCount
+    /// The partial parity of an operation in the memory of its unit.
+    func partialParity(of operation: StripeOperation) -> UnsafeMutableRawPointer {
+        let role = geometry.parityMember(stripe: operation.stripe)
+        return header(of: role) + MDPartialParityLog.headerByteCount + Int(operation.recordOffset!)
     }
 
-    /// One bit a place: to be flushed for some unit, and no flush is under way.
-    var flushable: UInt64 {
-        var wanted: UInt64 = 0
-        for member in 0..<memberCount { wanted |= logs[member].unflushed }
-        return wanted & ~flushesUnderWay
+    private func log(of operation: StripeOperation) -> UnsafeMutablePointer<Log> {
+        logs + geometry.parityMember(stripe: operation.stripe)
     }
 
-    /// Notes that a flush of a member begins. It serves all units that wait for one.
-    mutating func beginFlush(ofMember member: Int) {
-        let bit: UInt64 = 1 << UInt64(member)
-        flushesUnderWay |= bit
-        for log in 0..<memberCount where logs[log].unflushed & bit != 0 {
-            logs[log].unflushed &= ~bit
-            logs[log].flushing |= bit
+    // MARK: Operations
+
+    /// Lets an operation wait for a record in the log of its parity's member.
+    func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
+        log(of: operations[Int(index)]).pointee.waiting.append(index, in: operations)
+    }
+
+    /// The operation that waits longest for a record in a member's log.
+    func firstWaiting(of role: Int) -> Int32? { logs[role].waiting.first }
+
+    /// Lets the operation that waits longest wait no more.
+    func dropFirst(of role: Int, in operations: UnsafeMutablePointer<StripeOperation>) {
+        _ = logs[role].waiting.popFirst(in: operations)
+    }
+
+    /// Notes that an operation with a record writes to a place.
+    func noteWrite(of operation: StripeOperation, to place: Int) {
+        log(of: operation).pointee.written |= 1 << UInt64(place)
+    }
+
+    /// Ends an operation's record, if it has one: what was to be written is written as far as it will be.
+    func endRecord(of operation: inout StripeOperation) {
+        guard operation.recordOffset != nil else { return }
+        operation.recordOffset = nil
+        let log = log(of: operation)
+        precondition(log.pointee.coveredCount > 0, "the unit covers no operation")
+        log.pointee.coveredCount -= 1
+    }
+
+    // MARK: Units
+
+    /// Whether a member's next unit may be written, and operations wait for one.
+    func canBeginUnit(of role: Int) -> Bool {
+        logs[role].phase == .idle && logs[role].replica != .underWay && !logs[role].waiting.isEmpty
+    }
+
+    /// Makes a record of the operation that waits longest.
+    /// - Returns: where its checksum of the partial parity goes, or nil when there is no room for it in the unit.
+    func addFirst(
+        to unit: inout Unit, in operations: UnsafeMutablePointer<StripeOperation>
+    ) -> UnsafeMutableRawPointer? {
+        let log = logs + unit.role
+        let index = log.pointee.waiting.first!
+        let entry = entry(of: operations[Int(index)])
+        let byteCount = Int(entry.partialParityByteCount)
+        guard unit.byteCount + byteCount <= capacity else { return nil }
+        _ = log.pointee.waiting.popFirst(in: operations)
+        log.pointee.unit.append(index, in: operations)
+        operations[Int(index)].recordOffset = UInt32(unit.byteCount)
+        let encoded = MDPartialParityLog.entry(unit.entryCount, ofHeaderAt: header(of: unit.role))
+        entry.encode(at: encoded)
+        unit.byteCount += byteCount
+        unit.entryCount += 1
+        return encoded + MDPartialParityLog.entryChecksumOffset
+    }
+
+    private func entry(of operation: StripeOperation) -> MDPartialParityLog.Entry {
+        let byteCount = UInt64(operation.columnByteCount)
+        let columns = UInt64(operation.passColumns.count)
+        let first =
+            operation.stripe * geometry.stripeByteCount + UInt64(operation.pass0) * geometry.chunkByteCount
+            + UInt64(operation.chunkOffset)
+        return MDPartialParityLog.Entry(
+            dataSector: first / 512,
+            partialParityByteCount: columns == geometry.columnCount ? 0 : UInt32(byteCount),
+            dataByteCount: UInt32(byteCount * columns),
+            parityRole: UInt32(geometry.parityMember(stripe: operation.stripe)))
+    }
+
+    /// Begins to write a unit, which has operations.
+    /// - Parameter isReplaced: the member has a replacement.
+    /// - Returns: the write, if it is to go to the log of the replacement too.
+    func begin(
+        _ unit: Unit, isReplaced: Bool, token: PlannerToken, into output: inout PlannerOutput
+    ) -> MemberIO? {
+        let log = logs + unit.role
+        precondition(log.pointee.phase == .idle && unit.entryCount > 0, "the last unit still covers something")
+        log.pointee.phase = .writing
+        log.pointee.coveredCount = UInt32(unit.entryCount)
+        log.pointee.writeStatus = .done
+        log.pointee.writeCount = 1
+        seal(unit, into: &output)
+        let write = unitWrite(unit.role, token)
+        output.memberIOs.append(write)
+        guard log.pointee.replica == .written, isReplaced else { return nil }
+        log.pointee.writeCount = 2
+        return write
+    }
+
+    /// Fills the header of a unit whose entries are there.
+    private func seal(_ unit: Unit, into output: inout PlannerOutput) {
+        let log = logs + unit.role
+        log.pointee.generation += 1
+        log.pointee.unitByteCount = MDPartialParityLog.headerByteCount + unit.byteCount
+        let header = header(of: unit.role)
+        MDPartialParityLog.complete(
+            headerAt: header, generation: log.pointee.generation, entryCount: unit.entryCount)
+        output.checksumJobs.append(
+            ChecksumJob(
+                destination: header + MDPartialParityLog.checksumOffset, source: header,
+                byteCount: MDPartialParityLog.headerByteCount))
+    }
+
+    private func unitWrite(_ role: Int, _ token: PlannerToken) -> MemberIO {
+        MemberIO(
+            kind: .durableWrite, member: role, byteOffset: logs[role].areaByteOffset,
+            byteCount: logs[role].unitByteCount, memory: header(of: role), token: token)
+    }
+
+    /// Takes the outcome of a unit's write, or of its copy to the replacement.
+    /// - Parameter isReplica: the write went to the log of the member's replacement.
+    /// - Returns: when all are back, the unit's operations and the worst outcome.
+    func endWrite(
+        of role: Int, _ status: MemberStatus, isReplica: Bool
+    ) -> (operations: OperationList, status: MemberStatus)? {
+        let log = logs + role
+        if isReplica {
+            let isCopy = log.pointee.replica == .underWay
+            log.pointee.replica = status == .done ? .written : .missing
+            if isCopy { return nil }
+        }
+        precondition(log.pointee.phase == .writing && log.pointee.writeCount > 0, "no unit is being written")
+        // Either of the two members may have the role when the operations go on, so both need the record.
+        if status == .failed || log.pointee.writeStatus == .done { log.pointee.writeStatus = status }
+        log.pointee.writeCount -= 1
+        guard log.pointee.writeCount == 0 else { return nil }
+        log.pointee.phase = .covering
+        defer { log.pointee.unit = OperationList() }
+        return (log.pointee.unit, log.pointee.writeStatus)
+    }
+
+    // MARK: The replacement's log
+
+    /// Notes that a member has a new replacement, whose log is not valid.
+    func forgetReplica(of role: Int) { logs[role].replica = .missing }
+
+    /// Whether the log of a member's replacement is as good as its own.
+    func hasReplica(of role: Int) -> Bool { logs[role].replica == .written }
+
+    /// Begins to copy a member's newest unit to its replacement.
+    /// - Returns: the write; nil when the copy is there or has to wait.
+    func beginCopy(of role: Int, token: PlannerToken, into output: inout PlannerOutput) -> MemberIO? {
+        let log = logs + role
+        guard log.pointee.replica == .missing, log.pointee.phase != .writing else { return nil }
+        if log.pointee.unitByteCount == 0 { seal(Unit(role: role), into: &output) }
+        log.pointee.replica = .underWay
+        return unitWrite(role, token)
+    }
+
+    // MARK: Flushes
+
+    /// Lets the logs whose units' operations have all ended ask for flushes of what was written.
+    func endCovering() {
+        for role in 0..<geometry.memberCount {
+            guard logs[role].phase == .covering, logs[role].coveredCount == 0 else { continue }
+            logs[role].phase = .flushing
+            logs[role].unflushed = logs[role].written
+            logs[role].written = 0
         }
     }
 
-    /// Notes that a flush of a member ended. Nothing has to become durable on a member that failed.
-    mutating func endFlush(ofMember member: Int) {
-        let bit: UInt64 = 1 << UInt64(member)
+    /// Ends the phase of the logs that want no flush any more.
+    func endFlushing() {
+        for role in 0..<geometry.memberCount
+        where logs[role].phase == .flushing && logs[role].unflushed | logs[role].flushing == 0 {
+            logs[role].phase = .idle
+        }
+    }
+
+    /// Begins a flush that some unit wants, of a place where none is under way. It serves all units that wait for one.
+    /// - Returns: the place.
+    mutating func beginFlush() -> Int? {
+        var wanted: UInt64 = 0
+        for role in 0..<geometry.memberCount { wanted |= logs[role].unflushed }
+        wanted &= ~flushesUnderWay
+        guard wanted != 0 else { return nil }
+        let place = wanted.trailingZeroBitCount
+        let bit: UInt64 = 1 << UInt64(place)
+        flushesUnderWay |= bit
+        for role in 0..<geometry.memberCount where logs[role].unflushed & bit != 0 {
+            logs[role].unflushed &= ~bit
+            logs[role].flushing |= bit
+        }
+        return place
+    }
+
+    /// Notes that a flush of a place ended. Nothing has to become durable on a member that failed.
+    mutating func endFlush(of place: Int) {
+        let bit: UInt64 = 1 << UInt64(place)
+        precondition(flushesUnderWay & bit != 0, "no flush of the place is under way")
         flushesUnderWay &= ~bit
-        for log in 0..<memberCount { logs[log].flushing &= ~bit }
+        for role in 0..<geometry.memberCount { logs[role].flushing &= ~bit }
     }
 
     /// Moves what has to become durable to another place, where the same member is now.
     func move(from place: Int, to other: Int) {
         let (from, to): (UInt64, UInt64) = (1 << UInt64(place), 1 << UInt64(other))
-        for log in 0..<memberCount {
-            if logs[log].written & from != 0 { logs[log].written |= to }
+        for role in 0..<geometry.memberCount {
+            if logs[role].written & from != 0 { logs[role].written |= to }
             // A flush that is under way to the other place may be of the member that was there before.
-            if (logs[log].unflushed | logs[log].flushing) & from != 0 { logs[log].unflushed |= to }
-            logs[log].written &= ~from
-            logs[log].unflushed &= ~from
-            logs[log].flushing &= ~from
+            if (logs[role].unflushed | logs[role].flushing) & from != 0 { logs[role].unflushed |= to }
+            logs[role].written &= ~from
+            logs[role].unflushed &= ~from
+            logs[role].flushing &= ~from
         }
     }
 
-    /// Forgets what has to become durable on a member that is missing.
-    func forget(member: Int) {
-        for log in 0..<memberCount { logs[log].unflushed &= ~(1 << UInt64(member)) }
+    /// Forgets what has to become durable at a place without a member.
+    func forget(_ place: Int) {
+        for role in 0..<geometry.memberCount { logs[role].unflushed &= ~(1 << UInt64(place)) }
     }
 }
