@@ -26,7 +26,7 @@ struct RatchetTests {
         "MDFormat.MDSuperblock": 743,
         "NBDServer.Connection": 622,
         "ParallelInterface.ParallelController": 1453,
-        "RAID.RAIDPlanner": 1529,
+        "RAID.RAIDPlanner": 1452,
         "RAIDController.RAIDController": 1077,
         "Simulation.ArrayLife": 1516,
     ]
@@ -74,7 +74,7 @@ struct RatchetTests {
     private static let checks = [
         "BenchReport": 1, "BlockStorage": 3, "BufferCache": 4, "DriverHost": 2, "HardwareBus": 1, "LoadGenerator": 2,
         "MDFormat": 3, "Members": 4, "NBDProtocol": 1, "NBDServer": 4, "ParallelInterface": 4, "Platform": 3,
-        "RAID": 39, "RAIDController": 11, "RAIDControllerInterface": 2, "RemoteMembers": 1,
+        "RAID": 43, "RAIDController": 11, "RAIDControllerInterface": 2, "RemoteMembers": 1,
         "SCSIControllerDriverKit": 2, "Simulation": 5,
     ]
 

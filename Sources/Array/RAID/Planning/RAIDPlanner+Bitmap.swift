@@ -84,8 +84,7 @@ extension RAIDPlanner {
 
     private func beginClearing(includesLatest: Bool, into output: inout PlannerOutput) {
         guard state == .healthy, !isParityDoubtful, !bitmap!.isFlushing else { return }
-        let all = UnsafeBufferPointer(start: operations, count: operationCapacity)
-        guard bitmap!.beginClearing(includesLatest: includesLatest, operations: all) else { return }
+        guard bitmap!.beginClearing(includesLatest: includesLatest, operations: pool.all) else { return }
         for member in 0..<geometry.memberCount {
             let flush = memberFlush(member, token: token(.bitmapFlush))
             output.memberIOs.append(flush)

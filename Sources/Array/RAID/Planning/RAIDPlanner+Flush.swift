@@ -29,8 +29,8 @@ struct FlushRounds {
 extension RAIDPlanner {
     /// Ends a request with a flush that begins from now on.
     func flush(_ tag: UInt32, into output: inout PlannerOutput) {
-        requests[Int(tag)].isFlushing = true
-        requests[Int(tag)].remaining += 1
+        requests[tag].pointee.isFlushing = true
+        requests[tag].pointee.remaining += 1
         flushes.waiting.append(tag)
         if flushes.outstanding == 0 { beginFlushRound(into: &output) }
     }
@@ -73,8 +73,8 @@ extension RAIDPlanner {
 
     private func answerFlushes(into output: inout PlannerOutput) {
         for tag in flushes.answered {
-            requests[Int(tag)].remaining -= 1
-            requests[Int(tag)].status = requests[Int(tag)].status.combined(with: flushes.status)
+            requests[tag].pointee.remaining -= 1
+            requests[tag].pointee.status = requests[tag].pointee.status.combined(with: flushes.status)
             finishRequestPart(tag, into: &output)
         }
         flushes.answered.removeAll(keepingCapacity: true)

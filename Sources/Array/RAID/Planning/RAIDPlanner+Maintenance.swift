@@ -10,7 +10,7 @@ extension RAIDPlanner {
     /// and at most 64 are under way.
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
-        guard freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
+        guard pool.freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
         var operation = StripeOperation()
         (operation.stripe, operation.chunkOffset) = stripeAndChunkOffset(ofMemberByte: request.byteOffset)
         switch request.kind {

@@ -101,14 +101,17 @@ extension RAIDPlanner {
     // MARK: Doubt
 
     private func noteDoubt(into output: inout PlannerOutput) {
-        doubtCount += 1
+        doubt.note()
         output.hasDoubt = true
     }
 
     /// Whether parity may be wrong somewhere.
-    package var isParityDoubtful: Bool { doubtCount != repairedDoubtCount }
+    package var isParityDoubtful: Bool { doubt.isOpen }
+
+    /// How often parity came into doubt.
+    package var doubtCount: UInt64 { doubt.count }
 
     /// Notes that a repair of the whole array is done.
     /// - Parameter doubtCount: the planner's `doubtCount` when the repair began.
-    package func repaired(doubtCount: UInt64) { repairedDoubtCount = max(repairedDoubtCount, doubtCount) }
+    package func repaired(doubtCount: UInt64) { doubt.repaired(since: doubtCount) }
 }

@@ -30,20 +30,11 @@ package final class RAIDPlanner {
     package internal(set) var statistics = WriteStatistics()
     /// By role: the blocks that could not be read, and were computed and written anew.
     package internal(set) var correctedReads: [UInt64]
-    /// How often parity came into doubt.
-    package internal(set) var doubtCount: UInt64 = 0
-    /// `doubtCount` at the start of the last repair that has ended.
-    var repairedDoubtCount: UInt64 = 0
+    var doubt = ParityDoubt()
 
-    let requests: UnsafeMutablePointer<PlannerRequest>
+    var requests: RequestTable
+    private(set) var pool: OperationPool
     let operations: UnsafeMutablePointer<StripeOperation>
-    let operationCapacity: Int
-    private let requestCapacity: Int
-    private var freeOperations = OperationList()
-    private(set) var freeCount: Int
-    /// Operations that wait for scratch memory only, by size.
-    private var smallWaiters = OperationList()
-    private var largeWaiters = OperationList()
     /// Operations that ended and still hold their stripe range, scratch memory and index.
     var ended = OperationList()
     private var stripeIndex: StripeIndex
@@ -57,10 +48,6 @@ package final class RAIDPlanner {
     var bitmap: WriteIntentBitmap?
     /// At least 64 KiB of zeros: what `writeZeroes` writes to a column.
     let zeroes: UnsafeRawPointer
-    /// Requests that found no free operation, oldest first: a ring of tags.
-    private let starved: UnsafeMutablePointer<UInt32>
-    private var starvedHead = 0
-    private var starvedTail = 0
 
     /// - Parameters:
     ///   - requestCapacity: tags are below it.
@@ -78,31 +65,22 @@ package final class RAIDPlanner {
         self.zeroes = zeroes
         members = ArrayMembership(geometry: geometry, missing: missingMember)
         correctedReads = Array(repeating: 0, count: geometry.memberCount)
-        requests = .allocate(capacity: requestCapacity)
-        requests.initialize(repeating: PlannerRequest(ArrayRequest(.flush, tag: 0)), count: requestCapacity)
-        self.requestCapacity = requestCapacity
-        operations = .allocate(capacity: operationCapacity)
-        operations.initialize(repeating: StripeOperation(), count: operationCapacity)
-        self.operationCapacity = operationCapacity
-        freeCount = operationCapacity
+        requests = RequestTable(capacity: requestCapacity)
+        pool = OperationPool(capacity: operationCapacity)
+        operations = pool.operations
         stripeIndex = StripeIndex(operations: operations)
         self.scratch = ScratchPool(base: scratch, memberCount: geometry.memberCount)
-        starved = .allocate(capacity: requestCapacity)
         flushes = FlushRounds(requestCapacity: requestCapacity)
         switch consistency {
         case .resync: break
         case .bitmap(let area): bitmap = WriteIntentBitmap(area, geometry: geometry)
         case .partialParityLog(let area): logs = PartialParityLogs(area, geometry: geometry)
         }
-        for operation in 0..<operationCapacity {
-            freeOperations.append(Int32(operation), in: operations)
-        }
     }
 
     deinit {
         requests.deallocate()
-        operations.deallocate()
-        starved.deallocate()
+        pool.deallocate()
         stripeIndex.deallocate()
         scratch.deallocate()
         logs?.deallocate()
@@ -113,9 +91,7 @@ package final class RAIDPlanner {
 
     /// Takes a request. It ends in `PlannerOutput.finished`, now or in a later call.
     package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
-        let tag = Int(request.tag)
-        precondition(tag < requestCapacity)
-        requests[tag] = PlannerRequest(request)
+        requests.begin(request)
         guard state != .failed else {
             output.finished.append(FinishedRequest(tag: request.tag, status: .failed))
             return
@@ -125,7 +101,7 @@ package final class RAIDPlanner {
         case (_, .raid0): submitRAID0(request, into: &output)
         case (_, .raid5):
             // Behind those that wait for a free operation.
-            if starvedHead != starvedTail || !expand(request.tag, into: &output) { starve(request.tag) }
+            if requests.hasStarved || !expand(request.tag, into: &output) { requests.starve(request.tag) }
             if !ended.isEmpty { settle(into: &output) }
         }
     }
@@ -173,44 +149,14 @@ package final class RAIDPlanner {
 
     // MARK: Requests without operations
 
-    private func emit(
-        _ kind: MemberIO.Kind, member: Int, byteOffset: UInt64, byteCount: UInt64, memory: UnsafeMutableRawPointer?,
-        tag: UInt32, into output: inout PlannerOutput
-    ) {
-        output.memberIOs.append(
-            MemberIO(
-                kind: kind, member: member, byteOffset: byteOffset, byteCount: Int(byteCount), memory: memory,
-                token: .request(tag: tag)))
-        requests[Int(tag)].remaining += 1
-    }
-
     private func submitRAID0(_ request: ArrayRequest, into output: inout PlannerOutput) {
-        if request.operation == .zero {
-            for member in 0..<geometry.memberCount {
-                var start = geometry.raid0MemberByteCount(member: member, below: request.byteOffset)
-                let end = geometry.raid0MemberByteCount(member: member, below: request.byteOffset + request.byteCount)
-                while start < end {
-                    let length = min(end - start, Self.zeroByteCountMax)
-                    emit(
-                        request.mayPunch ? .punch : .zero, member: member,
-                        byteOffset: geometry.dataByteOffset + start, byteCount: length, memory: nil,
-                        tag: request.tag, into: &output)
-                    start += length
-                }
-            }
-        } else {
-            let kind: MemberIO.Kind = request.operation == .read ? .read : .write
-            geometry.forEachExtent(byteOffset: request.byteOffset, byteCount: request.byteCount) {
-                emit(
-                    kind, member: $0, byteOffset: $1, byteCount: $2, memory: request.memory! + Int($3),
-                    tag: request.tag, into: &output)
-            }
-        }
-        if requests[Int(request.tag)].remaining == 0 { finishRequestPart(request.tag, into: &output) }
+        requests[request.tag].pointee.remaining += StripedRequest(geometry: geometry, request: request)
+            .emit(into: &output)
+        if requests[request.tag].pointee.remaining == 0 { finishRequestPart(request.tag, into: &output) }
     }
 
     private func completeRequestIO(_ tag: UInt32, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let request = requests + Int(tag)
+        let request = requests[tag]
         request.pointee.remaining -= 1
         switch status {
         case .done: break
@@ -224,7 +170,7 @@ package final class RAIDPlanner {
     /// Ends a request when nothing of it is left, after a flush if it must be durable. A request that ends in a failed
     /// array has failed, whatever its I/Os did.
     func finishRequestPart(_ tag: UInt32, into output: inout PlannerOutput) {
-        let request = requests + Int(tag)
+        let request = requests[tag]
         let isExpanded =
             geometry.level == .raid0 || request.pointee.request.operation == .flush
             || request.pointee.isExpanded
@@ -243,11 +189,11 @@ package final class RAIDPlanner {
     /// Turns as much of a request into operations as there are free ones.
     /// - Returns: whether that was all of it.
     private func expand(_ tag: UInt32, into output: inout PlannerOutput) -> Bool {
-        let request = requests + Int(tag)
+        let request = requests[tag]
         // A record of the log covers one stripe.
         let zeroesStripes = logs == nil
         while !request.pointee.isExpanded, request.pointee.status != .failed {
-            guard freeCount > 0 else { return false }
+            guard pool.freeCount > 0 else { return false }
             guard let operation = request.pointee.takeOperation(geometry, zeroesStripes: zeroesStripes)
             else { continue }
             request.pointee.remaining += 1
@@ -258,20 +204,11 @@ package final class RAIDPlanner {
         return true
     }
 
-    /// Queues a request that found no free operation.
-    private func starve(_ tag: UInt32) {
-        starved[starvedTail % requestCapacity] = tag
-        starvedTail += 1
-    }
-
     /// Begins an operation. At least one is free.
     /// - Returns: its index.
     @discardableResult
     func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
-        let index = freeOperations.popFirst(in: operations)!
-        freeCount -= 1
-        precondition(operations[Int(index)].phase == .free && operation.phase == .free, "the operation is in use")
-        operations[Int(index)] = operation
+        let index = pool.add(operation)
         begin(index, into: &output)
         return index
     }
@@ -294,23 +231,13 @@ package final class RAIDPlanner {
     /// Starts an operation that nothing blocks any more, once it has scratch memory. Operations get that in order.
     private func claimScratch(_ index: Int32, into output: inout PlannerOutput) {
         let operation = operations + Int(index)
-        let kind = operation.pointee.kind
-        if kind.isWithoutReads || operation.pointee.scratch >= 0 {
-            start(index, into: &output)
-        } else if ScratchPool.isSmall(operation.pointee.columnByteCount) {
-            if smallWaiters.isEmpty && scratch.hasSmall { return startWithScratch(index, into: &output) }
+        guard
+            operation.pointee.kind.isWithoutReads || operation.pointee.scratch >= 0
+                || scratch.claim(for: &operation.pointee)
+        else {
             operation.pointee.move(to: .awaitingScratch)
-            smallWaiters.append(index, in: operations)
-        } else {
-            if largeWaiters.isEmpty && scratch.hasLarge { return startWithScratch(index, into: &output) }
-            operation.pointee.move(to: .awaitingScratch)
-            largeWaiters.append(index, in: operations)
+            return scratch.append(index, in: operations)
         }
-    }
-
-    /// Starts an operation; there is scratch memory for it.
-    private func startWithScratch(_ index: Int32, into output: inout PlannerOutput) {
-        operations[Int(index)].scratch = scratch.claim(blockByteCount: operations[Int(index)].columnByteCount)!
         start(index, into: &output)
     }
 
@@ -469,13 +396,10 @@ package final class RAIDPlanner {
         while true {
             if let index = ended.popFirst(in: operations) {
                 release(index, into: &output)
-            } else if scratch.hasSmall, let index = smallWaiters.popFirst(in: operations) {
-                startWithScratch(index, into: &output)
-            } else if scratch.hasLarge, let index = largeWaiters.popFirst(in: operations) {
-                startWithScratch(index, into: &output)
-            } else if freeCount > 0, starvedHead != starvedTail {
-                guard expand(starved[starvedHead % requestCapacity], into: &output) else { continue }
-                starvedHead += 1
+            } else if let index = scratch.serveFirst(in: operations) {
+                start(index, into: &output)
+            } else if pool.freeCount > 0, let tag = requests.firstStarved {
+                if expand(tag, into: &output) { requests.serveFirst() }
             } else {
                 return
             }
@@ -493,15 +417,12 @@ package final class RAIDPlanner {
     /// Gives up an ended operation's stripe range, scratch memory and index, and ends its request if it was the last
     /// one.
     private func release(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
-        let released = operation.pointee
+        let released = operations[Int(index)]
         if released.scratch >= 0 { scratch.release(released.scratch) }
         if released.lock.isIndexed { unlock(index, into: &output) }
-        operation.pointee.move(to: .free)
-        freeOperations.append(index, in: operations)
-        freeCount += 1
+        pool.release(index)
         if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
-        let request = requests + Int(released.request)
+        let request = requests[released.request]
         request.pointee.status = request.pointee.status.combined(with: released.status)
         request.pointee.remaining -= 1
         finishRequestPart(released.request, into: &output)

@@ -1,5 +1,6 @@
 /// Memory for what operations read and compute. An operation gets a block for each member, of 4 KiB (for the usual
-/// small write) or of 64 KiB. The pool computes addresses and never follows them.
+/// small write) or of 64 KiB. Operations that find none of their size wait here, oldest first. The pool computes
+/// addresses and never follows them.
 struct ScratchPool {
     /// Bytes of a small block.
     static let smallBlockByteCount = 4096
@@ -14,6 +15,8 @@ struct ScratchPool {
     private let free: UnsafeMutablePointer<Int32>
     private var smallFree = smallCount
     private var largeFree = largeCount
+    private var smallWaiters = OperationList()
+    private var largeWaiters = OperationList()
 
     /// The bytes that a pool for that many members needs.
     static func byteCount(memberCount: Int) -> Int {
@@ -29,26 +32,56 @@ struct ScratchPool {
 
     func deallocate() { free.deallocate() }
 
-    var hasSmall: Bool { smallFree > 0 }
-    var hasLarge: Bool { largeFree > 0 }
-
-    /// Claims a block for each member.
-    /// - Parameter blockByteCount: bytes that each block has to hold.
-    /// - Returns: the index of the blocks, or nil when none of that size are free.
-    mutating func claim(blockByteCount: Int) -> Int32? {
-        precondition(blockByteCount <= Self.largeBlockByteCount)
-        if Self.isSmall(blockByteCount) {
-            guard smallFree > 0 else { return nil }
-            smallFree -= 1
-            return free[smallFree]
+    /// Gives an operation a block for each member, that holds its part of a column.
+    /// - Returns: false when others wait for such blocks, or none are free.
+    mutating func claim(for operation: inout StripeOperation) -> Bool {
+        precondition(operation.scratch < 0 && operation.columnByteCount <= Self.largeBlockByteCount, "it has blocks")
+        if Self.isSmall(operation) {
+            guard smallWaiters.isEmpty, smallFree > 0 else { return false }
+            operation.scratch = takeSmall()
+        } else {
+            guard largeWaiters.isEmpty, largeFree > 0 else { return false }
+            operation.scratch = takeLarge()
         }
-        guard largeFree > 0 else { return nil }
+        return true
+    }
+
+    private mutating func takeSmall() -> Int32 {
+        smallFree -= 1
+        return free[smallFree]
+    }
+
+    private mutating func takeLarge() -> Int32 {
         largeFree -= 1
         return free[Self.smallCount + largeFree]
     }
 
+    /// Lets an operation wait for blocks.
+    mutating func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
+        if Self.isSmall(operations[Int(index)]) {
+            smallWaiters.append(index, in: operations)
+        } else {
+            largeWaiters.append(index, in: operations)
+        }
+    }
+
+    /// Gives blocks to the operation that has waited longest for blocks of which some are free.
+    /// - Returns: that operation, or nil.
+    mutating func serveFirst(in operations: UnsafeMutablePointer<StripeOperation>) -> Int32? {
+        if smallFree > 0, let index = smallWaiters.popFirst(in: operations) {
+            operations[Int(index)].scratch = takeSmall()
+            return index
+        }
+        if largeFree > 0, let index = largeWaiters.popFirst(in: operations) {
+            operations[Int(index)].scratch = takeLarge()
+            return index
+        }
+        return nil
+    }
+
     /// Gives blocks back.
     mutating func release(_ index: Int32) {
+        precondition(index >= 0 && index < Self.smallCount + Self.largeCount, "the blocks are not the pool's")
         if index < Self.smallCount {
             free[smallFree] = index
             smallFree += 1
@@ -58,7 +91,9 @@ struct ScratchPool {
         }
     }
 
-    static func isSmall(_ blockByteCount: Int) -> Bool { blockByteCount <= smallBlockByteCount }
+    private static func isSmall(_ operation: StripeOperation) -> Bool {
+        operation.columnByteCount <= smallBlockByteCount
+    }
 
     /// A member's block, by the index from `claim`.
     func block(_ index: Int32, member: Int) -> UnsafeMutableRawPointer {
