@@ -41,9 +41,9 @@ struct ArrayMembership {
 
     /// The role that is missing in a range of the members' data areas, or nil. A recovering member is in sync below its
     /// boundary.
-    func missing(in range: Range<UInt64>) -> Int? {
+    func missing(in range: @autoclosure () -> Range<UInt64>) -> Int? {
         guard let missing else { return nil }
-        if let recovery, range.upperBound <= recovery.boundary { return nil }
+        if let recovery, range().upperBound <= recovery.boundary { return nil }
         return missing
     }
 

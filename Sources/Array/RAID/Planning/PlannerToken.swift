@@ -81,6 +81,7 @@ import MemberIO
     // MARK: Reading
 
     /// What the I/O belongs to.
+    @inline(__always)
     package var kind: Kind {
         guard let kind = Kind(rawValue: UInt8(truncatingIfNeeded: rawValue >> Self.kindShift) & 0x7F),
             rawValue >> Self.bitCount == 0
@@ -95,6 +96,7 @@ import MemberIO
     private var detail: UInt8 { UInt8(truncatingIfNeeded: rawValue >> Self.detailShift) }
 
     /// The index of the operation that is carried out or healed.
+    @inline(__always)
     var operation: Int32 {
         precondition(kind == .operation || kind == .healing, "the token is not an operation's")
         return Int32(bitPattern: index)

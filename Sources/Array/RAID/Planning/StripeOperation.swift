@@ -107,7 +107,8 @@ struct StripeOperation: BitwiseCopyable {
     /// The next operation of the list that this one is in, or -1 (`OperationList`).
     var link: Int32 = -1
 
-    /// Goes on to a phase that may follow. Inlined, so that the compiler knows the phase and leaves a test of bits.
+    /// Goes on to a phase that may follow. Inlined, with the table: the compiler knows the phase and leaves a test
+    /// of bits.
     @inline(__always)
     mutating func move(to next: Phase) {
         precondition(phase.mayPrecede(next, for: kind), "an operation took a way that there is not")

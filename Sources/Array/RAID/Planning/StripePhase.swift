@@ -34,6 +34,7 @@ extension StripeOperation {
         case ended
 
         /// Whether there is a way from this phase to another, for some kind.
+        @inline(__always)
         private func leads(to next: Phase) -> Bool {
             switch (self, next) {
             case (.ended, _): next == .free
@@ -62,6 +63,7 @@ extension StripeOperation {
         }
 
         /// Whether operations of a kind come to the phase.
+        @inline(__always)
         func exists(for kind: Kind) -> Bool {
             switch self {
             case .free, .awaitingLock, .reading, .ended: true
@@ -77,6 +79,7 @@ extension StripeOperation {
 
         /// Whether an operation of a kind may go from this phase to another. Work on a recovery ends in order, so it
         /// always retires first.
+        @inline(__always)
         func mayPrecede(_ next: Phase, for kind: Kind) -> Bool {
             leads(to: next) && next.exists(for: kind) && (next != .ended || (self == .retiring) == kind.isRecovery)
         }
