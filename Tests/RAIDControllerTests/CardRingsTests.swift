@@ -1,11 +1,12 @@
 import HardwareBus
 import RAIDControllerInterface
+import TestTraits
 import Testing
 
 @testable import RAIDController
 
 /// The card's end of the rings, without the rest of the card.
-@Suite("The card's rings")
+@Suite("The card's rings", .blocks)
 struct CardRingsTests {
     /// Rings as a driver makes them.
     private final class Driver {

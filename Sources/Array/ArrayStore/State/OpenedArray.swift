@@ -204,10 +204,7 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Records durably on every member that writes may be under way, and that absent members miss them.
     package func markDirty() throws(ArrayStoreError) {
-        lock.lock()
-        defer { lock.unlock() }
-        settleReplacements()
-        try writeMembers { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
+        try update(settling: true) { $0.resyncOffset = geometry.level == .raid5 ? 0 : MDSuperblock.clean }
     }
 
     /// Marks several arrays dirty.
@@ -232,11 +229,8 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Records durably that all parity is right. Members must have been flushed before.
     package func markClean() throws(ArrayStoreError) {
-        lock.lock()
-        defer { lock.unlock() }
         // An array that its logs have recovered is marked clean before it is marked dirty.
-        settleReplacements()
-        try writeMembers { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
+        try update(settling: true) { $0.resyncOffset = isParityDoubtful ? 0 : MDSuperblock.clean }
     }
 
     /// Marks the array clean at the end of serving. A member that cannot be written fails like any other, and the
@@ -299,9 +293,10 @@ package final class OpenedArray: @unchecked Sendable {
         return true
     }
 
-    func update(_ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    func update(settling: Bool = false, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
+        if settling { settleReplacements() }
         try writeMembers(change)
     }
 

@@ -37,9 +37,7 @@ extension RAIDController {
     ) {
         let command = commands[number]
         let descriptor = fetched.descriptor
-        command.pointee = CardCommand()
-        command.pointee.tag = descriptor.tag
-        command.pointee.epoch = fetched.epoch
+        command.pointee = CardCommand(tag: descriptor.tag, epoch: fetched.epoch)
         command.pointee.pin = fetched.pin.take()
         guard let target else { return finishUnreachable(number, lane) }
 

@@ -13,8 +13,8 @@ public struct SCSIParallelTaskIdentifier: Sendable, Equatable {
 /// There is no process boundary: the kernel calls `ProcessParallelTask` directly, on the thread that brings the task
 /// and under the controller's command gate. No slot is copied and no queue is crossed.
 open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
-    // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards, except that it is nil when the
-    // kernel half is gone.
+    // SAFETY: `kernel` is set before `InitializeController` and never changes afterwards, except that it is nil when
+    // the kernel half is gone.
     /// The kernel half, set before `InitializeController`. It keeps the driver, not the reverse.
     package final weak var kernel: (any DriverKernelPort)!
 

@@ -4,26 +4,12 @@ import SCSIControllerDriverKit
 /// The target table.
 extension ParallelController {
     package func attach(_ owner: any SCSITaskOwner, at address: UnitAddress) {
-        let (target, unit) = (Int(address.targetID), Int(address.logicalUnit))
-        ownersLock.withLock {
-            while owners[target].count <= unit { owners[target].append(nil) }
-            owners[target][unit] = owner
-        }
+        owners.attach(owner, at: address)
     }
 
     /// Lets go of all owners, which hold the controller themselves. The last call, when nobody submits any more.
     package func detachOwners() {
-        let released = ownersLock.withLock {
-            defer { owners = Array(repeating: [], count: TargetTable.capacity) }
-            return owners
-        }
-        // An owner's end is work that needs no lock.
-        _ = consume released
-    }
-
-    func owner(at address: UnitAddress) -> (any SCSITaskOwner)? {
-        let (target, unit) = (Int(address.targetID), Int(address.logicalUnit))
-        return ownersLock.withLock { unit < owners[target].count ? owners[target][unit] : nil }
+        owners.removeAll()
     }
 
     /// The highest logical unit that may be probed, as the driver reported it.

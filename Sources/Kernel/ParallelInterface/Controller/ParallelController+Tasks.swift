@@ -337,7 +337,7 @@ extension ParallelController: KernelHalf {
                 taskIndices.swapAt(index, end)
                 end += 1
             }
-            owner(at: address)?.tasksCompleted(UnsafeBufferPointer(rebasing: taskIndices[start..<end]), lane: lane)
+            owners[address]?.tasksCompleted(UnsafeBufferPointer(rebasing: taskIndices[start..<end]), lane: lane)
             start = end
         }
     }

@@ -14,9 +14,8 @@ import Synchronization
 /// the driver come on any thread, inside its queues, so they only take note. The work that follows runs on the lane
 /// that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: `start` sets its variables before the first lane is made, and before `areTasksMapped`; `owners` is used
-    // under `ownersLock`, and the reported constraints under `reportLock`; `pumps[lane]` belongs to the lane's thread;
-    // the rest protects itself.
+    // SAFETY: `start` sets its variables before the first lane is made, and before `areTasksMapped`; the reported
+    // constraints are used under `reportLock`; `pumps[lane]` belongs to the lane's thread; the rest protects itself.
 
     /// Clients at the same time at most. Documentation and messages name this number.
     package static let clientCountMax = 200
@@ -82,9 +81,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let areTasksMapped = Atomic<Bool>(false)
     /// The driver may create targets, since everything that their tasks need exists.
     let acceptsTargets = Atomic<Bool>(false)
-    let ownersLock = Lock()
-    /// The owners by target and logical unit. A target's list ends with its highest unit.
-    var owners: [[(any SCSITaskOwner)?]] = Array(repeating: [], count: TargetTable.capacity)
+    let owners = TaskOwners()
     private let reportLock = Lock()
     /// The driver's report; nil until then.
     private var reportedConstraints: OSDictionary?

@@ -52,8 +52,7 @@ extension ArrayLife {
         let present = disks.indices.filter { !knowledge.disks[$0].isAbsent }.map { disks[$0] }
         let environment = ArrayStore.Environment(
             clock: { 1 }, report: { [world] text, _ in world.news.append(text) },
-            random: { [world] in world.random.next() },
-            makeBay: { [world] in SimulatedBay(world: world) })
+            random: { [world] in world.random.next() }, makeBay: { [world] in SimulatedBay(world: world) })
         defer { noteNews() }
         do throws(ArrayStoreError) {
             return .success(
