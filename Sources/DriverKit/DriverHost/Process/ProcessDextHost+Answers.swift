@@ -9,7 +9,7 @@ extension ProcessDextHost {
 
     /// Answers the driver's questions.
     func answer(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
-        guard let kernel = weakKernel else { return ControlMessage(status: kIOReturnAborted) }
+        guard let kernel else { return ControlMessage(status: kIOReturnAborted) }
         switch call {
         case .reportConstraints:
             guard let dictionary = PropertyCoder.decode(message.payload) else {

@@ -49,9 +49,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// The number of tasks that were sent and not completed: a hint whether it pays to wait for a message.
     let outstandingCount = Atomic<Int>(0)
     private(set) var slots: SharedSlots!
-    private(set) unowned var kernel: (any KernelHalf)!
-    /// The same, for threads that may outlive it.
-    private(set) weak var weakKernel: (any KernelHalf)?
+    /// Nil when the kernel half is gone. Only threads that answer the driver's questions outlive it.
+    private(set) weak var kernel: (any KernelHalf)!
     /// Whether the driver has taken the slots.
     let isBundled = Atomic<Bool>(false)
     static let earlyTaskCount = 2
@@ -151,7 +150,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
         self.kernel = kernel
-        weakKernel = kernel
         function.interruptHandler = { [unowned self] in interrupt() }
         if nbdext_landlock_version() == 0 {
             // This process's files in /proc would lead to everything that it has open.
