@@ -8,25 +8,14 @@ import Testing
 struct CardRingClientTests {
     /// Rings of four entries in memory of their own.
     private final class Rings {
-        static let capacity = 4
-        let submissions = UnsafeMutableRawPointer.allocate(
-            byteCount: RAIDCommandDescriptor.ringByteCount(capacity: capacity), alignment: 64)
-        let completions = UnsafeMutableRawPointer.allocate(
-            byteCount: RAIDCompletionDescriptor.ringByteCount(capacity: capacity), alignment: 64)
-        let client: CardRingClient
+        private let memory = RingMemory(capacity: 4)
+        var client: CardRingClient { memory.client }
+        var completions: UnsafeMutableRawBufferPointer { memory.completions }
         var registers: [Int: UInt32] = [:]
         /// The registers in the order of the writes.
         var writes: [Int] = []
 
-        init() {
-            client = CardRingClient(submissions: submissions, completions: completions, capacity: Self.capacity)
-            client.enable(submissionAddress: 0x1_2345_6780, completionAddress: 0x9_8765_4300, write)
-        }
-
-        deinit {
-            submissions.deallocate()
-            completions.deallocate()
-        }
+        init() { client.enable(submissionAddress: 0x1_2345_6780, completionAddress: 0x9_8765_4300, write) }
 
         func write(_ register: Int, _ value: UInt32) {
             registers[register] = value
@@ -34,18 +23,14 @@ struct CardRingClientTests {
         }
 
         func submittedTag(_ position: Int) -> UInt32 {
-            submissions.load(fromByteOffset: 64 * position, as: UInt32.self)
+            memory.submissions.load(fromByteOffset: 64 * position, as: UInt32.self)
         }
 
         func complete(tag: UInt32, position: Int) {
             completions.storeBytes(of: tag, toByteOffset: 64 + 64 * position, as: UInt32.self)
         }
 
-        func taken() -> [UInt32] {
-            var tags: [UInt32] = []
-            client.takeCompletions { tags.append($0.pointee.tag) }
-            return tags
-        }
+        func taken() -> [UInt32] { memory.taken().map(\.tag) }
     }
 
     @Test("enabling empties the completion ring, programs both rings, and starts the card at last")

@@ -10,38 +10,26 @@ import Testing
 struct CardRingsTests {
     /// Rings as a driver makes them.
     private final class Driver {
-        static let capacity = 8
         let dart = DART(windowCount: 2, reservedCount: 0)
         let rings: CardRings
-        private let submissions: UnsafeMutableRawPointer
-        private let completions: UnsafeMutableRawPointer
-        private let client: CardRingClient
+        private let memory = RingMemory(capacity: 8)
         private let addresses: [DART.BusAddress]
 
         init() {
             rings = CardRings(dart: dart)
-            let byteCounts = [
-                RAIDCommandDescriptor.ringByteCount(capacity: Self.capacity),
-                RAIDCompletionDescriptor.ringByteCount(capacity: Self.capacity),
-            ]
-            let memory = byteCounts.map { UnsafeMutableRawPointer.allocate(byteCount: $0, alignment: 64) }
-            addresses = memory.indices.map { [dart] in
+            addresses = [memory.submissions, memory.completions].map { [dart] in
                 dart.map(
-                    window: dart.claimWindow()!, memory: memory[$0], byteCount: byteCounts[$0], deviceMayWrite: true)!
+                    window: dart.claimWindow()!, memory: $0.baseAddress!, byteCount: $0.count, deviceMayWrite: true)!
             }
-            (submissions, completions) = (memory[0], memory[1])
-            client = CardRingClient(submissions: submissions, completions: completions, capacity: Self.capacity)
         }
 
-        deinit {
-            rings.write(RAIDControllerRegister.control, 0)
-            submissions.deallocate()
-            completions.deallocate()
-        }
+        deinit { rings.write(RAIDControllerRegister.control, 0) }
 
         /// Gives the card empty rings, as a driver does when it starts.
         func start() {
-            client.enable(submissionAddress: addresses[0], completionAddress: addresses[1]) { rings.write($0, $1) }
+            memory.client.enable(submissionAddress: addresses[0], completionAddress: addresses[1]) {
+                rings.write($0, $1)
+            }
         }
 
         /// Gives the card a command, which takes it.
@@ -49,8 +37,8 @@ struct CardRingsTests {
         func begin(tag: UInt32) -> FinishedCommand {
             var descriptor = RAIDCommandDescriptor()
             descriptor.tag = tag
-            client.addCommand().pointee = descriptor
-            client.ringDoorbell { rings.write($0, $1) }
+            memory.client.addCommand().pointee = descriptor
+            memory.client.ringDoorbell { rings.write($0, $1) }
             return withUnsafeTemporaryAllocation(of: FetchedCommand.self, capacity: 1) { commands in
                 #expect(rings.take(into: commands.baseAddress!, limit: 1) == 1)
                 let command = commands.moveElement(from: 0)
@@ -64,9 +52,7 @@ struct CardRingsTests {
         /// - Returns: the tags that the driver finds in its ring.
         func post(_ batch: [FinishedCommand]) -> [UInt32] {
             batch.withUnsafeBufferPointer { rings.post($0) }
-            var tags: [UInt32] = []
-            client.takeCompletions { tags.append($0.pointee.tag) }
-            return tags
+            return memory.taken().map(\.tag)
         }
     }
 

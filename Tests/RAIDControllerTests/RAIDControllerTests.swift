@@ -24,11 +24,10 @@ final class CardFixture {
     let lane: Int
     let data: UnsafeMutableRawPointer
     let dataAddress: UInt64
-    private let submissions: UnsafeMutableRawPointer
-    private let completions: UnsafeMutableRawPointer
     private let submissionAddress: DART.BusAddress
     private let completionAddress: DART.BusAddress
-    private let rings: CardRingClient
+    private let memory = RingMemory(capacity: ringCapacity)
+    private var rings: CardRingClient { memory.client }
     static let dataByteCount = 4 << 20
 
     /// - Parameter second: the level of a second array, if there is to be one.
@@ -69,13 +68,8 @@ final class CardFixture {
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
         data.initializeMemory(as: UInt8.self, repeating: 0, count: Self.dataByteCount)
         dataAddress = dart.map(window: 0, memory: data, byteCount: Self.dataByteCount, deviceMayWrite: true)!
-        let submissionByteCount = RAIDCommandDescriptor.ringByteCount(capacity: Self.ringCapacity)
-        let completionByteCount = RAIDCompletionDescriptor.ringByteCount(capacity: Self.ringCapacity)
-        submissions = .allocate(byteCount: submissionByteCount, alignment: 64)
-        completions = .allocate(byteCount: completionByteCount, alignment: 64)
-        rings = CardRingClient(submissions: submissions, completions: completions, capacity: Self.ringCapacity)
-        submissionAddress = Self.map(submissions, byteCount: submissionByteCount, card)
-        completionAddress = Self.map(completions, byteCount: completionByteCount, card)
+        submissionAddress = Self.map(memory.submissions, card)
+        completionAddress = Self.map(memory.completions, card)
         enable()
     }
 
@@ -89,15 +83,12 @@ final class CardFixture {
     deinit {
         card.releaseLane(lane)
         data.deallocate()
-        submissions.deallocate()
-        completions.deallocate()
     }
 
-    private static func map(
-        _ memory: UnsafeMutableRawPointer, byteCount: Int, _ card: RAIDController
-    ) -> DART.BusAddress {
+    private static func map(_ memory: UnsafeMutableRawBufferPointer, _ card: RAIDController) -> DART.BusAddress {
         let window = card.dart.claimWindow()!
-        return card.dart.map(window: window, memory: memory, byteCount: byteCount, deviceMayWrite: true)!
+        return card.dart.map(
+            window: window, memory: memory.baseAddress!, byteCount: memory.count, deviceMayWrite: true)!
     }
 
     /// Posts a command; its data is in the data area at an offset.
@@ -134,11 +125,7 @@ final class CardFixture {
     func ring() { rings.ringDoorbell { card.writeRegister($0, $1) } }
 
     /// Takes the answers that are in the completion ring.
-    func takeAnswers() -> [RAIDCompletionDescriptor] {
-        var answers: [RAIDCompletionDescriptor] = []
-        rings.takeCompletions { answers.append($0.pointee) }
-        return answers
-    }
+    func takeAnswers() -> [RAIDCompletionDescriptor] { memory.taken() }
 
     func execute(
         _ cdb: CommandDescriptorBlock, byteCount: Int = 0, isWrite: Bool = false
