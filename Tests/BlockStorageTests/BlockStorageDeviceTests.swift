@@ -195,6 +195,25 @@ struct BlockStorageDeviceTests {
         #expect(fixture.recorder.completions.map(\.error) == [.inputOutput])
     }
 
+    @Test(
+        "a stage that moved fewer bytes than it should have is an error, and no other stage follows",
+        arguments: [BlockRequest.Operation.read, .write])
+    func shortStage(operation: BlockRequest.Operation) throws {
+        var constraints = HBAConstraints()
+        constraints.maximumByteCountRead = 4096
+        constraints.maximumByteCountWrite = 4096
+        let fixture = try BlockFixture(constraints: constraints)
+        fixture.transport.holdsTasks = true
+        fixture.submit(
+            BlockRequest(operation: operation, tag: 0, byteCount: 16384, buffer: fixture.transport.arena.base))
+        fixture.transport.answerHeld(at: 0)
+        fixture.transport.movedByteCountMax = 3584
+        fixture.transport.answerHeld(at: 0)
+        #expect(fixture.transport.commands.count == 2)
+        #expect(fixture.recorder.completions.map(\.error) == [.inputOutput])
+        #expect(fixture.recorder.completions.map(\.byteCount) == [4096 + 3584])
+    }
+
     @Test("without a write cache a flush needs no command")
     func noWriteCache() throws {
         let fixture = try BlockFixture { $0.isWriteCacheEnabled = false }

@@ -22,6 +22,8 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     var held: [TaskIndex] = []
     /// Replaces the outcome of the next tasks: service response, status and sense.
     var failures: [(UInt8, UInt8, SenseData?)] = []
+    /// The bytes that a command moves at most.
+    var movedByteCountMax = UInt64.max
     private var owner: (any SCSITaskOwner)?
     private var nextLane = 0
     private let lock = Lock()
@@ -80,6 +82,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
                 set(task, response, status, sense)
             } else {
                 execute(task)
+                task.pointee.realizedTransferCount = min(task.pointee.realizedTransferCount, movedByteCountMax)
             }
         }
         withUnsafePointer(to: taskIndex) {

@@ -123,6 +123,21 @@ struct WaitingTests {
         #expect(fixture.client.outcomes().map(\.tag) == [3])
     }
 
+    @Test("a write into a page that is being zeroed comes after the zeroing, though the page is in memory")
+    func barrierBeforeMemory() throws {
+        let fixture = try CacheFixture()
+        fixture.client.write([UInt8](repeating: 1, count: page), at: 0)
+        fixture.disk.setMode(.held)
+        fixture.client.start(.writeZeroes, tag: 1, at: 0, count: page)
+        memset(fixture.client.buffer(2), 2, 512)
+        fixture.client.start(.write, tag: 2, at: 0, count: 512)
+        #expect(fixture.client.take().isEmpty)
+        fixture.disk.release()
+        fixture.disk.setMode(.atOnce)
+        #expect(fixture.client.outcomes(2).map(\.tag) == [1, 2])
+        #expect(fixture.client.read(at: 511, count: 2) == [2, 0])
+    }
+
     @Test("requests wait while every page is busy")
     func noRoom() throws {
         let fixture = try CacheFixture(pages: 1)

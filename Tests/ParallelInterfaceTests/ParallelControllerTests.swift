@@ -131,9 +131,10 @@ struct ParallelControllerTests {
         }
     }
 
-    @Test("a task whose memory the device works on does not end, whatever the driver says")
-    func deviceWorksOnRefused() throws {
-        let fixture = try Fixture(mode: .legacy, driverClass: GivingDriver.self)
+    @Test(
+        "a task whose memory the device works on does not end, whatever the driver says", arguments: [false, true])
+    func deviceWorksOnRefused(pinsCommands: Bool) throws {
+        let fixture = try Fixture(mode: .legacy, driverClass: GivingDriver.self, pinsCommands: pinsCommands)
         let driver = fixture.driver as! GivingDriver
         driver.refusesTasks = true
         fixture.submit([5])

@@ -11,7 +11,6 @@ final class DriverInstance: Sendable {
     let link: ControlLink
     private let output: DriverOutput
     private let alive: Atomic<Bool>
-    private let wasExpected: Atomic<Bool>
     private let ended: OneShotEvent
 
     /// - Throws: when the process or a thread cannot be started.
@@ -39,7 +38,6 @@ final class DriverInstance: Sendable {
             throw error
         }
         alive = Atomic(true)
-        wasExpected = Atomic(false)
         ended = OneShotEvent()
         let box = Box()
         link = ControlLink(
@@ -70,13 +68,10 @@ final class DriverInstance: Sendable {
 
     var isAlive: Bool { alive.load(ordering: .acquiring) }
 
-    /// Marks the coming end as wanted, so that `died` is not called.
-    func expectEnd() { wasExpected.store(true, ordering: .releasing) }
-
     private func closed(_ died: (DriverInstance) -> Void) {
         alive.store(false, ordering: .releasing)
         ended.set()
-        if !wasExpected.load(ordering: .acquiring) { died(self) }
+        died(self)
     }
 
     /// Ends the process, if it has not ended, and waits for its end.

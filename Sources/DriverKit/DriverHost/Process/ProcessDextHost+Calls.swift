@@ -43,13 +43,11 @@ extension ProcessDextHost {
     }
 
     package func giveUp() {
-        let current = lock.withLock {
+        lock.withLock {
             life.isStopped = true
             life.isSupervised = false
-            return life.current
         }
         stopRequested.set()
-        current?.expectEnd()
         endUnreachable()
     }
 

@@ -189,7 +189,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 return !life.isStopped
             }
             if isWanted { return try awaitGreeting(of: instance) }
-            instance.expectEnd()
             instance.end()
         } catch let error as DriverStartError {
             throw error
@@ -210,7 +209,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 usleep(500)
                 continue
             }
-            instance.expectEnd()
             let ending = instance.end()
             if stopRequested.isSet {
                 throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
@@ -346,12 +344,10 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         stopRequested.set()
         if let mourning {
             // This fails a start that is under way.
-            current?.expectEnd()
             current?.link.close()
             mourning.wait()
         }
         guard let instance else { return disconnect() }
-        instance.expectEnd()
         _ = instance.link.ask(.stop, limitMilliseconds: min(callMilliseconds, 5000))
         setRunning(false)
         // Messages that the driver sent before its Stop returned count: at most a ring of them.
@@ -366,7 +362,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     func endFailedStart() {
         disconnect()
         guard let instance else { return }
-        instance.expectEnd()
         instance.end()
     }
 }
