@@ -51,6 +51,9 @@ let groups: [(name: String, layers: [Layer])] = [
             layer(
                 "ArrayStore",
                 uses: "CLinux", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "RemoteMembers"),
+            layer(
+                "ArrayEngine",
+                uses: "CISAL", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore"),
         ]
     ),
     // What a driver sees, and what runs it.
@@ -92,8 +95,7 @@ let groups: [(name: String, layers: [Layer])] = [
             layer("RAIDDriver", uses: "SCSIControllerDriverKit", "RAIDControllerInterface"),
             layer(
                 "RAIDController",
-                uses: "CISAL", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore",
-                "HardwareBus", "SCSI", "RAIDControllerInterface"),
+                uses: "Platform", "Statistics", "RAID", "ArrayEngine", "HardwareBus", "SCSI", "RAIDControllerInterface"),
         ]
     ),
     // What clients talk to.
@@ -116,7 +118,7 @@ let groups: [(name: String, layers: [Layer])] = [
                 "BlockStorage", "HBAProfiles"),
             layer(
                 "EmulatedMachine",
-                uses: "Platform", "Diagnostics", "Statistics", "RAID", "Members", "ArrayStore",
+                uses: "Platform", "Diagnostics", "Statistics", "RAID", "Members", "ArrayStore", "ArrayEngine",
                 "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "ParallelInterface",
                 "SCSIArchitectureModel", "BlockStorage", "BufferCache", "RAIDDriver", "RAIDController", "HBAProfiles"),
             layer(
@@ -145,8 +147,8 @@ let groups: [(name: String, layers: [Layer])] = [
                 uses: "Platform", "Statistics", "RAID", "ArrayStore", "LoadGenerator", "BenchReport", "Control"),
             layer(
                 "Simulation",
-                uses: "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus",
-                "SCSI", "RAIDControllerInterface", "RAIDController"),
+                uses: "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine",
+                "HardwareBus", "SCSI", "RAIDControllerInterface", "RAIDController"),
             program(
                 "nbdext",
                 uses: "Platform", "Diagnostics", "MDFormat", "RAID", "Members", "ArrayStore", "DriverHost",
@@ -165,7 +167,7 @@ let tests: [Target] = [
     support("TestTraits", uses: "Platform"),
     support("TestSupport", uses: "Platform", "MemberIO", "Members", "SCSIArchitectureModel", "BlockStorage"),
     // Input of every kind that somebody else wrote, for tests and for the fuzzer (scripts/fuzz).
-    support("HostileInput", uses: "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "RAIDController"),
+    support("HostileInput", uses: "MemberIO", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine"),
     // In C: Swift does not see system calls without a function of their own.
     .target(name: "CEscape", path: "Tests/CEscape", cSettings: [gnuSource]),
     // Drivers that misbehave, as programs.
@@ -188,6 +190,7 @@ let tests: [Target] = [
     test(
         "ArrayStore",
         uses: "TestSupport", "HostileInput", "Platform", "Statistics", "MemberIO", "MDFormat", "RAID", "Members"),
+    test("ArrayEngine", uses: "RAID"),
     test(
         "DriverHost",
         uses: "nbdext-test-driver", "TestSupport", "CLinux", "Platform", "Diagnostics", "Members", "ArrayStore",
@@ -203,8 +206,8 @@ let tests: [Target] = [
     test("BufferCache", uses: "TestSupport", "Platform", "BlockStorage"),
     test(
         "RAIDController",
-        uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "HardwareBus", "SCSI",
-        "RAIDControllerInterface"),
+        uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine", "HardwareBus",
+        "SCSI", "RAIDControllerInterface"),
     test("NBDProtocol", uses: "Platform"),
     test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
     test("HBAProfiles", uses: "Diagnostics", "SCSIControllerDriverKit", "ParallelInterface"),

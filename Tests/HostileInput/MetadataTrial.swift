@@ -1,8 +1,8 @@
+import ArrayEngine
 import ArrayStore
 import MDFormat
 import MemberIO
 import RAID
-import RAIDController
 
 /// Does to the members of an array what commands and a server do with their metadata, whatever that is: they may be
 /// refused, but nothing may trap, and members that are refused are not written to.
@@ -49,7 +49,7 @@ package enum MetadataTrial {
             return record
         }
         if let array = try? open(members, readOnly: true, force: true) {
-            _ = try? ArrayTarget(array: array, commandCapacity: 8)
+            _ = try? LiveArray(array, requestCapacity: 8)
         }
         return Outcome(hasWritten: members.reduce(0) { $0 + $1.writeCount } != writeCount)
     }
@@ -62,7 +62,7 @@ package enum MetadataTrial {
 
     /// From the first write to the end of a server, with a member that fails and comes back between.
     private static func serve(_ array: OpenedArray) throws(ArrayStoreError) {
-        guard (try? ArrayTarget(array: array, commandCapacity: 8)) != nil else { return }
+        guard (try? LiveArray(array, requestCapacity: 8)) != nil else { return }
         try array.markDirty()
         _ = array.memberStates
         _ = array.nextData(from: 0)

@@ -1,3 +1,4 @@
+import ArrayEngine
 import ArrayStore
 import Glibc
 import HardwareBus
@@ -20,6 +21,7 @@ final class CardFixture {
     var directory: String { temporary.path }
     let array: OpenedArray
     private let second: TemporaryDirectory?
+    let arrayEngine: ArrayEngine
     let card: RAIDController
     let lane: Int
     let data: UnsafeMutableRawPointer
@@ -58,11 +60,12 @@ final class CardFixture {
         self.temporary = temporary
         array = try ArrayStore.open(directory: temporary.path, readOnly: false)
         self.second = second
-        let secondArray = try second.map { try ArrayStore.open(directory: $0.path, readOnly: false) }
+        let arrays = try [array] + (second.map { [try ArrayStore.open(directory: $0.path, readOnly: false)] } ?? [])
         let dart = DART(windowCount: 8, reservedCount: 1)
-        card = try RAIDController(
-            arrays: [ArrayTarget(array: array)] + (secondArray.map { [try ArrayTarget(array: $0)] } ?? []),
-            unitsPerTarget: unitsPerTarget, dart: dart, engine: engine, laneCount: 4,
+        arrayEngine = try ArrayEngine(
+            arrays: arrays, memberEngine: engine, laneCount: 4, requestCapacity: RAIDController.requestCapacity)
+        card = RAIDController(
+            engine: arrayEngine, unitsPerTarget: unitsPerTarget, dart: dart, laneCount: 4,
             writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)
@@ -260,7 +263,7 @@ struct RAIDControllerTests {
         for _ in 0..<count { fixture.post(cdb, byteCount: blocks * 512, isWrite: true) }
         let completions = fixture.run(count)
         #expect(completions.count == count && completions.allSatisfy { $0.status == 0 })
-        let used = fixture.card.array(target: 0, logicalUnit: 0)!.verifyMemory.byteCount
+        let used = fixture.card.unit(target: 0, logicalUnit: 0)!.verifyMemory.byteCount
         #expect(used > 0 && used <= 1 << 20, "\(used) bytes")
         // The last byte of the last piece counts, and the piece is free again after each kind of end.
         memset(fixture.data + blocks * 512 - 1, 6, 1)

@@ -1,3 +1,4 @@
+import ArrayEngine
 import ParallelInterface
 import RAIDController
 
@@ -6,22 +7,22 @@ struct BitmapThread {
     private let thread: LaneThread
 
     /// - Parameters:
-    ///   - target: which of the card's arrays; without a bitmap there is no thread.
+    ///   - array: one of those behind the card; without a bitmap there is no thread.
     ///   - controller: outlives the thread.
     /// - Throws: when there is no lane or no thread left.
-    init?(card: RAIDController, target: Int, controller: ParallelController) throws {
-        guard let seconds = card.bitmapPeriodSeconds(target: target) else { return nil }
+    init?(_ array: LiveArray, behind card: RAIDController, controller: ParallelController) throws {
+        guard let seconds = array.bitmapPeriodSeconds else { return nil }
         @Sendable func clear(_ lane: Int, _ controller: ParallelController) {
             controller.finishWork(lane: lane)
-            card.clearBits(target: target, lane: lane)
+            card.work(on: array.index, lane: lane) { $0.clearBits(on: $1) }
             controller.finishWork(lane: lane)
         }
-        thread = try LaneThread(name: "bitmap \(target)", controller: controller) { controller, lane, stopped in
+        thread = try LaneThread(name: "bitmap \(array.index)", controller: controller) { controller, lane, stopped in
             while !stopped.wait(milliseconds: seconds * 1000) {
-                card.tickBitmap(target: target, lane: lane)
+                card.work(on: array.index, lane: lane) { $0.tickBitmap(on: $1) }
                 clear(lane, controller)
             }
-            card.restBitmap(target: target, lane: lane)
+            card.work(on: array.index, lane: lane) { $0.restBitmap(on: $1) }
             clear(lane, controller)
         }
     }

@@ -1,7 +1,6 @@
 import ArrayStore
 import Platform
 import RAID
-import RAIDController
 
 /// Maintenance that users ask for while the arrays are served. Any thread.
 extension Machine {
@@ -16,7 +15,7 @@ extension Machine {
     /// Begins a check or a repair of the array in a directory.
     package func begin(_ job: MaintenanceSchedule.Job, directory: String) throws -> Change {
         let target = try target(directory)
-        _ = try card!.begin(job, target: target)
+        _ = try engine!.arrays[target].begin(job)
         return Change(
             array: arrays[target].name, message: "a \(job.rawValue) of \(arrays[target].name) is under way")
     }
@@ -24,7 +23,7 @@ extension Machine {
     /// Ends the check, the repair or the replacement that is under way.
     package func cancelJob(directory: String) throws -> Change {
         let target = try target(directory)
-        try card!.cancelJob(target: target)
+        try engine!.arrays[target].cancelJob()
         return Change(array: arrays[target].name, message: "the job of \(arrays[target].name) ends")
     }
 
@@ -43,7 +42,7 @@ extension Machine {
             throw OperationError("\(member) takes the place of member \(role); end that first: nbdext cancel")
         }
         let hasSpare = array.hasSpare || array.replacementState?.role == role
-        try card!.fail(role: role, target: target)
+        try engine!.arrays[target].fail(role: role)
         return Change(
             array: array.name,
             message: "member \(role) of \(array.name) is out of service; "
@@ -54,7 +53,7 @@ extension Machine {
     /// - Parameter member: a role, or a file's name.
     package func remove(_ member: String, directory: String) throws -> Change {
         let target = try target(directory)
-        let path = try card!.remove(target: target) { matches($0, member) }
+        let path = try engine!.arrays[target].remove { matches($0, member) }
         return Change(
             array: arrays[target].name, message: "\(path) is not used by \(arrays[target].name) any more")
     }
@@ -71,12 +70,12 @@ extension Machine {
             throw OperationError("\(array.name) is served read-only; serve it without --read-only")
         }
         if array.memberStates.contains(where: { $0.condition == .failed && Self.isNamed($0, name) }) {
-            _ = try card!.remove(target: target) { Self.isNamed($0, name) }
+            _ = try engine!.arrays[target].remove { Self.isNamed($0, name) }
         }
         let addition = try ArrayStore.add(named: name, to: array)
         let isNeeded = !array.failedMembers.isEmpty
-        let regions = card!.writtenRegions(target: target)
-        card!.lookForSpare(target: target)
+        let regions = engine!.arrays[target].writtenRegions
+        engine!.arrays[target].lookForSpare()
         let what =
             switch addition {
             case .returning: "it is re-added, \(regions.count) of \(regions.total) regions differ"
@@ -93,7 +92,7 @@ extension Machine {
     package func replace(_ member: String, by name: String?, directory: String) throws -> Change {
         let target = try target(directory)
         let array = arrays[target]
-        try card!.checkMayReplace(target: target)
+        try engine!.arrays[target].checkMayReplace()
         guard let state = array.memberStates.first(where: { matches($0, member) }), let role = state.role else {
             throw OperationError("the array \(array.name) has no member \(member); nbdext status shows its members")
         }
@@ -107,7 +106,7 @@ extension Machine {
             }
             return path
         }
-        try card!.replace(role: role, by: path, target: target)
+        try engine!.arrays[target].replace(role: role, by: path)
         return Change(
             array: array.name, message: "member \(role) of \(array.name) is being replaced; it serves meanwhile")
     }

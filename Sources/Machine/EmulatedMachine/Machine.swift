@@ -1,3 +1,4 @@
+import ArrayEngine
 import ArrayStore
 import BlockStorage
 import BufferCache
@@ -37,6 +38,8 @@ package final class Machine: @unchecked Sendable {
     package let controller: ParallelController
     /// The card that the driver drives; nil when the driver brings its own targets.
     let card: RAIDController?
+    /// What is behind the card.
+    var engine: ArrayEngine? { card?.engine }
     private let host: any DriverHost
     let arrays: [OpenedArray]
     private let targets: TargetPublisher
@@ -74,14 +77,19 @@ package final class Machine: @unchecked Sendable {
         do {
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount, taskMemory: arena)
-            card =
+            let laneCount = ParallelController.laneCount(arrayCount: arrays.count)
+            let engine =
                 try arrays.isEmpty
                 ? nil
-                : RAIDController(
-                    arrays: arrays.map { try ArrayTarget(array: $0, isRemovable: configuration.disksAreRemovable) },
-                    unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
-                    engine: configuration.engine, laneCount: ParallelController.laneCount(arrayCount: arrays.count),
+                : ArrayEngine(
+                    arrays: arrays, memberEngine: configuration.engine, laneCount: laneCount,
+                    requestCapacity: RAIDController.requestCapacity)
+            card = engine.map {
+                RAIDController(
+                    engine: $0, unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
+                    laneCount: laneCount, disksAreRemovable: configuration.disksAreRemovable,
                     writeCacheByteCount: configuration.writeCacheByteCount)
+            }
             let function = card ?? SoftwareFunction(dart: dart)
             let targets = TargetPublisher(
                 count: arrays.isEmpty ? nil : arrays.count, timeouts: configuration.timeouts, log: configuration.log)
@@ -132,19 +140,22 @@ package final class Machine: @unchecked Sendable {
                     cacheByteCount: configuration.bufferCacheByteCount)
             }
         }
-        for target in arrays.indices {
-            if let thread = try BitmapThread(card: card!, target: target, controller: controller) {
+        if let card { try lookAfter(card.engine.arrays, behind: card) }
+        guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
+        for array in arrays { array.beginWaiting() }
+    }
+
+    /// Starts the threads that look after the arrays.
+    private func lookAfter(_ arrays: [LiveArray], behind card: RAIDController) throws {
+        for array in arrays {
+            if let thread = try BitmapThread(array, behind: card, controller: controller) {
                 bitmapThreads.append(thread)
             }
         }
-        for target in arrays.indices { watches.append(try MemberWatch(card: card!, target: target)) }
-        if let card {
-            for (index, array) in arrays.enumerated() where array.geometry.level == .raid5 && !array.isReadOnly {
-                maintenance.append(try MaintenanceThread(card: card, target: index, controller: controller))
-            }
+        for array in arrays { watches.append(try MemberWatch(array)) }
+        for array in arrays where array.takesMembers {
+            maintenance.append(try MaintenanceThread(array, behind: card, controller: controller))
         }
-        guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }
-        for array in arrays { array.beginWaiting() }
     }
 
     /// Marks the arrays clean after a failed start, which has written nothing to them.
@@ -217,7 +228,7 @@ package final class Machine: @unchecked Sendable {
     package func dump() -> String {
         var text = controller.dump()
         for (target, array) in arrays.enumerated() where array.geometry.level == .raid5 {
-            guard let writes = card?.writeStatistics(array: target) else { continue }
+            guard let writes = engine?.arrays[target].writeStatistics else { continue }
             text +=
                 "array \(array.name): \(writes.fullStripeWrites) full-stripe writes, "
                 + "\(writes.readModifyWrites) read-modify-writes, \(writes.reconstructWrites) reconstruct-writes, "

@@ -1,3 +1,4 @@
+import ArrayEngine
 import ParallelInterface
 import Platform
 import RAIDController
@@ -9,35 +10,35 @@ struct MaintenanceThread {
     /// The longest wait for work of other lanes, which ring when they have done it.
     private static let workingMilliseconds = 50
 
-    private let card: RAIDController
-    private let target: Int
+    private let array: LiveArray
     private let thread: LaneThread
 
     /// - Parameters:
-    ///   - target: which of the card's arrays.
+    ///   - array: one of those behind the card.
     ///   - controller: outlives the thread.
     /// - Throws: when there is no lane or no thread left.
-    init(card: RAIDController, target: Int, controller: ParallelController) throws {
-        self.card = card
-        self.target = target
-        thread = try LaneThread(name: "maintenance \(target)", controller: controller) { controller, lane, stopped in
-            Self.run(card, target: target, controller, lane: lane, until: stopped)
+    init(_ array: LiveArray, behind card: RAIDController, controller: ParallelController) throws {
+        self.array = array
+        thread = try LaneThread(name: "maintenance \(array.index)", controller: controller) {
+            controller, lane, stopped in
+            Self.run(array, card, controller, lane: lane, until: stopped)
         }
     }
 
     /// Ends the thread. Returns when the point to resume from is durable and the thread does not use the controller any
     /// more.
     func stop() {
-        card.suspendMaintenance(target: target)
-        thread.stop { card.lookForSpare(target: target) }
+        array.suspendMaintenance()
+        thread.stop { [array] in array.lookForSpare() }
     }
 
     private static func run(
-        _ card: RAIDController, target: Int, _ controller: ParallelController, lane: Int, until stopped: OneShotEvent
+        _ array: LiveArray, _ card: RAIDController, _ controller: ParallelController, lane: Int,
+        until stopped: OneShotEvent
     ) {
         while true {
             let isStopped = stopped.isSet
-            let pause = card.maintain(target: target, lane: lane, now: monotonicNanoseconds())
+            let pause = card.work(on: array.index, lane: lane) { $0.maintain(on: $1, now: monotonicNanoseconds()) }
             // Passes up what the card has completed meanwhile.
             controller.pump(lane: lane)
             if controller.hasOutstandingWork(lane: lane) {
@@ -45,12 +46,12 @@ struct MaintenanceThread {
                 continue
             }
             switch pause {
-            case .working: card.waitForMaintenance(target: target, milliseconds: workingMilliseconds)
+            case .working: array.waitForMaintenance(milliseconds: workingMilliseconds)
             case .until(let nanoseconds):
                 let left = nanoseconds - min(nanoseconds, monotonicNanoseconds())
-                card.waitForMaintenance(target: target, milliseconds: Int(left / 1_000_000) + 1)
+                array.waitForMaintenance(milliseconds: Int(left / 1_000_000) + 1)
             case .idle where isStopped: return
-            case .idle: card.waitForMaintenance(target: target, milliseconds: idleMilliseconds)
+            case .idle: array.waitForMaintenance(milliseconds: idleMilliseconds)
             }
         }
     }

@@ -1,5 +1,5 @@
+import ArrayEngine
 import Platform
-import RAIDController
 
 /// The thread that checks whether an array's members are still there, so that a lost one is noticed before a request
 /// needs it.
@@ -10,17 +10,16 @@ struct MemberWatch {
     private let stopped = OneShotEvent()
     private let finished = OneShotEvent()
 
-    /// - Parameter target: which of the card's arrays.
     /// - Throws: when there is no thread left.
-    init(card: RAIDController, target: Int) throws {
-        let thread = try OSThread(name: "watch \(target)") { [stopped, finished] in
-            while !stopped.wait(milliseconds: Self.periodMilliseconds) { card.watchMembers(target: target) }
+    init(_ array: LiveArray) throws {
+        let thread = try OSThread(name: "watch \(array.index)") { [stopped, finished] in
+            while !stopped.wait(milliseconds: Self.periodMilliseconds) { array.watchMembers() }
             finished.set()
         }
         thread.detach()
     }
 
-    /// Ends the thread, and returns when it does not use the card any more.
+    /// Ends the thread, and returns when it does not use the array any more.
     func stop() {
         stopped.set()
         finished.wait()

@@ -44,6 +44,11 @@ package struct FinishedRequest: BitwiseCopyable {
     package var tag: UInt32
     /// How it ended.
     package var status: ArrayStatus
+
+    package init(tag: UInt32, status: ArrayStatus) {
+        self.tag = tag
+        self.status = status
+    }
 }
 
 /// The work that a planner wants done. The executor runs all parity jobs, then all checksum jobs, then the tests. It

@@ -4,16 +4,8 @@ import RAID
 
 /// A command that the card has taken and not answered yet.
 struct CardCommand: ~Copyable {
-    enum Kind: UInt8, BitwiseCopyable {
-        /// The card has planned the member I/Os itself: reads of an array with all its members in sync.
-        case direct
-        /// The planner has the command as one request.
-        case planned
-        /// VERIFY: reads into the card's own memory, piece by piece.
-        case verify
-    }
-
-    var kind = Kind.direct
+    /// VERIFY: the command reads into the card's own memory, piece by piece.
+    var isVerify = false
     /// What the command does with the array's bytes.
     var operation = ArrayRequest.Operation.read
     var forceUnitAccess = false
@@ -28,27 +20,22 @@ struct CardCommand: ~Copyable {
     var fillsMemory = false
     /// The bytes transferred, as a GOOD completion reports them.
     var dataByteCount: UInt64 = 0
-    /// The array's bytes on which the command works; for `.verify`, those of the present piece.
+    /// The array's bytes on which the command works; for VERIFY, those of the present piece.
     var byteOffset: UInt64 = 0
     var byteCount: UInt64 = 0
     /// When the command reached the array's write cache, by the cache's clock; 0 before.
     var arrival: UInt64 = 0
-    /// The driver's memory; for `.verify`, the card's own.
+    /// The driver's memory; for VERIFY, the card's own.
     var memory: UnsafeMutableRawPointer?
-    /// For `.verify` with byte check: the initiator's data for the present piece; the data of later pieces follows it.
+    /// For VERIFY with byte check: the initiator's data for the present piece; the data of later pieces follows it.
     var expected: UnsafeRawPointer?
-    /// For `.verify`: the end of the last piece.
+    /// For VERIFY: the end of the last piece.
     var verifyEnd: UInt64 = 0
-    /// The outstanding member I/Os of a direct command.
-    var remaining: UInt32 = 0
-    var status = ArrayStatus.done
-    /// The target's epoch when a direct command started.
-    var membershipEpoch: UInt64 = 0
 
     var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
 }
 
-/// The commands in the card, by number. Planners and engines know a command by its number.
+/// The commands in the card, by number. The engine knows a command by its number.
 ///
 /// Threads: `claim` and `release` any; an entry belongs to the lane that works on it.
 final class CommandTable: Sendable {

@@ -1,45 +1,44 @@
+import ArrayEngine
 import Glibc
-import MemberIO
 import RAID
 import RAIDControllerInterface
 import SCSI
 
-/// From a command to its member I/Os, and back to its completion.
+/// From a command to its request, and back to its completion.
 extension RAIDController {
     /// Takes commands from the submission ring and starts them.
     /// - Returns: their number.
     func takeCommands(_ lane: CardLane) -> Int {
         let count = rings.take(into: lane.commands, limit: CardLane.commandBatch)
         if count == 0 { return 0 }
-        lane.takenCount.add(UInt64(count), ordering: .relaxed)
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: count) { numbers in
             commands.claim(UnsafeMutableBufferPointer(rebasing: numbers[..<count]))
-            var array: ArrayTarget?
+            var unit: LogicalUnit?
             for index in 0..<count {
                 let fetched = (lane.commands + index).move()
-                let target = self.array(
+                let next = self.unit(
                     target: fetched.descriptor.targetID, logicalUnit: fetched.descriptor.logicalUnit)
-                if array !== target {
-                    if let array { flushStaged(lane, array) }
-                    target?.hasBeenAsked.store(true, ordering: .relaxed)
+                if unit !== next {
+                    if let unit { settle(lane, unit) }
+                    next?.hasBeenAsked.store(true, ordering: .relaxed)
                 }
-                array = target
-                begin(fetched, numbers[index], target, lane)
+                unit = next
+                begin(fetched, numbers[index], next, lane)
             }
-            if let array { flushStaged(lane, array) }
+            if let unit { settle(lane, unit) }
         }
         return count
     }
 
     /// Decodes a command and starts or answers it.
     private func begin(
-        _ fetched: consuming FetchedCommand, _ number: UInt32, _ target: ArrayTarget?, _ lane: CardLane
+        _ fetched: consuming FetchedCommand, _ number: UInt32, _ unit: LogicalUnit?, _ lane: CardLane
     ) {
         let command = commands[number]
         let descriptor = fetched.descriptor
         command.pointee = CardCommand(tag: descriptor.tag, epoch: fetched.epoch)
         command.pointee.pin = fetched.pin.take()
-        guard let target else { return finishUnreachable(number, lane) }
+        guard let unit else { return finishUnreachable(number, lane) }
 
         let cdb = CommandDescriptorBlock(bytes: descriptor.cdb, byteCount: descriptor.cdbSize)
         let byteCount = descriptor.direction == 0 ? 0 : Int(clamping: descriptor.dataByteCount)
@@ -55,13 +54,13 @@ extension RAIDController {
             command.pointee.memory = memory
             command.pointee.fillsMemory = fillsMemory
         }
-        let action = target.disk.action(
+        let action = unit.disk.action(
             for: cdb, logicalUnit: descriptor.logicalUnit,
             data: UnsafeMutableRawBufferPointer(start: command.pointee.memory, count: byteCount))
-        perform(action, number, target, lane)
+        perform(action, number, unit, lane)
     }
 
-    private func perform(_ action: TargetAction, _ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+    private func perform(_ action: TargetAction, _ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane) {
         let command = commands[number]
         switch action {
         case .good: finish(number, lane, sense: nil)
@@ -70,46 +69,46 @@ extension RAIDController {
             finish(number, lane, sense: nil)
         case .checkCondition(let sense): finish(number, lane, sense: sense)
         case .read(let lba, let blockCount):
-            setRange(command, lba, blockCount, target)
+            setRange(command, lba, blockCount, unit)
             command.pointee.dataByteCount = command.pointee.byteCount
-            begin(number, target, lane)
+            begin(number, unit, lane)
         case .write(let lba, let blockCount, let forceUnitAccess):
-            setRange(command, lba, blockCount, target)
+            setRange(command, lba, blockCount, unit)
             command.pointee.dataByteCount = command.pointee.byteCount
             command.pointee.operation = .write
             command.pointee.forceUnitAccess = forceUnitAccess
-            begin(number, target, lane)
+            begin(number, unit, lane)
         case .synchronizeCache:
-            if target.array.isReadOnly { return finish(number, lane, sense: nil) }
+            if unit.array.isReadOnly { return finish(number, lane, sense: nil) }
             command.pointee.operation = .flush
-            begin(number, target, lane)
+            begin(number, unit, lane)
         case .zero(let lba, let blockCount, let mayUnmap):
-            setRange(command, lba, blockCount, target)
+            setRange(command, lba, blockCount, unit)
             command.pointee.operation = .zero
             command.pointee.mayPunch = mayUnmap
-            begin(number, target, lane)
+            begin(number, unit, lane)
         case .verify(let lba, let blockCount, let comparesData):
-            setRange(command, lba, blockCount, target)
+            setRange(command, lba, blockCount, unit)
             command.pointee.expected = comparesData ? command.pointee.memory.map { UnsafeRawPointer($0) } : nil
             command.pointee.verifyEnd = command.pointee.byteOffset + command.pointee.byteCount
-            command.pointee.kind = .verify
-            if let memory = target.verifyMemory.claim(for: number) { beginPiece(number, memory, target, lane) }
+            command.pointee.isVerify = true
+            if let memory = unit.verifyMemory.claim(for: number) { beginPiece(number, memory, unit, lane) }
         }
     }
 
     /// Starts the next piece of a VERIFY.
     private func beginPiece(
-        _ number: UInt32, _ memory: UnsafeMutableRawPointer, _ target: ArrayTarget, _ lane: CardLane
+        _ number: UInt32, _ memory: UnsafeMutableRawPointer, _ unit: LogicalUnit, _ lane: CardLane
     ) {
         let command = commands[number]
         command.pointee.memory = memory
         command.pointee.byteCount = min(
             UInt64(VerifyMemory.pieceByteCount), command.pointee.verifyEnd - command.pointee.byteOffset)
-        begin(number, target, lane)
+        begin(number, unit, lane)
     }
 
     /// Compares a piece of a VERIFY, and begins the next one or answers the command.
-    private func finishPiece(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, sense: SenseData?) {
+    private func finishPiece(_ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane, sense: SenseData?) {
         let command = commands[number]
         let memory = command.pointee.memory!
         let byteCount = command.pointee.byteCount
@@ -120,66 +119,63 @@ extension RAIDController {
         }
         command.pointee.byteOffset += byteCount
         if sense == nil && command.pointee.byteOffset < command.pointee.verifyEnd {
-            return beginPiece(number, memory, target, lane)
+            return beginPiece(number, memory, unit, lane)
         }
-        let next = target.verifyMemory.release(memory)
+        let next = unit.verifyMemory.release(memory)
         finish(number, lane, sense: sense)
-        if let next { beginPiece(next, memory, target, lane) }
+        if let next { beginPiece(next, memory, unit, lane) }
     }
 
     private func setRange(
-        _ command: UnsafeMutablePointer<CardCommand>, _ lba: UInt64, _ blockCount: UInt64, _ target: ArrayTarget
+        _ command: UnsafeMutablePointer<CardCommand>, _ lba: UInt64, _ blockCount: UInt64, _ unit: LogicalUnit
     ) {
-        let blockByteCount = UInt64(target.disk.traits.blockByteCount)
+        let blockByteCount = UInt64(unit.disk.traits.blockByteCount)
         command.pointee.byteOffset = lba * blockByteCount
         command.pointee.byteCount = blockCount * blockByteCount
     }
 
     /// Starts a command on the array's bytes, by way of the write cache if there is one.
-    private func begin(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
-        if let cache = target.cache {
-            _ = admit(number, isStarved: false, cache, target, lane)
+    private func begin(_ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane) {
+        if let cache = unit.cache {
+            _ = admit(number, isStarved: false, cache, unit, lane)
         } else {
-            start(number, target, lane)
+            start(number, unit, lane)
         }
     }
 
-    /// Starts a command's work on the members. Plain reads of an array with all its members in sync need no planner and
-    /// no lock: each extent goes to its member.
-    func start(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane) {
+    /// Gives a command to the engine, as a request whose tag is the command's number.
+    func start(_ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane) {
         let command = commands[number]
-        let epoch = target.membershipEpoch.load(ordering: .acquiring)
-        guard command.pointee.operation == .read, command.pointee.kind == .direct, epoch & 1 == 0
-        else { return submit(number, lane) }
-        command.pointee.membershipEpoch = epoch
-        let memory = command.pointee.memory!
-        let token = CardToken.direct(array: target.index, command: number)
-        target.geometry.forEachExtent(
-            byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount
-        ) { member, byteOffset, byteCount, offset in
-            lane.staged.append(
-                MemberIO(
-                    kind: .read, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
-                    memory: memory + Int(offset), token: token.rawValue))
-            command.pointee.remaining += 1
-        }
-    }
-
-    private func submit(_ number: UInt32, _ lane: CardLane) {
-        let command = commands[number]
-        if command.pointee.kind == .direct { command.pointee.kind = .planned }
         var request = ArrayRequest(
             command.pointee.operation, byteOffset: command.pointee.byteOffset, byteCount: command.pointee.byteCount,
             memory: command.pointee.memory, tag: number)
         request.forceUnitAccess = command.pointee.forceUnitAccess
         request.mayPunch = command.pointee.mayPunch
-        lane.requests.append(request)
+        engine.submit(request, to: unit.array, on: lane.engine)
     }
 
-    /// Repeats a direct read through the planner, after it met a failed member or an unreadable block.
-    func reread(_ number: UInt32, _ lane: CardLane) {
-        commands[number].pointee.status = .done
-        submit(number, lane)
+    /// Plans and starts the requests that are gathered for a unit's array, answers the commands that end, and lets
+    /// those go on that waited for the unit's cache.
+    func settle(_ lane: CardLane, _ unit: LogicalUnit) {
+        repeat {
+            finishRequests(lane, unit)
+            if lane.canResume { resumeCommands(lane, unit) }
+            engine.plan(unit.array, on: lane.engine)
+        } while lane.canResume || !lane.engine.finished.isEmpty || lane.engine.hasRequests
+        engine.start(unit.array, on: lane.engine)
+    }
+
+    /// Ends the commands and destages whose requests have ended.
+    private func finishRequests(_ lane: CardLane, _ unit: LogicalUnit) {
+        guard !lane.engine.finished.isEmpty else { return }
+        for request in lane.engine.finished {
+            if request.tag < Self.commandCapacity {
+                finish(request.tag, unit, lane, status: request.status)
+            } else {
+                endDestage(request, lane, unit)
+            }
+        }
+        lane.engine.finished.removeAll(keepingCapacity: true)
     }
 
     // MARK: Answers
@@ -215,7 +211,7 @@ extension RAIDController {
     }
 
     /// Answers a command whose work on the array has ended, or goes on with the next piece of a VERIFY.
-    func finish(_ number: UInt32, _ target: ArrayTarget, _ lane: CardLane, status: ArrayStatus) {
+    func finish(_ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane, status: ArrayStatus) {
         let command = commands[number]
         let sense: SenseData? =
             switch status {
@@ -223,7 +219,7 @@ extension RAIDController {
             case .noSpace: .spaceAllocationFailed
             case .refused, .failed: command.pointee.operation == .read ? .unrecoveredReadError : .writeError
             }
-        if command.pointee.kind == .verify { return finishPiece(number, target, lane, sense: sense) }
+        if command.pointee.isVerify { return finishPiece(number, unit, lane, sense: sense) }
         finish(number, lane, sense: sense)
     }
 }

@@ -1,3 +1,4 @@
+import ArrayEngine
 import RAID
 
 /// How the card's commands use the volatile write-back cache.
@@ -6,26 +7,27 @@ extension RAIDController {
     /// way to the members may still arrive there. A SYNCHRONIZE CACHE that waits for dropped data fails. Afterwards the
     /// caches are empty and go on working. Any thread, also while commands run.
     /// - Returns: the bytes dropped.
-    package func powerCut() -> UInt64 { arrays.reduce(0) { $0 + ($1.cache?.powerCut() ?? 0) } }
+    package func powerCut() -> UInt64 { units.reduce(0) { $0 + ($1.cache?.powerCut() ?? 0) } }
 
     /// Carries out the cache's verdict on a command, and requests the destages that the verdict started.
     /// - Returns: false when the command waits for room or for a destage run.
     func admit(
-        _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ target: ArrayTarget, _ lane: CardLane
+        _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ unit: LogicalUnit, _ lane: CardLane
     ) -> Bool {
         // A command that waits belongs to the lane that resumes it, perhaps before this call returns.
         let verdict = cache.admit(number, commands[number], isStarved: isStarved, started: &lane.destages)
         for run in lane.destages {
-            lane.requests.append(cache.request(ofRun: run, tag: UInt32(Self.commandCapacity + run)))
+            engine.submit(
+                cache.request(ofRun: run, tag: UInt32(Self.commandCapacity + run)), to: unit.array, on: lane.engine)
         }
         lane.destages.removeAll(keepingCapacity: true)
         switch verdict {
-        case .run: start(number, target, lane)
+        case .run: start(number, unit, lane)
         case .copyIn(let first): copy(number, first, isWrite: true, cache, lane)
         case .copyOut(let first): copy(number, first, isWrite: false, cache, lane)
         case .waits: break
         case .starves: return false
-        case .failed(let status): finish(number, target, lane, status: status)
+        case .failed(let status): finish(number, unit, lane, status: status)
         }
         return true
     }
@@ -39,24 +41,24 @@ extension RAIDController {
     }
 
     /// Ends a destage, which is an array request whose tag is above those of the commands.
-    func endDestage(_ finished: FinishedRequest, _ lane: CardLane, _ target: ArrayTarget) {
+    func endDestage(_ finished: FinishedRequest, _ lane: CardLane, _ unit: LogicalUnit) {
         let run = Int(finished.tag) - Self.commandCapacity
-        if target.cache!.endRun(run, finished.status, resuming: &lane.resumed) { lane.canResume = true }
+        if unit.cache!.endRun(run, finished.status, resuming: &lane.resumed) { lane.canResume = true }
     }
 
     /// Resumes the commands that waited for pages which this lane released; then starved ones, oldest first, until one
     /// still finds no room.
-    func resumeCommands(_ lane: CardLane, _ target: ArrayTarget) {
-        guard let cache = target.cache else { return }
+    func resumeCommands(_ lane: CardLane, _ unit: LogicalUnit) {
+        guard let cache = unit.cache else { return }
         while lane.canResume {
             lane.canResume = false
             var next = 0
             while next < lane.resumed.count {
-                _ = admit(lane.resumed[next], isStarved: false, cache, target, lane)
+                _ = admit(lane.resumed[next], isStarved: false, cache, unit, lane)
                 next += 1
             }
             lane.resumed.removeAll(keepingCapacity: true)
-            while let number = cache.nextStarved(), admit(number, isStarved: true, cache, target, lane) {}
+            while let number = cache.nextStarved(), admit(number, isStarved: true, cache, unit, lane) {}
         }
     }
 }

@@ -21,7 +21,7 @@ extension WriteCache {
             case .flush: verdict = settle(.everything, number, mark, &started)
             case .write where isCacheable(command):
                 verdict = take(command.pointee.sectors, number, isStarved, mark, &started)
-            case .read where command.pointee.kind != .verify:
+            case .read where !command.pointee.isVerify:
                 verdict = serve(command.pointee.sectors) ?? settle(command.pointee.sectors, number, mark, &started)
             case .read, .write, .zero: verdict = settle(command.pointee.sectors, number, mark, &started)
             }

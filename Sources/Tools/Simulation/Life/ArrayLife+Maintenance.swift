@@ -1,8 +1,8 @@
+import ArrayEngine
 import ArrayStore
 import MDFormat
 import Platform
 import RAID
-import RAIDController
 import Statistics
 
 /// Rebuilds, checks and repairs, and users' commands while the array is served.
@@ -21,7 +21,7 @@ extension ArrayLife {
         if (isFilling || isTakingSpare) && world.random.chance(isTakingSpare ? 100 : 15) {
             world.setSynchronousCrash(after: world.random.below(40))
         }
-        _ = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
+        _ = card!.work(on: 0, lane: lanes[lanes.count - 1]) { $0.maintain(on: $1, now: world.nanoseconds) }
         try learn()
         learnProgress()
         if !world.isDown && job != nil { try checkJob() }
@@ -60,7 +60,7 @@ extension ArrayLife {
     func finishMaintenance() throws(SimulationFault) -> Bool {
         for _ in 0..<Self.turnMax {
             world.passTime()
-            let pause = card!.maintain(target: 0, lane: lanes[lanes.count - 1], now: world.nanoseconds)
+            let pause = card!.work(on: 0, lane: lanes[lanes.count - 1]) { $0.maintain(on: $1, now: world.nanoseconds) }
             try learn()
             if world.isDown { return false }
             learnProgress()
@@ -131,7 +131,7 @@ extension ArrayLife {
         if world.isDown { return }
         knowledge.disks[number].may = addition == .spare ? .spare : .out
         if addition == .returning { returning.insert(number) }
-        card!.lookForSpare(target: 0)
+        live!.lookForSpare()
     }
 
     /// Whether a disk's superblock records the failure of a member that serves. That disk may be newer than the member,
@@ -174,7 +174,7 @@ extension ArrayLife {
         note("member \(role) is to fail")
         crashSoon(300, within: 10)
         do throws(OperationError) {
-            try card!.fail(role: role, target: 0)
+            try live!.fail(role: role)
             faultyRoles[role] = true
         } catch {
             if others.isEmpty && !hasFailed { throw SimulationFault("no reason to refuse: \(error)") }
@@ -199,7 +199,7 @@ extension ArrayLife {
     private func begin(_ kind: MaintenanceSchedule.Job) throws(SimulationFault) {
         guard !array!.needsRepair else { return }
         do throws(OperationError) {
-            job = (kind, try card!.begin(kind, target: 0))
+            job = (kind, try live!.begin(kind))
             note("a \(kind.rawValue) begins")
         } catch {
             if job == nil && array!.failedMembers.isEmpty && !isBusy {
@@ -214,7 +214,7 @@ extension ArrayLife {
         mayEndReplacement = true
         crashSoon(200, within: 12)
         do throws(OperationError) {
-            try card!.cancelJob(target: 0)
+            try live!.cancelJob()
             note("the job is cancelled")
         } catch {
             if job != nil || isReplacing { throw SimulationFault("no reason to refuse: \(error)") }

@@ -1,5 +1,5 @@
+import ArrayEngine
 import ArrayStore
-import HardwareBus
 import RAID
 import RAIDController
 
@@ -209,12 +209,10 @@ extension ArrayLife {
     private func putBehindCard(_ opened: OpenedArray) {
         array = opened
         let laneCount = workload.laneCount + (shape.level == .raid5 ? 1 : 0)
-        let target: ArrayTarget
-        do { target = try ArrayTarget(array: opened) } catch { preconditionFailure("no memory: \(error)") }
-        let card = RAIDController(
-            arrays: [target], dart: DART(windowCount: 8, reservedCount: 1), engine: .threads,
-            laneCount: laneCount, writeCacheByteCount: workload.cacheByteCount)
+        let card = RAIDController.simulated(
+            over: opened, laneCount: laneCount, writeCacheByteCount: workload.cacheByteCount)
         self.card = card
+        live = card.engine.arrays[0]
         lanes = (0..<laneCount).map { _ in
             do { return try card.makeLane() } catch { preconditionFailure("no lane: \(error)") }
         }

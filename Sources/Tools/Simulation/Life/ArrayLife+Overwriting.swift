@@ -1,7 +1,6 @@
 import ArrayStore
 import MDFormat
 import RAID
-import RAIDController
 
 /// Commands that users must not get through: no member may forget its role while the array may need its data.
 extension ArrayLife {
@@ -32,7 +31,7 @@ extension ArrayLife {
         default:
             guard isLost else { return }
             let role = world.random.below(members.count)
-            try expectRefusal("member \(role) is replaced") { try card!.replace(role: role, by: disk.name, target: 0) }
+            try expectRefusal("member \(role) is replaced") { try live!.replace(role: role, by: disk.name) }
         }
     }
 

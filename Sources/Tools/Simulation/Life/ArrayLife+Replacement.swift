@@ -1,6 +1,5 @@
 import ArrayStore
 import Platform
-import RAIDController
 
 /// The replacement of members while they serve.
 extension ArrayLife {
@@ -53,7 +52,7 @@ extension ArrayLife {
         note("\(name) is to replace member \(role)")
         crashSoon(200, within: 12)
         do throws(OperationError) {
-            try card!.replace(role: role, by: name, target: 0)
+            try live!.replace(role: role, by: name)
             tally[.replacementsBegun] += 1
             hasReplacementFailed = false
             mayEndReplacement = false

@@ -1,6 +1,5 @@
 import ArrayStore
 import MemberIO
-import RAIDController
 import RAIDControllerInterface
 import SCSI
 
@@ -53,11 +52,11 @@ extension ArrayLife {
 
     /// Does what the server's bitmap thread does every few seconds.
     private func tickBitmap() {
-        guard card!.bitmapPeriodSeconds(target: 0) != nil else { return }
+        guard live!.bitmapPeriodSeconds != nil else { return }
         let lane = world.random.pick(lanes)
-        if world.random.chance(500) { return card!.tickBitmap(target: 0, lane: lane) }
+        if world.random.chance(500) { return card!.work(on: 0, lane: lane) { $0.tickBitmap(on: $1) } }
         crashSoon(100, within: 10)
-        card!.clearBits(target: 0, lane: lane)
+        card!.work(on: 0, lane: lane) { $0.clearBits(on: $1) }
     }
 
     // MARK: Failures

@@ -13,7 +13,7 @@ extension ArrayLife {
                 guard try finishMaintenance() else { return false }
                 try checkNothingIsLeft()
             }
-            card!.suspendMaintenance(target: 0)
+            live!.suspendMaintenance()
             guard try finishMaintenance() else { return false }
         }
         send(.flush, sectors: 0..<0)
@@ -21,9 +21,9 @@ extension ArrayLife {
         guard try drain() else { return false }
         // A flush that failed leaves the array dirty.
         guard lastFlushWasGood else { return false }
-        card!.restBitmap(target: 0, lane: lanes[0])
+        card!.work(on: 0, lane: lanes[0]) { $0.restBitmap(on: $1) }
         guard try drain() else { return false }
-        card!.clearBits(target: 0, lane: lanes[0])
+        card!.work(on: 0, lane: lanes[0]) { $0.clearBits(on: $1) }
         guard try drain() else { return false }
         try checkAtRest()
         return close()

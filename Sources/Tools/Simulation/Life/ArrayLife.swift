@@ -1,3 +1,4 @@
+import ArrayEngine
 import ArrayStore
 import HardwareBus
 import MemberIO
@@ -22,8 +23,9 @@ final class ArrayLife {
     var history = History()
     let workload: Workload
 
-    // The open array and its card.
+    // The open array, as it is served, and the card in front of it.
     var array: OpenedArray?
+    var live: LiveArray?
     var card: RAIDController?
     var lanes: [Int] = []
     /// By role: the bay of the member. Empty for arrays whose members cannot be replaced.
@@ -154,6 +156,7 @@ final class ArrayLife {
     func letGo() {
         driver.detach()
         card = nil
+        live = nil
         array = nil
         lanes = []
         bays = []

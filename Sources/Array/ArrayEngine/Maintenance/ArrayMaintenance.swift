@@ -5,9 +5,10 @@ import Statistics
 
 /// An array's maintenance job, if there is one, and the result of the last one.
 ///
-/// Threads: any; but `next`, `found`, `unwritten` and `finish` on the maintenance thread only.
+/// Threads: any; but `run` and the steps that it takes on the maintenance thread only.
 final class ArrayMaintenance: @unchecked Sendable {
-    // SAFETY: everything but `wakeup` is accessed under `lock`.
+    // SAFETY: `checkpointAt` and `retryAt` belong to the maintenance thread; the rest but `wakeup` is accessed under
+    // `lock`.
     private let lock = Lock()
     private let wakeup = AutoResetEvent()
     private var schedule: MaintenanceSchedule?
@@ -18,6 +19,10 @@ final class ArrayMaintenance: @unchecked Sendable {
     /// The last job that ended, if any.
     private var last: JobSnapshot?
     private var isSuspended = false
+    /// When a rebuild's progress is made durable next.
+    var checkpointAt: UInt64 = 0
+    /// When a job that failed is tried again.
+    var retryAt: UInt64 = 0
 
     /// Wakes the maintenance thread.
     func wake() { wakeup.set() }
@@ -41,6 +46,13 @@ final class ArrayMaintenance: @unchecked Sendable {
         }
         wake()
         return number
+    }
+
+    /// Begins a check or a repair. A repair does not cover parity that becomes doubtful after this call.
+    /// - Returns: the job's number; nil while another job runs, and after `suspend`.
+    func begin(_ new: MaintenanceSchedule, of array: LiveArray) -> UInt64? {
+        array.plannerLock.withLock { array.doubtCountAtRepair = array.planner.doubtCount }
+        return begin(new)
     }
 
     /// Cancels the running job, unless it is a rebuild.
@@ -78,14 +90,14 @@ final class ArrayMaintenance: @unchecked Sendable {
     /// already.
     /// - Parameters:
     ///   - now: nanoseconds of a clock that does not go back.
-    ///   - clientOperations: commands that the card has taken so far.
+    ///   - requestCount: how many requests the engine has taken so far.
     ///   - submit: gives a request to the planner; returns whether the planner took it.
     func next(
-        now: UInt64, clientOperations: UInt64, submit: (MaintenanceRequest) -> Bool
+        now: UInt64, requestCount: UInt64, submit: (MaintenanceRequest) -> Bool
     ) -> MaintenanceSchedule.Step? {
         // The planner's lock is taken inside this one, so that no request ends before it is counted.
         lock.withLock {
-            guard let step = schedule?.next(now: now, clientOperations: clientOperations) else { return nil }
+            guard let step = schedule?.next(now: now, clientOperations: requestCount) else { return nil }
             guard case .submit(let request) = step else { return step }
             guard submit(request) else { return .wait }
             schedule!.submitted(request, now: now)

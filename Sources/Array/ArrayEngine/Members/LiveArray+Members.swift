@@ -2,7 +2,7 @@ import ArrayStore
 import RAID
 
 /// Members that come and go: the superblocks are written first, durably; then the planner is told.
-extension ArrayTarget {
+extension LiveArray {
     /// Takes a member out of service whose I/O failed, or that is gone. RAID 5 goes on without it once the other
     /// members' superblocks say so. RAID 0 cannot: every later write fails, as in md.
     /// - Parameters:
@@ -16,19 +16,19 @@ extension ArrayTarget {
         maintenance.wake()
     }
 
-    /// Checks that all members are still there, and fails those that are gone. `array.view` is renewed first, because a
-    /// member that hangs may block this thread afterwards.
-    func watchMembers() {
-        _ = array.view
-        for place in array.lostPlaces() { memberFailed(place) { array.isLost(place: place) } }
-        if geometry.level == .raid0 && array.health == .failed { array.takeBackReconnected() }
+    /// Checks that all members are still there, since one without I/O can disappear unnoticed, and fails those that are
+    /// gone. Any thread; may block, and renews `view` before that.
+    package func watchMembers() {
+        _ = store.view
+        for place in store.lostPlaces() { memberFailed(place) { store.isLost(place: place) } }
+        if geometry.level == .raid0 && store.health == .failed { store.takeBackReconnected() }
     }
 
     /// Under `membership`.
     private func leave(_ role: Int) {
-        let isRecorded = array.recordFailure(role: role)
-        let putInPlace = array.placing(role: role)
-        let isContinued = array.recoveringMember?.role == role
+        let isRecorded = store.recordFailure(role: role)
+        let putInPlace = store.placing(role: role)
+        let isContinued = store.recoveringMember?.role == role
         plannerLock.withLock {
             let isReplaced = planner.replacement?.member == role
             planner.memberFailed(role)
@@ -61,7 +61,7 @@ extension ArrayTarget {
 
     /// Ends a replacement, and fails the members that still record it. Under `membership`.
     private func dropReplacement(isFaulty: Bool) {
-        let untold = array.endReplacement(isFaulty: isFaulty)
+        let untold = store.endReplacement(isFaulty: isFaulty)
         plannerLock.withLock { planner.endReplacement() }
         // The replacement gets no more writes: a member whose superblock still names it must not be opened with it.
         for role in untold { leave(role) }
@@ -86,7 +86,7 @@ extension ArrayTarget {
         membership.lock()
         defer { membership.unlock() }
         guard plannerLock.withLock({ planner.canBeginReplacement }) else { return false }
-        try array.beginReplacement(of: role, by: path)
+        try store.beginReplacement(of: role, by: path)
         spaces[geometry.replacementPlace].forgetAll()
         plannerLock.withLock { planner.beginReplacement(Recovery(member: role, boundary: 0)) }
         return true
@@ -97,7 +97,7 @@ extension ArrayTarget {
     func activateSpare() throws(ArrayStoreError) -> Bool {
         membership.lock()
         defer { membership.unlock() }
-        guard let role = try array.activateSpare()?.role else { return false }
+        guard let role = try store.activateSpare()?.role else { return false }
         spaces[role].forgetAll()
         return plannerLock.withLock { planner.beginRecovery(Recovery(member: role, boundary: 0)) }
     }
@@ -108,8 +108,8 @@ extension ArrayTarget {
         membership.lock()
         defer { membership.unlock() }
         let replaced = plannerLock.withLock { planner.replacement?.member }
-        guard try array.endRecovery() else { return false }
-        let putInPlace = replaced.map { array.placing(role: $0) }
+        guard try store.endRecovery() else { return false }
+        let putInPlace = replaced.map { store.placing(role: $0) }
         return plannerLock.withLock {
             guard planner.endRecovery() else { return false }
             // Reads without the planner that began before this do not count; later reads need no planner.

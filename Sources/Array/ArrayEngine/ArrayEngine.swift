@@ -1,0 +1,86 @@
+import ArrayStore
+import MemberIO
+import Members
+import Platform
+import Statistics
+
+/// Open arrays that are being served, and the lanes that carry out requests to them. What is in front of it (the RAID
+/// card) knows requests and their outcomes, and nothing of members.
+///
+/// A thread uses the engine by a lane of its own: it gathers requests to an array (`submit`), has them planned (`plan`)
+/// and their member I/O started with one system call (`start`), and takes outcomes (`reap`, then `completeNext` for
+/// each array that has any). Requests that end are in `EngineLane.finished` after each of these. Lanes run in parallel;
+/// they share each array's planner, behind a lock that is never held across I/O.
+package final class ArrayEngine: @unchecked Sendable {
+    // SAFETY: everything but `lanes` never changes; `lanes` is touched under `lock`.
+    /// The arrays, in their order.
+    package let arrays: [LiveArray]
+    let directReads: DirectReads
+    private let memberEngine: MemberEngineKind
+    private let counters: MemberCounters
+    private let lock = Lock()
+    /// By number; nil for a number that is free.
+    private var lanes: [EngineLane?]
+
+    /// - Parameters:
+    ///   - arrays: open and locked; they stay so while the engine exists.
+    ///   - memberEngine: how lanes execute member I/O.
+    ///   - laneCount: the most lanes.
+    ///   - requestCapacity: tags of requests are below it.
+    /// - Throws: when the process has no address space for the members' space maps.
+    package init(
+        arrays: [OpenedArray], memberEngine: MemberEngineKind, laneCount: Int, requestCapacity: Int
+    ) throws(OSError) {
+        var live: [LiveArray] = []
+        var fileBase = 0
+        for array in arrays {
+            let new = try LiveArray(array, index: live.count, fileBase: fileBase, requestCapacity: requestCapacity)
+            fileBase += new.places.count
+            live.append(new)
+        }
+        self.arrays = live
+        self.memberEngine = memberEngine
+        directReads = DirectReads(capacity: requestCapacity)
+        counters = MemberCounters(laneCount: laneCount, fileCount: fileBase)
+        lanes = Array(repeating: nil, count: laneCount)
+    }
+
+    /// Makes a lane. Any thread.
+    /// - Throws: when all lanes are in use, or the system refuses what a lane needs.
+    package func makeLane() throws(OSError) -> EngineLane {
+        let members = try MemberLane(engine: memberEngine, places: arrays.flatMap(\.places))
+        let lane = EngineLane(of: self, members: members)
+        return try lock.withLock { () throws(OSError) in
+            guard let number = lanes.firstIndex(where: { $0 == nil }) else {
+                throw OSError(code: 12, doing: "make another lane: all \(lanes.count) are in use")
+            }
+            members.count(in: counters, lane: number)
+            lanes[number] = lane
+            return lane
+        }
+    }
+
+    /// Ends the use of a lane, which has no I/O under way. Any thread.
+    package func release(_ lane: EngineLane) {
+        precondition(!lane.hasOutstandingIO, "a lane was released with I/O outstanding")
+        lock.withLock {
+            if let number = lanes.firstIndex(where: { $0 === lane }) { lanes[number] = nil }
+        }
+    }
+
+    /// The number of requests that all present lanes have taken. Any thread.
+    var requestCount: UInt64 { lock.withLock { lanes.reduce(0) { $0 &+ ($1?.requestCount ?? 0) } } }
+
+    /// An array's state, and the counters of its members. Any thread.
+    package func snapshot(array index: Int) -> ArraySnapshot {
+        let array = arrays[index]
+        var snapshot = array.snapshot()
+        let correctedReads = array.correctedReads
+        snapshot.members = (0..<array.geometry.memberCount).map {
+            var member = counters.snapshot(file: array.fileBase + $0, role: $0)
+            member.correctedReadErrorCount = correctedReads[$0]
+            return member
+        }
+        return snapshot
+    }
+}

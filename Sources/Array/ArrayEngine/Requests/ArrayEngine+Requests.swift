@@ -1,0 +1,57 @@
+import MDFormat
+import MemberIO
+import RAID
+
+/// From a request to its member I/Os.
+extension ArrayEngine {
+    /// Gathers a request. Reads of an array with all its members in sync need no planner and no lock: each extent goes
+    /// to its member.
+    /// - Parameter request: its tag is not in use. Until `plan` and `start` are called, all requests on the lane are to
+    ///   this array.
+    package func submit(_ request: ArrayRequest, to array: LiveArray, on lane: EngineLane) {
+        lane.countRequest()
+        let epoch = array.membershipEpoch.load(ordering: .acquiring)
+        guard request.operation == .read, epoch & 1 == 0 else { return lane.requests.append(request) }
+        let read = directReads[request.tag]
+        precondition(read.pointee.remaining == 0, "the tag is in use")
+        read.pointee = DirectReads.Entry(request: request, epoch: epoch)
+        let token = EngineToken.direct(array: array.index, tag: request.tag)
+        array.geometry.forEachExtent(
+            byteOffset: request.byteOffset, byteCount: request.byteCount
+        ) { member, byteOffset, byteCount, offset in
+            lane.staged.append(
+                MemberIO(
+                    kind: .read, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
+                    memory: request.memory! + Int(offset), token: token.rawValue))
+            read.pointee.remaining += 1
+        }
+    }
+
+    /// Gives the gathered requests to the array's planner, and does the work that it wants.
+    package func plan(_ array: LiveArray, on lane: EngineLane) {
+        guard lane.hasRequests else { return }
+        array.plannerLock.withLock {
+            for request in lane.requests { array.planner.submit(request, into: &lane.output) }
+            array.planner.finishBatch(into: &lane.output)
+        }
+        lane.requests.removeAll(keepingCapacity: true)
+        execute(lane, array)
+    }
+
+    /// Starts the member I/Os that planning has brought, with one call to the engine of the members.
+    package func start(_ array: LiveArray, on lane: EngineLane) {
+        guard !lane.staged.isEmpty else { return }
+        forgetPunched(lane, array)
+        lane.staged.withUnsafeBufferPointer { lane.members.start($0, fileBase: array.fileBase) }
+        forgetPunched(lane, array)
+        lane.staged.removeAll(keepingCapacity: true)
+    }
+
+    /// Records that punched ranges have no space any more: before the punch, for lanes that look meanwhile, and after
+    /// it.
+    private func forgetPunched(_ lane: EngineLane, _ array: LiveArray) {
+        for io in lane.staged where io.kind == .punch {
+            array.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+        }
+    }
+}
