@@ -5,6 +5,16 @@ import MemberIO
 import RAID
 import Testing
 
+extension OpenedArray {
+    /// Flushes the member that is filled, and records how far it is.
+    /// - Returns: whether it could be flushed.
+    func recordRecovery(byteCount: UInt64) throws -> Bool {
+        guard flushRecovering() else { return false }
+        try recordRecovery(byteCount: byteCount, telling: nil)
+        return true
+    }
+}
+
 /// An array of three members in memory, and what it said.
 final class MemoryArray {
     let messages = Messages()

@@ -113,7 +113,9 @@ struct OverwriteRuleTests {
         let returning = member("m2", superblock(2))
         let array = try open((0..<2).map { member("m\($0)", superblock($0)) })
         try array.markDirty()
-        array.lock.withLock { array.spares.append(ArrayMember(store: returning, superblock: superblock(2))) }
+        array.lock.withLock {
+            array.membership.add(spare: array.know(ArrayMember(store: returning, superblock: superblock(2))))
+        }
         let before = contents([returning])
         #expect(try array.remove { $0.path == "m2" && $0.condition == .spare } == "m2")
         #expect(contents([returning]) == before)

@@ -95,7 +95,8 @@ struct SuperblockCrashTests {
         for role in [1, 2] {
             #expect(array.recordFailure(role: role))
             #expect(try array.activateSpare()?.role == role)
-            #expect(try array.recordRecovery(byteCount: array.geometry.memberDataByteCount))
+            #expect(array.flushRecovering())
+            try array.recordRecovery(byteCount: array.geometry.memberDataByteCount)
             #expect(try array.endRecovery())
         }
         let last = try open(members + [first, second])

@@ -10,7 +10,8 @@ import Synchronization
 ///
 /// Threads: any; the planner only under `plannerLock`.
 package final class LiveArray: @unchecked Sendable {
-    // SAFETY: `planner` and `doubtCountAtRepair` are used under `plannerLock`; the rest never changes.
+    // SAFETY: `planner` and `doubtCountAtRepair` are used under `plannerLock`, `mustFail` under `membership`; the rest
+    // never changes.
     /// The array on disk: open and locked.
     let store: OpenedArray
     let geometry: ArrayGeometry
@@ -30,6 +31,8 @@ package final class LiveArray: @unchecked Sendable {
     private let hasReportedRefusal = Atomic<Bool>(false)
     /// Held while a member comes or goes, from the superblocks to the planner, so that both agree.
     let membership = Lock()
+    /// The places of members that do not know a change, the next one last. Under `membership`.
+    var mustFail: [Int] = []
     /// The planner's `doubtCount` when the last repair began. Under `plannerLock`.
     var doubtCountAtRepair: UInt64 = 0
     private let memory: UnsafeMutableRawPointer

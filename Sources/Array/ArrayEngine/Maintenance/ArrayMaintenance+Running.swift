@@ -132,12 +132,12 @@ extension ArrayMaintenance {
     /// Gives the missing role of a degraded array to a spare.
     /// - Returns: whether a member has the role now, and is to be rebuilt.
     private func activateSpare(_ array: LiveArray, now: UInt64) -> Bool {
-        guard case .degraded(let missing) = array.plannerLock.withLock({ array.planner.state }) else { return false }
+        guard case .degraded = array.plannerLock.withLock({ array.planner.state }) else { return false }
         do throws(ArrayStoreError) {
             return try array.activateSpare()
         } catch {
-            // Without the spare, the array stays degraded as it was.
-            failUntold(error, else: missing, array)
+            // Without the spare, the array stays degraded as it was. What the members could not be told is reported.
+            if error.members.isEmpty { array.store.report(error.description, .error) }
             if error.kind == .notTaken { retryAt = now + Self.unreadableRetryNanoseconds }
             return false
         }
@@ -159,19 +159,7 @@ extension ArrayMaintenance {
         }
         guard let recovery else { return nil }
         let place = isReplacement ? array.geometry.replacementPlace : recovery.member
-        do throws(ArrayStoreError) {
-            if try array.store.recordRecovery(byteCount: recovery.boundary) { return recovery }
-            array.memberFailed(place)
-        } catch { failUntold(error, else: place, array) }
-        return nil
-    }
-
-    /// Fails the members whose superblocks could not be written.
-    /// - Parameter place: the role, or the replacement's place, that fails if the error names no member.
-    private func failUntold(_ error: ArrayStoreError, else place: Int, _ array: LiveArray) {
-        array.store.report(error.description, .error)
-        if error.kind == .notTaken && error.members.isEmpty { return }
-        for untold in error.members.isEmpty ? [place] : error.members { array.memberFailed(untold) }
+        return array.recordRecovery(recovery, place: place) ? recovery : nil
     }
 
     private func finish(_ end: MaintenanceSchedule.End, _ array: LiveArray, now: UInt64) {
@@ -230,18 +218,8 @@ extension ArrayMaintenance {
 
     private func endRecovery(_ recovery: Recovery?, _ array: LiveArray, now: UInt64) -> Bool {
         guard let recovery, recovery.boundary == array.geometry.memberDataByteCount else { return false }
-        do throws(ArrayStoreError) { return try array.endRecovery() } catch {
-            if array.isSound {
-                // The old member still serves: the superblock that could not be written may be the replacement's.
-                array.store.report(error.description, .error)
-                retryAt = now + Self.retryNanoseconds
-                for untold in error.members {
-                    array.memberFailed(untold == recovery.member ? array.geometry.replacementPlace : untold)
-                }
-            } else {
-                failUntold(error, else: recovery.member, array)
-            }
-            return false
-        }
+        let isEnded = array.endRecovery()
+        if !isEnded && array.isSound { retryAt = now + Self.retryNanoseconds }
+        return isEnded
     }
 }

@@ -25,11 +25,7 @@ extension LiveArray {
     /// member.
     package func clearBits(on lane: EngineLane) {
         guard !store.needsRepair, plannerLock.withLock({ planner.hasBitsToClear }) else { return }
-        do throws(ArrayStoreError) { try store.renewMark() } catch {
-            store.report(error.description, .error)
-            for untold in error.members { memberFailed(untold) }
-            return
-        }
+        do throws(ArrayStoreError) { try renewMark() } catch { return store.report(error.description, .error) }
         changeBits(lane) { $0.clearBits(into: &$1) }
     }
 

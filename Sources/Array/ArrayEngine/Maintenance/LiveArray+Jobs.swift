@@ -45,21 +45,8 @@ extension LiveArray {
             guard try beginReplacement(of: role, by: path) else {
                 throw ArrayStoreError("\(name) is busy with the end of the last replacement; try again")
             }
-        } catch {
-            for untold in error.members where untold != geometry.replacementPlace { memberFailed(untold) }
-            throw OperationError(error.description, cause: error)
-        }
+        } catch { throw OperationError(error.description, cause: error) }
         maintenance.wake()
-    }
-
-    /// Removes a failed member or a spare.
-    /// - Parameter matches: picks one of the array's members.
-    /// - Returns: the path of the member's file.
-    package func remove(_ matches: (OpenedArray.MemberState) -> Bool) throws(ArrayStoreError) -> String {
-        do throws(ArrayStoreError) { return try store.remove(matches) } catch {
-            for untold in error.members { memberFailed(untold) }
-            throw error
-        }
     }
 
     /// Takes a member out of service, as `nbdext fail` does.

@@ -1,7 +1,8 @@
 import ArrayStore
 import RAID
 
-/// Members that come and go: the superblocks are written first, durably; then the planner is told.
+/// Members that come and go. The open array decides and writes the superblocks (`Membership`); each step is taken here
+/// when it is durable.
 extension LiveArray {
     /// Takes a member out of service whose I/O failed, or that is gone. RAID 5 goes on without it once the other
     /// members' superblocks say so. RAID 0 cannot: every later write fails, as in md.
@@ -9,9 +10,8 @@ extension LiveArray {
     ///   - place: the member's role, or the replacement's place.
     ///   - isCurrent: whether the place still has the member that failed; called while no member comes or goes.
     func memberFailed(_ place: Int, if isCurrent: () -> Bool = { true }) {
-        membership.withLock {
-            guard isCurrent() else { return }
-            if place == geometry.replacementPlace { replacementFailed() } else { leave(place) }
+        changeMembers {
+            if isCurrent() { fail(place) }
         }
         maintenance.wake()
     }
@@ -24,55 +24,37 @@ extension LiveArray {
         if geometry.level == .raid0 && store.health == .failed { store.takeBackReconnected() }
     }
 
-    /// Under `membership`.
-    private func leave(_ role: Int) {
-        let isRecorded = store.recordFailure(role: role)
-        let putInPlace = store.placing(role: role)
-        let isContinued = store.recoveringMember?.role == role
-        plannerLock.withLock {
-            let isReplaced = planner.replacement?.member == role
-            planner.memberFailed(role)
-            // If the survivors' superblocks cannot be written, nothing tells them apart from the failed member later.
-            if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
-            // The other members of a RAID 0 array stay readable: they may hold all that is left of a user's data.
-            guard geometry.level == .raid5 else { return }
-            if isSound { membershipEpoch.add(1, ordering: .releasing) }
-            guard isReplaced, planner.recovery != nil else { return }
-            if isContinued {
-                putInPlace()
-                spaces[role].forgetAll()
-            } else {
-                // The replacement's superblock could not be given the role.
-                planner.memberFailed(role)
-            }
+    /// Makes a change of members, and fails those that could not be told of it.
+    private func changeMembers<Result, Failure>(_ change: () throws(Failure) -> Result) throws(Failure) -> Result {
+        membership.lock()
+        defer { membership.unlock() }
+        defer {
+            while let place = mustFail.popLast() { fail(place) }
         }
+        return try change()
     }
 
-    /// Handles a failed I/O to the replacement's place. Under `membership`.
-    private func replacementFailed() {
+    /// Under `membership`.
+    private func fail(_ place: Int) {
+        guard place == geometry.replacementPlace else {
+            store.recordFailure(role: place, telling: self)
+            return
+        }
         let (isReplacing, role) = plannerLock.withLock { (planner.replacement != nil, planner.replacementRole) }
         if isReplacing {
-            dropReplacement(isFaulty: true)
+            store.endReplacement(isFaulty: true, telling: self)
         } else if let role {
             // The replacement has taken the role meanwhile.
-            leave(role)
+            store.recordFailure(role: role, telling: self)
         }
-    }
-
-    /// Ends a replacement, and fails the members that still record it. Under `membership`.
-    private func dropReplacement(isFaulty: Bool) {
-        let untold = store.endReplacement(isFaulty: isFaulty)
-        plannerLock.withLock { planner.endReplacement() }
-        // The replacement gets no more writes: a member whose superblock still names it must not be opened with it.
-        for role in untold { leave(role) }
     }
 
     /// Ends a replacement; its disk is a spare again.
     /// - Returns: false when no replacement is under way.
     func endReplacement() -> Bool {
-        let isEnded = membership.withLock {
+        let isEnded = changeMembers {
             guard plannerLock.withLock({ planner.replacement }) != nil else { return false }
-            dropReplacement(isFaulty: false)
+            store.endReplacement(isFaulty: false, telling: self)
             return true
         }
         maintenance.wake()
@@ -83,41 +65,96 @@ extension LiveArray {
     /// - Parameter path: the spare's path; nil for any spare.
     /// - Returns: false when I/O of the last replacement is still under way.
     func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) -> Bool {
-        membership.lock()
-        defer { membership.unlock() }
-        guard plannerLock.withLock({ planner.canBeginReplacement }) else { return false }
-        try store.beginReplacement(of: role, by: path)
-        spaces[geometry.replacementPlace].forgetAll()
-        plannerLock.withLock { planner.beginReplacement(Recovery(member: role, boundary: 0)) }
-        return true
+        try changeMembers { () throws(ArrayStoreError) in
+            guard plannerLock.withLock({ planner.canBeginReplacement }) else { return false }
+            try store.beginReplacement(of: role, by: path, telling: self)
+            return true
+        }
     }
 
     /// Gives the missing role to a spare, which has none of the role's data yet.
-    /// - Returns: whether there was a spare.
+    /// - Returns: whether the planner knows a member that is to be rebuilt.
     func activateSpare() throws(ArrayStoreError) -> Bool {
-        membership.lock()
-        defer { membership.unlock() }
-        guard let role = try store.activateSpare()?.role else { return false }
-        spaces[role].forgetAll()
-        return plannerLock.withLock { planner.beginRecovery(Recovery(member: role, boundary: 0)) }
+        try changeMembers { () throws(ArrayStoreError) in
+            guard try store.activateSpare(telling: self) != nil else { return false }
+            return plannerLock.withLock { planner.recovery != nil }
+        }
+    }
+
+    /// Makes the progress of a rebuild or of a replacement durable.
+    /// - Returns: whether it is recorded. If not, a member has failed.
+    func recordRecovery(_ recovery: Recovery, place: Int) -> Bool {
+        guard store.flushRecovering() else {
+            memberFailed(place)
+            return false
+        }
+        // A failure is reported, and those that were not told will be failed.
+        return changeMembers { (try? store.recordRecovery(byteCount: recovery.boundary, telling: self)) != nil }
     }
 
     /// Ends the recovery of a member, or of a replacement, that is completely in sync.
-    /// - Returns: false when that member has failed meanwhile.
-    func endRecovery() throws(ArrayStoreError) -> Bool {
-        membership.lock()
-        defer { membership.unlock() }
-        let replaced = plannerLock.withLock { planner.replacement?.member }
-        guard try store.endRecovery() else { return false }
-        let putInPlace = replaced.map { store.placing(role: $0) }
-        return plannerLock.withLock {
-            guard planner.endRecovery() else { return false }
-            // Reads without the planner that began before this do not count; later reads need no planner.
-            membershipEpoch.add(replaced == nil ? 1 : 2, ordering: .releasing)
-            // Under the lock, so that nothing is planned meanwhile.
-            putInPlace?()
-            if let replaced { spaces[replaced].forgetAll() }
-            return true
+    /// - Returns: false when that member has failed meanwhile, or could not be told.
+    func endRecovery() -> Bool {
+        changeMembers {
+            guard (try? store.endRecovery(telling: self)) == true else { return false }
+            return plannerLock.withLock { planner.recovery == nil }
         }
+    }
+
+    /// Draws a new mark for all members.
+    func renewMark() throws(ArrayStoreError) {
+        try changeMembers { () throws(ArrayStoreError) in try store.renewMark(telling: self) }
+    }
+
+    /// Removes a failed member or a spare.
+    /// - Parameter matches: picks one of the array's members.
+    /// - Returns: the path of the member's file.
+    package func remove(_ matches: (OpenedArray.MemberState) -> Bool) throws(ArrayStoreError) -> String {
+        try changeMembers { () throws(ArrayStoreError) in try store.remove(telling: self, matches) }
+    }
+}
+
+extension LiveArray: MembershipListener {
+    package func mustFail(places: [Int]) { mustFail = places.reversed() + mustFail }
+
+    package func carryOut(_ step: Membership.Step, putInPlace: () -> Void) {
+        switch step {
+        case .replacementBegan: spaces[geometry.replacementPlace].forgetAll()
+        case .recoveryBegan(let role): spaces[role].forgetAll()
+        default: break
+        }
+        // In one section, so that nothing is planned between.
+        plannerLock.withLock {
+            switch step {
+            case .failed(let role, let isRecorded): planWithout(role, isRecorded: isRecorded)
+            case .succeeded(let role):
+                planner.memberFailed(role)
+                if isSound { membershipEpoch.add(1, ordering: .releasing) }
+                putInPlace()
+                spaces[role].forgetAll()
+            case .recoveryBegan(let role): _ = planner.beginRecovery(Recovery(member: role, boundary: 0))
+            case .recoveryEnded(let replaced):
+                guard planner.endRecovery() else { return }
+                // Reads without the planner that began before this do not count; later reads need no planner.
+                membershipEpoch.add(replaced == nil ? 1 : 2, ordering: .releasing)
+                putInPlace()
+                if let replaced { spaces[replaced].forgetAll() }
+            case .replacementBegan(let role): planner.beginReplacement(Recovery(member: role, boundary: 0))
+            case .replacementEnded: planner.endReplacement()
+            }
+        }
+    }
+
+    /// Under `plannerLock`.
+    private func planWithout(_ role: Int, isRecorded: Bool) {
+        let isReplaced = planner.replacement?.member == role
+        planner.memberFailed(role)
+        // If the survivors' superblocks cannot be written, nothing tells them apart from the failed member later.
+        if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
+        // The other members of a RAID 0 array stay readable: they may hold all that is left of a user's data.
+        guard geometry.level == .raid5 else { return }
+        if isSound { membershipEpoch.add(1, ordering: .releasing) }
+        // The replacement's superblock could not be given the role.
+        if isReplaced && planner.recovery != nil { planner.memberFailed(role) }
     }
 }

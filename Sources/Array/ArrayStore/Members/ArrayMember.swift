@@ -8,6 +8,11 @@ package struct ArrayMember: Sendable {
     /// The superblock as it was when the array was opened.
     package let superblock: MDSuperblock
 
+    /// The number of bytes at the start of its data area that a replacement has. Without an offset it has everything.
+    func filledByteCount(_ geometry: ArrayGeometry) -> UInt64 {
+        min(superblock.recoveryByteOffset ?? geometry.memberDataByteCount, geometry.memberDataByteCount)
+    }
+
     /// Writes a superblock to the member and returns when it is durable.
     func write(_ superblock: MDSuperblock) throws(ArrayStoreError) {
         var sealed = superblock

@@ -49,7 +49,7 @@ extension OpenedArray {
     /// - Parameter superblock: a spare's, or nil for none.
     /// - Throws: with nothing written, when the array may need the member as it is.
     func overwrite(_ store: any PlacedMember, with superblock: MDSuperblock?) throws(ArrayStoreError) {
-        if let reason = OverwriteRule(isLost: isLost).reasonToKeep(part(of: store)) {
+        if let reason = OverwriteRule(isLost: membership.isLost).reasonToKeep(part(of: store)) {
             throw ArrayStoreError("\(store.name) \(reason)")
         }
         guard let superblock else {
@@ -66,23 +66,22 @@ extension OpenedArray {
 
     /// What a member is, according to the members in service and its own superblock. Under `lock`.
     private func part(of store: any PlacedMember) -> OverwriteRule.Part {
-        let present = current.indices.filter { !failedRoles.contains($0) }
-        let stores = present.compactMap { current[$0]?.store } + [replacement?.member.store].compactMap { $0 }
-        if stores.contains(where: { $0 === store }) { return .inUse }
+        let places = (membership.present + [membership.replacementPlace]).filter { member(at: $0) != nil }
+        if places.contains(where: { member(at: $0)?.store === store }) { return .inUse }
         guard let own = Self.superblock(of: store) else { return .blank }
         guard own.setUUID == uuid else { return .foreign }
-        let superblocks = present.compactMap { self.superblocks[$0] } + [replacement?.superblock].compactMap { $0 }
-        if superblocks.contains(where: { $0.deviceUUID == own.deviceUUID }) { return .inUse }
+        if places.contains(where: { records.superblock(at: $0)?.deviceUUID == own.deviceUUID }) { return .inUse }
         guard own.role < MDSuperblock.firstSpecialRole else { return .spare }
-        return own.events > newest.events || hasSeenFailure(own) ? .newer : .former
+        return own.events > records.newest.events || hasSeenFailure(own) ? .newer : .former
     }
 
     /// Whether a member's superblock records the failure of a member that is now in service. That one was forced into
     /// service and has missed what this one has seen. Counts of events prove nothing here, since the array has gone on
     /// counting. Under `lock`.
     func hasSeenFailure(_ own: MDSuperblock) -> Bool {
-        current.indices.contains { role in
-            guard !failedRoles.contains(role), recovering?.role != role, let device = superblocks[role]?.deviceNumber
+        membership.seats.indices.contains { role in
+            guard membership.seats[role].standing == .inSync,
+                let device = records.superblock(at: role)?.deviceNumber
             else { return false }
             return own.role(ofDevice: device) == MDSuperblock.roleFaulty
         }

@@ -151,7 +151,7 @@ extension ArrayStore {
             return ArrayDescription.Member(role: role, path: member.store.name, state: text)
         }
         if let (role, member) = scan.replacement {
-            let byteCount = Replacement(member, role: role, scan.geometry).byteCount
+            let byteCount = member.filledByteCount(scan.geometry)
             let text = OpenedArray.MemberState.Condition.replacing(byteCount: byteCount).text(scan.geometry, role: role)
             list.append(ArrayDescription.Member(path: member.store.name, state: text))
         }
@@ -250,14 +250,14 @@ extension OpenedArray {
     /// Under `lock`.
     private func makeView() -> View {
         let state = healthUnlocked
-        let missing = recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
         var description = ArrayDescription(
-            newest, geometry, state: state, members: describeMembers(), service: .served(process: Int(getpid())),
+            records.newest, geometry, state: state, members: describeMembers(),
+            service: .served(process: Int(getpid())),
             job: nil)
         description.name = name
         return View(
-            state: state, missingMembers: missing.sorted(),
-            hasPendingRebuild: state == .degraded && (!spares.isEmpty || recovering != nil) || replacement != nil,
+            state: state, missingMembers: membership.missing.sorted(),
+            hasPendingRebuild: state == .degraded && (!spares.isEmpty || recovering != nil) || successor != nil,
             description: description)
     }
 

@@ -90,8 +90,7 @@ struct ArrayRecovery {
     /// Makes a replacement equal to the member whose role it takes, where writes to both may have been under way.
     private func resyncReplacement(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) {
         guard let (role, member) = scan.replacement, let source = scan.members[role]?.store else { return }
-        let replacement = Replacement(member, role: role, scan.geometry)
-        _ = try ReplacementResync(scan.geometry, source: source, replacement: replacement, startUp: startUp).run(ranges)
+        _ = try ReplacementResync(scan.geometry, source: source, replacement: member, startUp: startUp).run(ranges)
     }
 
     // MARK: Bitmap

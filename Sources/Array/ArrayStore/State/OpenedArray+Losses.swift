@@ -46,11 +46,11 @@ extension OpenedArray {
                 guard known.contains(ObjectIdentifier(store)) else { return false }
                 let before = losses.removeValue(forKey: ObjectIdentifier(store))
                 guard let loss else { return false }
-                let isNeeded = isNeeded(place)
+                let isNeeded = membership.isNeeded(place: place)
                 losses[ObjectIdentifier(store)] = KnownLoss(
                     loss: loss, isToldNeeded: isNeeded || before?.isToldNeeded ?? false)
                 let isNews = before.map { isNeeded && !$0.isToldNeeded } ?? true
-                if isNews, isInUse(place), case .unlinked(let reason) = loss {
+                if isNews, membership.isInUse(place: place), case .unlinked(let reason) = loss {
                     news.append((place, store, reason, isNeeded))
                 }
                 return isToFail(place, loss)
@@ -73,25 +73,14 @@ extension OpenedArray {
 
     /// The members that have a place. Under `lock`.
     private var placedStores: [(place: Int, store: any PlacedMember)] {
-        current.enumerated().compactMap { role, member in member.map { (role, $0.store) } }
-            + [replacement].compactMap { $0.map { (geometry.replacementPlace, $0.member.store) } }
-    }
-
-    /// Under `lock`.
-    private func isInUse(_ place: Int) -> Bool { place == geometry.replacementPlace || !failedRoles.contains(place) }
-
-    /// Whether a member is in use and the array cannot do without it. Under `lock`.
-    private func isNeeded(_ place: Int) -> Bool {
-        isInUse(place)
-            && (geometry.level.redundancy == 0
-                || healthUnlocked != .clean && recovering?.role != place && place != geometry.replacementPlace)
+        (0...membership.replacementPlace).compactMap { place in member(at: place).map { (place, $0.store) } }
     }
 
     /// Under `lock`.
     private func isToFail(_ place: Int, _ loss: MemberLoss) -> Bool {
         switch loss {
-        case .unreachable: isInUse(place)
-        case .unlinked: isInUse(place) && !isNeeded(place)
+        case .unreachable: membership.isInUse(place: place)
+        case .unlinked: membership.isInUse(place: place) && !membership.isNeeded(place: place)
         }
     }
 

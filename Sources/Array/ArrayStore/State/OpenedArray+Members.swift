@@ -47,16 +47,18 @@ extension OpenedArray {
         func state(_ member: ArrayMember?, role: Int?, _ condition: MemberState.Condition) -> MemberState {
             MemberState(member, role: role, condition, loss: member.flatMap { lossText($0.store) })
         }
-        var states = current.indices.map { role in
-            if failedRoles.contains(role) { return state(current[role], role: role, .failed) }
-            guard let recovering, recovering.role == role else { return state(current[role], role: role, .active) }
-            return state(current[role], role: role, .recovering(byteCount: recovering.byteCount))
+        var states = membership.seats.enumerated().map { role, seat in
+            switch seat.standing {
+            case .failed: state(member(at: role), role: role, .failed)
+            case .inSync: state(member(at: role), role: role, .active)
+            case .recovering(let byteCount, _):
+                state(member(at: role), role: role, .recovering(byteCount: byteCount))
+            }
         }
-        if let replacement {
-            states.append(
-                state(replacement.member, role: replacement.role, .replacing(byteCount: replacement.byteCount)))
+        if let next = membership.successor {
+            states.append(state(successor, role: next.role, .replacing(byteCount: next.byteCount)))
         }
-        states += replaced.map { state($0, role: nil, .failed) }
+        states += former.map { state($0, role: nil, .failed) }
         states += spares.map { state($0, role: nil, .spare) }
         return states
     }
@@ -68,8 +70,7 @@ extension OpenedArray {
     /// zeros; nil for none. A member that cannot tell counts as having data. May block.
     package func nextData(from byteOffset: UInt64) -> UInt64? {
         let present = lock.withLock {
-            current.indices.filter { !failedRoles.contains($0) }.compactMap { current[$0]?.store }
-                + [replacement?.member.store].compactMap { $0 }
+            (membership.present + [membership.replacementPlace]).compactMap { member(at: $0)?.store }
         }
         var next: UInt64?
         for store in present {
@@ -85,20 +86,24 @@ extension OpenedArray {
     package var report: MessageSink { environment.report }
 
     /// Whether a spare is there. Any thread.
-    package var hasSpare: Bool { lock.withLock { !spares.isEmpty } }
+    package var hasSpare: Bool { lock.withLock { !membership.spares.isEmpty } }
 
     /// Gives the role of a failed member to a member that comes back to it, or else to the first spare, which is
     /// rebuilt from the start.
     /// - Returns: nil when there is no spare or nothing to do.
     /// - Throws: when a spare or a superblock could not be written.
-    package func activateSpare() throws(ArrayStoreError) -> RecoveringMember? {
+    package func activateSpare(
+        telling listener: (any MembershipListener)? = nil
+    ) throws(ArrayStoreError) -> RecoveringMember? {
         lock.lock()
         defer { lock.unlock() }
         defer { showState() }
-        guard !isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first, let bay = bays[role],
-            let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
+        guard !membership.isLost, recovering == nil, failedRoles.count == 1, let role = failedRoles.first,
+            let bay = bays[role], let index = spares.firstIndex(where: isReturning) ?? spares.indices.first
         else { return nil }
-        var spare = spares.remove(at: index)
+        let id = membership.spares[index]
+        var spare = spares[index]
+        membership.take(spare: id)
         let isGuided = isReturning(spare)
         do throws(ArrayStoreError) {
             if !isGuided {
@@ -109,74 +114,64 @@ extension OpenedArray {
             // spare.
             try writeProtection(to: spare)
         } catch {
-            keep(spare, at: index, after: error)
+            known[id] = spare
+            keep(id, at: index, after: error)
             throw error
         }
+        known[id] = spare
         // The bay is not used before the planner knows about the member.
         guard bay.put(spare.store.place) else { return nil }
-        if let old = current[role], old.superblock.deviceNumber != spare.superblock.deviceNumber {
-            replaced.append(old)
-        }
-        current[role] = spare
-        superblocks[role] = spare.superblock
-        // The array may have been renamed while the member was away.
-        superblocks[role]!.setName = newest.setName
-        knownMarks[role] = 0
-        superblocks[role]!.features.remove(.replacement)
-        failedRoles.remove(role)
-        let recovery = RecoveringMember(role: role, byteCount: 0, isGuided: isGuided)
-        recovering = recovery
-        do throws(ArrayStoreError) {
-            try writeMembers { $0.setRole(UInt16(role), ofDevice: spare.superblock.deviceNumber) }
-        } catch {
-            guard error.kind == .notTaken, error.members.isEmpty else { throw error }
-            // It has the role. Members that were not told get the state with the next change.
-            environment.report(error.description, .error)
-        }
-        environment.report(
-            isGuided
-                ? "member \(role) of \(name) comes back: \(spare.store.name)"
-                : "rebuilding member \(role) of \(name) onto \(spare.store.name)", .notice)
-        return recovery
+        let old = membership.seats[role].member
+        let isSame = old.flatMap { known[$0] }?.superblock.deviceNumber == spare.superblock.deviceNumber
+        let outcome = carryOut(
+            .spareTakesRole(role: role, id, isGuided: isGuided, displacing: isSame ? nil : old), telling: listener)
+        // A member that the system kept from being told gets the state with the next change; the spare has the role.
+        if let error = outcome.error, !error.members.isEmpty { throw error }
+        return recovering
     }
 
     /// Keeps a spare that could not be prepared for its role, unless the fault is its own. Under `lock`.
     /// - Parameter index: its previous index among the spares.
-    private func keep(_ spare: ArrayMember, at index: Int, after error: ArrayStoreError) {
+    private func keep(_ spare: MemberID, at index: Int, after error: ArrayStoreError) {
         if error.kind == .notTaken {
-            spares.insert(spare, at: index)
-        } else if case .unreachable? = spare.store.loss {
+            membership.add(spare: spare, at: index)
+        } else if let store = known[spare]?.store, case .unreachable? = store.loss {
             // Its server was lost in the meantime, and the member goes on trying to reach it.
-            absentMembers.append(spare.store)
+            absentMembers.append(store)
         }
     }
 
-    /// Flushes the recovering member, or the replacement, and records that it has `byteCount` bytes of its data area.
-    /// Even with all bytes it stays what it is until `endRecovery`.
-    /// - Returns: false when the member could not be flushed and has to be failed.
-    package func recordRecovery(byteCount: UInt64) throws(ArrayStoreError) -> Bool {
-        let filled = lock.withLock { replacement?.member ?? recovering.flatMap { current[$0.role] } }
-        guard let member = filled else { return true }
-        // Not under the lock, since a flush can take long. Only a failure can take the member away meanwhile.
-        guard (try? member.store.flush()) != nil else { return false }
-        try update { _ in
-            replacement?.byteCount = byteCount
-            if recovering != nil { recovering!.byteCount = byteCount }
-        }
-        return true
+    /// Flushes the recovering member, or the replacement. Takes no lock while it does, since it can take long; only a
+    /// failure can take the member away meanwhile.
+    /// - Returns: false when that member has to be failed.
+    package func flushRecovering() -> Bool {
+        let filled = lock.withLock { successor ?? recovering.flatMap { member(at: $0.role) } }
+        return filled.map { (try? $0.store.flush()) != nil } ?? true
     }
 
-    /// Makes the recovering member, or the replacement, a normal member. It must have everything, durably.
-    /// - Returns: false when it has failed in the meantime.
-    package func endRecovery() throws(ArrayStoreError) -> Bool {
+    /// Records that the recovering member, or the replacement, has `byteCount` bytes of its data area, which are
+    /// flushed. Even with all bytes it stays what it is until `endRecovery`.
+    package func recordRecovery(
+        byteCount: UInt64, telling listener: (any MembershipListener)? = nil
+    ) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
-        defer { showState() }
-        guard let role = recovering?.role else { return try endCompleteReplacement() }
-        recovering = nil
-        try writeMembers(first: role) { _ in }
-        environment.report("member \(role) of \(name) is up to date; the array is whole", .notice)
-        return true
+        try carryOut(.progress(byteCount: byteCount), telling: listener).check()
+    }
+
+    /// Makes the recovering member, or the replacement, a normal member. It must have everything, durably. The member
+    /// that a replacement takes the role from can be removed then.
+    /// - Returns: false when it has failed in the meantime.
+    /// - Throws: when its superblock could not be written. A replacement is as before then, except on members that have
+    ///   been told already; either member is as good.
+    package func endRecovery(telling listener: (any MembershipListener)? = nil) throws(ArrayStoreError) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard recovering != nil || membership.successor != nil else { return false }
+        let outcome = carryOut(.recoveryIsComplete, telling: listener)
+        let hasEnded = outcome.steps.contains { if case .recoveryEnded = $0 { true } else { false } }
+        if !hasEnded { try outcome.check() }
+        return hasEnded
     }
 
     /// The use of a member that was added.
@@ -199,11 +194,11 @@ extension OpenedArray {
         if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)
             if isReturning(member) {
-                spares.append(member)
+                membership.add(spare: know(member))
                 return .returning
             }
         }
-        spares.append(try makeSpare(store))
+        membership.add(spare: know(try makeSpare(store)))
         environment.report("\(store.name) is a spare of \(name)", .notice)
         return .spare
     }
@@ -227,7 +222,7 @@ extension OpenedArray {
 
     /// Checks that the array has not lost more members than it can do without. Under `lock`.
     func checkIsNotLost() throws(ArrayStoreError) {
-        guard isLost else { return }
+        guard membership.isLost else { return }
         throw ArrayStoreError(
             "\(name) has lost more members than it can do without, and their data must stay as it is: when enough of "
                 + "them can be read again, stop the server and serve the array with --force")
@@ -236,7 +231,7 @@ extension OpenedArray {
     /// Writes a spare's superblock to a member. Under `lock`.
     private func makeSpare(_ store: any PlacedMember) throws(ArrayStoreError) -> ArrayMember {
         var generator = SystemRandomNumberGenerator()
-        let own = newest.spare(
+        let own = records.newest.spare(
             deviceNumber: try freeDeviceNumber(), deviceUUID: ArrayStore.randomUUID(using: &generator),
             memberByteCount: store.byteCount)
         try overwrite(store, with: own)
@@ -250,26 +245,24 @@ extension OpenedArray {
         let number = spare.superblock.deviceNumber
         let others = allMembers.filter { $0.store !== spare.store }
         let isTaken = others.contains { $0.superblock.deviceNumber == number }
-        guard isTaken || !newest.hasEntry(ofDevice: number) || newest.role(ofDevice: number) != MDSuperblock.roleSpare
+        guard
+            isTaken || !records.newest.hasEntry(ofDevice: number)
+                || records.newest.role(ofDevice: number) != MDSuperblock.roleSpare
         else { return spare }
         var own = spare.superblock
         own.deviceNumber = try freeDeviceNumber()
         return ArrayMember(store: spare.store, superblock: own)
     }
 
-    /// All members that the array knows. Under `lock`.
-    var allMembers: [ArrayMember] {
-        current.compactMap { $0 } + [replacement?.member].compactMap { $0 } + spares + replaced
-    }
-
     /// Under `lock`.
     private func freeDeviceNumber() throws(ArrayStoreError) -> UInt32 {
         let taken = Set(allMembers.map(\.superblock.deviceNumber))
-        let number = (0..<newest.roleCount).dropFirst(geometry.memberCount).first {
-            newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
+        let number = (0..<records.newest.roleCount).dropFirst(geometry.memberCount).first {
+            records.newest.role(ofDevice: $0) == MDSuperblock.roleSpare && !taken.contains($0)
         }
         guard let number else {
-            throw ArrayStoreError("the array has had \(newest.roleCount) members, and its superblocks have no room")
+            throw ArrayStoreError(
+                "the array has had \(records.newest.roleCount) members, and its superblocks have no room")
         }
         return number
     }
@@ -318,7 +311,9 @@ extension OpenedArray {
     /// - Parameter matches: selects one of `memberStates`.
     /// - Returns: the member's path or URI.
     /// - Throws: when there is no such member, or the array needs it.
-    package func remove(_ matches: (MemberState) -> Bool) throws(ArrayStoreError) -> String {
+    package func remove(
+        telling listener: (any MembershipListener)? = nil, _ matches: (MemberState) -> Bool
+    ) throws(ArrayStoreError) -> String {
         let states = memberStates
         guard let index = states.firstIndex(where: matches) else {
             throw ArrayStoreError("the array \(name) has no such member; nbdext status shows its members")
@@ -335,23 +330,25 @@ extension OpenedArray {
         defer { lock.unlock() }
         try checkIsNotLost()
         if let index = spares.firstIndex(where: { $0.store.name == path }) {
-            let spare = spares.remove(at: index)
+            let spare = spares[index]
+            membership.take(spare: membership.spares[index])
             // Without the magic number it is not taken for a spare again. A member that was about to return to its role
             // keeps its superblock.
             if spare.superblock.role == MDSuperblock.roleSpare { try? overwrite(spare.store, with: nil) }
+            showState()
             return path
         }
         let role = current.firstIndex { $0?.store.name == path }
-        let old = role.flatMap { current[$0] } ?? replaced.first { $0.store.name == path }
-        guard let old, role.map({ failedRoles.contains($0) }) ?? true else {
+        let id =
+            role.flatMap { membership.seats[$0].member }
+            ?? membership.former.first { known[$0]?.store.name == path }
+        guard let id, let old = known[id], role.map({ failedRoles.contains($0) }) ?? true else {
             throw ArrayStoreError("\(path) is in use again; look at nbdext status")
         }
-        if let role {
-            bays[role]?.clear()
-            current[role] = nil
-        }
-        replaced.removeAll { $0.store.name == path }
-        try writeMembers { $0.setRole(MDSuperblock.roleSpare, ofDevice: old.superblock.deviceNumber) }
+        if let role { bays[role]?.clear() }
+        membership.forget(id)
+        records.enter(old, .spare)
+        try carryOut(.marked, telling: listener).check()
         return path
     }
 }

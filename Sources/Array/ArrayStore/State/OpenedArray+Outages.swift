@@ -9,7 +9,7 @@ extension OpenedArray {
                 limitSeconds: seconds, redundancy: geometry.level.redundancy, name: name, now: monotonicMilliseconds,
                 clock: environment.clock, report: environment.report)
             tellOutages()
-            for role in current.indices { outages!.expect(superblocks[role].map { [$0] } ?? [], of: role) }
+            for role in current.indices { outages!.expect(records.superblock(at: role).map { [$0] } ?? [], of: role) }
         }
     }
 
@@ -24,8 +24,7 @@ extension OpenedArray {
     func tellOutages() {
         outages?.set(
             members: current.map { $0?.store.outage },
-            missing: recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
-        )
+            missing: membership.missing)
     }
 
     /// Shows that the array is suspended, and for which members it waits.

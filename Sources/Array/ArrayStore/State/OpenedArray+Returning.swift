@@ -11,7 +11,7 @@ extension OpenedArray {
         let own = member.superblock
         guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
             let role = failedRoles.first, own.setUUID == uuid, Int(own.role) == role,
-            own.hasSameShape(as: newest), own.bitmapByteOffset == area.byteOffsets[role],
+            own.hasSameShape(as: records.newest), own.bitmapByteOffset == area.byteOffsets[role],
             (try? own.geometry()) == geometry,
             member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
         else { return false }
@@ -20,13 +20,13 @@ extension OpenedArray {
         let others =
             current.indices.filter { $0 != role }.compactMap { current[$0] }
             + spares.filter { $0.store !== member.store }
-        guard newest.hasEntry(ofDevice: own.deviceNumber),
-            newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole, !hasSeenFailure(own),
+        guard records.newest.hasEntry(ofDevice: own.deviceNumber),
+            records.newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole, !hasSeenFailure(own),
             !others.contains(where: { $0.superblock.deviceNumber == own.deviceNumber })
         else { return false }
         let isWhole = own.recoveryByteOffset == nil || own.isRecoveryGuided
-        let isItself = own.mark == newest.lineage?.departed ?? 0
-        return isWhole && isItself && bitmap.eventsCleared <= own.events && own.events < newest.events
+        let isItself = own.mark == records.newest.lineage?.departed ?? 0
+        return isWhole && isItself && bitmap.eventsCleared <= own.events && own.events < records.newest.events
     }
 
     /// Checks the lost members on other servers. Those that answer again and have missed only what the bitmap knows
@@ -50,7 +50,7 @@ extension OpenedArray {
             }
             let isBack = lock.withLock {
                 guard let member, isReturning(member) else { return false }
-                spares.append(member)
+                membership.add(spare: know(member))
                 absentMembers.removeAll { $0 === store }
                 return true
             }
@@ -76,9 +76,12 @@ extension OpenedArray {
     private func replaceLost(_ store: any PlacedMember, by other: any PlacedMember) {
         for index in absentMembers.indices where absentMembers[index] === store { absentMembers[index] = other }
         for role in failedRoles {
-            guard let member = current[role], member.store === store else { continue }
-            current[role] = ArrayMember(store: other, superblock: member.superblock)
+            guard let id = membership.seats[role].member, let member = known[id], member.store === store else {
+                continue
+            }
+            known[id] = ArrayMember(store: other, superblock: member.superblock)
         }
+        tellOutages()
     }
 
     private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }

@@ -31,26 +31,22 @@ package final class OpenedArray: @unchecked Sendable {
     let lastView = LockedView()
     /// Bays by role; nil where a member cannot be replaced.
     let bays: [(any RoleBay)?]
-    /// The member that has each role, or had it last.
-    var current: [ArrayMember?] { didSet { tellOutages() } }
-    /// The superblock that was written to each role's member last, or found on it.
-    var superblocks: [MDSuperblock?]
-    var newest: MDSuperblock
-    /// The mark that each role's member is known to have; 0 for none.
-    var knownMarks: [UInt64]
+    /// Who is a member.
+    var membership: Membership {
+        didSet {
+            tellOutages()
+            if membership.isLost && !oldValue.isLost { outages?.end() }
+        }
+    }
+    /// The members, by the IDs that `membership` knows.
+    var known: [MemberID: ArrayMember]
+    var nextMemberNumber: Int
+    /// What the superblocks say.
+    var records: MemberRecords
     /// The header of the bitmap. The bits belong to the planner.
-    private(set) var bitmap: MDBitmap?
-    var failedRoles: Set<Int> { didSet { tellOutages() } }
-    /// The member that is being brought up to date.
-    var recovering: RecoveringMember? { didSet { tellOutages() } }
-    /// The member that is to take the role of one in service. There is none while a member is missing.
-    var replacement: Replacement?
+    var bitmap: MDBitmap?
     /// Where lanes find the replacement; nil where members cannot be replaced.
     let replacementBay: (any RoleBay)?
-    /// Members without a role, which may take one.
-    var spares: [ArrayMember]
-    /// Members that failed and whose role has gone to another.
-    var replaced: [ArrayMember] = []
     /// Whether some parity may be wrong, so that the array is not clean before a repair. Either a crash came during a
     /// rebuild and tore parity in the part that was done, or a write ran out of space half-way.
     var isParityDoubtful = false
@@ -61,9 +57,6 @@ package final class OpenedArray: @unchecked Sendable {
     /// Whether md has written the superblocks since they were last written here. md may have written any data, and may
     /// not even have raised the count of events.
     let wasWrittenElsewhere: Bool
-    /// Whether more members failed than the array survives. The superblocks stay as they are then: they record which
-    /// members belong together, so the array can be opened again once the last failed member can be read.
-    package internal(set) var isLost = false { didSet { outages?.end() } }
     /// Nil when lost members are never waited for. Set once, before the array is served.
     var outages: Outages?
     /// What is known about members that are gone, by the identity of their stores.
@@ -81,51 +74,34 @@ package final class OpenedArray: @unchecked Sendable {
         self.directory = directory
         self.environment = environment
         geometry = scan.geometry
-        current = scan.members
         leftOut = scan.leftOut.map { ($0.store.path, $0.store.name, $0.reason) }
         absentMembers = scan.leftOut.map(\.store).filter { $0.absence != nil }
         isReadOnly = readOnly
-        spares = scan.spares
         self.consistency = consistency
         if case .bitmap(let area) = consistency { bitmap = area.bitmap }
-        newest = scan.newest
-        failedRoles = Set(scan.missingRoles)
-        if let (role, member) = scan.recovering.first, scan.members[role] == nil, !readOnly {
-            current[role] = member
-            failedRoles.remove(role)
-            recovering = RecoveringMember(
-                role: role, byteCount: min(member.superblock.recoveryByteOffset ?? 0, geometry.memberDataByteCount),
-                isGuided: member.superblock.isRecoveryGuided && bitmap != nil)
-            isParityDoubtful = !scan.isClean
-        }
-        for role in scan.forcedRoles {
-            guard let device = current[role]?.superblock.deviceNumber else { continue }
-            newest.setRole(UInt16(role), ofDevice: device)
-        }
-        knownMarks = current.map { $0?.superblock.mark ?? 0 }
-        superblocks = current.map { member in
-            var own = member?.superblock
-            // A replacement whose predecessor is gone is a normal member.
-            own?.features.remove(.replacement)
-            return own
-        }
-        // A missing member that the others do not record as failed had the same state as they have.
-        if newest.lineage?.departed == 0, let role = failedRoles.first, newest.device(withRole: UInt16(role)) != nil {
-            let mark = newest.mark
-            newest.lineage?.departed = mark
-        }
-        if let (role, member) = scan.replacement, !readOnly { replacement = Replacement(member, role: role, geometry) }
+        var known: [MemberID: ArrayMember] = [:]
+        let membership = scan.membership(readOnly: readOnly, hasBitmap: bitmap != nil, known: &known)
+        self.membership = membership
+        self.known = known
+        nextMemberNumber = known.count
+        isParityDoubtful = membership.recovering != nil && !scan.isClean
+        records = MemberRecords(of: membership, known, newest: scan.newest, forcedRoles: scan.forcedRoles)
         self.name = name ?? ArrayStore.name(of: scan.newest)
         uuid = scan.newest.setUUID
         wasWrittenElsewhere = scan.newest.lineage == nil
+        let current = membership.seats.map { seat in seat.member.flatMap { known[$0] } }
         bays = try Self.bays(
             current, isReplaceable: scan.geometry.level == .raid5 && !readOnly, in: environment)
         let canReplace = bays.contains { $0 != nil }
-        replacementBay =
-            canReplace ? try Self.bays([replacement?.member], isReplaceable: true, in: environment)[0] : nil
+        let successor = membership.successor.flatMap { known[$0.member] }
+        replacementBay = canReplace ? try Self.bays([successor], isReplaceable: true, in: environment)[0] : nil
         let rolePlaces = zip(bays, current).map { bay, member in bay?.place ?? member?.store.place ?? .none }
         places = rolePlaces + [replacementBay?.place].compactMap { $0 }
-        if replacementBay == nil, let unusable = dropReplacement(isFaulty: false) { spares.append(unusable.member) }
+        if replacementBay == nil, let unusable = membership.successor {
+            records.enter(known[unusable.member]!, .spare)
+            records.set(nil, at: membership.replacementPlace)
+            self.membership.dropSuccessor()
+        }
     }
 
     private static func bays(
@@ -149,22 +125,23 @@ package final class OpenedArray: @unchecked Sendable {
     /// The members by role. Nil for a role without a member, or whose member is being rebuilt. A failed member stays
     /// until it is removed or replaced. Any thread.
     package var members: [ArrayMember?] {
-        lock.withLock { current.indices.map { recovering?.role == $0 ? nil : current[$0] } }
+        lock.withLock {
+            membership.seats.map { seat in
+                if case .recovering = seat.standing { return nil }
+                return seat.member.flatMap { known[$0] }
+            }
+        }
     }
 
     /// The consistency policy in the superblocks.
-    package var superblockConsistency: ArrayConsistency { lock.withLock { newest.consistency } }
+    package var superblockConsistency: ArrayConsistency { lock.withLock { records.newest.consistency } }
 
     /// The first role that is not in sync; nil for none. Any thread.
     package var missingRole: Int? { failedMembers.first }
 
     /// The roles whose members are missing or being rebuilt. Any thread.
     package var failedMembers: [Int] {
-        lock.withLock {
-            var roles = failedRoles
-            if let recovering { roles.insert(recovering.role) }
-            return roles.sorted()
-        }
+        lock.withLock { membership.missing.sorted() }
     }
 
     /// The health of the array. Any thread.
@@ -172,9 +149,8 @@ package final class OpenedArray: @unchecked Sendable {
 
     /// Under `lock`.
     var healthUnlocked: ArrayHealth {
-        if isLost { return .failed }
-        let missing = recovering.map { failedRoles.union([$0.role]) } ?? failedRoles
-        return ArrayHealth(missingCount: missing.count, redundancy: geometry.level.redundancy)
+        if membership.isLost { return .failed }
+        return ArrayHealth(missingCount: membership.missing.count, redundancy: geometry.level.redundancy)
     }
 
     /// Writes the newest state to members that a crash kept from getting it, and flushes the others: their state may
@@ -183,23 +159,16 @@ package final class OpenedArray: @unchecked Sendable {
     func bringUpLagging() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
-        for role in current.indices {
-            guard let member = current[role], let own = superblocks[role] else { continue }
-            if own.events < newest.events || own.lineage != newest.lineage {
-                try writeState(to: role)
+        for place in membership.present + (membership.successor == nil ? [] : [membership.replacementPlace]) {
+            guard let member = member(at: place), let own = records.superblock(at: place) else { continue }
+            if own.events < records.newest.events || own.lineage != records.newest.lineage {
+                try writeState(to: place)
             } else {
                 try member.flush()
             }
         }
-        if let found = replacement {
-            if found.superblock.events < newest.events || found.superblock.lineage != newest.lineage {
-                try replacement!.write(stateOf: newest)
-            } else {
-                try found.member.flush()
-            }
-        }
         // A spare that cannot be flushed is useless.
-        spares.removeAll { (try? $0.flush()) == nil }
+        for spare in membership.spares where (try? known[spare]?.flush()) == nil { membership.take(spare: spare) }
     }
 
     /// Records durably on every member that writes may be under way, and that absent members miss them.
@@ -223,8 +192,8 @@ package final class OpenedArray: @unchecked Sendable {
     package func flushMembers() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
-        for role in current.indices where !failedRoles.contains(role) { try current[role]?.flush() }
-        try replacement?.member.flush()
+        for role in membership.present { try member(at: role)?.flush() }
+        try member(at: membership.replacementPlace)?.flush()
     }
 
     /// Records durably that all parity is right. Members must have been flushed before.
@@ -248,136 +217,31 @@ package final class OpenedArray: @unchecked Sendable {
     /// comes while another thread is recording waits for that.
     /// - Returns: whether the survivors have every change that they need; false also when an earlier change could not
     ///   be written to them.
-    package func recordFailure(role: Int) -> Bool {
+    @discardableResult
+    package func recordFailure(role: Int, telling listener: (any MembershipListener)? = nil) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        defer { showState() }
-        guard failedRoles.insert(role).inserted else { return true }
-        if let outages, outages.hasWaitedInVain, !isLost, geometry.level == .raid5 {
-            // Other members are lost as well. No superblock is written: in their present state all members belong
-            // together.
-            isLost = true
-            environment.report(
-                "\(name) cannot go on; when the servers of its members can be reached again, serve it again", .error)
-            return false
-        }
-        guard healthUnlocked != .failed else {
-            let isAsTold = !isLost || geometry.level == .raid0
-            isLost = true
-            environment.report(
-                geometry.level == .raid0
-                    ? "member \(role) of \(name) failed, and RAID 0 cannot go on without it: nothing can be written, "
-                        + "and no data of that member read, until it can be used again and the array is served again"
-                    : "member \(role) of \(name) failed too, and the array cannot go on; when the member can be read "
-                        + "again, serve the array with --force", .error)
-            return isAsTold
-        }
-        environment.report("member \(role) of \(name) failed; the array goes on without it", .warning)
-        guard !isReadOnly else { return true }
-        if recovering.map({ $0.role != role || $0.isGuided }) ?? true { newest.lineage?.departed = knownMarks[role] }
-        if recovering?.role == role { recovering = nil }
-        if let replacement, replacement.role == role, continueWithReplacement() { return true }
-        // Too many members could not be told about the new member.
-        guard !isLost else { return false }
-        // The missing member needs the spare more.
-        let ended = dropReplacement(isFaulty: false)
-        do throws(ArrayStoreError) {
-            try writeMembers { _ in }
-        } catch {
-            // Another of the remaining members is gone too, and must not fall further behind.
-            isLost = true
-            environment.report(error.description, .error)
-            return false
-        }
-        if let ended { takeBack(ended.member) }
-        return true
+        let hasWaitedInVain = outages?.hasWaitedInVain ?? false
+        let outcome = carryOut(.failed(role: role, hasWaitedInVain: hasWaitedInVain), telling: listener)
+        return !outcome.steps.contains(.failed(role: role, isRecorded: false))
     }
 
-    func update(settling: Bool = false, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
+    private func update(
+        settling: Bool = false, telling listener: (any MembershipListener)? = nil,
+        _ change: (inout MDSuperblock) -> Void = { _ in }
+    ) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
+        guard !membership.isLost else { return }
         if settling { settleReplacements() }
-        try writeMembers(change)
+        change(&records.newest)
+        try carryOut(.marked, telling: listener).check()
     }
 
     /// Draws a new mark, durably on every member, so that older copies of a member do not count as that member any
     /// more. To be called before bits of the bitmap are cleared: those bits are the only record of what such a copy
     /// lacks.
-    package func renewMark() throws(ArrayStoreError) { try update { _ in } }
-
-    /// Writes a new state to every present member, and when all have it, writes that the state is settled. Under
-    /// `lock`, which is held during this rare I/O so that nothing is acknowledged that the survivors do not know.
-    /// - Parameter first: the role whose member is written first. It has just become complete, and would pass for
-    ///   incomplete if the others recorded the change before it did.
-    /// - Throws: an error that names the members that could not be written. All others have been.
-    func writeMembers(first: Int? = nil, _ change: (inout MDSuperblock) -> Void) throws(ArrayStoreError) {
-        guard !isLost else { return }
-        change(&newest)
-        newest.events += 1
-        newest.updateTime = environment.clock()
-        newest.draw(mark: environment.random(), isWhole: failedRoles.isEmpty && recovering == nil)
-        for role in failedRoles {
-            // Including an absent replacement of the member.
-            while let device = newest.device(withRole: UInt16(role)) {
-                newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
-            }
-        }
-        prepareBitmapHeader()
-        var failures: [(place: Int, error: ArrayStoreError)] = []
-        func attempt(_ place: Int, _ body: () throws(ArrayStoreError) -> Void) {
-            do throws(ArrayStoreError) { try body() } catch { failures.append((place, error)) }
-        }
-        // A failed write does not keep the other members from being written, since they would be stale later. The
-        // recovering member comes last: with the newest state on it alone, no other member would know its role.
-        let inSync = current.indices.filter { !failedRoles.contains($0) && $0 != recovering?.role }
-        let present = inSync + (recovering.map { [$0.role] } ?? [])
-        for role in present { attempt(role) { () throws(ArrayStoreError) in try writeBitmapHeader(to: role) } }
-        for role in present where role == first {
-            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
-        }
-        for role in present where role != first {
-            attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) }
-        }
-        attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in try replacement?.write(stateOf: newest) }
-        if failures.isEmpty {
-            // From here on, no member with the state before is believed.
-            newest.settle()
-            for role in present { attempt(role) { () throws(ArrayStoreError) in try writeState(to: role) } }
-            attempt(geometry.replacementPlace) { () throws(ArrayStoreError) in
-                try replacement?.write(stateOf: newest)
-            }
-        }
-        guard let failure = failures.first else { return }
-        // Members without the new state must not fall further behind: the array can be opened again with them.
-        let out = failedRoles.union(failures.map(\.place)).subtracting([geometry.replacementPlace])
-        if geometry.level == .raid5 && out.union(recovering.map { [$0.role] } ?? []).count > 1 { isLost = true }
-        let untold = failures.filter { $0.error.kind != .notTaken }.map(\.place)
-        throw failure.error.failing(untold)
-    }
-
-    /// Writes the array's state, and the progress of its own rebuild, to the member that has a role. Under `lock`.
-    private func writeState(to role: Int) throws(ArrayStoreError) {
-        guard let member = current[role], var own = superblocks[role] else { return }
-        own.takeState(of: newest)
-        let recovery = recovering.flatMap { $0.role == role ? $0 : nil }
-        own.recoveryByteOffset = recovery?.byteCount
-        own.isRecoveryGuided = recovery?.isGuided ?? false
-        outages?.expect([superblocks[role]!, own], of: role)
-        superblocks[role] = own
-        try member.write(own)
-        outages?.expect([own], of: role)
-        knownMarks[role] = own.mark
-    }
-
-    /// A bitmap with fewer events than the superblock counts as out of date, so its header is written first.
-    private func writeBitmapHeader(to role: Int) throws(ArrayStoreError) {
-        guard let bitmap, let member = current[role] else { return }
-        try MemberBitmap.writeHeader(bitmap, to: member)
-    }
-
-    private func prepareBitmapHeader() {
-        bitmap?.events = newest.events
-        // Bits are kept while a member is missing, so the count stays at the last state that all members had.
-        if failedRoles.isEmpty && recovering == nil { bitmap?.eventsCleared = newest.events }
+    package func renewMark(telling listener: (any MembershipListener)? = nil) throws(ArrayStoreError) {
+        try update(telling: listener)
     }
 }

@@ -25,7 +25,7 @@ package final class RAIDPlanner {
     /// The array's shape.
     package let geometry: ArrayGeometry
     /// Who is there.
-    var members: ArrayMembership
+    var members: PlannedMembers
     /// Counts of RAID 5 updates, by what they had to read.
     package internal(set) var statistics = WriteStatistics()
     /// By role: the blocks that could not be read, and were computed and written anew.
@@ -63,7 +63,7 @@ package final class RAIDPlanner {
     ) {
         self.geometry = geometry
         self.zeroes = zeroes
-        members = ArrayMembership(geometry: geometry, missing: missingMember)
+        members = PlannedMembers(geometry: geometry, missing: missingMember)
         correctedReads = Array(repeating: 0, count: geometry.memberCount)
         requests = RequestTable(capacity: requestCapacity)
         pool = OperationPool(capacity: operationCapacity)

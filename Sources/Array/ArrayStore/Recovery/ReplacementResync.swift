@@ -3,43 +3,6 @@ import MemberIO
 import Platform
 import RAID
 
-/// A member that is to take the role of one in service. Its superblock has that role too, with md's
-/// MD_FEATURE_REPLACEMENT, and its progress in `recovery_offset` (md_p.h).
-struct Replacement: Sendable {
-    let role: Int
-    let member: ArrayMember
-    /// The superblock that was written last or found.
-    var superblock: MDSuperblock
-    /// The number of bytes at the start of its data area that it is known to have.
-    var byteCount: UInt64
-
-    /// A replacement that was found when the array was opened.
-    init(_ member: ArrayMember, role: Int, _ geometry: ArrayGeometry) {
-        self.role = role
-        self.member = member
-        superblock = member.superblock
-        // Without an offset it has everything.
-        let found = member.superblock.recoveryByteOffset ?? geometry.memberDataByteCount
-        byteCount = min(found, geometry.memberDataByteCount)
-    }
-
-    /// A spare that becomes a replacement. It has nothing yet.
-    init(spare: ArrayMember, role: Int) {
-        self.role = role
-        member = spare
-        superblock = spare.superblock
-        byteCount = 0
-    }
-
-    /// Writes the array's state, and its own progress, to the member.
-    mutating func write(stateOf newest: MDSuperblock) throws(ArrayStoreError) {
-        superblock.takeState(of: newest)
-        superblock.features.insert(.replacement)
-        superblock.recoveryByteOffset = byteCount
-        try member.write(superblock)
-    }
-}
-
 /// Makes a replacement equal to the member whose role it takes, where a crash may have come between the writes to the
 /// two.
 ///
@@ -49,16 +12,19 @@ struct ReplacementResync {
 
     private let geometry: ArrayGeometry
     private let source: any MemberStore
-    private let replacement: Replacement
+    private let replacement: ArrayMember
+    /// The bytes at the start of its data area that it is known to have.
+    private let boundary: UInt64
     private let startUp: StartUp
 
     init(
-        _ geometry: ArrayGeometry, source: any MemberStore, replacement: Replacement, startUp: StartUp = StartUp()
+        _ geometry: ArrayGeometry, source: any MemberStore, replacement: ArrayMember, startUp: StartUp = StartUp()
     ) {
         self.startUp = startUp
         self.geometry = geometry
         self.source = source
         self.replacement = replacement
+        boundary = replacement.filledByteCount(geometry)
     }
 
     /// Corrects the replacement below its boundary. Its content is durable when this returns.
@@ -67,7 +33,7 @@ struct ReplacementResync {
     func run(_ ranges: [Range<UInt64>]) throws(ArrayStoreError) -> UInt64 {
         var repaired: UInt64 = 0
         for range in ranges {
-            let end = min(range.upperBound, replacement.byteCount)
+            let end = min(range.upperBound, boundary)
             var position = range.lowerBound
             while let start = try nextData(from: position), start < end {
                 let count = min(Self.stepByteCount, end - start)
@@ -76,7 +42,7 @@ struct ReplacementResync {
                 position = start + count
             }
         }
-        try replacement.member.flush()
+        try replacement.flush()
         return repaired
     }
 
@@ -86,7 +52,7 @@ struct ReplacementResync {
         let right = try perform("read", source) { store throws(MemberStoreError) in
             try store.bytes(at: byteOffset, count: count)
         }
-        return try perform("bring up to date", replacement.member.store) { store throws(MemberStoreError) in
+        return try perform("bring up to date", replacement.store) { store throws(MemberStoreError) in
             guard try store.bytes(at: byteOffset, count: count) != right else { return false }
             try store.write(bytes: right, at: byteOffset)
             return true
@@ -98,7 +64,7 @@ struct ReplacementResync {
     private func nextData(from offset: UInt64) throws(ArrayStoreError) -> UInt64? {
         let byteOffset = geometry.dataByteOffset + offset
         var next: UInt64?
-        for store in [source, replacement.member.store] {
+        for store in [source, replacement.store] {
             let found = try perform("look for the holes of", store) { store throws(MemberStoreError) in
                 try store.nextData(from: byteOffset)
             }

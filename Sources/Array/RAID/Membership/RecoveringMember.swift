@@ -7,4 +7,10 @@ package struct RecoveringMember: Sendable, Equatable {
     /// Whether the rest of its data is valid except where the bitmap says otherwise. If false, the rest is not valid at
     /// all.
     package let isGuided: Bool
+
+    package init(role: Int, byteCount: UInt64, isGuided: Bool) {
+        self.role = role
+        self.byteCount = byteCount
+        self.isGuided = isGuided
+    }
 }

@@ -1,11 +1,11 @@
 import MDFormat
 
-/// Who is there of an array's members: which role is missing, which member is being filled, and since when each member
-/// is at its place.
+/// The members that the planner plans with: which role is missing, which member is being filled, and since when each
+/// member is at its place. `Membership` decides that, and the planner is told.
 ///
 /// A *generation* begins whenever a member fails or one takes a role. The outcome of I/O from before a member arrived
 /// says nothing about it.
-struct ArrayMembership {
+struct PlannedMembers {
     private let geometry: ArrayGeometry
     /// Whether members are missing. `.failed` is final.
     private(set) var state: ArrayState

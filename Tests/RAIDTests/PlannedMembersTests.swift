@@ -4,11 +4,11 @@ import Testing
 @testable import RAID
 
 @Suite("Who is there of an array")
-struct ArrayMembershipTests {
+struct PlannedMembersTests {
     static let unit: UInt64 = 65536
 
-    static func members(_ level: RAIDLevel = .raid5, missing: Int? = nil) -> ArrayMembership {
-        ArrayMembership(
+    static func members(_ level: RAIDLevel = .raid5, missing: Int? = nil) -> PlannedMembers {
+        PlannedMembers(
             geometry: ArrayGeometry(
                 level: level, memberCount: 3, chunkByteCount: Int(unit), memberDataByteCount: 4 * unit,
                 dataByteOffset: 4096),
