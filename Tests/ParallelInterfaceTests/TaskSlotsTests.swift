@@ -109,6 +109,21 @@ struct TaskSlotsTests {
         #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
     }
 
+    @Test("the order of two slots is known if their host sent them in one domain", arguments: [0, 1] as [UInt8])
+    func domains(second: UInt8) {
+        let pool = TaskSlots(count: 2, taskCount: 16)
+        var slots: [UInt16] = [0, 0]
+        #expect([1, 2].withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) } == 2)
+        #expect(slots.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
+        var taken: UInt16 = 0
+        for (slot, number) in zip(slots, [0, second]) {
+            let domain = SequenceDomain(rawValue: number)
+            #expect(pool.takeQueued(into: &taken, limit: 1, route: .bundled, domain: domain) == 1 && taken == slot)
+        }
+        #expect(pool.isEarlier(slots[0], than: slots[1]) == (second == 0))
+        #expect(!pool.isEarlier(slots[1], than: slots[0]))
+    }
+
     @Test("tasks that wait are given up only when the driver has kept every slot")
     func starvation() {
         let pool = TaskSlots(count: 2, taskCount: 16)

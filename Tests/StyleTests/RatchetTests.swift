@@ -22,7 +22,7 @@ struct RatchetTests {
     private static let largeTypes = [
         "ArrayStore.ArrayStore": 693,
         "ArrayStore.OpenedArray": 1251,
-        "DriverHost.ProcessDextHost": 875,
+        "DriverHost.ProcessDextHost": 846,
         "MDFormat.MDSuperblock": 743,
         "NBDServer.Connection": 622,
         "ParallelInterface.ParallelController": 1453,

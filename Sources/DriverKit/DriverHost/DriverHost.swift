@@ -1,5 +1,6 @@
 import SCSIControllerDriverKit
 import Statistics
+import Synchronization
 
 /// The way of tasks to the driver.
 package enum DriverMode: String, Sendable, CaseIterable {
@@ -21,20 +22,37 @@ package enum DriverPlace: String, Sendable {
     case kernel
 }
 
-/// The driver's side of the boundary: runs the driver's calls on the right queues, and carries tasks to it.
-///
-/// Threads: the start and `stop` on one control thread; `send` on any.
-package protocol DriverHost: AnyObject, Sendable {
-    /// The way of tasks to the driver.
-    var mode: DriverMode { get }
+/// What a host knows of its driver from the beginning, and what it counts.
+package final class HostedDriver: Sendable {
+    /// The way of tasks to the driver, as asked for.
+    package let mode: DriverMode
     /// Where the driver runs.
-    var place: DriverPlace { get }
+    package let place: DriverPlace
+    /// The driver's queues and its log of faults; those of this side, for a driver in a process of its own.
+    package let context: DriverContext
     /// The number of tasks in each call of the driver.
-    var bundles: BundleCounters { get }
+    package let bundles: BundleCounters
+    let restarts = Atomic<Int>(0)
     /// The number of restarts of the driver. Any thread.
-    var restartCount: Int { get }
-    /// The driver's queues and its log of faults.
-    var context: DriverContext { get }
+    package var restartCount: Int { restarts.load(ordering: .relaxed) }
+
+    init(mode: DriverMode, place: DriverPlace, context: DriverContext, bundles: BundleCounters = BundleCounters()) {
+        self.mode = mode
+        self.place = place
+        self.context = context
+        self.bundles = bundles
+    }
+}
+
+/// The driver's side of the boundary: runs the driver's calls on the right queues, carries tasks to it, and takes its
+/// calls.
+///
+/// Threads: the start and `stop` on one control thread; an exchange on any.
+package protocol DriverHost: AnyObject, Sendable {
+    /// What is known of the driver from the beginning.
+    var hosted: HostedDriver { get }
+
+    // MARK: The driver's life
 
     /// First step of the start: the driver initialises itself, reports its limits and answers questions.
     func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties
@@ -45,11 +63,17 @@ package protocol DriverHost: AnyObject, Sendable {
 
     /// Third step: services start. The driver may create targets before this returns, and afterwards.
     /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
-    func startServices() throws(DriverStartError) -> Bool
+    /// - Throws: if the driver does not start, or a thread or a lane for its calls is missing.
+    func startServices() throws -> Bool
 
-    /// Carries all waiting submissions to the driver, on this thread unless another one is doing so.
-    /// - Parameter pair: the pair of rings, for a driver whose calls arrive as messages.
-    func send(pair: Int)
+    /// Ends the driver in good order.
+    func stop()
+
+    /// Ends a driver that does not answer or is not wanted, at once and if possible. Any thread, before `stop`.
+    /// - Parameter startsAgain: whether the host then starts the driver again. If not, threads that wait for it go on.
+    func end(startsAgain: Bool)
+
+    // MARK: Questions
 
     /// Asks the driver whether it accepts a target, and what the target can do.
     func initializeTarget(_ targetID: UInt64) -> kern_return_t
@@ -57,62 +81,37 @@ package protocol DriverHost: AnyObject, Sendable {
     /// Asks the driver for a task management function, and waits for the answer.
     func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome
 
-    /// Ends a driver that does not answer, if possible, so that it can be started again.
-    func endUnreachable()
-
-    /// Ends an unwanted driver at once, if possible, and does not start it again. Threads that wait for it go on.
-    /// Before `stop`, on any thread.
-    func giveUp()
-
-    /// Ends the driver.
-    func stop()
-
-    // MARK: For a driver whose calls arrive as messages
-
-    /// The number of threads that have to fetch the driver's calls with `poll` while no other thread does: one for each
-    /// pair of rings, or 0 when the driver calls by itself.
-    var receiverCount: Int { get }
-
-    /// Makes the calling thread the receiver of this pair.
-    func bindReceiver(pair: Int)
-
-    /// The pair by which the calling thread should send so many tasks and fetch their completions.
-    func pair(forTaskCount count: Int) -> Int
-
-    /// Begins to fetch on the calling thread. Until `endPolling`, the driver need not wake any thread.
-    func beginPolling(pair: Int)
-
-    /// Carries out the driver's messages.
-    /// - Returns: whether there were any.
-    func poll(pair: Int) -> Bool
-
-    /// Ends fetching on the calling thread.
-    /// - Returns: whether a message came at the last moment, so that the thread has to go on.
-    func endPolling(pair: Int) -> Bool
-
-    /// Sleeps until a message comes or the time is up; not while polling.
-    func sleep(pair: Int, milliseconds: Int)
-
-    /// Wakes a sleeping receiver for messages that the calling thread leaves to it.
-    func wakeReceiver(pair: Int)
-
     /// The driver's queues and their activities, a line each.
     func picture() -> [String]
+
+    // MARK: Tasks and calls
+
+    /// Carries all waiting submissions to the driver, on this thread unless another one is doing so. The thread takes
+    /// calls afterwards.
+    func send(_ exchange: inout Exchange)
+
+    /// Carries out the driver's calls that have arrived, if they arrive as messages. Until the exchange sends or ends,
+    /// the driver need not wake any thread for a call.
+    /// - Returns: whether there were any.
+    func takeCalls(_ exchange: inout Exchange) -> Bool
+
+    /// Ends an exchange, unless a call has arrived at the last moment.
+    /// - Parameter mayGoOn: false leaves that call to another thread.
+    /// - Returns: whether the thread has to go on.
+    func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool
+}
+
+/// For a host whose driver calls by itself and cannot be ended.
+extension DriverHost {
+    package func end(startsAgain: Bool) {}
+    package func takeCalls(_ exchange: inout Exchange) -> Bool { false }
+    package func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool { false }
+    package func picture() -> [String] { context.waits.picture() }
 }
 
 extension DriverHost {
-    package var restartCount: Int { 0 }
-    package var receiverCount: Int { 0 }
-    package func pair(forTaskCount count: Int) -> Int { 0 }
-    package func endUnreachable() {}
-    package func giveUp() {}
-    package func bindReceiver(pair: Int) {}
-    package func beginPolling(pair: Int) {}
-    package func poll(pair: Int) -> Bool { false }
-    package func endPolling(pair: Int) -> Bool { false }
-    package func sleep(pair: Int, milliseconds: Int) {}
-    package func wakeReceiver(pair: Int) {}
-    package func picture() -> [String] { context.waits.picture() }
+    /// The driver's queues and its log of faults.
+    package var context: DriverContext { hosted.context }
 
     /// Reports a task that UserProcessParallelTask has refused.
     func legacyTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {

@@ -1,18 +1,12 @@
 import Diagnostics
 import HardwareBus
 import SCSIControllerDriverKit
-import Statistics
 
 /// Runs a DEXT in this process, on the same memory that two processes would share.
 package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     // SAFETY: `initialize` and `map` set everything before the first `send`; `earlyTasksLeft` belongs to the Default
     // queue.
-    /// `.bundled` or `.legacy`, as asked for.
-    package let mode: DriverMode
-    package var place: DriverPlace { .inProcess }
-    /// The number of tasks in each call of the driver.
-    package let bundles = BundleCounters()
-    package var context: DriverContext { calls.context }
+    package let hosted: HostedDriver
     private let calls: DriverCalls
     private let personality: OSDictionary
     private var submissionMask: UInt32 = 0
@@ -35,9 +29,9 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         personality: OSDictionary = [:], log: DiagnosisLog
     ) {
         precondition(mode != .kext)
-        self.mode = mode
+        hosted = HostedDriver(mode: mode, place: .inProcess, context: DriverContext(log: log))
         self.personality = personality
-        calls = DriverCalls(driverClass: driverClass, function: function, context: DriverContext(log: log))
+        calls = DriverCalls(driverClass: driverClass, function: function, context: hosted.context)
     }
 
     package func initialize(kernel: any KernelHalf) throws(DriverStartError) -> DriverProperties {
@@ -54,7 +48,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         var taskIDs: [UInt64] = []
         for _ in 0..<slots.taskCount { taskIDs.append(try calls.mapTask()) }
         isBundled =
-            mode == .bundled && calls.offerSlots(commands: slots.commandMemory, responses: slots.responseMemory)
+            hosted.mode == .bundled && calls.offerSlots(commands: slots.commandMemory, responses: slots.responseMemory)
         submissionMask = calls.defaultQueue.addSource(
             isBundled ? "UserProcessBundledParallelTasks" : "UserProcessParallelTask"
         ) { [weak self] in
@@ -69,7 +63,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         return calls.managesDevices()
     }
 
-    package func send(pair: Int) { calls.defaultQueue.signal(mask: submissionMask) }
+    package func send(_ exchange: inout Exchange) { calls.defaultQueue.signal(mask: submissionMask) }
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { calls.initializeTarget(targetID) }
 
@@ -88,9 +82,10 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: 0)
+                let count = kernel.takeSubmissions(
+                    indices, limit: kMaxBundledParallelTasks, route: .bundled, domain: .single)
                 if count == 0 { return }
-                bundles.note(taskCount: count)
+                hosted.bundles.note(taskCount: count)
                 calls.defaultQueue.noteCall()
                 calls.processBundle(indices, count: UInt16(count))
             }
@@ -105,8 +100,8 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     /// - Returns: whether there was a task.
     private func sendOne(of kernel: any KernelHalf) -> Bool {
         var slot: UInt16 = 0
-        guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, pair: 0) == 1 else { return false }
-        bundles.note(taskCount: 1)
+        guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, domain: .single) == 1 else { return false }
+        hosted.bundles.note(taskCount: 1)
         calls.defaultQueue.noteCall()
         let response = calls.process(slots.commands + Int(slot), slot: Int(slot))
         legacyTaskReturned(response: response, slot: slot, to: kernel)

@@ -9,23 +9,29 @@ package enum TaskRoute: UInt8, BitwiseCopyable, Sendable {
 }
 
 /// The kernel's side of the driver boundary: the source of a host's tasks, and the receiver of its completions.
-package protocol KernelHalf: DriverKernelPort {
+package protocol KernelHalf: DriverKernelPort, LaneSource {
     /// Takes the slots of waiting tasks, oldest first. Called inside the driver's submission queue.
     /// - Parameters:
     ///   - indices: room for `limit` slots.
     ///   - limit: the most slots to take.
     ///   - route: the route of these tasks.
-    ///   - pair: the pair of rings; 0 for a driver whose calls do not arrive as messages.
+    ///   - domain: the tasks with which these keep their order.
     /// - Returns: the number of slots taken; 0 when none wait.
-    func takeSubmissions(_ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int) -> Int
+    func takeSubmissions(
+        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain
+    ) -> Int
 
     /// The driver refused a task of the legacy route: its immediate response was not Request_In_Process.
     func submissionRefused(slot: UInt16, response: UInt32)
 
-    /// Whether the driver still owns a slot.
-    func isWithDriver(slot: UInt16) -> Bool
-
     // MARK: A driver in a process of its own
+
+    /// Does all work of a lane for a thread of the host's own: sends, takes the driver's calls, and returns when
+    /// everything that was begun is done.
+    func finishWork(lane: Int, _ exchange: Exchange)
+
+    /// The number of clients' lanes. It tells whether others want the processor of a thread that spins.
+    var clientLaneCount: Int { get }
 
     /// The driver is gone and will not touch its slots again. Resets the card, and fails the driver's tasks so that
     /// they are tried again. Returns when the driver owns no task.
@@ -42,9 +48,6 @@ package protocol KernelHalf: DriverKernelPort {
 
     /// The driver will not come back: every request fails from now on.
     func driverIsLost()
-
-    /// The number of clients' lanes. It tells whether others want the processor of a thread that spins.
-    var clientLaneCount: Int { get }
 
     /// The driver's tasks, in words, a line each.
     func outstandingTasks() -> [String]

@@ -1,18 +1,11 @@
 import Diagnostics
 import HardwareBus
 import SCSIControllerDriverKit
-import Statistics
 
 /// Runs a KEXT: the kernel half calls the driver directly, under its command gate.
 package final class KextHost: DriverHost, @unchecked Sendable {
     // SAFETY: `initialize` and `map` set everything before the first `send`.
-    /// Always `.kext`.
-    package var mode: DriverMode { .kext }
-    package var place: DriverPlace { .kernel }
-    /// The number of tasks in each call of the driver: always one.
-    package let bundles = BundleCounters()
-    /// The driver's queues and its log of faults.
-    package let context: DriverContext
+    package let hosted: HostedDriver
     private let driver: IOSCSIParallelInterfaceController
     private let provider: IOPCIDevice
     private var submissionMask: UInt32 = 0
@@ -30,7 +23,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         log: DiagnosisLog
     ) {
         let context = DriverContext(log: log)
-        self.context = context
+        hosted = HostedDriver(mode: .kext, place: .kernel, context: context)
         driver = context.run("init") { driverClass.init() }
         driver.personality = personality
         provider = IOPCIDevice(function: function)
@@ -68,7 +61,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         return true
     }
 
-    package func send(pair: Int) { driver.workLoop.signal(mask: submissionMask) }
+    package func send(_ exchange: inout Exchange) { driver.workLoop.signal(mask: submissionMask) }
 
     package func initializeTarget(_ targetID: UInt64) -> kern_return_t { kIOReturnSuccess }
 
@@ -95,9 +88,10 @@ package final class KextHost: DriverHost, @unchecked Sendable {
         withUnsafeTemporaryAllocation(of: UInt16.self, capacity: kMaxBundledParallelTasks) { indices in
             let indices = indices.baseAddress!
             while true {
-                let count = kernel.takeSubmissions(indices, limit: kMaxBundledParallelTasks, route: .legacy, pair: 0)
+                let count = kernel.takeSubmissions(
+                    indices, limit: kMaxBundledParallelTasks, route: .legacy, domain: .single)
                 if count == 0 { return }
-                bundles.note(taskCount: 1, callCount: count)
+                hosted.bundles.note(taskCount: 1, callCount: count)
                 driver.workLoop.noteCall()
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))

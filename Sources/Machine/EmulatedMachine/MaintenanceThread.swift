@@ -1,4 +1,5 @@
 import ArrayEngine
+import DriverHost
 import ParallelInterface
 import Platform
 import RAIDController

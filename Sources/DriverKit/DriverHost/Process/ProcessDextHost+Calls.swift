@@ -32,7 +32,18 @@ extension ProcessDextHost {
         return TaskManagementOutcome(rawValue: answer[0]) ?? .refused
     }
 
-    package func endUnreachable() {
+    package func end(startsAgain: Bool) {
+        if !startsAgain {
+            lock.withLock {
+                life.isStopped = true
+                life.isSupervised = false
+            }
+            stopRequested.set()
+        }
+        endUnreachable()
+    }
+
+    func endUnreachable() {
         if let instance { end(instance) }
     }
 
@@ -40,15 +51,6 @@ extension ProcessDextHost {
         instance.child.kill()
         // A process that has left the driver's group may hold the other end open.
         instance.link.close()
-    }
-
-    package func giveUp() {
-        lock.withLock {
-            life.isStopped = true
-            life.isSupervised = false
-        }
-        stopRequested.set()
-        endUnreachable()
     }
 
     func ask(
@@ -78,7 +80,7 @@ extension ProcessDextHost {
     /// The ended process's own note, if it crashed in a driver's call.
     /// - Returns: the fault, chosen by the address used, and the place of the crash as the end of a sentence.
     func crash() -> (fault: DriverFault, place: String) {
-        let note = crashNote.pointee
+        let note = channel.crashNote.pointee
         guard note.signal != 0 else { return (.driverCrash, "") }
         // Another process wrote it.
         let call = withUnsafeBytes(of: note.call) { ForeignText(bytes: $0.prefix { $0 != 0 }).description }

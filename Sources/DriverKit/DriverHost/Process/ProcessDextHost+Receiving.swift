@@ -5,29 +5,30 @@ import Synchronization
 
 /// Completions and register writes, from the driver.
 extension ProcessDextHost {
-    package var receiverCount: Int { pairs.count }
-
-    package func bindReceiver(pair: Int) { if pair > 0 { groups.bindCurrentThread(to: pair - 1) } }
-
-    package func pair(forTaskCount count: Int) -> Int {
-        pairs.count > 1 && count >= Self.boundTaskCountMin ? 1 + groups.current : 0
-    }
-
-    package func beginPolling(pair: Int) {
-        nbdext_set_current_pair(UInt32(pair))
-        pairs[pair].addPoller()
-    }
-
-    package func endPolling(pair: Int) -> Bool {
-        nbdext_set_current_pair(0)
-        let pair = pairs[pair]
-        // Only one thread at a time spins for the driver's next message.
-        if pair.index == 0, outstandingCount.load(ordering: .relaxed) > 0, pair.lingerLock.tryLock() {
-            _ = nbdext_ring_linger(pair.toKernel, lingerTurns)
-            pair.lingerLock.unlock()
+    package func takeCalls(_ exchange: inout Exchange) -> Bool {
+        let pair = channel.pair(of: &exchange)
+        if !exchange.isTakingCalls {
+            pair.beginPolling()
+            exchange.isTakingCalls = true
         }
-        pair.removePoller()
-        return nbdext_ring_has_messages(pair.toKernel) != 0
+        return poll(pair)
+    }
+
+    package func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool {
+        let pair = channel.pair(of: &exchange)
+        exchange.isTakingCalls = false
+        guard endPolling(pair) else { return false }
+        // A driver that sends messages without end occupies the receiver's thread only.
+        if !mayGoOn { pair.wakeReceiver() }
+        return mayGoOn
+    }
+
+    /// Ends fetching on the calling thread, after a look for the driver's next message.
+    /// - Returns: whether a message came at the last moment, so that the thread has to go on.
+    func endPolling(_ pair: RingPair) -> Bool {
+        if outstandingCount.load(ordering: .relaxed) > 0 { pair.linger(turns: lingerTurns) }
+        pair.endPolling()
+        return pair.hasMessages
     }
 
     /// The number of looks for the other side's next message by the first pair before a side sleeps. With one client,
@@ -38,16 +39,10 @@ extension ProcessDextHost {
         outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
     }
 
-    package func sleep(pair: Int, milliseconds: Int) {
-        let ring = pairs[pair].toKernel
-        nbdext_ring_sleep(ring, nbdext_ring_wakeup_count(ring), Int32(milliseconds))
-    }
-
-    package func wakeReceiver(pair: Int) { nbdext_ring_wake(pairs[pair].toKernel) }
-
-    package func poll(pair: Int) -> Bool {
-        let pair = pairs[pair]
-        guard nbdext_ring_has_messages(pair.toKernel) != 0 else {
+    /// Carries out a pair's messages, unless another thread does so now.
+    /// - Returns: whether there were any.
+    func poll(_ pair: RingPair) -> Bool {
+        guard pair.hasMessages else {
             catchUp(pair)
             return false
         }
@@ -60,7 +55,7 @@ extension ProcessDextHost {
 
     /// Takes the messages that a silent driver has left in the rings. Waits for threads that take some of them now.
     func takeAll() {
-        for pair in pairs { pair.consumerLock.withLock { _ = takeMessages(of: pair) } }
+        for pair in channel.pairs { pair.consumerLock.withLock { _ = takeMessages(of: pair) } }
     }
 
     /// Under the pair's `consumerLock`.
@@ -82,7 +77,7 @@ extension ProcessDextHost {
         if pair.hasBacklog.load(ordering: .relaxed), !pair.submissionQueue.OnQueue(),
             pair.hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
         {
-            send(pair: pair.index)
+            send(by: pair)
         }
         if pair.owesInterrupt.load(ordering: .relaxed),
             pair.owesInterrupt.exchange(false, ordering: .acquiringAndReleasing)

@@ -6,6 +6,29 @@ import Synchronization
 
 /// Tasks and interrupts, to the driver.
 extension ProcessDextHost {
+    package func send(_ exchange: inout Exchange) {
+        let pair = channel.pair(of: &exchange)
+        if exchange.isTakingCalls {
+            // A call of the legacy route sleeps until the driver has answered, and must be woken.
+            pair.endPolling()
+            exchange.isTakingCalls = false
+        }
+        if !exchange.mayWait, let thread = try? OSThread(name: "send", { [self] in send(by: pair) }) {
+            thread.detach()
+        } else {
+            send(by: pair)
+        }
+    }
+
+    func send(by pair: RingPair) {
+        (sendsOnlyBundles ? pair : channel.pairs[0]).signalSubmissions()
+    }
+
+    /// Whether no task goes by the legacy route any more, which the first pair serves.
+    private var sendsOnlyBundles: Bool {
+        isBundled.load(ordering: .relaxed) && earlyTasksLeft.load(ordering: .relaxed) == 0
+    }
+
     /// Sends what waits in one message. While the driver has not taken the last message, tasks gather: this backlog
     /// goes as one bundle.
     func sendBundled(_ pair: RingPair) {
@@ -37,14 +60,14 @@ extension ProcessDextHost {
         else { return false }
         // Not into the message itself: the driver could write there while the indices are still used.
         let count = kernel.takeSubmissions(
-            indices, limit: kMaxBundledParallelTasks, route: .bundled, pair: pair.index)
+            indices, limit: kMaxBundledParallelTasks, route: .bundled, domain: pair.domain)
         if count == 0 { return false }
         message.pointee.kind = NBDEXT_BUNDLED_TASKS.rawValue
         message.pointee.count = UInt32(count)
         withUnsafeMutableBytes(of: &message.pointee.body) {
             $0.baseAddress!.copyMemory(from: indices, byteCount: count * 2)
         }
-        bundles.note(taskCount: count, sender: pair.index)
+        hosted.bundles.note(taskCount: count, sender: pair.index)
         outstandingCount.add(count, ordering: .relaxed)
         if pair.index == 0 { nbdext_ring_advise(pair.toDriver, lingerTurns) }
         pair.bundlePosition = nbdext_ring_position(pair.toDriver)
@@ -57,12 +80,12 @@ extension ProcessDextHost {
     /// - Returns: whether there was a task.
     func sendOne() -> Bool {
         guard isRunning.load(ordering: .acquiring) else { return false }
-        let pair = pairs[0]
+        let pair = channel.pairs[0]
         var slot: UInt16 = 0
         repliedSlot.store(0, ordering: .relaxed)
         let receiver = pair.producerLock.withLock { () -> DriverInstance? in
             guard isRunning.load(ordering: .relaxed), let instance, let message = nbdext_ring_begin(pair.toDriver),
-                kernel.takeSubmissions(&slot, limit: 1, route: .legacy, pair: 0) == 1
+                kernel.takeSubmissions(&slot, limit: 1, route: .legacy, domain: pair.domain) == 1
             else { return nil }
             message.pointee.kind = NBDEXT_LEGACY_TASK.rawValue
             message.pointee.value = UInt64(slot)
@@ -70,7 +93,7 @@ extension ProcessDextHost {
                 $0.baseAddress!.copyMemory(
                     from: slots.commands + Int(slot), byteCount: MemoryLayout<SCSIUserParallelTask>.size)
             }
-            bundles.note(taskCount: 1, sender: pair.index)
+            hosted.bundles.note(taskCount: 1, sender: pair.index)
             outstandingCount.add(1, ordering: .relaxed)
             nbdext_ring_advise(pair.toDriver, lingerTurns)
             history.note(message)
@@ -85,9 +108,9 @@ extension ProcessDextHost {
     private func awaitReply(_ slot: UInt16, of instance: DriverInstance, _ pair: RingPair) {
         var spins = 0
         let limit = monotonicMilliseconds() + UInt64(callMilliseconds)
-        beginPolling(pair: pair.index)
+        pair.beginPolling()
         while repliedSlot.load(ordering: .acquiring) != Int(slot) + 1 {
-            if poll(pair: pair.index) { continue }
+            if poll(pair) { continue }
             spins += 1
             if spins < 200 {
                 nbdext_pause()
@@ -99,20 +122,20 @@ extension ProcessDextHost {
                 }
                 let wakeupCount = nbdext_ring_wakeup_count(pair.toKernel)
                 replyIsAwaitedAsleep.store(true, ordering: .sequentiallyConsistent)
-                if !endPolling(pair: pair.index), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
+                if !endPolling(pair), repliedSlot.load(ordering: .sequentiallyConsistent) != Int(slot) + 1 {
                     nbdext_ring_sleep(pair.toKernel, wakeupCount, 10)
                 }
                 replyIsAwaitedAsleep.store(false, ordering: .relaxed)
-                beginPolling(pair: pair.index)
+                pair.beginPolling()
             }
         }
-        _ = endPolling(pair: pair.index)
+        _ = endPolling(pair)
         guard repliedSlot.load(ordering: .acquiring) == Int(slot) + 1 else { return }
         legacyTaskReturned(response: reply.load(ordering: .relaxed), slot: slot, to: kernel)
     }
 
     /// Passes the card's interrupt on, by the pair for which this thread fetches messages.
-    func interrupt() { interrupt(pairs[Int(nbdext_current_pair())]) }
+    func interrupt() { interrupt(channel.pairs[Int(nbdext_current_pair())]) }
 
     /// Sends an interrupt, unless the driver has not taken the last one yet: one is as good as two.
     func interrupt(_ pair: RingPair) {

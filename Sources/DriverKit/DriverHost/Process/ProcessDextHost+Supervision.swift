@@ -40,9 +40,9 @@ extension ProcessDextHost {
             if stopRequested.wait(milliseconds: pause) { return endMourning() }
             do {
                 try restart()
-                restarts.add(1, ordering: .relaxed)
+                hosted.restarts.add(1, ordering: .relaxed)
                 let dead = supervise()
-                send(pair: 0)
+                send(by: channel.pairs[0])
                 return dead
             } catch {
                 if !stopRequested.isSet { writeMessage("\(error)", level: .error) }

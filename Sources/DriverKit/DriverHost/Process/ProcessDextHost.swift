@@ -13,19 +13,11 @@ import Synchronization
 ///
 /// A bundle is one message. A task of the legacy route is a blocking round trip, and so is its completion.
 ///
-/// Threads: the start and restarts on one thread at a time; `stop` on another, even during a restart; `send`, `poll`
-/// and the rest on any.
+/// Threads: the start and restarts on one thread at a time; `stop` on another, even during a restart; the rest on any.
 package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     // SAFETY: `life` and `creations` under `lock`; rings protect themselves; the rest is set before the first `send`.
-    /// `.bundled` or `.legacy`, as asked for.
-    package let mode: DriverMode
-    package var place: DriverPlace { .process }
-    /// The number of tasks in each message, with the ring pair as the sender.
-    package let bundles: BundleCounters
-    let restarts = Atomic<Int>(0)
-    package var restartCount: Int { restarts.load(ordering: .relaxed) }
-    /// The log of the driver's faults, and the submission queues on this side of the boundary.
-    package let context: DriverContext
+    /// The bundles are counted with the ring pair as the sender. The context has the submission queues.
+    package let hosted: HostedDriver
     let function: PCIFunction
     private let executable: String
     private let arguments: [String]
@@ -36,16 +28,8 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// How long a call of the driver may take before it is reported, and how often the watchdog looks.
     private let slowCallMilliseconds: UInt64
     private let watchdogMilliseconds: Int
-    let groups: ProcessorGroups
-    /// The first pair serves everybody. In bundled mode on several processors, each processor group has one more.
-    let pairs: [RingPair]
-    /// A batch of at least so many tasks goes by the pair of its processor.
-    static let boundTaskCountMin = kMaxBundledParallelTasks / 2
-    private let channel: UnsafeMutableRawPointer
-    /// A new file for each start: processes that an earlier driver has started may have the old one.
-    private var channelFile: Int32
-    /// The driver's process writes this when it crashes.
-    let crashNote: UnsafeMutablePointer<nbdext_crash_note>
+    let channel: DriverChannel
+    private let receivers = Receivers()
     /// The number of tasks that were sent and not completed: a hint whether it pays to wait for a message.
     let outstandingCount = Atomic<Int>(0)
     private(set) var slots: SharedSlots!
@@ -113,23 +97,18 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         self.executable = executable
         self.arguments = arguments
         self.user = user
-        self.mode = mode
         self.function = function
         self.personality = personality
         self.arena = arena
         self.callMilliseconds = callMilliseconds
         self.slowCallMilliseconds = slowCallMilliseconds
         self.watchdogMilliseconds = watchdogMilliseconds
-        context = DriverContext(log: log)
-        groups = ProcessorGroups()
-        let pairCount = mode == .bundled && groups.count > 1 ? 1 + groups.count : 1
-        bundles = BundleCounters(senderCount: pairCount)
-        let byteCount = nbdext_channel_size(UInt32(pairCount))
-        let (file, channel) = try SharedMemory.make("nbdext-channel", byteCount: byteCount)
-        channelFile = file
-        self.channel = channel
-        pairs = (0..<pairCount).map { [context] in RingPair(index: $0, channel: channel, context: context) }
-        crashNote = nbdext_channel_last_words(channel).assumingMemoryBound(to: nbdext_crash_note.self)
+        let groups = ProcessorGroups()
+        let pairCount = DriverChannel.pairCount(mode: mode, groups: groups)
+        hosted = HostedDriver(
+            mode: mode, place: .process, context: DriverContext(log: log),
+            bundles: BundleCounters(senderCount: pairCount))
+        channel = try DriverChannel(pairCount: pairCount, groups: groups, context: hosted.context)
         memory = DriverMemory(function: function)
     }
 
@@ -137,8 +116,6 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         function.interruptHandler = nil
         function.reset()
         memory.releaseAll()
-        munmap(channel, nbdext_channel_size(UInt32(pairs.count)))
-        close(channelFile)
     }
 
     // MARK: Life cycle
@@ -169,14 +146,19 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
 
     /// Starts a process. The card has been reset, and the process before it is gone.
     func startInstance() throws(DriverStartError) {
-        do { try resetChannel() } catch {
+        do {
+            try channel.renew {
+                memory.releaseAll()
+                isConnected.store(true, ordering: .releasing)
+            }
+        } catch {
             throw DriverStartError(call: "the driver's process", reason: "could not be started: \(error)")
         }
         outstandingCount.store(0, ordering: .relaxed)
         let generation = generation.add(1, ordering: .relaxed).newValue
         do {
             let instance = try DriverInstance(
-                executable: executable, arguments: arguments, user: user, channel: channelFile, arena: arena,
+                executable: executable, arguments: arguments, user: user, channel: channel.file, arena: arena,
                 answerer: { [weak self] in
                     // Questions of an earlier process may still be on their way.
                     guard let self, self.generation.load(ordering: .relaxed) == generation else {
@@ -202,10 +184,10 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// never says so.
     private func awaitGreeting(of instance: DriverInstance) throws(DriverStartError) {
         let limit = monotonicMilliseconds() + UInt64(min(callMilliseconds, Self.greetingMilliseconds))
-        while crashNote.pointee.is_driver == 0 {
+        while channel.crashNote.pointee.is_driver == 0 {
             let hasEnded = instance.link.hasEnded
             // The greeting may have come just before the end.
-            guard hasEnded || monotonicMilliseconds() > limit, crashNote.pointee.is_driver == 0 else {
+            guard hasEnded || monotonicMilliseconds() > limit, channel.crashNote.pointee.is_driver == 0 else {
                 usleep(500)
                 continue
             }
@@ -224,38 +206,18 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// The time that a program has until its main function calls DriverKitMain.
     private static let greetingMilliseconds = 10_000
 
-    private func resetChannel() throws(OSError) {
-        for pair in pairs {
-            pair.consumerLock.lock()
-            pair.producerLock.lock()
-        }
-        defer {
-            for pair in pairs {
-                pair.producerLock.unlock()
-                pair.consumerLock.unlock()
-            }
-        }
-        let old = channelFile
-        channelFile = try SharedMemory.replace(
-            channel, "nbdext-channel", byteCount: nbdext_channel_size(UInt32(pairs.count)))
-        close(old)
-        for pair in pairs { pair.reset() }
-        memory.releaseAll()
-        isConnected.store(true, ordering: .releasing)
-    }
-
     /// Cuts the driver off: no message goes to it any more, and its register writes do not reach the card. Its
     /// completions still count.
     func disconnect() {
         setRunning(false)
         isConnected.store(false, ordering: .releasing)
         // After this, threads that read the old value have finished.
-        for pair in pairs { pair.consumerLock.withLock {} }
+        for pair in channel.pairs { pair.consumerLock.withLock {} }
     }
 
     private func setRunning(_ isRunning: Bool) {
         self.isRunning.store(isRunning, ordering: .releasing)
-        for pair in pairs { pair.producerLock.withLock {} }
+        for pair in channel.pairs { pair.producerLock.withLock {} }
     }
 
     func askProperties() throws(DriverStartError) -> DriverProperties {
@@ -270,7 +232,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     package func map(slots: SharedSlots) throws(DriverStartError) -> [UInt64] {
         self.slots = slots
         taskIDs = try mapTasks()
-        for pair in pairs {
+        for pair in channel.pairs {
             pair.setSender { [unowned self, unowned pair] in
                 if isBundled.load(ordering: .relaxed) {
                     sendBundled(pair)
@@ -294,14 +256,15 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         var commands = ControlMessage([0, count])
         commands.descriptor = slots.commandFile
         _ = try ask(.mapSlots, "the mapping of command slots", commands)
-        var responses = ControlMessage([1, count, mode == .bundled ? 1 : 0])
+        var responses = ControlMessage([1, count, hosted.mode == .bundled ? 1 : 0])
         responses.descriptor = slots.responseFile
         let answer = try ask(.mapSlots, "UserMapBundledParallelTaskCommandAndResponseBuffers", responses)
-        isBundled.store(mode == .bundled && answer[0] == 1, ordering: .relaxed)
+        isBundled.store(hosted.mode == .bundled && answer[0] == 1, ordering: .relaxed)
         return ids
     }
 
-    package func startServices() throws(DriverStartError) -> Bool {
+    package func startServices() throws -> Bool {
+        try receivers.start(for: channel, kernel: kernel)
         let managesDevices = try startDriverServices()
         if let dead = supervise() { died(dead) }
         return managesDevices
@@ -326,16 +289,12 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         return current?.isAlive == true ? nil : current
     }
 
-    package func send(pair: Int) {
-        pairs[sendsOnlyBundles ? pair : 0].signalSubmissions()
-    }
-
-    /// Whether no task goes by the legacy route any more, which the first pair serves.
-    var sendsOnlyBundles: Bool {
-        isBundled.load(ordering: .relaxed) && earlyTasksLeft.load(ordering: .relaxed) == 0
-    }
-
     package func stop() {
+        stopDriver()
+        receivers.stop()
+    }
+
+    private func stopDriver() {
         let (current, mourning) = lock.withLock {
             life.isStopped = true
             life.isSupervised = false

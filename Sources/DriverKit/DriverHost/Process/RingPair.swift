@@ -21,7 +21,7 @@ final class RingPair: @unchecked Sendable {
     let toKernel: OpaquePointer
     let producerLock = Lock()
     let consumerLock = Lock()
-    let lingerLock = Lock()
+    private let lingerLock = Lock()
     private let awakeLock = Lock()
     let message: UnsafeMutablePointer<nbdext_message>
     /// The ring positions of the last bundle and the last interrupt. The next one waits until the driver has taken it.
@@ -62,10 +62,37 @@ final class RingPair: @unchecked Sendable {
         showPollers()
     }
 
-    /// Counts the calling thread as one that looks for messages: the driver need not wake any thread.
-    func addPoller() { if pollers.add(1, ordering: .sequentiallyConsistent).oldValue == 0 { showPollers() } }
+    /// The tasks that go by this pair reach the driver in order.
+    var domain: SequenceDomain { SequenceDomain(rawValue: UInt8(index)) }
 
-    func removePoller() { if pollers.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { showPollers() } }
+    var hasMessages: Bool { nbdext_ring_has_messages(toKernel) != 0 }
+
+    /// Counts the calling thread as one that looks for messages: the driver need not wake any thread. The thread's
+    /// interrupts go by this pair.
+    func beginPolling() {
+        nbdext_set_current_pair(UInt32(index))
+        if pollers.add(1, ordering: .sequentiallyConsistent).oldValue == 0 { showPollers() }
+    }
+
+    func endPolling() {
+        nbdext_set_current_pair(0)
+        if pollers.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { showPollers() }
+    }
+
+    /// Looks so often for the driver's next message by the first pair, unless another thread does.
+    func linger(turns: @autoclosure () -> UInt32) {
+        guard index == 0, lingerLock.tryLock() else { return }
+        _ = nbdext_ring_linger(toKernel, turns())
+        lingerLock.unlock()
+    }
+
+    /// Sleeps until a message comes or the time is up. Not while polling.
+    func sleep(milliseconds: Int) {
+        nbdext_ring_sleep(toKernel, nbdext_ring_wakeup_count(toKernel), Int32(milliseconds))
+    }
+
+    /// Wakes a sleeping receiver, for messages that the calling thread leaves to it.
+    func wakeReceiver() { nbdext_ring_wake(toKernel) }
 
     /// The first poller and the last one call this after they have counted, so that the channel gets the final state.
     private func showPollers() {

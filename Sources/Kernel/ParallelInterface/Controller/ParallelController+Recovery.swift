@@ -57,7 +57,7 @@ extension ParallelController {
         case .refused: pool.setRecovery(task, next, deadline: options.clock.milliseconds &- 1)
         case .unreachable:
             // The driver would not hear further requests either. One wait in vain is enough for this look.
-            if isReachable { host.endUnreachable() }
+            if isReachable { host.end(startsAgain: true) }
             isReachable = false
             pool.setRecovery(task, .targetReset, deadline: options.clock.milliseconds &- 1)
         }

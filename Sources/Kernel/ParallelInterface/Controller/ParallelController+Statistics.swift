@@ -5,13 +5,13 @@ extension ParallelController {
     /// The way by which tasks reach the driver, and the number that it has. Any thread.
     package func driverSnapshot() -> DriverSnapshot {
         var snapshot = DriverSnapshot()
-        snapshot.mode = host.mode.rawValue
-        snapshot.host = host.place.rawValue
-        snapshot.restartCount = UInt64(host.restartCount)
+        snapshot.mode = host.hosted.mode.rawValue
+        snapshot.host = host.hosted.place.rawValue
+        snapshot.restartCount = UInt64(host.hosted.restartCount)
         pool.forEachWithDriver { _ in snapshot.taskCount += 1 }
         return snapshot
     }
 
     /// The numbers of tasks in the calls of the driver. Any thread.
-    package func bundleSnapshot() -> BundleSnapshot { host.bundles.snapshot() }
+    package func bundleSnapshot() -> BundleSnapshot { host.hosted.bundles.snapshot() }
 }

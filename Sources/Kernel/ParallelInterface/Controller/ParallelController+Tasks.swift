@@ -90,7 +90,7 @@ extension ParallelController: KernelHalf {
         }
         switch TaskGate.refusing(
             byteCount: task.pointee.requestedTransferCount, segmentCount: segmentCount(of: task),
-            maxTransferSize: properties.dma.maxTransferSize, isKext: host.mode == .kext)
+            maxTransferSize: properties.dma.maxTransferSize, isKext: host.hosted.mode == .kext)
         {
         case nil: return true
         case .maxTransferSize:
@@ -120,14 +120,14 @@ extension ParallelController: KernelHalf {
 
     /// Gives queued slots to the driver, and traces them. Called inside the driver's queue.
     package func takeSubmissions(
-        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int
+        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain
     ) -> Int {
-        let count = pool.takeQueued(into: indices, limit: limit, route: route, pair: pair)
+        let count = pool.takeQueued(into: indices, limit: limit, route: route, domain: domain)
         if let trace {
             for index in 0..<count {
                 let slot = indices[index]
                 trace.submitted(
-                    slots.commands + Int(slot), slot: slot, route: route, isKext: host.mode == .kext,
+                    slots.commands + Int(slot), slot: slot, route: route, isKext: host.hosted.mode == .kext,
                     segmentCount: segmentCount(of: tasks + Int(pool.taskIndex(of: slot))))
             }
         }
@@ -148,9 +148,6 @@ extension ParallelController: KernelHalf {
         slots.responses[Int(slot)].fCompletionStatus = kSCSITaskStatus_No_Status
         _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: .legacy) }
     }
-
-    /// Whether the driver owns a slot.
-    package func isWithDriver(slot: UInt16) -> Bool { pool.isWithDriver(slot) }
 
     /// BundledParallelTaskCompletion: takes slots back, whose responses are in place.
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
@@ -219,7 +216,9 @@ extension ParallelController: KernelHalf {
         let taskIndex = pool.taskIndex(of: slot)
         defer { response.pointee.version = 0 }
         if taskIndex == TaskSlots.noTask { return }
-        if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: host.mode == .kext) }
+        if let trace {
+            trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: host.hosted.mode == .kext)
+        }
         guard isAnswer(response, to: slot, taskIndex: taskIndex) else {
             return fail(taskIndex: taskIndex, status: kSCSITaskStatus_DeliveryFailure)
         }

@@ -6,7 +6,7 @@ extension ParallelController {
     /// Looks every `watchdogMilliseconds`, by the options' clock, until the event is set. The watchdog's thread runs
     /// this.
     func watch(lane: Int, until stopped: OneShotEvent) {
-        sendElsewhere(lane: lane)
+        sendWithoutWaiting(lane: lane)
         var calls = SlowCalls(
             limitMilliseconds: options.slowCallMilliseconds, periodMilliseconds: UInt64(options.watchdogMilliseconds),
             clock: options.clock)

@@ -19,8 +19,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     /// Clients at the same time at most. Documentation and messages name this number.
     package static let clientCountMax = 200
-    /// Lanes of the controller's own threads: the watchdog's, a receiver's for each pair of rings, and one for ending
-    /// tasks.
+    /// Lanes of the machine's own threads: the watchdog's, those that take the calls of a driver's process, and one for
+    /// ending tasks.
     private static let ownLaneCount = 1 + (1 + ProcessorGroups.countMax) + 1
 
     /// The number of lanes for a card with this many arrays. An array's maintenance and its bitmap have a lane each.
@@ -68,7 +68,6 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     var slots: SharedSlots!
     var pool: TaskSlots!
     private var watchdog: LaneThread?
-    private var receivers: [LaneThread] = []
     /// A lane for the end of a driver's process, when none may be left. Set before the driver can end.
     private var endingLane: Int?
     /// Builds the storage stack above a new target, or takes the reason why there is none.
@@ -96,8 +95,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         var isActive = false
         /// Slots were queued that this lane has to send.
         var mustSend = false
-        /// The thread must not wait for the driver.
-        var sendsElsewhere = false
+        /// The thread may wait for the driver to take a task.
+        var mayWait = true
     }
 
     /// Rounds in a row of one `pump`, at most, that bring nothing but messages of the driver.
@@ -160,15 +159,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         taskIDs = try host.map(slots: slots)
         try checkTaskIDs()
         watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
-        if host.receiverCount > 0 {
-            for pair in 0..<host.receiverCount {
-                receivers.append(
-                    try LaneThread(name: "receiver \(pair)", controller: self) {
-                        $0.receive(lane: $1, pair: pair, until: $2)
-                    })
-            }
-            endingLane = try makeOwnLane()
-        }
+        if host.hosted.place == .process { endingLane = try makeOwnLane() }
         areTasksMapped.store(true, ordering: .releasing)
         acceptsTargets.store(true, ordering: .releasing)
         if try !host.startServices() { scanTargets() }
@@ -181,9 +172,6 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         host.stop()
         watchdog?.stop()
         watchdog = nil
-        for (pair, receiver) in receivers.enumerated() { receiver.askToStop { host.wakeReceiver(pair: pair) } }
-        for receiver in receivers { receiver.stop() }
-        receivers = []
         if pool != nil { endTasksOfStoppedDriver() }
         if let lane = endingLane { releaseOwnLane(lane) }
         endingLane = nil
@@ -193,7 +181,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     package func cancelStart() {
         acceptsTasks.store(false, ordering: .releasing)
         acceptsTargets.store(false, ordering: .releasing)
-        host.giveUp()
+        host.end(startsAgain: false)
         // A scan may wait for a task that the driver has.
         isDriverGone.store(true, ordering: .releasing)
     }
@@ -212,7 +200,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         guard stillCount >= Self.stillCountMax else { return }
         acceptsTasks.store(false, ordering: .releasing)
         pool.close()
-        host.giveUp()
+        host.end(startsAgain: false)
         isDriverGone.store(true, ordering: .releasing)
     }
 
@@ -239,7 +227,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     private func checkConfiguration() throws(DriverStartError) {
         let reported = self.reported
         let check = ConfigurationCheck(
-            reported: reported, dma: properties.dma, isKext: host.mode == .kext, options: options)
+            reported: reported, dma: properties.dma, isKext: host.hosted.mode == .kext, options: options)
         let found = check.diagnoses()
         for diagnosis in found { log.report(diagnosis) }
         let errors = found.filter { $0.fault.severity == .error }
@@ -253,7 +241,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         if reported == nil {
             throw DriverStartError(call: "UserReportHBAConstraints", reason: "was not called; macOS fails Start")
         }
-        if host.mode != .kext, reported?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
+        if host.hosted.mode != .kext, reported?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
             throw DriverStartError(
                 call: "UserReportHBAConstraints",
                 reason: "left \(kIOMinimumHBADataAlignmentMaskKey) out: macOS panics here (a null dereference)")
@@ -277,7 +265,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             guard acceptsConstraints else { return kIOReturnNotReady }
             if isRestarting { return dictionary == reportedConstraints ? kIOReturnSuccess : kIOReturnBadArgument }
             reportedConstraints = dictionary
-            constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.mode == .kext)
+            constraints = HBAConstraints(properties: dictionary, allowsByteAndBlockCounts: host.hosted.mode == .kext)
             return kIOReturnSuccess
         }
         if status == kIOReturnNotReady {
@@ -303,8 +291,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
-    /// Makes a lane for a thread of the controller's own.
-    func makeOwnLane() throws -> Int {
+    package func makeOwnLane() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < laneCount)
         pumps[lane] = LanePump()
@@ -325,9 +312,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         clientLanes.subtract(1, ordering: .relaxed)
     }
 
-    func releaseOwnLane(_ lane: Int) {
+    package func releaseOwnLane(_ lane: Int) {
         // The lane may work for other lanes, whose commands it took from the card's ring.
-        waitForOutstandingWork(lane: lane)
+        waitForOutstandingWork(lane: lane, Exchange())
         card.releaseLane(lane)
     }
 
@@ -338,7 +325,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
             }
             prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
         }
-        pump(lane: lane, pair: host.pair(forTaskCount: taskIndices.count))
+        pump(lane: lane, Exchange(taskCount: taskIndices.count))
     }
 
     /// Fails tasks that come after the driver was stopped.
@@ -368,43 +355,43 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     package func hasOutstandingWork(lane: Int) -> Bool { card.hasOutstandingWork(lane: lane) }
 
-    package func wait(lane: Int, orReadable descriptor: Int32) { wait(lane: lane, orReadable: descriptor, pair: 0) }
-
-    private func wait(lane: Int, orReadable descriptor: Int32, pair: Int) {
+    package func wait(lane: Int, orReadable descriptor: Int32) {
         card.wait(lane: lane, orReadable: descriptor)
-        pump(lane: lane, pair: pair)
+        pump(lane: lane)
     }
 
-    /// Pumps a lane of the controller's own until all work that it has begun is done.
-    /// - Parameter pair: the pair of rings that the driver's calls are fetched by.
-    package func finishWork(lane: Int, pair: Int = 0) {
-        pump(lane: lane, pair: pair)
-        waitForOutstandingWork(lane: lane, pair: pair)
+    package func finishWork(lane: Int) { finishWork(lane: lane, Exchange()) }
+
+    package func finishWork(lane: Int, _ exchange: Exchange) {
+        pump(lane: lane, exchange)
+        waitForOutstandingWork(lane: lane, exchange)
     }
 
-    private func waitForOutstandingWork(lane: Int, pair: Int = 0) {
-        while hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1, pair: pair) }
+    private func waitForOutstandingWork(lane: Int, _ exchange: Exchange) {
+        while hasOutstandingWork(lane: lane) {
+            card.wait(lane: lane, orReadable: -1)
+            pump(lane: lane, exchange)
+        }
     }
 
-    /// Sends slots, runs the card and hands up completions until all work is done that needs no waiting.
+    /// Sends slots, takes the driver's calls, runs the card and hands up completions, until all work is done that needs
+    /// no waiting.
     ///
     /// A completion may submit more on the same lane. The frame that already pumps then does that work.
-    /// - Parameter pair: the pair of rings that tasks are sent and the driver's calls are fetched by.
-    package func pump(lane: Int, pair: Int = 0) {
+    package func pump(lane: Int, _ exchange: Exchange = Exchange()) {
         guard !pumps[lane].isActive else { return }
         pumps[lane].isActive = true
+        var exchange = exchange
+        exchange.mayWait = pumps[lane].mayWait
         var rounds = 0
-        var hasMore = false
         repeat {
-            // Not while polling, since a call of the legacy route sleeps until the driver has answered.
-            if pumps[lane].mustSend {
-                pumps[lane].mustSend = false
-                send(lane: lane, pair: pair)
-            }
-            host.beginPolling(pair: pair)
             var worked: Bool
             repeat {
-                worked = host.poll(pair: pair)
+                if pumps[lane].mustSend {
+                    pumps[lane].mustSend = false
+                    host.send(&exchange)
+                }
+                worked = host.takeCalls(&exchange)
                 rounds += 1
                 if card.run(lane: lane) {
                     worked = true
@@ -414,24 +401,13 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
                     worked = true
                     rounds = 0
                 }
-            } while worked && !pumps[lane].mustSend && rounds < Self.idleRoundMax
-            hasMore = host.endPolling(pair: pair)
-        } while hasMore && rounds < Self.idleRoundMax || pumps[lane].mustSend
-        // A driver that sends messages without end occupies the receiver's thread only.
-        if hasMore { host.wakeReceiver(pair: pair) }
+            } while worked && rounds < Self.idleRoundMax || pumps[lane].mustSend
+        } while host.finish(&exchange, mayGoOn: rounds < Self.idleRoundMax)
         pumps[lane].isActive = false
     }
 
-    /// Makes a lane send on another thread, so that its own never waits for the driver; others depend on it.
-    func sendElsewhere(lane: Int) { pumps[lane].sendsElsewhere = host.receiverCount > 0 }
-
-    private func send(lane: Int, pair: Int) {
-        if pumps[lane].sendsElsewhere, let thread = try? OSThread(name: "send", { [self] in host.send(pair: pair) }) {
-            thread.detach()
-        } else {
-            host.send(pair: pair)
-        }
-    }
+    /// Keeps a lane's thread from waiting for the driver to take a task; others depend on it.
+    func sendWithoutWaiting(lane: Int) { pumps[lane].mayWait = false }
 
     func noteSubmissions(lane: Int) { pumps[lane].mustSend = true }
 }

@@ -37,8 +37,8 @@ package final class TaskSlots: Sendable {
         var recovery = RecoveryStep.none
         /// Grows with each slot that is sent.
         var sequence: UInt64 = 0
-        /// The host's pair of rings that sent it. The slots of one pair reach the driver in order.
-        var pair: UInt8 = 0
+        /// The slots of one domain reach the driver in the order of their sequence.
+        var domain = SequenceDomain.single
     }
 
     /// The steps of recovery for a task whose time is up.
@@ -199,7 +199,7 @@ package final class TaskSlots: Sendable {
     /// Takes up to `limit` queued slots, which belong to the driver from then on.
     /// - Returns: the number of slots.
     package func takeQueued(
-        into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, pair: Int = 0
+        into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain = .single
     ) -> Int {
         lock.withLock {
             var taken = 0
@@ -209,7 +209,7 @@ package final class TaskSlots: Sendable {
                 slots[Int(slot)].route = route
                 slots[Int(slot)].recovery = .none
                 slots[Int(slot)].sequence = lastSequence
-                slots[Int(slot)].pair = UInt8(pair)
+                slots[Int(slot)].domain = domain
                 indices[taken] = slot
                 taken += 1
             }
@@ -265,9 +265,9 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Whether a slot was sent before another by the same pair of rings, so that the driver sees them in this order.
+    /// Whether the driver certainly sees a slot's task before another's.
     func isEarlier(_ slot: UInt16, than other: UInt16) -> Bool {
-        slots[Int(slot)].pair == slots[Int(other)].pair && slots[Int(slot)].sequence < slots[Int(other)].sequence
+        slots[Int(slot)].domain == slots[Int(other)].domain && slots[Int(slot)].sequence < slots[Int(other)].sequence
     }
 
     /// Calls `body` with each slot that the driver owns.
