@@ -1,0 +1,97 @@
+import Diagnostics
+import DriverHost
+import SCSIControllerDriverKit
+
+/// Calls from the driver and its host.
+extension ParallelController: KernelHalf {
+    package func takeSubmissions(
+        _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain
+    ) -> Int {
+        dispatcher.takeSubmissions(indices, limit: limit, route: route, domain: domain)
+    }
+
+    package func submissionRefused(slot: UInt16, response: UInt32) {
+        dispatcher.submissionRefused(slot: slot, response: response)
+    }
+
+    package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
+        dispatcher.completeBundledParallelTasks(indices, count: count)
+    }
+
+    package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
+        dispatcher.completeParallelTask(response, slot: slot)
+    }
+
+    /// A slot's command, in the memory that is shared with the driver.
+    package func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask> {
+        UnsafePointer(dispatcher.slots.commands + Int(slot))
+    }
+
+    package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {
+        guard areTasksMapped.load(ordering: .acquiring) else { return nil }
+        return dispatcher.dataBuffer(targetID: targetID, taskID: taskID)
+    }
+
+    package func reportHBAConstraints(_ constraints: OSDictionary) -> kern_return_t {
+        let status = report.take(constraints)
+        if status == kIOReturnNotReady {
+            log.report(.constraintsNotReported, "UserReportHBAConstraints was called after UserInitializeController")
+        }
+        return status
+    }
+
+    // MARK: Targets
+
+    package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
+        creation.create(targetID)
+    }
+
+    /// Whether there is a target, or one is being created.
+    package func isTargetPresent(_ targetID: SCSIDeviceIdentifier) -> Bool {
+        guard let id = UInt8(exactly: targetID) else { return false }
+        return switch parts.targets.state(of: id) {
+        case .creating, .present, .returning: true
+        case .absent, .ending, .destroyed: false
+        }
+    }
+
+    /// UserDestroyTargetForID: new tasks for the target fail, while the driver's tasks come back as usual. The disk
+    /// above it stays, and works again when the driver creates the target once more.
+    /// - Returns: `kIOReturnBadArgument` if there is no such target.
+    package func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t {
+        UInt8(exactly: targetID).map { parts.targets.destroy($0) } == true ? kIOReturnSuccess : kIOReturnBadArgument
+    }
+
+    // MARK: The host's own threads
+
+    package var clientLaneCount: Int { parts.lanes.clientCount }
+
+    // MARK: The end of a driver's process, and its restart
+
+    package func driverDied() {
+        report.setRestarting(true)
+        parts.targets.driverEnded()
+        parts.card.reset()
+        takeAllBack()
+    }
+
+    package func driverReturned() {
+        dispatcher.hasWorked.store(false, ordering: .relaxed)
+        report.setRestarting(false)
+    }
+
+    package var driverHasWorked: Bool { dispatcher.hasWorked.load(ordering: .relaxed) }
+
+    package func initializeTargetsAgain() { creation.createAgain() }
+
+    package func driverIsLost() {
+        parts.state.refuseTasks()
+        dispatcher.pool.close()
+        endTasksOfStoppedDriver()
+    }
+
+    /// The driver's tasks, one line each, oldest first.
+    package func outstandingTasks() -> [String] {
+        dispatcher.slots.describe(dispatcher.pool.ownedByDriver()) { "slot \($0): " }
+    }
+}

@@ -1,0 +1,73 @@
+import DriverHost
+import HardwareBus
+
+/// The work of lanes: tasks are sent, the driver's calls are taken, the card runs, and what has ended goes up.
+extension ParallelController {
+    private var host: any DriverHost { parts.host }
+    private var card: PCIFunction { parts.card }
+    private var lanes: LaneTable { parts.lanes }
+    /// Rounds in a row of one `pump`, at most, that bring nothing but messages of the driver.
+    private static let idleRoundMax = 64
+
+    /// Does all work of a lane that needs no waiting.
+    ///
+    /// A completion may submit more on the same lane. The frame that already pumps then does that work.
+    package func pump(lane: Int, _ exchange: Exchange = Exchange()) {
+        guard !lanes[lane].pointee.isActive else { return }
+        lanes[lane].pointee.isActive = true
+        var exchange = exchange
+        exchange.mayWait = lanes[lane].pointee.mayWait
+        var idleRounds = 0
+        repeat {
+            while workOnce(lane: lane, &exchange, &idleRounds) {}
+        } while host.finish(&exchange, mayGoOn: idleRounds < Self.idleRoundMax)
+        lanes[lane].pointee.isActive = false
+    }
+
+    /// Does one round of a lane's work.
+    /// - Returns: whether there may be more.
+    private func workOnce(lane: Int, _ exchange: inout Exchange, _ idleRounds: inout Int) -> Bool {
+        if lanes[lane].pointee.mustSend {
+            lanes[lane].pointee.mustSend = false
+            host.send(&exchange)
+        }
+        let hasTaken = host.takeCalls(&exchange)
+        let hasRun = card.run(lane: lane)
+        let hasDelivered = dispatcher.deliverCompletions(lane: lane)
+        idleRounds = hasRun || hasDelivered ? 0 : idleRounds + 1
+        return lanes[lane].pointee.mustSend || (hasTaken || hasRun || hasDelivered) && idleRounds < Self.idleRoundMax
+    }
+
+    /// Pumps a lane until all work that it has begun is done.
+    package func finishWork(lane: Int) { finishWork(lane: lane, Exchange()) }
+
+    package func finishWork(lane: Int, _ exchange: Exchange) {
+        pump(lane: lane, exchange)
+        waitForOutstandingWork(lane: lane, exchange)
+    }
+
+    private func waitForOutstandingWork(lane: Int, _ exchange: Exchange) {
+        while card.hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1, exchange) }
+    }
+
+    /// Blocks until I/O of a lane makes progress or `descriptor` (unless negative) is readable, and does the work that
+    /// follows.
+    private func wait(lane: Int, orReadable descriptor: Int32, _ exchange: Exchange) {
+        card.wait(lane: lane, orReadable: descriptor)
+        pump(lane: lane, exchange)
+    }
+
+    package func wait(lane: Int, orReadable descriptor: Int32) {
+        wait(lane: lane, orReadable: descriptor, Exchange())
+    }
+
+    // MARK: Lanes of the machine's own threads
+
+    package func makeOwnLane() throws -> Int { try lanes.make() }
+
+    package func releaseOwnLane(_ lane: Int) {
+        // The lane may work for other lanes, whose commands it took from the card's ring.
+        waitForOutstandingWork(lane: lane, Exchange())
+        lanes.release(lane)
+    }
+}
