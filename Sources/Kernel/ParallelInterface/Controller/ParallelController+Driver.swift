@@ -66,6 +66,12 @@ extension ParallelController: KernelHalf {
 
     package var clientLaneCount: Int { parts.lanes.clientCount }
 
+    package func makeOwnLane() throws -> Int { try lanePump.makeOwnLane() }
+
+    package func releaseOwnLane(_ lane: Int) { lanePump.releaseOwnLane(lane) }
+
+    package func finishWork(lane: Int, _ exchange: Exchange) { lanePump.finishWork(lane: lane, exchange) }
+
     // MARK: The end of a driver's process, and its restart
 
     package func driverDied() {

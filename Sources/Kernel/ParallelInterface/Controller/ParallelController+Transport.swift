@@ -44,16 +44,24 @@ extension ParallelController {
 
     /// Gives a lane back, after its outstanding work is done. Blocks.
     package func releaseLane(_ lane: Int) {
-        releaseOwnLane(lane)
+        lanePump.releaseOwnLane(lane)
         parts.lanes.clientLeaves()
     }
 
     package func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
         dispatcher.submit(taskIndices, lane: lane)
-        pump(lane: lane, Exchange(taskCount: taskIndices.count))
+        lanePump.pump(lane: lane, Exchange(taskCount: taskIndices.count))
     }
 
     package func hasOutstandingWork(lane: Int) -> Bool { parts.card.hasOutstandingWork(lane: lane) }
+
+    package func wait(lane: Int, orReadable descriptor: Int32) { lanePump.wait(lane: lane, orReadable: descriptor) }
+
+    /// Does all work of a lane that needs no waiting.
+    package func pump(lane: Int) { lanePump.pump(lane: lane) }
+
+    /// Pumps a lane until all work that it has begun is done.
+    package func finishWork(lane: Int) { lanePump.finishWork(lane: lane) }
 
     // MARK: Answers to probes
 

@@ -7,9 +7,9 @@ import Synchronization
 
 /// The kernel half of the HBA (Apple: IOUserSCSIParallelInterfaceController over IOSCSIParallelInterfaceController).
 ///
-/// This type has the life of its driver, the work of lanes, and the recovery of tasks. Parts own their state:
-/// `TaskDispatcher` carries tasks to the driver and back, `TargetCreation` makes targets, `DriverDetectors` names the
-/// driver's mistakes.
+/// This type has the life of its driver and the recovery of tasks. Parts own their state: `TaskDispatcher` carries
+/// tasks to the driver and back, `LanePump` has the loop that drives all, `TargetCreation` makes targets,
+/// `DriverDetectors` names the driver's mistakes.
 ///
 /// Threads: `start` and `stop` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls from
 /// the driver come on any thread, inside its queues, so they only take note. The work that follows runs on the lane
@@ -36,6 +36,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let areTasksMapped = Atomic<Bool>(false)
     // Made by `start`.
     private(set) var dispatcher: TaskDispatcher!
+    private(set) var lanePump: LanePump!
     private var watchdog: LaneThread?
     /// A lane for the end of a driver's process, when none may be left. Set before the driver can end.
     private(set) var endingLane: Int?
@@ -103,6 +104,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     private func makeParts(memory: SharedSlots, _ properties: DriverProperties) {
         let slots = SlotTable(memory: memory, taskCount: parts.tasks.count, dart: parts.card.dart)
         dispatcher = TaskDispatcher(parts: parts, slots: slots, properties: properties)
+        lanePump = LanePump(parts: parts, dispatcher: dispatcher)
         parts.card.dartFaultHandler = { [weak detectors = dispatcher.detectors] address, byteCount, writes in
             detectors?.reportDARTFault(address, byteCount: byteCount, deviceWrites: writes)
         }

@@ -1,18 +1,28 @@
 import DriverHost
 import HardwareBus
 
-/// The work of lanes: tasks are sent, the driver's calls are taken, the card runs, and what has ended goes up.
-extension ParallelController {
-    private var host: any DriverHost { parts.host }
-    private var card: PCIFunction { parts.card }
-    private var lanes: LaneTable { parts.lanes }
+/// Does the work of lanes: sends tasks, takes the driver's calls, runs the card, and hands up what has ended.
+///
+/// Threads: each lane on one thread at a time; lanes in parallel.
+final class LanePump: LaneSource {
+    private let host: any DriverHost
+    private let card: PCIFunction
+    private let lanes: LaneTable
+    private let dispatcher: TaskDispatcher
     /// Rounds in a row of one `pump`, at most, that bring nothing but messages of the driver.
     private static let idleRoundMax = 64
+
+    init(parts: KernelParts, dispatcher: TaskDispatcher) {
+        host = parts.host
+        card = parts.card
+        lanes = parts.lanes
+        self.dispatcher = dispatcher
+    }
 
     /// Does all work of a lane that needs no waiting.
     ///
     /// A completion may submit more on the same lane. The frame that already pumps then does that work.
-    package func pump(lane: Int, _ exchange: Exchange = Exchange()) {
+    func pump(lane: Int, _ exchange: Exchange = Exchange()) {
         guard !lanes[lane].pointee.isActive else { return }
         lanes[lane].pointee.isActive = true
         var exchange = exchange
@@ -39,9 +49,7 @@ extension ParallelController {
     }
 
     /// Pumps a lane until all work that it has begun is done.
-    package func finishWork(lane: Int) { finishWork(lane: lane, Exchange()) }
-
-    package func finishWork(lane: Int, _ exchange: Exchange) {
+    func finishWork(lane: Int, _ exchange: Exchange = Exchange()) {
         pump(lane: lane, exchange)
         waitForOutstandingWork(lane: lane, exchange)
     }
@@ -52,20 +60,16 @@ extension ParallelController {
 
     /// Blocks until I/O of a lane makes progress or `descriptor` (unless negative) is readable, and does the work that
     /// follows.
-    private func wait(lane: Int, orReadable descriptor: Int32, _ exchange: Exchange) {
+    func wait(lane: Int, orReadable descriptor: Int32, _ exchange: Exchange = Exchange()) {
         card.wait(lane: lane, orReadable: descriptor)
         pump(lane: lane, exchange)
     }
 
-    package func wait(lane: Int, orReadable descriptor: Int32) {
-        wait(lane: lane, orReadable: descriptor, Exchange())
-    }
-
     // MARK: Lanes of the machine's own threads
 
-    package func makeOwnLane() throws -> Int { try lanes.make() }
+    func makeOwnLane() throws -> Int { try lanes.make() }
 
-    package func releaseOwnLane(_ lane: Int) {
+    func releaseOwnLane(_ lane: Int) {
         // The lane may work for other lanes, whose commands it took from the card's ring.
         waitForOutstandingWork(lane: lane, Exchange())
         lanes.release(lane)
