@@ -25,7 +25,6 @@ struct RatchetTests {
         "DriverHost.ProcessDextHost": 846,
         "MDFormat.MDSuperblock": 743,
         "NBDServer.Connection": 622,
-        "ParallelInterface.ParallelController": 660,
         "RAID.RAIDPlanner": 1452,
         "Simulation.ArrayLife": 1516,
     ]

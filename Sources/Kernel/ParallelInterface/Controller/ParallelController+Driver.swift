@@ -78,7 +78,7 @@ extension ParallelController: KernelHalf {
         report.setRestarting(true)
         parts.targets.driverEnded()
         parts.card.reset()
-        takeAllBack()
+        ending.takeAllBack()
     }
 
     package func driverReturned() {
@@ -93,7 +93,7 @@ extension ParallelController: KernelHalf {
     package func driverIsLost() {
         parts.state.refuseTasks()
         dispatcher.pool.close()
-        endTasksOfStoppedDriver()
+        ending.endTasksOfStoppedDriver()
     }
 
     /// The driver's tasks, one line each, oldest first.

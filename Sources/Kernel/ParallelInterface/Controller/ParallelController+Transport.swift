@@ -71,7 +71,7 @@ extension ParallelController {
             KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(taskIndex: taskIndex))
         }
         if parts.host.context.waits.wait(for: event, of: resource, purpose: purpose) == .done { return true }
-        withdraw(taskIndex, answered: event)
+        ending.withdraw(taskIndex, answered: event)
         return false
     }
 

@@ -7,9 +7,9 @@ import Synchronization
 
 /// The kernel half of the HBA (Apple: IOUserSCSIParallelInterfaceController over IOSCSIParallelInterfaceController).
 ///
-/// This type has the life of its driver and the recovery of tasks. Parts own their state: `TaskDispatcher` carries
-/// tasks to the driver and back, `LanePump` has the loop that drives all, `TargetCreation` makes targets,
-/// `DriverDetectors` names the driver's mistakes.
+/// This type has the life of its driver. The work is done by the parts, each of which owns its state: `TaskDispatcher`
+/// carries tasks to the driver and back, `LanePump` has the loop that drives all, `TargetCreation` makes targets,
+/// `TaskRecovery` and `TaskEnding` see to tasks that do not come back, `DriverDetectors` names the driver's mistakes.
 ///
 /// Threads: `start` and `stop` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls from
 /// the driver come on any thread, inside its queues, so they only take note. The work that follows runs on the lane
@@ -37,9 +37,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     // Made by `start`.
     private(set) var dispatcher: TaskDispatcher!
     private(set) var lanePump: LanePump!
-    private var watchdog: LaneThread?
-    /// A lane for the end of a driver's process, when none may be left. Set before the driver can end.
-    private(set) var endingLane: Int?
+    private(set) var ending: TaskEnding!
+    private var recovery: TaskRecovery!
     /// The last pulse that `endWaitingForDriver` saw, and how often in a row it saw no progress.
     private var lastPulse: TaskSlots.Pulse?
     private var stillCount = 0
@@ -93,9 +92,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         let taskIDs = try parts.host.map(slots: memory)
         try checkTaskIDs(taskIDs)
         dispatcher.slots.assign(taskIDs: taskIDs)
-        watchdog = try LaneThread(name: "watchdog", controller: self) { $0.watch(lane: $1, until: $2) }
+        try recovery.start()
         // A driver's process may end at any time.
-        if parts.host.hosted.place == .process { endingLane = try makeOwnLane() }
+        if parts.host.hosted.place == .process { try ending.prepareLane() }
         areTasksMapped.store(true, ordering: .releasing)
         parts.state.acceptsTargets.store(true, ordering: .releasing)
         if try !parts.host.startServices() { creation.scan() }
@@ -105,6 +104,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         let slots = SlotTable(memory: memory, taskCount: parts.tasks.count, dart: parts.card.dart)
         dispatcher = TaskDispatcher(parts: parts, slots: slots, properties: properties)
         lanePump = LanePump(parts: parts, dispatcher: dispatcher)
+        ending = TaskEnding(parts: parts, dispatcher: dispatcher, pump: lanePump)
+        recovery = TaskRecovery(parts: parts, dispatcher: dispatcher, pump: lanePump, ending: ending)
         parts.card.dartFaultHandler = { [weak detectors = dispatcher.detectors] address, byteCount, writes in
             detectors?.reportDARTFault(address, byteCount: byteCount, deviceWrites: writes)
         }
@@ -115,11 +116,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         parts.state.refuseTasks()
         dispatcher?.pool.close()
         parts.host.stop()
-        watchdog?.stop()
-        watchdog = nil
-        if dispatcher != nil { endTasksOfStoppedDriver() }
-        if let lane = endingLane { releaseOwnLane(lane) }
-        endingLane = nil
+        recovery?.stop()
+        ending?.endTasksOfStoppedDriver()
+        ending?.giveLaneBack()
     }
 
     /// Cancels a start: its waits for the driver fail soon. Any thread.
@@ -155,6 +154,10 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
 
     /// The driver is stopped or about to be, so failures are not its fault.
     package var isStopping: Bool { parts.state.isStopping }
+
+    /// Waits until the device has done all tasks that the driver has, or the time is up: a driver may keep some tasks
+    /// from the device.
+    package func waitForDevice(milliseconds: UInt64) { ending.waitForDevice(milliseconds: milliseconds) }
 
     /// Reports mistakes in the driver's limits, and refuses them under the strict policy.
     private func checkConfiguration(_ properties: DriverProperties) throws(DriverStartError) {

@@ -3,24 +3,58 @@ import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 
-/// The recovery of tasks whose time is up. The controller asks the driver to abort the task, then to reset the logical
+/// The recovery of tasks whose time is up. The kernel half asks the driver to abort the task, then to reset the logical
 /// unit, then the target. After each step the driver has `recoveryGraceMilliseconds` to complete the task; then the
 /// task is ended without the driver.
 ///
 /// IOKit's open code times a task out at once and never asks for task management by itself. The steps are those of
 /// SAM's task management functions.
-extension ParallelController {
-    private var host: any DriverHost { parts.host }
-    private var slots: SlotTable { dispatcher.slots }
-    private var pool: TaskSlots { dispatcher.pool }
-    private var detectors: DriverDetectors { dispatcher.detectors }
-    private var options: KernelOptions { parts.options }
-    private var state: DriverState { parts.state }
+///
+/// Threads: `start` and `stop` on one control thread; the recovery on the watchdog's thread.
+final class TaskRecovery: @unchecked Sendable {
+    // SAFETY: `watchdog` belongs to the control thread; the rest never changes.
+    private let host: any DriverHost
+    private let slots: SlotTable
+    private let pool: TaskSlots
+    private let detectors: DriverDetectors
+    private let ending: TaskEnding
+    private let pump: LanePump
+    private let lanes: LaneTable
+    private let state: DriverState
+    private let options: KernelOptions
+    private var watchdog: LaneThread?
+
+    init(parts: KernelParts, dispatcher: TaskDispatcher, pump: LanePump, ending: TaskEnding) {
+        host = parts.host
+        slots = dispatcher.slots
+        pool = dispatcher.pool
+        detectors = dispatcher.detectors
+        self.ending = ending
+        self.pump = pump
+        lanes = parts.lanes
+        state = parts.state
+        options = parts.options
+    }
+
+    // MARK: The watchdog
+
+    /// Starts the watchdog, which looks regularly for tasks whose time is up and for calls of the driver that do not
+    /// return.
+    /// - Throws: if no lane or no thread is left.
+    func start() throws {
+        watchdog = try LaneThread(name: "watchdog", lanes: pump) { [unowned self] in watch(lane: $0, until: $1) }
+    }
+
+    /// Ends the watchdog.
+    func stop() {
+        watchdog?.stop()
+        watchdog = nil
+    }
 
     /// Looks every `watchdogMilliseconds`, by the options' clock, until the event is set.
-    func watch(lane: Int, until stopped: OneShotEvent) {
+    private func watch(lane: Int, until stopped: OneShotEvent) {
         // Others depend on this thread.
-        parts.lanes[lane].pointee.mayWait = false
+        lanes[lane].pointee.mayWait = false
         var calls = SlowCalls(
             limitMilliseconds: options.slowCallMilliseconds, periodMilliseconds: UInt64(options.watchdogMilliseconds),
             clock: options.clock)
@@ -29,7 +63,7 @@ extension ParallelController {
             let lost = calls.look(at: host.context)
             if lost > 0 { pool.extendDeadlines(byMilliseconds: lost) }
             recoverExpiredTasks(lane: lane)
-            if state.isDriverGone.load(ordering: .acquiring) { endTasksOfDriverThatIsGone(lane: lane) }
+            if state.isDriverGone.load(ordering: .acquiring) { ending.endTasksOfDriverThatIsGone(lane: lane) }
             calls.rest()
             return false
         }
@@ -43,9 +77,9 @@ extension ParallelController {
         while !state.isStopping, let task = pool.nextExpired(now: options.clock.milliseconds) {
             recover(task, isReachable: &isReachable, lane: lane)
         }
-        failExpiredUnsent(lane: lane)
-        failStarved(lane: lane)
-        finishWork(lane: lane)
+        ending.failExpiredUnsent(lane: lane)
+        ending.failStarved(lane: lane)
+        pump.finishWork(lane: lane)
     }
 
     private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
@@ -73,7 +107,7 @@ extension ParallelController {
             next = .targetReset
             function = .targetReset(targetID: target)
         case .targetReset:
-            return endWithoutDriver(task, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
+            return ending.endWithoutDriver(task, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
         }
         switch isReachable ? ask(function) : .unreachable {
         case .done:

@@ -3,21 +3,51 @@ import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 
-/// The end of tasks that the driver does not end: it keeps them, has died, or was stopped. A task ends only when the
-/// device has left its memory.
-extension ParallelController {
-    private var card: PCIFunction { parts.card }
-    private var slots: SlotTable { dispatcher.slots }
-    private var pool: TaskSlots { dispatcher.pool }
-    private var options: KernelOptions { parts.options }
-    private var state: DriverState { parts.state }
+/// Ends tasks that the driver does not end: it keeps them, has died, or was stopped. A task ends only when the device
+/// has left its memory.
+///
+/// Threads: any; `prepareLane` and `giveLaneBack` on one control thread.
+final class TaskEnding: @unchecked Sendable {
+    // SAFETY: `ownLane` changes only while the driver cannot end; the rest never changes.
+    private let card: PCIFunction
+    private let slots: SlotTable
+    private let pool: TaskSlots
+    private let tasks: TaskTable
+    private let dispatcher: TaskDispatcher
+    private let pump: LanePump
+    private let state: DriverState
+    private let options: KernelOptions
+    /// A lane for the end of a driver's process, when none may be left.
+    private var ownLane: Int?
+
+    init(parts: KernelParts, dispatcher: TaskDispatcher, pump: LanePump) {
+        card = parts.card
+        slots = dispatcher.slots
+        pool = dispatcher.pool
+        tasks = parts.tasks
+        self.dispatcher = dispatcher
+        self.pump = pump
+        state = parts.state
+        options = parts.options
+    }
+
+    // MARK: The lane
+
+    /// Takes a lane for the end of a driver that may end at any time.
+    /// - Throws: if no lane is left.
+    func prepareLane() throws { ownLane = try pump.makeOwnLane() }
+
+    func giveLaneBack() {
+        if let ownLane { pump.releaseOwnLane(ownLane) }
+        ownLane = nil
+    }
 
     /// Calls `body` with a lane for ending tasks; does nothing if none is left.
     private func withLane(_ body: (Int) -> Void) {
-        if let endingLane { return body(endingLane) }
-        guard let lane = try? makeOwnLane() else { return }
+        if let ownLane { return body(ownLane) }
+        guard let lane = try? pump.makeOwnLane() else { return }
         body(lane)
-        releaseOwnLane(lane)
+        pump.releaseOwnLane(lane)
     }
 
     // MARK: One task
@@ -30,7 +60,7 @@ extension ParallelController {
             !slots.isInDevice(task.slot) && card.dart.unmap(window: Int(task.slot))
         }
         guard let taskIndex else { return pool.setRecovery(task, .targetReset, deadline: options.afterGrace) }
-        parts.tasks.end(taskIndex, status: status, lane: lane)
+        tasks.end(taskIndex, status: status, lane: lane)
     }
 
     /// Takes back a task, wherever it is, since nobody waits for its answer any more. When this returns, the task and
@@ -47,9 +77,9 @@ extension ParallelController {
                     dispatcher.end(unsent: UnsafeBufferPointer(start: $0, count: 1), status: status, lane: lane)
                 }
             } else if pool.takeWaiting(taskIndex: taskIndex) {
-                parts.tasks.end(taskIndex, status: status, lane: lane)
+                tasks.end(taskIndex, status: status, lane: lane)
             }
-            finishWork(lane: lane)
+            pump.finishWork(lane: lane)
             // The device may work on the task, or another thread may be passing it on.
             if !answered.isSet { _ = OneShotEvent().wait(milliseconds: 1) }
         }
@@ -79,7 +109,7 @@ extension ParallelController {
             repeat {
                 let count = pool.takeStarved(into: taskIndices.baseAddress!, limit: countMax)
                 guard count > 0 else { return }
-                parts.tasks.end(
+                tasks.end(
                     UnsafeMutableBufferPointer(rebasing: taskIndices[..<count]),
                     status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
             } while state.isStopping
@@ -92,12 +122,12 @@ extension ParallelController {
     func takeAllBack() { withLane { takeAllBack(lane: $0) } }
 
     private func takeAllBack(lane: Int) {
-        pump(lane: lane)
+        pump.pump(lane: lane)
         for slot in pool.ownedOrAbandoned() {
             slots.end(slot, status: kSCSITaskStatus_DeliveryFailure, route: pool.route(of: slot))
         }
         while true {
-            finishWork(lane: lane)
+            pump.finishWork(lane: lane)
             if !pool.hasTasksOfDriver { return }
             // The card works on the memory of the remaining tasks, or another thread reads their responses.
             _ = OneShotEvent().wait(milliseconds: 1)
@@ -133,7 +163,7 @@ extension ParallelController {
             for task in pool.ownedByDriver() {
                 endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
             }
-            finishWork(lane: lane)
+            pump.finishWork(lane: lane)
             return pool.ownedByDriver().isEmpty && !pool.hasLingering
         }
     }
@@ -143,7 +173,7 @@ extension ParallelController {
 
     /// Waits until the device has done all tasks that the driver has, or the time is up: a driver may keep some tasks
     /// from the device.
-    package func waitForDevice(milliseconds: UInt64) {
+    func waitForDevice(milliseconds: UInt64) {
         guard card.pinsCommands else { return }
         waitForDevice(milliseconds: milliseconds) {
             pool.ownedByDriver().allSatisfy { !slots.isInDevice($0.slot) && slots.commandCount(of: $0.slot) != 0 }
