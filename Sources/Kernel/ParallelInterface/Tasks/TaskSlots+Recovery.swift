@@ -149,6 +149,7 @@ extension TaskSlots {
                     queued.append(slot)
                 }
             }
+            queuedCount.store(queued.count, ordering: .releasing)
             return takenCount
         }
     }

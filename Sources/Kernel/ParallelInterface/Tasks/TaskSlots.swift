@@ -71,7 +71,10 @@ package final class TaskSlots: Sendable {
     nonisolated(unsafe) var queued: Ring<UInt16>
     private nonisolated(unsafe) var completed: Ring<UInt16>
     private nonisolated(unsafe) var lingering: Ring<UInt16>
-    /// The number of slots in `lingering`.
+    /// The numbers of slots in three of the rings. Threads that look for work read them without the lock. A thread that
+    /// overlooks a slot loses nothing: whoever adds a slot looks afterwards, or makes another thread look.
+    let queuedCount = Atomic<Int>(0)
+    private let completedCount = Atomic<Int>(0)
     private let lingeringCount = Atomic<Int>(0)
     // SAFETY: touched only under `lock`.
     private nonisolated(unsafe) var lastSequence: UInt64 = 0
@@ -152,7 +155,7 @@ package final class TaskSlots: Sendable {
                 self.slots[Int(slot)].state = .lingering
                 lingering.append(slot)
             }
-            lingeringCount.add(slots.count, ordering: .releasing)
+            lingeringCount.store(lingering.count, ordering: .releasing)
         }
     }
 
@@ -172,7 +175,7 @@ package final class TaskSlots: Sendable {
                 slots[taken] = slot
                 taken += 1
             }
-            lingeringCount.subtract(taken, ordering: .relaxed)
+            lingeringCount.store(lingering.count, ordering: .releasing)
             return taken
         }
     }
@@ -192,16 +195,18 @@ package final class TaskSlots: Sendable {
                 slots[Int(slot)].deadline = deadline(slots[Int(slot)].taskIndex)
                 queued.append(slot)
             }
+            queuedCount.store(queued.count, ordering: .releasing)
             return true
         }
     }
 
-    /// Takes up to `limit` queued slots, which belong to the driver from then on.
+    /// Takes up to `limit` queued slots, which belong to the driver from then on. Takes no lock if there is none.
     /// - Returns: the number of slots.
     package func takeQueued(
         into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain = .single
     ) -> Int {
-        lock.withLock {
+        if queuedCount.load(ordering: .acquiring) == 0 { return 0 }
+        return lock.withLock {
             var taken = 0
             while taken < limit, !isClosed, let slot = queued.popFirst() {
                 lastSequence += 1
@@ -213,6 +218,7 @@ package final class TaskSlots: Sendable {
                 indices[taken] = slot
                 taken += 1
             }
+            queuedCount.store(queued.count, ordering: .releasing)
             return taken
         }
     }
@@ -237,6 +243,7 @@ package final class TaskSlots: Sendable {
                 completed.append(slot)
                 result.accepted += 1
             }
+            completedCount.store(completed.count, ordering: .releasing)
             return result
         }
     }
@@ -277,15 +284,17 @@ package final class TaskSlots: Sendable {
         }
     }
 
-    /// Takes up to `limit` slots whose responses wait to be read.
+    /// Takes up to `limit` slots whose responses wait to be read. Takes no lock if there is none.
     /// - Returns: the number of slots.
     package func takeCompleted(into indices: UnsafeMutablePointer<UInt16>, limit: Int) -> Int {
-        lock.withLock {
+        if completedCount.load(ordering: .acquiring) == 0 { return 0 }
+        return lock.withLock {
             var taken = 0
             while taken < limit, let slot = completed.popFirst() {
                 indices[taken] = slot
                 taken += 1
             }
+            completedCount.store(completed.count, ordering: .releasing)
             return taken
         }
     }
