@@ -93,6 +93,8 @@ extension DriverProcesses.HabitTests {
         kill(driver, SIGKILL)
         #expect(machine.work() == 0)
         #expect(eventually { started.allSatisfy { kill($0, 0) != 0 } })
+        // One that is left would keep this process' files open.
+        for process in started { kill(process, SIGKILL) }
         var next = driver
         let isThere = eventually {
             next = TestMachine.children().first?.process ?? driver
@@ -166,10 +168,10 @@ extension DriverProcesses.HabitTests {
     /// which the driver could write to.
     @Test(
         "one that attacks the server does not take it down",
-        arguments: ["garbage", "registers", "slots", "files", "commands"], [DriverMode.bundled])
+        arguments: ["garbage", "registers", "slots", "messages", "files", "commands"], [DriverMode.bundled])
     func attacks(habit: String, mode: DriverMode) throws {
         let machine = try TestMachine(habit: habit, mode: mode)
-        let isNamed = habit == "garbage" || habit == "slots"
+        let isNamed = ["garbage", "slots", "messages"].contains(habit)
         let begin = monotonicMilliseconds()
         var rounds = 0
         while monotonicMilliseconds() < begin + 800 && rounds < 40
@@ -177,6 +179,10 @@ extension DriverProcesses.HabitTests {
         {
             _ = machine.work(rounds: 1)
             rounds += 1
+        }
+        if habit == "messages" {
+            let named = eventually { machine.log.diagnoses.contains { $0.detail.contains("named 1000 slots") } }
+            #expect(named, "\(machine.log.diagnoses)")
         }
         for child in TestMachine.children() where machine.log.count(of: .driverCrash) == 0 {
             kill(child.process, SIGKILL)

@@ -116,6 +116,7 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         case "garbage": repeatedly { $0.writeGarbage() }
         case "registers": repeatedly { $0.writeRegisters() }
         case "slots": repeatedly { $0.completeForeignSlots() }
+        case "messages": attack { $0.sendImpossibleMessages() }
         case "files": repeatedly { $0.sendFiles() }
         case "commands": repeatedly { $0.sendCommands() }
         case "own-memory": attack { $0.leaveCommandsBehind() }
@@ -182,6 +183,29 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     private func completeForeignSlots() {
         var indices = (0..<32).map { _ in UInt16.random(in: 0 ... .max) >> UInt16.random(in: 0...12) }
         BundledParallelTaskCompletion(bundledAction!, &indices, 32)
+    }
+
+    /// Messages that no library sends: completions of more slots than a message names, of none, and of a slot whose
+    /// number is larger than any.
+    private func sendImpossibleMessages() {
+        var status = stat()
+        fstat(4, &status)
+        let byteCount = Int(status.st_size)
+        guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
+        else { return }
+        defer { munmap(channel, byteCount) }
+        let ring = nbdext_channel_to_kernel(channel, nbdext_channel_pair_count(byteCount) - 1)
+        for (kind, count, value) in [
+            (NBDEXT_BUNDLED_COMPLETION, 1000, 0), (NBDEXT_BUNDLED_COMPLETION, 0, 0),
+            (NBDEXT_LEGACY_COMPLETION, 1, 1 << 40),
+        ] {
+            guard let message = nbdext_ring_begin(ring) else { return }
+            memset(message, 0xFF, MemoryLayout<nbdext_message>.size)
+            message.pointee.kind = kind.rawValue
+            message.pointee.count = UInt32(count)
+            message.pointee.value = UInt64(value)
+            _ = nbdext_ring_publish(ring)
+        }
     }
 
     private static let unwanted = nbdext_memfd("nbdext-unwanted", 4096)
