@@ -97,7 +97,7 @@ extension LiveArray {
     func endRecovery() -> Bool {
         changeMembers {
             guard (try? store.endRecovery(telling: self)) == true else { return false }
-            return plannerLock.withLock { planner.recovery == nil }
+            return plannerLock.withLock { planner.state == .healthy && planner.recovery == nil }
         }
     }
 
