@@ -65,7 +65,7 @@ final class CardFixture {
         arrayEngine = try ArrayEngine(
             arrays: arrays, memberEngine: engine, laneCount: 4, requestCapacity: RAIDController.requestCapacity)
         card = RAIDController(
-            engine: arrayEngine, unitsPerTarget: unitsPerTarget, dart: dart, laneCount: 4,
+            engine: arrayEngine, unitsPerTarget: unitsPerTarget, dart: dart,
             writeCacheByteCount: writeCacheByteCount)
         lane = try card.makeLane()
         data = .allocate(byteCount: Self.dataByteCount, alignment: 4096)

@@ -16,6 +16,8 @@ package final class ArrayEngine: @unchecked Sendable {
     /// The arrays, in their order.
     package let arrays: [LiveArray]
     let directReads: DirectReads
+    /// The most lanes.
+    package let laneCount: Int
     private let memberEngine: MemberEngineKind
     private let counters: MemberCounters
     private let lock = Lock()
@@ -42,6 +44,7 @@ package final class ArrayEngine: @unchecked Sendable {
         self.memberEngine = memberEngine
         directReads = DirectReads(capacity: requestCapacity)
         counters = MemberCounters(laneCount: laneCount, fileCount: fileBase)
+        self.laneCount = laneCount
         lanes = Array(repeating: nil, count: laneCount)
     }
 
@@ -49,12 +52,12 @@ package final class ArrayEngine: @unchecked Sendable {
     /// - Throws: when all lanes are in use, or the system refuses what a lane needs.
     package func makeLane() throws(OSError) -> EngineLane {
         let members = try MemberLane(engine: memberEngine, places: arrays.flatMap(\.places))
-        let lane = EngineLane(of: self, members: members)
         return try lock.withLock { () throws(OSError) in
             guard let number = lanes.firstIndex(where: { $0 == nil }) else {
-                throw OSError(code: 12, doing: "make another lane: all \(lanes.count) are in use")
+                throw OSError(code: 12, doing: "make another lane: all \(laneCount) are in use")
             }
             members.count(in: counters, lane: number)
+            let lane = EngineLane(of: self, number: number, members: members)
             lanes[number] = lane
             return lane
         }
@@ -63,9 +66,7 @@ package final class ArrayEngine: @unchecked Sendable {
     /// Ends the use of a lane, which has no I/O under way. Any thread.
     package func release(_ lane: EngineLane) {
         precondition(!lane.hasOutstandingIO, "a lane was released with I/O outstanding")
-        lock.withLock {
-            if let number = lanes.firstIndex(where: { $0 === lane }) { lanes[number] = nil }
-        }
+        lock.withLock { lanes[lane.number] = nil }
     }
 
     /// The number of requests that all present lanes have taken. Any thread.

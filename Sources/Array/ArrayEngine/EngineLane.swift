@@ -13,6 +13,8 @@ package final class EngineLane {
 
     /// The engine whose arrays the lane works on.
     unowned let engine: ArrayEngine
+    /// Below the engine's `laneCount`, and no other lane's at the same time.
+    package let number: Int
     let members: MemberLane
     var output = PlannerOutput()
     let parity = Parity()
@@ -32,8 +34,9 @@ package final class EngineLane {
     package var finished: [FinishedRequest] = []
     private let requestCounter = Atomic<UInt64>(0)
 
-    init(of engine: ArrayEngine, members: MemberLane) {
+    init(of engine: ArrayEngine, number: Int, members: MemberLane) {
         self.engine = engine
+        self.number = number
         self.members = members
         reaped = .allocate(capacity: Self.completionBatch)
         requests.reserveCapacity(64)

@@ -77,17 +77,17 @@ package final class Machine: @unchecked Sendable {
         do {
             let arena = try Self.makeArena()
             let dart = DART(windowCount: Self.dartWindowCount, reservedCount: Self.taskWindowCount, taskMemory: arena)
-            let laneCount = ParallelController.laneCount(arrayCount: arrays.count)
             let engine =
                 try arrays.isEmpty
                 ? nil
                 : ArrayEngine(
-                    arrays: arrays, memberEngine: configuration.engine, laneCount: laneCount,
+                    arrays: arrays, memberEngine: configuration.engine,
+                    laneCount: ParallelController.laneCount(arrayCount: arrays.count),
                     requestCapacity: RAIDController.requestCapacity)
             card = engine.map {
                 RAIDController(
                     engine: $0, unitsPerTarget: configuration.sharesTarget ? arrays.count : 1, dart: dart,
-                    laneCount: laneCount, disksAreRemovable: configuration.disksAreRemovable,
+                    disksAreRemovable: configuration.disksAreRemovable,
                     writeCacheByteCount: configuration.writeCacheByteCount)
             }
             let function = card ?? SoftwareFunction(dart: dart)

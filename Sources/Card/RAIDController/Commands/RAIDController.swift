@@ -12,7 +12,7 @@ import Statistics
 /// decodes them, hands requests to the engine of the arrays, and posts completions. Lanes run in parallel. They share
 /// the rings and the command table, each behind a lock of its own that is never held across I/O.
 public final class RAIDController: PCIFunction, @unchecked Sendable {
-    // SAFETY: `units` never changes; lanes come and go under `laneLock`, and one thread uses each entry.
+    // SAFETY: `units` never changes; the engine gives each lane a number of its own, and one thread uses that entry.
 
     /// The most commands in the card.
     package static let commandCapacity = 1024
@@ -29,21 +29,19 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     private let unitsPerTarget: Int
     let rings: CardRings
     let commands: CommandTable
-    private let laneLock = Lock()
+    /// By the number that the engine has given the lane.
     let lanes: UnsafeMutablePointer<CardLane?>
-    private let laneCount: Int
 
     /// - Parameters:
     ///   - engine: the arrays behind the card, by target and then by logical unit; its request capacity is
     ///     `requestCapacity`.
     ///   - unitsPerTarget: the number of logical units of each target.
     ///   - dart: the IOMMU between the card and memory.
-    ///   - laneCount: the most lanes.
     ///   - disksAreRemovable: INQUIRY reports removable media (the RMB bit).
     ///   - writeCacheByteCount: bytes of the volatile write-back cache, in equal shares for the arrays; 0 (or shares
     ///     below two pages of 4 KiB) for none. Destaging takes as much memory again, at most.
     package init(
-        engine: ArrayEngine, unitsPerTarget: Int = 1, dart: DART, laneCount: Int, disksAreRemovable: Bool = false,
+        engine: ArrayEngine, unitsPerTarget: Int = 1, dart: DART, disksAreRemovable: Bool = false,
         writeCacheByteCount: Int = 0
     ) {
         let arrays = engine.arrays
@@ -58,14 +56,13 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         }
         rings = CardRings(dart: dart)
         commands = CommandTable(capacity: Self.commandCapacity, dart: dart)
-        self.laneCount = laneCount
-        lanes = .allocate(capacity: laneCount)
-        lanes.initialize(repeating: nil, count: laneCount)
+        lanes = .allocate(capacity: engine.laneCount)
+        lanes.initialize(repeating: nil, count: engine.laneCount)
         super.init(dart: dart)
     }
 
     deinit {
-        lanes.deinitialize(count: laneCount)
+        lanes.deinitialize(count: engine.laneCount)
         lanes.deallocate()
     }
 
@@ -114,20 +111,16 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     // MARK: Lanes
 
     public override func makeLane() throws -> Int {
-        let lane = CardLane(engine: try engine.makeLane())
-        return try laneLock.withLock { () throws(OSError) in
-            guard let index = (0..<laneCount).first(where: { lanes[$0] == nil }) else {
-                engine.release(lane.engine)
-                throw OSError(code: 12, doing: "make another lane: all \(laneCount) are in use")
-            }
-            lanes[index] = lane
-            return index
-        }
+        let lane = try engine.makeLane()
+        lanes[lane.number] = CardLane(engine: lane)
+        return lane.number
     }
 
     public override func releaseLane(_ lane: Int) {
-        engine.release(lanes[lane]!.engine)
-        laneLock.withLock { lanes[lane] = nil }
+        let engineLane = lanes[lane]!.engine
+        // Before the release, after which another thread may have the number.
+        lanes[lane] = nil
+        engine.release(engineLane)
     }
 
     public override func hasOutstandingWork(lane: Int) -> Bool { lanes[lane]!.engine.hasOutstandingIO }

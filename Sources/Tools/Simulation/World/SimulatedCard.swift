@@ -11,7 +11,7 @@ extension RAIDController {
                 arrays: [array], memberEngine: .threads, laneCount: laneCount,
                 requestCapacity: RAIDController.requestCapacity)
             return RAIDController(
-                engine: engine, dart: DART(windowCount: 8, reservedCount: 1), laneCount: laneCount,
+                engine: engine, dart: DART(windowCount: 8, reservedCount: 1),
                 writeCacheByteCount: writeCacheByteCount)
         } catch { preconditionFailure("no memory: \(error)") }
     }
