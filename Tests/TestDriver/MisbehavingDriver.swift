@@ -157,19 +157,27 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
 
     /// Into everything that can be written: all rings of the channel with their indices, and response slots.
     private func writeGarbage() {
+        withChannel { channel in
+            for _ in 0..<20_000 {
+                let offset = Int.random(in: 0..<channel.count / 4) * 4
+                channel.storeBytes(of: .random(in: 0...255), toByteOffset: offset, as: UInt32.self)
+                (UnsafeMutableRawPointer(responses!) + Int.random(in: 0..<4096) / 4 * 4).storeBytes(
+                    of: .random(in: 0 ... .max), as: UInt32.self)
+            }
+            let pair = UInt32.random(in: 0..<nbdext_channel_pair_count(channel.count))
+            let ring = nbdext_channel_to_kernel(channel.baseAddress, pair)
+            nbdext_ring_set_indices(ring, .random(in: 0 ... .max), .random(in: 0 ... .max))
+        }
+    }
+
+    /// Maps all rings of the channel, beside the library's own mapping.
+    private func withChannel(_ body: (UnsafeMutableRawBufferPointer) -> Void) {
         var status = stat()
         fstat(4, &status)
         let byteCount = Int(status.st_size)
         guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
         else { return }
-        for _ in 0..<20_000 {
-            let offset = Int.random(in: 0..<byteCount / 4) * 4
-            channel.storeBytes(of: .random(in: 0...255), toByteOffset: offset, as: UInt32.self)
-            (UnsafeMutableRawPointer(responses!) + Int.random(in: 0..<4096) / 4 * 4).storeBytes(
-                of: .random(in: 0 ... .max), as: UInt32.self)
-        }
-        let ring = nbdext_channel_to_kernel(channel, .random(in: 0..<nbdext_channel_pair_count(byteCount)))
-        nbdext_ring_set_indices(ring, .random(in: 0 ... .max), .random(in: 0 ... .max))
+        body(UnsafeMutableRawBufferPointer(start: channel, count: byteCount))
         munmap(channel, byteCount)
     }
 
@@ -188,23 +196,19 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
     /// Messages that no library sends: completions of more slots than a message names, of none, and of a slot whose
     /// number is larger than any.
     private func sendImpossibleMessages() {
-        var status = stat()
-        fstat(4, &status)
-        let byteCount = Int(status.st_size)
-        guard let channel = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0), channel != MAP_FAILED
-        else { return }
-        defer { munmap(channel, byteCount) }
-        let ring = nbdext_channel_to_kernel(channel, nbdext_channel_pair_count(byteCount) - 1)
-        for (kind, count, value) in [
-            (NBDEXT_BUNDLED_COMPLETION, 1000, 0), (NBDEXT_BUNDLED_COMPLETION, 0, 0),
-            (NBDEXT_LEGACY_COMPLETION, 1, 1 << 40),
-        ] {
-            guard let message = nbdext_ring_begin(ring) else { return }
-            memset(message, 0xFF, MemoryLayout<nbdext_message>.size)
-            message.pointee.kind = kind.rawValue
-            message.pointee.count = UInt32(count)
-            message.pointee.value = UInt64(value)
-            _ = nbdext_ring_publish(ring)
+        withChannel { channel in
+            let ring = nbdext_channel_to_kernel(channel.baseAddress, nbdext_channel_pair_count(channel.count) - 1)
+            for (kind, count, value) in [
+                (NBDEXT_BUNDLED_COMPLETION, 1000, 0), (NBDEXT_BUNDLED_COMPLETION, 0, 0),
+                (NBDEXT_LEGACY_COMPLETION, 1, 1 << 40),
+            ] {
+                guard let message = nbdext_ring_begin(ring) else { return }
+                memset(message, 0xFF, MemoryLayout<nbdext_message>.size)
+                message.pointee.kind = kind.rawValue
+                message.pointee.count = UInt32(count)
+                message.pointee.value = UInt64(value)
+                _ = nbdext_ring_publish(ring)
+            }
         }
     }
 
