@@ -114,7 +114,7 @@ struct OverwriteRuleTests {
         let array = try open((0..<2).map { member("m\($0)", superblock($0)) })
         try array.markDirty()
         array.lock.withLock {
-            array.membership.add(spare: array.know(ArrayMember(store: returning, superblock: superblock(2))))
+            array.membership.add(spare: array.known.add(ArrayMember(store: returning, superblock: superblock(2))))
         }
         let before = contents([returning])
         #expect(try array.remove { $0.path == "m2" && $0.condition == .spare } == "m2")

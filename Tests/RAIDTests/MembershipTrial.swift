@@ -168,7 +168,7 @@ struct MembershipTrial {
             + membership.spares + membership.former
         #expect(Set(members).count == members.count, "a member is in two places: \(membership)")
         #expect(membership.successor == nil || membership.missing.isEmpty || membership.isLost, "\(membership)")
-        for place in membership.present + [membership.replacementPlace] {
+        for place in membership.placesInUse {
             let isUntold = member(at: place).map { untold.contains($0) } ?? false
             #expect(!isUntold || membership.hasFailed, "\(place) does not know a change: \(membership)")
         }

@@ -31,7 +31,7 @@ package final class LiveArray: @unchecked Sendable {
     private let hasReportedRefusal = Atomic<Bool>(false)
     /// Held while a member comes or goes, from the superblocks to the planner, so that both agree.
     let membership = Lock()
-    /// The places of members that do not know a change, the next one last. Under `membership`.
+    /// The places of members that do not know a change. Under `membership`.
     var mustFail: [Int] = []
     /// The planner's `doubtCount` when the last repair began. Under `plannerLock`.
     var doubtCountAtRepair: UInt64 = 0
@@ -139,7 +139,7 @@ package final class LiveArray: @unchecked Sendable {
 
     /// The array's state for reports, without its members.
     func snapshot() -> ArraySnapshot {
-        var snapshot = ArraySnapshot(name: store.name, level: Int(geometry.level.rawValue))
+        var snapshot = ArraySnapshot(name: name, level: level)
         let view = store.view
         snapshot.missingMembers = view.missingMembers
         snapshot.state = view.state

@@ -88,7 +88,7 @@ extension ArrayMaintenance {
         if now < retryAt && (recovery != nil || array.store.needsRepair) {
             return .until(nanoseconds: retryAt)
         }
-        guard !array.store.isReadOnly else { return .idle }
+        guard !array.isReadOnly else { return .idle }
         if array.isSound && recovery == nil {
             guard let schedule = scheduleOfSound(array) else { return .idle }
             return begin(schedule, of: array) == nil ? .idle : nil

@@ -29,7 +29,7 @@ extension LiveArray {
         membership.lock()
         defer { membership.unlock() }
         defer {
-            while let place = mustFail.popLast() { fail(place) }
+            while !mustFail.isEmpty { fail(mustFail.removeFirst()) }
         }
         return try change()
     }
@@ -115,14 +115,9 @@ extension LiveArray {
 }
 
 extension LiveArray: MembershipListener {
-    package func mustFail(places: [Int]) { mustFail = places.reversed() + mustFail }
+    package func mustFail(places: [Int]) { mustFail += places }
 
     package func carryOut(_ step: Membership.Step, putInPlace: () -> Void) {
-        switch step {
-        case .replacementBegan: spaces[geometry.replacementPlace].forgetAll()
-        case .recoveryBegan(let role): spaces[role].forgetAll()
-        default: break
-        }
         // In one section, so that nothing is planned between.
         plannerLock.withLock {
             switch step {
@@ -132,14 +127,18 @@ extension LiveArray: MembershipListener {
                 if isSound { membershipEpoch.add(1, ordering: .releasing) }
                 putInPlace()
                 spaces[role].forgetAll()
-            case .recoveryBegan(let role): _ = planner.beginRecovery(Recovery(member: role, boundary: 0))
+            case .recoveryBegan(let role):
+                spaces[role].forgetAll()
+                _ = planner.beginRecovery(Recovery(member: role, boundary: 0))
             case .recoveryEnded(let replaced):
                 guard planner.endRecovery() else { return }
                 // Reads without the planner that began before this do not count; later reads need no planner.
                 membershipEpoch.add(replaced == nil ? 1 : 2, ordering: .releasing)
                 putInPlace()
                 if let replaced { spaces[replaced].forgetAll() }
-            case .replacementBegan(let role): planner.beginReplacement(Recovery(member: role, boundary: 0))
+            case .replacementBegan(let role):
+                spaces[geometry.replacementPlace].forgetAll()
+                planner.beginReplacement(Recovery(member: role, boundary: 0))
             case .replacementEnded: planner.endReplacement()
             }
         }

@@ -66,7 +66,7 @@ extension OpenedArray {
 
     /// What a member is, according to the members in service and its own superblock. Under `lock`.
     private func part(of store: any PlacedMember) -> OverwriteRule.Part {
-        let places = (membership.present + [membership.replacementPlace]).filter { member(at: $0) != nil }
+        let places = membership.placesInUse
         if places.contains(where: { member(at: $0)?.store === store }) { return .inUse }
         guard let own = Self.superblock(of: store) else { return .blank }
         guard own.setUUID == uuid else { return .foreign }

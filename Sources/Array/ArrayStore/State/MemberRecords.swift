@@ -19,7 +19,7 @@ struct MemberRecords {
     /// - Parameters:
     ///   - forcedRoles: roles that were given back to members which the others record as gone.
     init(
-        of membership: Membership, _ known: [MemberID: ArrayMember], newest: MDSuperblock, forcedRoles: Set<Int>
+        of membership: Membership, _ known: KnownMembers, newest: MDSuperblock, forcedRoles: Set<Int>
     ) {
         self.newest = newest
         let members = membership.seats.map { seat in seat.member.flatMap { known[$0] } }

@@ -70,7 +70,7 @@ extension OpenedArray {
     /// zeros; nil for none. A member that cannot tell counts as having data. May block.
     package func nextData(from byteOffset: UInt64) -> UInt64? {
         let present = lock.withLock {
-            (membership.present + [membership.replacementPlace]).compactMap { member(at: $0)?.store }
+            membership.placesInUse.compactMap { member(at: $0)?.store }
         }
         var next: UInt64?
         for store in present {
@@ -194,11 +194,11 @@ extension OpenedArray {
         if let own = Self.superblock(of: store) {
             let member = ArrayMember(store: store, superblock: own)
             if isReturning(member) {
-                membership.add(spare: know(member))
+                membership.add(spare: known.add(member))
                 return .returning
             }
         }
-        membership.add(spare: know(try makeSpare(store)))
+        membership.add(spare: known.add(try makeSpare(store)))
         environment.report("\(store.name) is a spare of \(name)", .notice)
         return .spare
     }

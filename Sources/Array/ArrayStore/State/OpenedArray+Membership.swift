@@ -20,26 +20,22 @@ extension MemberScan {
     /// - Parameters:
     ///   - hasBitmap: whether the array has a bitmap, which knows what a member has missed.
     ///   - known: gets the members by their IDs.
-    func membership(readOnly: Bool, hasBitmap: Bool, known: inout [MemberID: ArrayMember]) -> Membership {
-        func know(_ member: ArrayMember) -> MemberID {
-            let id = MemberID(known.count)
-            known[id] = member
-            return id
-        }
+    func membership(readOnly: Bool, hasBitmap: Bool, known: inout KnownMembers) -> Membership {
         let all = geometry.memberDataByteCount
-        var seats = members.map { Membership.Seat($0.map(know), $0 == nil ? .failed : .inSync) }
+        var seats = members.map { Membership.Seat($0.map { known.add($0) }, $0 == nil ? .failed : .inSync) }
         if let (role, member) = recovering.first, members[role] == nil, !readOnly {
             seats[role] = Membership.Seat(
-                know(member),
+                known.add(member),
                 .recovering(
                     byteCount: min(member.superblock.recoveryByteOffset ?? 0, all),
                     isGuided: member.superblock.isRecoveryGuided && hasBitmap))
         }
         let successor = (readOnly ? nil : replacement).map { role, member in
-            Membership.Successor(role: role, member: know(member), byteCount: member.filledByteCount(geometry))
+            Membership.Successor(role: role, member: known.add(member), byteCount: member.filledByteCount(geometry))
         }
         return Membership(
-            level: geometry.level, isReadOnly: readOnly, seats: seats, successor: successor, spares: spares.map(know))
+            level: geometry.level, isReadOnly: readOnly, seats: seats, successor: successor,
+            spares: spares.map { known.add($0) })
     }
 }
 
@@ -88,28 +84,19 @@ extension OpenedArray {
                     listener?.carryOut(step) { putInPlace(step) }
                 case .fail(let places): listener?.mustFail(places: places)
                 case .reportFailure: if let error = outcome.error { report(error.description, .error) }
-                default: carryOutInMemory(effect)
+                case .report(let news): tell(news)
+                case .makeSpare(let member): takeBack(member)
+                case .enter(let member, let entry): records.enter(known[member]!, entry)
+                case .seat(let role, let member): records.seat(known[member]!, role: role)
+                case .noteDeparture(let role): records.noteDeparture(role: role)
+                case .remember(let role): records.remember(role: role)
+                case .revert: records.revert()
                 }
             }
             effects = next
         }
         forgetUnused()
         return outcome
-    }
-
-    /// The effects that write nothing but spares.
-    private func carryOutInMemory(_ effect: Membership.Effect) {
-        switch effect {
-        case .enter(let member, let entry): records.enter(known[member]!, entry)
-        case .seat(let role, let member): records.seat(known[member]!, role: role)
-        case .noteDeparture(let role): records.noteDeparture(role: role)
-        case .remember(let role): records.remember(role: role)
-        case .revert: records.revert()
-        case .makeSpare(let member): takeBack(member)
-        case .report(let news): tell(news)
-        case .draw, .settle, .writeHeader, .writeState, .collect, .plan, .fail, .reportFailure:
-            preconditionFailure("\(effect) is more than memory")
-        }
     }
 
     private func draw(isWhole: Bool) {
@@ -157,14 +144,6 @@ extension OpenedArray {
 
     // MARK: Members by ID
 
-    /// Gives a member an ID.
-    func know(_ member: ArrayMember) -> MemberID {
-        defer { nextMemberNumber += 1 }
-        let id = MemberID(nextMemberNumber)
-        known[id] = member
-        return id
-    }
-
     /// The member at a place; nil for none.
     func member(at place: Int) -> ArrayMember? {
         let id =
@@ -173,10 +152,9 @@ extension OpenedArray {
     }
 
     private func forgetUnused() {
-        let used =
-            membership.seats.compactMap(\.member) + [membership.successor?.member].compactMap { $0 }
-            + membership.spares + membership.former
-        for id in known.keys where !used.contains(id) { known[id] = nil }
+        known.keep(
+            only: membership.seats.compactMap(\.member) + [membership.successor?.member].compactMap { $0 }
+                + membership.spares + membership.former)
         if membership.successor == nil { records.set(nil, at: membership.replacementPlace) }
     }
 

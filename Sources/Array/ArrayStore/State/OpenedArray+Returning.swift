@@ -50,7 +50,7 @@ extension OpenedArray {
             }
             let isBack = lock.withLock {
                 guard let member, isReturning(member) else { return false }
-                membership.add(spare: know(member))
+                membership.add(spare: known.add(member))
                 absentMembers.removeAll { $0 === store }
                 return true
             }

@@ -39,8 +39,7 @@ package final class OpenedArray: @unchecked Sendable {
         }
     }
     /// The members, by the IDs that `membership` knows.
-    var known: [MemberID: ArrayMember]
-    var nextMemberNumber: Int
+    var known: KnownMembers
     /// What the superblocks say.
     var records: MemberRecords
     /// The header of the bitmap. The bits belong to the planner.
@@ -79,11 +78,10 @@ package final class OpenedArray: @unchecked Sendable {
         isReadOnly = readOnly
         self.consistency = consistency
         if case .bitmap(let area) = consistency { bitmap = area.bitmap }
-        var known: [MemberID: ArrayMember] = [:]
+        var known = KnownMembers()
         let membership = scan.membership(readOnly: readOnly, hasBitmap: bitmap != nil, known: &known)
         self.membership = membership
         self.known = known
-        nextMemberNumber = known.count
         isParityDoubtful = membership.recovering != nil && !scan.isClean
         records = MemberRecords(of: membership, known, newest: scan.newest, forcedRoles: scan.forcedRoles)
         self.name = name ?? ArrayStore.name(of: scan.newest)
@@ -126,10 +124,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// until it is removed or replaced. Any thread.
     package var members: [ArrayMember?] {
         lock.withLock {
-            membership.seats.map { seat in
-                if case .recovering = seat.standing { return nil }
-                return seat.member.flatMap { known[$0] }
-            }
+            membership.seats.indices.map { recovering?.role == $0 ? nil : member(at: $0) }
         }
     }
 
@@ -159,7 +154,7 @@ package final class OpenedArray: @unchecked Sendable {
     func bringUpLagging() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
-        for place in membership.present + (membership.successor == nil ? [] : [membership.replacementPlace]) {
+        for place in membership.placesInUse {
             guard let member = member(at: place), let own = records.superblock(at: place) else { continue }
             if own.events < records.newest.events || own.lineage != records.newest.lineage {
                 try writeState(to: place)
@@ -192,8 +187,7 @@ package final class OpenedArray: @unchecked Sendable {
     package func flushMembers() throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
-        for role in membership.present { try member(at: role)?.flush() }
-        try member(at: membership.replacementPlace)?.flush()
+        for place in membership.placesInUse { try member(at: place)?.flush() }
     }
 
     /// Records durably that all parity is right. Members must have been flushed before.

@@ -98,11 +98,9 @@ extension Membership {
         self.change = change
         isSettling = false
         return [.draw(isWhole: missing.isEmpty)] + present.map { .writeHeader(role: $0) }
-            + present.filter { $0 == first }.map { .writeState(place: $0) }
-            + present.filter { $0 != first }.map { .writeState(place: $0) } + writesToSuccessor + [.collect]
+            + placesInUse.filter { $0 == first }.map { .writeState(place: $0) }
+            + placesInUse.filter { $0 != first }.map { .writeState(place: $0) } + [.collect]
     }
-
-    private var writesToSuccessor: [Effect] { successor == nil ? [] : [.writeState(place: replacementPlace)] }
 
     /// Takes the outcome of the writes.
     /// - Returns: what is to be done next, as `handle` does.
@@ -111,7 +109,7 @@ extension Membership {
         if failures.places.isEmpty && !isSettling {
             isSettling = true
             // From here on, no member with the state before is believed.
-            return [.settle] + present.map { .writeState(place: $0) } + writesToSuccessor + [.collect]
+            return [.settle] + placesInUse.map { .writeState(place: $0) } + [.collect]
         }
         self.change = nil
         // Members without the new state must not fall further behind: the array can be opened again with them.

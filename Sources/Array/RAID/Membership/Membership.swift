@@ -128,6 +128,9 @@ package struct Membership: Sendable, Equatable {
         seats.indices.filter { seats[$0].standing == .inSync } + (recovering.map { [$0.role] } ?? [])
     }
 
+    /// The places whose members are written to: the present roles, then the place of a member that is to take one.
+    package var placesInUse: [Int] { present + (successor == nil ? [] : [replacementPlace]) }
+
     /// Whether the array has lost more members than it can do without.
     package var hasFailed: Bool { isLost || missing.count > level.redundancy }
 
