@@ -100,7 +100,7 @@ struct ArrayStoreTests {
         try create()
         let before = directory.names()
         let array = try ArrayStore.open(directory: directory.path, readOnly: false)
-        for role in 0...1 { #expect(array.recordFailure(role: role)) }
+        for role in [0, 1] as [Role] { #expect(array.recordFailure(role: role)) }
         for name in ["new.img", "nbd+unix:///?socket=/nonexistent"] {
             let error = #expect(throws: ArrayStoreError.self) { try ArrayStore.add(named: name, to: array) }
             #expect(error?.description.contains("has lost more members") == true, "\(error?.description ?? "")")

@@ -132,7 +132,7 @@ struct LossTests {
         let members = (0..<3).map { role in
             var superblock = MDSuperblock(
                 geometry: geometry, memberByteCount: 80 << 10, name: "m", setUUID: Array(1...16),
-                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1_600_000_000)
+                deviceUUID: Array(repeating: UInt8(role), count: 16), role: Role(index: role), time: 1_600_000_000)
             superblock.seal()
             var bytes = [UInt8](repeating: 0, count: 80 << 10)
             bytes.replaceSubrange(4096..<8192, with: superblock.bytes)

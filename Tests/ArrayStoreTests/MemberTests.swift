@@ -19,7 +19,7 @@ struct MemberTests {
             let byteCount = Self.geometry.dataByteOffset + Self.geometry.memberDataByteCount
             var superblock = MDSuperblock(
                 geometry: Self.geometry, memberByteCount: byteCount, name: "m", setUUID: Array(1...16),
-                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1_600_000_000)
+                deviceUUID: Array(repeating: UInt8(role), count: 16), role: Role(index: role), time: 1_600_000_000)
             if dirty { superblock.resyncOffset = 0 }
             superblock.seal()
             var bytes = [UInt8](repeating: 0, count: Int(byteCount))
@@ -144,7 +144,7 @@ struct MemberTests {
         let array = try open(members)
         members[0].state.withLock { $0.failsWrites = true }
         let error = #expect(throws: ArrayStoreError.self) { try array.markDirty() }
-        #expect(error?.members == [0])
+        #expect(error?.places == [0])
         for member in members[1...2] {
             #expect(try !MDSuperblock(parsing: member.bytes(at: 4096, count: 4096)).isClean)
         }
@@ -156,7 +156,7 @@ struct MemberTests {
         let array = try open(members)
         members[0].state.withLock { $0.refusesWrites = true }
         let error = #expect(throws: ArrayStoreError.self) { try array.renewMark() }
-        #expect(error?.members == [] && error?.kind == .notTaken && error?.description.contains("m0") == true)
+        #expect(error?.places == [] && error?.kind == .notTaken && error?.description.contains("m0") == true)
         members[0].state.withLock { $0.refusesWrites = false }
         try array.renewMark()
         let events = try members.map { try MDSuperblock(parsing: $0.bytes(at: 4096, count: 4096)).events }

@@ -22,7 +22,7 @@ struct OutagesTests {
     private let members = (0..<4).map { MemberOutage(name: "m\($0)") }
 
     /// Outages of an array of four members that waits for 10 s.
-    private func outages(redundancy: Int = 1, missing: Set<Int> = []) -> Outages {
+    private func outages(redundancy: Int = 1, missing: Set<Role> = []) -> Outages {
         let outages = Outages(
             limitSeconds: 10, redundancy: redundancy, name: "a", now: { [world] in world.time.withLock { $0 } },
             clock: { 86_400 + 3661 }, report: { [world] text, _ in world.messages.withLock { $0.append(text) } })
@@ -130,7 +130,7 @@ struct OutagesTests {
             level: .raid5, memberCount: 4, byteCount: 256 << 10, chunkByteCount: 4096, name: "m", consistency: .bitmap)
         var superblock = MDSuperblock(
             geometry: plan.geometry, memberByteCount: plan.memberByteCount, name: "m",
-            setUUID: Array(1...16), deviceUUID: Array(17...32), role: Int(device), time: 1)
+            setUUID: Array(1...16), deviceUUID: Array(17...32), role: Role(index: Int(device)), time: 1)
         superblock.events = events
         superblock.draw(mark: mark, isWhole: true)
         superblock.seal()

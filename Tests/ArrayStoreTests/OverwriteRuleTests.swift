@@ -25,7 +25,7 @@ struct OverwriteRuleTests {
     private func superblock(_ role: Int, events: UInt64 = 1) -> MDSuperblock {
         var superblock = MDSuperblock(
             geometry: Self.geometry, memberByteCount: 80 << 10, name: "m", setUUID: Array(1...16),
-            deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1_600_000_000)
+            deviceUUID: Array(repeating: UInt8(role), count: 16), role: Role(index: role), time: 1_600_000_000)
         superblock.events = events
         superblock.seal()
         return superblock

@@ -45,7 +45,7 @@ struct RecoveryFixture {
         for byte in 0..<count {
             let parity = geometry.parityMember(stripe: UInt64(byte) / geometry.chunkByteCount)
             var sum: UInt8 = 0
-            for role in 0..<4 where role != parity { sum ^= data[role][byte] }
+            for role in geometry.roles where role != parity { sum ^= data[role][byte] }
             data[parity][byte] = sum
         }
         return data
@@ -74,14 +74,14 @@ struct RecoveryFixture {
         let role = geometry.parityMember(stripe: stripe)
         let start = Int(stripe * geometry.chunkByteCount + row)
         let written = geometry.member(stripe: stripe, column: column)
-        let others = data.indices.filter { $0 != role && $0 != written }
+        let others = geometry.roles.filter { $0 != role && $0 != written }
         let partial = (start..<start + 4096).map { byte in others.reduce(0) { $0 ^ data[$1][byte] } }
         let array = (stripe * UInt64(geometry.columnCount) + UInt64(column)) * geometry.chunkByteCount + row
         var entry = MDPartialParityLog.Entry(
-            dataSector: array / 512, partialParityByteCount: 4096, dataByteCount: 4096, parityRole: UInt32(role),
+            dataSector: array / 512, partialParityByteCount: 4096, dataByteCount: 4096, parityRole: UInt32(role.index),
             checksum: CRC32C.checksum(of: partial))
         change(&entry)
-        let superblock = try superblock(role)
+        let superblock = try superblock(role.index)
         let signature = MDPartialParityLog.signature(setUUID: superblock.setUUID)
         let header = MDPartialParityLog(generation: 7, entries: [entry]).encoded(signature: signature)
         try members[role].write(bytes: header + partial, at: superblock.partialParityLogRange!.lowerBound)
@@ -328,7 +328,7 @@ struct DivergedMembersTests {
         }
         let messages = Messages()
         let array = try fixture.open(messages)
-        #expect(array.failedMembers == [alone])
+        #expect(array.failedMembers == [Role(index: alone)])
         #expect(messages.all.contains("m\(alone) is left out: failed"), "\(messages.all)")
     }
 }

@@ -39,7 +39,7 @@ struct ReturningTests {
         try fixture.spare.write(bytes: [1], at: log.lowerBound)
         fixture.spare.state.withLock { $0.refusesWrites = true }
         let error = #expect(throws: ArrayStoreError.self) { try array.activateSpare() }
-        #expect(error?.kind == .notTaken && error?.cause?.status == .refused && error?.members == [])
+        #expect(error?.kind == .notTaken && error?.cause?.status == .refused && error?.places == [])
         #expect(array.hasSpare)
         fixture.spare.state.withLock { $0.refusesWrites = false }
         #expect(try array.activateSpare()?.role == 1)
@@ -53,7 +53,7 @@ struct ReturningTests {
         array.takeBackReconnected()
         for _ in 0..<2 {
             let error = #expect(throws: ArrayStoreError.self) { try array.activateSpare() }
-            #expect(error?.kind == .notTaken && error?.members == [])
+            #expect(error?.kind == .notTaken && error?.places == [])
         }
         again.state.withLock { $0.refusesWrites = false }
         #expect(try array.activateSpare()?.isGuided == true)

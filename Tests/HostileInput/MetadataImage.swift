@@ -64,7 +64,7 @@ package struct MetadataImage {
         guard let log else { return }
         let entry = MDPartialParityLog.Entry(
             dataSector: 0, partialParityByteCount: 4096, dataByteCount: 4096,
-            parityRole: UInt32(geometry.parityMember(stripe: 0)),
+            parityRole: UInt32(geometry.parityMember(stripe: 0).index),
             checksum: CRC32C.checksum(of: Array(repeating: 0, count: 4096)))
         let header = MDPartialParityLog(generation: 5, entries: [entry])
             .encoded(signature: MDPartialParityLog.signature(setUUID: uuid))

@@ -12,7 +12,7 @@ struct MemberBayTests {
     /// Starts one operation on the bay's member.
     private func start(_ kind: MemberIO.Kind, token: UInt64, _ memory: UnsafeMutableRawPointer, on lane: MemberLane) {
         let io = MemberIO(
-            kind: kind, member: 0, byteOffset: 0, byteCount: Self.byteCount, memory: memory, token: token)
+            kind: kind, place: 0, byteOffset: 0, byteCount: Self.byteCount, memory: memory, token: token)
         withUnsafePointer(to: io) { lane.start(UnsafeBufferPointer(start: $0, count: 1), fileBase: 0) }
     }
 

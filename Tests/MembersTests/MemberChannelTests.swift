@@ -52,7 +52,7 @@ final class HeldMember: MemberEndpoint, MemberChannel, @unchecked Sendable {
             case .punch, .zero: memset(place, 0, Int(io.byteCount))
             case .flush: break
             }
-            done.append(MemberCompletion(token: io.token, member: io.member, status: .done))
+            done.append(MemberCompletion(token: io.token, place: io.place, status: .done))
         }
         held = []
         var byte: UInt8 = 1
@@ -89,7 +89,7 @@ struct MemberChannelTests {
         start(
             (0..<16).map { index in
                 MemberIO(
-                    kind: .write, member: index / 4 % 2, byteOffset: UInt64(index * 512), byteCount: 512,
+                    kind: .write, place: index / 4 % 2, byteOffset: UInt64(index * 512), byteCount: 512,
                     memory: memory + index * 512, token: UInt64(index))
             }, on: lane, fileBase: 2)
         #expect(held.spans == [4, 4], "operations on one member go to its channel together")
@@ -100,7 +100,7 @@ struct MemberChannelTests {
         held.release()
         let second = lane.reap(8)
         #expect(second.map(\.token) == [15, 14, 13, 12, 7, 6, 5, 4])
-        #expect(second.allSatisfy { $0.member == 1 && $0.status == .done })
+        #expect(second.allSatisfy { $0.place == 1 && $0.status == .done })
         #expect(lane.outstanding == 0)
         let content = files.content(0, byteCount: 8192)
         for index in 0..<16 {
@@ -116,7 +116,7 @@ struct MemberChannelTests {
     func waiting(engine: MemberEngineKind) throws {
         let held = HeldMember(byteCount: 4096)
         let lane = try MemberLane(engine: engine, places: [.endpoint(held)])
-        start([MemberIO(kind: .flush, member: 0, byteOffset: 0, byteCount: 0, memory: nil, token: 7)], on: lane)
+        start([MemberIO(kind: .flush, place: 0, byteOffset: 0, byteCount: 0, memory: nil, token: 7)], on: lane)
         var pipes: [Int32] = [0, 0]
         pipe(&pipes)
         var byte: UInt8 = 1

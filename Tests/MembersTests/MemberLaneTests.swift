@@ -67,7 +67,7 @@ struct MemberLaneTests {
         let kinds = [MemberIO.Kind.read, .write, .durableWrite, .reread]
         let ios = kinds.enumerated().map { token, kind in
             MemberIO(
-                kind: kind, member: 0, byteOffset: UInt64(token) * 65536, byteCount: 8192, memory: memory,
+                kind: kind, place: 0, byteOffset: UInt64(token) * 65536, byteCount: 8192, memory: memory,
                 token: UInt64(token))
         }
         #expect(run(ios, on: lane) == [0: .refused, 1: .refused, 2: .refused, 3: .refused])
@@ -93,19 +93,19 @@ struct MemberLaneTests {
                     index * 512..<index * 512 + 512, with: UnsafeRawBufferPointer(start: block, count: 512))
                 writes.append(
                     MemberIO(
-                        kind: .write, member: member, byteOffset: UInt64(index * 512), byteCount: 512, memory: block,
+                        kind: .write, place: member, byteOffset: UInt64(index * 512), byteCount: 512, memory: block,
                         token: UInt64(index)))
             }
-            writes.sort { ($0.member, $0.byteOffset) < ($1.member, $1.byteOffset) }
+            writes.sort { ($0.place, $0.byteOffset) < ($1.place, $1.byteOffset) }
             writes.append(
-                MemberIO(kind: .flush, member: round % 3, byteOffset: 0, byteCount: 0, memory: nil, token: 5000))
+                MemberIO(kind: .flush, place: round % 3, byteOffset: 0, byteCount: 0, memory: nil, token: 5000))
             let outcomes = run(writes, on: lane)
             #expect(outcomes.count == writes.count)
             #expect(outcomes.values.allSatisfy { $0 == .done })
             memset(memory, 0xEE, 2048 * 512)
             let reads = (0..<2048).map { index in
                 MemberIO(
-                    kind: .read, member: round % 3, byteOffset: UInt64(index * 512), byteCount: 512,
+                    kind: .read, place: round % 3, byteOffset: UInt64(index * 512), byteCount: 512,
                     memory: memory + index * 512, token: UInt64(index))
             }
             #expect(run(reads, on: lane).values.allSatisfy { $0 == .done })
@@ -121,11 +121,11 @@ struct MemberLaneTests {
         defer { memory.deallocate() }
         memset(memory, 9, 65536)
         _ = run(
-            [MemberIO(kind: .write, member: 0, byteOffset: 0, byteCount: 65536, memory: memory, token: 1)], on: lane)
+            [MemberIO(kind: .write, place: 0, byteOffset: 0, byteCount: 65536, memory: memory, token: 1)], on: lane)
         let outcomes = run(
             [
-                MemberIO(kind: .punch, member: 0, byteOffset: 4096, byteCount: 8192, memory: nil, token: 2),
-                MemberIO(kind: .zero, member: 0, byteOffset: 20_480, byteCount: 512, memory: nil, token: 3),
+                MemberIO(kind: .punch, place: 0, byteOffset: 4096, byteCount: 8192, memory: nil, token: 2),
+                MemberIO(kind: .zero, place: 0, byteOffset: 20_480, byteCount: 512, memory: nil, token: 3),
             ], on: lane)
         #expect(outcomes == [2: .done, 3: .done])
         let content = files.content(0, byteCount: 65536)
@@ -153,10 +153,10 @@ struct MemberLaneTests {
         memset(memory, 0, 8192)
         let outcomes = run(
             [
-                MemberIO(kind: .read, member: 0, byteOffset: 0, byteCount: 8192, memory: memory, token: 1),
-                MemberIO(kind: .read, member: 1, byteOffset: 0, byteCount: 512, memory: memory, token: 2),
-                MemberIO(kind: .write, member: 2, byteOffset: 0, byteCount: 512, memory: memory, token: 3),
-                MemberIO(kind: .write, member: 3, byteOffset: 0, byteCount: 512, memory: memory, token: 4),
+                MemberIO(kind: .read, place: 0, byteOffset: 0, byteCount: 8192, memory: memory, token: 1),
+                MemberIO(kind: .read, place: 1, byteOffset: 0, byteCount: 512, memory: memory, token: 2),
+                MemberIO(kind: .write, place: 2, byteOffset: 0, byteCount: 512, memory: memory, token: 3),
+                MemberIO(kind: .write, place: 3, byteOffset: 0, byteCount: 512, memory: memory, token: 4),
             ], on: lane)
         #expect(outcomes == [1: .failed, 2: .failed, 3: .failed, 4: .noSpace])
     }

@@ -1,4 +1,5 @@
 import Glibc
+import MDFormat
 import MemberIO
 import Platform
 import RAID
@@ -123,7 +124,7 @@ struct CrashWorkload {
 
     /// - Parameter isExempt: sectors of which nothing is asked.
     /// - Returns: the first sector that holds what it must not.
-    func firstFault(in image: CrashImage, missing: Int?, isExempt: (Int) -> Bool = { _ in false }) -> String? {
+    func firstFault(in image: CrashImage, missing: Role?, isExempt: (Int) -> Bool = { _ in false }) -> String? {
         for (sector, stamp) in image.stamps(missing: missing).enumerated() where !isExempt(sector) {
             guard let stamp, versions[sector].contains(stamp) else {
                 return "sector \(sector) holds \(stamp.map(String.init) ?? "a mixture"), not one of \(versions[sector])"

@@ -61,7 +61,7 @@ struct MaintenanceTests {
             let fixture = MaintainedArray(seed: seed)
             let array = fixture.array
             let original = array.members
-            let lost = Int(seed) % 4
+            let lost = Role(index: Int(seed) % 4)
             array.planner.memberFailed(lost)
             array.replace(lost, content: 0)
             var schedule = MaintenanceSchedule(.rebuild, geometry: array.geometry)
@@ -184,7 +184,7 @@ struct MaintenanceTests {
         array.submit(ArrayRequest(.read, byteOffset: start + 8192, byteCount: 4096, memory: memory, tag: 0))
         (memory + 4096).initializeMemory(as: UInt8.self, repeating: 0x33, count: 4096)
         array.submit(ArrayRequest(.write, byteOffset: beside, byteCount: 4096, memory: memory + 4096, tag: 1))
-        #expect(array.pending.filter { $0.member == 0 }.count == 2)
+        #expect(array.pending.filter { $0.place == 0 }.count == 2)
         array.planner.memberFailed(0)
         array.replace(0, content: 0)
         while !array.pending.isEmpty { array.complete(at: 0) }

@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 import Testing
 
 @testable import RAID
@@ -9,7 +10,7 @@ struct MembershipTests {
         var starts = [MembershipTrial.Start(level: .raid0)]
         for spareCount in 0...2 {
             starts.append(MembershipTrial.Start(spareCount: spareCount))
-            for role in 0..<3 {
+            for role in Roles(count: 3) {
                 var start = MembershipTrial.Start(spareCount: spareCount)
                 start.successorRole = role
                 starts.append(start)
@@ -33,7 +34,7 @@ struct MembershipTests {
         var events: [Membership.Event] = [
             .marked, .replacementEnds(isFaulty: true), .replacementEnds(isFaulty: false),
         ]
-        for role in 0..<3 {
+        for role in Roles(count: 3) {
             events.append(.failed(role: role))
             events.append(.failed(role: role, hasWaitedInVain: true))
         }
@@ -42,7 +43,7 @@ struct MembershipTests {
         }
         if let spare = membership.spares.first {
             if membership.missing.isEmpty && membership.successor == nil {
-                events += (0..<3).map { .replacementBegins(role: $0, by: spare) }
+                events += Roles(count: 3).map { .replacementBegins(role: $0, by: spare) }
             }
             if membership.failedRoles.count == 1, membership.missing.count == 1, !membership.isLost,
                 let role = membership.failedRoles.first
@@ -56,7 +57,7 @@ struct MembershipTests {
     }
 
     /// No failure, and each set of failures of which one half, or all or none, say something of the member.
-    private static func outcomes(_ places: [Int]) -> [Membership.Failures] {
+    private static func outcomes(_ places: [Place]) -> [Membership.Failures] {
         (0..<1 << places.count).flatMap { set in
             let failed = places.indices.filter { set >> $0 & 1 != 0 }.map { places[$0] }.sorted()
             let half = Array(failed.prefix((failed.count + 1) / 2))
@@ -80,7 +81,7 @@ struct MembershipTests {
     func twoEvents(start: MembershipTrial.Start) {
         let trial = MembershipTrial(start)
         for first in Self.events(trial.membership) where Self.mayCome(first, start) {
-            let outcomes: ([Int]) -> [Membership.Failures] = {
+            let outcomes: ([Place]) -> [Membership.Failures] = {
                 [Membership.Failures(), Membership.Failures(places: $0, untold: Array($0.prefix(1)))]
             }
             for middle in trial.after(first, outcomes: outcomes) {

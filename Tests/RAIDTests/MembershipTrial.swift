@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 import Testing
 
 @testable import RAID
@@ -14,7 +15,7 @@ struct MembershipTrial {
     struct Start: CustomTestStringConvertible, Sendable {
         var level = RAIDLevel.raid5
         var standings: [Membership.Seat.Standing] = [.inSync, .inSync, .inSync]
-        var successorRole: Int?
+        var successorRole: Role?
         var spareCount = 0
         /// A failed member is gone altogether.
         var isAbsent = false
@@ -27,15 +28,15 @@ struct MembershipTrial {
 
     var membership: Membership
     var planner: PlannedMembers
-    private var mustFail: [Int] = []
+    private var mustFail: [Place] = []
     /// Members that do not know a change.
     private var untold: Set<MemberID> = []
     private var hasPlanned = false
     private var round: [Membership.Effect] = []
 
     init(_ start: Start) {
-        let seats = start.standings.enumerated().map { role, standing in
-            Membership.Seat(standing == .failed && start.isAbsent ? nil : MemberID(role), standing)
+        let seats = zip(Roles(count: 3), start.standings).map { role, standing in
+            Membership.Seat(standing == .failed && start.isAbsent ? nil : MemberID(role.index), standing)
         }
         membership = Membership(
             level: start.level, isReadOnly: false, seats: seats,
@@ -55,7 +56,7 @@ struct MembershipTrial {
     /// - Parameter outcomes: from the places that are written to, the failures to try.
     /// - Returns: the ends.
     func after(
-        _ event: Membership.Event, outcomes: ([Int]) -> [Membership.Failures]
+        _ event: Membership.Event, outcomes: ([Place]) -> [Membership.Failures]
     ) -> [MembershipTrial] {
         var trial = self
         trial.hasPlanned = false
@@ -64,7 +65,7 @@ struct MembershipTrial {
     }
 
     private func following(
-        _ effects: [Membership.Effect], outcomes: ([Int]) -> [Membership.Failures]
+        _ effects: [Membership.Effect], outcomes: ([Place]) -> [Membership.Failures]
     ) -> [MembershipTrial] {
         var trial = self
         for effect in effects {
@@ -88,8 +89,8 @@ struct MembershipTrial {
         guard let place = mustFail.first else { return [self] }
         var trial = self
         trial.mustFail.removeFirst()
-        let works: ([Int]) -> [Membership.Failures] = { _ in [Membership.Failures()] }
-        if place < membership.replacementPlace { return trial.after(.failed(role: place), outcomes: works) }
+        let works: ([Place]) -> [Membership.Failures] = { _ in [Membership.Failures()] }
+        if let role = membership.role(at: place) { return trial.after(.failed(role: role), outcomes: works) }
         if planner.replacement != nil { return trial.after(.replacementEnds(isFaulty: true), outcomes: works) }
         guard let role = planner.replacementRole else { return trial.failingUntold() }
         return trial.after(.failed(role: role), outcomes: works)
@@ -117,7 +118,7 @@ struct MembershipTrial {
         case .failed(let role, let isRecorded):
             let isReplaced = planner.replacement?.member == role
             _ = planner.fail(role)
-            if !isRecorded { _ = planner.fail((role + 1) % 3) }
+            if !isRecorded { _ = planner.fail(Role(index: (role.index + 1) % 3)) }
             if isReplaced && planner.recovery != nil { _ = planner.fail(role) }
         case .succeeded(let role):
             let hasSuccessor = planner.fail(role)
@@ -133,13 +134,14 @@ struct MembershipTrial {
         }
     }
 
-    private func member(at place: Int) -> MemberID? {
-        place == membership.replacementPlace ? membership.successor?.member : membership.seats[place].member
+    private func member(at place: Place) -> MemberID? {
+        guard let role = membership.role(at: place) else { return membership.successor?.member }
+        return membership.seats[role].member
     }
 
     // MARK: Promises
 
-    private var writtenPlaces: [Int] {
+    private var writtenPlaces: [Place] {
         round.compactMap { if case .writeState(let place) = $0 { place } else { nil } }
     }
 
@@ -148,10 +150,10 @@ struct MembershipTrial {
     private func checkRound() {
         let states = writtenPlaces
         let successor = membership.successor == nil ? [] : [membership.replacementPlace]
-        #expect(states.sorted() == (membership.present + successor).sorted(), "\(round)")
+        #expect(states.sorted() == (membership.present.map { Place($0) } + successor).sorted(), "\(round)")
         #expect(successor.isEmpty || states.last == membership.replacementPlace, "\(round)")
         if let recovering = membership.recovering?.role {
-            #expect(states.dropLast(successor.count).last == recovering, "\(round)")
+            #expect(states.dropLast(successor.count).last == Place(recovering), "\(round)")
         }
         guard round.first != .settle else { return }
         let headers = round.compactMap { if case .writeHeader(let role) = $0 { role } else { nil } }

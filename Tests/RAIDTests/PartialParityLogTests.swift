@@ -14,14 +14,14 @@ struct PartialParityLogTests {
         byteOffsets: Array(repeating: 4096, count: memberCount), byteCount: PartialParityLogArea.byteCountMin,
         signature: MDPartialParityLog.signature(setUUID: uuid), generations: Array(repeating: 40, count: memberCount))
 
-    private func makeArray(missingMember: Int? = nil, stripes: Int = 6) -> SimulatedArray {
+    private func makeArray(missingMember: Role? = nil, stripes: Int = 6) -> SimulatedArray {
         SimulatedArray(
             level: .raid5, memberCount: Self.memberCount, chunkByteCount: Self.chunk, stripes: stripes,
             missingMember: missingMember, consistency: .partialParityLog(Self.area),
             dataByteOffset: 4096 + Self.area.byteCount)
     }
 
-    private func log(of member: Int, _ array: SimulatedArray) throws -> MDPartialParityLog {
+    private func log(of member: Role, _ array: SimulatedArray) throws -> MDPartialParityLog {
         try array.members[member][4096...].withUnsafeBytes {
             try MDPartialParityLog(parsing: $0, signature: Self.area.signature)
         }
@@ -47,9 +47,9 @@ struct PartialParityLogTests {
         while let read = array.pending.firstIndex(where: { $0.kind == .read }) { array.complete(at: read) }
     }
 
-    private func complete(_ kind: MemberIO.Kind, _ member: UInt8, of array: SimulatedArray) {
-        guard let position = array.pending.firstIndex(where: { $0.kind == kind && $0.member == member }) else {
-            Issue.record("no \(kind) of member \(member) is under way")
+    private func complete(_ kind: MemberIO.Kind, _ place: Place, of array: SimulatedArray) {
+        guard let position = array.pending.firstIndex(where: { $0.kind == kind && $0.place == place }) else {
+            Issue.record("no \(kind) at place \(place) is under way")
             return
         }
         array.complete(at: position)
@@ -63,7 +63,7 @@ struct PartialParityLogTests {
             submit([8192 + 4096], to: array, from: memory)
             completeReads(array)
             #expect(array.pending.map(\.kind) == [.durableWrite])
-            #expect(array.pending.map(\.member) == [3] && array.pending[0].byteOffset == 4096)
+            #expect(array.pending.map(\.place) == [3] && array.pending[0].byteOffset == 4096)
             #expect(array.pending[0].byteCount == 4096 + 4096)
             array.complete(at: 0)
             #expect(array.pending.map(\.kind) == [.write, .write])
@@ -99,9 +99,9 @@ struct PartialParityLogTests {
             submit([0], to: array, from: memory)
             completeReads(array)
             #expect(array.pending.map(\.kind) == [.durableWrite, .durableWrite])
-            #expect(array.pending.map(\.member) == [3, 4])
+            #expect(array.pending.map(\.place) == [3, 4])
             array.complete(at: 1)
-            #expect(array.pending.map(\.member) == [3] && array.copyLogToReplacement())
+            #expect(array.pending.map(\.place) == [3] && array.copyLogToReplacement())
             array.complete(at: 0)
             #expect(array.pending.map(\.kind) == [.write, .write, .write])
             let record = try log(of: 3, array)
@@ -117,18 +117,18 @@ struct PartialParityLogTests {
             submit([0], to: array, from: memory)
             completeReads(array)
             beginReplacement(of: array)
-            #expect(!array.copyLogToReplacement() && array.pending.map(\.member) == [3])
+            #expect(!array.copyLogToReplacement() && array.pending.map(\.place) == [3])
             complete(.durableWrite, 3, of: array)
             #expect(!array.copyLogToReplacement() && !array.copyLogToReplacement())
             while array.pending.count > 1 {
                 array.complete(at: array.pending.firstIndex { $0.kind != .durableWrite }!)
             }
-            #expect(array.pending.map(\.member) == [4] && array.hasConsistentParity)
+            #expect(array.pending.map(\.place) == [4] && array.hasConsistentParity)
             submit([Self.chunk], to: array, from: memory)
             completeReads(array)
             #expect(array.pending.map(\.kind) == [.durableWrite])
             array.complete(at: 0)
-            #expect(array.pending.map(\.member) == [3, 4] && array.copyLogToReplacement())
+            #expect(array.pending.map(\.place) == [3, 4] && array.copyLogToReplacement())
             #expect(logOfReplacement(array) == array.members[3][4096..<4096 + Self.area.byteCount])
         }
     }
@@ -233,7 +233,7 @@ struct PartialParityLogTests {
             array.complete(at: 0)
             #expect(array.pending.map(\.kind) == [.flush, .flush])
             // Those of the first write: column 0 of stripe 0, and its parity.
-            #expect(Set(array.pending.map(\.member)) == [0, 3])
+            #expect(Set(array.pending.map(\.place)) == [0, 3])
             array.complete(at: 0)
             #expect(array.pending.map(\.kind) == [.flush])
             array.complete(at: 0)
@@ -249,18 +249,18 @@ struct PartialParityLogTests {
             submit([0, 3 * Self.chunk], to: array, from: memory)
             completeReads(array)
             // The unit on member 3 first, up to its flushes.
-            let order: [(MemberIO.Kind, UInt8)] = [(.durableWrite, 3), (.write, 0), (.write, 3)]
-            for (kind, member) in order {
-                complete(kind, member, of: array)
+            let order: [(MemberIO.Kind, Place)] = [(.durableWrite, 3), (.write, 0), (.write, 3)]
+            for (kind, place) in order {
+                complete(kind, place, of: array)
             }
-            #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 3])
+            #expect(array.pending.filter { $0.kind == .flush }.map(\.place).sorted() == [0, 3])
             // Now the one on member 2: its flush of member 3 must be one more.
-            for (kind, member) in [(MemberIO.Kind.durableWrite, UInt8(2)), (.write, 3), (.write, 2)] {
+            for (kind, member) in [(MemberIO.Kind.durableWrite, Place(rawValue: 2)), (.write, 3), (.write, 2)] {
                 complete(kind, member, of: array)
             }
-            #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 2, 3])
+            #expect(array.pending.filter { $0.kind == .flush }.map(\.place).sorted() == [0, 2, 3])
             complete(.flush, 3, of: array)
-            #expect(array.pending.filter { $0.kind == .flush }.map(\.member).sorted() == [0, 2, 3])
+            #expect(array.pending.filter { $0.kind == .flush }.map(\.place).sorted() == [0, 2, 3])
         }
     }
 
@@ -309,7 +309,7 @@ struct PartialParityLogTests {
             if let fault = workload.firstFault(in: image, missing: nil) {
                 Issue.record("seed \(seed), \(luck): \(fault)")
             }
-            for missing in 0..<Self.memberCount {
+            for missing in image.geometry.roles {
                 var image = crashed
                 _ = image.replayLogs(Self.area, missing: missing)
                 let fault = workload.firstFault(in: image, missing: missing) {
@@ -321,7 +321,7 @@ struct PartialParityLogTests {
         }
     }
 
-    private func isOn(_ member: Int, _ sector: Int, _ geometry: ArrayGeometry) -> Bool {
+    private func isOn(_ member: Role, _ sector: Int, _ geometry: ArrayGeometry) -> Bool {
         let (stripe, column, _) = geometry.position(of: UInt64(sector * CrashImage.sectorByteCount))
         return geometry.member(stripe: stripe, column: column) == member
     }
@@ -331,7 +331,7 @@ struct PartialParityLogTests {
     )
     func degradedCrash(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
-        let missing = Int(seed) % Self.memberCount
+        let missing = Role(index: Int(seed) % Self.memberCount)
         let array = makeArray(missingMember: missing)
         array.gathers = seed / 4 % 2 == 0
         var workload = CrashWorkload(array, using: &generator)
@@ -359,17 +359,17 @@ struct PartialParityLogTests {
         array.gathers = seed % 2 == 0
         var workload = CrashWorkload(array, using: &generator)
         defer { workload.deallocate() }
-        let failing = Int.random(in: 0..<Self.memberCount, using: &generator)
+        let failing = Role(index: Int.random(in: 0..<Self.memberCount, using: &generator))
         let failsAt = Int.random(in: 0..<40, using: &generator)
         for round in 0..<60 {
-            if round == failsAt { array.failingMembers = [failing] }
+            if round == failsAt { array.failingMembers = [Place(failing)] }
             workload.submit(using: &generator)
             workload.step(using: &generator)
         }
         let isDone = workload.finish(using: &generator)
         #expect(isDone, "seed \(seed)")
         var end = CrashImage(array, luck: .ended, using: &generator)
-        let missing: Int? = if case .degraded(let member) = array.planner.state { member } else { nil }
+        let missing: Role? = if case .degraded(let member) = array.planner.state { member } else { nil }
         #expect(workload.firstFault(in: end, missing: missing) == nil, "seed \(seed)")
         // Log entries of finished writes change nothing.
         _ = end.replayLogs(Self.area, missing: missing)

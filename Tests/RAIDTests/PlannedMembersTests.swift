@@ -7,7 +7,7 @@ import Testing
 struct PlannedMembersTests {
     static let unit: UInt64 = 65536
 
-    static func members(_ level: RAIDLevel = .raid5, missing: Int? = nil) -> PlannedMembers {
+    static func members(_ level: RAIDLevel = .raid5, missing: Role? = nil) -> PlannedMembers {
         PlannedMembers(
             geometry: ArrayGeometry(
                 level: level, memberCount: 3, chunkByteCount: Int(unit), memberDataByteCount: 4 * unit,

@@ -3,6 +3,10 @@ import Testing
 
 @testable import RAID
 
+extension OperationIndex: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: Int32) { self.init(rawValue: value) }
+}
+
 /// Operations in memory of their own, for the parts that link them.
 final class Operations {
     let pool: OperationPool
@@ -12,11 +16,11 @@ final class Operations {
     deinit { pool.deallocate() }
 
     /// Fills the place of an operation.
-    func set(_ index: Int32, stripe: UInt64, _ offsets: Range<UInt32>, stripes: UInt64 = 1) {
-        pointer[Int(index)].stripe = stripe
-        pointer[Int(index)].chunkOffset = offsets.lowerBound
-        pointer[Int(index)].chunkOffsetEnd = offsets.upperBound
-        pointer[Int(index)].stripeCount = stripes
+    func set(_ index: OperationIndex, stripe: UInt64, _ offsets: Range<UInt32>, stripes: UInt64 = 1) {
+        pointer[index].stripe = stripe
+        pointer[index].chunkOffset = offsets.lowerBound
+        pointer[index].chunkOffsetEnd = offsets.upperBound
+        pointer[index].stripeCount = stripes
     }
 }
 
@@ -29,9 +33,13 @@ struct PlannerPartsTests {
         for round in 0..<4 as Range<UInt32> {
             #expect(!table.hasStarved && table.firstStarved == nil)
             let tags = [round % 3, (round + 1) % 3]
-            for tag in tags { table.starve(tag) }
+            for tag in tags {
+                table.begin(ArrayRequest(.write, byteCount: 4096, tag: tag))
+                table.starve(tag)
+            }
             for tag in tags {
                 #expect(table.firstStarved == tag)
+                table[tag].pointee.endExpansion()
                 table.serveFirst()
             }
         }
@@ -61,33 +69,35 @@ struct PlannerPartsTests {
         var pool = ScratchPool(base: base, memberCount: 3)
         defer { pool.deallocate() }
         var addresses: Set<UnsafeMutableRawPointer> = []
-        for index in 0..<Int32(ScratchPool.smallCount) {
+        for index in (0..<Int32(ScratchPool.smallCount)).map(OperationIndex.init(rawValue:)) {
             operations.set(index, stripe: 0, 0..<4096)
-            let isClaimed = pool.claim(for: &operations.pointer[Int(index)])
+            let isClaimed = pool.claim(for: &operations.pointer[index])
             #expect(isClaimed)
-            for member in 0..<3 {
-                addresses.insert(pool.block(operations.pointer[Int(index)].scratch, member: member))
+            for member in Roles(count: 3) {
+                addresses.insert(pool.block(operations.pointer[index].scratch, member: member))
             }
         }
         #expect(addresses.count == 3 * ScratchPool.smallCount)
         // None of the small blocks are left; large ones are.
-        let (small, other, large) = (Int32(count - 1), Int32(count - 2), Int32(count - 3))
+        let indices = (1...3).map { OperationIndex(rawValue: Int32(count - $0)) }
+        let (small, other, large) = (indices[0], indices[1], indices[2])
         operations.set(small, stripe: 0, 0..<512)
         operations.set(other, stripe: 0, 0..<512)
         operations.set(large, stripe: 0, 0..<8192)
-        var isClaimed = pool.claim(for: &operations.pointer[Int(small)])
+        var isClaimed = pool.claim(for: &operations.pointer[small])
         #expect(!isClaimed)
+        operations.pointer[small].move(to: .awaitingScratch)
         pool.append(small, in: operations.pointer)
-        isClaimed = pool.claim(for: &operations.pointer[Int(large)])
+        isClaimed = pool.claim(for: &operations.pointer[large])
         var served = pool.serveFirst(in: operations.pointer)
         #expect(isClaimed && served == nil)
         pool.release(operations.pointer[0].scratch)
         // Somebody waits, so nobody else gets what is free.
-        isClaimed = pool.claim(for: &operations.pointer[Int(other)])
+        isClaimed = pool.claim(for: &operations.pointer[other])
         #expect(!isClaimed)
         served = pool.serveFirst(in: operations.pointer)
         #expect(served == small)
-        #expect(operations.pointer[Int(small)].scratch == operations.pointer[0].scratch)
+        #expect(operations.pointer[small].scratch == operations.pointer[0].scratch)
     }
 
     @Test("operations that overlap wait for each other, in the order in which they came")
@@ -100,11 +110,11 @@ struct PlannerPartsTests {
         operations.set(2, stripe: 5, 4096..<8192)
         operations.set(3, stripe: 6, 0..<4096)
         operations.set(4, stripe: 0, 0..<65536, stripes: 6)
-        for number in 0..<5 as Range<Int32> { index.insert(number) }
+        for number in [0, 1, 2, 3, 4] as [OperationIndex] { index.insert(number) }
         // The last one covers stripes 0 ..< 6, so it waits for all but that on stripe 6.
         #expect((0..<5).map { operations.pointer[$0].lock.blockers } == [0, 1, 1, 0, 3])
-        var ready: [Int32] = []
-        for number in [0, 1, 2] as [Int32] { index.remove(number) { ready.append($0) } }
+        var ready: [OperationIndex] = []
+        for number in [0, 1, 2] as [OperationIndex] { index.remove(number) { ready.append($0) } }
         #expect(ready == [1, 2, 4])
         index.remove(3) { ready.append($0) }
         #expect(ready.count == 3 && !operations.pointer[3].lock.isIndexed)

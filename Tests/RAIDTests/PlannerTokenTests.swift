@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 import Testing
 
@@ -6,18 +7,19 @@ import Testing
 @Suite("The planner's tokens")
 struct PlannerTokenTests {
     private static let kindsOfArray: [PlannerToken.Kind] = [
-        .flushRound, .logWrite, .logFlush, .bitmapWrite, .bitmapFlush,
+        .flushRound, .bitmapWrite, .bitmapFlush,
     ]
 
     @Test("an operation's index comes back", arguments: [0, 1, 4095, .max] as [Int32])
-    func operation(_ index: Int32) {
+    func operation(_ number: Int32) {
+        let index = OperationIndex(rawValue: number)
         let token = PlannerToken(rawValue: PlannerToken.operation(index).rawValue)
         #expect(token.kind == .operation && token.operation == index && !token.isToReplacement)
     }
 
-    @Test("so do the index and the role of what is healed", arguments: [0, 1, 63, 255])
-    func healing(_ role: Int) {
-        for index in [0, 7, .max] as [Int32] {
+    @Test("so do the index and the role of what is healed", arguments: [0, 1, 63, 255] as [Role])
+    func healing(_ role: Role) {
+        for index in [0, 7, OperationIndex(rawValue: .max)] {
             let token = PlannerToken(rawValue: PlannerToken.healing(index, role: role).rawValue)
             #expect(token.kind == .healing && token.operation == index && token.healedRole == role)
         }
@@ -29,21 +31,34 @@ struct PlannerTokenTests {
         #expect(token.kind == .request && token.tag == tag)
     }
 
-    @Test("the array's kinds have an age, and those of logs a place", arguments: kindsOfArray)
+    @Test("the array's kinds have an age", arguments: kindsOfArray)
     func array(_ kind: PlannerToken.Kind) {
         for generation in [0, 255, 256, 300, .max] as [UInt32] {
-            let token = PlannerToken.array(kind, place: 64, generation: generation)
+            let token = PlannerToken.array(kind, generation: generation)
             #expect(token.kind == kind)
             for age in [0, 1, 255] as [UInt32] { #expect(token.age(in: generation &+ age) == age) }
-            if kind == .logWrite || kind == .logFlush { #expect(token.place == 64) }
+        }
+    }
+
+    @Test("those of logs have an age too, and say whose they are")
+    func logs() {
+        for generation in [0, 255, 256, 300, .max] as [UInt32] {
+            let write = PlannerToken.logWrite(of: 255, generation: generation)
+            let flush = PlannerToken.logFlush(of: 64, generation: generation)
+            #expect(write.kind == .logWrite && write.logRole == 255)
+            #expect(flush.kind == .logFlush && flush.flushedPlace == 64)
+            for token in [write, flush] { #expect(token.age(in: generation &+ 255) == 255) }
         }
     }
 
     @Test("a copy for the replacement says the same, and that it is one")
     func replacement() {
         let tokens =
-            [PlannerToken.operation(.max), .healing(3, role: 255), .request(tag: .max)]
-            + Self.kindsOfArray.map { .array($0, place: 64, generation: 255) }
+            [
+                PlannerToken.operation(OperationIndex(rawValue: .max)), .healing(3, role: 255), .request(tag: .max),
+                .logWrite(of: 2, generation: 255), .logFlush(of: 64, generation: 255),
+            ]
+            + Self.kindsOfArray.map { .array($0, generation: 255) }
         for token in tokens {
             let copy = token.toReplacement
             #expect(copy.kind == token.kind && copy.isToReplacement && !token.isToReplacement)
@@ -60,5 +75,6 @@ struct PlannerTokenTests {
         await #expect(processExitsWith: .failure) { _ = PlannerToken(rawValue: 8 << 40).kind }
         await #expect(processExitsWith: .failure) { _ = PlannerToken.request(tag: 1).operation }
         await #expect(processExitsWith: .failure) { _ = PlannerToken.array(.request, generation: 0) }
+        await #expect(processExitsWith: .failure) { _ = PlannerToken.logWrite(of: 1, generation: 0).flushedPlace }
     }
 }

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 import RAID
 import Testing
@@ -51,7 +52,7 @@ struct RAIDPlannerCutTests {
                     ArrayRequest(
                         .write, byteOffset: UInt64(start), byteCount: UInt64(end - start), memory: memory, tag: 0))
                 while let io = array.pending.first {
-                    if io.kind == .write && Int(io.member) == array.geometry.parityMember(stripe: 0) {
+                    if io.kind == .write && io.place == Place(array.geometry.parityMember(stripe: 0)) {
                         parityWrites += 1
                     }
                     array.complete(at: 0)

@@ -26,7 +26,7 @@ struct RAIDPlannerExhaustiveTests {
                 let parity = geometry.parityMember(stripe: stripe)
                 let start = Int(geometry.memberByteOffset(stripe: stripe, chunkOffset: 0))
                 for byte in start..<start + Int(geometry.chunkByteCount) {
-                    members[parity][byte] = members.indices.reduce(0) { $1 == parity ? $0 : $0 ^ members[$1][byte] }
+                    members[parity][byte] = geometry.roles.reduce(0) { $1 == parity ? $0 : $0 ^ members[$1][byte] }
                 }
             }
             self.data = data
@@ -38,7 +38,7 @@ struct RAIDPlannerExhaustiveTests {
     private struct Case {
         var operation: ArrayRequest.Operation
         var range: Range<Int>
-        var missing: Int?
+        var missing: Role?
         /// The member of this I/O, counted in the order they end, fails when it ends.
         var failsAt: Int?
         /// A block that this I/O reads cannot be read, from then on.
@@ -67,9 +67,9 @@ struct RAIDPlannerExhaustiveTests {
         var count = 0
         var wasBad = false
         while let io = array.pending.last {
-            if count == test.failsAt { array.failingMembers = [Int(io.member)] }
+            if count == test.failsAt { array.failingMembers = [io.place] }
             if count == test.badAt && io.kind.isRead {
-                array.badBlocks.add(member: Int(io.member), byteOffset: io.byteOffset)
+                array.badBlocks.add(at: io.place, byteOffset: io.byteOffset)
                 wasBad = true
             }
             count += 1
@@ -108,7 +108,7 @@ struct RAIDPlannerExhaustiveTests {
             level: .raid5, memberCount: memberCount, chunkByteCount: Self.chunk, stripes: memberCount == 5 ? 2 : 3,
             operationCapacity: 16)
         let original = Original(array.geometry)
-        for missing in [nil] + (0..<memberCount).map(Optional.some) {
+        for missing in [nil] + array.geometry.roles.map(Optional.some) {
             forEachRange(Int(array.geometry.capacityByteCount)) { range in
                 for operation in [ArrayRequest.Operation.read, .write, .zero] {
                     _ = run(Case(operation: operation, range: range, missing: missing), on: array, original)

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 import Platform
 import RAID
@@ -9,7 +10,7 @@ struct RAIDPlannerHealingTests {
     private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
     private let original: [UInt8]
     /// The member and the byte of its file that hold the array's first byte.
-    private let member: Int
+    private let member: Role
     private let byteOffset: UInt64
 
     /// Three stripes of random data on four members.
@@ -39,11 +40,11 @@ struct RAIDPlannerHealingTests {
     @Test("a block is read, computed, written, and read again from below the cache")
     func steps() {
         defer { memory.deallocate() }
-        array.badBlocks.add(member: member, byteOffset: byteOffset + 4096)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset + 4096)
         array.submit(ArrayRequest(.read, byteOffset: 4096, byteCount: 4096, memory: memory.baseAddress!, tag: 0))
         var kinds: [MemberIO.Kind] = []
         while let io = array.pending.first {
-            #expect(io.kind.isRead || (Int(io.member) == member && io.byteOffset == byteOffset + 4096))
+            #expect(io.kind.isRead || (io.place == Place(member) && io.byteOffset == byteOffset + 4096))
             kinds.append(io.kind)
             array.complete(at: 0)
         }
@@ -57,7 +58,7 @@ struct RAIDPlannerHealingTests {
     @Test("nobody writes to a block while it is healed")
     func rowsAreLocked() {
         defer { memory.deallocate() }
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
         array.submit(ArrayRequest(.read, byteOffset: 512, byteCount: 512, memory: memory.baseAddress!, tag: 0))
         // It met the block, and probes all of it.
         array.complete(at: 0)
@@ -76,9 +77,9 @@ struct RAIDPlannerHealingTests {
     func twoBadBlocks() {
         defer { memory.deallocate() }
         let other = array.geometry.member(stripe: 0, column: 1)
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
-        array.badBlocks.add(member: other, byteOffset: byteOffset)
-        array.badBlocks.add(member: member, byteOffset: byteOffset + 4096)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(other), byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset + 4096)
         #expect(run(.read, 0..<4096) == .failed)
         #expect(run(.read, 0..<8192) == .failed)
         #expect(array.planner.state == .healthy)
@@ -94,7 +95,7 @@ struct RAIDPlannerHealingTests {
     func staysBad() {
         defer { memory.deallocate() }
         array.badBlocks.stayBad = true
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
         #expect(run(.read, 0..<4096) == .done)
         #expect(Array(memory[..<4096]) == Array(original[..<4096]))
         #expect(array.planner.state == .degraded(missing: member))
@@ -106,7 +107,7 @@ struct RAIDPlannerHealingTests {
         defer { memory.deallocate() }
         let missing = array.geometry.member(stripe: 0, column: 2)
         array.planner.memberFailed(missing)
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
         #expect(run(.read, 0..<4096) == .failed)
         // The missing member's block is lost with it, and parity cannot be computed.
         #expect(run(.read, 2 * 65536..<2 * 65536 + 4096) == .failed)
@@ -123,7 +124,7 @@ struct RAIDPlannerHealingTests {
         let missing = array.geometry.member(stripe: 0, column: 2)
         array.planner.memberFailed(missing)
         array.replace(missing, content: 0x5A)
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
         for (attempt, result) in [MaintenanceOutcome.Result.failed, .done].enumerated() {
             #expect(array.submit(MaintenanceRequest(.rebuild, byteOffset: 0, byteCount: 65536)))
             while !array.pending.isEmpty { array.complete(at: 0) }
@@ -143,7 +144,7 @@ struct RAIDPlannerHealingTests {
         while !array.pending.isEmpty { array.complete(at: 0) }
         #expect(array.planner.recovery?.boundary == 65536)
         array.badBlocks.stayBad = true
-        array.badBlocks.add(member: member, byteOffset: byteOffset)
+        array.badBlocks.add(at: Place(member), byteOffset: byteOffset)
         #expect(run(.read, 0..<4096) == .done)
         #expect(Array(memory[..<4096]) == Array(original[..<4096]))
         #expect(array.planner.state == .degraded(missing: member))
@@ -182,7 +183,7 @@ struct RAIDPlannerHealingTests {
     @Test("what is not taken fails once, and is neither tried for ever nor healed", arguments: [0, 1, 2])
     func refusedReads(member: Int) {
         defer { memory.deallocate() }
-        array.refuses = { Int($0.member) == member && $0.kind.isRead }
+        array.refuses = { $0.place.index == member && $0.kind.isRead }
         #expect(run(.read, 0..<3 * 65536) == .refused)
         // Its parity may come from what this member has, or from others.
         let write = run(.write, 0..<4096)
@@ -201,7 +202,7 @@ struct RAIDPlannerHealingTests {
         array.runsOutOfSpace = { isParity }
         memory[0] ^= 1
         while let io = array.pending.first {
-            isParity = Int(io.member) == parity
+            isParity = io.place == Place(parity)
             array.complete(at: 0)
         }
         #expect(array.finished.map(\.status) == [.noSpace])

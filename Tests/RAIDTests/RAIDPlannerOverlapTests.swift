@@ -19,7 +19,7 @@ struct Trouble: CustomTestStringConvertible, Sendable {
     var badBlocks = false
     /// They stay so when they are written.
     var staysBad = false
-    var missingMember: Int?
+    var missingMember: Role?
     var level = RAIDLevel.raid5
     var protection = ArrayConsistency.resync
     /// Maintenance that goes on meanwhile; with `.rebuild` and `.replace`, whatever has failed is replaced.
@@ -60,7 +60,7 @@ final class OverlapRun {
             dataByteOffset: trouble.protection == .resync ? 4096 : 4096 + Self.areaByteCount)
         if let missing = trouble.missingMember {
             // The lost member held zeros, as all others do.
-            for member in array.members.indices where member != missing {
+            for member in array.geometry.roles where member != missing {
                 array.members[member] = array.members[member].map { _ in 0 }
             }
         }
@@ -109,7 +109,7 @@ final class OverlapRun {
     func run(steps: Int) {
         for step in 0..<steps {
             if step % 60 == 59, array.failingMembers.count < trouble.failures {
-                array.failingMembers.insert(Int.random(in: 0..<placeCount, using: &generator))
+                array.failingMembers.insert(Place(Role(index: Int.random(in: 0..<placeCount, using: &generator))))
             }
             if trouble.badBlocks && array.planner.state == .healthy && step % 4 == 0 {
                 array.badBlocks.addSome(using: &generator)
@@ -172,7 +172,7 @@ final class OverlapRun {
             return
         }
         if job == .replace && !isEnding && array.planner.canBeginReplacement {
-            let member = Int.random(in: 0..<array.geometry.memberCount, using: &generator)
+            let member = Role(index: Int.random(in: 0..<array.geometry.memberCount, using: &generator))
             #expect(array.beginReplacement(of: member, content: [0, 0xA7].randomElement(using: &generator)!))
             schedule = MaintenanceSchedule(job, geometry: array.geometry)
             return

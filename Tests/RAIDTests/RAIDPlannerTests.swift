@@ -149,7 +149,7 @@ struct RAIDPlannerModelTests {
         let startsDegraded = level == .raid5 && seed % 3 == 0
         let array = SimulatedArray(
             level: level, memberCount: memberCount, chunkByteCount: chunk, stripes: chunk > 8192 ? 3 : 12,
-            missingMember: startsDegraded ? Int.random(in: 0..<memberCount, using: &generator) : nil,
+            missingMember: startsDegraded ? Role(index: Int.random(in: 0..<memberCount, using: &generator)) : nil,
             operationCapacity: Bool.random(using: &generator) ? 2048 : 5)
         let capacity = Int(array.geometry.capacityByteCount)
         var model = [UInt8](repeating: 0, count: capacity)
@@ -158,7 +158,9 @@ struct RAIDPlannerModelTests {
         var stamp: UInt8 = 0
 
         for step in 0..<400 {
-            if step == failsAt { array.failingMembers = [Int.random(in: 0..<memberCount, using: &generator)] }
+            if step == failsAt {
+                array.failingMembers = [Place(Role(index: Int.random(in: 0..<memberCount, using: &generator)))]
+            }
             if flights.count < 12, Bool.random(using: &generator),
                 let tag = (UInt32(0)..<12).first(where: { flights[$0] == nil })
             {
@@ -248,7 +250,7 @@ struct ArrayGeometryTests {
         ])
     func vectors(arrayByte: UInt64, member: Int, memberByte: UInt64) {
         let position = geometry.position(of: arrayByte)
-        #expect(geometry.member(stripe: position.stripe, column: position.column) == member)
+        #expect(geometry.member(stripe: position.stripe, column: position.column) == Role(index: member))
         #expect(geometry.memberByteOffset(stripe: position.stripe, chunkOffset: position.chunkOffset) == memberByte)
     }
 
@@ -267,7 +269,7 @@ struct ArrayGeometryTests {
         let geometry = ArrayGeometry(
             level: .raid0, memberCount: 3, chunkByteCount: 4096, memberDataByteCount: 1 << 20, dataByteOffset: 0)
         for end in stride(from: UInt64(0), through: 100_000, by: 512) {
-            let total = (0..<3).reduce(0) { $0 + geometry.raid0MemberByteCount(member: $1, below: end) }
+            let total = geometry.roles.reduce(0) { $0 + geometry.raid0MemberByteCount(member: $1, below: end) }
             #expect(total == end)
         }
     }

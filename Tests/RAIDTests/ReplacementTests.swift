@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 import RAID
 import Testing
@@ -11,7 +12,7 @@ struct ReplacementTests {
         let original = array.members
         #expect(array.beginReplacement(of: 2, content: 0x99))
         array.isUnreadable = { io in
-            io.member == 2
+            io.place == 2
                 && [4096 + 65536, 4096 + 3 * 65536].contains(where: {
                     io.byteOffset..<io.byteOffset + UInt64(io.byteCount) ~= UInt64($0)
                 })
@@ -29,7 +30,7 @@ struct ReplacementTests {
             let fixture = MaintainedArray(seed: seed)
             let array = fixture.array
             let original = array.members
-            let old = Int(seed) % 4
+            let old = Role(index: Int(seed) % 4)
             #expect(array.beginReplacement(of: old, content: 0))
             var schedule = MaintenanceSchedule(.replace, geometry: array.geometry)
             #expect(fixture.run(&schedule, steps: 5) == .cancelled, "seed \(seed)")
@@ -56,11 +57,11 @@ struct ReplacementTests {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 128 << 10, alignment: 4096)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 1, count: 128 << 10)
-        func places(_ operation: ArrayRequest.Operation, stripe: UInt64) -> [UInt8] {
+        func places(_ operation: ArrayRequest.Operation, stripe: UInt64) -> [Place] {
             array.submit(
                 ArrayRequest(
                     operation, byteOffset: stripe * 128 << 10, byteCount: 128 << 10, memory: memory, tag: 0))
-            let places = array.pending.map(\.member).sorted()
+            let places = array.pending.map(\.place).sorted()
             while !array.pending.isEmpty { array.complete(at: 0) }
             return places
         }
@@ -89,11 +90,11 @@ struct ReplacementTests {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 64 << 10, stripes: 4)
         #expect(array.beginReplacement(of: 1, content: 0, boundary: 4 * 65536))
         array.submit(ArrayRequest(.flush, tag: 0))
-        let tokens = array.pending.map { (token: $0.plannerToken, member: Int($0.member)) }
-        #expect(tokens.map(\.member) == [0, 1, 2, 3])
+        let tokens = array.pending.map { (token: $0.plannerToken, place: $0.place) }
+        #expect(tokens.map(\.place) == [0, 1, 2, 3])
         #expect(array.endRecovery())
-        #expect(tokens.map { array.planner.isOutdated($0.token, member: $0.member) } == [false, true, false, false])
-        array.fail(3)
+        #expect(tokens.map { array.planner.isOutdated($0.token, at: $0.place) } == [false, true, false, false])
+        array.fail(at: 3)
         #expect(array.planner.state == .degraded(missing: 1))
     }
 
@@ -102,7 +103,7 @@ struct ReplacementTests {
         let array = SimulatedArray(level: .raid5, memberCount: 3, chunkByteCount: 64 << 10, stripes: 4)
         array.submit(ArrayRequest(.flush, tag: 0))
         array.planner.memberFailed(0)
-        let token = array.pending.first { $0.member == 2 }!.plannerToken
-        #expect(!array.planner.isOutdated(token, member: 2))
+        let token = array.pending.first { $0.place == 2 }!.plannerToken
+        #expect(!array.planner.isOutdated(token, at: 2))
     }
 }

@@ -109,8 +109,8 @@ struct ReturningMemberTests {
         fill(array, using: &generator)
         var client = Client(array)
         defer { client.memory.deallocate() }
-        let lost = Int(seed) % Self.memberCount
-        array.failingMembers = [lost]
+        let lost = Role(index: Int(seed) % Self.memberCount)
+        array.failingMembers = [Place(lost)]
         // Three blocks in each of a few places, and later everywhere.
         let blocks = Int(array.geometry.capacityByteCount) / Client.blockByteCount
         for _ in 0..<3 {

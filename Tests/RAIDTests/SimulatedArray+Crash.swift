@@ -40,7 +40,7 @@ struct CrashImage {
             if let memory = io.memory {
                 bytes = Array(UnsafeRawBufferPointer(start: memory, count: bytes.count))
             }
-            spare(VolatileWrite(byteOffset: Int(io.byteOffset), bytes: bytes), on: Int(io.member), using: &generator)
+            spare(VolatileWrite(byteOffset: Int(io.byteOffset), bytes: bytes), on: io.place.index, using: &generator)
         }
     }
 
@@ -66,9 +66,9 @@ struct CrashImage {
     /// Makes parity right from the logs, as md does: each entry whose partial parity is intact and whose written
     /// members are all there.
     /// - Returns: entries that were followed.
-    mutating func replayLogs(_ area: PartialParityLogArea, missing: Int?) -> Int {
+    mutating func replayLogs(_ area: PartialParityLogArea, missing: Role?) -> Int {
         var count = 0
-        for member in members.indices where member != missing {
+        for member in geometry.roles where member != missing {
             let start = Int(area.byteOffsets[member])
             let log = members[member].withUnsafeBytes {
                 try? MDPartialParityLog(
@@ -79,7 +79,8 @@ struct CrashImage {
             for entry in log?.entries ?? [] {
                 let partialParity = Array(members[member][position..<position + Int(entry.partialParityByteCount)])
                 position += partialParity.count
-                guard CRC32C.checksum(of: partialParity) == entry.checksum, Int(entry.parityRole) == member else {
+                guard CRC32C.checksum(of: partialParity) == entry.checksum, entry.parityRole == UInt32(member.index)
+                else {
                     continue
                 }
                 if replay(entry, partialParity, missing: missing) { count += 1 }
@@ -89,7 +90,7 @@ struct CrashImage {
     }
 
     private mutating func replay(
-        _ entry: MDPartialParityLog.Entry, _ partialParity: [UInt8], missing: Int?
+        _ entry: MDPartialParityLog.Entry, _ partialParity: [UInt8], missing: Role?
     ) -> Bool {
         let isFull = partialParity.isEmpty
         let columnCount =
@@ -111,7 +112,7 @@ struct CrashImage {
 
     /// The first bytes of each sector of the array, as a number; those of a missing member from all others. Each sector
     /// must hold the same number everywhere.
-    func stamps(missing: Int?) -> [UInt32?] {
+    func stamps(missing: Role?) -> [UInt32?] {
         var stamps: [UInt32?] = []
         geometry.forEachExtent(byteOffset: 0, byteCount: geometry.capacityByteCount) { member, offset, count, _ in
             for sector in stride(from: Int(offset), to: Int(offset + count), by: Self.sectorByteCount) {
@@ -121,8 +122,8 @@ struct CrashImage {
         return stamps
     }
 
-    private func stamp(_ member: Int, _ offset: Int, missing: Int?) -> UInt32? {
-        let sources = member == missing ? members.indices.filter { $0 != missing } : [member]
+    private func stamp(_ member: Role, _ offset: Int, missing: Role?) -> UInt32? {
+        let sources = member == missing ? geometry.roles.filter { $0 != missing } : [member]
         func word(_ at: Int) -> UInt32 {
             sources.reduce(0) { result, source in
                 result ^ members[source].withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: UInt32.self) }

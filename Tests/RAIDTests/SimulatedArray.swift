@@ -16,7 +16,7 @@ final class SimulatedArray {
     var replacement: [UInt8] = []
     /// By role: who had it before it was replaced last, and how many replacements there had been with that. I/O that
     /// had begun before may end there.
-    private var replaced: [Int: (bytes: [UInt8], isFailing: Bool, count: Int)] = [:]
+    private var replaced: [Place: (bytes: [UInt8], isFailing: Bool, count: Int)] = [:]
     /// How many members have been replaced so far.
     private var replacedCount = 0
     /// What calls of the planner asked for and nobody has begun to do.
@@ -40,7 +40,7 @@ final class SimulatedArray {
     var reads = 0
     var writes = 0
     /// The members whose I/Os fail from now on.
-    var failingMembers: Set<Int> = []
+    var failingMembers: Set<Place> = []
     /// Places of members that cannot be read, although the members have not failed.
     var isUnreadable: (MemberIO) -> Bool = { _ in false }
     /// Blocks that reads fail on.
@@ -59,7 +59,7 @@ final class SimulatedArray {
     private let zeroes: UnsafeMutableRawPointer
 
     init(
-        level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Int? = nil,
+        level: RAIDLevel, memberCount: Int, chunkByteCount: Int, stripes: Int, missingMember: Role? = nil,
         operationCapacity: Int = 2048, consistency: ConsistencyPolicy = .resync, dataByteOffset: Int = 4096
     ) {
         self.operationCapacity = operationCapacity
@@ -91,7 +91,7 @@ final class SimulatedArray {
     }
 
     /// Begins anew, with a new planner.
-    func reset(missingMember: Int?, members original: [[UInt8]]) {
+    func reset(missingMember: Role?, members original: [[UInt8]]) {
         planner = RAIDPlanner(
             geometry: geometry, requestCapacity: 64, operationCapacity: operationCapacity, scratch: scratch,
             zeroes: zeroes, missingMember: missingMember)
@@ -131,8 +131,8 @@ final class SimulatedArray {
     /// A recovering member may be written anywhere, and read where it is in sync.
     private func isMisdirected(_ io: MemberIO) -> Bool {
         if planner.state == .failed { return true }
-        if Int(io.member) == geometry.replacementPlace { return planner.replacement == nil || io.kind == .read }
-        guard planner.state == .degraded(missing: Int(io.member)) else { return false }
+        if io.place == geometry.replacementPlace { return planner.replacement == nil || io.kind == .read }
+        guard let role = geometry.role(at: io.place), planner.state == .degraded(missing: role) else { return false }
         guard let recovery = planner.recovery else { return true }
         let end = io.byteOffset + UInt64(io.byteCount)
         return io.kind == .read && end > geometry.dataByteOffset + recovery.boundary
@@ -148,9 +148,9 @@ final class SimulatedArray {
     }
 
     /// Puts a new member in the place of a failed one, in sync below the boundary. What it holds above is arbitrary.
-    func replace(_ member: Int, content: UInt8, boundary: UInt64 = 0) {
-        failingMembers.remove(member)
-        badBlocks.forget(member: member)
+    func replace(_ member: Role, content: UInt8, boundary: UInt64 = 0) {
+        failingMembers.remove(Place(member))
+        badBlocks.forget(at: Place(member))
         for index in members[member].indices[(Int(geometry.dataByteOffset + boundary))...] {
             members[member][index] = content
         }
@@ -159,7 +159,7 @@ final class SimulatedArray {
 
     /// Begins to copy a member to a new one of arbitrary content.
     /// - Returns: false while that cannot be.
-    func beginReplacement(of member: Int, content: UInt8, boundary: UInt64 = 0) -> Bool {
+    func beginReplacement(of member: Role, content: UInt8, boundary: UInt64 = 0) -> Bool {
         guard planner.canBeginReplacement else { return false }
         failingMembers.remove(geometry.replacementPlace)
         replacement = members[member]
@@ -185,25 +185,27 @@ final class SimulatedArray {
         return true
     }
 
-    private func takeRole(_ role: Int) {
-        badBlocks.forget(member: role)
+    private func takeRole(_ role: Role) {
+        badBlocks.forget(at: Place(role))
         replacedCount += 1
-        replaced[role] = (members[role], failingMembers.contains(role), replacedCount)
+        replaced[Place(role)] = (members[role], failingMembers.contains(Place(role)), replacedCount)
         members[role] = replacement
         if failingMembers.remove(geometry.replacementPlace) == nil {
-            failingMembers.remove(role)
+            failingMembers.remove(Place(role))
         } else {
-            failingMembers.insert(role)
+            failingMembers.insert(Place(role))
         }
     }
 
+    /// The member at a place failed.
+    func fail(at place: Place) {
+        if let role = geometry.role(at: place) { return fail(role) }
+        if planner.replacement != nil { return planner.endReplacement() }
+        if let role = planner.replacementRole { fail(role) }
+    }
+
     /// A member failed.
-    func fail(_ member: Int) {
-        if member == geometry.replacementPlace {
-            if planner.replacement != nil { return planner.endReplacement() }
-            if let role = planner.replacementRole { fail(role) }
-            return
-        }
+    func fail(_ member: Role) {
         let wasReplaced = planner.replacement?.member == member
         planner.memberFailed(member)
         if wasReplaced { takeRole(member) }
@@ -252,7 +254,7 @@ final class SimulatedArray {
         for (index, io) in unit.memberIOs.enumerated() where !rejected.contains(where: { $0.contains(index) }) {
             pending.append(io)
             pendingBindings.append(io.token % 2 == 0 ? replacedCount : nil)
-            pendingMarks.append(completedWrites[Int(io.member)])
+            pendingMarks.append(completedWrites[io.place.index])
         }
         finished += unit.finished
         maintained += unit.maintained
@@ -278,11 +280,11 @@ final class SimulatedArray {
         let io = pending.remove(at: position)
         let mark = pendingMarks.remove(at: position)
         let binding = pendingBindings.remove(at: position)
-        let isOld = binding.map { $0 < replaced[Int(io.member)]?.count ?? 0 } ?? false
+        let isOld = binding.map { $0 < replaced[io.place]?.count ?? 0 } ?? false
         let isFailing =
             isOld
-            ? replaced[Int(io.member)]!.isFailing
-            : failingMembers.contains(behind(Int(io.member))) || (io.kind == .read && isUnreadable(io))
+            ? replaced[io.place]!.isFailing
+            : failingMembers.contains(behind(io.place)) || (io.kind == .read && isUnreadable(io))
         if isFailing {
             failIfAtFault(io, .failed)
             // A failed read may have left anything in memory, and nothing on the member counts any more.
@@ -313,10 +315,10 @@ final class SimulatedArray {
     }
 
     private func failIfAtFault(_ io: MemberIO, _ status: MemberStatus) {
-        guard geometry.level == .raid5, planner.isFailure(io.plannerToken, member: Int(io.member), status) else {
+        guard geometry.level == .raid5, planner.isFailure(io.plannerToken, at: io.place, status) else {
             return
         }
-        fail(Int(io.member))
+        fail(at: io.place)
     }
 
     private func spoil(_ io: MemberIO) {
@@ -375,27 +377,27 @@ final class SimulatedArray {
         drain()
     }
 
-    /// The index of the member at a place: that of the replacement leads to the role that it got.
-    private func behind(_ place: Int) -> Int {
+    /// The place of the member at a place: that of the replacement leads to the role that it got.
+    private func behind(_ place: Place) -> Place {
         guard place == geometry.replacementPlace, planner.replacement == nil else { return place }
-        return planner.replacementRole ?? place
+        return planner.replacementRole.map { Place($0) } ?? place
     }
 
     /// Ends what had begun on a member that has been replaced.
     private func executeOnReplaced(_ io: MemberIO) {
         guard io.kind == .read else { return }
-        replaced[Int(io.member)]!.bytes.withUnsafeBytes {
+        replaced[io.place]!.bytes.withUnsafeBytes {
             io.memory!.copyMemory(from: $0.baseAddress! + Int(io.byteOffset), byteCount: Int(io.byteCount))
         }
     }
 
     private func execute(_ io: MemberIO) {
         var io = io
-        io.member = UInt8(behind(Int(io.member)))
-        if Int(io.member) == geometry.replacementPlace {
+        io.place = behind(io.place)
+        if io.place == geometry.replacementPlace {
             execute(io, on: &replacement)
         } else {
-            execute(io, on: &members[Int(io.member)])
+            execute(io, on: &members[io.place.index])
         }
     }
 
@@ -435,7 +437,7 @@ final class SimulatedArray {
     func beginCrashes() { durable = members }
 
     private func keepDurable(_ io: MemberIO, _ mark: Int) {
-        let member = Int(io.member)
+        let member = io.place.index
         let range = Int(io.byteOffset)..<Int(io.byteOffset) + Int(io.byteCount)
         switch io.kind {
         case .read, .reread: break
@@ -476,7 +478,7 @@ final class SimulatedArray {
 
     /// The array's bytes, put together without the planner; a missing member's from all others.
     func content() -> [UInt8] {
-        let lost: Int? = if case .degraded(let member) = planner.state { member } else { nil }
+        let lost: Role? = if case .degraded(let member) = planner.state { member } else { nil }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Int(geometry.capacityByteCount))
         for stripe in 0..<geometry.memberDataByteCount / geometry.chunkByteCount {
@@ -501,10 +503,10 @@ final class SimulatedArray {
     }
 
     /// The exclusive-or of all members but one in a range; words at a time, for the sake of debug builds.
-    private func exclusiveOr(_ range: Range<Int>, without lost: Int?) -> [UInt8] {
+    private func exclusiveOr(_ range: Range<Int>, without lost: Role?) -> [UInt8] {
         var words = [UInt64](repeating: 0, count: range.count / 8)
         words.withUnsafeMutableBufferPointer { words in
-            for member in members.indices where member != lost {
+            for member in geometry.roles where member != lost {
                 members[member].withUnsafeBytes { bytes in
                     var word = 0
                     while word < words.count {

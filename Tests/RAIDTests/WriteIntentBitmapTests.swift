@@ -12,7 +12,7 @@ struct WriteIntentBitmapTests {
     private static let dataByteOffset = 16384
 
     /// One bit for 8 KiB of each member.
-    private func makeArray(missingMember: Int? = nil, stripes: Int = 32, bits: [Int] = []) -> SimulatedArray {
+    private func makeArray(missingMember: Role? = nil, stripes: Int = 32, bits: [Int] = []) -> SimulatedArray {
         var bitmap = MDBitmap(
             setUUID: Array(repeating: 1, count: 16), syncSectors: UInt64(stripes * Self.chunk / 512),
             areaByteCount: 8192, events: 1)
@@ -62,7 +62,7 @@ struct WriteIntentBitmapTests {
             write(4, to: array, memory)
             while let read = array.pending.firstIndex(where: { $0.kind == .read }) { array.complete(at: read) }
             #expect(array.pending.map(\.kind) == Array(repeating: .durableWrite, count: 4))
-            #expect(array.pending.map(\.member) == [0, 1, 2, 3])
+            #expect(array.pending.map(\.place) == [0, 1, 2, 3])
             #expect(array.pending.allSatisfy { $0.byteOffset == 4096 + 256 && $0.byteCount == 4096 - 256 })
             for _ in 0..<4 {
                 #expect(!array.pending.contains { $0.kind == .write })

@@ -56,7 +56,7 @@ final class Fixture {
         _ kind: MemberIO.Kind, at byteOffset: UInt64 = 0, count: Int = 0, memory: UnsafeMutableRawPointer? = nil
     ) -> MemberStatus {
         start([
-            MemberIO(kind: kind, member: 0, byteOffset: byteOffset, byteCount: count, memory: memory, token: 1)
+            MemberIO(kind: kind, place: 0, byteOffset: byteOffset, byteCount: count, memory: memory, token: 1)
         ])
         return lane.reap(1)[0].status
     }

@@ -56,7 +56,7 @@ private final class Outage {
     /// Starts an operation on 4 KiB, whose token is its place.
     func start(_ kind: MemberIO.Kind, at byteOffset: UInt64, _ memory: UnsafeMutableRawPointer) {
         fixture.start([
-            MemberIO(kind: kind, member: 0, byteOffset: byteOffset, byteCount: 4096, memory: memory, token: byteOffset)
+            MemberIO(kind: kind, place: 0, byteOffset: byteOffset, byteCount: 4096, memory: memory, token: byteOffset)
         ])
     }
 

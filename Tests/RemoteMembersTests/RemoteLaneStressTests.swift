@@ -51,7 +51,7 @@ struct RemoteLaneStressTests {
             for (kind, base) in [(MemberIO.Kind.write, memory), (.read, copy)] {
                 for block in blocks {
                     let io = MemberIO(
-                        kind: kind, member: 0, byteOffset: UInt64(number * laneByteCount + block * 4096),
+                        kind: kind, place: 0, byteOffset: UInt64(number * laneByteCount + block * 4096),
                         byteCount: 4096, memory: base + block * 4096, token: UInt64(block))
                     withUnsafePointer(to: io) { lane.start(UnsafeBufferPointer(start: $0, count: 1), fileBase: 0) }
                 }

@@ -40,7 +40,7 @@ struct RemoteMemberTests {
         fixture.start(
             (0..<300).map {
                 MemberIO(
-                    kind: .write, member: 0, byteOffset: UInt64($0 * 512), byteCount: 512, memory: memory + $0 * 512,
+                    kind: .write, place: 0, byteOffset: UInt64($0 * 512), byteCount: 512, memory: memory + $0 * 512,
                     token: UInt64($0))
             })
         let outcomes = fixture.lane.reap(300)
@@ -160,7 +160,7 @@ struct RemoteMemberTests {
         fixture.start(
             (1...16).map {
                 MemberIO(
-                    kind: .write, member: 0, byteOffset: UInt64($0 * 4096), byteCount: 512, memory: memory,
+                    kind: .write, place: 0, byteOffset: UInt64($0 * 4096), byteCount: 512, memory: memory,
                     token: UInt64($0))
             })
         let outcomes = fixture.lane.reap(16)

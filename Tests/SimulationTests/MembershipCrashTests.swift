@@ -21,9 +21,9 @@ struct MembershipCrashTests {
 
     /// What happens to it.
     enum Change: Equatable, Sendable, CustomTestStringConvertible {
-        case fail(Int)
+        case fail(Role)
         case activate
-        case replace(Int)
+        case replace(Role)
         case cancel, failReplacement, record, end, add, remove, mark, dirty, close
 
         static let all: [Change] =
@@ -198,5 +198,5 @@ struct MembershipCrashTests {
     }
 
     /// The roles that may be missing while a change is made.
-    private func changed(by change: Change) -> Set<Int> { if case .fail(let role) = change { [role] } else { [] } }
+    private func changed(by change: Change) -> Set<Role> { if case .fail(let role) = change { [role] } else { [] } }
 }

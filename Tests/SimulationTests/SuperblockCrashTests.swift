@@ -20,7 +20,7 @@ struct SuperblockCrashTests {
             let member = SimulatedMember(name: "member \(role)", byteCount: 24576, world: world)
             var superblock = MDSuperblock(
                 geometry: geometry, memberByteCount: 24576, name: "array", setUUID: Array(0..<16),
-                deviceUUID: Array(repeating: UInt8(role), count: 16), role: role, time: 1)
+                deviceUUID: Array(repeating: UInt8(role), count: 16), role: Role(index: role), time: 1)
             superblock.seal()
             try member.write(bytes: superblock.bytes, at: MDSuperblock.byteOffset)
             try member.flush()
@@ -92,7 +92,7 @@ struct SuperblockCrashTests {
         _ = try open(members).add(first)
         _ = try open(members).add(second)
         let array = try open(members + [first, second])
-        for role in [1, 2] {
+        for role in [1, 2] as [Role] {
             #expect(array.recordFailure(role: role))
             #expect(try array.activateSpare()?.role == role)
             #expect(array.flushRecovering())

@@ -77,9 +77,9 @@ package final class ArrayEngine: @unchecked Sendable {
         let array = arrays[index]
         var snapshot = array.snapshot()
         let correctedReads = array.correctedReads
-        snapshot.members = (0..<array.geometry.memberCount).map {
-            var member = counters.snapshot(file: array.fileBase + $0, role: $0)
-            member.correctedReadErrorCount = correctedReads[$0]
+        snapshot.members = array.geometry.roles.map { role in
+            var member = counters.snapshot(file: array.fileBase + Place(role).index, role: role.index)
+            member.correctedReadErrorCount = correctedReads[role]
             return member
         }
         return snapshot

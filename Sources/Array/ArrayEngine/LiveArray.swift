@@ -1,5 +1,6 @@
 import ArrayStore
 import MDFormat
+import MemberIO
 import Members
 import Platform
 import RAID
@@ -32,7 +33,7 @@ package final class LiveArray: @unchecked Sendable {
     /// Held while a member comes or goes, from the superblocks to the planner, so that both agree.
     let membership = Lock()
     /// The places of members that do not know a change. Under `membership`.
-    var mustFail: [Int] = []
+    var mustFail: [Place] = []
     /// The planner's `doubtCount` when the last repair began. Under `plannerLock`.
     var doubtCountAtRepair: UInt64 = 0
     private let memory: UnsafeMutableRawPointer
@@ -118,7 +119,7 @@ package final class LiveArray: @unchecked Sendable {
     }
 
     /// Reports the first operation that the system, or a member's server, refused.
-    func noteRefusal(by place: Int) {
+    func noteRefusal(by place: Place) {
         guard !hasReportedRefusal.exchange(true, ordering: .relaxed) else { return }
         store.report(
             "the system rejected an operation on member \(place) of \(store.name) (wrong address or argument, or no memory): "

@@ -34,6 +34,7 @@
         level: RAIDLevel, memberCount: Int, chunkByteCount: Int, memberDataByteCount: UInt64, dataByteOffset: UInt64
     ) {
         precondition(chunkByteCount > 0 && chunkByteCount.nonzeroBitCount == 1, "a chunk is a power of two")
+        precondition(memberCount < 256, "roles have 8 bits")
         precondition(memberCount >= (level == .raid5 ? 3 : 2), "too few members for the level")
         self.level = level
         self.memberCount = memberCount
@@ -50,32 +51,35 @@
     /// Data bytes in a stripe. An aligned write of that size reads nothing.
     package var stripeByteCount: UInt64 { chunkByteCount * UInt64(columnCount) }
 
+    /// The roles of the complete array.
+    @inlinable package var roles: Roles { Roles(count: memberCount) }
+
     /// The member that holds a stripe's parity; only for RAID 5.
-    @inlinable package func parityMember(stripe: UInt64) -> Int {
-        memberCount - 1 - Int(stripe % UInt64(memberCount))
+    @inlinable package func parityMember(stripe: UInt64) -> Role {
+        Role(rawValue: UInt8(truncatingIfNeeded: memberCount - 1 - Int(stripe % UInt64(memberCount))))
     }
 
     /// The member that holds a column of a stripe.
-    @inlinable package func member(stripe: UInt64, column: Int) -> Int {
+    @inlinable package func member(stripe: UInt64, column: Int) -> Role {
         switch level {
-        case .raid0: return column
+        case .raid0: return Role(rawValue: UInt8(truncatingIfNeeded: column))
         case .raid5:
-            let member = parityMember(stripe: stripe) + 1 + column
-            return member >= memberCount ? member - memberCount : member
+            let member = parityMember(stripe: stripe).index + 1 + column
+            return Role(rawValue: UInt8(truncatingIfNeeded: member >= memberCount ? member - memberCount : member))
         }
     }
 
     /// The column of a stripe that a member holds; only for RAID 5, and not for the member that holds the parity.
-    @inlinable package func column(stripe: UInt64, member: Int) -> Int {
-        (member - parityMember(stripe: stripe) - 1 + memberCount) % memberCount
+    @inlinable package func column(stripe: UInt64, member: Role) -> Int {
+        (member.index - parityMember(stripe: stripe).index - 1 + memberCount) % memberCount
     }
 
     /// The bytes of the array that a range of a member's data area holds; nil where the member has parity.
     /// - Parameter range: inside one stripe.
-    package func arrayRange(member: Int, _ range: Range<UInt64>) -> Range<UInt64>? {
+    package func arrayRange(member: Role, _ range: Range<UInt64>) -> Range<UInt64>? {
         let stripe = range.lowerBound >> chunkShift
         guard level == .raid0 || member != parityMember(stripe: stripe) else { return nil }
-        let column = level == .raid0 ? member : column(stripe: stripe, member: member)
+        let column = level == .raid0 ? member.index : column(stripe: stripe, member: member)
         let start = stripe * stripeByteCount + UInt64(column) << chunkShift + chunkOffset(of: range.lowerBound)
         return start..<start + UInt64(range.count)
     }
@@ -100,11 +104,11 @@
     }
 
     /// Calls `body` for each part of an array range that is contiguous on a member, in array order.
-    /// - Parameter body: gets the member, the byte offset in its file, the byte count, and the part's offset in the
-    ///   range.
+    /// - Parameter body: gets the member's role, the byte offset in its file, the byte count, and the part's offset in
+    ///   the range.
     @inlinable @inline(__always)
     package func forEachExtent(
-        byteOffset: UInt64, byteCount: UInt64, _ body: (Int, UInt64, UInt64, UInt64) -> Void
+        byteOffset: UInt64, byteCount: UInt64, _ body: (Role, UInt64, UInt64, UInt64) -> Void
     ) {
         var (stripe, column, chunkOffset) = position(of: byteOffset)
         var done: UInt64 = 0
@@ -125,9 +129,9 @@
 
     /// How many bytes of a RAID 0 member hold array bytes below `byteOffset`. They are the first bytes of its data
     /// area, so a range of the array is one range of each member.
-    package func raid0MemberByteCount(member: Int, below byteOffset: UInt64) -> UInt64 {
+    package func raid0MemberByteCount(member: Role, below byteOffset: UInt64) -> UInt64 {
         let (stripe, column, chunkOffset) = position(of: byteOffset)
-        let partial = member < column ? chunkByteCount : member == column ? chunkOffset : 0
+        let partial = member.index < column ? chunkByteCount : member.index == column ? chunkOffset : 0
         return stripe << chunkShift + partial
     }
 }

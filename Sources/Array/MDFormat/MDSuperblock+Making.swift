@@ -14,7 +14,7 @@ extension MDSuperblock {
     ///   - consistency: `.resync` for RAID 0.
     package init(
         geometry: ArrayGeometry, memberByteCount: UInt64, name: String, setUUID: [UInt8], deviceUUID: [UInt8],
-        role: Int, time: UInt64, consistency: ArrayConsistency = .resync
+        role: Role, time: UInt64, consistency: ArrayConsistency = .resync
     ) {
         self.init(blank: ())
         store(Self.magic, 0)
@@ -46,7 +46,7 @@ extension MDSuperblock {
             partialParityLogOffsetSectors = Int16(Self.logOffsetSectors)
             partialParityLogSectors = Self.partialParityLogSectors
         }
-        deviceNumber = UInt32(role)
+        deviceNumber = UInt32(role.index)
         self.deviceUUID = deviceUUID
         updateTime = creationTime
         events = 1

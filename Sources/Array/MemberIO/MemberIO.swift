@@ -23,8 +23,8 @@ package struct MemberIO: BitwiseCopyable {
 
     /// What is to be done.
     package var kind: Kind
-    /// The member's place: its role, from 0, or the place behind the last role for a replacement.
-    package var member: UInt8
+    /// Where it goes.
+    package var place: Place
     /// Bytes of the range.
     package var byteCount: UInt32
     /// First byte in the member file, data offset included.
@@ -35,10 +35,10 @@ package struct MemberIO: BitwiseCopyable {
     package var token: UInt64
 
     package init(
-        kind: Kind, member: Int, byteOffset: UInt64, byteCount: Int, memory: UnsafeMutableRawPointer?, token: UInt64
+        kind: Kind, place: Place, byteOffset: UInt64, byteCount: Int, memory: UnsafeMutableRawPointer?, token: UInt64
     ) {
         self.kind = kind
-        self.member = UInt8(member)
+        self.place = place
         self.byteCount = UInt32(byteCount)
         self.byteOffset = byteOffset
         self.memory = memory
@@ -67,13 +67,13 @@ package struct MemberCompletion: BitwiseCopyable, Sendable {
     /// The operation's token.
     package var token: UInt64
     /// The operation's place.
-    package var member: UInt8
+    package var place: Place
     /// How it ended.
     package var status: MemberStatus
 
-    package init(token: UInt64, member: UInt8, status: MemberStatus) {
+    package init(token: UInt64, place: Place, status: MemberStatus) {
         self.token = token
-        self.member = member
+        self.place = place
         self.status = status
     }
 }

@@ -56,12 +56,12 @@ package final class MemberLane {
 
     /// Starts a batch. Many of its operations may be complete when this returns.
     /// - Parameters:
-    ///   - ios: operations, whose members are counted from `fileBase`.
+    ///   - ios: operations, whose places are counted from `fileBase`.
     ///   - fileBase: the position of the array's first member among the lane's places.
     package func start(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
         var first = 0
         while first < ios.count {
-            if routes.route(to: fileBase + Int(ios[first].member)).hasChannel {
+            if routes.route(to: fileBase + ios[first].place.index).hasChannel {
                 first = hand(ios, from: first, fileBase: fileBase)
                 continue
             }
@@ -103,7 +103,7 @@ package final class MemberLane {
     }
 
     private static func joins(_ left: MemberIO, _ right: MemberIO) -> Bool {
-        left.kind == right.kind && left.member == right.member && (left.kind == .read || left.kind == .write)
+        left.kind == right.kind && left.place == right.place && (left.kind == .read || left.kind == .write)
             && left.byteOffset + UInt64(left.byteCount) == right.byteOffset
     }
 
@@ -112,7 +112,7 @@ package final class MemberLane {
             for io in ios { backlog.append((io, fileBase)) }
             return
         }
-        let position = fileBase + Int(ios[0].member)
+        let position = fileBase + ios[0].place.index
         let route = routes.route(to: position)
         let index = table.claim(ios, file: route.file)
         let transfer = table.transfers[index]
@@ -186,15 +186,15 @@ extension MemberLane {
     /// - Returns: the index of the first operation on another member.
     private func hand(_ ios: UnsafeBufferPointer<MemberIO>, from first: Int, fileBase: Int) -> Int {
         var end = first
-        while end < ios.count && ios[end].member == ios[first].member {
+        while end < ios.count && ios[end].place == ios[first].place {
             if let counters {
                 counters.to.note(
-                    file: fileBase + Int(ios[end].member), kind: ios[end].kind.counted,
+                    file: fileBase + ios[end].place.index, kind: ios[end].kind.counted,
                     byteCount: Int(ios[end].byteCount), lane: counters.lane)
             }
             end += 1
         }
-        routes.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + Int(ios[first].member))
+        routes.start(UnsafeBufferPointer(rebasing: ios[first..<end]), at: fileBase + ios[first].place.index)
         return end
     }
 

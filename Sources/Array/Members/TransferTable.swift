@@ -5,7 +5,7 @@ import MemberIO
 /// are adjacent in it.
 struct Transfer: BitwiseCopyable {
     var kind = MemberIO.Kind.read
-    var member: UInt8 = 0
+    var place: Place = 0
     var file: Int32 = -1
     var byteOffset: UInt64 = 0
     var byteCount = 0
@@ -56,7 +56,7 @@ final class TransferTable {
             byteCount += Int(io.byteCount)
         }
         transfers[index] = Transfer(
-            kind: first.kind, member: first.member, file: file, byteOffset: first.byteOffset, byteCount: byteCount,
+            kind: first.kind, place: first.place, file: file, byteOffset: first.byteOffset, byteCount: byteCount,
             vectorCount: Int32(ios.count))
         return index
     }
@@ -69,7 +69,7 @@ final class TransferTable {
         for position in 0..<Int(transfer.vectorCount) {
             completions.append(
                 MemberCompletion(
-                    token: tokens[index * Self.vectorCountMax + position], member: transfer.member, status: status))
+                    token: tokens[index * Self.vectorCountMax + position], place: transfer.place, status: status))
         }
         free[freeCount] = UInt32(index)
         freeCount += 1

@@ -17,7 +17,7 @@ final class RemoteChannel: MemberChannel {
     func start(_ ios: UnsafeBufferPointer<MemberIO>) {
         guard !link.submit(ios, for: outbox) else { return }
         for io in ios {
-            _ = outbox.add(MemberCompletion(token: io.token, member: io.member, status: .failed))
+            _ = outbox.add(MemberCompletion(token: io.token, place: io.place, status: .failed))
         }
         outbox.wakeLane()
     }

@@ -25,7 +25,7 @@ struct RemoteCommand: BitwiseCopyable {
 
     /// The receiver of the outcome, which keeps itself alive until then.
     enum Recipient: BitwiseCopyable {
-        case lane(Unmanaged<RemoteOutbox>, token: UInt64, member: UInt8)
+        case lane(Unmanaged<RemoteOutbox>, token: UInt64, place: Place)
         case call(Unmanaged<RemoteCall>)
         /// Nobody: the member's thread issued the command itself.
         case nobody
@@ -68,7 +68,7 @@ struct RemoteCommand: BitwiseCopyable {
             }
         self.init(
             kind, byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount), memory: io.memory,
-            recipient: .lane(.passUnretained(outbox), token: io.token, member: io.member))
+            recipient: .lane(.passUnretained(outbox), token: io.token, place: io.place))
     }
 }
 

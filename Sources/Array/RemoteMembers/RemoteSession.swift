@@ -264,9 +264,9 @@ final class RemoteSession {
             let call = call.takeUnretainedValue()
             call.error = error
             call.ended.set()
-        case .lane(let outbox, let token, let member):
+        case .lane(let outbox, let token, let place):
             let completion = MemberCompletion(
-                token: token, member: member, status: Self.status(of: error, command.kind))
+                token: token, place: place, status: Self.status(of: error, command.kind))
             let outbox = outbox.takeUnretainedValue()
             if outbox.add(completion) { toWake.append(outbox) }
         }

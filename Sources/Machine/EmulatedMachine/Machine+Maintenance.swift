@@ -112,7 +112,7 @@ extension Machine {
     }
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
-        if let role = Int(member) { return state.role == role }
+        if let role = Int(member) { return state.role?.rawValue == role }
         return Self.isNamed(state, member)
     }
 

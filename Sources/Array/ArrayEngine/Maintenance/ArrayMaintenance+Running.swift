@@ -1,4 +1,5 @@
 import ArrayStore
+import MemberIO
 import RAID
 
 /// How the maintenance thread of an array waits before it calls `LiveArray.maintain` again.
@@ -137,7 +138,7 @@ extension ArrayMaintenance {
             return try array.activateSpare()
         } catch {
             // Without the spare, the array stays degraded as it was. What the members could not be told is reported.
-            if error.members.isEmpty { array.store.report(error.description, .error) }
+            if error.places.isEmpty { array.store.report(error.description, .error) }
             if error.kind == .notTaken { retryAt = now + Self.unreadableRetryNanoseconds }
             return false
         }
@@ -158,7 +159,7 @@ extension ArrayMaintenance {
             (array.planner.recovery, array.planner.replacement != nil)
         }
         guard let recovery else { return nil }
-        let place = isReplacement ? array.geometry.replacementPlace : recovery.member
+        let place = isReplacement ? array.geometry.replacementPlace : Place(recovery.member)
         return array.recordRecovery(recovery, place: place) ? recovery : nil
     }
 

@@ -12,7 +12,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     private let lock = Lock()
     private let wakeup = AutoResetEvent()
     private var schedule: MaintenanceSchedule?
-    private var member: Int?
+    private var member: Role?
     /// For a guided rebuild: the bitmap regions to copy, and all regions of the bitmap.
     private var regions: (count: Int, total: Int)?
     private var jobCount: UInt64 = 0
@@ -34,7 +34,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     /// Begins a job.
     /// - Returns: the job's number; nil while another job runs, and after `suspend`.
     func begin(
-        _ new: MaintenanceSchedule, member: Int? = nil, regions: (count: Int, total: Int)? = nil
+        _ new: MaintenanceSchedule, member: Role? = nil, regions: (count: Int, total: Int)? = nil
     ) -> UInt64? {
         let number: UInt64? = lock.withLock {
             guard schedule == nil, !isSuspended else { return nil }
@@ -153,7 +153,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     private func running(geometry: ArrayGeometry) -> JobSnapshot? {
         guard let schedule else { return nil }
         var snapshot = JobSnapshot(number: jobCount, kind: schedule.job.rawValue, byteCount: schedule.byteCount)
-        snapshot.member = member
+        snapshot.member = member?.index
         snapshot.doneByteCount = schedule.doneByteCount
         snapshot.rebuiltByteCount = schedule.rebuiltByteCount
         snapshot.regions = regions.map { JobSnapshot.Regions(written: $0.count, total: $0.total) }
@@ -161,7 +161,8 @@ final class ArrayMaintenance: @unchecked Sendable {
         snapshot.wrongPlaces = schedule.wrongPlaces.map { byteOffset in
             let stripe = byteOffset / geometry.chunkByteCount
             return JobSnapshot.Place(
-                member: geometry.parityMember(stripe: stripe), memberByteOffset: geometry.dataByteOffset + byteOffset,
+                member: geometry.parityMember(stripe: stripe).index,
+                memberByteOffset: geometry.dataByteOffset + byteOffset,
                 arrayByteOffset: stripe * geometry.stripeByteCount)
         }
         return snapshot

@@ -1,4 +1,6 @@
 import ArrayStore
+import MDFormat
+import MemberIO
 import Platform
 import RAID
 
@@ -39,7 +41,7 @@ extension LiveArray {
 
     /// Begins to replace a member by a spare. The member serves meanwhile.
     /// - Parameter path: the spare's path; nil for any spare.
-    package func replace(role: Int, by path: String?) throws(OperationError) {
+    package func replace(role: Role, by path: String?) throws(OperationError) {
         try checkMayReplace()
         do throws(ArrayStoreError) {
             guard try beginReplacement(of: role, by: path) else {
@@ -51,7 +53,7 @@ extension LiveArray {
 
     /// Takes a member out of service, as `nbdext fail` does.
     /// - Throws: when the array would be lost without the member, or the member has failed already.
-    package func fail(role: Int) throws(OperationError) {
+    package func fail(role: Role) throws(OperationError) {
         try checkIsRedundant(else: "it would be lost without member \(role)")
         let others = store.failedMembers.filter { $0 != role }
         guard others.isEmpty else {
@@ -61,7 +63,7 @@ extension LiveArray {
         }
         let isFailed = store.memberStates.contains { $0.role == role && $0.condition == .failed }
         guard !isFailed else { throw OperationError("member \(role) of \(name) has failed already") }
-        memberFailed(role)
+        memberFailed(Place(role))
     }
 
     /// The number of bitmap regions that were written to while a member was away, and of all regions.
@@ -105,7 +107,7 @@ extension LiveArray {
             throw OperationError("a \(running.rawValue) of \(name) is under way; let it end first")
         }
         guard !isSound else { return }
-        let missing = store.failedMembers.map(String.init).joined(separator: ", ")
+        let missing = store.failedMembers.map(\.description).joined(separator: ", ")
         guard store.health != .failed else {
             throw OperationError(
                 "\(name) has failed, since it lacks members \(missing): bring them back, and serve it again")

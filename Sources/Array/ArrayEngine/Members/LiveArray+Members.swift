@@ -1,4 +1,6 @@
 import ArrayStore
+import MDFormat
+import MemberIO
 import RAID
 
 /// Members that come and go. The open array decides and writes the superblocks (`Membership`); each step is taken here
@@ -7,9 +9,9 @@ extension LiveArray {
     /// Takes a member out of service whose I/O failed, or that is gone. RAID 5 goes on without it once the other
     /// members' superblocks say so. RAID 0 cannot: every later write fails, as in md.
     /// - Parameters:
-    ///   - place: the member's role, or the replacement's place.
+    ///   - place: the member's place.
     ///   - isCurrent: whether the place still has the member that failed; called while no member comes or goes.
-    func memberFailed(_ place: Int, if isCurrent: () -> Bool = { true }) {
+    func memberFailed(_ place: Place, if isCurrent: () -> Bool = { true }) {
         changeMembers {
             if isCurrent() { fail(place) }
         }
@@ -35,9 +37,9 @@ extension LiveArray {
     }
 
     /// Under `membership`.
-    private func fail(_ place: Int) {
-        guard place == geometry.replacementPlace else {
-            store.recordFailure(role: place, telling: self)
+    private func fail(_ place: Place) {
+        if let role = geometry.role(at: place) {
+            store.recordFailure(role: role, telling: self)
             return
         }
         let (isReplacing, role) = plannerLock.withLock { (planner.replacement != nil, planner.replacementRole) }
@@ -64,7 +66,7 @@ extension LiveArray {
     /// Begins to replace a member by a spare.
     /// - Parameter path: the spare's path; nil for any spare.
     /// - Returns: false when I/O of the last replacement is still under way.
-    func beginReplacement(of role: Int, by path: String?) throws(ArrayStoreError) -> Bool {
+    func beginReplacement(of role: Role, by path: String?) throws(ArrayStoreError) -> Bool {
         try changeMembers { () throws(ArrayStoreError) in
             guard plannerLock.withLock({ planner.canBeginReplacement }) else { return false }
             try store.beginReplacement(of: role, by: path, telling: self)
@@ -83,7 +85,7 @@ extension LiveArray {
 
     /// Makes the progress of a rebuild or of a replacement durable.
     /// - Returns: whether it is recorded. If not, a member has failed.
-    func recordRecovery(_ recovery: Recovery, place: Int) -> Bool {
+    func recordRecovery(_ recovery: Recovery, place: Place) -> Bool {
         guard store.flushRecovering() else {
             memberFailed(place)
             return false
@@ -115,7 +117,7 @@ extension LiveArray {
 }
 
 extension LiveArray: MembershipListener {
-    package func mustFail(places: [Int]) { mustFail += places }
+    package func mustFail(places: [Place]) { mustFail += places }
 
     package func carryOut(_ step: Membership.Step, putInPlace: () -> Void) {
         // In one section, so that nothing is planned between.
@@ -137,7 +139,7 @@ extension LiveArray: MembershipListener {
                 putInPlace()
                 if let replaced { spaces[replaced].forgetAll() }
             case .replacementBegan(let role):
-                spaces[geometry.replacementPlace].forgetAll()
+                spaces[geometry.replacementPlace.index].forgetAll()
                 planner.beginReplacement(Recovery(member: role, boundary: 0))
             case .replacementEnded: planner.endReplacement()
             }
@@ -145,11 +147,11 @@ extension LiveArray: MembershipListener {
     }
 
     /// Under `plannerLock`.
-    private func planWithout(_ role: Int, isRecorded: Bool) {
+    private func planWithout(_ role: Role, isRecorded: Bool) {
         let isReplaced = planner.replacement?.member == role
         planner.memberFailed(role)
         // If the survivors' superblocks cannot be written, nothing tells them apart from the failed member later.
-        if !isRecorded { planner.memberFailed((role + 1) % geometry.memberCount) }
+        if !isRecorded { planner.memberFailed(Role(index: (role.index + 1) % geometry.memberCount)) }
         // The other members of a RAID 0 array stay readable: they may hold all that is left of a user's data.
         guard geometry.level == .raid5 else { return }
         if isSound { membershipEpoch.add(1, ordering: .releasing) }

@@ -35,9 +35,9 @@ extension ArrayEngine {
         var planned = 0
         for completion in completions {
             if completion.status == .refused {
-                array.noteRefusal(by: Int(completion.member))
+                array.noteRefusal(by: completion.place)
             } else if completion.status != .done && isFailure(completion, array) {
-                array.memberFailed(Int(completion.member)) { isFailure(completion, array) }
+                array.memberFailed(completion.place) { isFailure(completion, array) }
             }
             if completion.engineToken.isDirect {
                 completeDirect(completion, lane, array)
@@ -66,7 +66,7 @@ extension ArrayEngine {
                 && directReads[token.tag].pointee.epoch == array.membershipEpoch.load(ordering: .acquiring)
         }
         return array.plannerLock.withLock {
-            array.planner.isFailure(token.planned, member: Int(completion.member), completion.status)
+            array.planner.isFailure(token.planned, at: completion.place, completion.status)
         }
     }
 
@@ -158,7 +158,7 @@ extension ArrayEngine {
                 let io = lane.output.memberIOs[index]
                 // Zeros that keep their space need it like data: a row that has them in part would have wrong parity.
                 guard io.kind == .write || io.kind == .zero else { return true }
-                return array.spaces[Int(io.member)].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+                return array.spaces[io.place.index].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
                     == .done
             }
             if hasSpace { continue }

@@ -21,7 +21,7 @@ extension ArrayEngine {
         ) { member, byteOffset, byteCount, offset in
             lane.staged.append(
                 MemberIO(
-                    kind: .read, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
+                    kind: .read, place: Place(member), byteOffset: byteOffset, byteCount: Int(byteCount),
                     memory: request.memory! + Int(offset), token: token.rawValue))
             read.pointee.remaining += 1
         }
@@ -51,7 +51,7 @@ extension ArrayEngine {
     /// it.
     private func forgetPunched(_ lane: EngineLane, _ array: LiveArray) {
         for io in lane.staged where io.kind == .punch {
-            array.spaces[Int(io.member)].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
+            array.spaces[io.place.index].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
         }
     }
 }

@@ -89,7 +89,7 @@ extension ArrayStore {
         directory: String, plan: Plan, replacing old: [String], force: Bool
     ) throws(ArrayStoreError) {
         var members: [NewMember] = []
-        for (role, location) in plan.members.enumerated() {
+        for (role, location) in zip(Roles(count: plan.members.count), plan.members) {
             members.append(try NewMember(location, role: role, directory: directory))
         }
         try checkAreDifferent(members)
@@ -182,7 +182,7 @@ extension ArrayStore {
     ) throws(ArrayStoreError) {
         let geometry = plan.geometry
         let setUUID = randomUUID(using: &generator)
-        for (role, member) in members.enumerated() {
+        for (role, member) in zip(geometry.roles, members) {
             var superblock = MDSuperblock(
                 geometry: geometry, memberByteCount: plan.memberByteCount, name: plan.name, setUUID: setUUID,
                 deviceUUID: randomUUID(using: &generator), role: role, time: time, consistency: plan.consistency)

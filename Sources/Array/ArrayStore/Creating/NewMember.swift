@@ -1,4 +1,5 @@
 import Glibc
+import MDFormat
 import MemberIO
 import Platform
 import RAID
@@ -25,7 +26,7 @@ final class NewMember {
     let name: String
     /// The file in the array's directory that is the member or leads to it.
     private let entry: String
-    private let role: Int
+    private let role: Role
     /// The path of the member's file; nil for an export.
     private let file: String?
     private let remote: RemoteMember?
@@ -33,7 +34,7 @@ final class NewMember {
     private var made: OpenDirectory?
 
     /// Begins to connect if the member is an export.
-    init(_ location: MemberLocation, role: Int, directory: String) throws(ArrayStoreError) {
+    init(_ location: MemberLocation, role: Role, directory: String) throws(ArrayStoreError) {
         self.role = role
         switch location {
         case .file(let name) where !name.contains("/"):

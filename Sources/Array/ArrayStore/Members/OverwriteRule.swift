@@ -79,9 +79,9 @@ extension OpenedArray {
     /// service and has missed what this one has seen. Counts of events prove nothing here, since the array has gone on
     /// counting. Under `lock`.
     func hasSeenFailure(_ own: MDSuperblock) -> Bool {
-        membership.seats.indices.contains { role in
+        membership.roles.contains { role in
             guard membership.seats[role].standing == .inSync,
-                let device = records.superblock(at: role)?.deviceNumber
+                let device = records.superblock(at: Place(role))?.deviceNumber
             else { return false }
             return own.role(ofDevice: device) == MDSuperblock.roleFaulty
         }

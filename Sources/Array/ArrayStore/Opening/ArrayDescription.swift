@@ -140,15 +140,15 @@ extension ArrayStore {
     }
 
     private static func describe(_ scan: MemberScan) -> [ArrayDescription.Member] {
-        var list = scan.members.enumerated().map { role, member in
-            if let member { return ArrayDescription.Member(role: role, path: member.store.name, state: "active") }
+        var list = zip(scan.geometry.roles, scan.members).map { role, member in
+            if let member { return ArrayDescription.Member(role: role.index, path: member.store.name, state: "active") }
             guard let member = scan.recovering[role] else {
-                return ArrayDescription.Member(role: role, state: "missing")
+                return ArrayDescription.Member(role: role.index, state: "missing")
             }
             let text = OpenedArray.MemberState.Condition.recovering(
                 byteCount: member.superblock.recoveryByteOffset ?? 0
             ).text(scan.geometry, role: role, isGuided: member.superblock.isRecoveryGuided)
-            return ArrayDescription.Member(role: role, path: member.store.name, state: text)
+            return ArrayDescription.Member(role: role.index, path: member.store.name, state: text)
         }
         if let (role, member) = scan.replacement {
             let byteCount = member.filledByteCount(scan.geometry)
@@ -256,7 +256,7 @@ extension OpenedArray {
             job: nil)
         description.name = name
         return View(
-            state: state, missingMembers: membership.missing.sorted(),
+            state: state, missingMembers: membership.missing.map(\.index).sorted(),
             hasPendingRebuild: state == .degraded && (!spares.isEmpty || recovering != nil) || successor != nil,
             description: description)
     }
@@ -272,7 +272,7 @@ extension OpenedArray {
             if let loss = state.loss { text += isFailed ? ": \(loss)" : ", but \(loss)" }
             var role = state.role
             if case .replacing = state.condition { role = nil }
-            return ArrayDescription.Member(role: role, path: state.path, state: text)
+            return ArrayDescription.Member(role: role?.index, path: state.path, state: text)
         }
             + leftOut.filter { !shown.contains($0.path) }.map {
                 ArrayDescription.Member(path: $0.name, state: $0.reason)
@@ -282,7 +282,7 @@ extension OpenedArray {
 
 extension OpenedArray.MemberState.Condition {
     /// The text of `nbdext status` for a member's condition.
-    func text(_ geometry: ArrayGeometry, role: Int, isGuided: Bool = false) -> String {
+    func text(_ geometry: ArrayGeometry, role: Role, isGuided: Bool = false) -> String {
         switch self {
         case .active: "active"
         case .recovering(let byteCount):

@@ -68,7 +68,7 @@ package enum ArrayStore {
         let unread = scan.forceOutdated(survivable: scan.geometry.level.redundancy)
         guard unread.isEmpty else {
             throw ArrayStoreError(
-                "the array in \(directory) lacks member \(scan.missingRoles.map(String.init).joined(separator: ", ")); "
+                "the array in \(directory) lacks member \(scan.missingRoles.map(\.description).joined(separator: ", ")); "
                     + "older members are there, but \(unread.map(\.name).joined(separator: ", ")) cannot be used and "
                     + "may have what they missed: make it readable, or take its file out of the directory to go on "
                     + "with the older ones",
@@ -92,7 +92,7 @@ package enum ArrayStore {
         let missing = scan.missingRoles
         let survivable = scan.geometry.level.redundancy
         guard missing.count <= survivable else {
-            let roles = missing.map(String.init).joined(separator: ", ")
+            let roles = missing.map(\.description).joined(separator: ", ")
             throw ArrayStoreError(
                 "the array in \(directory) lacks member \(roles); a RAID \(scan.geometry.level.rawValue) "
                     + "array can do without \(survivable == 1 ? "one" : "none"): bring the files back", .tooManyMissing)

@@ -24,31 +24,31 @@ package struct ArrayStoreError: Error, CustomStringConvertible, Equatable {
     package let description: String
     /// The kind of failure.
     package let kind: Kind
-    /// Members of an open array whose superblocks could not be written and which have to be failed: roles, and the
-    /// replacement's place, in ascending order. The system reports lost writes only once, and has reported them to this
+    /// The places of members of an open array whose superblocks could not be written and which have to be failed, in
+    /// ascending order. The system reports lost writes only once, and has reported them to this
     /// operation. Members whose write the system refused are not among them: they get the state with the next change.
-    package let members: [Int]
+    package let places: [Place]
     /// The failed operation on a member that is the cause; nil for any other cause. The sentence quotes it.
     package let cause: MemberStoreError?
 
     package init(_ description: String, _ kind: Kind = .refused) {
-        self.init(description, kind, members: [], cause: nil)
+        self.init(description, kind, places: [], cause: nil)
     }
 
     /// A failure because of a failed operation on a member, which decides the kind.
     init(_ description: String, cause: MemberStoreError) {
-        self.init(description, cause.status == .refused ? .notTaken : .memberIO, members: [], cause: cause)
+        self.init(description, cause.status == .refused ? .notTaken : .memberIO, places: [], cause: cause)
     }
 
-    private init(_ description: String, _ kind: Kind, members: [Int], cause: MemberStoreError?) {
+    private init(_ description: String, _ kind: Kind, places: [Place], cause: MemberStoreError?) {
         self.description = description
         self.kind = kind
-        self.members = members
+        self.places = places
         self.cause = cause
     }
 
     /// The same failure, with the members that have to be failed.
-    func failing(_ members: some Sequence<Int>) -> ArrayStoreError {
-        ArrayStoreError(description, kind, members: members.sorted(), cause: cause)
+    func failing(_ places: some Sequence<Place>) -> ArrayStoreError {
+        ArrayStoreError(description, kind, places: places.sorted(), cause: cause)
     }
 }

@@ -8,19 +8,19 @@ struct MemberScan {
     /// Members that are up to date, by role.
     private(set) var members: [ArrayMember?]
     /// Members that have been rebuilt in part, by role.
-    private(set) var recovering: [Int: ArrayMember] = [:]
+    private(set) var recovering: [Role: ArrayMember] = [:]
     /// The member that is to take the role of one that is there. Nil while a member is missing: the replacement then
     /// counts as a spare, or as the partly rebuilt missing member.
-    private(set) var replacement: (role: Int, member: ArrayMember)?
-    private var replacements: [(role: Int, member: ArrayMember)] = []
+    private(set) var replacement: (role: Role, member: ArrayMember)?
+    private var replacements: [(role: Role, member: ArrayMember)] = []
     /// Members without a role, which may take one.
     private(set) var spares: [ArrayMember] = []
     /// Members without which the array goes on, and why.
     private(set) var leftOut: [(store: any PlacedMember, reason: String)]
     /// Members in `leftOut` that are complete but out of date, each with the role that it had.
-    private var outdated: [(role: Int, member: ArrayMember)] = []
+    private var outdated: [(role: Role, member: ArrayMember)] = []
     /// Roles that were given back to outdated members by force.
-    private(set) var forcedRoles: Set<Int> = []
+    private(set) var forcedRoles: Set<Role> = []
     /// The superblock with the newest state.
     let newest: MDSuperblock
     /// The completion of a change of the array's shape that not all members were told.
@@ -64,7 +64,7 @@ struct MemberScan {
         sortReplacements()
     }
 
-    var missingRoles: [Int] { members.indices.filter { members[$0] == nil } }
+    var missingRoles: [Role] { geometry.roles.filter { members[$0] == nil } }
 
     /// Whether the array was stopped with its parity right everywhere.
     var isClean: Bool { newest.isClean && change.doubtFrom == nil }
@@ -174,9 +174,9 @@ struct MemberScan {
             }
             return spares.append(member)
         }
-        let role = Int(newest.role(ofDevice: superblock.deviceNumber))
-        guard role < members.count else {
-            throw ArrayStoreError("\(name) has role \(role) in an array of \(members.count) members; move it away")
+        let entry = newest.role(ofDevice: superblock.deviceNumber)
+        guard let role = Role(entry: entry), role.index < members.count else {
+            throw ArrayStoreError("\(name) has role \(entry) in an array of \(members.count) members; move it away")
         }
         let isReplacement = superblock.features.contains(.replacement)
         if let other = members[role] ?? recovering[role], !isReplacement {
@@ -217,11 +217,11 @@ struct MemberScan {
 
     private mutating func noteOutdated(_ member: ArrayMember, _ own: ArrayGeometry) {
         let superblock = member.superblock
-        guard superblock.role < members.count, superblock.recoveryByteOffset == nil,
+        guard let role = Role(entry: superblock.role), role.index < members.count, superblock.recoveryByteOffset == nil,
             !superblock.features.contains(.replacement), own == geometry,
             member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
         else { return }
-        outdated.append((Int(superblock.role), member))
+        outdated.append((role, member))
     }
 
     /// Gives missing roles to outdated members, the newest first, until the array can do without the rest.
@@ -250,11 +250,11 @@ struct MemberScan {
     }
 
     /// Whether a member with a device number of its own can have a role.
-    private func isFree(_ number: UInt32, for role: Int) -> Bool {
+    private func isFree(_ number: UInt32, for role: Role) -> Bool {
         let known = newest.role(ofDevice: number)
         let others = (members + Array(recovering.values) + [replacement?.member]).compactMap { $0 }
         return newest.hasEntry(ofDevice: number) && !others.contains { $0.superblock.deviceNumber == number }
-            && (known >= MDSuperblock.firstSpecialRole || Int(known) == role)
+            && (known >= MDSuperblock.firstSpecialRole || known == role.entry)
     }
 
     /// Why the array goes on without a member; nil when it does not.

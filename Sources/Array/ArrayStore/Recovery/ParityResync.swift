@@ -79,17 +79,17 @@ final class ParityResync {
     /// Reads the step at a byte offset of the members' data, and rewrites its parity if it is wrong.
     private func check(_ offset: UInt64) throws(ArrayStoreError) {
         let byteOffset = geometry.dataByteOffset + offset
-        for index in members.indices { try read(index, at: byteOffset) }
+        for role in geometry.roles { try read(role, at: byteOffset) }
         let parity = geometry.parityMember(stripe: offset / geometry.chunkByteCount)
         var unreadableData: UInt64 = 0
-        for index in members.indices where index != parity { unreadableData |= unreadable[index] }
+        for role in geometry.roles where role != parity { unreadableData |= unreadable[role] }
         while unreadableData != 0 {
             try compute(block: unreadableData.trailingZeroBitCount, of: offset)
             unreadableData &= unreadableData - 1
         }
         expected.update(repeating: 0)
-        for index in blocks.indices where index != parity {
-            for word in expected.indices { expected[word] ^= blocks[index][word] }
+        for role in geometry.roles where role != parity {
+            for word in expected.indices { expected[word] ^= blocks[role][word] }
         }
         guard unreadable[parity] != 0 || !expected.elementsEqual(blocks[parity]) else { return }
         do throws(MemberStoreError) {
@@ -99,25 +99,25 @@ final class ParityResync {
     }
 
     /// Reads as much of a member's step as possible, and notes the unreadable blocks.
-    private func read(_ index: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
-        let step = UnsafeMutableRawBufferPointer(blocks[index])
-        unreadable[index] = 0
-        do throws(MemberStoreError) { return try members[index].read(into: step, at: byteOffset) } catch {
-            guard error.status == .unreadable else { throw failure("read", members[index], error) }
+    private func read(_ role: Role, at byteOffset: UInt64) throws(ArrayStoreError) {
+        let step = UnsafeMutableRawBufferPointer(blocks[role])
+        unreadable[role] = 0
+        do throws(MemberStoreError) { return try members[role].read(into: step, at: byteOffset) } catch {
+            guard error.status == .unreadable else { throw failure("read", members[role], error) }
         }
         for block in 0..<step.count / Self.blockByteCount {
             let start = block * Self.blockByteCount
             let bytes = UnsafeMutableRawBufferPointer(rebasing: step[start..<start + Self.blockByteCount])
-            do throws(MemberStoreError) { try members[index].read(into: bytes, at: byteOffset + UInt64(start)) } catch {
-                guard error.status == .unreadable else { throw failure("read", members[index], error) }
-                unreadable[index] |= 1 << UInt64(block)
+            do throws(MemberStoreError) { try members[role].read(into: bytes, at: byteOffset + UInt64(start)) } catch {
+                guard error.status == .unreadable else { throw failure("read", members[role], error) }
+                unreadable[role] |= 1 << UInt64(block)
             }
         }
     }
 
     /// Computes and rewrites data that one member cannot read, from the same block of all other members.
     private func compute(block: Int, of offset: UInt64) throws(ArrayStoreError) {
-        let owners = members.indices.filter { unreadable[$0] >> UInt64(block) & 1 != 0 }
+        let owners = geometry.roles.filter { unreadable[$0] >> UInt64(block) & 1 != 0 }
         let start = offset + UInt64(block * Self.blockByteCount)
         let names = owners.map { members[$0].name }.joined(separator: " and ")
         guard owners.count == 1, let owner = owners.first else {
@@ -134,7 +134,7 @@ final class ParityResync {
         let words = block * Self.blockByteCount / 8..<(block + 1) * Self.blockByteCount / 8
         for word in words {
             blocks[owner][word] = 0
-            for other in members.indices where other != owner { blocks[owner][word] ^= blocks[other][word] }
+            for other in geometry.roles where other != owner { blocks[owner][word] ^= blocks[other][word] }
         }
         do throws(MemberStoreError) {
             let bytes = UnsafeBufferPointer(rebasing: blocks[owner][words])
@@ -144,7 +144,7 @@ final class ParityResync {
         computed.append(first..<first + UInt64(Self.blockByteCount))
     }
 
-    private func arrayByteOffset(of offset: UInt64, on role: Int) -> UInt64 {
+    private func arrayByteOffset(of offset: UInt64, on role: Role) -> UInt64 {
         let stripe = offset / geometry.chunkByteCount
         let column = geometry.column(stripe: stripe, member: role)
         return stripe * geometry.stripeByteCount + UInt64(column) * geometry.chunkByteCount

@@ -26,7 +26,7 @@ struct PartialParityRecovery {
     private let signature: UInt32
     private var outcome = Outcome()
     /// The places of data that was being written and cannot be read.
-    private var unreadable: [(role: Int, byteOffset: UInt64)] = []
+    private var unreadable: [(role: Role, byteOffset: UInt64)] = []
     /// The unit of rewriting: a smaller part may not be writable while the rest of its block is unreadable.
     private static let blockByteCount = 4096
 
@@ -47,8 +47,8 @@ struct PartialParityRecovery {
     }
 
     /// The members that have logs, by role.
-    private var owners: [(role: Int, member: ArrayMember)] {
-        scan.members.indices.compactMap { role in (scan.members[role] ?? scan.recovering[role]).map { (role, $0) } }
+    private var owners: [(role: Role, member: ArrayMember)] {
+        geometry.roles.compactMap { role in (scan.members[role] ?? scan.recovering[role]).map { (role, $0) } }
     }
 
     /// Makes the parity of all logged ranges right, durably.
@@ -102,7 +102,7 @@ struct PartialParityRecovery {
     }
 
     private mutating func replay(
-        _ entry: MDPartialParityLog.Entry, partialParity: [UInt8], role: Int
+        _ entry: MDPartialParityLog.Entry, partialParity: [UInt8], role: Role
     ) throws(ArrayStoreError) {
         guard CRC32C.checksum(of: partialParity) == entry.checksum, let part = LoggedPart(entry, geometry, role: role)
         else {
@@ -148,10 +148,10 @@ struct PartialParityRecovery {
 
     /// Rewrites a block that a member cannot read with the content that the other members imply. Bytes that were being
     /// written may become anything. All other bytes become what they were.
-    private func compute(_ role: Int, at byteOffset: UInt64) throws(ArrayStoreError) {
+    private func compute(_ role: Role, at byteOffset: UInt64) throws(ArrayStoreError) {
         guard let member = source(role, byteOffset) else { return }
         var block = [UInt8](repeating: 0, count: Self.blockByteCount)
-        for other in scan.members.indices where other != role {
+        for other in geometry.roles where other != role {
             guard let source = source(other, byteOffset) else {
                 throw ArrayStoreError(
                     "\(member.store.name) cannot read the 4096 bytes at byte \(byteOffset), which were being written, and "
@@ -165,7 +165,7 @@ struct PartialParityRecovery {
     }
 
     /// The member from which a role's data can be read at an offset; nil for one that has not been rebuilt that far.
-    private func source(_ role: Int, _ byteOffset: UInt64) -> ArrayMember? {
+    private func source(_ role: Role, _ byteOffset: UInt64) -> ArrayMember? {
         if let member = scan.members[role] { return member }
         guard let member = scan.recovering[role], let end = member.superblock.recoveryByteOffset,
             byteOffset - geometry.dataByteOffset < end
@@ -217,7 +217,7 @@ struct LoggedPart {
     let stepByteCount: UInt64
 
     /// - Returns: nil for an entry that is impossible for this array.
-    init?(_ entry: MDPartialParityLog.Entry, _ geometry: ArrayGeometry, role: Int) {
+    init?(_ entry: MDPartialParityLog.Entry, _ geometry: ArrayGeometry, role: Role) {
         self.geometry = geometry
         let (start, overflows) = entry.dataSector.multipliedReportingOverflow(by: 512)
         let dataByteCount = UInt64(entry.dataByteCount)
@@ -239,7 +239,7 @@ struct LoggedPart {
         stripe = geometry.position(of: start).stripe
         guard parityByteCount > 0, parityByteCount <= chunk, parityByteCount % stepByteCount == 0,
             columnCount <= UInt64(geometry.columnCount), last <= geometry.capacityByteCount,
-            geometry.position(of: last - 1).stripe == stripe, Int(entry.parityRole) == role,
+            geometry.position(of: last - 1).stripe == stripe, entry.parityRole == UInt32(role.index),
             geometry.parityMember(stripe: stripe) == role
         else { return nil }
     }

@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 import RAID
 
 /// What the superblocks of an open array say, as it was written last or found.
@@ -11,15 +12,16 @@ struct MemberRecords {
     private(set) var knownMarks: [UInt64]
     /// What `revert` brings back.
     private var kept:
-        (newest: MDSuperblock, role: Int, superblock: MDSuperblock?, successor: MDSuperblock?, mark: UInt64)?
+        (newest: MDSuperblock, role: Role, superblock: MDSuperblock?, successor: MDSuperblock?, mark: UInt64)?
 
-    private var replacementPlace: Int { superblocks.count - 1 }
+    /// The index of the replacement's place, which is the last.
+    private var last: Int { superblocks.count - 1 }
 
     /// What was found when the array was opened.
     /// - Parameters:
     ///   - forcedRoles: roles that were given back to members which the others record as gone.
     init(
-        of membership: Membership, _ known: KnownMembers, newest: MDSuperblock, forcedRoles: Set<Int>
+        of membership: Membership, _ known: KnownMembers, newest: MDSuperblock, forcedRoles: Set<Role>
     ) {
         self.newest = newest
         let members = membership.seats.map { seat in seat.member.flatMap { known[$0] } }
@@ -33,24 +35,24 @@ struct MemberRecords {
         knownMarks = members.map { $0?.superblock.mark ?? 0 }
         for role in forcedRoles {
             guard let device = members[role]?.superblock.deviceNumber else { continue }
-            self.newest.setRole(UInt16(role), ofDevice: device)
+            self.newest.setRole(role.entry, ofDevice: device)
         }
         // A missing member that the others do not record as failed had the same state as they have.
         let failed = membership.failedRoles.min()
-        if self.newest.lineage?.departed == 0, let role = failed, newest.device(withRole: UInt16(role)) != nil {
+        if self.newest.lineage?.departed == 0, let role = failed, newest.device(withRole: role.entry) != nil {
             let mark = newest.mark
             self.newest.lineage?.departed = mark
         }
     }
 
     /// The superblock of the member at a place; nil if there is none.
-    func superblock(at place: Int) -> MDSuperblock? { superblocks[place] }
+    func superblock(at place: Place) -> MDSuperblock? { superblocks[place.index] }
 
     /// Sets what a member's superblock says next.
-    mutating func set(_ superblock: MDSuperblock?, at place: Int) { superblocks[place] = superblock }
+    mutating func set(_ superblock: MDSuperblock?, at place: Place) { superblocks[place.index] = superblock }
 
     /// Notes that a role's member has its superblock.
-    mutating func noteWritten(role: Int) { knownMarks[role] = superblocks[role]!.mark }
+    mutating func noteWritten(role: Role) { knownMarks[role] = superblocks[role]!.mark }
 
     // MARK: Effects of a change of members
 
@@ -58,7 +60,7 @@ struct MemberRecords {
     mutating func enter(_ member: ArrayMember, _ entry: Membership.Entry) {
         let value =
             switch entry {
-            case .role(let role): UInt16(role)
+            case .role(let role): role.entry
             case .spare: MDSuperblock.roleSpare
             case .faulty: MDSuperblock.roleFaulty
             }
@@ -66,9 +68,9 @@ struct MemberRecords {
     }
 
     /// Gives a role's record to a member: that of the replacement's place, or a spare's.
-    mutating func seat(_ member: ArrayMember, role: Int) {
+    mutating func seat(_ member: ArrayMember, role: Role) {
         var own = member.superblock
-        if let successor = superblocks[replacementPlace], successor.deviceNumber == own.deviceNumber {
+        if let successor = superblocks[last], successor.deviceNumber == own.deviceNumber {
             own = successor
             knownMarks[role] = own.mark
         } else {
@@ -81,14 +83,14 @@ struct MemberRecords {
     }
 
     /// Notes that a member with the mark that it has will be missing.
-    mutating func noteDeparture(role: Int) {
+    mutating func noteDeparture(role: Role) {
         let mark = knownMarks[role]
         newest.lineage?.departed = mark
     }
 
     /// Keeps the records of a role, and of the replacement's place, for `revert`.
-    mutating func remember(role: Int) {
-        kept = (newest, role, superblocks[role], superblocks[replacementPlace], knownMarks[role])
+    mutating func remember(role: Role) {
+        kept = (newest, role, superblocks[role], superblocks[last], knownMarks[role])
     }
 
     /// Brings back what was kept. The count of changes and the marks go on: some members have the later state.
@@ -99,7 +101,7 @@ struct MemberRecords {
         newest.events = events
         newest.lineage = lineage
         superblocks[kept.role] = kept.superblock
-        superblocks[replacementPlace] = kept.successor
+        superblocks[last] = kept.successor
         knownMarks[kept.role] = kept.mark
         self.kept = nil
     }
@@ -108,12 +110,12 @@ struct MemberRecords {
     /// - Parameters:
     ///   - mark: a random number.
     ///   - failedRoles: the roles whose devices count as faulty, an absent replacement of theirs included.
-    mutating func draw(mark: UInt64, time: UInt64, isWhole: Bool, failedRoles: Set<Int>) {
+    mutating func draw(mark: UInt64, time: UInt64, isWhole: Bool, failedRoles: Set<Role>) {
         newest.events += 1
         newest.updateTime = time
         newest.draw(mark: mark, isWhole: isWhole)
         for role in failedRoles {
-            while let device = newest.device(withRole: UInt16(role)) {
+            while let device = newest.device(withRole: role.entry) {
                 newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)
             }
         }

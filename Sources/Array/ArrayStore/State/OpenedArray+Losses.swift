@@ -1,3 +1,4 @@
+import MemberIO
 import RAID
 import Statistics
 
@@ -33,11 +34,11 @@ extension OpenedArray {
     /// use.
     ///
     /// Any thread. May block, since a file system may take its time.
-    /// - Returns: roles, and the replacement's place, of members that have to be failed. After failing one, the caller
+    /// - Returns: the places of members that have to be failed. After failing one, the caller
     ///   checks each other again with `isLost`.
-    package func lostPlaces() -> [Int] {
+    package func lostPlaces() -> [Place] {
         let found = lock.withLock { placedStores }.map { (place: $0.place, store: $0.store, loss: $0.store.loss) }
-        var news: [(place: Int, store: any PlacedMember, reason: String, isNeeded: Bool)] = []
+        var news: [(place: Place, store: any PlacedMember, reason: String, isNeeded: Bool)] = []
         let lost = lock.withLock {
             // A new store may get the identity of one that is gone.
             let known = Set(allMembers.map { ObjectIdentifier($0.store) })
@@ -62,7 +63,7 @@ extension OpenedArray {
 
     /// Whether a member has to be failed according to the last `lostPlaces`. Does not look again, and so does not
     /// block.
-    package func isLost(place: Int) -> Bool {
+    package func isLost(place: Place) -> Bool {
         lock.withLock {
             guard let store = placedStores.first(where: { $0.place == place })?.store,
                 let known = losses[ObjectIdentifier(store)]
@@ -72,19 +73,19 @@ extension OpenedArray {
     }
 
     /// The members that have a place. Under `lock`.
-    private var placedStores: [(place: Int, store: any PlacedMember)] {
-        (0...membership.replacementPlace).compactMap { place in member(at: place).map { (place, $0.store) } }
+    private var placedStores: [(place: Place, store: any PlacedMember)] {
+        membership.places.compactMap { place in member(at: place).map { (place, $0.store) } }
     }
 
     /// Under `lock`.
-    private func isToFail(_ place: Int, _ loss: MemberLoss) -> Bool {
+    private func isToFail(_ place: Place, _ loss: MemberLoss) -> Bool {
         switch loss {
         case .unreachable: membership.isInUse(place: place)
         case .unlinked: membership.isInUse(place: place) && !membership.isNeeded(place: place)
         }
     }
 
-    private func reportUnlinked(_ place: Int, _ store: any PlacedMember, _ reason: String, isNeeded: Bool) {
+    private func reportUnlinked(_ place: Place, _ store: any PlacedMember, _ reason: String, isNeeded: Bool) {
         environment.report(
             "the file of \(place == geometry.replacementPlace ? "a replacement" : "member \(place)") of \(name), "
                 + "\(store.path), \(reason)"

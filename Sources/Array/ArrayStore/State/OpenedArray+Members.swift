@@ -20,7 +20,7 @@ extension OpenedArray {
         }
 
         /// Nil for a spare, and for a failed member whose role has gone to another.
-        package var role: Int?
+        package var role: Role?
         /// The member's file or URI; nil when there is no member.
         package var path: String?
         /// The file in the array's directory that is the member or names it.
@@ -30,7 +30,7 @@ extension OpenedArray {
         /// How the member is gone; nil while it is there.
         package var loss: String?
 
-        fileprivate init(_ member: ArrayMember?, role: Int?, _ condition: Condition, loss: String?) {
+        fileprivate init(_ member: ArrayMember?, role: Role?, _ condition: Condition, loss: String?) {
             self.loss = loss
             self.role = role
             path = member?.store.name
@@ -44,15 +44,15 @@ extension OpenedArray {
 
     /// Under `lock`.
     var memberStatesUnlocked: [MemberState] {
-        func state(_ member: ArrayMember?, role: Int?, _ condition: MemberState.Condition) -> MemberState {
+        func state(_ member: ArrayMember?, role: Role?, _ condition: MemberState.Condition) -> MemberState {
             MemberState(member, role: role, condition, loss: member.flatMap { lossText($0.store) })
         }
-        var states = membership.seats.enumerated().map { role, seat in
+        var states = zip(membership.roles, membership.seats).map { role, seat in
             switch seat.standing {
-            case .failed: state(member(at: role), role: role, .failed)
-            case .inSync: state(member(at: role), role: role, .active)
+            case .failed: state(member(of: role), role: role, .failed)
+            case .inSync: state(member(of: role), role: role, .active)
             case .recovering(let byteCount, _):
-                state(member(at: role), role: role, .recovering(byteCount: byteCount))
+                state(member(of: role), role: role, .recovering(byteCount: byteCount))
             }
         }
         if let next = membership.successor {
@@ -126,7 +126,7 @@ extension OpenedArray {
         let outcome = carryOut(
             .spareTakesRole(role: role, id, isGuided: isGuided, displacing: isSame ? nil : old), telling: listener)
         // A member that the system kept from being told gets the state with the next change; the spare has the role.
-        if let error = outcome.error, !error.members.isEmpty { throw error }
+        if let error = outcome.error, !error.places.isEmpty { throw error }
         return recovering
     }
 
@@ -145,7 +145,7 @@ extension OpenedArray {
     /// failure can take the member away meanwhile.
     /// - Returns: false when that member has to be failed.
     package func flushRecovering() -> Bool {
-        let filled = lock.withLock { successor ?? recovering.flatMap { member(at: $0.role) } }
+        let filled = lock.withLock { successor ?? recovering.flatMap { member(of: $0.role) } }
         return filled.map { (try? $0.store.flush()) != nil } ?? true
     }
 
@@ -338,7 +338,7 @@ extension OpenedArray {
             showState()
             return path
         }
-        let role = current.firstIndex { $0?.store.name == path }
+        let role = membership.roles.first { current[$0]?.store.name == path }
         let id =
             role.flatMap { membership.seats[$0].member }
             ?? membership.former.first { known[$0]?.store.name == path }

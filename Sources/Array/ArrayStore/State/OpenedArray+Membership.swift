@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 import RAID
 
 /// Plans and carries out I/O to an array's members, and is told when they change.
@@ -12,7 +13,7 @@ package protocol MembershipListener: AnyObject {
     func carryOut(_ step: Membership.Step, putInPlace: () -> Void)
 
     /// Members could not be told of a change, and have to be failed after this call has returned.
-    func mustFail(places: [Int])
+    func mustFail(places: [Place])
 }
 
 extension MemberScan {
@@ -57,7 +58,7 @@ extension OpenedArray {
     func carryOut(_ event: Membership.Event, telling listener: (any MembershipListener)?) -> Outcome {
         defer { showState() }
         var outcome = Outcome()
-        var failures: [(place: Int, error: ArrayStoreError)] = []
+        var failures: [(place: Place, error: ArrayStoreError)] = []
         var effects = membership.handle(event)
         while !effects.isEmpty {
             var next: [Membership.Effect] = []
@@ -70,7 +71,7 @@ extension OpenedArray {
                 case .settle: records.newest.settle()
                 case .writeHeader(let role):
                     do throws(ArrayStoreError) { try writeBitmapHeader(to: role) } catch {
-                        failures.append((role, error))
+                        failures.append((Place(role), error))
                     }
                 case .writeState(let place):
                     do throws(ArrayStoreError) { try writeState(to: place) } catch { failures.append((place, error)) }
@@ -109,35 +110,35 @@ extension OpenedArray {
     }
 
     /// Writes the array's state, and the progress of its own rebuild, to the member at a place. Under `lock`.
-    func writeState(to place: Int) throws(ArrayStoreError) {
+    func writeState(to place: Place) throws(ArrayStoreError) {
         guard let member = member(at: place), let before = records.superblock(at: place) else { return }
         var own = before
         own.takeState(of: records.newest)
-        guard place != membership.replacementPlace else {
+        guard let role = membership.role(at: place) else {
             own.features.insert(.replacement)
             own.recoveryByteOffset = membership.successor?.byteCount
             records.set(own, at: place)
             return try member.write(own)
         }
-        let recovery = membership.recovering.flatMap { $0.role == place ? $0 : nil }
+        let recovery = membership.recovering.flatMap { $0.role == role ? $0 : nil }
         own.recoveryByteOffset = recovery?.byteCount
         own.isRecoveryGuided = recovery?.isGuided ?? false
-        outages?.expect([before, own], of: place)
+        outages?.expect([before, own], of: role)
         records.set(own, at: place)
         try member.write(own)
-        outages?.expect([own], of: place)
-        records.noteWritten(role: place)
+        outages?.expect([own], of: role)
+        records.noteWritten(role: role)
     }
 
-    private func writeBitmapHeader(to role: Int) throws(ArrayStoreError) {
-        guard let bitmap, let member = member(at: role) else { return }
+    private func writeBitmapHeader(to role: Role) throws(ArrayStoreError) {
+        guard let bitmap, let member = member(of: role) else { return }
         try MemberBitmap.writeHeader(bitmap, to: member)
     }
 
     private func putInPlace(_ step: Membership.Step) {
         switch step {
         case .succeeded(let role), .recoveryEnded(replaced: let role?):
-            if let place = member(at: role)?.store.place { _ = bays[role]?.put(place) }
+            if let place = member(of: role)?.store.place { _ = bays[role]?.put(place) }
         case .failed, .recoveryBegan, .recoveryEnded(replaced: nil), .replacementBegan, .replacementEnded: break
         }
     }
@@ -145,11 +146,13 @@ extension OpenedArray {
     // MARK: Members by ID
 
     /// The member at a place; nil for none.
-    func member(at place: Int) -> ArrayMember? {
-        let id =
-            place == membership.replacementPlace ? membership.successor?.member : membership.seats[place].member
-        return id.flatMap { known[$0] }
+    func member(at place: Place) -> ArrayMember? {
+        guard let role = membership.role(at: place) else { return membership.successor.flatMap { known[$0.member] } }
+        return member(of: role)
     }
+
+    /// The member that has a role, or had it last; nil for none.
+    func member(of role: Role) -> ArrayMember? { membership.seats[role].member.flatMap { known[$0] } }
 
     private func forgetUnused() {
         known.keep(

@@ -1,4 +1,7 @@
+import MDFormat
+import MemberIO
 import Platform
+import RAID
 
 /// Waiting for lost members on other servers.
 extension OpenedArray {
@@ -9,7 +12,9 @@ extension OpenedArray {
                 limitSeconds: seconds, redundancy: geometry.level.redundancy, name: name, now: monotonicMilliseconds,
                 clock: environment.clock, report: environment.report)
             tellOutages()
-            for role in current.indices { outages!.expect(records.superblock(at: role).map { [$0] } ?? [], of: role) }
+            for role in membership.roles {
+                outages!.expect(records.superblock(at: Place(role)).map { [$0] } ?? [], of: role)
+            }
         }
     }
 
@@ -34,7 +39,9 @@ extension OpenedArray {
         view.state = .suspended
         view.description.state = .suspended
         for index in view.description.members.indices {
-            guard let role = view.description.members[index].role, suspension.members.contains(role) else { continue }
+            guard let role = view.description.members[index].role, suspension.members.contains(Role(index: role)) else {
+                continue
+            }
             view.description.members[index].state = "lost, and waited for until \(until)"
         }
     }

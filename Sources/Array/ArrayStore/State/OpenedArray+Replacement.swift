@@ -1,11 +1,12 @@
 import MDFormat
+import MemberIO
 import RAID
 
 /// Members that are replaced while they serve. Each change is durable on all members when its call returns.
 extension OpenedArray {
     /// The role whose member is being replaced, and the bytes of its replacement that are durable; nil for none. Any
     /// thread.
-    package var replacementState: (role: Int, byteCount: UInt64)? {
+    package var replacementState: (role: Role, byteCount: UInt64)? {
         lock.withLock { membership.successor.map { ($0.role, $0.byteCount) } }
     }
 
@@ -15,7 +16,7 @@ extension OpenedArray {
     ///   - path: the path or URI of the spare; nil for any.
     /// - Throws: when the array or the spare does not allow it, or a superblock could not be written.
     package func beginReplacement(
-        of role: Int, by path: String?, telling listener: (any MembershipListener)? = nil
+        of role: Role, by path: String?, telling listener: (any MembershipListener)? = nil
     ) throws(ArrayStoreError) {
         lock.lock()
         defer { lock.unlock() }
@@ -52,12 +53,12 @@ extension OpenedArray {
 
     /// Gives up the replacement.
     /// - Parameter isFaulty: whether it cannot be used any more. Otherwise it becomes a spare again.
-    /// - Returns: the roles of members that could not be told, and have to be failed.
+    /// - Returns: the places of members that could not be told, and have to be failed.
     @discardableResult
-    package func endReplacement(isFaulty: Bool, telling listener: (any MembershipListener)? = nil) -> [Int] {
+    package func endReplacement(isFaulty: Bool, telling listener: (any MembershipListener)? = nil) -> [Place] {
         lock.lock()
         defer { lock.unlock() }
-        return carryOut(.replacementEnds(isFaulty: isFaulty), telling: listener).error?.members ?? []
+        return carryOut(.replacementEnds(isFaulty: isFaulty), telling: listener).error?.places ?? []
     }
 
     /// Ends replacements that cannot go on, because their content becomes outdated from now on. A replacement that was
@@ -70,7 +71,7 @@ extension OpenedArray {
             takeBack(id)
         }
         let newest = records.newest
-        let present = (0...membership.replacementPlace).compactMap { records.superblock(at: $0)?.deviceNumber }
+        let present = membership.places.compactMap { records.superblock(at: $0)?.deviceNumber }
         for device in 0..<newest.roleCount
         where newest.role(ofDevice: device) < MDSuperblock.firstSpecialRole && !present.contains(device) {
             records.newest.setRole(MDSuperblock.roleFaulty, ofDevice: device)

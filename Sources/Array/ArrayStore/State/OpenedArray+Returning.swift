@@ -10,7 +10,7 @@ extension OpenedArray {
     func isReturning(_ member: ArrayMember) -> Bool {
         let own = member.superblock
         guard case .bitmap(let area) = consistency, let bitmap, recovering == nil, failedRoles.count == 1,
-            let role = failedRoles.first, own.setUUID == uuid, Int(own.role) == role,
+            let role = failedRoles.first, own.setUUID == uuid, own.role == role.entry,
             own.hasSameShape(as: records.newest), own.bitmapByteOffset == area.byteOffsets[role],
             (try? own.geometry()) == geometry,
             member.store.byteCount >= geometry.dataByteOffset + geometry.memberDataByteCount
@@ -18,7 +18,7 @@ extension OpenedArray {
         // No other member has its number. It has not gone on by itself, nor together with others while a member now in
         // service was away.
         let others =
-            current.indices.filter { $0 != role }.compactMap { current[$0] }
+            membership.roles.filter { $0 != role }.compactMap { current[$0] }
             + spares.filter { $0.store !== member.store }
         guard records.newest.hasEntry(ofDevice: own.deviceNumber),
             records.newest.role(ofDevice: own.deviceNumber) >= MDSuperblock.firstSpecialRole, !hasSeenFailure(own),

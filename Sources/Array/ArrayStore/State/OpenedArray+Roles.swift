@@ -1,10 +1,11 @@
+import MDFormat
 import RAID
 
 /// The members by what they are. Under `lock`.
 extension OpenedArray {
     /// By role: the member that has the role, or had it last.
-    var current: [ArrayMember?] { membership.seats.indices.map { member(at: $0) } }
-    var failedRoles: Set<Int> { membership.failedRoles }
+    var current: [ArrayMember?] { membership.roles.map { member(of: $0) } }
+    var failedRoles: Set<Role> { membership.failedRoles }
     /// The member that is being brought up to date.
     var recovering: RecoveringMember? { membership.recovering }
     /// The member that is to take the role of one in service.

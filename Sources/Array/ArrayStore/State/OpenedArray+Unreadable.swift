@@ -14,13 +14,13 @@ extension OpenedArray {
     package func unreadableText(in range: Range<UInt64>) -> String? {
         let (stores, missing) = lock.withLock {
             (
-                current.indices.map { failedRoles.contains($0) || recovering?.role == $0 ? nil : current[$0]?.store },
+                membership.roles.map { failedRoles.contains($0) || recovering?.role == $0 ? nil : current[$0]?.store },
                 recovering?.role ?? failedRoles.first
             )
         }
         var members: [String] = []
         var lost: [Range<UInt64>] = []
-        for (role, store) in stores.enumerated() {
+        for (role, store) in zip(membership.roles, stores) {
             guard let store else { continue }
             let unreadable = Self.unreadableRanges(of: store, in: range, geometry)
             guard !unreadable.isEmpty else { continue }

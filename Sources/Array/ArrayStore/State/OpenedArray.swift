@@ -124,7 +124,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// until it is removed or replaced. Any thread.
     package var members: [ArrayMember?] {
         lock.withLock {
-            membership.seats.indices.map { recovering?.role == $0 ? nil : member(at: $0) }
+            membership.roles.map { recovering?.role == $0 ? nil : member(of: $0) }
         }
     }
 
@@ -132,10 +132,10 @@ package final class OpenedArray: @unchecked Sendable {
     package var superblockConsistency: ArrayConsistency { lock.withLock { records.newest.consistency } }
 
     /// The first role that is not in sync; nil for none. Any thread.
-    package var missingRole: Int? { failedMembers.first }
+    package var missingRole: Role? { failedMembers.first }
 
     /// The roles whose members are missing or being rebuilt. Any thread.
-    package var failedMembers: [Int] {
+    package var failedMembers: [Role] {
         lock.withLock { membership.missing.sorted() }
     }
 
@@ -200,7 +200,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// others record that.
     package func close() throws(ArrayStoreError) {
         do throws(ArrayStoreError) { try markClean() } catch {
-            let roles = error.members.filter { $0 != geometry.replacementPlace }
+            let roles = error.places.compactMap { membership.role(at: $0) }
             guard !roles.isEmpty else { throw error }
             environment.report(error.description, .error)
             for role in roles where !recordFailure(role: role) { throw error }
@@ -212,7 +212,7 @@ package final class OpenedArray: @unchecked Sendable {
     /// - Returns: whether the survivors have every change that they need; false also when an earlier change could not
     ///   be written to them.
     @discardableResult
-    package func recordFailure(role: Int, telling listener: (any MembershipListener)? = nil) -> Bool {
+    package func recordFailure(role: Role, telling listener: (any MembershipListener)? = nil) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         let hasWaitedInVain = outages?.hasWaitedInVain ?? false

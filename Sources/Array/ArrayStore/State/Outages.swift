@@ -16,13 +16,13 @@ final class Outages: @unchecked Sendable {
     /// A suspension of the array.
     struct Suspension: Sendable, Equatable {
         /// The roles that are waited for.
-        var members: [Int]
+        var members: [Role]
         /// The end of the suspension, seconds since 1970.
         var deadline: UInt64
     }
 
     /// What is known about a role's member.
-    private struct Role {
+    private struct Known {
         var outage: MemberOutage?
         /// The states that its superblock may have, reduced to the fields that are compared.
         var states: [MemberIdentity] = []
@@ -41,8 +41,9 @@ final class Outages: @unchecked Sendable {
     /// Returns seconds since 1970.
     private let clock: @Sendable () -> UInt64
     private let lock = Lock()
-    private var roles: [Role] = []
-    private var missing: Set<Int> = []
+    /// By role.
+    private var known: [Known] = []
+    private var missing: Set<Role> = []
     private var isActive = false
     private var hasEnded = false
     /// Whether a suspension has ended without the lost members.
@@ -64,15 +65,15 @@ final class Outages: @unchecked Sendable {
     // MARK: For the array
 
     /// Sets the members of the roles, and the roles without which the array goes on.
-    func set(members: [MemberOutage?], missing: Set<Int>) {
+    func set(members: [MemberOutage?], missing: Set<Role>) {
         lock.withLock {
-            roles = members.enumerated().map { role, outage in
-                var known = role < roles.count ? roles[role] : Role()
-                if known.outage !== outage {
-                    known.outage?.state = nil
-                    known = Role(outage: outage)
+            known = members.enumerated().map { index, outage in
+                var before = index < known.count ? known[index] : Known()
+                if before.outage !== outage {
+                    before.outage?.state = nil
+                    before = Known(outage: outage)
                 }
-                return known
+                return before
             }
             self.missing = missing
             for outage in members { outage?.join(self) }
@@ -80,9 +81,9 @@ final class Outages: @unchecked Sendable {
     }
 
     /// Sets the superblock of a role's member, or the ones it may have while one is being written.
-    func expect(_ superblocks: [MDSuperblock], of role: Int) {
+    func expect(_ superblocks: [MDSuperblock], of role: Role) {
         lock.withLock {
-            if roles.indices.contains(role) { roles[role].states = superblocks.map { MemberIdentity($0) } }
+            if role.index < known.count { known[role].states = superblocks.map { MemberIdentity($0) } }
         }
     }
 
@@ -130,7 +131,7 @@ final class Outages: @unchecked Sendable {
     fileprivate func isUnchanged(_ outage: MemberOutage, _ bytes: [UInt8]) -> Bool {
         let found = (try? MDSuperblock(parsing: bytes)).map { MemberIdentity($0) }
         let (isItself, isNews) = lock.withLock {
-            let isItself = role(of: outage).map { roles[$0].states.contains { $0 == found } } ?? false
+            let isItself = role(of: outage).map { known[$0].states.contains { $0 == found } } ?? false
             defer { outage.isRefused = !isItself }
             return (isItself, !isItself && !outage.isRefused)
         }
@@ -150,16 +151,19 @@ final class Outages: @unchecked Sendable {
     // MARK: Decisions
 
     /// Under `lock`.
-    private func role(of outage: MemberOutage) -> Int? { roles.firstIndex { $0.outage === outage } }
+    private var roles: Roles { Roles(count: known.count) }
 
     /// Under `lock`.
-    private var lostRoles: [Int] { roles.indices.filter { roles[$0].outage?.state != nil } }
+    private func role(of outage: MemberOutage) -> Role? { roles.first { known[$0].outage === outage } }
+
+    /// Under `lock`.
+    private var lostRoles: [Role] { roles.filter { known[$0].outage?.state != nil } }
 
     /// Decides which lost members are waited for.
     private func settle() {
         var messages: [String] = []
         lock.withLock {
-            let givenUp = roles.indices.filter { roles[$0].outage?.isGivenUp ?? false }
+            let givenUp = roles.filter { known[$0].outage?.isGivenUp ?? false }
             let out = missing.union(givenUp)
             let (time, lost) = (now(), lostRoles)
             guard isActive else { return giveUp(lost) }
@@ -168,7 +172,7 @@ final class Outages: @unchecked Sendable {
                     suspendedUntil = (time + limit, clock() + limit / 1000)
                     messages.append(
                         "\(name) is suspended: waiting for \(text(lost)) until \(Self.timeText(suspendedUntil!.wall))")
-                    messages += lost.map { "\(roles[$0].outage!.name) is \(roles[$0].outage!.state!.reason)" }
+                    messages += lost.map { "\(known[$0].outage!.name) is \(known[$0].outage!.state!.reason)" }
                 }
                 guard time >= suspendedUntil!.monotonic else { return }
                 messages.append("\(name) no longer waits for \(text(lost))")
@@ -178,19 +182,19 @@ final class Outages: @unchecked Sendable {
                 if suspendedUntil != nil {
                     messages.append("\(name) goes on: enough of its members are back, unchanged")
                     suspendedUntil = nil
-                    for role in lost { roles[role].outage!.state!.graceEnd = time + Self.returnGrace }
+                    for role in lost { known[role].outage!.state!.graceEnd = time + Self.returnGrace }
                 }
-                giveUp(lost.filter { time >= roles[$0].outage!.state!.graceEnd })
+                giveUp(lost.filter { time >= known[$0].outage!.state!.graceEnd })
             }
         }
         for message in messages { report(message, .warning) }
     }
 
     /// Under `lock`.
-    private func giveUp(_ lost: [Int]) {
+    private func giveUp(_ lost: [Role]) {
         for role in lost {
-            roles[role].outage?.isGivenUp = true
-            roles[role].outage?.state = nil
+            known[role].outage?.isGivenUp = true
+            known[role].outage?.state = nil
         }
     }
 
@@ -201,7 +205,7 @@ final class Outages: @unchecked Sendable {
         isActive = false
     }
 
-    private func text(_ roles: [Int]) -> String { "member \(roles.map(String.init).joined(separator: ", "))" }
+    private func text(_ roles: [Role]) -> String { "member \(roles.map(\.description).joined(separator: ", "))" }
 
     /// The time of day, UTC.
     static func timeText(_ seconds: UInt64) -> String {

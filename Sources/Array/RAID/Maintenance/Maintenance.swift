@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 
 /// Work on an array's redundancy while clients are served: on a *unit* of one stripe, or on a run of stripes that is
 /// believed to be empty. Ranges are bytes of a member's data area, the same on every member.
@@ -69,12 +70,12 @@ package struct MaintenanceOutcome: BitwiseCopyable, Sendable, Equatable {
 /// `ArrayGeometry.replacementPlace`; it is written there and not read.
 package struct Recovery: Sendable, Equatable {
     /// The role that it has or, as a replacement, is to take.
-    package let member: Int
+    package let member: Role
     /// Bytes of its data area, from the start, that are in sync. Below, a rebuilt member is read and written like any
     /// other, and a replacement is written whenever the member with the role is. Above, it counts as missing.
     package internal(set) var boundary: UInt64
 
-    package init(member: Int, boundary: UInt64) {
+    package init(member: Role, boundary: UInt64) {
         self.member = member
         self.boundary = boundary
     }
@@ -107,6 +108,17 @@ extension ArrayGeometry {
     /// Bytes of a chunk that maintenance handles as one, a *unit*: up to 64 KiB.
     package var unitByteCount: UInt64 { min(chunkByteCount, UInt64(ScratchPool.largeBlockByteCount)) }
 
-    /// The place of a replacement in member I/O, behind the members, whose places are their roles.
-    package var replacementPlace: Int { memberCount }
+    /// The place of a replacement, behind those of the roles.
+    package var replacementPlace: Place { Place(rawValue: UInt8(memberCount)) }
+
+    /// The role that a place is of; nil for the replacement's place.
+    package func role(at place: Place) -> Role? {
+        assert(place <= replacementPlace, "the array has no such place")
+        return place < replacementPlace ? Role(rawValue: place.rawValue) : nil
+    }
+}
+
+extension Place {
+    /// The place of the member that has a role.
+    @inlinable package init(_ role: Role) { self.init(rawValue: role.rawValue) }
 }

@@ -1,3 +1,6 @@
+import MDFormat
+import MemberIO
+
 /// From events to effects.
 extension Membership {
     /// Takes an event.
@@ -37,17 +40,17 @@ extension Membership {
             guard !isLost else { return [] }
             if let role = recovering?.role {
                 seats[role].standing = .inSync
-                return write(.completing(role: role), first: role)
+                return write(.completing(role: role), first: Place(role))
             }
             guard let new = successor else { return [] }
             let old = seats[new.role].member
             return [.remember(role: new.role)] + giveRole(to: new, .inSync)
-                + write(.switching(old: old, new: new), first: new.role)
+                + write(.switching(old: old, new: new), first: Place(new.role))
         case .marked: return write(.marking)
         }
     }
 
-    private mutating func fail(_ role: Int, hasWaitedInVain: Bool) -> [Effect] {
+    private mutating func fail(_ role: Role, hasWaitedInVain: Bool) -> [Effect] {
         let before = seats[role]
         guard before.standing != .failed else { return [.plan(.failed(role: role, isRecorded: true))] }
         seats[role].standing = .failed
@@ -90,9 +93,9 @@ extension Membership {
     // MARK: Writing
 
     /// The writes of a change, to one member after another.
-    /// - Parameter first: the role whose member is written first. It has just become complete, and would pass for
+    /// - Parameter first: the place whose member is written first. It has just become complete, and would pass for
     ///   incomplete if the others recorded the change before it did.
-    private mutating func write(_ change: Change, first: Int? = nil) -> [Effect] {
+    private mutating func write(_ change: Change, first: Place? = nil) -> [Effect] {
         // What an array that is lost would write is as if it were written.
         guard !isLost else { return conclude(change, Failures()) }
         self.change = change
@@ -113,7 +116,7 @@ extension Membership {
         }
         self.change = nil
         // Members without the new state must not fall further behind: the array can be opened again with them.
-        let out = missing.union(failures.places).subtracting([replacementPlace])
+        let out = missing.union(failures.places.compactMap { role(at: $0) })
         if !failures.places.isEmpty && level.redundancy > 0 && out.count > level.redundancy { isLost = true }
         return conclude(change, failures)
     }
@@ -151,7 +154,7 @@ extension Membership {
         case .progressing: return complaint + failing
         case .marking: return failing
         case .completing(let role):
-            guard !failures.untold.contains(role) else { return complaint + failing }
+            guard !failures.untold.contains(Place(role)) else { return complaint + failing }
             return complaint + [.report(.isUpToDate(role: role)), .plan(.recoveryEnded(replaced: nil))] + failing
         case .switching(let old, let new):
             guard isWritten else { return concludeSwitching(old: old, new: new, failures) }
@@ -163,7 +166,7 @@ extension Membership {
         }
     }
 
-    private mutating func concludeContinuing(_ role: Int, old: MemberID?, new: MemberID, isWritten: Bool) -> [Effect] {
+    private mutating func concludeContinuing(_ role: Role, old: MemberID?, new: MemberID, isWritten: Bool) -> [Effect] {
         if isWritten {
             if let old { former.append(old) }
             return [.report(.goesOnRebuilding(role: role, new)), .plan(.succeeded(role: role))]
@@ -181,7 +184,7 @@ extension Membership {
     private mutating func concludeSwitching(old: MemberID?, new: Successor, _ failures: Failures) -> [Effect] {
         seats[new.role] = Seat(old, .inSync)
         successor = new
-        let places = failures.untold.map { $0 == new.role ? replacementPlace : $0 }
+        let places = failures.untold.map { $0 == Place(new.role) ? replacementPlace : $0 }
         return [.revert, .reportFailure] + (places.isEmpty ? [] : [.fail(places: places)])
     }
 }

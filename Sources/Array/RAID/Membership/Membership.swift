@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 
 /// Names a member among those that an open array knows.
 package struct MemberID: Hashable, Sendable {
@@ -45,13 +46,13 @@ package struct Membership: Sendable, Equatable {
     /// A member that is being filled to take a role whose member is in service.
     package struct Successor: Sendable, Equatable {
         /// The role that it is to take.
-        package let role: Int
+        package let role: Role
         /// The member at the replacement's place.
         package let member: MemberID
         /// The number of bytes at the start of its data area that it is known to have.
         package internal(set) var byteCount: UInt64
 
-        package init(role: Int, member: MemberID, byteCount: UInt64) {
+        package init(role: Role, member: MemberID, byteCount: UInt64) {
             self.role = role
             self.member = member
             self.byteCount = byteCount
@@ -60,13 +61,13 @@ package struct Membership: Sendable, Equatable {
 
     /// The change whose writes are under way.
     enum Change: Sendable, Equatable {
-        case failing(role: Int, ended: MemberID?)
-        case continuing(role: Int, old: MemberID?, new: MemberID)
+        case failing(role: Role, ended: MemberID?)
+        case continuing(role: Role, old: MemberID?, new: MemberID)
         case givingUp(MemberID, isFaulty: Bool)
-        case beginning(role: Int, MemberID)
-        case activating(role: Int, MemberID, isGuided: Bool)
+        case beginning(role: Role, MemberID)
+        case activating(role: Role, MemberID, isGuided: Bool)
         case progressing
-        case completing(role: Int)
+        case completing(role: Role)
         case switching(old: MemberID?, new: Successor)
         /// Nobody comes or goes.
         case marking
@@ -104,14 +105,26 @@ package struct Membership: Sendable, Equatable {
     // MARK: Who is there
 
     /// The place of a member that is to take a role: behind all roles.
-    package var replacementPlace: Int { seats.count }
+    package var replacementPlace: Place { Place(rawValue: UInt8(seats.count)) }
+
+    /// All roles.
+    package var roles: Roles { Roles(count: seats.count) }
+
+    /// All places: those of the roles, then the replacement's.
+    package var places: [Place] { roles.map { Place($0) } + [replacementPlace] }
+
+    /// The role that a place is of; nil for the replacement's place.
+    package func role(at place: Place) -> Role? {
+        assert(place <= replacementPlace, "the array has no such place")
+        return place < replacementPlace ? Role(rawValue: place.rawValue) : nil
+    }
 
     /// The roles whose members are gone, and are not being rebuilt.
-    package var failedRoles: Set<Int> { Set(seats.indices.filter { seats[$0].standing == .failed }) }
+    package var failedRoles: Set<Role> { Set(roles.filter { seats[$0].standing == .failed }) }
 
     /// The member that is being rebuilt; nil for none.
     package var recovering: RecoveringMember? {
-        for role in seats.indices {
+        for role in roles {
             if case .recovering(let byteCount, let isGuided) = seats[role].standing {
                 return RecoveringMember(role: role, byteCount: byteCount, isGuided: isGuided)
             }
@@ -120,28 +133,31 @@ package struct Membership: Sendable, Equatable {
     }
 
     /// The roles that are not in sync.
-    package var missing: Set<Int> { Set(seats.indices.filter { seats[$0].standing != .inSync }) }
+    package var missing: Set<Role> { Set(roles.filter { seats[$0].standing != .inSync }) }
 
     /// The roles whose members are written to: those in sync, then the one being rebuilt. That comes last: with the
     /// newest state on it alone, no other member would know its role.
-    package var present: [Int] {
-        seats.indices.filter { seats[$0].standing == .inSync } + (recovering.map { [$0.role] } ?? [])
+    package var present: [Role] {
+        roles.filter { seats[$0].standing == .inSync } + (recovering.map { [$0.role] } ?? [])
     }
 
     /// The places whose members are written to: the present roles, then the place of a member that is to take one.
-    package var placesInUse: [Int] { present + (successor == nil ? [] : [replacementPlace]) }
+    package var placesInUse: [Place] {
+        present.map { Place($0) } + (successor == nil ? [] : [replacementPlace])
+    }
 
     /// Whether the array has lost more members than it can do without.
     package var hasFailed: Bool { isLost || missing.count > level.redundancy }
 
     /// Whether the array uses the member at a place.
-    package func isInUse(place: Int) -> Bool { place == replacementPlace || seats[place].standing != .failed }
+    package func isInUse(place: Place) -> Bool { role(at: place).map { seats[$0].standing != .failed } ?? true }
 
     /// Whether the member at a place is in use and the array cannot do without it.
-    package func isNeeded(place: Int) -> Bool {
+    package func isNeeded(place: Place) -> Bool {
         guard isInUse(place: place) else { return false }
         if level.redundancy == 0 { return true }
-        return (hasFailed || !missing.isEmpty) && place != replacementPlace && seats[place].standing == .inSync
+        guard hasFailed || !missing.isEmpty, let role = role(at: place) else { return false }
+        return seats[role].standing == .inSync
     }
 
     // MARK: Spares
@@ -164,7 +180,7 @@ package struct Membership: Sendable, Equatable {
 
     /// Forgets a member that has no role in service.
     package mutating func forget(_ member: MemberID) {
-        for role in seats.indices where seats[role].member == member {
+        for role in roles where seats[role].member == member {
             precondition(seats[role].standing == .failed, "the member is in use")
             seats[role].member = nil
         }

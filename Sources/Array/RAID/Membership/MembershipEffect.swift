@@ -1,18 +1,21 @@
+import MDFormat
+import MemberIO
+
 extension Membership {
     /// What happens to an array's members.
     package enum Event: Sendable, Equatable {
         /// The member of a role does not work, or is taken out of service.
         /// - hasWaitedInVain: other lost members were waited for until the time was up.
-        case failed(role: Int, hasWaitedInVain: Bool = false)
+        case failed(role: Role, hasWaitedInVain: Bool = false)
         /// A spare, which is prepared, begins to replace the member of a role.
-        case replacementBegins(role: Int, by: MemberID)
+        case replacementBegins(role: Role, by: MemberID)
         /// The member at the replacement's place is not to take the role any more.
         /// - isFaulty: it cannot be used any more; otherwise it is a spare again.
         case replacementEnds(isFaulty: Bool)
         /// A spare, which is prepared, gets the role of a failed member.
         /// - isGuided: it had the role before, and has missed what the bitmap knows.
         /// - displacing: the member that had the role last, if it is another one.
-        case spareTakesRole(role: Int, MemberID, isGuided: Bool, displacing: MemberID?)
+        case spareTakesRole(role: Role, MemberID, isGuided: Bool, displacing: MemberID?)
         /// The recovering member, or the replacement, has so many bytes, durably.
         case progress(byteCount: UInt64)
         /// The recovering member, or the replacement, has everything, durably.
@@ -28,11 +31,11 @@ extension Membership {
         /// The state says of a member that it has this entry.
         case enter(MemberID, Entry)
         /// The superblock of a role is that of this member, from now on.
-        case seat(role: Int, MemberID)
+        case seat(role: Role, MemberID)
         /// The mark of the role's member is that with which it left.
-        case noteDeparture(role: Int)
+        case noteDeparture(role: Role)
         /// The present records of a role and of the replacement are kept for `revert`.
-        case remember(role: Int)
+        case remember(role: Role)
         /// The records are again what they were at `remember`, but for the count of changes.
         case revert
         /// A new state begins.
@@ -45,9 +48,9 @@ extension Membership {
 
         /// Writes the bitmap's header to the member of a role. One with fewer events than the superblock counts as out
         /// of date, so it is written first.
-        case writeHeader(role: Int)
+        case writeHeader(role: Role)
         /// Writes the state to the member at a place.
-        case writeState(place: Int)
+        case writeState(place: Place)
         /// The outcome of the writes goes to `written`.
         case collect
         /// Gives a member the superblock of a spare, and then adds it to the spares, if that can be done.
@@ -58,7 +61,7 @@ extension Membership {
         /// Tells the planner and the lanes, in one step.
         case plan(Step)
         /// Fails the members at these places, which do not know the change.
-        case fail(places: [Int])
+        case fail(places: [Place])
         /// Tells the user.
         case report(News)
         /// Tells the user why the writes failed.
@@ -67,7 +70,7 @@ extension Membership {
 
     /// What the superblocks say of a member.
     package enum Entry: Sendable, Equatable {
-        case role(Int)
+        case role(Role)
         case spare
         case faulty
     }
@@ -77,42 +80,42 @@ extension Membership {
         /// The member of a role gets no I/O any more.
         /// - isRecorded: the survivors know it. Otherwise nothing tells them apart from it later, and the array must
         ///   not go on.
-        case failed(role: Int, isRecorded: Bool)
+        case failed(role: Role, isRecorded: Bool)
         /// The same, and the member at the replacement's place has the role, up to where it is filled.
-        case succeeded(role: Int)
-        case recoveryBegan(role: Int)
+        case succeeded(role: Role)
+        case recoveryBegan(role: Role)
         /// - replaced: the role that the member at the replacement's place has now; nil if a member was rebuilt.
-        case recoveryEnded(replaced: Int?)
-        case replacementBegan(role: Int)
+        case recoveryEnded(replaced: Role?)
+        case replacementBegan(role: Role)
         case replacementEnded
     }
 
     /// What the user is told.
     package enum News: Sendable, Equatable {
         /// The array goes on without the member of a role.
-        case goesOnWithout(role: Int)
+        case goesOnWithout(role: Role)
         /// It cannot go on without it.
-        case isLostWith(role: Int)
+        case isLostWith(role: Role)
         /// It cannot go on, since lost members did not come back in time.
         case isLostInVain
-        case beginsReplacement(role: Int, MemberID)
-        case endsReplacement(role: Int, MemberID, isFaulty: Bool)
+        case beginsReplacement(role: Role, MemberID)
+        case endsReplacement(role: Role, MemberID, isFaulty: Bool)
         /// The replacement goes on as a rebuild.
-        case goesOnRebuilding(role: Int, MemberID)
-        case rebuilds(role: Int, MemberID, isGuided: Bool)
-        case isUpToDate(role: Int)
-        case isReplaced(role: Int, old: MemberID?, new: MemberID)
+        case goesOnRebuilding(role: Role, MemberID)
+        case rebuilds(role: Role, MemberID, isGuided: Bool)
+        case isUpToDate(role: Role)
+        case isReplaced(role: Role, old: MemberID?, new: MemberID)
     }
 
     /// The writes of a change that failed.
     package struct Failures: Sendable, Equatable {
         /// The places of the members that do not have the state.
-        package var places: [Int] = []
+        package var places: [Place] = []
         /// Those of them that have to be failed. The others' system refused the write, which says nothing about the
         /// member: they get the state with the next change.
-        package var untold: [Int] = []
+        package var untold: [Place] = []
 
-        package init(places: [Int] = [], untold: [Int] = []) {
+        package init(places: [Place] = [], untold: [Place] = []) {
             self.places = places
             self.untold = untold
         }

@@ -1,3 +1,5 @@
+import MDFormat
+
 /// A request to an array. Offsets and counts are multiples of 512 bytes and inside the array.
 package struct ArrayRequest: BitwiseCopyable {
     /// What is to be done with the range.
@@ -56,6 +58,6 @@ package enum ArrayStatus: UInt8, BitwiseCopyable, Sendable {
 package enum ArrayState: Equatable, Sendable {
     case healthy
     /// RAID 5 without the member that has this role.
-    case degraded(missing: Int)
+    case degraded(missing: Role)
     case failed
 }

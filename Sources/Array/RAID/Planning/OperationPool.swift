@@ -10,7 +10,7 @@ struct OperationPool: BitwiseCopyable {
         freeCount = capacity
         operations = .allocate(capacity: capacity)
         operations.initialize(repeating: StripeOperation(), count: capacity)
-        for index in 0..<capacity { free.append(Int32(index), in: operations) }
+        for index in 0..<capacity { free.append(OperationIndex(rawValue: Int32(index)), in: operations) }
     }
 
     func deallocate() { operations.deallocate() }
@@ -19,17 +19,17 @@ struct OperationPool: BitwiseCopyable {
     var all: UnsafeBufferPointer<StripeOperation> { UnsafeBufferPointer(start: operations, count: capacity) }
 
     /// Gives an index to an operation that is to begin. At least one is free.
-    mutating func add(_ operation: StripeOperation) -> Int32 {
+    mutating func add(_ operation: StripeOperation) -> OperationIndex {
         let index = free.popFirst(in: operations)!
-        precondition(operations[Int(index)].phase == .free && operation.phase == .free, "the operation is in use")
-        operations[Int(index)] = operation
+        precondition(operations[index].phase == .free && operation.phase == .free, "the operation is in use")
+        operations[index] = operation
         freeCount -= 1
         return index
     }
 
     /// Takes back the index of an operation that has given up everything else.
-    mutating func release(_ index: Int32) {
-        operations[Int(index)].move(to: .free)
+    mutating func release(_ index: OperationIndex) {
+        operations[index].move(to: .free)
         free.append(index, in: operations)
         freeCount += 1
     }

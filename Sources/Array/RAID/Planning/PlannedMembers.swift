@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 
 /// The members that the planner plans with: which role is missing, which member is being filled, and since when each
 /// member is at its place. `Membership` decides that, and the planner is told.
@@ -16,12 +17,12 @@ struct PlannedMembers {
     private var arrivals: [UInt32]
     /// The role whose replacement is, or was last, at the replacement's place; nil before the first, or if it was given
     /// up.
-    private(set) var replacementRole: Int?
+    private(set) var replacementRole: Role?
     /// I/Os to the replacement's place that have not come back.
     private var replacementIOCount = 0
 
     /// - Parameter missing: the role that is absent; RAID 5 only.
-    init(geometry: ArrayGeometry, missing: Int? = nil) {
+    init(geometry: ArrayGeometry, missing: Role? = nil) {
         precondition(missing == nil || geometry.level == .raid5, "RAID 0 cannot do without a member")
         self.geometry = geometry
         state = missing.map { .degraded(missing: $0) } ?? .healthy
@@ -29,7 +30,7 @@ struct PlannedMembers {
     }
 
     /// The role that is not in sync everywhere, or nil. Its member may be recovering.
-    var missing: Int? {
+    var missing: Role? {
         if case .degraded(let member) = state { member } else { nil }
     }
 
@@ -37,25 +38,27 @@ struct PlannedMembers {
     var replacement: Recovery? { state == .healthy ? recovery : nil }
 
     /// The role that no I/O may go to, or nil.
-    var absent: Int? { recovery == nil ? missing : nil }
+    var absent: Role? { recovery == nil ? missing : nil }
 
     /// The role that is missing in a range of the members' data areas, or nil. A recovering member is in sync below its
     /// boundary.
-    func missing(in range: @autoclosure () -> Range<UInt64>) -> Int? {
+    func missing(in range: @autoclosure () -> Range<UInt64>) -> Role? {
         guard let missing else { return nil }
         if let recovery, range().upperBound <= recovery.boundary { return nil }
         return missing
     }
 
-    /// Whether nothing is lost with a member: all others are there, or it is being rebuilt from them.
-    func canDoWithout(_ member: Int) -> Bool { state == .healthy || recovery?.member == member }
+    /// Whether nothing is lost with the member at a place: all others are there, or it is being rebuilt from them.
+    func canDoWithout(_ place: Place) -> Bool {
+        state == .healthy || recovery.map { Place($0.member) == place } ?? false
+    }
 
     // MARK: Failures
 
     /// Notes that a member failed. A replacement of this very member has its role now, and is in sync below its
     /// boundary. Another replacement is given up.
     /// - Returns: whether a replacement has the role.
-    mutating func fail(_ member: Int) -> Bool {
+    mutating func fail(_ member: Role) -> Bool {
         switch state {
         case .healthy where geometry.level == .raid0:
             state = .failed
@@ -124,7 +127,7 @@ struct PlannedMembers {
         precondition(recovery.boundary % geometry.unitByteCount == 0, "a boundary is between units")
         self.recovery = recovery
         replacementRole = recovery.member
-        arrivals[geometry.replacementPlace] = generation
+        arrivals[geometry.replacementPlace.index] = generation
     }
 
     /// Gives up a replacement, if there is one.
@@ -133,11 +136,11 @@ struct PlannedMembers {
         guard replacement != nil else { return }
         recovery = nil
         replacementRole = nil
-        arrivals[geometry.replacementPlace] = generation
+        arrivals[geometry.replacementPlace.index] = generation
     }
 
     /// Gives a role to the member at the replacement's place, from this generation on.
-    private mutating func takeRole(_ role: Int) {
+    private mutating func takeRole(_ role: Role) {
         replacementRole = role
         arrivals[role] = generation
     }
@@ -158,9 +161,9 @@ struct PlannedMembers {
     }
 
     /// Whether I/O of a generation went to an earlier member at the place.
-    func isOutdated(_ generation: UInt32, at place: Int) -> Bool { generation < arrivals[place] }
+    func isOutdated(_ generation: UInt32, at place: Place) -> Bool { generation < arrivals[place.index] }
 
     /// Whether I/O went to an earlier member at the place.
     /// - Parameter age: how many generations ago it began.
-    func isOutdated(age: UInt32, at place: Int) -> Bool { generation < arrivals[place] &+ age }
+    func isOutdated(age: UInt32, at place: Place) -> Bool { generation < arrivals[place.index] &+ age }
 }

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Says what a member I/O of the planner belongs to. It goes out with the I/O, as a number, and comes back with the
@@ -53,26 +54,39 @@ import MemberIO
 
     // MARK: Making
 
-    static func operation(_ index: Int32) -> Self {
-        precondition(index >= 0, "an operation has an index")
-        return Self(.operation, index: UInt32(bitPattern: index))
+    static func operation(_ index: OperationIndex) -> Self {
+        precondition(!index.isNone, "an operation has an index")
+        return Self(.operation, index: UInt32(bitPattern: index.rawValue))
     }
 
     /// - Parameter role: that of the member whose block is read or written.
-    static func healing(_ index: Int32, role: Int) -> Self {
-        precondition(index >= 0 && role < 1 << 8, "an operation heals a block of a member")
-        return Self(.healing, index: UInt32(bitPattern: index), detail: UInt8(role))
+    static func healing(_ index: OperationIndex, role: Role) -> Self {
+        precondition(!index.isNone, "an operation has an index")
+        return Self(.healing, index: UInt32(bitPattern: index.rawValue), detail: role.rawValue)
     }
 
     static func request(tag: UInt32) -> Self { Self(.request, index: tag) }
 
     /// - Parameters:
-    ///   - kind: one of the array's.
-    ///   - place: of a log's unit, the role of its member; of a flush for the logs, the member's place.
+    ///   - kind: one of the array's, but for those that name a member.
     ///   - generation: the planner's; its low bits are kept.
-    static func array(_ kind: Kind, place: Int = 0, generation: UInt32) -> Self {
-        precondition(kind.isOfArray, "the I/O belongs to a request or an operation")
-        return Self(kind, index: UInt32(place), detail: UInt8(truncatingIfNeeded: generation))
+    static func array(_ kind: Kind, generation: UInt32) -> Self {
+        precondition(kind.isOfArray && kind != .logWrite && kind != .logFlush, "the token has to say more")
+        return Self(kind, index: 0, detail: UInt8(truncatingIfNeeded: generation))
+    }
+
+    /// - Parameters:
+    ///   - role: that of the log's member.
+    ///   - generation: the planner's; its low bits are kept.
+    static func logWrite(of role: Role, generation: UInt32) -> Self {
+        Self(.logWrite, index: UInt32(role.rawValue), detail: UInt8(truncatingIfNeeded: generation))
+    }
+
+    /// - Parameters:
+    ///   - place: that of the member that is flushed.
+    ///   - generation: the planner's; its low bits are kept.
+    static func logFlush(of place: Place, generation: UInt32) -> Self {
+        Self(.logFlush, index: UInt32(place.rawValue), detail: UInt8(truncatingIfNeeded: generation))
     }
 
     /// The token of the same I/O to the replacement's place.
@@ -97,15 +111,15 @@ import MemberIO
 
     /// The index of the operation that is carried out or healed.
     @inline(__always)
-    var operation: Int32 {
+    var operation: OperationIndex {
         precondition(kind == .operation || kind == .healing, "the token is not an operation's")
-        return Int32(bitPattern: index)
+        return OperationIndex(rawValue: Int32(bitPattern: index))
     }
 
     /// The role of the member whose block is healed.
-    var healedRole: Int {
+    var healedRole: Role {
         precondition(kind == .healing, "the token is not of healing")
-        return Int(detail)
+        return Role(rawValue: detail)
     }
 
     /// The tag of the request.
@@ -114,10 +128,16 @@ import MemberIO
         return index
     }
 
-    /// Of a log's unit, the role of its member; of a flush for the logs, the member's place.
-    var place: Int {
-        precondition(kind == .logWrite || kind == .logFlush, "the token names no member")
-        return Int(index)
+    /// The role of the member whose log is written.
+    var logRole: Role {
+        precondition(kind == .logWrite, "the token is of no log's unit")
+        return Role(rawValue: UInt8(index))
+    }
+
+    /// The place that is flushed for the logs.
+    var flushedPlace: Place {
+        precondition(kind == .logFlush, "the token is of no flush for the logs")
+        return Place(rawValue: UInt8(index))
     }
 
     /// How many generations ago the I/O began; one that began more than 255 generations ago seems younger.
@@ -129,11 +149,11 @@ import MemberIO
 
 extension MemberIO {
     init(
-        kind: Kind, member: Int, byteOffset: UInt64, byteCount: Int, memory: UnsafeMutableRawPointer?,
+        kind: Kind, place: Place, byteOffset: UInt64, byteCount: Int, memory: UnsafeMutableRawPointer?,
         token: PlannerToken
     ) {
         self.init(
-            kind: kind, member: member, byteOffset: byteOffset, byteCount: byteCount, memory: memory,
+            kind: kind, place: place, byteOffset: byteOffset, byteCount: byteCount, memory: memory,
             token: token.rawValue)
     }
 

@@ -5,9 +5,9 @@ import MemberIO
 extension RAIDPlanner {
     /// Makes an operation wait until its regions' bits are durable.
     /// - Returns: false when they are already.
-    func awaitBits(_ index: Int32) -> Bool {
-        guard !bitmap!.protect(operations[Int(index)]) else { return false }
-        operations[Int(index)].move(to: .protecting)
+    func awaitBits(_ index: OperationIndex) -> Bool {
+        guard !bitmap!.protect(operations[index]) else { return false }
+        operations[index].move(to: .protecting)
         bitmap!.append(index, in: operations)
         return true
     }
@@ -37,7 +37,7 @@ extension RAIDPlanner {
                 end(index, round.status)
                 continue
             }
-            bitmap!.noteDurable(operations[Int(index)])
+            bitmap!.noteDurable(operations[index])
             startWriting(index, into: &output)
         }
     }
@@ -85,8 +85,8 @@ extension RAIDPlanner {
     private func beginClearing(includesLatest: Bool, into output: inout PlannerOutput) {
         guard state == .healthy, !isParityDoubtful, !bitmap!.isFlushing else { return }
         guard bitmap!.beginClearing(includesLatest: includesLatest, operations: pool.all) else { return }
-        for member in 0..<geometry.memberCount {
-            let flush = memberFlush(member, token: token(.bitmapFlush))
+        for member in geometry.roles {
+            let flush = memberFlush(Place(member), token: token(.bitmapFlush))
             output.memberIOs.append(flush)
             bitmap!.beginFlush()
             guard replacement?.member == member else { continue }

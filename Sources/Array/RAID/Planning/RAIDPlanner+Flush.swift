@@ -39,18 +39,18 @@ extension RAIDPlanner {
         flushes.begin()
         // A failed array is left as it is.
         guard state != .failed else { return answerFlushes(into: &output) }
-        for member in 0..<geometry.memberCount where member != members.absent {
-            output.memberIOs.append(memberFlush(member, token: token(.flushRound)))
+        for member in geometry.roles where member != members.absent {
+            output.memberIOs.append(memberFlush(Place(member), token: token(.flushRound)))
             flushes.outstanding += 1
         }
         guard let replacement else { return }
-        emitToReplacement(memberFlush(replacement.member, token: token(.flushRound)), into: &output)
+        emitToReplacement(memberFlush(Place(replacement.member), token: token(.flushRound)), into: &output)
         flushes.outstanding += 1
     }
 
-    /// The flush of one member.
-    func memberFlush(_ member: Int, token: PlannerToken) -> MemberIO {
-        MemberIO(kind: .flush, member: member, byteOffset: 0, byteCount: 0, memory: nil, token: token)
+    /// The flush of the member at a place.
+    func memberFlush(_ place: Place, token: PlannerToken) -> MemberIO {
+        MemberIO(kind: .flush, place: place, byteOffset: 0, byteCount: 0, memory: nil, token: token)
     }
 
     /// Takes the outcome of a member's flush.

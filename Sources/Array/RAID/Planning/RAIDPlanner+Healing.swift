@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Heals blocks that a member cannot read while the others are there. The operation that met one locks the blocks that
@@ -15,8 +16,8 @@ extension RAIDPlanner {
 
     /// Notes that a read met a block that cannot be read. Data that is to be copied is computed instead: the member
     /// that has it is about to be replaced, and need not be healed.
-    func noteBadBlock(_ index: Int32) {
-        let operation = operations + Int(index)
+    func noteBadBlock(_ index: OperationIndex) {
+        let operation = operations + index
         if isCopyRead(operation.pointee) {
             operation.pointee.isUnreadable = true
             operation.pointee.note(.replan)
@@ -27,8 +28,8 @@ extension RAIDPlanner {
 
     /// Begins to heal after an operation's reads, some of which met blocks that cannot be read. Without redundancy, or
     /// after too many rounds, the operation fails.
-    func startHealing(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func startHealing(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         guard missing(for: operation.pointee) == nil, operation.pointee.healing.rounds < Self.healingRoundMax else {
             return end(index, .failed)
         }
@@ -44,8 +45,8 @@ extension RAIDPlanner {
     }
 
     /// Goes through the blocks of an operation that has locked them.
-    func heal(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func heal(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         precondition(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "healing needs a lock")
         operation.pointee.healing.chunkOffset = operation.pointee.lockedOffsets.lowerBound
         probe(index, into: &output)
@@ -53,8 +54,8 @@ extension RAIDPlanner {
 
     /// Reads the next block from all members. The operation begins anew behind the last block, and without redundancy:
     /// a member may have failed while it waited for its lock.
-    private func probe(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func probe(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         guard state != .failed, missing(for: operation.pointee) == nil,
             operation.pointee.healing.chunkOffset < operation.pointee.chunkOffsetEnd
         else {
@@ -64,15 +65,15 @@ extension RAIDPlanner {
         operation.pointee.move(to: .probing)
         operation.pointee.generation = members.generation
         operation.pointee.healing.badMembers = 0
-        for member in 0..<geometry.memberCount { emitHealing(index, .read, member: member, into: &output) }
+        for member in geometry.roles { emitHealing(index, .read, member: member, into: &output) }
     }
 
     /// Computes and writes the block that one member could not read.
-    private func rewrite(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
-        let bad = operation.pointee.healing.badMembers.trailingZeroBitCount
+    private func rewrite(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
+        let bad = Role(index: operation.pointee.healing.badMembers.trailingZeroBitCount)
         let firstSource = output.paritySources.count
-        for member in 0..<geometry.memberCount where member != bad {
+        for member in geometry.roles where member != bad {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
         }
         output.parityJobs.append(
@@ -84,11 +85,13 @@ extension RAIDPlanner {
         emitHealing(index, .durableWrite, member: bad, into: &output)
     }
 
-    private func emitHealing(_ index: Int32, _ kind: MemberIO.Kind, member: Int, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func emitHealing(
+        _ index: OperationIndex, _ kind: MemberIO.Kind, member: Role, into output: inout PlannerOutput
+    ) {
+        let operation = operations + index
         output.memberIOs.append(
             MemberIO(
-                kind: kind, member: member,
+                kind: kind, place: Place(member),
                 byteOffset: geometry.memberByteOffset(
                     stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healing.chunkOffset)),
                 byteCount: healingByteCount(operation.pointee),
@@ -102,12 +105,14 @@ extension RAIDPlanner {
     }
 
     /// Takes the outcome of an I/O of `heal`.
-    func completeHealingIO(_ index: Int32, member: Int, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func completeHealingIO(
+        _ index: OperationIndex, member: Role, _ status: MemberStatus, into output: inout PlannerOutput
+    ) {
+        let operation = operations + index
         operation.pointee.outstanding -= 1
         if operation.pointee.generation != members.generation { operation.pointee.note(.replan) }
         if operation.pointee.phase == .probing && status != .done {
-            operation.pointee.healing.badMembers |= 1 << UInt64(member)
+            operation.pointee.healing.badMembers |= 1 << UInt64(member.index)
         }
         guard operation.pointee.outstanding == 0 else { return }
         if operation.pointee.verdict == .replan { return replan(index, into: &output) }
@@ -125,8 +130,8 @@ extension RAIDPlanner {
         probe(index, into: &output)
     }
 
-    private func noteCorrected(_ index: Int32, _ member: Int, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    private func noteCorrected(_ index: OperationIndex, _ member: Role, into output: inout PlannerOutput) {
+        let operation = operations[index]
         correctedReads[member] += 1
         output.correctedReads.append(
             CorrectedRead(
@@ -137,21 +142,21 @@ extension RAIDPlanner {
     }
 
     /// Whether an I/O with this outcome makes its member fail, unless it has failed already.
-    package func isFailure(_ token: PlannerToken, member: Int, _ status: MemberStatus) -> Bool {
+    package func isFailure(_ token: PlannerToken, at place: Place, _ status: MemberStatus) -> Bool {
         switch status {
         case .done, .noSpace, .refused: return false
         case .failed:
-            guard !isOutdated(token, member: member) else { return false }
+            guard !isOutdated(token, at: place) else { return false }
             // Without another copy, a rewrite that fails leaves the block as it was. Failing the member would lose
             // more.
-            return members.canDoWithout(member) || token.kind != .healing
-                || operations[Int(token.operation)].phase == .probing
+            return members.canDoWithout(place) || token.kind != .healing
+                || operations[token.operation].phase == .probing
         case .unreadable:
-            guard members.canDoWithout(member), !isOutdated(token, member: member) else { return false }
+            guard members.canDoWithout(place), !isOutdated(token, at: place) else { return false }
             switch token.kind {
-            case .healing: return operations[Int(token.operation)].phase == .verifying
+            case .healing: return operations[token.operation].phase == .verifying
             case .operation:
-                let operation = operations[Int(token.operation)]
+                let operation = operations[token.operation]
                 return operation.phase == .reading && operation.healing.rounds == Self.healingRoundMax
                     && !operation.healing.isIncomplete
             default: return false
@@ -163,7 +168,7 @@ extension RAIDPlanner {
 /// A block that a member could not read, and can read since it was rewritten.
 package struct CorrectedRead: BitwiseCopyable, Sendable {
     /// The member's role.
-    package var member: Int
+    package var member: Role
     /// In the member file, data offset included.
     package var byteOffset: UInt64
     /// How many of this member's blocks have been corrected, with this one.

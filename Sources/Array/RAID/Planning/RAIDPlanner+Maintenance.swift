@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Rebuilding, checking and repairing, under the same locks as clients' writes.
@@ -40,7 +41,7 @@ extension RAIDPlanner {
     /// Takes the answer to a `ZeroTest` or `HoleTest`.
     package func tested(_ token: PlannerToken, wrongBlocks: UInt32, into output: inout PlannerOutput) {
         let index = token.operation
-        let operation = operations + Int(index)
+        let operation = operations + index
         precondition(operation.pointee.phase == .testing, "the operation has asked for no test")
         operation.pointee.outstanding -= 1
         operation.pointee.wrongBlocks = wrongBlocks
@@ -69,23 +70,23 @@ extension RAIDPlanner {
 
     /// Reads what the work is about: for a rebuild, every member but the recovering one; for a replacement, what is
     /// copied.
-    func emitMaintenanceReads(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    func emitMaintenanceReads(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         guard !operation.kind.isWithoutReads else { return }
         if isCopyRead(operation) { return emitScratchRead(index, member: recovery!.member, into: &output) }
-        for member in 0..<geometry.memberCount where member != unreadMember(operation) {
+        for member in geometry.roles where member != unreadMember(operation) {
             emitScratchRead(index, member: member, into: &output)
         }
     }
 
     /// The role that maintenance does not read: its data is missing, or is to be computed.
-    private func unreadMember(_ operation: StripeOperation) -> Int? {
+    private func unreadMember(_ operation: StripeOperation) -> Role? {
         operation.kind == .rebuild ? recovery?.member : members.missing
     }
 
     /// Emits the test that decides what the work does.
-    func startTesting(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func startTesting(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         // What was read no longer suffices.
         guard state != .failed else { return end(index, .failed) }
         if operation.pointee.kind == .skipIfClean {
@@ -110,7 +111,7 @@ extension RAIDPlanner {
         if operation.pointee.kind == .rebuild && replacement != nil && !operation.pointee.isUnreadable {
             output.paritySources.append(UnsafeRawPointer(scratch.block(scratchIndex, member: recovery!.member)))
         } else {
-            for member in 0..<geometry.memberCount where member != unreadMember(operation.pointee) {
+            for member in geometry.roles where member != unreadMember(operation.pointee) {
                 output.paritySources.append(UnsafeRawPointer(scratch.block(scratchIndex, member: member)))
             }
         }
@@ -130,8 +131,8 @@ extension RAIDPlanner {
     }
 
     /// Writes the data that the recovering member should hold. Zeros are punched, so that a sparse member stays sparse.
-    private func writeRecovered(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func writeRecovered(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         let member = recovery!.member
         let isZero = operation.pointee.wrongBlocks == 0
         operation.pointee.wrongBlocks = 0
@@ -144,7 +145,7 @@ extension RAIDPlanner {
             let byteOffset = geometry.dataByteOffset + operation.pointee.memberRange(geometry).lowerBound
             emitToReplacement(
                 MemberIO(
-                    kind: isZero ? .punch : .write, member: geometry.replacementPlace, byteOffset: byteOffset,
+                    kind: isZero ? .punch : .write, place: geometry.replacementPlace, byteOffset: byteOffset,
                     byteCount: operation.pointee.columnByteCount, memory: memory,
                     token: .operation(index)), into: &output)
             operation.pointee.writesToReplacement = true
@@ -153,12 +154,12 @@ extension RAIDPlanner {
         group(index, from: firstIO, into: &output)
     }
 
-    private func writeParity(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func writeParity(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
         let destination = scratch.block(operation.pointee.scratch, member: parity)
         let firstSource = output.paritySources.count
-        for member in 0..<geometry.memberCount where member != parity {
+        for member in geometry.roles where member != parity {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
         }
         output.parityJobs.append(
@@ -175,9 +176,9 @@ extension RAIDPlanner {
 
     /// Ends a recovery's work in order, and moves the boundary over the work that succeeded.
     func retire() {
-        while let index = window.first, operations[Int(index)].phase == .retiring {
+        while let index = window.first, operations[index].phase == .retiring {
             window.removeFirst()
-            let operation = operations + Int(index)
+            let operation = operations + index
             let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
             if isDone { members.noteRecovered(range) }
@@ -212,13 +213,13 @@ extension RAIDPlanner {
 /// Work on a recovery that is under way, oldest first.
 struct MaintenanceWindow {
     static let capacity = 64
-    private var indices: [Int32] = []
+    private var indices: [OperationIndex] = []
 
     init() { indices.reserveCapacity(Self.capacity) }
 
     var count: Int { indices.count }
-    var first: Int32? { indices.first }
+    var first: OperationIndex? { indices.first }
 
-    mutating func append(_ index: Int32) { indices.append(index) }
+    mutating func append(_ index: OperationIndex) { indices.append(index) }
     mutating func removeFirst() { indices.removeFirst() }
 }

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Members that fail, come and are replaced, and how the outcome of I/O that is under way meanwhile is judged.
@@ -13,20 +14,20 @@ extension RAIDPlanner {
 
     /// The role whose replacement is, or was last, at the replacement's place; nil before the first, or if it was given
     /// up.
-    package var replacementRole: Int? { members.replacementRole }
+    package var replacementRole: Role? { members.replacementRole }
 
     /// Whether I/O is under way to the replacement's place. It goes to the member that was there when it began, which
     /// may have a role by now.
     package var hasReplacementIO: Bool { members.hasReplacementIO }
 
     /// The role that an operation has to do without, or nil.
-    func missing(for operation: StripeOperation) -> Int? { members.missing(in: operation.memberRange(geometry)) }
+    func missing(for operation: StripeOperation) -> Role? { members.missing(in: operation.memberRange(geometry)) }
 
     /// Notes that a member failed; the other members' superblocks say so durably. I/Os under way to it end with
     /// `.failed`. A replacement of this very member has its role now, and is in sync below its boundary. Another
     /// replacement is given up.
-    package func memberFailed(_ member: Int) {
-        if members.fail(member) { logs?.move(from: geometry.replacementPlace, to: member) }
+    package func memberFailed(_ member: Role) {
+        if members.fail(member) { logs?.move(from: geometry.replacementPlace, to: Place(member)) }
     }
 
     /// Lets a missing member come back, in sync below the boundary (a multiple of the unit).
@@ -55,7 +56,7 @@ extension RAIDPlanner {
     package func endRecovery() -> Bool {
         let replaced = replacement?.member
         guard members.endRecovery() else { return false }
-        if let replaced { logs?.move(from: geometry.replacementPlace, to: replaced) }
+        if let replaced { logs?.move(from: geometry.replacementPlace, to: Place(replaced)) }
         // The bits on the new member have all been set since it came.
         bitmap?.changeAllPages()
         return true
@@ -63,30 +64,28 @@ extension RAIDPlanner {
 
     /// Whether the failure of an I/O says nothing against the member that is at its place now: another member was there
     /// when the I/O was emitted, or the I/O only read data for a replacement, which the other members can supply.
-    package func isOutdated(_ token: PlannerToken, member: Int) -> Bool {
+    package func isOutdated(_ token: PlannerToken, at place: Place) -> Bool {
         switch token.kind {
         case .operation:
-            let operation = operations[Int(token.operation)]
-            return members.isOutdated(operation.generation, at: member) || isCopyRead(operation)
-        case .healing: return members.isOutdated(operations[Int(token.operation)].generation, at: member)
+            let operation = operations[token.operation]
+            return members.isOutdated(operation.generation, at: place) || isCopyRead(operation)
+        case .healing: return members.isOutdated(operations[token.operation].generation, at: place)
         // A RAID 0 array's members stay.
         case .request: return false
         case .flushRound, .logWrite, .logFlush, .bitmapWrite, .bitmapFlush:
-            return members.isOutdated(age: token.age(in: members.generation), at: member)
+            return members.isOutdated(age: token.age(in: members.generation), at: place)
         }
     }
 
     // MARK: Tokens, and I/O to a replacement
 
     /// The token of an I/O that begins now and belongs to the array.
-    func token(_ kind: PlannerToken.Kind, place: Int = 0) -> PlannerToken {
-        .array(kind, place: place, generation: members.generation)
-    }
+    func token(_ kind: PlannerToken.Kind) -> PlannerToken { .array(kind, generation: members.generation) }
 
     /// Emits an I/O to the replacement's place.
     func emitToReplacement(_ io: MemberIO, into output: inout PlannerOutput) {
         var io = io
-        io.member = UInt8(geometry.replacementPlace)
+        io.place = geometry.replacementPlace
         io.token = io.plannerToken.toReplacement.rawValue
         output.memberIOs.append(io)
         members.beginReplacementIO()
@@ -94,9 +93,9 @@ extension RAIDPlanner {
 
     /// Repeats an operation's write for a replacement of the member it goes to: data below the boundary, zeros
     /// everywhere.
-    func mirrorToReplacement(_ io: MemberIO, of index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
-        guard let replacement, Int(io.member) == replacement.member,
+    func mirrorToReplacement(_ io: MemberIO, of index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
+        guard let replacement, io.place == Place(replacement.member),
             operation.pointee.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
         else { return }
         emitToReplacement(io, into: &output)

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Mends parity after writes that found no space although their group had it reserved: the file system cannot promise
@@ -7,8 +8,8 @@ import MemberIO
 /// is written. If that finds no space either, parity is in doubt until a repair.
 extension RAIDPlanner {
     /// Begins to mend after a pass some of whose writes had no space, or were refused.
-    func startMending(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func startMending(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         guard state != .failed else { return end(index, .failed) }
         switch operation.pointee.kind {
         case .write, .writeZeroes: break
@@ -30,8 +31,8 @@ extension RAIDPlanner {
         if operation.pointee.outstanding == 0 { end(index, .noSpace) }
     }
 
-    func noteMending(_ index: Int32, _ status: MemberStatus) {
-        let operation = operations + Int(index)
+    func noteMending(_ index: OperationIndex, _ status: MemberStatus) {
+        let operation = operations + index
         switch (operation.pointee.phase, status) {
         case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
             operation.pointee.note(.giveUp)
@@ -41,8 +42,8 @@ extension RAIDPlanner {
     }
 
     /// Takes the next step when all I/Os of a step of mending have come back.
-    func finishMending(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func finishMending(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
         if state == .failed || parity == missing(for: operation.pointee) { return end(index, .noSpace) }
         if operation.pointee.verdict == .giveUp {
@@ -67,7 +68,7 @@ extension RAIDPlanner {
 
     /// Computes the parity that was to be written, with each column's new data exchanged for what the column holds. A
     /// column whose member is missing keeps its new data, since only parity holds it.
-    private func emitMendedParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
+    private func emitMendedParity(_ operation: StripeOperation, _ parity: Role, into output: inout PlannerOutput) {
         let destination = scratch.block(operation.scratch, member: parity)
         let firstSource = output.paritySources.count
         if operation.kind == .write || operation.passColumns.count < geometry.columnCount {
@@ -89,8 +90,8 @@ extension RAIDPlanner {
     }
 
     /// Writes again what the member that is being replaced holds, so that its replacement gets the same.
-    private func emitForReplacement(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    private func emitForReplacement(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         guard let member = replacement?.member else { return }
         for column in operation.passColumns
         where geometry.member(stripe: operation.stripe, column: column) == member {

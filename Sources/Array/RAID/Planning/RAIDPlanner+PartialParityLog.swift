@@ -4,15 +4,15 @@ import MemberIO
 /// The stop at the partial parity log between an operation's reads and its writes.
 extension RAIDPlanner {
     /// Makes an operation wait for a record in the log of its parity's member.
-    func awaitRecord(_ index: Int32) {
-        operations[Int(index)].move(to: .protecting)
+    func awaitRecord(_ index: OperationIndex) {
+        operations[index].move(to: .protecting)
         logs!.append(index, in: operations)
     }
 
     /// Takes the outcome of a log unit's write; the unit's operations go on.
     /// - Parameter isReplica: the write went to the log of the member's replacement.
     func completeLogWrite(
-        _ member: Int, _ status: MemberStatus, isReplica: Bool, into output: inout PlannerOutput
+        _ member: Role, _ status: MemberStatus, isReplica: Bool, into output: inout PlannerOutput
     ) {
         guard var unit = logs!.endWrite(of: member, status, isReplica: isReplica) else { return }
         while let index = unit.operations.popFirst(in: operations) {
@@ -21,7 +21,7 @@ extension RAIDPlanner {
             } else if unit.status == .refused {
                 end(index, .refused)
             } else if unit.status == .failed || !isPlannedForState(index) {
-                logs!.endRecord(of: &operations[Int(index)])
+                logs!.endRecord(of: &operations[index])
                 start(index, into: &output)
             } else {
                 startWriting(index, into: &output)
@@ -35,7 +35,7 @@ extension RAIDPlanner {
     /// - Returns: whether the log is as good; if not, ask again.
     package func copyLogToReplacement(into output: inout PlannerOutput) -> Bool {
         guard logs != nil, let member = replacement?.member else { return true }
-        guard let copy = logs!.beginCopy(of: member, token: token(.logWrite, place: member), into: &output) else {
+        guard let copy = logs!.beginCopy(of: member, token: logWriteToken(member), into: &output) else {
             return logs!.hasReplica(of: member)
         }
         emitToReplacement(copy, into: &output)
@@ -48,16 +48,20 @@ extension RAIDPlanner {
         logs!.endCovering()
         emitLogFlushes(into: &output)
         logs!.endFlushing()
-        for member in 0..<geometry.memberCount where logs!.canBeginUnit(of: member) { emitUnit(member, into: &output) }
+        for member in geometry.roles where logs!.canBeginUnit(of: member) { emitUnit(member, into: &output) }
+    }
+
+    private func logWriteToken(_ role: Role) -> PlannerToken {
+        .logWrite(of: role, generation: members.generation)
     }
 
     private func emitLogFlushes(into output: inout PlannerOutput) {
-        for member in 0..<geometry.memberCount where member == members.absent || state == .failed {
-            logs!.forget(member)
+        for member in geometry.roles where member == members.absent || state == .failed {
+            logs!.forget(Place(member))
         }
         if replacement == nil { logs!.forget(geometry.replacementPlace) }
         while let place = logs!.beginFlush() {
-            let flush = memberFlush(place, token: token(.logFlush, place: place))
+            let flush = memberFlush(place, token: .logFlush(of: place, generation: members.generation))
             if place == geometry.replacementPlace {
                 emitToReplacement(flush, into: &output)
             } else {
@@ -68,7 +72,7 @@ extension RAIDPlanner {
 
     /// Makes a log unit of as many operations as fit, and writes it. Operations that were planned before a member
     /// failed are planned again instead.
-    private func emitUnit(_ member: Int, into output: inout PlannerOutput) {
+    private func emitUnit(_ member: Role, into output: inout PlannerOutput) {
         var unit = PartialParityLogs.Unit(role: member)
         while !unit.isFull, let index = logs!.firstWaiting(of: member) {
             if state == .failed || !isPlannedForState(index) {
@@ -77,12 +81,11 @@ extension RAIDPlanner {
                 continue
             }
             guard let checksum = logs!.addFirst(to: &unit, in: operations) else { break }
-            emitPartialParity(operations[Int(index)], checksum: checksum, into: &output)
+            emitPartialParity(operations[index], checksum: checksum, into: &output)
         }
         guard unit.entryCount > 0 else { return }
         let isReplaced = replacement?.member == member
-        let write = logs!.begin(
-            unit, isReplaced: isReplaced, token: token(.logWrite, place: member), into: &output)
+        let write = logs!.begin(unit, isReplaced: isReplaced, token: logWriteToken(member), into: &output)
         if let write { emitToReplacement(write, into: &output) }
     }
 
@@ -105,7 +108,7 @@ extension RAIDPlanner {
     }
 
     /// Whether the columns that an operation has read and is about to write are right for the members that are there.
-    private func isPlannedForState(_ index: Int32) -> Bool {
-        operations[Int(index)].plannedMissing == Int8(missing(for: operations[Int(index)]) ?? -1)
+    private func isPlannedForState(_ index: OperationIndex) -> Bool {
+        operations[index].plannedMissing == missing(for: operations[index])
     }
 }

@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// What an operation reads, computes and writes.
@@ -26,8 +27,8 @@ extension RAIDPlanner {
     // MARK: Reading
 
     /// Emits a pass's reads.
-    func emitReads(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func emitReads(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         switch operation.pointee.kind {
         case .read: emitClientRead(index, into: &output)
         case .write, .writeZeroes: emitWriteReads(index, into: &output)
@@ -36,10 +37,10 @@ extension RAIDPlanner {
         }
     }
 
-    private func emitClientRead(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    private func emitClientRead(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         if isMissing(operation) {
-            for member in 0..<geometry.memberCount where member != members.missing {
+            for member in geometry.roles where member != members.missing {
                 emitScratchRead(index, member: member, into: &output)
             }
         } else {
@@ -50,8 +51,8 @@ extension RAIDPlanner {
 
     /// Reads what the new parity is computed from: the old data and parity of what is written, or all columns that
     /// stay. It reads whichever is less or, without a member, whichever does not need that member.
-    private func emitWriteReads(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func emitWriteReads(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         let stripe = operation.pointee.stripe
         let parity = geometry.parityMember(stripe: stripe)
         let missing = missing(for: operation.pointee)
@@ -77,27 +78,27 @@ extension RAIDPlanner {
         if operation.pointee.readsOldData { emitScratchRead(index, member: parity, into: &output) }
     }
 
-    func emitScratchRead(_ index: Int32, member: Int, into output: inout PlannerOutput) {
-        let memory = scratch.block(operations[Int(index)].scratch, member: member)
+    func emitScratchRead(_ index: OperationIndex, member: Role, into output: inout PlannerOutput) {
+        let memory = scratch.block(operations[index].scratch, member: member)
         emit(index, .read, member: member, memory: memory, into: &output)
     }
 
     // MARK: Writing
 
     /// Emits a pass's parity jobs and writes.
-    func emitWrites(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    func emitWrites(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         switch operation.kind {
         case .zeroStripes:
             // A recovering member gets them above its boundary too: zeros are right everywhere.
-            for member in 0..<geometry.memberCount where member != members.absent {
+            for member in geometry.roles where member != members.absent {
                 let io = MemberIO(
-                    kind: operation.mayPunch ? .punch : .zero, member: member,
+                    kind: operation.mayPunch ? .punch : .zero, place: Place(member),
                     byteOffset: geometry.memberByteOffset(stripe: operation.stripe, chunkOffset: 0),
                     byteCount: Int(operation.stripeCount * geometry.chunkByteCount), memory: nil,
                     token: .operation(index))
                 output.memberIOs.append(io)
-                operations[Int(index)].outstanding += 1
+                operations[index].outstanding += 1
                 mirrorToReplacement(io, of: index, into: &output)
             }
         case .write, .writeZeroes: emitDataAndParity(index, into: &output)
@@ -107,10 +108,10 @@ extension RAIDPlanner {
     }
 
     /// Computes the missing column: the exclusive-or of all others.
-    func emitReconstruction(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    func emitReconstruction(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         let firstSource = output.paritySources.count
-        for member in 0..<geometry.memberCount where member != members.missing {
+        for member in geometry.roles where member != members.missing {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
         }
         output.parityJobs.append(
@@ -118,11 +119,11 @@ extension RAIDPlanner {
                 destination: operation.memory!, byteCount: operation.columnByteCount, firstSource: firstSource,
                 sourceCount: geometry.memberCount - 1))
         output.completeAfterJobs.append(.operation(index))
-        operations[Int(index)].outstanding += 1
+        operations[index].outstanding += 1
     }
 
-    private func emitDataAndParity(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations[Int(index)]
+    private func emitDataAndParity(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations[index]
         let parity = geometry.parityMember(stripe: operation.stripe)
         let missing = missing(for: operation)
         let kind: MemberIO.Kind = operation.kind == .write ? .write : operation.mayPunch ? .punch : .zero
@@ -144,7 +145,7 @@ extension RAIDPlanner {
 
     /// Computes the new parity: the exclusive-or of the new data and of either the old data and parity or the columns
     /// that stay. With a log, the latter part is in the log unit already, as the partial parity.
-    private func emitParity(_ operation: StripeOperation, _ parity: Int, into output: inout PlannerOutput) {
+    private func emitParity(_ operation: StripeOperation, _ parity: Role, into output: inout PlannerOutput) {
         let firstSource = output.paritySources.count
         let destination = scratch.block(operation.scratch, member: parity)
         for column in operation.passColumns {
@@ -181,18 +182,18 @@ extension RAIDPlanner {
 
     /// Emits an I/O of an operation, and its copy for a replacement.
     func emit(
-        _ index: Int32, _ kind: MemberIO.Kind, member: Int, memory: UnsafeMutableRawPointer?,
+        _ index: OperationIndex, _ kind: MemberIO.Kind, member: Role, memory: UnsafeMutableRawPointer?,
         into output: inout PlannerOutput
     ) {
-        let operation = operations + Int(index)
+        let operation = operations + index
         let io = MemberIO(
-            kind: kind, member: member,
+            kind: kind, place: Place(member),
             byteOffset: geometry.memberByteOffset(
                 stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.chunkOffset)),
             byteCount: operation.pointee.columnByteCount, memory: memory, token: .operation(index))
         output.memberIOs.append(io)
         operation.pointee.outstanding += 1
-        if operation.pointee.recordOffset != nil { logs!.noteWrite(of: operation.pointee, to: member) }
+        if operation.pointee.recordOffset != nil { logs!.noteWrite(of: operation.pointee, to: Place(member)) }
         if recovery != nil && kind != .read { mirrorToReplacement(io, of: index, into: &output) }
     }
 }

@@ -58,7 +58,7 @@ package final class RAIDPlanner {
     ///   - consistency: what keeps the parity right through a crash; for RAID 0 `.resync`.
     package init(
         geometry: ArrayGeometry, requestCapacity: Int, operationCapacity: Int = 2048,
-        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Int? = nil,
+        scratch: UnsafeMutableRawPointer, zeroes: UnsafeRawPointer, missingMember: Role? = nil,
         consistency: ConsistencyPolicy = .resync
     ) {
         self.geometry = geometry
@@ -115,8 +115,8 @@ package final class RAIDPlanner {
         case .healing: completeHealingIO(token.operation, member: token.healedRole, status, into: &output)
         case .request: completeRequestIO(token.tag, status, into: &output)
         case .flushRound: completeFlush(status, into: &output)
-        case .logWrite: completeLogWrite(token.place, status, isReplica: token.isToReplacement, into: &output)
-        case .logFlush: logs!.endFlush(of: token.place)
+        case .logWrite: completeLogWrite(token.logRole, status, isReplica: token.isToReplacement, into: &output)
+        case .logFlush: logs!.endFlush(of: token.flushedPlace)
         case .bitmapWrite: completeBitmapWrite(status, into: &output)
         case .bitmapFlush: bitmap!.endFlush(status)
         }
@@ -140,9 +140,9 @@ package final class RAIDPlanner {
     /// - Parameter token: the group's.
     package func reject(_ token: PlannerToken, into output: inout PlannerOutput) {
         let index = token.operation
-        precondition(operations[Int(index)].phase == .writing, "no group of the operation waits for space")
-        operations[Int(index)].outstanding = 0
-        if operations[Int(index)].writesToReplacement { members.endReplacementIO() }
+        precondition(operations[index].phase == .writing, "no group of the operation waits for space")
+        operations[index].outstanding = 0
+        if operations[index].writesToReplacement { members.endReplacementIO() }
         end(index, .noSpace)
         settle(into: &output)
     }
@@ -207,7 +207,7 @@ package final class RAIDPlanner {
     /// Begins an operation. At least one is free.
     /// - Returns: its index.
     @discardableResult
-    func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> Int32 {
+    func add(_ operation: StripeOperation, into output: inout PlannerOutput) -> OperationIndex {
         let index = pool.add(operation)
         begin(index, into: &output)
         return index
@@ -215,8 +215,8 @@ package final class RAIDPlanner {
 
     /// Starts an operation, or queues it behind earlier ones that overlap it. A read from a present member needs
     /// neither order nor scratch memory: it sees each block as it was before or after a write that is under way.
-    func begin(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func begin(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         if operation.pointee.kind == .read && operation.pointee.verdict != .heal && !isMissing(operation.pointee) {
             start(index, into: &output)
         } else if operation.pointee.lock.isIndexed {
@@ -229,10 +229,10 @@ package final class RAIDPlanner {
     }
 
     /// Starts an operation that nothing blocks any more, once it has scratch memory. Operations get that in order.
-    private func claimScratch(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func claimScratch(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         guard
-            operation.pointee.kind.isWithoutReads || operation.pointee.scratch >= 0
+            operation.pointee.kind.isWithoutReads || !operation.pointee.scratch.isNone
                 || scratch.claim(for: &operation.pointee)
         else {
             operation.pointee.move(to: .awaitingScratch)
@@ -242,50 +242,50 @@ package final class RAIDPlanner {
     }
 
     /// Starts an operation from its first column. One that met a bad block heals its blocks first.
-    func start(_ index: Int32, into output: inout PlannerOutput) {
-        if operations[Int(index)].verdict == .heal { return heal(index, into: &output) }
-        operations[Int(index)].pass0 = operations[Int(index)].column0
+    func start(_ index: OperationIndex, into output: inout PlannerOutput) {
+        if operations[index].verdict == .heal { return heal(index, into: &output) }
+        operations[index].pass0 = operations[index].column0
         startPass(index, into: &output)
     }
 
     /// Emits a pass's reads. A pass that needs none goes on to write at once.
-    private func startPass(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func startPass(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         let kind = operation.pointee.kind
         guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(index, .failed) }
         precondition(operation.pointee.verdict == .goOn && operation.pointee.outstanding == 0, "a step is under way")
         operation.pointee.move(to: .reading)
         operation.pointee.generation = members.generation
-        operation.pointee.plannedMissing = Int8(missing(for: operation.pointee) ?? -1)
+        operation.pointee.plannedMissing = missing(for: operation.pointee)
         operation.pointee.pass1 = lastColumnOfPass(operation.pointee)
         emitReads(index, into: &output)
         if operation.pointee.outstanding == 0 { finishReading(index, into: &output) }
     }
 
     /// Goes on to write, once a log record or bits of the bitmap protect the write.
-    private func finishReading(_ index: Int32, into output: inout PlannerOutput) {
-        let kind = operations[Int(index)].kind
+    private func finishReading(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let kind = operations[index].kind
         if kind == .read { return finishClientRead(index, into: &output) }
         // A crash in maintenance does no harm: it writes to a member that does not count there yet, or parity that was
         // wrong.
         if kind.isMaintenance { return startTesting(index, into: &output) }
-        if logs != nil && hasRecord(operations[Int(index)]) { return awaitRecord(index) }
+        if logs != nil && hasRecord(operations[index]) { return awaitRecord(index) }
         if bitmap != nil && awaitBits(index) { return }
         startWriting(index, into: &output)
     }
 
     /// Ends a client's read, or computes what it wants.
-    private func finishClientRead(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func finishClientRead(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         guard state != .failed else { return end(index, .failed) }
-        guard operation.pointee.scratch >= 0 && isMissing(operation.pointee) else { return end(index, .done) }
+        guard !operation.pointee.scratch.isNone && isMissing(operation.pointee) else { return end(index, .done) }
         operation.pointee.move(to: .computing)
         emitReconstruction(index, into: &output)
     }
 
     /// Emits a pass's parity jobs and writes.
-    func startWriting(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    func startWriting(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         // What was read no longer suffices, and a failed array is left as it is.
         guard state != .failed else { return end(index, .failed) }
         beginWriting(index)
@@ -296,20 +296,21 @@ package final class RAIDPlanner {
     }
 
     /// Puts an operation into its writing phase; its writes are emitted next.
-    func beginWriting(_ index: Int32) {
-        operations[Int(index)].move(to: .writing)
-        operations[Int(index)].generation = members.generation
-        operations[Int(index)].writesToReplacement = false
+    func beginWriting(_ index: OperationIndex) {
+        operations[index].move(to: .writing)
+        operations[index].generation = members.generation
+        operations[index].writesToReplacement = false
     }
 
     /// Says that an operation's writes start together or not at all.
-    func group(_ index: Int32, from firstIO: Int, into output: inout PlannerOutput) {
+    func group(_ index: OperationIndex, from firstIO: Int, into output: inout PlannerOutput) {
         output.groups.append(
             WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: .operation(index)))
     }
 
-    private func completeOperationIO(_ index: Int32, _ status: MemberStatus, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func completeOperationIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput)
+    {
+        let operation = operations + index
         operation.pointee.outstanding -= 1
         switch operation.pointee.phase {
         case .reading: noteRead(index, status)
@@ -329,8 +330,8 @@ package final class RAIDPlanner {
         }
     }
 
-    private func noteRead(_ index: Int32, _ status: MemberStatus) {
-        let operation = operations + Int(index)
+    private func noteRead(_ index: OperationIndex, _ status: MemberStatus) {
+        let operation = operations + index
         switch status {
         case .done, .unreadable:
             // The member may have arrived since, and not have this data.
@@ -344,8 +345,8 @@ package final class RAIDPlanner {
         }
     }
 
-    private func noteWrite(_ index: Int32, _ status: MemberStatus) {
-        let operation = operations + Int(index)
+    private func noteWrite(_ index: OperationIndex, _ status: MemberStatus) {
+        let operation = operations + index
         switch status {
         case .done: break
         case .refused: operation.pointee.status = operation.pointee.status.combined(with: .refused)
@@ -357,14 +358,14 @@ package final class RAIDPlanner {
     }
 
     /// Plans an operation again, for the members that are there now.
-    func replan(_ index: Int32, into output: inout PlannerOutput) {
-        operations[Int(index)].clearVerdict()
+    func replan(_ index: OperationIndex, into output: inout PlannerOutput) {
+        operations[index].clearVerdict()
         begin(index, into: &output)
     }
 
     /// Goes on with an operation's next columns, or ends it.
-    private func finishPass(_ index: Int32, into output: inout PlannerOutput) {
-        let operation = operations + Int(index)
+    private func finishPass(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let operation = operations + index
         if operation.pointee.status == .noSpace || operation.pointee.status == .refused {
             return startMending(index, into: &output)
         }
@@ -377,8 +378,8 @@ package final class RAIDPlanner {
     }
 
     /// Ends an operation with the worse of `status` and its own. `settle` releases it.
-    func end(_ index: Int32, _ status: ArrayStatus) {
-        let operation = operations + Int(index)
+    func end(_ index: OperationIndex, _ status: ArrayStatus) {
+        let operation = operations + index
         logs?.endRecord(of: &operation.pointee)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         if operation.pointee.kind.isRecovery {
@@ -408,7 +409,7 @@ package final class RAIDPlanner {
 
     /// Unlocks an operation's stripe range and starts what waited for it. The operation may go on, having changed
     /// nothing yet.
-    func unlock(_ index: Int32, into output: inout PlannerOutput) {
+    func unlock(_ index: OperationIndex, into output: inout PlannerOutput) {
         var ready = OperationList()
         stripeIndex.remove(index) { ready.append($0, in: operations) }
         while let next = ready.popFirst(in: operations) { claimScratch(next, into: &output) }
@@ -416,9 +417,9 @@ package final class RAIDPlanner {
 
     /// Gives up an ended operation's stripe range, scratch memory and index, and ends its request if it was the last
     /// one.
-    private func release(_ index: Int32, into output: inout PlannerOutput) {
-        let released = operations[Int(index)]
-        if released.scratch >= 0 { scratch.release(released.scratch) }
+    private func release(_ index: OperationIndex, into output: inout PlannerOutput) {
+        let released = operations[index]
+        if !released.scratch.isNone { scratch.release(released.scratch) }
         if released.lock.isIndexed { unlock(index, into: &output) }
         pool.release(index)
         if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }

@@ -1,3 +1,5 @@
+import MDFormat
+
 /// Memory for what operations read and compute. An operation gets a block for each member, of 4 KiB (for the usual
 /// small write) or of 64 KiB. Operations that find none of their size wait here, oldest first. The pool computes
 /// addresses and never follows them.
@@ -12,7 +14,7 @@ struct ScratchPool {
 
     private let base: UnsafeMutableRawPointer
     private let memberCount: Int
-    private let free: UnsafeMutablePointer<Int32>
+    private let free: UnsafeMutablePointer<ScratchIndex>
     private var smallFree = smallCount
     private var largeFree = largeCount
     private var smallWaiters = OperationList()
@@ -27,7 +29,7 @@ struct ScratchPool {
         self.base = base
         self.memberCount = memberCount
         free = .allocate(capacity: Self.smallCount + Self.largeCount)
-        for index in 0..<Self.smallCount + Self.largeCount { free[index] = Int32(index) }
+        for index in 0..<Self.smallCount + Self.largeCount { free[index] = ScratchIndex(rawValue: Int32(index)) }
     }
 
     func deallocate() { free.deallocate() }
@@ -35,7 +37,7 @@ struct ScratchPool {
     /// Gives an operation a block for each member, that holds its part of a column.
     /// - Returns: false when others wait for such blocks, or none are free.
     mutating func claim(for operation: inout StripeOperation) -> Bool {
-        precondition(operation.scratch < 0 && operation.columnByteCount <= Self.largeBlockByteCount, "it has blocks")
+        precondition(operation.scratch.isNone && operation.columnByteCount <= Self.largeBlockByteCount, "it has blocks")
         if Self.isSmall(operation) {
             guard smallWaiters.isEmpty, smallFree > 0 else { return false }
             operation.scratch = takeSmall()
@@ -46,19 +48,19 @@ struct ScratchPool {
         return true
     }
 
-    private mutating func takeSmall() -> Int32 {
+    private mutating func takeSmall() -> ScratchIndex {
         smallFree -= 1
         return free[smallFree]
     }
 
-    private mutating func takeLarge() -> Int32 {
+    private mutating func takeLarge() -> ScratchIndex {
         largeFree -= 1
         return free[Self.smallCount + largeFree]
     }
 
     /// Lets an operation wait for blocks.
-    mutating func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
-        if Self.isSmall(operations[Int(index)]) {
+    mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        if Self.isSmall(operations[index]) {
             smallWaiters.append(index, in: operations)
         } else {
             largeWaiters.append(index, in: operations)
@@ -67,22 +69,23 @@ struct ScratchPool {
 
     /// Gives blocks to the operation that has waited longest for blocks of which some are free.
     /// - Returns: that operation, or nil.
-    mutating func serveFirst(in operations: UnsafeMutablePointer<StripeOperation>) -> Int32? {
+    mutating func serveFirst(in operations: UnsafeMutablePointer<StripeOperation>) -> OperationIndex? {
         if smallFree > 0, let index = smallWaiters.popFirst(in: operations) {
-            operations[Int(index)].scratch = takeSmall()
+            operations[index].scratch = takeSmall()
             return index
         }
         if largeFree > 0, let index = largeWaiters.popFirst(in: operations) {
-            operations[Int(index)].scratch = takeLarge()
+            operations[index].scratch = takeLarge()
             return index
         }
         return nil
     }
 
     /// Gives blocks back.
-    mutating func release(_ index: Int32) {
-        precondition(index >= 0 && index < Self.smallCount + Self.largeCount, "the blocks are not the pool's")
-        if index < Self.smallCount {
+    mutating func release(_ index: ScratchIndex) {
+        precondition(
+            !index.isNone && index.rawValue < Self.smallCount + Self.largeCount, "the blocks are not the pool's")
+        if index.rawValue < Self.smallCount {
             free[smallFree] = index
             smallFree += 1
         } else {
@@ -96,11 +99,12 @@ struct ScratchPool {
     }
 
     /// A member's block, by the index from `claim`.
-    func block(_ index: Int32, member: Int) -> UnsafeMutableRawPointer {
-        if index < Self.smallCount {
-            return base + (Int(index) * memberCount + member) * Self.smallBlockByteCount
+    func block(_ index: ScratchIndex, member: Role) -> UnsafeMutableRawPointer {
+        let position = Int(index.rawValue)
+        if position < Self.smallCount {
+            return base + (position * memberCount + member.index) * Self.smallBlockByteCount
         }
         let large = base + Self.smallCount * memberCount * Self.smallBlockByteCount
-        return large + ((Int(index) - Self.smallCount) * memberCount + member) * Self.largeBlockByteCount
+        return large + ((position - Self.smallCount) * memberCount + member.index) * Self.largeBlockByteCount
     }
 }

@@ -10,8 +10,8 @@ struct StripeLock: BitwiseCopyable {
     /// Order of arrival.
     fileprivate(set) var sequence: UInt64 = 0
     /// Neighbours in the index.
-    fileprivate var previous: Int32 = -1
-    fileprivate var next: Int32 = -1
+    fileprivate var previous = OperationIndex.none
+    fileprivate var next = OperationIndex.none
 }
 
 /// Keeps overlapping operations apart: each waits for every earlier one that locks a chunk offset of the same stripe.
@@ -21,8 +21,8 @@ struct StripeLock: BitwiseCopyable {
 struct StripeIndex {
     private static let bucketCount = 1024
     private let operations: UnsafeMutablePointer<StripeOperation>
-    private let heads: UnsafeMutablePointer<Int32>
-    private let tails: UnsafeMutablePointer<Int32>
+    private let heads: UnsafeMutablePointer<OperationIndex>
+    private let tails: UnsafeMutablePointer<OperationIndex>
     /// The bucket of operations on runs of stripes.
     private static let runBucket = bucketCount
     private var nextSequence: UInt64 = 0
@@ -31,8 +31,8 @@ struct StripeIndex {
         self.operations = operations
         heads = .allocate(capacity: Self.bucketCount + 1)
         tails = .allocate(capacity: Self.bucketCount + 1)
-        heads.initialize(repeating: -1, count: Self.bucketCount + 1)
-        tails.initialize(repeating: -1, count: Self.bucketCount + 1)
+        heads.initialize(repeating: .none, count: Self.bucketCount + 1)
+        tails.initialize(repeating: .none, count: Self.bucketCount + 1)
     }
 
     func deallocate() {
@@ -41,8 +41,8 @@ struct StripeIndex {
     }
 
     /// Adds an operation behind all others and counts the earlier ones that it overlaps.
-    mutating func insert(_ index: Int32) {
-        let operation = operations + Int(index)
+    mutating func insert(_ index: OperationIndex) {
+        let operation = operations + index
         precondition(!operation.pointee.lock.isIndexed, "an operation is in the index once")
         operation.pointee.lock.sequence = nextSequence
         nextSequence += 1
@@ -51,25 +51,25 @@ struct StripeIndex {
         forEachOverlapping(index) { _ in operation.pointee.lock.blockers += 1 }
         let bucket = Self.bucket(of: operation.pointee)
         operation.pointee.lock.previous = tails[bucket]
-        operation.pointee.lock.next = -1
-        if tails[bucket] >= 0 { operations[Int(tails[bucket])].lock.next = index } else { heads[bucket] = index }
+        operation.pointee.lock.next = .none
+        if tails[bucket].isNone { heads[bucket] = index } else { operations[tails[bucket]].lock.next = index }
         tails[bucket] = index
     }
 
     /// Removes an operation and calls `ready` for each later one that waited for nothing else.
-    func remove(_ index: Int32, ready: (Int32) -> Void) {
-        let operation = operations + Int(index)
+    func remove(_ index: OperationIndex, ready: (OperationIndex) -> Void) {
+        let operation = operations + index
         precondition(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "it has no lock")
         let bucket = Self.bucket(of: operation.pointee)
         let (previous, next) = (operation.pointee.lock.previous, operation.pointee.lock.next)
-        if previous >= 0 { operations[Int(previous)].lock.next = next } else { heads[bucket] = next }
-        if next >= 0 { operations[Int(next)].lock.previous = previous } else { tails[bucket] = previous }
+        if previous.isNone { heads[bucket] = next } else { operations[previous].lock.next = next }
+        if next.isNone { tails[bucket] = previous } else { operations[next].lock.previous = previous }
         operation.pointee.lock.isIndexed = false
         let sequence = operation.pointee.lock.sequence
         forEachOverlapping(index) { other in
-            guard operations[Int(other)].lock.sequence > sequence else { return }
-            operations[Int(other)].lock.blockers -= 1
-            if operations[Int(other)].lock.blockers == 0 { ready(other) }
+            guard operations[other].lock.sequence > sequence else { return }
+            operations[other].lock.blockers -= 1
+            if operations[other].lock.blockers == 0 { ready(other) }
         }
     }
 
@@ -78,8 +78,8 @@ struct StripeIndex {
     }
 
     /// Calls `body` for each indexed operation, other than `index`, that overlaps it.
-    private func forEachOverlapping(_ index: Int32, _ body: (Int32) -> Void) {
-        let bucket = Self.bucket(of: operations[Int(index)])
+    private func forEachOverlapping(_ index: OperationIndex, _ body: (OperationIndex) -> Void) {
+        let bucket = Self.bucket(of: operations[index])
         if bucket == Self.runBucket {
             for bucket in 0...Self.runBucket { scan(bucket, index, body) }
         } else {
@@ -88,11 +88,11 @@ struct StripeIndex {
         }
     }
 
-    private func scan(_ bucket: Int, _ index: Int32, _ body: (Int32) -> Void) {
+    private func scan(_ bucket: Int, _ index: OperationIndex, _ body: (OperationIndex) -> Void) {
         var other = heads[bucket]
-        while other >= 0 {
-            let next = operations[Int(other)].lock.next
-            if other != index && operations[Int(other)].overlaps(operations[Int(index)]) { body(other) }
+        while !other.isNone {
+            let next = operations[other].lock.next
+            if other != index && operations[other].overlaps(operations[index]) { body(other) }
             other = next
         }
     }

@@ -86,8 +86,8 @@ struct StripeOperation: BitwiseCopyable {
     /// log covers columns that are present, and parity that stands for the missing column changes for its sake alone.
     var pass0: UInt8 = 0
     var pass1: UInt8 = 0
-    /// The member that was missing when the pass was planned, or -1.
-    var plannedMissing: Int8 = -1
+    /// The role that was missing when the pass was planned, or nil.
+    var plannedMissing: Role?
     /// Whether a write reads old parity and old data, rather than the other columns.
     var readsOldData = false
     /// One of the writes under way goes to a replacement.
@@ -102,10 +102,10 @@ struct StripeOperation: BitwiseCopyable {
     /// The operation's place in the stripe index.
     var lock = StripeLock()
     var healing = Healing()
-    /// The index of the operation's blocks in the scratch pool, or -1.
-    var scratch: Int32 = -1
-    /// The next operation of the list that this one is in, or -1 (`OperationList`).
-    var link: Int32 = -1
+    /// The index of the operation's blocks in the scratch pool, if it has any.
+    var scratch = ScratchIndex.none
+    /// The next operation of the list that this one is in, if there is one (`OperationList`).
+    var link = OperationIndex.none
 
     /// Goes on to a phase that may follow. Inlined, with the table: the compiler knows the phase and leaves a test
     /// of bits.

@@ -20,14 +20,14 @@ struct StripedRequest {
     }
 
     private func emitZeroes(into output: inout PlannerOutput) {
-        for member in 0..<geometry.memberCount {
+        for member in geometry.roles {
             var start = geometry.raid0MemberByteCount(member: member, below: request.byteOffset)
             let end = geometry.raid0MemberByteCount(member: member, below: request.byteOffset + request.byteCount)
             while start < end {
                 let length = min(end - start, RAIDPlanner.zeroByteCountMax)
                 output.memberIOs.append(
                     MemberIO(
-                        kind: request.mayPunch ? .punch : .zero, member: member,
+                        kind: request.mayPunch ? .punch : .zero, place: Place(member),
                         byteOffset: geometry.dataByteOffset + start, byteCount: Int(length), memory: nil,
                         token: .request(tag: request.tag)))
                 start += length
@@ -40,7 +40,7 @@ struct StripedRequest {
             member, byteOffset, byteCount, offset in
             output.memberIOs.append(
                 MemberIO(
-                    kind: kind, member: member, byteOffset: byteOffset, byteCount: Int(byteCount),
+                    kind: kind, place: Place(member), byteOffset: byteOffset, byteCount: Int(byteCount),
                     memory: request.memory! + Int(offset), token: .request(tag: request.tag)))
         }
     }

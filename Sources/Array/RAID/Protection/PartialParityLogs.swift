@@ -61,12 +61,12 @@ struct PartialParityLogs {
     /// A log unit that is being made.
     struct Unit: BitwiseCopyable {
         /// The role of the log's member.
-        let role: Int
+        let role: Role
         fileprivate(set) var entryCount = 0
         /// Bytes of partial parity.
         fileprivate(set) var byteCount = 0
 
-        init(role: Int) { self.role = role }
+        init(role: Role) { self.role = role }
 
         /// Whether no more operations have room.
         var isFull: Bool { entryCount == MDPartialParityLog.entryCountMax }
@@ -92,7 +92,7 @@ struct PartialParityLogs {
         logs = .allocate(capacity: memberCount)
         memory = .allocate(byteCount: memberCount * Self.unitByteCount, alignment: 4096)
         memory.initializeMemory(as: UInt8.self, repeating: 0, count: memberCount * Self.unitByteCount)
-        for role in 0..<memberCount {
+        for role in geometry.roles {
             (logs + role).initialize(
                 to: Log(areaByteOffset: area.byteOffsets[role], generation: area.generations[role]))
             MDPartialParityLog.prepareHeader(at: header(of: role), signature: area.signature)
@@ -105,7 +105,7 @@ struct PartialParityLogs {
     }
 
     /// The header in the memory of a member's unit.
-    private func header(of role: Int) -> UnsafeMutableRawPointer { memory + role * Self.unitByteCount }
+    private func header(of role: Role) -> UnsafeMutableRawPointer { memory + role.index * Self.unitByteCount }
 
     /// The partial parity of an operation in the memory of its unit.
     func partialParity(of operation: StripeOperation) -> UnsafeMutableRawPointer {
@@ -120,21 +120,21 @@ struct PartialParityLogs {
     // MARK: Operations
 
     /// Lets an operation wait for a record in the log of its parity's member.
-    func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
-        log(of: operations[Int(index)]).pointee.waiting.append(index, in: operations)
+    func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        log(of: operations[index]).pointee.waiting.append(index, in: operations)
     }
 
     /// The operation that waits longest for a record in a member's log.
-    func firstWaiting(of role: Int) -> Int32? { logs[role].waiting.first }
+    func firstWaiting(of role: Role) -> OperationIndex? { logs[role].waiting.first }
 
     /// Lets the operation that waits longest wait no more.
-    func dropFirst(of role: Int, in operations: UnsafeMutablePointer<StripeOperation>) {
+    func dropFirst(of role: Role, in operations: UnsafeMutablePointer<StripeOperation>) {
         _ = logs[role].waiting.popFirst(in: operations)
     }
 
     /// Notes that an operation with a record writes to a place.
-    func noteWrite(of operation: StripeOperation, to place: Int) {
-        log(of: operation).pointee.written |= 1 << UInt64(place)
+    func noteWrite(of operation: StripeOperation, to place: Place) {
+        log(of: operation).pointee.written |= place.bit
     }
 
     /// Ends an operation's record, if it has one: what was to be written is written as far as it will be.
@@ -149,7 +149,7 @@ struct PartialParityLogs {
     // MARK: Units
 
     /// Whether a member's next unit may be written, and operations wait for one.
-    func canBeginUnit(of role: Int) -> Bool {
+    func canBeginUnit(of role: Role) -> Bool {
         logs[role].phase == .idle && logs[role].replica != .underWay && !logs[role].waiting.isEmpty
     }
 
@@ -160,12 +160,12 @@ struct PartialParityLogs {
     ) -> UnsafeMutableRawPointer? {
         let log = logs + unit.role
         let index = log.pointee.waiting.first!
-        let entry = entry(of: operations[Int(index)])
+        let entry = entry(of: operations[index])
         let byteCount = Int(entry.partialParityByteCount)
         guard unit.byteCount + byteCount <= capacity else { return nil }
         _ = log.pointee.waiting.popFirst(in: operations)
         log.pointee.unit.append(index, in: operations)
-        operations[Int(index)].recordOffset = UInt32(unit.byteCount)
+        operations[index].recordOffset = UInt32(unit.byteCount)
         let encoded = MDPartialParityLog.entry(unit.entryCount, ofHeaderAt: header(of: unit.role))
         entry.encode(at: encoded)
         unit.byteCount += byteCount
@@ -183,7 +183,7 @@ struct PartialParityLogs {
             dataSector: first / 512,
             partialParityByteCount: columns == geometry.columnCount ? 0 : UInt32(byteCount),
             dataByteCount: UInt32(byteCount * columns),
-            parityRole: UInt32(geometry.parityMember(stripe: operation.stripe)))
+            parityRole: UInt32(geometry.parityMember(stripe: operation.stripe).index))
     }
 
     /// Begins to write a unit, which has operations.
@@ -220,9 +220,9 @@ struct PartialParityLogs {
                 byteCount: MDPartialParityLog.headerByteCount))
     }
 
-    private func unitWrite(_ role: Int, _ token: PlannerToken) -> MemberIO {
+    private func unitWrite(_ role: Role, _ token: PlannerToken) -> MemberIO {
         MemberIO(
-            kind: .durableWrite, member: role, byteOffset: logs[role].areaByteOffset,
+            kind: .durableWrite, place: Place(role), byteOffset: logs[role].areaByteOffset,
             byteCount: logs[role].unitByteCount, memory: header(of: role), token: token)
     }
 
@@ -230,7 +230,7 @@ struct PartialParityLogs {
     /// - Parameter isReplica: the write went to the log of the member's replacement.
     /// - Returns: when all are back, the unit's operations and the worst outcome.
     func endWrite(
-        of role: Int, _ status: MemberStatus, isReplica: Bool
+        of role: Role, _ status: MemberStatus, isReplica: Bool
     ) -> (operations: OperationList, status: MemberStatus)? {
         let log = logs + role
         if isReplica {
@@ -251,14 +251,14 @@ struct PartialParityLogs {
     // MARK: The replacement's log
 
     /// Notes that a member has a new replacement, whose log is not valid.
-    func forgetReplica(of role: Int) { logs[role].replica = .missing }
+    func forgetReplica(of role: Role) { logs[role].replica = .missing }
 
     /// Whether the log of a member's replacement is as good as its own.
-    func hasReplica(of role: Int) -> Bool { logs[role].replica == .written }
+    func hasReplica(of role: Role) -> Bool { logs[role].replica == .written }
 
     /// Begins to copy a member's newest unit to its replacement.
     /// - Returns: the write; nil when the copy is there or has to wait.
-    func beginCopy(of role: Int, token: PlannerToken, into output: inout PlannerOutput) -> MemberIO? {
+    func beginCopy(of role: Role, token: PlannerToken, into output: inout PlannerOutput) -> MemberIO? {
         let log = logs + role
         guard log.pointee.replica == .missing, log.pointee.phase != .writing else { return nil }
         if log.pointee.unitByteCount == 0 { seal(Unit(role: role), into: &output) }
@@ -270,7 +270,7 @@ struct PartialParityLogs {
 
     /// Lets the logs whose units' operations have all ended ask for flushes of what was written.
     func endCovering() {
-        for role in 0..<geometry.memberCount {
+        for role in geometry.roles {
             guard logs[role].phase == .covering, logs[role].coveredCount == 0 else { continue }
             logs[role].phase = .flushing
             logs[role].unflushed = logs[role].written
@@ -280,7 +280,7 @@ struct PartialParityLogs {
 
     /// Ends the phase of the logs that want no flush any more.
     func endFlushing() {
-        for role in 0..<geometry.memberCount
+        for role in geometry.roles
         where logs[role].phase == .flushing && logs[role].unflushed | logs[role].flushing == 0 {
             logs[role].phase = .idle
         }
@@ -288,15 +288,15 @@ struct PartialParityLogs {
 
     /// Begins a flush that some unit wants, of a place where none is under way. It serves all units that wait for one.
     /// - Returns: the place.
-    mutating func beginFlush() -> Int? {
+    mutating func beginFlush() -> Place? {
         var wanted: UInt64 = 0
-        for role in 0..<geometry.memberCount { wanted |= logs[role].unflushed }
+        for role in geometry.roles { wanted |= logs[role].unflushed }
         wanted &= ~flushesUnderWay
         guard wanted != 0 else { return nil }
-        let place = wanted.trailingZeroBitCount
-        let bit: UInt64 = 1 << UInt64(place)
+        let place = Place(rawValue: UInt8(wanted.trailingZeroBitCount))
+        let bit = place.bit
         flushesUnderWay |= bit
-        for role in 0..<geometry.memberCount where logs[role].unflushed & bit != 0 {
+        for role in geometry.roles where logs[role].unflushed & bit != 0 {
             logs[role].unflushed &= ~bit
             logs[role].flushing |= bit
         }
@@ -304,17 +304,17 @@ struct PartialParityLogs {
     }
 
     /// Notes that a flush of a place ended. Nothing has to become durable on a member that failed.
-    mutating func endFlush(of place: Int) {
-        let bit: UInt64 = 1 << UInt64(place)
+    mutating func endFlush(of place: Place) {
+        let bit = place.bit
         precondition(flushesUnderWay & bit != 0, "no flush of the place is under way")
         flushesUnderWay &= ~bit
-        for role in 0..<geometry.memberCount { logs[role].flushing &= ~bit }
+        for role in geometry.roles { logs[role].flushing &= ~bit }
     }
 
     /// Moves what has to become durable to another place, where the same member is now.
-    func move(from place: Int, to other: Int) {
-        let (from, to): (UInt64, UInt64) = (1 << UInt64(place), 1 << UInt64(other))
-        for role in 0..<geometry.memberCount {
+    func move(from place: Place, to other: Place) {
+        let (from, to) = (place.bit, other.bit)
+        for role in geometry.roles {
             if logs[role].written & from != 0 { logs[role].written |= to }
             // A flush that is under way to the other place may be of the member that was there before.
             if (logs[role].unflushed | logs[role].flushing) & from != 0 { logs[role].unflushed |= to }
@@ -325,7 +325,12 @@ struct PartialParityLogs {
     }
 
     /// Forgets what has to become durable at a place without a member.
-    func forget(_ place: Int) {
-        for role in 0..<geometry.memberCount { logs[role].unflushed &= ~(1 << UInt64(place)) }
+    func forget(_ place: Place) {
+        for role in geometry.roles { logs[role].unflushed &= ~place.bit }
     }
+}
+
+extension Place {
+    /// The place in a set of places: one bit each.
+    fileprivate var bit: UInt64 { 1 << UInt64(rawValue) }
 }

@@ -145,7 +145,7 @@ struct WriteIntentBitmap {
     }
 
     /// Lets an operation wait for the next round.
-    mutating func append(_ index: Int32, in operations: UnsafeMutablePointer<StripeOperation>) {
+    mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
         waiting.append(index, in: operations)
     }
 
@@ -167,7 +167,7 @@ struct WriteIntentBitmap {
     }
 
     /// Begins a round, for the operations that wait: all changed pages go to all members that are there.
-    mutating func beginRound(absent: Int?, token: PlannerToken, into output: inout PlannerOutput) {
+    mutating func beginRound(absent: Role?, token: PlannerToken, into output: inout PlannerOutput) {
         precondition(!isWriting && round.isEmpty, "a round is under way")
         round = takeWaiting()
         roundStatus = .done
@@ -179,10 +179,10 @@ struct WriteIntentBitmap {
             // The first page begins with the header, which is written together with superblocks and not from here.
             let first = page * MDBitmap.pageByteCount
             let skipped = page == 0 ? MDBitmap.headerByteCount : 0
-            for member in 0..<geometry.memberCount where member != absent {
+            for member in geometry.roles where member != absent {
                 output.memberIOs.append(
                     MemberIO(
-                        kind: .durableWrite, member: member,
+                        kind: .durableWrite, place: Place(member),
                         byteOffset: byteOffsets[member] + UInt64(first + skipped),
                         byteCount: MDBitmap.pageByteCount - skipped, memory: memory + first + skipped, token: token))
                 roundOutstanding += 1

@@ -1,4 +1,5 @@
 import ArrayStore
+import MDFormat
 
 /// Inspects the members' content from outside the array.
 extension ArrayLife {
@@ -9,10 +10,10 @@ extension ArrayLife {
     }
 
     /// The same for a sector of the member `missing`, computed from the other members.
-    func reconstructedWrite(_ sector: Int, missing: Int, row: Int) -> UInt32? {
+    func reconstructedWrite(_ sector: Int, missing: Role, row: Int) -> UInt32? {
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 64) { words in
             words.initialize(repeating: 0)
-            for (role, member) in members.enumerated() where role != missing {
+            for (role, member) in zip(shape.roles, members) where role != missing {
                 Self.add(member.image.bytes(ofSector: shape.dataSector + row), to: words)
             }
             return Stamp.write(in: UnsafeRawPointer(words.baseAddress!), sector: sector)

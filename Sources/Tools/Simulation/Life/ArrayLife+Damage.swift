@@ -1,3 +1,4 @@
+import MDFormat
 import MemberIO
 
 /// Blocks of members that become unreadable, and blocks that can be neither read nor computed any more.
@@ -30,7 +31,7 @@ extension ArrayLife {
 
     /// A write heals most damage. Other damage makes the member fail, sooner or later.
     private func kindOfDamage(_ number: Int) -> DamagedSectors.Kind {
-        let role = members.firstIndex { $0 === disks[number] }
+        let role = shape.roles.first { members[$0] === disks[number] }
         guard role.map(mayFail) ?? true else { return .untilWritten }
         return world.random.pick([.untilWritten, .untilWritten, .untilWritten, .untilWritten, .forEver, .unwritable])
     }
@@ -39,12 +40,12 @@ extension ArrayLife {
     private func wouldBeLost(_ number: Int, _ rows: Range<Int>) -> Bool {
         guard shape.level == .raid5 else { return true }
         let blocks = Self.blocks(of: rows)
-        return members.indices.contains { role in
+        return shape.roles.contains { role in
             members[role] !== disks[number] && (faultyRoles[role] || blocks.contains { isUnreadable(role, block: $0) })
         }
     }
 
-    private func isUnreadable(_ role: Int, block: Int) -> Bool { isUnreadable(members[role], block: block) }
+    private func isUnreadable(_ role: Role, block: Int) -> Bool { isUnreadable(members[role], block: block) }
 
     private func isUnreadable(_ disk: SimulatedMember, block: Int) -> Bool {
         let first = shape.dataSector + block * Self.blockRowCount
@@ -82,7 +83,7 @@ extension ArrayLife {
         guard members.contains(where: { !$0.image.damaged.isEmpty }) else { return }
         let survivable = shape.level.redundancy
         for block in lostAt.indices {
-            let count = members.indices.count { faultyRoles[$0] || isUnreadable($0, block: block) }
+            let count = shape.roles.count { faultyRoles[$0] || isUnreadable($0, block: block) }
             if count > survivable { lostAt[block] = world.time }
         }
     }
@@ -111,7 +112,7 @@ extension ArrayLife {
     }
 
     /// Whether a row of a member could not be read when the array began to be opened.
-    func wasUnreadable(_ role: Int, row: Int) -> Bool {
+    func wasUnreadable(_ role: Role, row: Int) -> Bool {
         guard !unreadableBlocks.isEmpty, let number = disks.firstIndex(where: { $0 === members[role] }) else {
             return false
         }

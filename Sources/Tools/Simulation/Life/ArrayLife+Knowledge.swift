@@ -1,10 +1,13 @@
 import ArrayStore
+import MDFormat
+import MemberIO
+import RAID
 
 /// Follows which members the array uses, and in which parts.
 extension ArrayLife {
     /// By disk: its part in an array, and its role.
-    func parts(of array: OpenedArray) -> [(part: Knowledge.Part, role: Int?)] {
-        var parts = [(part: Knowledge.Part, role: Int?)](repeating: (.out, nil), count: disks.count)
+    func parts(of array: OpenedArray) -> [(part: Knowledge.Part, role: Role?)] {
+        var parts = [(part: Knowledge.Part, role: Role?)](repeating: (.out, nil), count: disks.count)
         for state in array.memberStates {
             guard let disk = disks.firstIndex(where: { $0.name == state.path }) else { continue }
             switch state.condition {
@@ -25,7 +28,7 @@ extension ArrayLife {
         guard !world.news.isEmpty || world.isDown else { return }
         noteNews()
         guard shape.level == .raid5, let array else { return }
-        let hadHolder = (0..<shape.memberCount).map { knowledge.holder(of: $0) != nil }
+        let hadHolder = shape.roles.map { knowledge.holder(of: $0) != nil }
         // Survivors that are dead themselves may not have recorded the change.
         let isSure = !world.isDown && faultyRoles.count(where: { $0 }) <= 1
         for (number, (part, role)) in parts(of: array).enumerated() where !knowledge.disks[number].isAbsent {
@@ -33,7 +36,7 @@ extension ArrayLife {
             if part != .replacing { try checkMayEnd(number, now: part, role: role) }
             // The array is lost without this disk, and leaves its superblocks as they are.
             if part == .out, knowledge.disks[number].may == .inSync, let role, array.failedMembers.count > 1,
-                hadHolder.indices.contains(where: { $0 != role && !hadHolder[$0] })
+                shape.roles.contains(where: { $0 != role && !hadHolder[$0] })
             {
                 markFaulty(role, by: number)
                 continue
@@ -44,7 +47,7 @@ extension ArrayLife {
         learnProgress()
     }
 
-    private func learn(_ number: Int, _ part: Knowledge.Part, _ role: Int?, isSure: Bool) {
+    private func learn(_ number: Int, _ part: Knowledge.Part, _ role: Role?, isSure: Bool) {
         let before = knowledge.disks[number].may
         let isSameRole = role == knowledge.disks[number].role
         knowledge.disks[number].role = role ?? knowledge.disks[number].role
@@ -88,11 +91,13 @@ extension ArrayLife {
     }
 
     /// Whether the array has still to see the failure of a member that it has just recorded as in sync.
-    private func hasUnheardFailure(_ role: Int) -> Bool {
-        world.channels.contains { $0.hasFailure(at: role) || $0.hasFailure(at: shape.plan.geometry.replacementPlace) }
+    private func hasUnheardFailure(_ role: Role) -> Bool {
+        world.channels.contains {
+            $0.hasFailure(at: Place(role)) || $0.hasFailure(at: shape.plan.geometry.replacementPlace)
+        }
     }
 
-    private func markFaulty(_ role: Int, by number: Int) {
+    private func markFaulty(_ role: Role, by number: Int) {
         if bays.isEmpty || bays[role].member === disks[number] { faultyRoles[role] = true }
     }
 
@@ -106,7 +111,7 @@ extension ArrayLife {
 
     /// Notes which disks have the roles now.
     func findMembers() {
-        for role in bays.indices { members[role] = bays[role].member ?? members[role] }
+        for role in shape.roles where !bays.isEmpty { members[role] = bays[role].member ?? members[role] }
     }
 
     func noteNews() {

@@ -139,7 +139,7 @@ extension ArrayLife {
     private func hasSeenFailure(_ number: Int) -> Bool {
         guard let own = superblock(on: disks[number]), let array else { return false }
         let missing = array.failedMembers
-        return array.members.enumerated().contains { role, member in
+        return zip(shape.roles, array.members).contains { role, member in
             guard let member, !missing.contains(role) else { return false }
             return own.role(ofDevice: member.superblock.deviceNumber) == MDSuperblock.roleFaulty
         }
@@ -167,7 +167,7 @@ extension ArrayLife {
     }
 
     private func failMember() throws(SimulationFault) {
-        let role = world.random.below(members.count)
+        let role = Role(index: world.random.below(members.count))
         guard mayFail(role) else { return }
         let others = array!.failedMembers.filter { $0 != role }
         let hasFailed = array!.memberStates.contains { $0.role == role && $0.condition == .failed }

@@ -30,7 +30,7 @@ extension ArrayLife {
             try expectRefusal("\(disk.name) is added") { try array!.add(disk) }
         default:
             guard isLost else { return }
-            let role = world.random.below(members.count)
+            let role = Role(index: world.random.below(members.count))
             try expectRefusal("member \(role) is replaced") { try live!.replace(role: role, by: disk.name) }
         }
     }

@@ -1,11 +1,12 @@
 import ArrayStore
+import MDFormat
 import Platform
 
 /// The replacement of members while they serve.
 extension ArrayLife {
     /// The disk that is to take a role, that role, and the bytes of the data area that are durable on the disk as the
     /// array says; nil when there is none.
-    func replacement(of array: OpenedArray) -> (number: Int, role: Int, byteCount: UInt64)? {
+    func replacement(of array: OpenedArray) -> (number: Int, role: Role, byteCount: UInt64)? {
         guard let state = array.replacementState,
             let number = parts(of: array).firstIndex(where: { $0.part == .replacing })
         else { return nil }
@@ -20,9 +21,8 @@ extension ArrayLife {
 
     /// The role of the disk that a member I/O went to, or nil: a disk at the replacement's place may have a role by
     /// now.
-    func role(of operation: SimulatedChannel.Operation) -> Int? {
-        let place = Int(operation.io.member)
-        return place < members.count ? place : members.firstIndex { $0 === operation.member }
+    func role(of operation: SimulatedChannel.Operation) -> Role? {
+        shape.plan.geometry.role(at: operation.io.place) ?? shape.roles.first { members[$0] === operation.member }
     }
 
     // MARK: Users
@@ -34,7 +34,7 @@ extension ArrayLife {
         guard let name = spares.isEmpty ? nil : world.random.pick(spares).path,
             let number = disks.firstIndex(where: { $0.name == name })
         else { return }
-        let role = world.random.below(members.count)
+        let role = Role(index: world.random.below(members.count))
         // The card must know of all I/O that has ended.
         try runCard()
         if world.isDown { return }
@@ -85,7 +85,7 @@ extension ArrayLife {
     }
 
     /// Checks that a replacement has ended for a reason.
-    func checkMayEnd(_ number: Int, now part: Knowledge.Part, role: Int?) throws(SimulationFault) {
+    func checkMayEnd(_ number: Int, now part: Knowledge.Part, role: Role?) throws(SimulationFault) {
         guard !world.isDown, knowledge.disks[number].may == .replacing else { return }
         let isRight =
             switch part {

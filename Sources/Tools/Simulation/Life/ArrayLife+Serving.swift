@@ -1,4 +1,5 @@
 import ArrayStore
+import MDFormat
 import MemberIO
 import RAIDControllerInterface
 import SCSI
@@ -69,7 +70,7 @@ extension ArrayLife {
         }
         guard workload.deathPerMille > 0, world.random.chance(workload.deathPerMille) else { return }
         let number = world.random.below(disks.count)
-        if let role = members.firstIndex(where: { $0 === disks[number] }) {
+        if let role = shape.roles.first(where: { members[$0] === disks[number] }) {
             guard mayFail(role) else { return }
             faultyRoles[role] = true
         }
@@ -84,7 +85,7 @@ extension ArrayLife {
 
     /// Whether a member may fail now. A second failure ends the array, so it is rare. While parity is doubtful, there
     /// must be none.
-    func mayFail(_ role: Int) -> Bool {
+    func mayFail(_ role: Role) -> Bool {
         guard !array!.needsRepair else { return false }
         return faultyRoles[role] || !faultyRoles.contains(true) || world.random.chance(50)
     }
@@ -106,8 +107,7 @@ extension ArrayLife {
             && (role.map(mayFail) ?? !array!.needsRepair)
         let status = channel.end(position, fails ? .error : .proper)
         history.add(
-            .memberIO(operation.io.kind, member: Int(operation.io.member), rows: rows(operation.io), status), step: step
-        )
+            .memberIO(operation.io.kind, operation.io.place, rows: rows(operation.io), status), step: step)
         noteHealing(operation, status)
         switch status {
         case .done, .unreadable: break

@@ -35,19 +35,20 @@ struct ArrayShape {
     var columnCount: Int { level == .raid5 ? memberCount - 1 : memberCount }
     var stripeSectorCount: Int { columnCount * chunkSectorCount }
     var sectorCount: Int { stripeCount * stripeSectorCount }
+    var roles: Roles { Roles(count: memberCount) }
     /// Rows of one sector on each member.
     var rowCount: Int { stripeCount * chunkSectorCount }
 
     /// The member and the row that hold a sector. RAID 5 is left-symmetric (md's ALGORITHM_LEFT_SYMMETRIC): from stripe
     /// to stripe, parity moves from the last member to the first; the data begins on the member after it, and wraps
     /// around.
-    func place(of sector: Int) -> (member: Int, row: Int) {
+    func place(of sector: Int) -> (member: Role, row: Int) {
         let chunk = sector / chunkSectorCount
         let stripe = chunk / columnCount
         let row = stripe * chunkSectorCount + sector % chunkSectorCount
-        guard level == .raid5 else { return (chunk % columnCount, row) }
+        guard level == .raid5 else { return (Role(index: chunk % columnCount), row) }
         let parity = memberCount - 1 - stripe % memberCount
-        return ((parity + 1 + chunk % columnCount) % memberCount, row)
+        return (Role(index: (parity + 1 + chunk % columnCount) % memberCount), row)
     }
 
     /// The level and the consistency policy, under which lives are counted.

@@ -7,8 +7,8 @@ struct History {
     enum Event {
         case sent(tag: Int, SimulatedDriver.Command)
         case answered(tag: Int, SimulatedDriver.Command, isGood: Bool)
-        /// `member` is a place; `rows` is empty for flushes and metadata.
-        case memberIO(MemberIO.Kind, member: Int, rows: Range<Int>, MemberStatus)
+        /// `rows` is empty for flushes and metadata.
+        case memberIO(MemberIO.Kind, Place, rows: Range<Int>, MemberStatus)
         case note(String)
     }
 
@@ -53,8 +53,8 @@ struct History {
         case .sent(let tag, let command): "command \(tag) sent: \(text(command))"
         case .answered(let tag, let command, let isGood):
             "command \(tag) answered \(isGood ? "GOOD" : "with an error"): \(text(command))"
-        case .memberIO(let kind, let member, let rows, let status):
-            "member \(member): \(kind) of rows \(rows.lowerBound)..<\(rows.upperBound): \(status)"
+        case .memberIO(let kind, let place, let rows, let status):
+            "place \(place): \(kind) of rows \(rows.lowerBound)..<\(rows.upperBound): \(status)"
         case .note(let text): text
         }
     }

@@ -1,3 +1,5 @@
+import MDFormat
+
 /// The state that an array's superblocks must record, or may record.
 struct Knowledge {
     /// The parts that a disk can have in the array when the array is opened.
@@ -19,7 +21,7 @@ struct Knowledge {
         /// The parts that the superblocks of this disk and of the others may give it.
         var may: Part
         /// The role that the disk has, or had last.
-        var role: Int?
+        var role: Role?
         /// The disk is not there when the array is opened.
         var isAbsent = false
     }
@@ -38,24 +40,24 @@ struct Knowledge {
     /// The first `memberCount` disks are the members.
     init(memberCount: Int) {
         self.memberCount = memberCount
-        disks = (0..<memberCount).map { Disk(may: .inSync, role: $0) }
+        disks = Roles(count: memberCount).map { Disk(may: .inSync, role: $0) }
     }
 
     /// The disk that may be opened as the member in sync of a role.
-    func holder(of role: Int) -> Int? {
+    func holder(of role: Role) -> Int? {
         disks.firstIndex { $0.role == role && $0.may.contains(.inSync) && !$0.isAbsent }
     }
 
     /// The number of roles that no disk can have in sync when the array is opened.
-    var outCount: Int { (0..<memberCount).count { holder(of: $0) == nil } }
+    var outCount: Int { Roles(count: memberCount).count { holder(of: $0) == nil } }
 
     /// The number of roles that perhaps no disk has in sync when the array is opened.
     var outCountMax: Int {
-        (0..<memberCount).count { mayLack($0, besides: nil) }
+        Roles(count: memberCount).count { mayLack($0, besides: nil) }
     }
 
     /// Whether, apart from the disk `number`, perhaps no disk has a role in sync when the array is opened.
-    func mayLack(_ role: Int, besides number: Int?) -> Bool {
+    func mayLack(_ role: Role, besides number: Int?) -> Bool {
         let present = disks.indices.filter { $0 != number && disks[$0].role == role && !disks[$0].isAbsent }
         if present.contains(where: { disks[$0].may == .inSync }) { return false }
         // While the role passes from a member to its replacement, one of the two has it.

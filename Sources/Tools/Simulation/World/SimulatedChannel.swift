@@ -43,7 +43,7 @@ final class SimulatedChannel: MemberChannel {
     }
 
     /// Whether a failed operation at a place has not been reaped yet.
-    func hasFailure(at place: Int) -> Bool { done.contains { Int($0.member) == place && $0.status == .failed } }
+    func hasFailure(at place: Place) -> Bool { done.contains { $0.place == place && $0.status == .failed } }
 
     func reap(into completions: inout [MemberCompletion]) {
         completions += done
@@ -56,7 +56,7 @@ final class SimulatedChannel: MemberChannel {
         operations.swapAt(index, operations.count - 1)
         operations.removeLast()
         let status = end(operation, ending)
-        done.append(MemberCompletion(token: operation.io.token, member: operation.io.member, status: status))
+        done.append(MemberCompletion(token: operation.io.token, place: operation.io.place, status: status))
         return status
     }
 
