@@ -202,7 +202,7 @@ let tests: [Target] = [
     test("SCSI", uses: "Platform"),
     test(
         "ParallelInterface",
-        uses: "Platform", "Diagnostics", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "SCSI"),
+        uses: "TestSupport", "Platform", "Diagnostics", "HardwareBus", "SCSIControllerDriverKit", "DriverHost", "SCSI"),
     test("SCSIArchitectureModel", uses: "Platform", "Diagnostics", "SCSI", "ParallelInterface"),
     test(
         "BlockStorage",

@@ -1,4 +1,7 @@
 import DriverHost
+import Glibc
+import Platform
+import Synchronization
 import TestTraits
 import Testing
 
@@ -7,12 +10,20 @@ import Testing
 @Suite("The task slot pool", .blocks)
 struct TaskSlotsTests {
     /// Claims a slot for each task, sends them all, and returns them.
-    private func send(_ taskIndices: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [UInt16] {
-        var slots = [UInt16](repeating: 0, count: pool.count)
+    private func send(_ taskIndices: [UInt32], through pool: TaskSlots, deadline: UInt64 = 0) -> [SlotIndex] {
+        var slots = room(for: pool.count)
         let claimed = taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) }!
         #expect(slots[..<claimed].withUnsafeBufferPointer { pool.enqueue($0) { _ in deadline } })
-        let sent = pool.takeQueued(into: &slots, limit: pool.count, route: .bundled)
-        return Array(slots[..<sent])
+        var numbers = [UInt16](repeating: 0, count: pool.count)
+        let sent = pool.takeQueued(into: &numbers, limit: pool.count, route: .bundled)
+        return numbers[..<sent].map { SlotIndex(rawValue: $0) }
+    }
+
+    private func room(for count: Int) -> [SlotIndex] { Array(repeating: SlotIndex(rawValue: 0), count: count) }
+
+    private func complete(_ slots: [SlotIndex], in pool: TaskSlots, route: TaskRoute = .bundled) -> TaskSlots.Completion
+    {
+        pool.complete(slots.map(\.rawValue), count: slots.count, route: route)
     }
 
     @Test("a slot is completed once; foreign and repeated indices change nothing")
@@ -20,8 +31,9 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 4, taskCount: 16)
         let slots = send([10, 11], through: pool)
         #expect(slots.map { pool.taskIndex(of: $0) } == [10, 11])
-        #expect(pool.complete([slots[0], slots[0], 3, 999], count: 4, route: .bundled).accepted == 1)
-        var completed = [UInt16](repeating: 0, count: 4)
+        let first = slots[0].rawValue
+        #expect(pool.complete([first, first, 3, 999], count: 4, route: .bundled).accepted == 1)
+        var completed = room(for: 4)
         #expect(pool.takeCompleted(into: &completed, limit: 4) == 1)
         #expect(completed[0] == slots[0])
     }
@@ -44,8 +56,8 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1, 2, 3, 4], through: pool)
         #expect(slots.count == 2)
-        #expect(pool.complete(slots, count: 2, route: .bundled).accepted == 2)
-        var claimed = [UInt16](repeating: 0, count: 2)
+        #expect(complete(slots, in: pool).accepted == 2)
+        var claimed = room(for: 2)
         let count = slots.withUnsafeBufferPointer { pool.release($0, into: &claimed) }
         #expect(claimed[..<count].map { pool.taskIndex(of: $0) } == [3, 4])
     }
@@ -61,7 +73,7 @@ struct TaskSlotsTests {
         let second = try #require(pool.nextExpired(now: 101))
         #expect(pool.abandon(second) { false } == nil)
         #expect(pool.abandon(second) { true } == 2)
-        #expect(pool.complete([slots[1]], count: 1, route: .bundled).accepted == 1)
+        #expect(complete([slots[1]], in: pool).accepted == 1)
         #expect(pool.taskIndex(of: slots[1]) == TaskSlots.noTask)
     }
 
@@ -70,9 +82,9 @@ struct TaskSlotsTests {
         let pool = TaskSlots(count: 1, taskCount: 16)
         let slots = send([1], through: pool, deadline: 100)
         let old = try #require(pool.nextExpired(now: 101))
-        #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
-        var room: UInt16 = 0
-        #expect(slots.withUnsafeBufferPointer { pool.release($0, into: &room) } == 0)
+        #expect(complete(slots, in: pool).accepted == 1)
+        var claimed = room(for: 1)
+        #expect(slots.withUnsafeBufferPointer { pool.release($0, into: &claimed) } == 0)
         #expect(send([2], through: pool, deadline: 500) == slots)
         pool.setRecovery(old, .unitReset, deadline: 1)
         #expect(pool.nextExpired(now: 400) == nil)
@@ -84,13 +96,14 @@ struct TaskSlotsTests {
     @Test("a closed pool sends nothing and lets nothing wait")
     func closing() {
         let pool = TaskSlots(count: 1, taskCount: 16)
-        var slot: UInt16 = 0
+        var slot = SlotIndex(rawValue: 0)
         let taskIndices: [UInt32] = [1, 2]
         #expect(taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == 1)
         let filled = [slot]
         #expect(filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
         pool.close()
-        #expect(pool.takeQueued(into: &slot, limit: 1, route: .bundled) == 0)
+        var number: UInt16 = 0
+        #expect(pool.takeQueued(into: &number, limit: 1, route: .bundled) == 0)
         #expect(pool.takeUnsent(into: &slot) == 1)
         #expect(!filled.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
         #expect(taskIndices.withUnsafeBufferPointer { pool.claim(for: $0, into: &slot) } == nil)
@@ -103,22 +116,23 @@ struct TaskSlotsTests {
     func routes() {
         let pool = TaskSlots(count: 2, taskCount: 16)
         let slots = send([1], through: pool)
-        let wrong = pool.complete(slots, count: 1, route: .legacy)
+        let wrong = complete(slots, in: pool, route: .legacy)
         #expect(wrong.accepted == 0)
         #expect(wrong.refused?.state == .withDriver)
-        #expect(pool.complete(slots, count: 1, route: .bundled).accepted == 1)
+        #expect(complete(slots, in: pool).accepted == 1)
     }
 
     @Test("the order of two slots is known if their host sent them in one domain", arguments: [0, 1] as [UInt8])
     func domains(second: UInt8) {
         let pool = TaskSlots(count: 2, taskCount: 16)
-        var slots: [UInt16] = [0, 0]
+        var slots = room(for: 2)
         #expect([1, 2].withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) } == 2)
         #expect(slots.withUnsafeBufferPointer { pool.enqueue($0) { _ in 0 } })
         var taken: UInt16 = 0
         for (slot, number) in zip(slots, [0, second]) {
             let domain = SequenceDomain(rawValue: number)
-            #expect(pool.takeQueued(into: &taken, limit: 1, route: .bundled, domain: domain) == 1 && taken == slot)
+            #expect(pool.takeQueued(into: &taken, limit: 1, route: .bundled, domain: domain) == 1)
+            #expect(taken == slot.rawValue)
         }
         #expect(pool.isEarlier(slots[0], than: slots[1]) == (second == 0))
         #expect(!pool.isEarlier(slots[1], than: slots[0]))
@@ -136,5 +150,47 @@ struct TaskSlotsTests {
         #expect(pool.abandon(owned[1]) { true } == 2)
         #expect(pool.takeStarved(into: &taskIndices, limit: 4) == 1)
         #expect(taskIndices[0] == 3)
+    }
+
+    @Test("slots that wait to be sent keep their order when one of them is taken out")
+    func takenOut() {
+        let pool = TaskSlots(count: 4, taskCount: 16)
+        var slots = room(for: 4)
+        #expect([1, 2, 3].withUnsafeBufferPointer { pool.claim(for: $0, into: &slots) } == 3)
+        #expect(slots[..<3].withUnsafeBufferPointer { pool.enqueue($0) { $0 == 2 ? 100 : 0 } })
+        var expired = room(for: 4)
+        let taken = pool.takeExpiredUnsent(now: 101, into: &expired)
+        #expect(taken.count == 1 && taken.hasOthers && expired[0] == slots[1])
+        var numbers = [UInt16](repeating: 0, count: 4)
+        #expect(pool.takeQueued(into: &numbers, limit: 4, route: .bundled) == 2)
+        #expect(numbers[..<2] == [slots[0].rawValue, slots[2].rawValue])
+    }
+
+    @Test("a slot that is passed back while recovery looks at its task waits until it has looked")
+    func hold() throws {
+        let pool = TaskSlots(count: 1, taskCount: 16)
+        let slots = send([1], through: pool)
+        let task = try #require(pool.sent(taskIndex: 1))
+        let (started, completed) = (OneShotEvent(), OneShotEvent())
+        let looked = Atomic<Bool>(false)
+        let number = slots[0].rawValue
+        var thread: OSThread? = try OSThread(name: "driver") {
+            started.wait()
+            #expect(pool.complete([number], count: 1, route: .bundled).accepted == 1)
+            let hasLooked = looked.load(ordering: .relaxed)
+            #expect(hasLooked)
+            completed.set()
+        }
+        let isStillThere = pool.whileWithDriver(task) {
+            started.set()
+            // The other thread gets a chance to be wrong.
+            for _ in 0..<1000 where !completed.isSet { sched_yield() }
+            let isThere = pool.isWithDriver(slots[0])
+            looked.store(true, ordering: .relaxed)
+            return isThere
+        }
+        #expect(isStillThere == true)
+        thread.take()!.join()
+        #expect(pool.abandon(task) { true } == nil)
     }
 }

@@ -11,7 +11,7 @@ extension ParallelController: KernelHalf {
     }
 
     package func submissionRefused(slot: UInt16, response: UInt32) {
-        dispatcher.submissionRefused(slot: slot, response: response)
+        dispatcher.submissionRefused(slot: index(ofHosts: slot), response: response)
     }
 
     package func completeBundledParallelTasks(_ indices: UnsafePointer<UInt16>, count: Int) {
@@ -19,12 +19,22 @@ extension ParallelController: KernelHalf {
     }
 
     package func completeParallelTask(_ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16?) {
-        dispatcher.completeParallelTask(response, slot: slot)
+        dispatcher.completeParallelTask(response, slot: slot.map { index(ofHosts: $0) })
     }
 
     /// A slot's command, in the memory that is shared with the driver.
     package func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask> {
-        UnsafePointer(dispatcher.slots.commands + Int(slot))
+        UnsafePointer(dispatcher.slots.commands + index(ofHosts: slot).number)
+    }
+
+    /// The slot of a number that the host has checked, or a KEXT names. Another number would be memory outside of the
+    /// table.
+    private func index(ofHosts number: UInt16) -> SlotIndex {
+        guard let slot = dispatcher.pool.slot(numbered: number) else {
+            preconditionFailure(
+                "slot \(number) was named by a host or a KEXT; there are \(dispatcher.pool.count) slots")
+        }
+        return slot
     }
 
     package func dataBuffer(targetID: SCSIDeviceIdentifier, taskID: UInt64) -> IOBufferMemoryDescriptor? {

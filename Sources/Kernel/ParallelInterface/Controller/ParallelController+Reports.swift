@@ -10,7 +10,7 @@ extension ParallelController {
         snapshot.mode = driver.mode.rawValue
         snapshot.host = driver.place.rawValue
         snapshot.restartCount = UInt64(driver.restartCount)
-        dispatcher.pool.forEachWithDriver { _ in snapshot.taskCount += 1 }
+        snapshot.taskCount = UInt64(dispatcher.pool.ownedByDriver().count)
         return snapshot
     }
 

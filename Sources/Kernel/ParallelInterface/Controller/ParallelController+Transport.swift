@@ -49,6 +49,7 @@ extension ParallelController {
     }
 
     package func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        assert(areTasksMapped.load(ordering: .acquiring), "a task came before its driver had started")
         dispatcher.submit(taskIndices, lane: lane)
         lanePump.pump(lane: lane, Exchange(taskCount: taskIndices.count))
     }
@@ -79,7 +80,7 @@ extension ParallelController {
     private func isWithDriverSince(taskIndex: TaskIndex) -> UInt64? {
         let slots = dispatcher.slots
         return slots.pool.sent(taskIndex: taskIndex) {
-            slots.isInDevice($0) ? nil : slots.pool.slots[Int($0)].filled
+            slots.isInDevice($0) ? nil : slots.pool.filledTime(of: $0)
         }
     }
 }

@@ -101,6 +101,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     }
 
     private func makeParts(memory: SharedSlots, _ properties: DriverProperties) {
+        assert(dispatcher == nil, "the controller was started twice")
         let slots = SlotTable(memory: memory, taskCount: parts.tasks.count, dart: parts.card.dart)
         dispatcher = TaskDispatcher(parts: parts, slots: slots, properties: properties)
         lanePump = LanePump(parts: parts, dispatcher: dispatcher)

@@ -22,8 +22,8 @@ final class DriverDetectors: Sendable {
     }
 
     /// Reports a slot's response that was written after it had been read.
-    func checkResponse(_ slot: UInt16) {
-        let response = slots.responses + Int(slot)
+    func checkResponse(_ slot: SlotIndex) {
+        let response = slots.responses + slot.number
         if response.pointee.version != 0 {
             log.report(
                 .slotMisuse,
@@ -35,7 +35,7 @@ final class DriverDetectors: Sendable {
     // MARK: Passing back
 
     /// Reports the slot of a call that passed slots back, since the device works on the slot's memory.
-    func reportDeviceWorks(on slot: UInt16) {
+    func reportDeviceWorks(on slot: SlotIndex) {
         log.report(
             .completedWhileDeviceWorks,
             "slot \(slot) (\(slots.describe(slot))) was completed while a command for its memory "
@@ -44,12 +44,11 @@ final class DriverDetectors: Sendable {
 
     /// Reports the first refused slot of a call that passed slots back.
     func report(_ completion: TaskSlots.Completion, route: TaskRoute) {
-        guard let (slot, state, owned) = completion.refused else { return }
-        guard let state else {
-            return log.report(.slotMisuse, "slot \(slot) was passed back; there are \(slots.count) slots")
+        guard let (number, state, owned) = completion.refused else { return }
+        guard let state, let slot = slots.pool.slot(numbered: number) else {
+            return log.report(.slotMisuse, "slot \(number) was passed back; there are \(slots.count) slots")
         }
-        let isOwned = state == .withDriver || state == .abandoned
-        switch (isOwned, owned, route) {
+        switch (state.isOfDriver, owned, route) {
         case (true, .legacy, _):
             log.report(
                 .legacyTaskCompletedAsBundled,
@@ -67,11 +66,11 @@ final class DriverDetectors: Sendable {
         }
     }
 
-    private func isSplit(_ slot: UInt16) -> Bool {
-        card.pinsCommands && (slots.records[Int(slot)].hasBeenSplit || slots.commandCount(of: slot) > 1)
+    private func isSplit(_ slot: SlotIndex) -> Bool {
+        card.pinsCommands && (slots.records[slot.number].hasBeenSplit || slots.commandCount(of: slot) > 1)
     }
 
-    private func reportCompletedTooEarly(_ slot: UInt16, _ what: String) {
+    private func reportCompletedTooEarly(_ slot: SlotIndex, _ what: String) {
         log.report(
             .completedWhileDeviceWorks,
             "slot \(slot) \(what): its task was several commands for the device, and was completed before the last of "
@@ -82,7 +81,7 @@ final class DriverDetectors: Sendable {
 
     /// Compares a response with the commands that the device saw for the task, and reports contradictions.
     func judge(
-        _ response: UnsafePointer<SCSIUserParallelResponse>, of slot: UInt16, _ task: UnsafePointer<SCSITask>
+        _ response: UnsafePointer<SCSIUserParallelResponse>, of slot: SlotIndex, _ task: UnsafePointer<SCSITask>
     ) {
         switch task.pointee.status {
         case .good:
@@ -92,7 +91,7 @@ final class DriverDetectors: Sendable {
             if card.pinsCommands {
                 let count = slots.commandCount(of: slot)
                 if count == 0 { reportUnseen(slot) }
-                if count > 1 { slots.records[Int(slot)].hasBeenSplit = true }
+                if count > 1 { slots.records[slot.number].hasBeenSplit = true }
             }
         case .checkCondition: judgeSense(response, slot)
         default: break
@@ -100,7 +99,7 @@ final class DriverDetectors: Sendable {
     }
 
     private func judgeTransferCount(
-        _ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: UInt16, _ task: UnsafePointer<SCSITask>
+        _ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: SlotIndex, _ task: UnsafePointer<SCSITask>
     ) {
         let isTooMuch = response.pointee.fBytesTransferred > task.pointee.requestedTransferCount
         // Other commands may answer with fewer bytes than they were offered.
@@ -111,7 +110,7 @@ final class DriverDetectors: Sendable {
                 + "\(task.pointee.requestedTransferCount) bytes")
     }
 
-    private func judgeSense(_ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: UInt16) {
+    private func judgeSense(_ response: UnsafePointer<SCSIUserParallelResponse>, _ slot: SlotIndex) {
         if response.pointee.fSenseLength == 0 && performsAutoSense {
             log.report(
                 .badSenseData,
@@ -125,13 +124,13 @@ final class DriverDetectors: Sendable {
     }
 
     /// Reports a task that ended with GOOD although the device never got its command.
-    private func reportUnseen(_ slot: UInt16) {
-        guard !slots.records[Int(slot)].dataBufferWasTaken else { return }
+    private func reportUnseen(_ slot: SlotIndex) {
+        guard !slots.records[slot.number].dataBufferWasTaken else { return }
         let opcode = slots.cdb(of: slot).operationCode
         let isFlush = opcode == .synchronizeCache10 || opcode == .synchronizeCache16
         // A driver may know a device's type and size. Only the device knows the content of the medium.
         guard isFlush || opcode.isRead || opcode.isWrite || opcode == .unmap || opcode == .writeSame16 else { return }
-        if slots.records[Int(slot)].hasBeenSplit {
+        if slots.records[slot.number].hasBeenSplit {
             return reportCompletedTooEarly(slot, "was passed back before the device had seen its task")
         }
         if isFlush {
@@ -149,25 +148,27 @@ final class DriverDetectors: Sendable {
     /// Reports writes that end while an older write to the same blocks still waits in the driver.
     func findOvertakenWrites(_ indices: UnsafePointer<UInt16>, count: Int) {
         guard card.pinsCommands,
-            (0..<count).contains(where: { Int(indices[$0]) < slots.count && slots.isWrite(indices[$0]) })
+            (0..<count).contains(where: { slots.pool.slot(numbered: indices[$0]).map(slots.isWrite) ?? false })
         else { return }
-        slots.pool.forEachWithDriver { held in
-            // Writes that the device has are in the right order. Nearly always that is all of them.
-            guard slots.commandCount(of: held) == 0, slots.isWrite(held), let range = slots.range(of: held) else {
-                return
-            }
-            for index in 0..<count where overtakes(indices[index], held, range) {
+        // Writes that the device has are in the right order. Nearly always that is all of them.
+        let isUnseen = { [slots] in slots.commandCount(of: $0) == 0 }
+        slots.pool.forEachWithDriver(where: isUnseen) { held in
+            guard isUnseen(held), slots.isWrite(held), let range = slots.range(of: held) else { return }
+            for index in 0..<count {
+                guard let slot = slots.pool.slot(numbered: indices[index]), overtakes(slot, held, range) else {
+                    continue
+                }
                 log.report(
                     .overlappingWritesReordered,
-                    "\(slots.describe(indices[index])) ended while the earlier \(slots.describe(held)) to the same "
+                    "\(slots.describe(slot)) ended while the earlier \(slots.describe(held)) to the same "
                         + "blocks has not been begun")
             }
         }
     }
 
     /// Whether a slot that is passed back holds a later write to the range of a write that the driver has.
-    private func overtakes(_ slot: UInt16, _ held: UInt16, _ range: Range<UInt64>) -> Bool {
-        guard Int(slot) < slots.count, slot != held, slots.pool.slots[Int(slot)].state == .withDriver,
+    private func overtakes(_ slot: SlotIndex, _ held: SlotIndex, _ range: Range<UInt64>) -> Bool {
+        guard slot != held, slots.pool.isWithDriver(slot),
             slots.isWrite(slot), slots.pool.isEarlier(held, than: slot),
             slots.address(of: held) == slots.address(of: slot), let other = slots.range(of: slot)
         else { return false }
@@ -182,10 +183,10 @@ final class DriverDetectors: Sendable {
         if let diagnosis, let diagnosis { log.report(diagnosis) }
     }
 
-    private func overdueDiagnosis(_ slot: UInt16) -> Diagnosis? {
+    private func overdueDiagnosis(_ slot: SlotIndex) -> Diagnosis? {
         // A device at work is slow. The driver is not to blame so far.
-        if slots.isInDevice(slot) || slots.records[Int(slot)].isNamedOverdue { return nil }
-        slots.records[Int(slot)].isNamedOverdue = true
+        if slots.isInDevice(slot) || slots.records[slot.number].isNamedOverdue { return nil }
+        slots.records[slot.number].isNamedOverdue = true
         let wasSeen = slots.commandCount(of: slot) != 0
         let text = "\(slots.describe(slot)) in slot \(slot) was not completed in time"
         if card.pinsCommands && !wasSeen && slots.pool.route(of: slot) == .bundled {
@@ -205,12 +206,13 @@ final class DriverDetectors: Sendable {
         guard let window = card.dart.window(of: address), window < slots.count else {
             return log.report(.dartFault, "\(text), which no task has")
         }
-        let taskID = slots.taskID(of: UInt16(window))
-        if slots.records[window].dataBufferWasTaken {
+        let slot = SlotIndex(rawValue: UInt16(window))
+        let taskID = slots.taskID(of: slot)
+        if slots.records[slot.number].dataBufferWasTaken {
             return log.report(
                 .dataBufferOutsideTask, "\(text), of task \(taskID) whose data went to UserGetDataBuffer")
         }
-        let command = slots.commands[window]
+        let command = slots.commands[slot.number]
         log.report(
             .dartFault,
             "\(text); task \(taskID) has \(command.fRequestedTransferCount) bytes at "

@@ -31,6 +31,8 @@ final class LanePump: LaneSource {
         repeat {
             while workOnce(lane: lane, &exchange, &idleRounds) {}
         } while host.finish(&exchange, mayGoOn: idleRounds < Self.idleRoundMax)
+        assert(lanes[lane].pointee.isActive, "another frame has ended the work of lane \(lane)")
+        assert(!lanes[lane].pointee.mustSend, "lane \(lane) stops, and has slots to send")
         lanes[lane].pointee.isActive = false
     }
 
@@ -55,6 +57,8 @@ final class LanePump: LaneSource {
     }
 
     private func waitForOutstandingWork(lane: Int, _ exchange: Exchange) {
+        // A frame below would wait for what only it can do.
+        assert(!lanes[lane].pointee.isActive, "lane \(lane) waits for its work inside that work")
         while card.hasOutstandingWork(lane: lane) { wait(lane: lane, orReadable: -1, exchange) }
     }
 

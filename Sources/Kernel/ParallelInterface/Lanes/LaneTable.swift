@@ -37,7 +37,10 @@ final class LaneTable: Sendable {
 
     deinit { states.deallocate() }
 
-    subscript(lane: Int) -> UnsafeMutablePointer<State> { states + lane }
+    subscript(lane: Int) -> UnsafeMutablePointer<State> {
+        assert(lane >= 0 && lane < count, "lane \(lane) does not exist")
+        return states + lane
+    }
 
     /// Lanes in use by clients.
     var clientCount: Int { clients.load(ordering: .relaxed) }
@@ -67,8 +70,15 @@ final class LaneTable: Sendable {
     }
 
     /// Gives back a lane whose work is done.
-    func release(_ lane: Int) { card.releaseLane(lane) }
+    func release(_ lane: Int) {
+        assert(!self[lane].pointee.isActive, "lane \(lane) was given back while its thread works")
+        assert(!card.hasOutstandingWork(lane: lane), "lane \(lane) was given back, and its I/O is not done")
+        card.releaseLane(lane)
+    }
 
     /// Counts a client's lane that was given back.
-    func clientLeaves() { clients.subtract(1, ordering: .relaxed) }
+    func clientLeaves() {
+        let left = clients.subtract(1, ordering: .relaxed).newValue
+        assert(left >= 0, "more clients have left than came")
+    }
 }

@@ -35,7 +35,10 @@ final class TaskEnding: @unchecked Sendable {
 
     /// Takes a lane for the end of a driver that may end at any time.
     /// - Throws: if no lane is left.
-    func prepareLane() throws { ownLane = try pump.makeOwnLane() }
+    func prepareLane() throws {
+        assert(ownLane == nil, "the lane for the driver's end was made twice")
+        ownLane = try pump.makeOwnLane()
+    }
 
     func giveLaneBack() {
         if let ownLane { pump.releaseOwnLane(ownLane) }
@@ -57,7 +60,7 @@ final class TaskEnding: @unchecked Sendable {
     func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
         let taskIndex = pool.abandon(task) {
             // A task that is not ended goes on as it is.
-            !slots.isInDevice(task.slot) && card.dart.unmap(window: Int(task.slot))
+            !slots.isInDevice(task.slot) && card.dart.unmap(window: task.slot.number)
         }
         guard let taskIndex else { return pool.setRecovery(task, .targetReset, deadline: options.afterGrace) }
         tasks.end(taskIndex, status: status, lane: lane)
@@ -72,12 +75,10 @@ final class TaskEnding: @unchecked Sendable {
         while !answered.isSet {
             if let task = pool.sent(taskIndex: taskIndex) {
                 endWithoutDriver(task, status: status, lane: lane)
-            } else if let slot = pool.takeUnsent(taskIndex: taskIndex) {
-                withUnsafePointer(to: slot) {
-                    dispatcher.end(unsent: UnsafeBufferPointer(start: $0, count: 1), status: status, lane: lane)
-                }
             } else if pool.takeWaiting(taskIndex: taskIndex) {
                 tasks.end(taskIndex, status: status, lane: lane)
+            } else {
+                dispatcher.failUnsent(status: status, lane: lane) { pool.takeUnsent(taskIndex: taskIndex, into: $0) }
             }
             pump.finishWork(lane: lane)
             // The device may work on the task, or another thread may be passing it on.
@@ -89,16 +90,14 @@ final class TaskEnding: @unchecked Sendable {
 
     /// Fails the tasks that wait to be sent and whose time is up: the driver does not fetch them.
     func failExpiredUnsent(lane: Int) {
-        failUnsent(status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane) {
+        dispatcher.failUnsent(status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane) {
             pool.takeExpiredUnsent(now: options.clock.milliseconds, into: $0)
         }
     }
 
-    /// - Parameter take: takes slots that were not sent, and returns their number.
-    private func failUnsent(status: UInt32, lane: Int, _ take: (UnsafeMutablePointer<UInt16>) -> Int) {
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { unsent in
-            let count = take(unsent.baseAddress!)
-            dispatcher.end(unsent: UnsafeBufferPointer(rebasing: unsent[..<count]), status: status, lane: lane)
+    private func failAllUnsent(lane: Int) {
+        dispatcher.failUnsent(status: kSCSITaskStatus_DeviceNotPresent, lane: lane) {
+            (pool.takeUnsent(into: $0), false)
         }
     }
 
@@ -149,9 +148,12 @@ final class TaskEnding: @unchecked Sendable {
 
     /// Ends all tasks of a driver that was stopped or given up. Returns when the device has left their memory.
     func endTasksOfDriverThatIsGone(lane: Int) {
+        assert(
+            state.isStopping || state.isDriverGone.load(ordering: .acquiring),
+            "the tasks of a driver that is at work were ended")
         // A completion that came before this counts.
         _ = dispatcher.deliverCompletions(lane: lane)
-        failUnsent(status: kSCSITaskStatus_DeviceNotPresent, lane: lane) { pool.takeUnsent(into: $0) }
+        failAllUnsent(lane: lane)
         failStarved(lane: lane)
         endTasksThatDeviceLeaves(lane: lane)
     }
@@ -164,7 +166,9 @@ final class TaskEnding: @unchecked Sendable {
                 endWithoutDriver(task, status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
             }
             pump.finishWork(lane: lane)
-            return pool.ownedByDriver().isEmpty && !pool.hasLingering
+            // A slot may have been on its way into the queue or to the driver when the pool was closed.
+            if pool.hasUnsent { failAllUnsent(lane: lane) }
+            return pool.ownedByDriver().isEmpty && !pool.hasLingering && !pool.hasUnsent
         }
     }
 

@@ -42,6 +42,7 @@ final class TaskRecovery: @unchecked Sendable {
     /// return.
     /// - Throws: if no lane or no thread is left.
     func start() throws {
+        assert(watchdog == nil, "the watchdog was started twice")
         watchdog = try LaneThread(name: "watchdog", lanes: pump) { [unowned self] in watch(lane: $0, until: $1) }
     }
 
@@ -86,7 +87,7 @@ final class TaskRecovery: @unchecked Sendable {
         // The slot holds the task's command only while the driver has the task.
         guard
             let (address, tag) = pool.whileWithDriver(
-                task, { (slots.address(of: task.slot), slots.commands[Int(task.slot)].fTaskTagIdentifier) })
+                task, { (slots.address(of: task.slot), slots.commands[task.slot.number].fTaskTagIdentifier) })
         else { return }
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
@@ -109,6 +110,7 @@ final class TaskRecovery: @unchecked Sendable {
         case .targetReset:
             return ending.endWithoutDriver(task, status: kSCSITaskStatus_TaskTimeoutOccurred, lane: lane)
         }
+        assert(next.rawValue > task.recovery.rawValue, "recovery took the step \(next) after \(task.recovery)")
         switch isReachable ? ask(function) : .unreachable {
         case .done:
             pool.setRecovery(task, next, deadline: options.afterGrace)

@@ -52,6 +52,9 @@ package typealias TaskIndex = UInt32
 
     package init() {}
 
+    /// Whether the CDB has one of SAM's fixed lengths.
+    var hasValidCDB: Bool { cdbSize == 6 || cdbSize == 10 || cdbSize == 12 || cdbSize == 16 }
+
     /// The logical unit that the task is for.
     package var address: UnitAddress { UnitAddress(targetID: targetID, logicalUnit: logicalUnit) }
 

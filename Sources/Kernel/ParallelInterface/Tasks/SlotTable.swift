@@ -2,12 +2,10 @@ import DriverHost
 import HardwareBus
 import SCSI
 import SCSIControllerDriverKit
+import Synchronization
 
 /// Notes on a slot's task from the time it is sent, by which its answer and the driver are judged.
 struct SlotRecord: BitwiseCopyable {
-    /// The pin count of the slot's DART window at that time. The same count at the end means that the device saw
-    /// nothing.
-    var pinCount: UInt16 = 0
     /// The window's count of filled bytes at that time.
     var filledByteCount: UInt64 = 0
     /// The driver took the data itself, with UserGetDataBuffer.
@@ -19,6 +17,9 @@ struct SlotRecord: BitwiseCopyable {
     /// A task of the slot has been more than one command for the device. Kept for ever, since completing such a task
     /// too early may harm the slot's next task, or the one after.
     var hasBeenSplit = false
+
+    /// Nothing has happened to the task yet.
+    var isFresh: Bool { !dataBufferWasTaken && !isEndedByKernel && !isNamedOverdue }
 }
 
 /// The slots: their memory, which the driver sees, the driver's names for them, the notes on their tasks, and the
@@ -37,6 +38,10 @@ final class SlotTable: Sendable {
     nonisolated(unsafe) let records: UnsafeMutablePointer<SlotRecord>
     // SAFETY: see above.
     private nonisolated(unsafe) let taskIDs: UnsafeMutablePointer<UInt64>
+    // SAFETY: the pointer never changes, and the elements are atomics.
+    /// The pin count of each slot's DART window when its task was filled in. The same count at the end means that the
+    /// device saw nothing. A detector looks at the counts of slots that may be passed back meanwhile.
+    private nonisolated(unsafe) let pinCounts: UnsafeMutablePointer<Atomic<UInt16>>
 
     /// - Parameters:
     ///   - memory: one command slot and one response slot for each slot.
@@ -53,11 +58,15 @@ final class SlotTable: Sendable {
         records.initialize(repeating: SlotRecord(), count: count)
         taskIDs = .allocate(capacity: count)
         taskIDs.initialize(repeating: 0, count: count)
+        pinCounts = .allocate(capacity: count)
+        for slot in 0..<count { (pinCounts + slot).initialize(to: Atomic(0)) }
     }
 
     deinit {
         records.deallocate()
         taskIDs.deallocate()
+        pinCounts.deinitialize(count: count)
+        pinCounts.deallocate()
     }
 
     // MARK: The driver's names
@@ -68,32 +77,36 @@ final class SlotTable: Sendable {
         for (slot, id) in ids.enumerated() { taskIDs[slot] = id }
     }
 
-    func taskID(of slot: UInt16) -> UInt64 { taskIDs[Int(slot)] }
+    func taskID(of slot: SlotIndex) -> UInt64 { taskIDs[slot.number] }
 
-    func slot(ofTaskID id: UInt64) -> UInt16? {
+    func slot(ofTaskID id: UInt64) -> SlotIndex? {
         let guess = Int(truncatingIfNeeded: id &- 1)
-        if guess >= 0, guess < count, taskIDs[guess] == id { return UInt16(guess) }
-        return (0..<count).first { taskIDs[$0] == id }.map { UInt16($0) }
+        if guess >= 0, guess < count, taskIDs[guess] == id { return SlotIndex(rawValue: UInt16(guess)) }
+        return pool.all.first { taskIDs[$0.number] == id }
     }
 
     // MARK: The device
 
     /// Whether the device works on a slot's memory.
-    func isInDevice(_ slot: UInt16) -> Bool { dart.isPinned(window: Int(slot)) }
+    func isInDevice(_ slot: SlotIndex) -> Bool { dart.isPinned(window: slot.number) }
 
     /// The number of commands for a slot's task that the device has seen.
-    func commandCount(of slot: UInt16) -> UInt16 { dart.pinCount(window: Int(slot)) &- records[Int(slot)].pinCount }
+    func commandCount(of slot: SlotIndex) -> UInt16 {
+        dart.pinCount(window: slot.number) &- pinCounts[slot.number].load(ordering: .relaxed)
+    }
 
     /// The number of bytes of a slot's memory that the device has filled.
-    func filledByteCount(of slot: UInt16) -> UInt64 {
-        (dart.filledByteCount(window: Int(slot)) &- records[Int(slot)].filledByteCount) & DART.filledByteCountMax
+    func filledByteCount(of slot: SlotIndex) -> UInt64 {
+        (dart.filledByteCount(window: slot.number) &- records[slot.number].filledByteCount) & DART.filledByteCountMax
     }
 
     /// Begins the notes on a slot's next task.
-    func beginRecord(of slot: UInt16) {
-        records[Int(slot)] = SlotRecord(
-            pinCount: dart.pinCount(window: Int(slot)), filledByteCount: dart.filledByteCount(window: Int(slot)),
-            hasBeenSplit: records[Int(slot)].hasBeenSplit)
+    func beginRecord(of slot: SlotIndex) {
+        assert(pool.word(of: slot).state == .claimed, "slot \(slot) gets a new task, and nobody has claimed it")
+        assert(!isInDevice(slot), "slot \(slot) gets a new task, and the device works on the last one's memory")
+        pinCounts[slot.number].store(dart.pinCount(window: slot.number), ordering: .relaxed)
+        records[slot.number] = SlotRecord(
+            filledByteCount: dart.filledByteCount(window: slot.number), hasBeenSplit: records[slot.number].hasBeenSplit)
     }
 
     // MARK: The kernel half in place of the driver
@@ -102,54 +115,54 @@ final class SlotTable: Sendable {
     /// - Parameters:
     ///   - status: a SCSITaskStatus.
     ///   - route: the way by which the driver would have to do so.
-    func end(_ slot: UInt16, status: UInt32, route: TaskRoute) {
-        records[Int(slot)].isEndedByKernel = true
-        let response = responses + Int(slot)
+    func end(_ slot: SlotIndex, status: UInt32, route: TaskRoute) {
+        records[slot.number].isEndedByKernel = true
+        let response = responses + slot.number
         response.pointee = SCSIUserParallelResponse()
         response.pointee.version = kScsiUserParallelTaskResponseCurrentVersion1
-        response.pointee.fTargetID = commands[Int(slot)].fTargetID
-        response.pointee.fControllerTaskIdentifier = taskIDs[Int(slot)]
+        response.pointee.fTargetID = commands[slot.number].fTargetID
+        response.pointee.fControllerTaskIdentifier = taskIDs[slot.number]
         response.pointee.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE
         response.pointee.fCompletionStatus = status
-        _ = withUnsafePointer(to: slot) { pool.complete($0, count: 1, route: route) }
+        _ = withUnsafePointer(to: slot.rawValue) { pool.complete($0, count: 1, route: route) }
     }
 
     // MARK: Words
 
     /// Whether a slot's task moves data to the device.
-    func isWrite(_ slot: UInt16) -> Bool {
-        commands[Int(slot)].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget
+    func isWrite(_ slot: SlotIndex) -> Bool {
+        commands[slot.number].fTransferDirection == kSCSIDataTransfer_FromInitiatorToTarget
     }
 
     /// The blocks of a slot's READ or WRITE; nil for another command.
-    func range(of slot: UInt16) -> Range<UInt64>? {
+    func range(of slot: SlotIndex) -> Range<UInt64>? {
         let cdb = self.cdb(of: slot)
         return cdb.operationCode.isRead || cdb.operationCode.isWrite ? cdb.blockRange.blocks : nil
     }
 
-    func cdb(of slot: UInt16) -> CommandDescriptorBlock {
-        let command = commands + Int(slot)
+    func cdb(of slot: SlotIndex) -> CommandDescriptorBlock {
+        let command = commands + slot.number
         return CommandDescriptorBlock(bytes: command.pointee.cdb, byteCount: command.pointee.fCommandSize)
     }
 
     /// The logical unit that a slot's command is for.
-    func address(of slot: UInt16) -> UnitAddress {
-        let command = commands + Int(slot)
+    func address(of slot: SlotIndex) -> UnitAddress {
+        let command = commands + slot.number
         return UnitAddress(
             targetID: UInt8(truncatingIfNeeded: command.pointee.fTargetID),
             logicalUnit: command.pointee.fLogicalUnitBytes.1)
     }
 
     /// "WRITE(10) of 8 blocks at LBA 24 (task 3, target 0)".
-    func describe(_ slot: UInt16) -> String {
+    func describe(_ slot: SlotIndex) -> String {
         let blocks = range(of: slot).map { " of \($0.count) blocks at LBA \($0.lowerBound)" } ?? ""
-        return "\(cdb(of: slot).name)\(blocks) (task \(taskIDs[Int(slot)]), \(address(of: slot)))"
+        return "\(cdb(of: slot).name)\(blocks) (task \(taskIDs[slot.number]), \(address(of: slot)))"
     }
 
     /// The tasks that the driver still has of these, in words.
     /// - Parameter prefix: what comes before the words of each.
     func describe(
-        _ tasks: some Sequence<TaskSlots.Sent>, prefix: (UInt16) -> String = { _ in "" }
+        _ tasks: some Sequence<TaskSlots.Sent>, prefix: (SlotIndex) -> String = { _ in "" }
     ) -> [String] {
         tasks.compactMap { task in pool.whileWithDriver(task) { prefix(task.slot) + describe(task.slot) } }
     }

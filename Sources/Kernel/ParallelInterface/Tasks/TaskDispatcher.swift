@@ -53,7 +53,10 @@ final class TaskDispatcher: Sendable {
 
     /// Puts tasks into slots, and queues them for the driver. Tasks that find no free slot wait.
     func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
+        for taskIndex in taskIndices {
+            assert(tasks.has(taskIndex), "task \(taskIndex) is in no lane's part of the table")
+        }
+        withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: pool.count) { claimed in
             guard let count = pool.claim(for: taskIndices, into: claimed.baseAddress!) else {
                 return refuse(taskIndices, lane: lane)
             }
@@ -74,9 +77,10 @@ final class TaskDispatcher: Sendable {
 
     /// Fills slots that were claimed for tasks, maps their memory for the card, and queues them for the driver. A task
     /// that a gate refuses fails here, and the driver never sees it.
-    private func prepare(_ claimed: UnsafeBufferPointer<UInt16>, lane: Int) {
+    private func prepare(_ claimed: UnsafeBufferPointer<SlotIndex>, lane: Int) {
         guard !claimed.isEmpty else { return }
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * claimed.count) { buffer in
+        for slot in claimed { assert(pool.word(of: slot).state == .claimed, "slot \(slot) is filled, and not claimed") }
+        withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: 2 * claimed.count) { buffer in
             var accepted = 0
             var refused = 0
             for slot in claimed {
@@ -88,6 +92,7 @@ final class TaskDispatcher: Sendable {
                     refused += 1
                 }
             }
+            assert(accepted + refused == claimed.count, "a claimed slot is neither sent nor given back")
             if accepted > 0 { enqueue(UnsafeBufferPointer(rebasing: buffer[..<accepted]), lane: lane) }
             if refused > 0 {
                 finish(
@@ -96,12 +101,12 @@ final class TaskDispatcher: Sendable {
         }
     }
 
-    private func enqueue(_ filled: UnsafeBufferPointer<UInt16>, lane: Int) {
+    private func enqueue(_ filled: UnsafeBufferPointer<SlotIndex>, lane: Int) {
         let now = options.clock.milliseconds
         if pool.enqueue(filled, now: now, deadline: { deadline(ofTask: $0, now: now) }) {
             lanes[lane].pointee.mustSend = true
         } else {
-            end(unsent: filled, status: kSCSITaskStatus_DeviceNotPresent, lane: lane)
+            failUnsent(status: kSCSITaskStatus_DeviceNotPresent, lane: lane) { (pool.takeUnsent(into: $0), false) }
         }
     }
 
@@ -116,19 +121,23 @@ final class TaskDispatcher: Sendable {
 
     /// Writes a slot's task into its command slot.
     /// - Returns: false if the task cannot be sent; then its outcome is set.
-    private func fill(_ slot: UInt16) -> Bool {
+    private func fill(_ slot: SlotIndex) -> Bool {
         let taskIndex = pool.taskIndex(of: slot)
         let task = tasks[taskIndex]
+        assert(task.pointee.hasValidCDB, "task \(taskIndex) has a command of \(task.pointee.cdbSize) bytes")
+        assert(
+            task.pointee.direction == .none || task.pointee.requestedTransferCount == 0 || task.pointee.buffer != nil,
+            "task \(taskIndex) moves data, and has no memory")
         guard passesGates(task, taskIndex: taskIndex) else { return false }
         slots.beginRecord(of: slot)
         if Detectors.areEnabled { detectors.checkResponse(slot) }
-        let command = slots.commands + Int(slot)
+        let command = slots.commands + slot.number
         command.pointee.version = kScsiUserParallelTaskCurrentVersion1
         command.pointee.fTargetID = UInt64(task.pointee.targetID)
         command.pointee.fControllerTaskIdentifier = slots.taskID(of: slot)
         command.pointee.fRequestedTransferCount = task.pointee.requestedTransferCount
         command.pointee.fTaskAttribute = 0
-        command.pointee.fTaskTagIdentifier = UInt64(slot) + 1
+        command.pointee.fTaskTagIdentifier = UInt64(slot.rawValue) + 1
         command.pointee.fLogicalUnitBytes.1 = task.pointee.logicalUnit
         command.pointee.fCommandSize = task.pointee.cdbSize
         command.pointee.fTransferDirection = task.pointee.direction.rawValue
@@ -137,7 +146,7 @@ final class TaskDispatcher: Sendable {
         // A task without data gets an empty range. The card can pin it, but touch no memory.
         let hasData = task.pointee.buffer != nil && task.pointee.direction != .none
         let address = card.dart.map(
-            window: Int(slot), memory: task.pointee.buffer ?? arena.base,
+            window: slot.number, memory: task.pointee.buffer ?? arena.base,
             byteCount: hasData ? Int(task.pointee.requestedTransferCount) : 0,
             deviceMayWrite: task.pointee.direction == .targetToInitiator)
         guard let address else { preconditionFailure("slot \(slot) was free, and its window is not") }
@@ -183,11 +192,18 @@ final class TaskDispatcher: Sendable {
         _ indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain
     ) -> Int {
         let count = pool.takeQueued(into: indices, limit: limit, route: route, domain: domain)
+        for index in 0..<count {
+            let slot = SlotIndex(rawValue: indices[index])
+            // Checked again when the slot is given back.
+            assert(
+                !card.dart.isFree(window: slot.number), "slot \(slot) goes to the driver, and its memory is not mapped")
+            assert(slots.records[slot.number].isFresh, "slot \(slot) goes to the driver with notes on its last task")
+        }
         if let trace {
             for index in 0..<count {
-                let slot = indices[index]
+                let slot = SlotIndex(rawValue: indices[index])
                 trace.submitted(
-                    slots.commands + Int(slot), slot: slot, route: route, isKext: isKext,
+                    slots.commands + slot.number, slot: slot, route: route, isKext: isKext,
                     segmentCount: segmentCount(of: tasks[pool.taskIndex(of: slot)]))
             }
         }
@@ -200,7 +216,7 @@ final class TaskDispatcher: Sendable {
     /// Outside of every queue.
     /// - Returns: whether there were any.
     func deliverCompletions(lane: Int) -> Bool {
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { ended in
+        withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: pool.count) { ended in
             let hasLeft = pool.hasLingeringToTake && finishLingering(ended.baseAddress!, lane: lane)
             let count = pool.takeCompleted(into: ended.baseAddress!, limit: pool.count)
             if count == 0 { return hasLeft }
@@ -213,22 +229,23 @@ final class TaskDispatcher: Sendable {
 
     /// Ends lingering tasks whose memory the device has left.
     /// - Returns: whether there were any.
-    private func finishLingering(_ slots: UnsafeMutablePointer<UInt16>, lane: Int) -> Bool {
+    private func finishLingering(_ slots: UnsafeMutablePointer<SlotIndex>, lane: Int) -> Bool {
         let count = pool.takeLingering(into: slots)
         return count > 0 && finish(UnsafeBufferPointer(start: slots, count: count), lane: lane)
     }
 
-    private func readResponse(_ slot: UInt16) {
-        let response = slots.responses + Int(slot)
+    private func readResponse(_ slot: SlotIndex) {
+        let response = slots.responses + slot.number
         let taskIndex = pool.taskIndex(of: slot)
         defer { response.pointee.version = 0 }
         if taskIndex == TaskSlots.noTask { return }
+        assert(tasks.has(taskIndex), "slot \(slot) came back for task \(taskIndex), which does not exist")
         if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: isKext) }
         guard isAnswer(response, to: slot, taskIndex: taskIndex) else {
             return tasks.fail(taskIndex, status: kSCSITaskStatus_DeliveryFailure)
         }
         let task = tasks[taskIndex]
-        let isDrivers = !slots.records[Int(slot)].isEndedByKernel
+        let isDrivers = !slots.records[slot.number].isEndedByKernel
         task.pointee.isAnsweredByDriver = isDrivers
         if isDrivers, !hasWorked.load(ordering: .relaxed) { hasWorked.store(true, ordering: .relaxed) }
         task.pointee.serviceResponse = UInt8(truncatingIfNeeded: response.pointee.fServiceResponse)
@@ -240,22 +257,26 @@ final class TaskDispatcher: Sendable {
                 for index in 0..<Int(task.pointee.senseByteCount) { task.pointee.sense[index] = sense[index] }
             }
         }
+        assert(
+            task.pointee.realizedTransferCount <= task.pointee.requestedTransferCount,
+            "task \(taskIndex) moved more bytes than its memory has")
+        assert(task.pointee.senseByteCount <= 32, "task \(taskIndex) has more sense data than its entry has room for")
         if Detectors.areEnabled { detectors.judge(response, of: slot, task) }
     }
 
     /// The upper limit of an answer's byte count. For a read it is the number of bytes that the device has filled, so
     /// that old content of the memory is never taken for data. A driver that fills the memory itself got it zeroed.
-    private func movedByteCountMax(_ slot: UInt16, _ task: UnsafePointer<SCSITask>) -> UInt64 {
+    private func movedByteCountMax(_ slot: SlotIndex, _ task: UnsafePointer<SCSITask>) -> UInt64 {
         let requested = task.pointee.requestedTransferCount
         guard task.pointee.direction == .targetToInitiator, card.countsFilledBytes,
-            !slots.records[Int(slot)].dataBufferWasTaken
+            !slots.records[slot.number].dataBufferWasTaken
         else { return requested }
         return min(requested, slots.filledByteCount(of: slot))
     }
 
     /// Whether a response is complete and belongs to its slot. Reports why not otherwise.
     private func isAnswer(
-        _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: UInt16, taskIndex: TaskIndex
+        _ response: UnsafePointer<SCSIUserParallelResponse>, to slot: SlotIndex, taskIndex: TaskIndex
     ) -> Bool {
         guard response.pointee.version == kScsiUserParallelTaskResponseCurrentVersion1 else {
             log.report(
@@ -282,12 +303,13 @@ final class TaskDispatcher: Sendable {
     /// once.
     /// - Returns: whether any task has ended.
     @discardableResult
-    private func finish(_ ended: UnsafeBufferPointer<UInt16>, lane: Int) -> Bool {
-        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 2 * ended.count) { slots in
+    private func finish(_ ended: UnsafeBufferPointer<SlotIndex>, lane: Int) -> Bool {
+        withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: 2 * ended.count) { slots in
             var left = 0
             var held = 0
             for slot in ended {
-                if card.dart.unmap(window: Int(slot)) {
+                assert(!pool.word(of: slot).state.isOfDriver, "slot \(slot) ends, and the driver has it")
+                if card.dart.unmap(window: slot.number) {
                     slots[left] = slot
                     left += 1
                 } else {
@@ -295,22 +317,26 @@ final class TaskDispatcher: Sendable {
                     held += 1
                 }
             }
+            assert(left + held == ended.count, "a slot that ended is neither released nor lingers")
             if held > 0 { pool.linger(UnsafeBufferPointer(rebasing: slots[ended.count..<ended.count + held])) }
             if left > 0 { release(UnsafeBufferPointer(rebasing: slots[..<left]), lane: lane) }
             return left > 0
         }
     }
 
-    private func release(_ slots: UnsafeBufferPointer<UInt16>, lane: Int) {
+    private func release(_ slots: UnsafeBufferPointer<SlotIndex>, lane: Int) {
         withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: slots.count) { taskIndices in
             var count = 0
             for slot in slots {
                 let taskIndex = pool.taskIndex(of: slot)
+                assert(
+                    card.dart.isFree(window: slot.number),
+                    "slot \(slot) is released, and the device may reach its memory")
                 if taskIndex == TaskSlots.noTask { continue }
                 taskIndices[count] = taskIndex
                 count += 1
             }
-            withUnsafeTemporaryAllocation(of: UInt16.self, capacity: pool.count) { claimed in
+            withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: pool.count) { claimed in
                 let count = pool.release(slots, into: claimed.baseAddress!)
                 prepare(UnsafeBufferPointer(rebasing: claimed[..<count]), lane: lane)
             }
@@ -318,8 +344,20 @@ final class TaskDispatcher: Sendable {
         }
     }
 
+    /// Fails the tasks in slots that wait to be sent.
+    /// - Parameter take: takes the slots, and returns their number, and whether others still wait.
+    func failUnsent(
+        status: UInt32, lane: Int, _ take: (UnsafeMutablePointer<SlotIndex>) -> (count: Int, hasOthers: Bool)
+    ) {
+        withUnsafeTemporaryAllocation(of: SlotIndex.self, capacity: pool.count) { unsent in
+            let taken = take(unsent.baseAddress!)
+            if taken.hasOthers { lanes[lane].pointee.mustSend = true }
+            end(unsent: UnsafeBufferPointer(rebasing: unsent[..<taken.count]), status: status, lane: lane)
+        }
+    }
+
     /// Fails the tasks in slots that the driver has not got.
-    func end(unsent: UnsafeBufferPointer<UInt16>, status: UInt32, lane: Int) {
+    private func end(unsent: UnsafeBufferPointer<SlotIndex>, status: UInt32, lane: Int) {
         guard !unsent.isEmpty else { return }
         for slot in unsent { tasks.fail(pool.taskIndex(of: slot), status: status) }
         finish(unsent, lane: lane)

@@ -24,6 +24,7 @@ extension KernelOptions {
     ///   - address: the memory's first byte.
     ///   - byteCount: not 0.
     package func segmentCount(address: UInt64, byteCount: UInt64) -> UInt64 {
+        assert(byteCount > 0, "memory of 0 bytes has no segments")
         if hasMapper { return 1 }
         return (address + byteCount - 1) / pageByteCount - address / pageByteCount + 1
     }

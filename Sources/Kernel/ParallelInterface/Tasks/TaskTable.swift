@@ -19,11 +19,15 @@ final class TaskTable: Sendable {
 
     deinit { entries.deallocate() }
 
+    func has(_ taskIndex: TaskIndex) -> Bool { taskIndex < count }
+
     subscript(taskIndex: TaskIndex) -> UnsafeMutablePointer<SCSITask> { entries + Int(taskIndex) }
 
     /// Sets the outcome of a task that did not reach the device, or did not come back.
     /// - Parameter status: a SCSITaskStatus.
     func fail(_ taskIndex: TaskIndex, status: UInt32) {
+        assert(has(taskIndex), "task \(taskIndex) failed, which does not exist")
+        assert(status != kSCSITaskStatus_GOOD, "task \(taskIndex) failed with the status GOOD")
         let task = self[taskIndex]
         task.pointee.isAnsweredByDriver = false
         task.pointee.serviceResponse = UInt8(kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE)
@@ -50,6 +54,7 @@ final class TaskTable: Sendable {
     func deliver(_ taskIndices: UnsafeMutableBufferPointer<TaskIndex>, lane: Int) {
         var start = 0
         while start < taskIndices.count {
+            assert(has(taskIndices[start]), "task \(taskIndices[start]) ends, which does not exist")
             let address = self[taskIndices[start]].pointee.address
             var end = start + 1
             for index in end..<taskIndices.count where self[taskIndices[index]].pointee.address == address {

@@ -28,7 +28,7 @@ package final class TaskTrace: Sendable {
     }
 
     func submitted(
-        _ command: UnsafePointer<SCSIUserParallelTask>, slot: UInt16, route: TaskRoute, isKext: Bool,
+        _ command: UnsafePointer<SCSIUserParallelTask>, slot: SlotIndex, route: TaskRoute, isKext: Bool,
         segmentCount: UInt64
     ) {
         let cdb = CommandDescriptorBlock(bytes: command.pointee.cdb, byteCount: command.pointee.fCommandSize)
@@ -52,7 +52,7 @@ package final class TaskTrace: Sendable {
     }
 
     func completed(
-        _ response: UnsafePointer<SCSIUserParallelResponse>, slot: UInt16, route: TaskRoute, isKext: Bool
+        _ response: UnsafePointer<SCSIUserParallelResponse>, slot: SlotIndex, route: TaskRoute, isKext: Bool
     ) {
         let call = Self.completion(route, isKext)
         let task = response.pointee.fControllerTaskIdentifier

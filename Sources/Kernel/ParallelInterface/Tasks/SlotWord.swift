@@ -1,0 +1,102 @@
+import DriverHost
+import Synchronization
+
+/// The state of a slot, and the facts of its last sending, in one word that changes as a whole.
+///
+/// From the lowest bit: 3 bits for the state, `isHeld`, the route, 3 bits for the step of recovery, 8 bits for the
+/// sequence domain, and 48 bits for the sequence number. At a million tasks a second these last for eight years.
+struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentable {
+    let rawValue: UInt64
+
+    init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// The word of a slot that the driver has.
+    init(sentBy route: TaskRoute, in domain: SequenceDomain, sequence: UInt64) {
+        assert(sequence > 0 && sequence >> 48 == 0, "sequence number \(sequence) needs more than 48 bits")
+        let facts = UInt64(route.rawValue) << Self.routeShift | UInt64(domain.rawValue) << Self.domainShift
+        rawValue = UInt64(TaskSlots.State.withDriver.rawValue) | facts | sequence << Self.sequenceShift
+    }
+
+    private static let stateMask: UInt64 = 7
+    private static let heldBit: UInt64 = 1 << 3
+    private static let routeShift: UInt64 = 4
+    private static let recoveryShift: UInt64 = 5
+    private static let recoveryMask: UInt64 = 7 << recoveryShift
+    private static let domainShift: UInt64 = 8
+    private static let sequenceShift: UInt64 = 16
+
+    /// The word of a slot that was never used.
+    static let unused = SlotWord(rawValue: UInt64(TaskSlots.State.free.rawValue))
+
+    // The numbers in a word are those of cases.
+
+    var state: TaskSlots.State { TaskSlots.State(rawValue: UInt8(rawValue & Self.stateMask))! }
+    /// Recovery looks at the slot, which does not change until then. Only a slot that the driver has can be held.
+    var isHeld: Bool { rawValue & Self.heldBit != 0 }
+    var route: TaskRoute { TaskRoute(rawValue: UInt8(rawValue >> Self.routeShift & 1))! }
+    /// The last step of recovery that was taken for the task.
+    var recovery: TaskSlots.RecoveryStep {
+        TaskSlots.RecoveryStep(rawValue: UInt8((rawValue & Self.recoveryMask) >> Self.recoveryShift))!
+    }
+    /// The slots of one domain reach the driver in the order of their sequence.
+    var domain: SequenceDomain { SequenceDomain(rawValue: UInt8(truncatingIfNeeded: rawValue >> Self.domainShift)) }
+    /// Grows with each slot that is sent.
+    var sequence: UInt64 { rawValue >> Self.sequenceShift }
+
+    /// The same slot in another state.
+    func moved(to state: TaskSlots.State) -> SlotWord {
+        SlotWord(rawValue: rawValue & ~Self.stateMask | UInt64(state.rawValue))
+    }
+
+    /// The same slot, held.
+    var held: SlotWord { SlotWord(rawValue: rawValue | Self.heldBit) }
+
+    /// The same slot after a step of recovery.
+    func after(_ step: TaskSlots.RecoveryStep) -> SlotWord {
+        SlotWord(rawValue: rawValue & ~Self.recoveryMask | UInt64(step.rawValue) << Self.recoveryShift)
+    }
+}
+
+extension TaskSlots {
+    /// The states of a slot: its owner, and the reason.
+    package enum State: UInt8, BitwiseCopyable, CaseIterable {
+        /// In the queue of free slots.
+        case free
+        /// The kernel half fills the slot, or takes it back unsent.
+        case claimed
+        /// Waits to be sent.
+        case queued
+        /// The driver owns the slot.
+        case withDriver
+        /// Passed back. Its response waits to be read, or is being read.
+        case completed
+        /// Its task timed out and was completed. The driver still owns the slot and may pass it back late.
+        case abandoned
+        /// Its task has its outcome, but the device still works on the task's memory.
+        case lingering
+
+        /// The driver may pass the slot back.
+        var isOfDriver: Bool { self == .withDriver || self == .abandoned }
+
+        /// Whether a slot in this state may be in that one next.
+        func mayBecome(_ next: State) -> Bool {
+            switch self {
+            case .free: next == .claimed
+            case .claimed: next == .queued || next == .lingering || next == .free
+            case .queued: next == .withDriver || next == .claimed
+            case .withDriver: next == .completed || next == .abandoned
+            case .abandoned: next == .completed
+            case .completed: next == .lingering || next == .free
+            case .lingering: next == .lingering || next == .free
+            }
+        }
+    }
+
+    /// The steps of recovery for a task whose time is up.
+    enum RecoveryStep: UInt8, BitwiseCopyable {
+        case none
+        /// The device does not work on it. The driver may be about to answer.
+        case overdue
+        case aborted, unitReset, targetReset
+    }
+}
