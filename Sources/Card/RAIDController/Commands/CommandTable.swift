@@ -1,3 +1,4 @@
+import Glibc
 import HardwareBus
 import Platform
 import RAID
@@ -37,11 +38,10 @@ struct CardCommand: ~Copyable {
 
 /// The commands in the card, by number. The engine knows a command by its number.
 ///
-/// Threads: `claim` and `release` any; an entry belongs to the lane that works on it.
+/// Threads: `claim` and `release` any, without a lock; an entry belongs to the lane that works on it.
 final class CommandTable: Sendable {
-    private let lock = Lock()
-    // SAFETY: the ring is accessed only under `lock`; each entry has one owner at a time.
-    private nonisolated(unsafe) var free: Ring<UInt32>
+    private let free: IndexQueue
+    // SAFETY: each entry has one owner at a time, who gets it and gives it back through the queue.
     private nonisolated(unsafe) let commands: UnsafeMutablePointer<CardCommand>
     let capacity: Int
     /// Kept alive for the pins of commands that the card did not end.
@@ -50,16 +50,13 @@ final class CommandTable: Sendable {
     init(capacity: Int, dart: DART) {
         self.capacity = capacity
         self.dart = dart
-        free = Ring(minimumCapacity: capacity)
+        free = IndexQueue(indexCount: capacity)
         commands = .allocate(capacity: capacity)
-        for number in 0..<capacity {
-            (commands + number).initialize(to: CardCommand())
-            free.append(UInt32(number))
-        }
+        for number in 0..<capacity { (commands + number).initialize(to: CardCommand()) }
+        free.append(count: capacity) { UInt16($0) }
     }
 
     deinit {
-        free.deallocate()
         commands.deinitialize(count: capacity)
         commands.deallocate()
     }
@@ -68,17 +65,16 @@ final class CommandTable: Sendable {
 
     /// Claims free entries. There are enough: the rings hand out no more commands than the table holds.
     func claim(_ numbers: UnsafeMutableBufferPointer<UInt32>) {
-        lock.withLock {
-            for index in numbers.indices { numbers[index] = free.popFirst()! }
+        var claimed = 0
+        while claimed < numbers.count {
+            let start = claimed
+            claimed += free.take(limit: numbers.count - start) { numbers[start + $0] = UInt32($1) }.count
+            // An older entry of the queue is just being filled by another lane.
+            if claimed < numbers.count { sched_yield() }
         }
     }
 
-    /// The number of free entries.
-    var freeCount: Int { lock.withLock { free.count } }
-
     func release(_ numbers: UnsafeBufferPointer<UInt32>) {
-        lock.withLock {
-            for number in numbers { free.append(number) }
-        }
+        free.append(count: numbers.count) { UInt16(numbers[$0]) }
     }
 }
