@@ -43,6 +43,19 @@ struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentab
     /// Grows with each slot that is sent.
     var sequence: UInt64 { rawValue >> Self.sequenceShift }
 
+    // The next three are asked for each task, and compare bits instead of making cases of them.
+
+    /// Whether the slot is in this state.
+    func isIn(_ state: TaskSlots.State) -> Bool { rawValue & Self.stateMask == UInt64(state.rawValue) }
+
+    /// Whether the driver may pass the slot back by this route.
+    func isOfDriver(by route: TaskRoute) -> Bool {
+        (isIn(.withDriver) || isIn(.abandoned)) && rawValue >> Self.routeShift & 1 == UInt64(route.rawValue)
+    }
+
+    /// Whether the slot may become free.
+    var mayBecomeFree: Bool { isIn(.completed) || isIn(.claimed) || isIn(.lingering) }
+
     /// The same slot in another state.
     func moved(to state: TaskSlots.State) -> SlotWord {
         SlotWord(rawValue: rawValue & ~Self.stateMask | UInt64(state.rawValue))

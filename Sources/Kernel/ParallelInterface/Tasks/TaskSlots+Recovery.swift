@@ -98,8 +98,10 @@ extension TaskSlots {
     /// Calls `body` with each of the slots that the driver owns and that `isWanted`. A slot does not change during
     /// `body`; it may during `isWanted`.
     func forEachWithDriver(where isWanted: (SlotIndex) -> Bool, _ body: (SlotIndex) -> Void) {
-        for slot in all {
-            guard let task = sent(slot), isWanted(slot) else { continue }
+        // For each call that passes writes back.
+        for number in 0..<count where slots[number].word.load(ordering: .acquiring).isIn(.withDriver) {
+            let slot = SlotIndex(rawValue: UInt16(truncatingIfNeeded: number))
+            guard isWanted(slot), let task = sent(slot) else { continue }
             _ = whileWithDriver(task) { body(slot) }
         }
     }

@@ -105,7 +105,7 @@ package final class TaskSlots: Sendable {
     func filledTime(of slot: SlotIndex) -> UInt64 { slots[slot.number].filled.load(ordering: .relaxed) }
 
     /// Whether the driver owns a slot.
-    package func isWithDriver(_ slot: SlotIndex) -> Bool { word(of: slot).state == .withDriver }
+    package func isWithDriver(_ slot: SlotIndex) -> Bool { word(of: slot).isIn(.withDriver) }
 
     /// Whether the driver certainly sees a slot's task before another's.
     func isEarlier(_ slot: SlotIndex, than other: SlotIndex) -> Bool {
@@ -163,9 +163,9 @@ package final class TaskSlots: Sendable {
         _ released: UnsafeBufferPointer<SlotIndex>, into claimed: UnsafeMutablePointer<SlotIndex>
     ) -> Int {
         for slot in released {
-            let state = slots[slot.number].word.load(ordering: .relaxed).state
+            let word = slots[slot.number].word.load(ordering: .relaxed)
             // Two tasks would get the memory of one slot.
-            precondition(state.mayBecome(.free), "slot \(slot) was released while it was \(state)")
+            precondition(word.mayBecomeFree, "slot \(slot) was released while it was \(word.state)")
             move(slot, to: .free)
         }
         free.append(released)
@@ -258,11 +258,11 @@ package final class TaskSlots: Sendable {
 
     /// Takes a slot back from the driver, if the driver has it by this route.
     /// - Returns: nil if the slot is the caller's now; its word if the driver does not have it.
-    private func takeBack(_ slot: SlotIndex, route: TaskRoute) -> SlotWord? {
+    @inline(__always) private func takeBack(_ slot: SlotIndex, route: TaskRoute) -> SlotWord? {
         let entry = slots + slot.number
         var word = entry.pointee.word.load(ordering: .relaxed)
         while true {
-            guard word.state.isOfDriver, word.route == route else { return word }
+            guard word.isOfDriver(by: route) else { return word }
             if word.isHeld {
                 // The hold ends before its holder leaves the lock.
                 word = lock.withLock { entry.pointee.word.load(ordering: .relaxed) }
@@ -275,7 +275,7 @@ package final class TaskSlots: Sendable {
                 expected: word, desired: word.moved(to: .completed), successOrdering: .acquiringAndReleasing,
                 failureOrdering: .relaxed)
             if isDone {
-                if word.state == .abandoned { entry.pointee.taskIndex.store(Self.noTask, ordering: .relaxed) }
+                if word.isIn(.abandoned) { entry.pointee.taskIndex.store(Self.noTask, ordering: .relaxed) }
                 return nil
             }
             word = current
