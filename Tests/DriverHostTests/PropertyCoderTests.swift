@@ -8,6 +8,7 @@ import Testing
 struct PropertyCoderTests {
     private static let sample: OSDictionary = [
         "number": .number(.max), "yes": true, "no": false, "text": "Grüße", "empty": "",
+        "data": .data([0, 0x80, 0xFF]), "no data": .data([]), "list": .array([1, "two", .array([]), .data([3])]),
         "inner": .dictionary(["a": 1, "deeper": .dictionary(["b": "c", "none": .dictionary([:])])]),
     ]
 

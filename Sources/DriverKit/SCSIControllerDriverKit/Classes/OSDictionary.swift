@@ -6,6 +6,10 @@ public enum OSPropertyValue: Sendable, Equatable {
     case boolean(Bool)
     /// A text (OSString).
     case string(String)
+    /// Bytes (OSData).
+    case data([UInt8])
+    /// Values in an order (OSArray).
+    case array([OSPropertyValue])
     /// Values by name (OSDictionary).
     case dictionary([String: OSPropertyValue])
 

@@ -1,7 +1,8 @@
 /// The byte format in which registry properties cross the driver boundary.
 ///
-/// A value is a letter and its content: `n` 8 bytes, `b` 1 byte, `s` a length and UTF-8, `d` a count and as many pairs
-/// of a string and a value. Lengths and counts are 4 bytes. All numbers are little-endian.
+/// A value is a letter and its content: `n` 8 bytes, `b` 1 byte, `s` a length and UTF-8, `x` a length and bytes, `a` a
+/// count and as many values, `d` a count and as many pairs of a string and a value. Lengths and counts are 4 bytes. All
+/// numbers are little-endian.
 package enum PropertyCoder {
     /// The bytes of a dictionary.
     package static func encode(_ dictionary: OSDictionary) -> [UInt8] {
@@ -26,6 +27,14 @@ package enum PropertyCoder {
         case .string(let text):
             bytes.append(UInt8(ascii: "s"))
             append(text, to: &bytes)
+        case .data(let data):
+            bytes.append(UInt8(ascii: "x"))
+            append(UInt32(data.count), to: &bytes)
+            bytes += data
+        case .array(let values):
+            bytes.append(UInt8(ascii: "a"))
+            append(UInt32(values.count), to: &bytes)
+            for value in values { append(value, to: &bytes) }
         case .dictionary(let dictionary):
             bytes.append(UInt8(ascii: "d"))
             append(UInt32(dictionary.count), to: &bytes)
@@ -47,6 +56,7 @@ package enum PropertyCoder {
 
     private struct Reader {
         static let depthMax = 8
+        static let memberCountMax: UInt32 = 4096
         var bytes: ArraySlice<UInt8>
 
         mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
@@ -70,8 +80,18 @@ package enum PropertyCoder {
             case UInt8(ascii: "n"): return integer(UInt64.self).map { .number($0) }
             case UInt8(ascii: "b"): return take(1)?.first.map { .boolean($0 != 0) }
             case UInt8(ascii: "s"): return text().map { .string($0) }
+            case UInt8(ascii: "x"):
+                return integer(UInt32.self).flatMap { take(Int($0)) }.map { .data(Array($0)) }
+            case UInt8(ascii: "a"):
+                guard let count = integer(UInt32.self), count <= Self.memberCountMax else { return nil }
+                var values: [OSPropertyValue] = []
+                for _ in 0..<count {
+                    guard let value = value(depth: depth + 1) else { return nil }
+                    values.append(value)
+                }
+                return .array(values)
             case UInt8(ascii: "d"):
-                guard let count = integer(UInt32.self), count <= 4096 else { return nil }
+                guard let count = integer(UInt32.self), count <= Self.memberCountMax else { return nil }
                 var dictionary: OSDictionary = [:]
                 for _ in 0..<count {
                     guard let key = text(), let value = value(depth: depth + 1) else { return nil }
