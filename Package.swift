@@ -118,8 +118,8 @@ let groups: [(name: String, layers: [Layer])] = [
                 "HBAProfiles", uses: "Platform", "SCSIControllerDriverKit", "ParallelInterface", resources: "Profiles"),
             layer(
                 "StackModel",
-                uses: "Diagnostics", "SCSIControllerDriverKit", "SCSI", "ParallelInterface", "SCSIArchitectureModel",
-                "BlockStorage", "HBAProfiles"),
+                uses: "Platform", "Diagnostics", "SCSIControllerDriverKit", "SCSI", "ParallelInterface",
+                "SCSIArchitectureModel", "BlockStorage", "HBAProfiles"),
             layer(
                 "EmulatedMachine",
                 uses: "Platform", "Diagnostics", "Statistics", "RAID", "Members", "ArrayStore", "ArrayEngine",
@@ -145,7 +145,7 @@ let groups: [(name: String, layers: [Layer])] = [
             layer(
                 "Control",
                 uses: "CLinux", "Platform", "Diagnostics", "Statistics", "Members", "ArrayStore", "DriverHost",
-                "ParallelInterface", "NBDServer", "HBAProfiles", "EmulatedMachine"),
+                "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine"),
             layer(
                 "Bench",
                 uses: "Platform", "Statistics", "RAID", "ArrayStore", "LoadGenerator", "BenchReport", "Control"),

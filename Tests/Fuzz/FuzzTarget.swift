@@ -138,6 +138,7 @@ enum FuzzTarget: String, CaseIterable {
         case .status(let array):
             _ = array.text(directory: "fuzz")
             precondition((try? JSONText.line(array)) != nil)
+        case .registry(let tree): _ = tree.text
         case .done, .refused: agree(reply)
         }
     }

@@ -26,7 +26,7 @@ struct CreationWaitTests {
             context.clock = clock
             queue = IODispatchQueue(name: "Creating", context: context)
             let begun = OneShotEvent()
-            queue.runAsync("HandleAsyncEvent") { [self] in
+            queue.runAsync("CreateTargets") { [self] in
                 let outcome = context.waits.creatingTarget {
                     begun.set()
                     return context.waits.wait(
@@ -77,7 +77,7 @@ struct CreationWaitTests {
         #expect(creation.awaitEnd() == .cycle)
         #expect(
             creation.log.diagnoses.first?.picture == [
-                "Creating runs HandleAsyncEvent",
+                "Creating runs CreateTargets",
                 "  └─ waits for the completion of INQUIRY, whose interrupt waits for ─▶ a turn on", "Creating",
             ])
     }
@@ -104,7 +104,7 @@ struct CreationWaitTests {
     @Test("the next event that creates targets may wait behind this one")
     func nextEvent() {
         let creation = Creation { 0 }
-        interrupt(creation.context) { creation.queue.runAsync("HandleAsyncEvent") {} }
+        interrupt(creation.context) { creation.queue.runAsync("CreateTargets") {} }
         #expect(creation.seeTwice() == [])
         #expect(creation.finish() == .done)
         #expect(creation.log.diagnoses.isEmpty)

@@ -71,7 +71,7 @@ class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     private(set) var source: IOInterruptDispatchSource?
     private var commands: UnsafeMutablePointer<SCSIUserParallelTask>!
     private var responses: UnsafeMutablePointer<SCSIUserParallelResponse>!
-    private var nextTaskID: UInt64 = 100
+    private var nextTaskID: UInt32 = 100
 
     required init() {
         super.init()
@@ -140,12 +140,15 @@ class EchoDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
-        specification.maxTransferSize = 65536
+    override func UserGetDMASpecification(
+        _ maxTransferSize: inout UInt64, _ alignment: inout UInt32, _ numAddressBits: inout UInt8,
+        _ segmentType: inout DMAOutputSegmentType
+    ) -> kern_return_t {
+        maxTransferSize = 65536
         return kIOReturnSuccess
     }
 
-    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t {
         nextTaskID += 3
         uniqueTaskID = nextTaskID
         return kIOReturnSuccess

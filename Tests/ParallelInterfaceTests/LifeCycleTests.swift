@@ -10,25 +10,23 @@ import Synchronization
 import TestTraits
 import Testing
 
-/// Notes every call, and creates target 0 from its asynchronous event.
+/// Notes every call, and creates target 0 from its AuxiliaryQueue.
 final class NotingDriver: EchoDriver, @unchecked Sendable {
-    private var asyncEvent: OSAction?
+    private var auxiliaryQueue: IODispatchQueue?
     let isCreated = OneShotEvent()
 
     override func UserInitializeController() -> kern_return_t {
-        var queue: IODispatchQueue?
-        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
-        _ = SetDispatchQueue("AuxiliaryQueue", queue!)
-        _ = CreateActionHandleAsyncEvent(8, &asyncEvent)
+        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &auxiliaryQueue)
+        _ = SetDispatchQueue("AuxiliaryQueue", auxiliaryQueue!)
         return super.UserInitializeController()
     }
 
     override func UserStartController() -> kern_return_t {
-        defer { AsyncEventHandler(asyncEvent!, kIOReturnSuccess) }
+        defer { auxiliaryQueue?.DispatchAsync { [unowned self] in createTarget() } }
         return super.UserStartController()
     }
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+    private func createTarget() {
         let status = UserCreateTargetForID(0, [:])
         note("UserCreateTargetForID returned \(status)")
         isCreated.set()
@@ -54,12 +52,15 @@ final class NotingDriver: EchoDriver, @unchecked Sendable {
         return super.UserReportHBAHighestLogicalUnitNumber(&value)
     }
 
-    override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
+    override func UserGetDMASpecification(
+        _ maxTransferSize: inout UInt64, _ alignment: inout UInt32, _ numAddressBits: inout UInt8,
+        _ segmentType: inout DMAOutputSegmentType
+    ) -> kern_return_t {
         note("UserGetDMASpecification")
-        return super.UserGetDMASpecification(&specification)
+        return super.UserGetDMASpecification(&maxTransferSize, &alignment, &numAddressBits, &segmentType)
     }
 
-    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t {
         note("UserMapHBAData")
         return super.UserMapHBAData(&uniqueTaskID)
     }

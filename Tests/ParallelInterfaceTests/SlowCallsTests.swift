@@ -109,8 +109,7 @@ struct SlowCallsTests {
     @Test(
         "queues that may be busy for long are left alone",
         arguments: [
-            ("UserProcessParallelTask", false, false), ("HandleAsyncEvent", true, false),
-            ("UserInitializeTargetForID", true, true),
+            ("UserProcessParallelTask", false, false), ("UserInitializeTargetForID", true, true),
         ] as [(StaticString, Bool, Bool)])
     func exceptions(activity: StaticString, isForKernel: Bool, creates: Bool) {
         let watched = Watched(activity, isForKernel: isForKernel, creates: creates)

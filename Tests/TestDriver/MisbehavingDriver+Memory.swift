@@ -74,8 +74,8 @@ private final class OwnMemory: @unchecked Sendable {
         guard
             IOBufferMemoryDescriptor.Create(0, byteCount, 4096, &descriptor) == kIOReturnSuccess,
             descriptor!.CreateMapping(0, 0, 0, 0, 0, &map) == kIOReturnSuccess,
-            IODMACommand.Create(device, 0, &command) == kIOReturnSuccess,
-            command!.PrepareForDMA(0, descriptor!, &segment) == kIOReturnSuccess
+            IODMACommand.Create(device, 0, .any, &command) == kIOReturnSuccess,
+            command!.prepare(descriptor!, &segment) == kIOReturnSuccess
         else { return nil }
         base = UnsafeMutableRawPointer(bitPattern: UInt(map!.GetAddress()))!
         address = segment.address
@@ -86,7 +86,7 @@ private final class OwnMemory: @unchecked Sendable {
     /// Maps another one's memory in the place of its own.
     func map(_ other: OwnMemory) -> kern_return_t {
         var segment = IOAddressSegment(address: 0, length: 0)
-        return command.PrepareForDMA(0, other.descriptor, &segment)
+        return command.prepare(other.descriptor, &segment)
     }
 
     func drop() {
@@ -145,4 +145,18 @@ private struct OwnRing {
     func ringDoorbell() { rings.ringDoorbell(write) }
 
     private func write(_ register: Int, _ value: UInt32) { device.MemoryWrite32(0, UInt64(register), value) }
+}
+
+extension IODMACommandSpecification {
+    /// For a device that reaches all addresses.
+    static let any = IODMACommandSpecification(maxAddressBits: 64)
+}
+
+extension IODMACommand {
+    /// Maps all of the memory.
+    func prepare(_ memory: IOBufferMemoryDescriptor, _ segment: inout IOAddressSegment) -> kern_return_t {
+        var flags: UInt64 = 0
+        var count: UInt32 = 1
+        return PrepareForDMA(0, memory, 0, 0, &flags, &count, &segment)
+    }
 }

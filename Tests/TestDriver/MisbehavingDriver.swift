@@ -94,8 +94,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        if habit != "keep-target" { super.HandleAsyncEvent(action, status) }
+    override func createTargets() {
+        if habit != "keep-target" { super.createTargets() }
     }
 
     override func UserProcessParallelTask(
@@ -233,8 +233,8 @@ final class MisbehavingDriver: RAIDDriver, @unchecked Sendable {
         guard
             IOBufferMemoryDescriptor.Create(0, 1 << 17, 4096, &descriptor) == kIOReturnSuccess,
             descriptor!.CreateMapping(0, 0, 0, 0, 0, &map) == kIOReturnSuccess,
-            IODMACommand.Create(provider, 0, &command) == kIOReturnSuccess,
-            command!.PrepareForDMA(0, descriptor!, &segment) == kIOReturnSuccess
+            IODMACommand.Create(provider, 0, .any, &command) == kIOReturnSuccess,
+            command!.prepare(descriptor!, &segment) == kIOReturnSuccess
         else { return }
         let base = UnsafeMutableRawPointer(bitPattern: UInt(map!.GetAddress()))!
         let ring = base.assumingMemoryBound(to: RAIDCommandDescriptor.self)

@@ -5,7 +5,7 @@ import SCSIControllerDriverKit
 
 /// A disk in the driver's memory that the kernel has to look for. The other IDs have no target, and say so.
 final class ScannedDext: MyFirstDext, @unchecked Sendable {
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {}
+    override func createTargets() {}
 
     override func UserDoesHBAPerformDeviceManagement(_ result: inout Bool) -> kern_return_t {
         result = false

@@ -23,10 +23,11 @@ extension DriverFault {
             reference: Reference.header),
         .constraintsNotReported: FaultEntry(
             "UserReportHBAConstraints was not called in time",
-            rule: "it is called once, before UserInitializeController returns",
-            symptom: "Start fails",
+            rule: "it is called once, before UserInitializeController returns; until then the limits of the base class "
+                + "hold, which know no segment counts and 32 bits of address",
+            symptom: "the controller starts, small transfers work, and larger ones fail at once",
             fix: "call it in UserInitializeController",
-            reference: Reference.header),
+            reference: Reference.parallelFamily + "; " + Reference.field),
         .constraintNotSettable: FaultEntry(
             "a DEXT cannot set this key",
             rule: "byte and block counts are not among the keys that UserReportHBAConstraints takes; a KEXT sets them "
@@ -111,7 +112,7 @@ extension DriverFault {
             fix: "handle every index of the call; no early return",
             reference: Reference.header),
         .mediaChangeNotAnnounced: FaultEntry(
-            "a medium was removed without UserCallMediaParametersHaveChanged",
+            "a medium came or went without UserCallMediaParametersHaveChanged",
             rule: "removal is announced as well as arrival",
             symptom: "pages of the old medium stay in the cache",
             fix: "call UserCallMediaParametersHaveChanged for both",
@@ -135,5 +136,12 @@ extension DriverFault {
             symptom: "a crash report of the DEXT; commands fail, the DEXT is started again",
             fix: "see the address and the call below",
             reference: Reference.forum),
+        .powerChangeNotAcknowledged: FaultEntry(
+            "a change of power was not acknowledged",
+            rule: "SetPowerState of the base class is the acknowledgement; an override calls it within 20 s",
+            symptom: "a panic some 20 s later: setPowerState timed out",
+            fix: "call super::SetPowerState (SUPERDISPATCH) when the device has the power, at once if nothing has to "
+                + "be done",
+            reference: Reference.header + "; " + Reference.forum),
     ]
 }

@@ -13,8 +13,8 @@ extension DriverFault {
             rule: "creating a target calls the driver back (UserInitializeTargetForID, probe commands) on the Default "
                 + "queue before it returns",
             symptom: "the call never returns; the process cannot be killed and only a reboot helps",
-            fix: "call AsyncEventHandler from UserStartController, and UserCreateTargetForID from its handler on "
-                + "AuxiliaryQueue",
+            fix: "leave a block or an action on AuxiliaryQueue in UserStartController, and call UserCreateTargetForID "
+                + "there",
             reference: Reference.header),
         .noAuxiliaryQueue: FaultEntry(
             "no queue is registered as AuxiliaryQueue",
@@ -25,7 +25,7 @@ extension DriverFault {
             reference: Reference.forum),
         .otherWorkOnAuxiliaryQueue: FaultEntry(
             "the queue on which targets are created does other work",
-            rule: "AuxiliaryQueue runs UserCreateTargetForID and the event handler that calls it, and nothing else",
+            rule: "AuxiliaryQueue runs UserCreateTargetForID and what calls it, and nothing else",
             symptom: "UserCreateTargetForID never returns, and returns success the moment Stop begins",
             fix: "give interrupts, timers and completions a queue of their own",
             reference: Reference.forum),
@@ -37,10 +37,10 @@ extension DriverFault {
             reference: Reference.forum),
         .waitInStartController: FaultEntry(
             "UserStartController waits instead of returning",
-            rule: "UserStartController starts services and returns; targets are created afterwards, from an "
-                + "asynchronous event",
+            rule: "UserStartController starts services and returns; targets are created afterwards, on AuxiliaryQueue",
             symptom: "the registry stays busy; after 60 s a busy-timeout panic",
-            fix: "do not wait for targets or queues in UserStartController: return, and go on in HandleAsyncEvent",
+            fix: "do not wait for targets or queues in UserStartController: return, and go on in a block on "
+                + "AuxiliaryQueue",
             reference: Reference.parallelFamily + "; " + Reference.field),
         .targetNotReady: FaultEntry(
             "a target was created before the driver could serve it",

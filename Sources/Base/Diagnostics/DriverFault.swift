@@ -61,6 +61,7 @@ public enum DriverFault: String, Sendable, CaseIterable {
     case dartFault = "B49"
     case queueCycle = "B50"
     case driverCrash = "B51"
+    case powerChangeNotAcknowledged = "B52"
 
     /// How much harm a fault does.
     public enum Severity: Int, Sendable, Comparable {

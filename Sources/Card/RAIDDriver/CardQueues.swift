@@ -112,10 +112,14 @@ private final class DMAMemory {
         var map: IOMemoryMap?
         var command: IODMACommand?
         var segment = IOAddressSegment(address: 0, length: 0)
+        var flags: UInt64 = 0
+        var segmentCount: UInt32 = 1
         guard IOBufferMemoryDescriptor.Create(0, UInt64(byteCount), 4096, &descriptor) == kIOReturnSuccess,
             let descriptor, descriptor.CreateMapping(0, 0, 0, 0, 0, &map) == kIOReturnSuccess,
-            let map, IODMACommand.Create(device, 0, &command) == kIOReturnSuccess,
-            let command, command.PrepareForDMA(0, descriptor, &segment) == kIOReturnSuccess,
+            let map,
+            IODMACommand.Create(device, 0, IODMACommandSpecification(maxAddressBits: 64), &command) == kIOReturnSuccess,
+            let command,
+            command.PrepareForDMA(0, descriptor, 0, 0, &flags, &segmentCount, &segment) == kIOReturnSuccess,
             let base = UnsafeMutableRawPointer(bitPattern: UInt(map.GetAddress()))
         else { return nil }
         self.descriptor = descriptor

@@ -23,9 +23,8 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
     /// The queue on which targets are created. Nil before `UserInitializeController`.
     public private(set) var auxiliaryQueue: IODispatchQueue?
     private var interruptSource: IOInterruptDispatchSource?
-    private var asyncEvent: OSAction?
 
-    private var lastTaskID: UInt64 = 0
+    private var lastTaskID: UInt32 = 0
     private var commandMap: IOMemoryMap?
     private var responseMap: IOMemoryMap?
     /// The command slots, which the kernel fills. Nil before they are mapped.
@@ -71,7 +70,6 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
             return kIOReturnNoMemory
         }
         self.auxiliaryQueue = auxiliaryQueue
-        _ = CreateActionHandleAsyncEvent(MemoryLayout<UnsafeRawPointer>.size, &asyncEvent)
 
         guard let cards = CardQueues(device: provider) else { return kIOReturnNoDevice }
         self.cards = cards
@@ -104,11 +102,12 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
 
     open override func UserStartController() -> kern_return_t {
         // Targets are created on another queue, because their probe needs this one.
-        AsyncEventHandler(asyncEvent!, kIOReturnSuccess)
+        auxiliaryQueue?.DispatchAsync { [unowned self] in createTargets() }
         return kIOReturnSuccess
     }
 
-    open override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+    /// Creates the card's targets. Runs on AuxiliaryQueue.
+    open func createTargets() {
         for target in 0..<UInt64(cards.targetCount) {
             _ = UserCreateTargetForID(target, [:])
         }
@@ -165,12 +164,18 @@ open class RAIDDriver: IOUserSCSIParallelInterfaceController, @unchecked Sendabl
         return kIOReturnSuccess
     }
 
-    open override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
-        specification = settings.dma
+    open override func UserGetDMASpecification(
+        _ maxTransferSize: inout UInt64, _ alignment: inout UInt32, _ numAddressBits: inout UInt8,
+        _ segmentType: inout DMAOutputSegmentType
+    ) -> kern_return_t {
+        maxTransferSize = settings.dma.maxTransferSize
+        alignment = settings.dma.alignment
+        numAddressBits = settings.dma.numAddressBits
+        segmentType = settings.dma.segmentType
         return kIOReturnSuccess
     }
 
-    open override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+    open override func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t {
         lastTaskID += 1
         uniqueTaskID = lastTaskID
         return kIOReturnSuccess

@@ -33,6 +33,16 @@ open class PCIFunction: @unchecked Sendable {
     /// Writes the register at a byte offset of BAR 0. It runs inside a driver's queue section, so it must be short.
     open func writeRegister(_ offset: Int, _ value: UInt32) {}
 
+    /// Bytes of BAR 0; 0 for a function without registers.
+    open var registerByteCount: Int { 0 }
+
+    /// Reads 4 bytes of the configuration space; a function without one reads as all ones.
+    /// - Parameter offset: a multiple of 4, below `PCIConfigurationSpace.byteCount`.
+    open func readConfiguration(_ offset: Int) -> UInt32 { 0xFFFF_FFFF }
+
+    /// Writes those of 4 bytes of the configuration space that a mask selects.
+    open func writeConfiguration(_ offset: Int, _ value: UInt32, mask: UInt32) {}
+
     /// Claims a window for a driver's own memory, or nil when none is left.
     open func claimDMAWindow() -> Int? { dart.claimWindow() }
 

@@ -42,6 +42,11 @@ package struct SenseData: BitwiseCopyable, Sendable, Equatable {
     /// MISCOMPARE, MISCOMPARE DURING VERIFY OPERATION.
     package static let miscompare = SenseData(.miscompare, .miscompareDuringVerify)
 
+    /// NOT READY, MEDIUM NOT PRESENT, whichever way it went.
+    package var isMediumNotPresent: Bool { key == .notReady && additional.code == 0x3A }
+    /// UNIT ATTENTION, NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    package var isMediumChanged: Bool { key == .unitAttention && additional.code == 0x28 }
+
     /// Bytes of fixed-format sense data.
     package static let fixedByteCount = 18
 

@@ -55,6 +55,23 @@ extension BlockCommandsDevice {
         setProbeResult(inquiry, medium)
     }
 
+    /// Asks the disk for its capacity once more, while it is in use: a medium came or went. Blocks.
+    /// - Returns: the number of blocks; nil when there is no medium.
+    /// - Throws: as `probe`.
+    package func probeMedium() throws -> UInt64? {
+        let lane = try transport.makeLane()
+        defer { transport.releaseLane(lane) }
+        guard let memory = transport.arena.allocate(byteCount: 4096) else {
+            throw ProbeError(description: "the data arena has no room for the probe of \(address)")
+        }
+        defer { transport.arena.free(memory) }
+        let prober = Prober(device: self, lane: lane, memory: memory)
+        guard try prober.hasMedium() else { return nil }
+        var medium = MediumData()
+        try readCapacity(prober, &medium)
+        return medium.blockCount
+    }
+
     private func identify(_ prober: Prober) throws -> InquiryData {
         // Any answer proves that there is a target.
         _ = try prober.answer(to: .testUnitReady)
@@ -197,7 +214,7 @@ private struct Prober {
             taskIndex, cdb, readCount > 0 ? .targetToInitiator : .none, buffer, UInt64(readCount),
             timeout: Self.timeoutMilliseconds)
         device.probeAnswered = OneShotEvent()
-        device.probeTaskIndex = taskIndex
+        device.probeTaskIndex.store(taskIndex, ordering: .releasing)
         withUnsafePointer(to: taskIndex) { transport.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         while transport.hasOutstandingWork(lane: lane) { transport.wait(lane: lane, orReadable: -1) }
         guard transport.wait(forAnswer: device.probeAnswered, to: cdb.summary, taskIndex: taskIndex) else {
@@ -206,7 +223,7 @@ private struct Prober {
                 command: cdb,
                 cause: .waitBroken)
         }
-        device.probeTaskIndex = .max
+        device.probeTaskIndex.store(.max, ordering: .releasing)
         return transport.tasks[Int(taskIndex)]
     }
 
@@ -237,6 +254,19 @@ private struct Prober {
         }
         throw ProbeError(
             description: "\(device.address) keeps reporting unit attentions", command: cdb)
+    }
+
+    /// Whether the disk has a medium. Unit attentions say that one came or went, and are passed over.
+    func hasMedium() throws -> Bool {
+        for _ in 0..<Self.attemptCountMax {
+            switch try answer(to: .testUnitReady) {
+            case .good: return true
+            case .sense(let sense) where sense.key == .unitAttention: continue
+            case .sense(let sense) where sense.isMediumNotPresent: return false
+            case .sense, .noAnswer: return true
+            }
+        }
+        return true
     }
 
     /// Executes a command that a disk may refuse as an ILLEGAL REQUEST.

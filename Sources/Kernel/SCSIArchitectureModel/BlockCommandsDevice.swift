@@ -1,16 +1,18 @@
 import ParallelInterface
 import Platform
 import SCSI
+import Synchronization
 
 /// One disk, a logical unit of a target: turns stages into SCSI tasks, and their outcomes into errors and byte counts.
 ///
 /// Models IOSCSIPeripheralDeviceType00 over IOSCSIBlockCommandsDevice. An entry of the HBA's task table carries one
 /// stage at a time.
 ///
-/// Threads: `probe` on one control thread, first; `submit` on any lane; completions on any lane.
+/// Threads: `probe` on one control thread, first; `probeMedium` on one thread at a time; `submit` on any lane;
+/// completions on any lane.
 package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
-    // SAFETY: `owner`, `inquiry` and `medium` are set before the first stage; a task's state belongs to the thread that
-    // has the task.
+    // SAFETY: `owner`, `inquiry` and `medium` are set before the first stage; `probeAnswered` is set before
+    // `probeTaskIndex`, and read after it; a task's state belongs to the thread that has the task.
 
     /// Attempts for a task in all: the first and four more.
     package static let attemptCountMax: UInt8 = 5
@@ -42,7 +44,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     private let states: UnsafeMutablePointer<TaskState>
     private let parameters: UnsafeMutableRawBufferPointer
     /// The task that `probe` waits for, `UInt32.max` for none, and the event that its completion sets.
-    var probeTaskIndex = TaskIndex.max
+    let probeTaskIndex = Atomic<TaskIndex>(.max)
     var probeAnswered = OneShotEvent()
     /// The time during which the target may report "becoming ready". IOKit gives a fixed disk 45 s.
     package var readyMilliseconds = 45_000
@@ -174,7 +176,7 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
                 var againCount = 0
                 var endedCount = 0
                 for taskIndex in completed {
-                    if taskIndex == probeTaskIndex {
+                    if taskIndex == probeTaskIndex.load(ordering: .acquiring) {
                         probeAnswered.set()
                     } else if let completion = judge(taskIndex) {
                         ended[endedCount] = completion

@@ -4,6 +4,7 @@ import BlockStorage
 import BufferCache
 import Diagnostics
 import DriverHost
+import HBAProfiles
 import HardwareBus
 import ParallelInterface
 import Platform
@@ -34,6 +35,8 @@ package final class Machine: @unchecked Sendable {
     package private(set) var bufferedDevices: [BufferedBlockDevice] = []
     /// The address of each device's disk, in the order of `devices`.
     package private(set) var addresses: [UnitAddress] = []
+    /// The HBA's profile.
+    package let profile: HBAProfile
     /// The HBA's kernel half.
     package let controller: ParallelController
     /// The card that the driver drives; nil when the driver brings its own targets.
@@ -70,6 +73,7 @@ package final class Machine: @unchecked Sendable {
                 lostSeconds: configuration.lostSeconds, in: .system(startingFor: startUp))
         }
         self.arrays = arrays
+        profile = configuration.profile
         hasCaches = configuration.writeCacheByteCount > 0 || configuration.bufferCacheByteCount > 0
         try Self.checkNames(arrays, areBuffered: configuration.bufferCacheByteCount > 0)
         startUp.begin("starting the driver")
@@ -98,7 +102,11 @@ package final class Machine: @unchecked Sendable {
             controller = ParallelController(
                 host: host, card: function, arena: arena, arrayCount: arrays.count,
                 options: configuration.kernelOptions, trace: configuration.trace
-            ) { [weak targets] in targets?.publish($0, $1) ?? false }
+            ) { [weak targets] in
+                targets?.publish($0, $1) ?? false
+            } mediaChanged: { [weak targets] in
+                targets?.mediaChanged()
+            }
             targets.controller = controller
         } catch {
             Self.markClean(arrays)
@@ -139,6 +147,10 @@ package final class Machine: @unchecked Sendable {
                     over: $0, name: Self.bufferedName($0.info.name),
                     cacheByteCount: configuration.bufferCacheByteCount)
             }
+        }
+        // What a cache holds of a former medium is void, as much as after a loss of power.
+        targets.mediaWereProbed.withLock { [bufferedDevices] in
+            $0 = { for device in bufferedDevices { _ = device.powerCut() } }
         }
         if let card { try lookAfter(card.engine.arrays, behind: card) }
         guard startUp.finish() else { throw ArrayStoreError("the start was ended", .cancelled) }

@@ -4,6 +4,7 @@ import ParallelInterface
 import Platform
 import SCSIArchitectureModel
 import SCSIControllerDriverKit
+import Synchronization
 
 /// Builds a disk for each logical unit when the driver creates a target, and waits until all disks are there.
 final class TargetPublisher: @unchecked Sendable {
@@ -20,6 +21,11 @@ final class TargetPublisher: @unchecked Sendable {
     private var isCancelled = false
     /// Creations under way, and the time in milliseconds when the last one began or ended.
     private var creating = 0
+    /// A thread asks the disks for their media, and has to begin once more.
+    private var mediaIsProbed = false
+    private var mediaProbesAgain = false
+    /// Called after the disks were asked: what is cached of former media is void.
+    let mediaWereProbed = Mutex<(@Sendable () -> Void)?>(nil)
     private var lastChange: UInt64 = 0
     private let complete = OneShotEvent()
     private let timeouts: TargetTimeouts
@@ -74,6 +80,7 @@ final class TargetPublisher: @unchecked Sendable {
                 }
                 built.append(try build(UnitAddress(targetID: UInt8(targetID), logicalUnit: unit)))
             }
+            for disk in built { controller.settle(disk.address, hasMedium: true) }
             // All or none: a target that is served in part would not be built again.
             let isLast = lock.withLock {
                 for disk in built { disks[disk.address] = disk }
@@ -94,6 +101,56 @@ final class TargetPublisher: @unchecked Sendable {
         disk.readyMilliseconds = timeouts.readyMilliseconds
         try disk.probe()
         return disk
+    }
+
+    // MARK: Media
+
+    /// Asks every disk for its capacity, on a thread of its own: a medium came or went. Calls that come while the
+    /// thread is at work have it begin once more.
+    func mediaChanged() {
+        let isAtWork = lock.withLock {
+            defer { (mediaProbesAgain, mediaIsProbed) = (mediaIsProbed, true) }
+            return mediaIsProbed
+        }
+        if isAtWork { return }
+        do {
+            try OSThread(name: "media") { [self] in probeMedia() }.detach()
+        } catch {
+            lock.withLock { mediaIsProbed = false }
+            writeMessage("the disks cannot be asked for their media: \(error)", level: .warning)
+        }
+    }
+
+    private func probeMedia() {
+        var goesOn = true
+        while goesOn {
+            for disk in lock.withLock({ disks.values.sorted { $0.address < $1.address } }) { probeMedium(of: disk) }
+            mediaWereProbed.withLock { $0 }?()
+            goesOn = lock.withLock {
+                defer { (mediaIsProbed, mediaProbesAgain) = (mediaProbesAgain, false) }
+                return mediaProbesAgain
+            }
+        }
+    }
+
+    private func probeMedium(of disk: BlockCommandsDevice) {
+        guard !controller.isStopping else { return }
+        do {
+            let blockCount = try disk.probeMedium()
+            controller.settle(disk.address, hasMedium: blockCount != nil)
+            let known = disk.medium.blockCount
+            let text =
+                switch blockCount {
+                case nil: "has no medium: requests fail until there is one again"
+                case known?: "has a medium of the same size as at first"
+                case let count?:
+                    "has a medium of \(count) blocks, and had one of \(known) at first; clients see the first size until "
+                        + "the server is started again"
+                }
+            writeMessage("\(disk.address) \(text)", level: .notice)
+        } catch {
+            writeMessage("\(disk.address) did not say what its medium is: \(error)", level: .warning)
+        }
     }
 
     private func fail(_ error: any Error) {

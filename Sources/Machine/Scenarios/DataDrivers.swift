@@ -159,6 +159,15 @@ final class AcknowledgesWritesItself: AnswersWithoutCard, @unchecked Sendable {
     override class var operationCode: UInt8 { 0x2A }
 }
 
+/// B48: reads fail with 02/3A/00: NOT READY, MEDIUM NOT PRESENT.
+final class LosesMedium: ResponseAlteringDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `ResponseAlteringDriver`.
+    override func alter(_ response: inout SCSIUserParallelResponse, of task: SCSIUserParallelTask) {
+        guard task.fCommandDescriptorBlock.0 == 0x28 else { return }
+        response.fail(senseByteCount: 18, key: 0x02, code: 0x3A, qualifier: 0x00)
+    }
+}
+
 /// B49: the card gets twice the length.
 final class ProgramsBeyondRange: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.

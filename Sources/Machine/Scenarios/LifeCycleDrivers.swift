@@ -89,9 +89,9 @@ final class WaitsInStartController: RAIDDriver, @unchecked Sendable {
         return status
     }
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+    override func createTargets() {
         isCreating.store(true, ordering: .releasing)
-        super.HandleAsyncEvent(action, status)
+        super.createTargets()
     }
 }
 
@@ -109,8 +109,8 @@ final class GuardsUntilRegistered: ResponseAlteringDriver, @unchecked Sendable {
     // SAFETY: the only state of its own is atomic.
     private let isRegistered = Atomic<Bool>(false)
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        super.HandleAsyncEvent(action, status)
+    override func createTargets() {
+        super.createTargets()
         isRegistered.store(true, ordering: .releasing)
     }
 
@@ -147,8 +147,8 @@ final class CreatesTargetAboveHighestID: RAIDDriver, @unchecked Sendable {
         return kIOReturnSuccess
     }
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        super.HandleAsyncEvent(action, status)
+    override func createTargets() {
+        super.createTargets()
         _ = UserCreateTargetForID(5, [:])
     }
 }
@@ -165,8 +165,8 @@ final class HasInitiatorIDOfTarget: RAIDDriver, @unchecked Sendable {
 /// B11, by calling twice.
 final class CreatesTwice: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        super.HandleAsyncEvent(action, status)
+    override func createTargets() {
+        super.createTargets()
         _ = UserCreateTargetForID(0, [:])
     }
 }
@@ -195,8 +195,8 @@ final class WaitsInStop: RAIDDriver, @unchecked Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let isCreating = Atomic<Bool>(false)
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        super.HandleAsyncEvent(action, status)
+    override func createTargets() {
+        super.createTargets()
         // A disk arrives at the moment of the shutdown.
         while !isStopping.load(ordering: .acquiring) { IOSleep(1) }
         isCreating.store(true, ordering: .releasing)
@@ -223,13 +223,13 @@ final class HasNoTasks: RAIDDriver, @unchecked Sendable {
 /// B14, by never setting the ID.
 final class LeavesTaskIDZero: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
-    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnSuccess }
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t { kIOReturnSuccess }
 }
 
 /// B14, with the same ID for all.
 final class RepeatsTaskID: RAIDDriver, @unchecked Sendable {
     // SAFETY: no state beyond that of `RAIDDriver`.
-    override func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t {
+    override func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t {
         uniqueTaskID = 1
         return kIOReturnSuccess
     }
@@ -252,14 +252,20 @@ final class BecomesReadyForEver: ResponseAlteringDriver, @unchecked Sendable {
     }
 }
 
+/// B52.
+final class KeepsPowerChange: RAIDDriver, @unchecked Sendable {
+    // SAFETY: no state beyond that of `RAIDDriver`.
+    override func SetPowerState(_ powerFlags: UInt32) -> kern_return_t { kIOReturnSuccess }
+}
+
 /// B50: two queues of the driver's own wait for each other.
 final class CrossesQueues: RAIDDriver, @unchecked Sendable {
     // SAFETY: the only state of its own is atomic.
     private let isSecondTaken = Atomic<Bool>(false)
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
+    override func createTargets() {
         crossQueues()
-        super.HandleAsyncEvent(action, status)
+        super.createTargets()
     }
 
     private func crossQueues() {

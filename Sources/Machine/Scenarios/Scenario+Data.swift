@@ -3,7 +3,7 @@ import HBAProfiles
 import SCSIControllerDriverKit
 
 extension Scenario {
-    /// B31 to B44, B49.
+    /// B31 to B44, B48, B49.
     static let data: [Scenario] =
         configurations + [
             Scenario(
@@ -35,6 +35,10 @@ extension Scenario {
             Scenario(
                 .writeNotExecuted, "write-not-executed", "answers writes with GOOD and does nothing",
                 AcknowledgesWritesItself.self),
+            Scenario(
+                .mediaChangeNotAnnounced, "medium-gone",
+                "answers reads with 02/3A/00, MEDIUM NOT PRESENT, and does not announce the removal",
+                LosesMedium.self, .basicThenWait(milliseconds: 1000)),
             Scenario(
                 .dartFault, "dart-fault", "programs twice the length of a task's range", ProgramsBeyondRange.self),
         ]

@@ -62,6 +62,10 @@ extension Scenario {
         removable,
         Scenario(
             .queueCycle, "queue-cycle", "lets two queues of its own wait for each other", CrossesQueues.self),
+        Scenario(
+            .powerChangeNotAcknowledged, "power-change-not-acknowledged",
+            "overrides SetPowerState and does not call the base class", KeepsPowerChange.self,
+            .basicThenWait(milliseconds: 3000)),
         Scenario(.driverCrash, "driver-crash", "reads behind the end of an array", Crashes.self).crashing(),
     ]
 

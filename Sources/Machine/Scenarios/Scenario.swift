@@ -22,6 +22,8 @@ package struct Scenario: Sendable {
         case powerCut
         /// A write that the client does not wait for. Then the driver is stopped.
         case stopWithTaskOutstanding
+        /// As `basic`; then nothing is asked of the driver for so long.
+        case basicThenWait(milliseconds: Int)
         /// The driver is stopped.
         case stop
     }
@@ -123,6 +125,5 @@ package struct Scenario: Sendable {
             .bundledActionChanged,
             "the mistake would be the kernel's: one action object is made at start and passed with every call"
         ),
-        (.mediaChangeNotAnnounced, "the card's disks are arrays; there is no medium to take out"),
     ]
 }

@@ -97,13 +97,10 @@ package struct ScenarioRun {
         let toPage = (pageByteCount - Int(UInt(bitPattern: memory.baseAddress!) % UInt(pageByteCount))) % pageByteCount
         let page = memory.baseAddress! + toPage
         switch scenario.workload {
-        case .basic:
-            return inTurn(
-                device,
-                [
-                    request(.write, 0, 64 << 10, page), request(.read, 0, 64 << 10, page), request(.flush, 0, 0, nil),
-                    request(.write, 8 << 20, 4096, page), request(.read, 8 << 20, 4096, page),
-                ])
+        case .basic: return basic(device, page)
+        case .basicThenWait(let milliseconds):
+            defer { _ = clock.wait(for: OneShotEvent(), milliseconds: milliseconds) }
+            return basic(device, page)
         case .write(let byteCount, let memoryOffset):
             return inTurn(device, [request(.write, 0, byteCount, page + memoryOffset)])
         case .overlappingWrites:
@@ -119,6 +116,15 @@ package struct ScenarioRun {
             return startAndLeave(device, request(.write, 0, 4096, page))
         case .stop: return []
         }
+    }
+
+    private func basic(_ device: BlockStorageDevice, _ page: UnsafeMutableRawPointer) -> [String] {
+        inTurn(
+            device,
+            [
+                request(.write, 0, 64 << 10, page), request(.read, 0, 64 << 10, page), request(.flush, 0, 0, nil),
+                request(.write, 8 << 20, 4096, page), request(.read, 8 << 20, 4096, page),
+            ])
     }
 
     private func request(

@@ -9,22 +9,20 @@ import SCSIControllerDriverKit
 /// the legacy route, with one call a task: it does not override UserMapBundledParallelTaskCommandAndResponseBuffers,
 /// and the base class declines the shared slots for it. A driver with hardware takes them, and never needs the data.
 class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
-    // SAFETY: `disk` is touched on the Default queue only; `asyncEvent` is set before anybody else runs.
+    // SAFETY: `disk` is touched on the Default queue only; `auxiliaryQueue` is set before anybody else runs.
 
     private static let blockByteCount = 512, blockCount = 131_072  // 64 MiB
     private static let segments: UInt64 = 128, segmentByteCount: UInt64 = 65536
 
     private let disk = UnsafeMutableRawBufferPointer.allocate(byteCount: blockCount * blockByteCount, alignment: 4096)
-    private var asyncEvent: OSAction?
-    private var lastTaskID: UInt64 = 0
+    private var auxiliaryQueue: IODispatchQueue?
+    private var lastTaskID: UInt32 = 0
 
     override func UserInitializeController() -> kern_return_t {
         disk.initializeMemory(as: UInt8.self, repeating: 0)
         // Targets are created on a queue that does nothing else.
-        var queue: IODispatchQueue?
-        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &queue)
-        _ = SetDispatchQueue("AuxiliaryQueue", queue!)
-        _ = CreateActionHandleAsyncEvent(MemoryLayout<UnsafeRawPointer>.size, &asyncEvent)
+        _ = IODispatchQueue.Create("AuxiliaryQueue", 0, 0, &auxiliaryQueue)
+        _ = SetDispatchQueue("AuxiliaryQueue", auxiliaryQueue!)
         // All seven, or requests fail later where nobody looks.
         return UserReportHBAConstraints([
             kIOMaximumSegmentCountReadKey: .number(Self.segments),
@@ -37,13 +35,13 @@ class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     }
 
     override func UserStartController() -> kern_return_t {
-        AsyncEventHandler(asyncEvent!, kIOReturnSuccess)
+        // This queue has to be free while targets are created: their first commands arrive meanwhile.
+        auxiliaryQueue?.DispatchAsync { [unowned self] in createTargets() }
         return kIOReturnSuccess
     }
 
-    override func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {
-        _ = UserCreateTargetForID(0, [:])  // The target's first commands arrive before this returns.
-    }
+    /// Runs on AuxiliaryQueue.
+    func createTargets() { _ = UserCreateTargetForID(0, [:]) }
 
     // MARK: Questions
 
@@ -60,14 +58,17 @@ class MyFirstDext: IOUserSCSIParallelInterfaceController, @unchecked Sendable {
     override func UserInitializeTargetForID(_ id: UInt64) -> kern_return_t {
         id == 0 ? kIOReturnSuccess : kIOReturnNoDevice
     }
-    override func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
+    override func UserGetDMASpecification(
+        _ maxTransferSize: inout UInt64, _ alignment: inout UInt32, _ numAddressBits: inout UInt8,
+        _ segmentType: inout DMAOutputSegmentType
+    ) -> kern_return_t {
         // The largest task: as much as the constraints let the block layer send at once.
-        specification.maxTransferSize = Self.segments * Self.segmentByteCount
-        specification.alignment = 4
-        specification.numAddressBits = 64
-        return kIOReturnSuccess
+        maxTransferSize = Self.segments * Self.segmentByteCount
+        alignment = 4
+        numAddressBits = 64
+        return answer(&segmentType, .kDMAOutputSegmentHost64)
     }
-    override func UserMapHBAData(_ id: inout UInt64) -> kern_return_t {
+    override func UserMapHBAData(_ id: inout UInt32) -> kern_return_t {
         lastTaskID += 1
         return answer(&id, lastTaskID)
     }

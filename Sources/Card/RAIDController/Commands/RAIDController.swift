@@ -22,11 +22,18 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     /// caches.
     package static let requestCapacity = commandCapacity + WriteCache.runCapacity
 
+    /// The card's numbers in its configuration space: no vendor's, "nb" and "RD" in ASCII.
+    package static let (vendorID, deviceID): (UInt16, UInt16) = (0x6E62, 0x5244)
+
     /// What is behind the card.
     package let engine: ArrayEngine
     /// One for each array, by target and then by logical unit.
     let units: [LogicalUnit]
     private let unitsPerTarget: Int
+    /// Bytes of BAR 0, of which the registers are the first.
+    private static let registerByteCount = 4096
+    private let configuration = PCIConfigurationSpace(
+        vendorID: vendorID, deviceID: deviceID, classCode: 0x01_04_00, revision: 1, barByteCount: registerByteCount)
     let rings: CardRings
     let commands: CommandTable
     /// By the number that the engine has given the lane.
@@ -93,8 +100,17 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         unit(target: target, logicalUnit: logicalUnit)?.cache?.dirtyByteCount ?? 0
     }
 
+    public override var registerByteCount: Int { Self.registerByteCount }
+
+    public override func readConfiguration(_ offset: Int) -> UInt32 { configuration.read(offset) }
+
+    public override func writeConfiguration(_ offset: Int, _ value: UInt32, mask: UInt32) {
+        configuration.write(offset, value, mask: mask)
+    }
+
     public override func readRegister(_ offset: Int) -> UInt32 {
-        switch offset {
+        guard configuration.answersInMemorySpace else { return .max }
+        return switch offset {
         case RAIDControllerRegister.identification: RAIDControllerRegister.identity
         case RAIDControllerRegister.targetCount: UInt32(units.count / unitsPerTarget)
         case RAIDControllerRegister.logicalUnitCount: UInt32(unitsPerTarget)
@@ -103,10 +119,14 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     }
 
     public override func writeRegister(_ offset: Int, _ value: UInt32) {
+        guard configuration.answersInMemorySpace else { return }
         if offset == RAIDControllerRegister.interruptTest { interruptHandler?() } else { rings.write(offset, value) }
     }
 
-    public override func reset() { rings.write(RAIDControllerRegister.control, 0) }
+    public override func reset() {
+        configuration.reset()
+        rings.write(RAIDControllerRegister.control, 0)
+    }
 
     // MARK: Lanes
 

@@ -34,7 +34,7 @@ extension ProcessDextHost {
         case .report:
             report(ForeignText.lines(bytes: message.payload, countMax: Self.lineCountMax))
             return ControlMessage()
-        default: return ControlMessage(status: kIOReturnUnsupported)
+        default: return RegistryAnswers(kernel: kernel, function: function).answer(call, message)
         }
     }
 

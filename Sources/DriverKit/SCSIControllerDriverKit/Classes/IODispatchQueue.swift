@@ -235,6 +235,13 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         runAsync(activity, carries: .nothing, block)
     }
 
+    /// Runs a block on the calling thread if the queue is idle; else the thread that runs the queue takes it.
+    /// - Parameter activity: the block's name in pictures and reports.
+    func runLater(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
+        append(Block(activity: activity, run: block))
+        signal(mask: Self.blocksPending)
+    }
+
     private func runAsync(_ activity: StaticString, carries: Carries, _ block: @escaping @Sendable () -> Void) {
         append(Block(activity: activity, carries: carries, run: block))
         do {

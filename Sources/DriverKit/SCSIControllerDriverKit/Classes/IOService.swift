@@ -1,19 +1,121 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import Diagnostics
-import HardwareBus
 import Platform
+import Synchronization
+
+/// The power state of a device that the system does not need.
+public let kIOServicePowerCapabilityOff: UInt32 = 0x0000_0000
+/// The power state of a device in use.
+public let kIOServicePowerCapabilityOn: UInt32 = 0x0000_0002
+/// The power state of a device with little power while the system runs.
+public let kIOServicePowerCapabilityLow: UInt32 = 0x0001_0000
+/// The power state of a SCSI controller that stops its I/O for a moment.
+public let kIOServicePowerCapabilityPause: UInt32 = 0x0000_1000
 
 /// A node of the registry that a driver matches on or publishes.
 open class IOService: OSObject, @unchecked Sendable {
     private let lock = Lock()
-    // SAFETY: `queues` only under `lock`; `personality` is set before the driver starts.
+    // SAFETY: `queues` and `node` only under `lock`; `personality` and `context` are set before the service starts.
     private nonisolated(unsafe) var queues: [String: IODispatchQueue] = [:]
+    private nonisolated(unsafe) var node = Node()
     /// The matching dictionary by which the system found the driver.
     package final var personality: OSDictionary = [:]
+    /// The driver that the service belongs to; nil for its provider.
+    package final weak var context: DriverContext?
+    private static let lastEntryID = Atomic<UInt64>(0x1_0000_0000)
+
+    /// What the service says of itself.
+    private struct Node {
+        var entryID: UInt64 = 0
+        var name: String?
+        /// Properties that the service has set, which go before those of its personality.
+        var properties: OSDictionary = [:]
+        var isRegistered = false
+        var isTerminated = false
+        weak var provider: IOService?
+    }
 
     /// A node without queues or properties.
     public override init() { super.init() }
+
+    // MARK: Life cycle
+
+    /// The service has its provider. Overrides call super first.
+    open func Start(_ provider: IOService) -> kern_return_t {
+        lock.withLock { node.provider = provider }
+        return kIOReturnSuccess
+    }
+
+    /// The service is going away. Overrides call super last.
+    open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
+
+    /// The provider that `Start` was called with; nil before.
+    public final func GetProvider() -> IOService? { lock.withLock { node.provider } }
+
+    /// Makes the object for a class that `Create` names; nil for an unknown one. Stands for the table of classes that
+    /// the system has of a driver in C++.
+    open func NewService(_ userClass: String) -> IOService? { nil }
+
+    /// Makes and starts the service that a dictionary of the personality describes.
+    /// - Parameters:
+    ///   - provider: the new service's provider.
+    ///   - propertiesKey: the name of the dictionary. Its "IOUserClass" names the class.
+    ///   - result: receives the service, with a reference for the caller.
+    /// - Returns: `kIOReturnBadArgument` when there is no such dictionary, `kIOReturnUnsupported` when there is no such
+    ///   class, and the new service's own error.
+    public final func Create(
+        _ provider: IOService, _ propertiesKey: String, _ result: inout IOService?
+    ) -> kern_return_t {
+        guard let properties = personality[propertiesKey]?.dictionaryValue,
+            let userClass = properties["IOUserClass"]?.stringValue
+        else { return kIOReturnBadArgument }
+        guard let service = NewService(userClass) else { return kIOReturnUnsupported }
+        let context = DriverContext.current ?? self.context
+        let queue = IODispatchQueue(name: "Default of \(userClass)", context: context)
+        service.context = context
+        service.personality = properties
+        _ = service.SetDispatchQueue("Default", queue)
+        var status = kIOReturnAborted
+        guard
+            queue.runSync(
+                "Start", purpose: "Start of \(userClass)", { status = service.Start(provider) })
+        else { return kIOReturnAborted }
+        guard status == kIOReturnSuccess else { return status }
+        service.publish()
+        result = service
+        return kIOReturnSuccess
+    }
+
+    /// Ends the service: the system calls `Stop`, later, on its Default queue. A controller serves nothing from then
+    /// on.
+    public final func Terminate(_ options: UInt64) -> kern_return_t {
+        let (isFirst, provider) = lock.withLock {
+            defer { node.isTerminated = true }
+            return (!node.isTerminated, node.provider)
+        }
+        guard isFirst else { return kIOReturnNotReady }
+        publish()
+        // The kernel stops a controller itself.
+        guard !isController, let provider else { return kIOReturnSuccess }
+        dispatchQueue(named: "Default")?.runAsync("Stop") { [self] in _ = Stop(provider) }
+        return kIOReturnSuccess
+    }
+
+    /// Whether the service is the driver's controller, which the kernel starts and stops.
+    package final var isController: Bool { self is IOUserSCSIParallelInterfaceController }
+
+    // MARK: Power
+
+    /// The system changes the device's power. This call of the base class is the acknowledgement: an override makes it
+    /// when the device has the power that it needs, at once or up to 20 s later.
+    /// - Parameter powerFlags: a `kIOServicePowerCapability…` number.
+    open func SetPowerState(_ powerFlags: UInt32) -> kern_return_t {
+        (DriverContext.current ?? context)?.power.acknowledge()
+        return kIOReturnSuccess
+    }
+
+    // MARK: Queues
 
     /// Registers a queue under the name that methods are bound to ("AuxiliaryQueue"). Retains it.
     public final func SetDispatchQueue(_ name: String, _ queue: IODispatchQueue) -> kern_return_t {
@@ -29,97 +131,104 @@ open class IOService: OSObject, @unchecked Sendable {
         return queue == nil ? kIOReturnBadArgument : kIOReturnSuccess
     }
 
-    /// The properties of the service: for a driver, those of its personality.
-    public final func CopyProperties(_ properties: inout OSDictionary?) -> kern_return_t {
-        properties = personality
-        return kIOReturnSuccess
-    }
-
     /// The queue of that name, without another reference; nil when none is registered.
     package final func dispatchQueue(named name: String) -> IODispatchQueue? {
         lock.withLock { queues[name] }
     }
+
+    // MARK: Registry
+
+    /// The properties of the service: for a driver, those of its personality and those that it has set.
+    public final func CopyProperties(_ properties: inout OSDictionary?) -> kern_return_t {
+        properties = personality.merging(lock.withLock { node.properties }) { $1 }
+        return kIOReturnSuccess
+    }
+
+    /// Sets properties of the service; others stay as they are.
+    public final func SetProperties(_ properties: OSDictionary) -> kern_return_t {
+        lock.withLock { node.properties.merge(properties) { $1 } }
+        publish()
+        return kIOReturnSuccess
+    }
+
+    /// Removes a property that the service has set.
+    public final func RemoveProperty(_ propertyName: String) -> kern_return_t {
+        guard lock.withLock({ node.properties.removeValue(forKey: propertyName) }) != nil else {
+            return kIOReturnNotFound
+        }
+        publish()
+        return kIOReturnSuccess
+    }
+
+    /// A property of the service, or of its providers if the options say so.
+    /// - Parameters:
+    ///   - plane: the registry's plane; there is one here.
+    ///   - options: `kIOServiceSearchPropertyParents`, or 0.
+    public final func SearchProperty(
+        _ name: String, _ plane: String, _ options: UInt64, _ property: inout OSPropertyValue?
+    ) -> kern_return_t {
+        var properties: OSDictionary?
+        _ = CopyProperties(&properties)
+        property = properties?[name]
+        if property != nil { return kIOReturnSuccess }
+        guard options & kIOServiceSearchPropertyParents != 0, let provider = GetProvider() else {
+            return kIOReturnNotFound
+        }
+        return provider.SearchProperty(name, plane, options, &property)
+    }
+
+    /// Names the service in the registry.
+    public final func SetName(_ name: String) -> kern_return_t {
+        lock.withLock { node.name = name }
+        publish()
+        return kIOReturnSuccess
+    }
+
+    /// The name: the one that was set, or the class.
+    public final func CopyName(_ name: inout String?) -> kern_return_t {
+        name = lock.withLock { node.name } ?? personality["IOUserClass"]?.stringValue ?? "\(type(of: self))"
+        return kIOReturnSuccess
+    }
+
+    /// The service's number in the registry: not 0, and no other service's.
+    public final func GetRegistryEntryID(_ registryEntryID: inout UInt64) -> kern_return_t {
+        registryEntryID = lock.withLock {
+            if node.entryID == 0 { node.entryID = Self.lastEntryID.add(1, ordering: .relaxed).newValue }
+            return node.entryID
+        }
+        return kIOReturnSuccess
+    }
+
+    /// Tells the system that the service is ready, so that others can match on it.
+    public final func RegisterService() -> kern_return_t {
+        lock.withLock { node.isRegistered = true }
+        publish()
+        return kIOReturnSuccess
+    }
+
+    /// Tells the kernel what the service says of itself.
+    private func publish() {
+        guard let kernel = (DriverContext.current ?? context)?.kernel else { return }
+        var providerID: UInt64 = 0
+        if !isController { _ = GetProvider()?.GetRegistryEntryID(&providerID) }
+        var entryID: UInt64 = 0
+        _ = GetRegistryEntryID(&entryID)
+        var name: String?
+        _ = CopyName(&name)
+        kernel.publish(
+            lock.withLock {
+                PublishedService(
+                    entryID: entryID, providerID: providerID, name: name ?? "", properties: node.properties,
+                    isController: isController, isRegistered: node.isRegistered, isTerminated: node.isTerminated)
+            })
+    }
 }
+
+/// An option of `SearchProperty`: looks in the providers too.
+public let kIOServiceSearchPropertyParents: UInt64 = 1
 
 /// Blocks the calling thread, and with it the queue that it runs.
 public func IOSleep(_ milliseconds: UInt64) {
     let clock = DriverContext.current?.clock ?? .machine
     _ = clock.wait(for: OneShotEvent(), milliseconds: Int(clamping: milliseconds))
-}
-
-/// The PCI function that a driver's personality matched: its registers, and the bus for its DMA.
-public final class IOPCIDevice: IOService, @unchecked Sendable {
-    // SAFETY: `function` never changes.
-    /// The card, or its stand-in in a driver's process.
-    package let function: PCIFunction
-
-    /// Makes the node of a card.
-    package init(function: PCIFunction) { self.function = function }
-
-    /// Reads 4 bytes of a BAR; only BAR 0 exists.
-    public func MemoryRead32(_ memoryIndex: UInt8, _ offset: UInt64, _ value: inout UInt32) {
-        value = memoryIndex == 0 ? function.readRegister(Int(offset)) : .max
-    }
-
-    /// Writes 4 bytes of a BAR.
-    public func MemoryWrite32(_ memoryIndex: UInt8, _ offset: UInt64, _ value: UInt32) {
-        if memoryIndex == 0 { function.writeRegister(Int(offset), value) }
-    }
-}
-
-/// Calls an action on a queue at each interrupt of the device.
-public final class IOInterruptDispatchSource: OSObject, @unchecked Sendable {
-    // SAFETY: nothing changes after `init`; `CurrentAction` has a lock.
-    private let provider: IOPCIDevice
-    private let queue: IODispatchQueue
-    private let current = CurrentAction()
-
-    /// The current action of a source. The queue refers to it, and may outlive the source.
-    private final class CurrentAction: Sendable {
-        private let lock = Lock()
-        // SAFETY: touched only under `lock`.
-        private nonisolated(unsafe) var action: OSAction?
-
-        /// - Returns: whether this is the first action.
-        func set(_ action: OSAction) -> Bool {
-            lock.withLock {
-                defer { self.action = action }
-                return self.action == nil
-            }
-        }
-
-        func get() -> OSAction? { lock.withLock { action } }
-    }
-
-    private init(provider: IOPCIDevice, queue: IODispatchQueue) {
-        self.provider = provider
-        self.queue = queue
-        super.init()
-    }
-
-    /// Makes a source for the device's interrupt `index` (only 0 exists). Its handler runs on `queue`.
-    public static func Create(
-        _ provider: IOPCIDevice, _ index: UInt32, _ queue: IODispatchQueue, _ source: inout IOInterruptDispatchSource?
-    ) -> kern_return_t {
-        guard index == 0 else { return kIOReturnBadArgument }
-        source = IOInterruptDispatchSource(provider: provider, queue: queue)
-        return kIOReturnSuccess
-    }
-
-    /// Sets the action to call, and enables the source. If the source was enabled before, the next interrupt calls the
-    /// new action. The action's count is always 1: an interrupt says that there is work, not how much.
-    public func SetHandler(_ action: OSAction) -> kern_return_t {
-        guard action.handler != nil else { return kIOReturnBadArgument }
-        guard current.set(action) else { return kIOReturnSuccess }
-        if queue.isDefault {
-            DriverContext.report(
-                .interruptsOnDefaultQueue, "the handler of interrupt 0 was set to run on the Default queue")
-        }
-        let mask = queue.addSource("the interrupt handler") { [current] in
-            if let action = current.get() { action.handler?(action, 1) }
-        }
-        let queue = queue
-        provider.function.interruptHandler = { queue.signal(mask: mask) }
-        return kIOReturnSuccess
-    }
 }

@@ -26,17 +26,14 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// Allocates the driver's own state. There is no provider yet.
     open func initialize() -> Bool { true }
 
-    /// The driver has its provider. Overrides call super first.
-    open func Start(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
-
     /// The driver is going away, and completes its tasks. The kernel ends the others when this has returned. Overrides
     /// call super last.
-    open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
+    open override func Stop(_ provider: IOService) -> kern_return_t { super.Stop(provider) }
 
     /// The family's first call, once: makes queues, allocates, and calls `UserReportHBAConstraints`.
     open func UserInitializeController() -> kern_return_t { kIOReturnUnsupported }
 
-    /// Starts services. Must return at once: targets are created from an asynchronous event.
+    /// Starts services. Must return at once: targets are created afterwards, from AuxiliaryQueue.
     open func UserStartController() -> kern_return_t { kIOReturnUnsupported }
 
     // MARK: Questions
@@ -72,12 +69,18 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     }
 
     /// The DMA limits of a task.
-    open func UserGetDMASpecification(_ specification: inout DMASpecification) -> kern_return_t {
-        kIOReturnUnsupported
-    }
+    /// - Parameters:
+    ///   - maxTransferSize: the largest whole task that the driver will ever take, bytes.
+    ///   - alignment: the alignment of a segment's start, bytes.
+    ///   - numAddressBits: bits in a bus address of the device.
+    ///   - segmentType: the layout of the generated segments.
+    open func UserGetDMASpecification(
+        _ maxTransferSize: inout UInt64, _ alignment: inout UInt32, _ numAddressBits: inout UInt8,
+        _ segmentType: inout DMAOutputSegmentType
+    ) -> kern_return_t { kIOReturnUnsupported }
 
     /// Called once for each task object. Returns the ID that the object's commands will carry: unique and not 0.
-    open func UserMapHBAData(_ uniqueTaskID: inout UInt64) -> kern_return_t { kIOReturnUnsupported }
+    open func UserMapHBAData(_ uniqueTaskID: inout UInt32) -> kern_return_t { kIOReturnUnsupported }
 
     /// A target is being created; its first commands follow at once.
     open func UserInitializeTargetForID(_ targetID: SCSIDeviceIdentifier) -> kern_return_t { kIOReturnUnsupported }
@@ -133,9 +136,6 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         _ targetID: SCSIDeviceIdentifier, _ response: inout UInt32
     ) -> kern_return_t { kIOReturnUnsupported }
 
-    /// Runs on AuxiliaryQueue after `AsyncEventHandler`; the place to create targets.
-    open func HandleAsyncEvent(_ action: OSAction, _ status: kern_return_t) {}
-
     // MARK: What the kernel offers
 
     /// Publishes the HBA's limits; before `UserInitializeController` returns.
@@ -157,6 +157,55 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
             kernel?.createTarget(targetID, properties: targetDictionary) ?? kIOReturnAborted
         }
         return DriverContext.current?.waits.creatingTarget(create) ?? create()
+    }
+
+    /// Sets properties of the HBA in its "Controller Characteristics".
+    /// - Parameter properties: by the `kIOProperty…Key` names. Texts, except for names and addresses, which are data.
+    /// - Returns: `kIOReturnBadArgument` for a name that an HBA does not have, or a value of another type or size; then
+    ///   nothing is set.
+    public final func UserSetHBAProperties(_ properties: OSDictionary) -> kern_return_t {
+        change(PropertyChange(owner: .controller, values: properties))
+    }
+
+    /// Removes properties of the HBA.
+    /// - Parameter properties: their names, texts.
+    public final func UserRemoveHBAProperties(_ properties: OSArray) -> kern_return_t {
+        remove(properties, of: .controller)
+    }
+
+    /// Sets properties of a target in its "Protocol Characteristics".
+    /// - Parameters:
+    ///   - targetID: a target that was created.
+    ///   - properties: by the `kIOProperty…Key` names: names and addresses, data.
+    /// - Returns: as for `UserSetHBAProperties`; `kIOReturnNoDevice` when there is no such target.
+    public final func UserSetTargetProperties(
+        _ targetID: SCSIDeviceIdentifier, _ properties: OSDictionary
+    ) -> kern_return_t {
+        change(PropertyChange(owner: .target(targetID), values: properties))
+    }
+
+    /// Removes properties of a target.
+    /// - Parameters:
+    ///   - targetID: a target that was created.
+    ///   - properties: their names, texts.
+    public final func UserRemoveTargetProperties(
+        _ targetID: SCSIDeviceIdentifier, _ properties: OSArray
+    ) -> kern_return_t { remove(properties, of: .target(targetID)) }
+
+    private func remove(_ properties: OSArray, of owner: PropertyOwner) -> kern_return_t {
+        let names = properties.compactMap(\.stringValue)
+        guard names.count == properties.count else { return kIOReturnBadArgument }
+        return change(PropertyChange(owner: owner, removed: names))
+    }
+
+    private func change(_ change: PropertyChange) -> kern_return_t {
+        kernel?.changeProperties(change) ?? kIOReturnAborted
+    }
+
+    /// Says that a medium came or went. The kernel then asks every disk for its capacity, later. To be called for
+    /// both, and not needlessly: the commands of the probe go among the clients'.
+    public final func UserCallMediaParametersHaveChanged() -> kern_return_t {
+        kernel?.mediaParametersHaveChanged() ?? kIOReturnAborted
     }
 
     /// Says whether a target was created and not destroyed.
@@ -191,24 +240,6 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         }
         buffer = kernel?.dataBuffer(targetID: targetID, taskID: controllerTaskIdentifier)
         return buffer == nil ? kIOReturnBadArgument : kIOReturnSuccess
-    }
-
-    /// Makes the action that `AsyncEventHandler` invokes.
-    public final func CreateActionHandleAsyncEvent(
-        _ referenceSize: Int, _ action: inout OSAction?
-    ) -> kern_return_t {
-        action = OSAction.Create { [unowned self] action, status in
-            self.HandleAsyncEvent(action, kern_return_t(truncatingIfNeeded: status))
-        }
-        return kIOReturnSuccess
-    }
-
-    /// Invokes the action on AuxiliaryQueue later, and returns at once.
-    public final func AsyncEventHandler(_ action: OSAction, _ status: kern_return_t) {
-        guard let queue = dispatchQueue(named: "AuxiliaryQueue"), let handler = action.handler else {
-            return DriverContext.report(.noAuxiliaryQueue, "AsyncEventHandler has no queue to run its action on")
-        }
-        queue.runAsync("HandleAsyncEvent") { handler(action, UInt64(bitPattern: Int64(status))) }
     }
 
     /// Completes a task of the legacy route. The action must be the one that came with it.

@@ -27,6 +27,10 @@ public let kIOReturnUnsupported = kern_return_t(bitPattern: 0xE000_02C7)
 public let kIOReturnNotReady = kern_return_t(bitPattern: 0xE000_02D8)
 /// The time is up.
 public let kIOReturnTimeout = kern_return_t(bitPattern: 0xE000_02D6)
+/// An IOService or a property was not found.
+public let kIOReturnNotFound = kern_return_t(bitPattern: 0xE000_02F0)
+/// The operation is not permitted now.
+public let kIOReturnNotPermitted = kern_return_t(bitPattern: 0xE000_02E2)
 /// The request was aborted.
 public let kIOReturnAborted = kern_return_t(bitPattern: 0xE000_02EB)
 

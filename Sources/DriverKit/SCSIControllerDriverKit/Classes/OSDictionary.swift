@@ -8,7 +8,7 @@ public enum OSPropertyValue: Sendable, Equatable {
     case string(String)
     /// Bytes (OSData).
     case data([UInt8])
-    /// Values in an order (OSArray).
+    /// Values in order (OSArray).
     case array([OSPropertyValue])
     /// Values by name (OSDictionary).
     case dictionary([String: OSPropertyValue])
@@ -24,6 +24,13 @@ public enum OSPropertyValue: Sendable, Equatable {
     }
 }
 
+extension OSPropertyValue {
+    /// The text, or nil for another type.
+    public var stringValue: String? {
+        if case .string(let value) = self { value } else { nil }
+    }
+}
+
 extension OSPropertyValue: ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral, ExpressibleByStringLiteral {
     /// A number from a literal.
     public init(integerLiteral value: UInt64) { self = .number(value) }
@@ -35,3 +42,6 @@ extension OSPropertyValue: ExpressibleByIntegerLiteral, ExpressibleByBooleanLite
 
 /// A dictionary of registry properties.
 public typealias OSDictionary = [String: OSPropertyValue]
+
+/// An array of registry properties.
+public typealias OSArray = [OSPropertyValue]

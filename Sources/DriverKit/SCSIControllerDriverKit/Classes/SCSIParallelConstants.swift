@@ -79,6 +79,41 @@ public let kIOMaximumSegmentAddressableBitCountKey = "IOMaximumSegmentAddressabl
 /// The alignment mask of data. Required: without it macOS panics when it starts the driver.
 public let kIOMinimumHBADataAlignmentMaskKey = "HBA Data Alignment"
 
+/// Whether the HBA takes logical unit numbers of 8 bytes. Optional.
+public let kIOHierarchicalLogicalUnitSupportKey = "SCSI Hierarchical Logical Unit Support"
+
+// The keys of UserSetHBAProperties.
+
+/// The HBA's vendor, a text.
+public let kIOPropertyVendorNameKey = "Vendor Name"
+/// The HBA's model, a text.
+public let kIOPropertyProductNameKey = "Product Name"
+/// The HBA's revision, a text.
+public let kIOPropertyProductRevisionLevelKey = "Product Revision Level"
+/// What people call the port, a text: "Channel A".
+public let kIOPropertyPortDescriptionKey = "Port Description"
+/// The port's present speed, a text.
+public let kIOPropertyPortSpeedKey = "Port Speed"
+/// The port's present topology, a text.
+public let kIOPropertyPortTopologyKey = "Port Topology"
+/// The signalling of a parallel bus, a text: "Low Voltage Differential".
+public let kIOPropertySCSIParallelSignalingTypeKey = "SCSI Parallel Signaling Type"
+/// The cabling of a Fibre Channel port, a text: "Copper".
+public let kIOPropertyFibreChannelCableDescriptionKey = "Fibre Channel Cabling Type"
+
+// The keys of UserSetHBAProperties and UserSetTargetProperties.
+
+/// The node's World Wide Name, 8 bytes of data.
+public let kIOPropertyFibreChannelNodeWorldWideNameKey = "Node World Wide Name"
+/// The port's World Wide Name, 8 bytes of data.
+public let kIOPropertyFibreChannelPortWorldWideNameKey = "Port World Wide Name"
+/// The port's address on the fabric, 3 bytes of data.
+public let kIOPropertyFibreChannelAddressIdentifierKey = "Address Identifier"
+/// The port's address on the loop, 1 byte of data.
+public let kIOPropertyFibreChannelALPAKey = "AL_PA"
+/// The SAS address, 8 bytes of data.
+public let kIOPropertySASAddressKey = "SAS Address"
+
 // Keys that only a KEXT can set.
 
 /// The most blocks in one read.
@@ -106,7 +141,7 @@ public enum DMAOutputSegmentType: UInt16, Sendable {
     case kDMAOutputSegmentLittle64 = 5
 }
 
-/// The DMA limits that UserGetDMASpecification reports.
+/// The DMA limits that UserGetDMASpecification reports, together.
 public struct DMASpecification: Sendable {
     /// The largest whole task that the driver will ever take, bytes.
     public var maxTransferSize: UInt64 = 0
@@ -117,6 +152,6 @@ public struct DMASpecification: Sendable {
     /// The layout of the generated segments.
     public var segmentType = DMAOutputSegmentType.kDMAOutputSegmentHost64
 
-    /// Makes a specification with all limits at 0, for the driver to fill in.
+    /// Makes a specification with all limits at 0, to be filled in.
     public init() {}
 }

@@ -1,7 +1,8 @@
 import Diagnostics
 import Platform
 
-/// Finds calls of a driver that do not return although they wait for nothing that is known.
+/// Finds calls of a driver that do not return although they wait for nothing that is known, and changes of power that
+/// it does not acknowledge.
 ///
 /// The time in which a call could not go on does not count against it: the process did not run, or the call's thread
 /// was ready and others had the processors.
@@ -66,12 +67,24 @@ package struct SlowCalls {
         let missing = late > 2 * periodMilliseconds ? late - periodMilliseconds : 0
         lost += missing
         look(at: context, now: clock.milliseconds - lost)
+        lookAtPower(of: context)
         rest()
         return missing
     }
 
     /// Begins the next period. The caller says so when it has done other work since it looked.
     package mutating func rest() { looked = clock.milliseconds }
+
+    /// A driver has four times as long to acknowledge a change of power: 20 s where a call has 5.
+    private func lookAtPower(of context: DriverContext) {
+        guard
+            let change = context.power.overdue(after: 4 * limitMilliseconds, now: clock.milliseconds)
+        else { return }
+        context.log.report(
+            .powerChangeNotAcknowledged,
+            "SetPowerState(0x\(String(change.flags, radix: 16))) was called \(change.milliseconds) ms ago, and the base "
+                + "class's was not")
+    }
 
     /// A queue is stuck when it runs the same turn for as long as the limit.
     private mutating func look(at context: DriverContext, now: UInt64) {
@@ -89,7 +102,7 @@ package struct SlowCalls {
             }
             sighting.note(now, usage(thread))
             // A queue that creates targets may wait for a disk to spin up.
-            if sighting.milliseconds >= limitMilliseconds, !sighting.isReported, queue.activity != "HandleAsyncEvent",
+            if sighting.milliseconds >= limitMilliseconds, !sighting.isReported,
                 !context.waits.isCreatingTarget(thread)
             {
                 sighting.isReported = true

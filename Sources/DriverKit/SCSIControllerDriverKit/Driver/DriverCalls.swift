@@ -42,6 +42,8 @@ package final class DriverCalls: @unchecked Sendable {
     package func start(personality: OSDictionary, kernel: any DriverKernelPort) throws(DriverStartError) {
         driver.personality = personality
         driver.kernel = kernel
+        driver.context = context
+        context.kernel = kernel
         try checkQueueNames()
         guard onDefault("init", { driver.initialize() }) == true else {
             throw DriverStartError(call: "init", reason: "returned false")
@@ -79,17 +81,21 @@ package final class DriverCalls: @unchecked Sendable {
         _ = onDefault("UserReportHBAHighestLogicalUnitNumber") {
             driver.UserReportHBAHighestLogicalUnitNumber(&properties.highestLogicalUnit)
         }
-        try call("UserGetDMASpecification") { driver.UserGetDMASpecification(&properties.dma) }
+        try call("UserGetDMASpecification") {
+            driver.UserGetDMASpecification(
+                &properties.dma.maxTransferSize, &properties.dma.alignment, &properties.dma.numAddressBits,
+                &properties.dma.segmentType)
+        }
         return properties
     }
 
     /// Makes the next task object, and calls UserMapHBAData.
     /// - Returns: the driver's ID for it.
     package func mapTask() throws(DriverStartError) -> UInt64 {
-        var id: UInt64 = 0
+        var id: UInt32 = 0
         try call("UserMapHBAData") { driver.UserMapHBAData(&id) }
         taskActions.append(OSAction(route: .parallelTask(UInt16(taskActions.count))))
-        return id
+        return UInt64(id)
     }
 
     /// Offers the shared slots.
@@ -124,6 +130,12 @@ package final class DriverCalls: @unchecked Sendable {
         var result = false
         _ = onDefault("UserDoesHBAPerformDeviceManagement") { driver.UserDoesHBAPerformDeviceManagement(&result) }
         return result
+    }
+
+    /// Calls SetPowerState. The driver acknowledges the change by calling the base class, now or later.
+    package func setPowerState(_ flags: UInt32) {
+        context.power.begin(flags, now: context.clock.milliseconds)
+        _ = onDefault("SetPowerState") { driver.SetPowerState(flags) }
     }
 
     /// Calls Stop.

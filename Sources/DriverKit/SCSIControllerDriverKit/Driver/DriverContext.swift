@@ -8,14 +8,18 @@ import Platform
 ///
 /// Threads: any.
 package final class DriverContext: @unchecked Sendable {
-    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared` and `clock`
-    // are set before the driver starts.
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared`, `clock`
+    // and `kernel` are set before the driver starts.
     /// Collects the driver's faults.
     package let log: DiagnosisLog
     /// The waits of the driver's threads.
     package let waits = WaitGraph()
     /// The clock by which the driver's threads wait: that of the kernel half. Set before the driver starts.
     package var clock = DeadlineClock.machine
+    /// The change of power that the driver has to acknowledge.
+    package let power = PowerChange()
+    /// The receiver of what the driver's services publish. Set before the driver starts.
+    package weak var kernel: (any DriverKernelPort)?
     /// The ID of the task whose UserProcessParallelTask runs; 0 for none.
     package var taskInEntry: UInt64 = 0
     /// Allocates so many bytes of memory that the kernel's process sees too; nil where there is only one process.

@@ -17,6 +17,12 @@ package protocol DriverKernelPort: AnyObject, Sendable {
     func destroyTarget(_ targetID: SCSIDeviceIdentifier) -> kern_return_t
     /// Builds the storage stack for a target. Its commands reach the driver before this returns.
     func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t
+    /// UserSetHBAProperties and its kin.
+    func changeProperties(_ change: PropertyChange) -> kern_return_t
+    /// UserCallMediaParametersHaveChanged: the kernel asks each disk for its capacity again, later.
+    func mediaParametersHaveChanged() -> kern_return_t
+    /// A service of the driver says something of itself.
+    func publish(_ service: PublishedService)
     /// A command slot's memory, for a KEXT's accessors.
     func commandSlot(_ slot: UInt16) -> UnsafePointer<SCSIUserParallelTask>
 }

@@ -33,6 +33,14 @@ package enum ControlCall: UInt32, Sendable {
     case breakCreation
     // The kernel asks the driver.
     case waitPicture
+    case setPowerState
+    // The driver asks the kernel.
+    case changeProperties
+    case mediaChanged
+    case publish
+    case readConfiguration
+    case writeConfiguration
+    case registerByteCount
 }
 
 /// One packet on a control link: a question or its answer.

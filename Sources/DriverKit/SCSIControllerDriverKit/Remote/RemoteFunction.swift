@@ -18,6 +18,18 @@ final class RemoteFunction: PCIFunction, @unchecked Sendable {
 
     override func writeRegister(_ offset: Int, _ value: UInt32) { kernel.writeRegister(offset, value) }
 
+    override var registerByteCount: Int {
+        Int(truncatingIfNeeded: kernel.link.ask(.registerByteCount)?[0] ?? 0)
+    }
+
+    override func readConfiguration(_ offset: Int) -> UInt32 {
+        UInt32(truncatingIfNeeded: kernel.link.ask(.readConfiguration, ControlMessage([UInt64(offset)]))?[0] ?? .max)
+    }
+
+    override func writeConfiguration(_ offset: Int, _ value: UInt32, mask: UInt32) {
+        _ = kernel.link.ask(.writeConfiguration, ControlMessage([UInt64(offset), UInt64(value), UInt64(mask)]))
+    }
+
     override func claimDMAWindow() -> Int? {
         guard let answer = kernel.link.ask(.claimWindow), answer.status == kIOReturnSuccess else { return nil }
         return Int(answer[0])

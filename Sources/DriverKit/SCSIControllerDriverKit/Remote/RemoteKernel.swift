@@ -84,8 +84,11 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
             answer.status == kIOReturnSuccess, answer[0] <= UInt64(arenaByteCount),
             answer[1] <= UInt64(arenaByteCount) - answer[0]
         else { return nil }
-        return IOBufferMemoryDescriptor(
+        let descriptor = IOBufferMemoryDescriptor(
             borrowing: UnsafeMutableRawBufferPointer(start: arena + Int(answer[0]), count: Int(answer[1])))
+        // As in the server's own process: the caller may release it, but need not.
+        descriptor.retain()
+        return descriptor
     }
 
     /// Only a KEXT calls this; a driver's process has its slots mapped.
@@ -141,6 +144,12 @@ final class RemoteKernel: DriverKernelPort, @unchecked Sendable {
     func isTargetPresent(_ targetID: SCSIDeviceIdentifier) -> Bool {
         link.ask(.isTargetPresent, ControlMessage([targetID]))?[0] == 1
     }
+
+    func changeProperties(_ change: PropertyChange) -> kern_return_t { call(.changeProperties, change.message) }
+
+    func mediaParametersHaveChanged() -> kern_return_t { call(.mediaChanged, ControlMessage()) }
+
+    func publish(_ service: PublishedService) { _ = call(.publish, service.message) }
 
     private func call(_ call: ControlCall, _ message: ControlMessage) -> kern_return_t {
         link.ask(call, message)?.status ?? kIOReturnAborted

@@ -35,5 +35,7 @@ struct KernelParts: Sendable {
     let lanes: LaneTable
     let targets = TargetTable()
     let state = DriverState()
+    let media = MediaWatch()
+    let registry = DriverRegistry()
     var log: DiagnosisLog { host.context.log }
 }

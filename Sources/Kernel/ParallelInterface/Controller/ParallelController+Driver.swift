@@ -1,5 +1,6 @@
 import Diagnostics
 import DriverHost
+import Platform
 import SCSIControllerDriverKit
 
 /// Calls from the driver and its host.
@@ -50,6 +51,34 @@ extension ParallelController: KernelHalf {
         return status
     }
 
+    // MARK: Registry and media
+
+    /// What the driver has put into the registry.
+    package var registry: DriverRegistry { parts.registry }
+
+    package func changeProperties(_ change: PropertyChange) -> kern_return_t {
+        if case .target(let targetID) = change.owner, !isTargetPresent(targetID) { return kIOReturnNoDevice }
+        return parts.registry.change(change)
+    }
+
+    package func publish(_ service: PublishedService) {
+        parts.registry.publish(service)
+        guard service.isController, service.isTerminated else { return }
+        // The driver waits for this call, and Stop for the driver.
+        try? OSThread(name: "terminate") { [self] in stop() }.detach()
+    }
+
+    package func mediaParametersHaveChanged() -> kern_return_t {
+        parts.media.announced()
+        mediaChanged()
+        return kIOReturnSuccess
+    }
+
+    /// Notes whether a disk had a medium when it was probed.
+    package func settle(_ address: UnitAddress, hasMedium: Bool) {
+        parts.media.settle(address, isPresent: hasMedium)
+    }
+
     // MARK: Targets
 
     package func createTarget(_ targetID: SCSIDeviceIdentifier, properties: OSDictionary) -> kern_return_t {
@@ -86,6 +115,7 @@ extension ParallelController: KernelHalf {
 
     package func driverDied() {
         report.setRestarting(true)
+        parts.registry.reset()
         parts.targets.driverEnded()
         parts.card.reset()
         ending.takeAllBack()

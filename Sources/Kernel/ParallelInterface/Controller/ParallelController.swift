@@ -11,12 +11,12 @@ import Synchronization
 /// carries tasks to the driver and back, `LanePump` has the loop that drives all, `TargetCreation` makes targets,
 /// `TaskRecovery` and `TaskEnding` see to tasks that do not come back, `DriverDetectors` names the driver's mistakes.
 ///
-/// Threads: `start` and `stop` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls from
+/// Threads: `start` on one control thread. Each lane on one thread at a time; lanes in parallel. Calls from
 /// the driver come on any thread, inside its queues, so they only take note. The work that follows runs on the lane
 /// that drives the card, outside of every queue.
 package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
-    // SAFETY: `start` sets its variables before the first lane is made, and before `areTasksMapped`; `lastPulse` and
-    // `stillCount` belong to the thread that calls `endWaitingForDriver`.
+    // SAFETY: `isStopped` under `stopLock`; `start` sets its variables before the first lane is made, and before
+    // `areTasksMapped`; `lastPulse` and `stillCount` belong to the thread that calls `endWaitingForDriver`.
 
     /// Clients at the same time at most. Documentation and messages name this number.
     package static let clientCountMax = 200
@@ -32,6 +32,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     let parts: KernelParts
     let report: ConstraintReport
     let creation: TargetCreation
+    let mediaChanged: @Sendable () -> Void
+    private let stopLock = Lock()
+    private var isStopped = false
     /// Slots and task IDs exist, so the driver's calls may use them.
     let areTasksMapped = Atomic<Bool>(false)
     // Made by `start`.
@@ -54,11 +57,15 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
     ///   - targetCreated: called when the driver creates a target, on the thread of its AuxiliaryQueue, with the
     ///     target's ID and the status so far. Probes the target and builds the stack above it; returns whether it is
     ///     usable.
+    ///   - mediaChanged: called when the driver says that a medium came or went, inside its call. Has the disks asked,
+    ///     later, and calls `settle` for each.
     package init(
         host: any DriverHost, card: PCIFunction, arena: DataArena, arrayCount: Int = 0,
         options: KernelOptions = KernelOptions(),
-        trace: TaskTrace? = nil, targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool
+        trace: TaskTrace? = nil, targetCreated: @escaping @Sendable (UInt64, kern_return_t) -> Bool,
+        mediaChanged: @escaping @Sendable () -> Void = {}
     ) {
+        self.mediaChanged = mediaChanged
         host.context.clock = options.clock
         let laneCount = Self.laneCount(arrayCount: arrayCount)
         parts = KernelParts(
@@ -97,7 +104,9 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         if parts.host.hosted.place == .process { try ending.prepareLane() }
         areTasksMapped.store(true, ordering: .releasing)
         parts.state.acceptsTargets.store(true, ordering: .releasing)
-        if try !parts.host.startServices() { creation.scan() }
+        let managesDevices = try parts.host.startServices()
+        parts.host.setPowerState(kIOServicePowerCapabilityOn)
+        if !managesDevices { creation.scan() }
     }
 
     private func makeParts(memory: SharedSlots, _ properties: DriverProperties) {
@@ -112,14 +121,19 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         }
     }
 
-    /// Stops the driver. Tasks that it still owns afterwards end as on macOS: no such device.
+    /// Stops the driver. Tasks that it still owns afterwards end as on macOS: no such device. Any thread; a second call
+    /// returns when the first has.
     package func stop() {
-        parts.state.refuseTasks()
-        dispatcher?.pool.close()
-        parts.host.stop()
-        recovery?.stop()
-        ending?.endTasksOfStoppedDriver()
-        ending?.giveLaneBack()
+        stopLock.withLock {
+            if isStopped { return }
+            isStopped = true
+            parts.state.refuseTasks()
+            dispatcher?.pool.close()
+            parts.host.stop()
+            recovery?.stop()
+            ending?.endTasksOfStoppedDriver()
+            ending?.giveLaneBack()
+        }
     }
 
     /// Cancels a start: its waits for the driver fail soon. Any thread.
@@ -169,6 +183,11 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         let found = check.diagnoses()
         for diagnosis in found { log.report(diagnosis) }
         let errors = found.filter { $0.fault.severity == .error }
+        if parts.options.policy == .strict, reported == nil {
+            throw DriverStartError(
+                call: "UserReportHBAConstraints",
+                reason: "was not called in time (--constraints macos starts anyway, with the limits of the base class)")
+        }
         if parts.options.policy == .strict, !errors.isEmpty {
             let list = errors.map { "\n  \($0.summary)\n       fix: \($0.fault.entry.fix)" }.joined()
             throw DriverStartError(
@@ -176,10 +195,8 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
                 reason:
                     "and UserGetDMASpecification contradict each other (--constraints macos starts anyway):\(list)")
         }
-        if reported == nil {
-            throw DriverStartError(call: "UserReportHBAConstraints", reason: "was not called; macOS fails Start")
-        }
-        if !isKext, reported?[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
+        // Without a report, the base class's own limits hold, which have the mask.
+        if !isKext, let reported, reported[kIOMinimumHBADataAlignmentMaskKey]?.numberValue == nil {
             throw DriverStartError(
                 call: "UserReportHBAConstraints",
                 reason: "left \(kIOMinimumHBADataAlignmentMaskKey) out: macOS panics here (a null dereference)")

@@ -13,11 +13,15 @@ final class DriverDetectors: Sendable {
     private let card: PCIFunction
     private let log: DiagnosisLog
     private let performsAutoSense: Bool
+    private let media: MediaWatch
+    private let options: KernelOptions
 
-    init(slots: SlotTable, card: PCIFunction, log: DiagnosisLog, performsAutoSense: Bool) {
+    init(slots: SlotTable, parts: KernelParts, performsAutoSense: Bool) {
         self.slots = slots
-        self.card = card
-        self.log = log
+        card = parts.card
+        log = parts.log
+        media = parts.media
+        options = parts.options
         self.performsAutoSense = performsAutoSense
     }
 
@@ -93,7 +97,12 @@ final class DriverDetectors: Sendable {
                 if count == 0 { reportUnseen(slot) }
                 if count > 1 { slots.records[slot.number].hasBeenSplit = true }
             }
-        case .checkCondition: judgeSense(response, slot)
+        case .checkCondition:
+            judgeSense(response, slot)
+            if let sense = SenseData(parsing: task.pointee.sense, byteCount: Int(task.pointee.senseByteCount)) {
+                media.note(
+                    sense, at: slots.address(of: slot), due: options.afterGrace, command: slots.describe(slot))
+            }
         default: break
         }
     }

@@ -21,6 +21,7 @@ final class TaskRecovery: @unchecked Sendable {
     private let pump: LanePump
     private let lanes: LaneTable
     private let state: DriverState
+    private let media: MediaWatch
     private let options: KernelOptions
     private var watchdog: LaneThread?
 
@@ -33,6 +34,7 @@ final class TaskRecovery: @unchecked Sendable {
         self.pump = pump
         lanes = parts.lanes
         state = parts.state
+        media = parts.media
         options = parts.options
     }
 
@@ -64,6 +66,7 @@ final class TaskRecovery: @unchecked Sendable {
             let lost = calls.look(at: host.context)
             if lost > 0 { pool.extendDeadlines(byMilliseconds: lost) }
             recoverExpiredTasks(lane: lane)
+            media.look(now: options.clock.milliseconds, log: host.context.log)
             if state.isDriverGone.load(ordering: .acquiring) { ending.endTasksOfDriverThatIsGone(lane: lane) }
             calls.rest()
             return false

@@ -46,7 +46,7 @@ final class TaskDispatcher: Sendable {
         log = parts.log
         trace = parts.trace
         detectors = DriverDetectors(
-            slots: slots, card: parts.card, log: parts.log, performsAutoSense: properties.performsAutoSense)
+            slots: slots, parts: parts, performsAutoSense: properties.performsAutoSense)
     }
 
     // MARK: Down: from a task to the driver

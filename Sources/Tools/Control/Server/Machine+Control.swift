@@ -1,4 +1,6 @@
 import EmulatedMachine
+import ParallelInterface
+import StackModel
 
 extension Machine {
     /// Carries out a request of the control socket. Any thread.
@@ -8,6 +10,10 @@ extension Machine {
         switch request {
         case .statistics: .statistics(total: statistics())
         case .status(let directory): .status(array: try status(directory: directory))
+        case .registry:
+            .registry(
+                tree: RegistryTree(
+                    profile: profile, published: controller.registry.current, addresses: addresses))
         case .powerCut: .done(message: powerCut(), array: nil)
         case .fail(let directory, let member): reply(try fail(member, directory: directory))
         case .remove(let directory, let member): reply(try remove(member, directory: directory))

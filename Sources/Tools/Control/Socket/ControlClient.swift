@@ -1,6 +1,7 @@
 import ArrayStore
 import Glibc
 import Platform
+import StackModel
 import Statistics
 
 /// A command's end of the control socket.
@@ -41,6 +42,16 @@ package struct ControlClient: Sendable {
         let request = ControlRequest.status(directory: directory)
         guard case .status(let array) = try send(request, limitMilliseconds: lookMilliseconds) else { throw unreadable }
         return array
+    }
+
+    /// The registry of the server's machine.
+    ///
+    /// - Throws: as `send`.
+    package func registry() throws -> RegistryTree {
+        guard case .registry(let tree) = try send(.registry, limitMilliseconds: lookMilliseconds) else {
+            throw unreadable
+        }
+        return tree
     }
 
     /// Asks for a change. The answer takes as long as the members take.

@@ -1,4 +1,5 @@
 import ArrayStore
+import StackModel
 import Statistics
 
 /// A request that a client sends to a server's control socket, as one JSON object on a line. An array is named by its
@@ -8,6 +9,8 @@ package enum ControlRequest: Codable, Sendable, Equatable {
     case statistics
     /// The state of an array.
     case status(directory: String)
+    /// The registry of the emulated machine.
+    case registry
     /// Drops all data that a loss of power would destroy.
     case powerCut
     /// Takes a member out of service: a role, or a file's name.
@@ -28,7 +31,7 @@ package enum ControlRequest: Codable, Sendable, Equatable {
     /// Whether the request changes nothing. Those that change something are served one after another.
     var onlyLooks: Bool {
         switch self {
-        case .statistics, .status: true
+        case .statistics, .status, .registry: true
         default: false
         }
     }
@@ -40,6 +43,8 @@ package enum ControlReply: Codable, Sendable, Equatable {
     case statistics(total: StatisticsSnapshot)
     /// The answer to `.status`.
     case status(array: ArrayDescription)
+    /// The answer to `.registry`.
+    case registry(tree: RegistryTree)
     /// A change was made or has begun: one sentence for people, and the array's name. A power cut is about all arrays,
     /// and has no name.
     case done(message: String, array: String?)

@@ -1,0 +1,137 @@
+import Diagnostics
+import HardwareBus
+import Platform
+import SCSIControllerDriverKit
+import Synchronization
+import TestTraits
+import Testing
+
+@testable import SCSIControllerDriverKit
+
+@Suite("Timers, interrupt sources and actions", .blocks)
+struct DispatchSourceTests {
+    /// A driver's context with a clock to turn, a queue, and what was called there.
+    private final class Bench: Sendable {
+        let clock = DeadlineClock.standing()
+        let context: DriverContext
+        let queue: IODispatchQueue
+        let calls = Mutex<[UInt64]>([])
+
+        init() {
+            context = DriverContext(log: DiagnosisLog { _ in })
+            context.clock = clock
+            queue = IODispatchQueue(name: "Timers", context: context)
+        }
+
+        func inDriver<Result>(_ body: () -> Result) -> Result { context.run("a test", body) }
+
+        func timer() -> IOTimerDispatchSource {
+            inDriver {
+                var source: IOTimerDispatchSource?
+                #expect(IOTimerDispatchSource.Create(queue, &source) == kIOReturnSuccess)
+                let action = OSAction.Create { [unowned self] _, time in
+                    #expect(queue.OnQueue())
+                    calls.withLock { $0.append(time / 1_000_000) }
+                }
+                #expect(source!.SetHandler(action) == kIOReturnSuccess)
+                return source!
+            }
+        }
+
+        /// Sets a timer to so many milliseconds from now.
+        func wake(_ timer: IOTimerDispatchSource, after milliseconds: UInt64) {
+            inDriver {
+                let deadline = mach_absolute_time() + milliseconds * 1_000_000
+                #expect(timer.WakeAtTime(kIOTimerClockMonotonicRaw, deadline, 0) == kIOReturnSuccess)
+            }
+        }
+    }
+
+    @Test("a timer calls its action once, on its queue, at its time and not before")
+    func timer() {
+        let bench = Bench()
+        let timer = bench.timer()
+        let start = bench.clock.milliseconds
+        bench.wake(timer, after: 20)
+        bench.clock.awaitSleepers(1)
+        bench.clock.turn(byMilliseconds: 19)
+        #expect(bench.calls.withLock { $0 } == [])
+        bench.clock.turn(byMilliseconds: 1)
+        bench.clock.awaitSleepers(1)
+        #expect(bench.calls.withLock { $0 } == [start + 20])
+        bench.clock.turn(byMilliseconds: 100)
+        #expect(bench.calls.withLock { $0.count } == 1)
+    }
+
+    @Test("a new time takes the place of the old one, whether it is earlier or later", arguments: [5, 50] as [UInt64])
+    func newTime(milliseconds: UInt64) {
+        let bench = Bench()
+        let timer = bench.timer()
+        let start = bench.clock.milliseconds
+        bench.wake(timer, after: 20)
+        bench.clock.awaitSleepers(1)
+        bench.wake(timer, after: milliseconds)
+        #expect(eventually { bench.clock.sleeperCount == 1 })
+        for _ in 0..<60 {
+            bench.clock.turn(byMilliseconds: 1)
+            bench.clock.awaitSleepers(1)
+        }
+        #expect(bench.calls.withLock { $0 } == [start + milliseconds])
+    }
+
+    @Test("a cancelled timer calls nothing, and its cancel handler comes once")
+    func cancelledTimer() {
+        let bench = Bench()
+        let timer = bench.timer()
+        bench.wake(timer, after: 20)
+        let isCancelled = OneShotEvent()
+        #expect(timer.Cancel { isCancelled.set() } == kIOReturnSuccess)
+        #expect(isCancelled.comes())
+        #expect(timer.Cancel {} == kIOReturnNotReady)
+        #expect(timer.SetHandler(OSAction.Create { _, _ in }) == kIOReturnBadArgument)
+        bench.clock.push(byMilliseconds: 100)
+        #expect(eventually { bench.clock.sleeperCount == 0 })
+        #expect(bench.calls.withLock { $0 } == [])
+    }
+
+    @Test("a disabled source keeps its event until it is enabled")
+    func disabled() {
+        let function = PCIFunction(dart: DART(windowCount: 1, reservedCount: 1))
+        let bench = Bench()
+        let device = IOPCIDevice(function: function)
+        let count = Atomic<Int>(0)
+        var source: IOInterruptDispatchSource?
+        #expect(IOInterruptDispatchSource.Create(device, 0, bench.queue, &source) == kIOReturnSuccess)
+        #expect(source!.SetHandler(OSAction.Create { _, _ in count.add(1, ordering: .relaxed) }) == kIOReturnSuccess)
+        function.interruptHandler?()
+        #expect(count.load(ordering: .relaxed) == 1)
+        #expect(source!.SetEnable(false) == kIOReturnSuccess)
+        function.interruptHandler?()
+        function.interruptHandler?()
+        #expect(count.load(ordering: .relaxed) == 1)
+        #expect(source!.SetEnable(true) == kIOReturnSuccess)
+        #expect(count.load(ordering: .relaxed) == 2)
+        let isCancelled = OneShotEvent()
+        #expect(source!.Cancel { isCancelled.set() } == kIOReturnSuccess)
+        #expect(isCancelled.comes())
+        #expect(function.interruptHandler == nil)
+    }
+
+    @Test("a cancelled action is not called, and its handler waits for the call under way")
+    func cancelledAction() {
+        let order = Mutex<[String]>([])
+        let action = OSAction.Create(16) { action, number in
+            if number == 1 {
+                #expect(action.Cancel { order.withLock { $0.append("cancelled") } } == kIOReturnSuccess)
+            }
+            order.withLock { $0.append("called \(number)") }
+        }
+        #expect(action.GetReference()!.load(as: UInt64.self) == 0)
+        action.call(0)
+        action.call(1)
+        action.call(2)
+        #expect(order.withLock { $0 } == ["called 0", "called 1", "cancelled"])
+        #expect(action.Cancel {} == kIOReturnBadArgument)
+        #expect(OSAction(route: .bundledParallelTasks).Cancel {} == kIOReturnBadArgument)
+    }
+}
