@@ -1,0 +1,1 @@
+../../DextBuilder/Kit/Headers/nbdext/CDextABI.h
