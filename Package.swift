@@ -76,6 +76,16 @@ let groups: [(name: String, layers: [Layer])] = [
                 "SCSIControllerDriverKit"),
         ]
     ),
+    // DEXTs in C++: from a Mac developer's sources to a driver that runs here.
+    (
+        "Dext",
+        [
+            clang("CDextABI", uses: "CParallelTasks"),
+            kit(
+                "DextHost",
+                uses: "Platform", "Diagnostics", "CParallelTasks", "HardwareBus", "SCSIControllerDriverKit", "CDextABI"),
+        ]
+    ),
     // The emulated kernel: from a disk's bytes to the driver.
     (
         "Kernel",
@@ -159,6 +169,7 @@ let groups: [(name: String, layers: [Layer])] = [
                 "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine", "Scenarios",
                 "DriverCheck", "LoadGenerator", "BenchReport", "Control", "Bench"),
             program("nbdext-raid-driver", uses: "SCSIControllerDriverKit", "RAIDDriver"),
+            program("nbdext-dext", uses: "Platform", "DextHost"),
             program("nbdext-sim", uses: "Platform", "Simulation"),
         ]
     ),
@@ -199,6 +210,10 @@ let tests: [Target] = [
         "DriverHost",
         uses: "nbdext-test-driver", "TestSupport", "CLinux", "Platform", "Diagnostics", "Members", "ArrayStore",
         "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+    test(
+        "DextHost",
+        uses: "nbdext-dext", "TestSupport", "Platform", "Diagnostics", "Members", "SCSIControllerDriverKit",
+        "DriverHost", "BlockStorage", "HBAProfiles", "EmulatedMachine", exclude: "Bundle"),
     test("SCSI", uses: "Platform"),
     test(
         "ParallelInterface",
@@ -261,8 +276,10 @@ func kit(_ name: String, uses: String..., logs: Bool = false) -> Layer {
 }
 
 /// C: what the Swift importer cannot see, and layouts that two processes share.
-func clang(_ name: String) -> Layer {
-    Layer(name: name, uses: []) { .target(name: name, path: $0, cSettings: [gnuSource]) }
+func clang(_ name: String, uses: String...) -> Layer {
+    Layer(name: name, uses: uses) {
+        .target(name: name, dependencies: dependencies(uses), path: $0, cSettings: [gnuSource])
+    }
 }
 
 func system(_ name: String, _ library: String, of package: String) -> Layer {
@@ -308,6 +325,7 @@ let package = Package(
     products: [
         .executable(name: "nbdext", targets: ["nbdext"]),
         .executable(name: "nbdext-raid-driver", targets: ["nbdext-raid-driver"]),
+        .executable(name: "nbdext-dext", targets: ["nbdext-dext"]),
         .executable(name: "nbdext-sim", targets: ["nbdext-sim"]),
         .library(name: "SCSIControllerDriverKit", targets: ["SCSIControllerDriverKit"]),
     ],

@@ -71,7 +71,8 @@ struct DispatchSourceTests {
         bench.wake(timer, after: 20)
         bench.clock.awaitSleepers(1)
         bench.wake(timer, after: milliseconds)
-        #expect(eventually { bench.clock.sleeperCount == 1 })
+        #expect(eventually { timer.sleepsUntil == start + min(milliseconds, 20) })
+        bench.clock.awaitSleepers(1)
         for _ in 0..<60 {
             bench.clock.turn(byMilliseconds: 1)
             bench.clock.awaitSleepers(1)

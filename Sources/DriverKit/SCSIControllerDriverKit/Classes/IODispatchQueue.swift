@@ -2,8 +2,12 @@
 
 import CDriverKit
 import Diagnostics
+import Glibc
 import Platform
 import Synchronization
+
+/// An option of `IODispatchQueue.Create`: work may leave the queue for a while.
+public let kIODispatchQueueReentrant: UInt64 = 1
 
 /// A serial dispatch queue: a domain of mutual exclusion, not a thread.
 ///
@@ -34,19 +38,41 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let sourceCount = Atomic<Int>(0)
     /// The name given to `Create`.
     public let name: String
+    // SAFETY: never changes.
+    /// The name as a C string, as long as the queue lives.
+    package nonisolated(unsafe) let cName: UnsafePointer<CChar>
     /// Whether it is a driver's Default queue, on which the kernel calls.
     package let isDefault: Bool
-    private let context: DriverContext?
+    let isReentrant: Bool
+    let context: DriverContext?
     private let contextPointer: UnsafeMutableRawPointer?
 
     private let lock = Lock()
-    // SAFETY: `blocks` is touched only under `lock`. `sources` is changed under `lock`, and complete before the first
+    // SAFETY: `blocks` and the next three are touched only under `lock`. `sources` is changed under `lock`, and complete before the first
     // signal.
     private nonisolated(unsafe) var blocks: [Block] = []
+    private nonisolated(unsafe) var isCancelled = false
+    private nonisolated(unsafe) var sleepers: [Sleeper] = []
+    /// Set by the thread that has borrowed the queue, when it is done.
+    private nonisolated(unsafe) var loan: OneShotEvent?
     private nonisolated(unsafe) var sources: [Source] = []
 
+    /// The name of a piece of work: text that is never freed.
+    struct Activity: Sendable, CustomStringConvertible {
+        // SAFETY: the text is static, of this program or of a bundle.
+        nonisolated(unsafe) let text: UnsafePointer<CChar>
+
+        init(_ text: StaticString) {
+            self.text = UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
+        }
+
+        init(_ text: UnsafePointer<CChar>) { self.text = text }
+
+        var description: String { String(cString: text) }
+    }
+
     private struct Block {
-        var activity: StaticString
+        var activity: Activity
         var carries = Carries.nothing
         var ticket: OneShotEvent?
         /// The work that left the block because it could not wait itself.
@@ -70,13 +96,12 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         case perhaps(UInt64)
     }
 
-    private static let anonymousBlocks = ["a block of DispatchSync", "a block of DispatchAsync"]
     private static let carriers = [
         "the interrupt handler", "UserProcessParallelTask", "UserProcessBundledParallelTasks", "ProcessParallelTask",
     ]
 
     private struct Source {
-        var activity: StaticString
+        var activity: Activity
         var drain: @Sendable () -> Void
     }
 
@@ -85,10 +110,15 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     ///   - name: the name for the driver, its threads and reports.
     ///   - context: the driver whose code runs here; nil means the driver of the calling thread.
     ///   - isDefault: whether this is a driver's Default queue.
-    package init(name: String, context: DriverContext? = nil, isDefault: Bool = false) {
+    ///   - isReentrant: whether work may leave the queue for a while (`sleep`).
+    package init(
+        name: String, context: DriverContext? = nil, isDefault: Bool = false, isReentrant: Bool = false
+    ) {
         self.name = name
+        cName = UnsafePointer(strdup(name))
         self.isDefault = isDefault
-        self.context = context ?? DriverContext.current
+        self.isReentrant = isReentrant
+        self.context = context ?? DriverContext.ofCaller
         contextPointer = self.context.map { Unmanaged.passUnretained($0).toOpaque() }
         super.init()
         // A source may be added while others run, so the list must not move.
@@ -96,11 +126,16 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         self.context?.add(self)
     }
 
-    /// Makes a serial queue. Options and priority are 0.
+    deinit { free(UnsafeMutablePointer(mutating: cName)) }
+
+    /// Makes a serial queue.
+    /// - Parameters:
+    ///   - options: `kIODispatchQueueReentrant`, or 0.
+    ///   - priority: 0.
     public static func Create(
         _ name: String, _ options: UInt64, _ priority: UInt64, _ queue: inout IODispatchQueue?
     ) -> kern_return_t {
-        queue = IODispatchQueue(name: name)
+        queue = IODispatchQueue(name: name, isReentrant: options & kIODispatchQueueReentrant != 0)
         return kIOReturnSuccess
     }
 
@@ -112,13 +147,26 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Runs a block on the queue and returns when it has run.
     ///
     /// A block that could never run, because its queue waits for the caller, is reported and dropped.
-    public func DispatchSync(_ block: () -> Void) {
-        _ = runSync("a block of DispatchSync", purpose: "DispatchSync", block)
-    }
+    public func DispatchSync(_ block: () -> Void) { _ = runSync(nil, block) }
 
     /// Runs a block on the queue later, never inside the caller's own queue section.
-    public func DispatchAsync(_ block: @escaping @Sendable () -> Void) {
-        runAsync("a block of DispatchAsync", carries: carriesOfCaller(), block)
+    public func DispatchAsync(_ block: @escaping @Sendable () -> Void) { runAsync(nil, block) }
+
+    /// Runs a block of the driver's on the queue and returns when it has run.
+    /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchSync.
+    /// - Returns: false when it never could.
+    package func runSync(_ activity: UnsafePointer<CChar>?, _ block: () -> Void) -> Bool {
+        guard let activity else {
+            return runSync(Activity("a block of DispatchSync"), purpose: "DispatchSync", block)
+        }
+        return runSync(Activity(activity), purpose: String(cString: activity), block)
+    }
+
+    /// Runs a block of the driver's on the queue later.
+    /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchAsync.
+    package func runAsync(_ activity: UnsafePointer<CChar>?, _ block: @escaping @Sendable () -> Void) {
+        runAsync(
+            activity.map { Activity($0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(), block)
     }
 
     /// The likely purpose of a block that the calling thread leaves here.
@@ -126,11 +174,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         guard let caller = DriverContext.current, let call = nbdext_driver_call() else {
             return .perhaps((context?.clock ?? .machine).milliseconds)
         }
-        let name = String(cString: call)
         let isCarrier =
-            Self.anonymousBlocks.contains(name)
-            ? caller.queues.contains { $0.OnQueue() && $0.blockCarries.load(ordering: .relaxed) }
-            : Self.carriers.contains(name)
+            Self.carriers.contains(String(cString: call))
+            || caller.queues.contains { $0.OnQueue() && $0.blockCarries.load(ordering: .relaxed) }
         return isCarrier ? .completion : .nothing
     }
 
@@ -145,6 +191,15 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// - Returns: whether the block ran: false when it never could, or when its turn did not come in time.
     package func runSync(
         _ activity: StaticString, purpose: String, isFromKernel: Bool = false, limitMilliseconds: Int? = nil,
+        _ block: () -> Void
+    ) -> Bool {
+        runSync(
+            Activity(activity), purpose: purpose, isFromKernel: isFromKernel, limitMilliseconds: limitMilliseconds,
+            block)
+    }
+
+    private func runSync(
+        _ activity: Activity, purpose: String, isFromKernel: Bool = false, limitMilliseconds: Int? = nil,
         _ block: () -> Void
     ) -> Bool {
         let carries = isFromKernel ? .nothing : carriesOfCaller()
@@ -172,7 +227,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     /// Reports a wait for this queue on the thread that runs it, unless the wait belongs to another queue's work.
-    private func waitForOneself(_ activity: StaticString, _ carries: Carries, purpose: String) {
+    private func waitForOneself(_ activity: Activity, _ carries: Carries, purpose: String) {
         guard let context else { preconditionFailure("queue \(name) waits for itself in \(purpose)") }
         if case .completion = carries, context.waits.isCreatingTarget(currentThreadID()) {
             // Where the driver is in this process, its code for a command runs on the thread that sent the command. The
@@ -206,8 +261,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         let outerCall = nbdext_driver_call()
         runner.store(currentThreadID(), ordering: .relaxed)
         turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
-        enter(activity)
+        enter(Activity(activity))
         block()
+        if endLoan(outerContext, outerCall) { return }
         runner.store(0, ordering: .relaxed)
         nbdext_enter_driver(outerContext, outerCall)
         if !state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
@@ -232,25 +288,19 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Runs a block later, on a thread of its own if the queue is idle.
     /// - Parameter activity: the block's name in pictures and reports.
     package func runAsync(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
-        runAsync(activity, carries: .nothing, block)
+        runAsync(Activity(activity), carries: .nothing, block)
     }
 
     /// Runs a block on the calling thread if the queue is idle; else the thread that runs the queue takes it.
     /// - Parameter activity: the block's name in pictures and reports.
     func runLater(_ activity: StaticString, _ block: @escaping @Sendable () -> Void) {
-        append(Block(activity: activity, run: block))
+        append(Block(activity: Activity(activity), run: block))
         signal(mask: Self.blocksPending)
     }
 
-    private func runAsync(_ activity: StaticString, carries: Carries, _ block: @escaping @Sendable () -> Void) {
+    private func runAsync(_ activity: Activity, carries: Carries, _ block: @escaping @Sendable () -> Void) {
         append(Block(activity: activity, carries: carries, run: block))
-        do {
-            let thread = try OSThread(name: name) { self.signal(mask: Self.blocksPending) }
-            thread.detach()
-        } catch {
-            // There are no threads left: the next thread that brings work to this queue runs the block.
-            state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
-        }
+        startThread()
     }
 
     /// Registers a source. To be called before its first signal.
@@ -261,7 +311,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     package func addSource(_ activity: StaticString, _ drain: @escaping @Sendable () -> Void) -> UInt32 {
         let index = lock.withLock {
             precondition(sources.count < Self.sourceCountMax)
-            sources.append(Source(activity: activity, drain: drain))
+            sources.append(Source(activity: Activity(activity), drain: drain))
             return sources.count - 1
         }
         sourceCount.store(index + 1, ordering: .relaxed)
@@ -283,7 +333,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             runner.store(thread, ordering: .relaxed)
             var pending = state.exchange(Self.running, ordering: .acquiringAndReleasing) & ~Self.running
             if pending & Self.blocksPending != 0 {
-                runBlocks()
+                if runBlocks(outerContext, outerCall) { return giveOn(pending & ~Self.blocksPending) }
                 pending &= ~Self.blocksPending
             }
             while pending != 0 {
@@ -291,6 +341,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
                 pending &= pending - 1
                 enter(sources[index].activity)
                 sources[index].drain()
+                if endLoan(outerContext, outerCall) { return giveOn(pending) }
             }
             runner.store(0, ordering: .relaxed)
         } while !state.compareExchange(
@@ -302,16 +353,42 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Notes that the queue's runner begins another call of the driver, where one piece of work has many.
     package func noteCall() { turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
 
-    private func enter(_ activity: StaticString) {
+    private func enter(_ activity: Activity) {
         noteCall()
-        activityAddress.store(UInt(bitPattern: activity.utf8Start), ordering: .relaxed)
-        activity.withUTF8Buffer {
-            nbdext_enter_driver(contextPointer, UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self))
-        }
+        activityAddress.store(UInt(bitPattern: activity.text), ordering: .relaxed)
+        nbdext_enter_driver(contextPointer, activity.text)
     }
 
+    /// A cancelled queue takes no block that nobody waits for.
     private func append(_ block: Block) {
-        lock.withLock { blocks.append(block) }
+        lock.withLock { if !isCancelled || block.ticket != nil { blocks.append(block) } }
+    }
+
+    /// Ends the queue for blocks: none that nobody waits for begins any more.
+    /// - Parameter handler: called on the queue, after the work under way.
+    /// - Returns: `kIOReturnNotReady` when the queue was cancelled before.
+    public func Cancel(_ handler: @escaping @Sendable () -> Void) -> kern_return_t {
+        let dropped: [Block]? = lock.withLock {
+            if isCancelled { return nil }
+            isCancelled = true
+            let dropped = blocks.filter { $0.ticket == nil }
+            blocks.removeAll { $0.ticket == nil }
+            blocks.append(Block(activity: Activity("the cancel handler of a queue"), run: handler))
+            return dropped
+        }
+        guard dropped != nil else { return kIOReturnNotReady }
+        startThread()
+        return kIOReturnSuccess
+    }
+
+    /// Has a thread of its own run the queue, unless another does.
+    private func startThread() {
+        do {
+            try OSThread(name: name) { self.signal(mask: Self.blocksPending) }.detach()
+        } catch {
+            // There are no threads left: the next thread that brings work to this queue runs the block.
+            state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
+        }
     }
 
     /// Removes a block that has not begun. Returns whether it was still there.
@@ -323,7 +400,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         }
     }
 
-    private func runBlocks() {
+    /// - Returns: whether the queue was lent to this thread, which has given it back.
+    private func runBlocks(_ outerContext: UnsafeMutableRawPointer?, _ outerCall: UnsafePointer<CChar>?) -> Bool {
         // One at a time, so that blocks behind a long one can be withdrawn.
         while var block = lock.withLock({ blocks.isEmpty ? nil : blocks.removeFirst() }) {
             enter(block.activity)
@@ -333,8 +411,124 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             // Release what the block holds before its waiter goes on.
             block.run = {}
             block.ticket?.set()
+            if endLoan(outerContext, outerCall) { return true }
+        }
+        return false
+    }
+
+    // MARK: Leaving the queue for a while
+
+    /// A thread that has left the queue and waits for an event.
+    private struct Sleeper {
+        var event: UnsafeRawPointer
+        var woken = OneShotEvent()
+    }
+
+    /// Leaves the queue, which the calling thread runs, until `wake` names the event or the time is up. Other work runs
+    /// meanwhile. Takes the queue again before it returns.
+    /// - Parameters:
+    ///   - event: an address that stands for the event.
+    ///   - deadline: ticks of `mach_absolute_time`; the highest number for none.
+    /// - Returns: `kIOReturnTimeout` when the time was up, and `kIOReturnNotPermitted` when the queue is not the
+    ///   caller's or not reentrant.
+    package func sleep(_ event: UnsafeRawPointer, until deadline: UInt64) -> kern_return_t {
+        guard isReentrant, OnQueue() else { return kIOReturnNotPermitted }
+        let sleeper = Sleeper(event: event)
+        lock.withLock { sleepers.append(sleeper) }
+        let (activity, carries) = (activityAddress.load(ordering: .relaxed), blockCarries.load(ordering: .relaxed))
+        leave()
+        let isWoken = wait(for: sleeper.woken, until: deadline)
+        lock.withLock { sleepers.removeAll { $0.woken === sleeper.woken } }
+        takeAgain()
+        activityAddress.store(activity, ordering: .relaxed)
+        blockCarries.store(carries, ordering: .relaxed)
+        nbdext_enter_driver(contextPointer, UnsafePointer<CChar>(bitPattern: activity))
+        return isWoken ? kIOReturnSuccess : kIOReturnTimeout
+    }
+
+    /// Wakes one thread that sleeps until an event, or all of them.
+    /// - Returns: `kIOReturnNotPermitted` when the caller does not run the queue.
+    package func wake(_ event: UnsafeRawPointer, all: Bool) -> kern_return_t {
+        guard OnQueue() else { return kIOReturnNotPermitted }
+        let woken = lock.withLock {
+            let found = sleepers.filter { $0.event == event && !$0.woken.isSet }
+            return all ? found : Array(found.prefix(1))
+        }
+        for sleeper in woken { sleeper.woken.set() }
+        return kIOReturnSuccess
+    }
+
+    private func wait(for event: OneShotEvent, until deadline: UInt64) -> Bool {
+        let clock = context?.clock ?? .machine
+        guard deadline != .max else {
+            return clock.wait(for: event, everyMilliseconds: Int(Int32.max)) { false }
+        }
+        let now = mach_absolute_time()
+        let milliseconds = deadline > now ? (deadline - now + 999_999) / 1_000_000 : 0
+        return clock.wait(for: event, milliseconds: Int(clamping: milliseconds))
+    }
+
+    /// Lets another thread run the queue. The lender, if the queue was lent, goes on with it.
+    private func leave() {
+        runner.store(0, ordering: .relaxed)
+        blockCarries.store(false, ordering: .relaxed)
+        if let loan = takeLoan() { return loan.set() }
+        if state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
+            return
+        }
+        startRunner()
+    }
+
+    /// Has a new thread run the queue, which the caller has.
+    private func startRunner() {
+        do { try OSThread(name: name) { self.run() }.detach() } catch {
+            // There are no threads left: the next thread that brings work runs the queue.
+            state.bitwiseAnd(~Self.running, ordering: .acquiringAndReleasing)
         }
     }
+
+    /// Waits for a turn, as long as it takes. The thread that runs the queue then lends it.
+    private func takeAgain() {
+        let (turn, loan) = (OneShotEvent(), OneShotEvent())
+        let thread = currentThreadID()
+        if !state.compareExchange(expected: 0, desired: Self.running, ordering: .acquiringAndReleasing).exchanged {
+            let block = Block(activity: Activity("a thread that has slept"), ticket: turn) { [self] in
+                lock.withLock { self.loan = loan }
+                runner.store(thread, ordering: .relaxed)
+                turn.set()
+                loan.wait()
+                runner.store(currentThreadID(), ordering: .relaxed)
+            }
+            append(block)
+            let old = state.bitwiseOr(Self.blocksPending | Self.running, ordering: .acquiringAndReleasing).oldValue
+            if old & Self.running == 0 {
+                // Nobody runs the queue any more, so it needs no lender.
+                _ = withdraw(turn)
+            } else {
+                turn.wait()
+            }
+        }
+        runner.store(thread, ordering: .relaxed)
+    }
+
+    private func takeLoan() -> OneShotEvent? {
+        lock.withLock {
+            defer { loan = nil }
+            return loan
+        }
+    }
+
+    /// Gives the queue back to the thread that has lent it, if one has.
+    /// - Returns: whether the queue is no longer this thread's.
+    private func endLoan(_ outerContext: UnsafeMutableRawPointer?, _ outerCall: UnsafePointer<CChar>?) -> Bool {
+        guard isReentrant, let loan = takeLoan() else { return false }
+        nbdext_enter_driver(outerContext, outerCall)
+        loan.set()
+        return true
+    }
+
+    /// Leaves sources that this thread has taken to the thread that runs the queue now.
+    private func giveOn(_ pending: UInt32) { if pending != 0 { signal(mask: pending) } }
 
     // MARK: Looking at the queue
 
@@ -370,9 +564,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
     /// Whether the running activity may be there to complete a command.
     var runsCarrier: Bool {
-        let name = activity
-        return Self.anonymousBlocks.contains(name)
-            ? blockCarries.load(ordering: .relaxed) : Self.carriers.contains(name)
+        blockCarries.load(ordering: .relaxed) || Self.carriers.contains(activity)
     }
     /// Changes whenever the queue takes up work.
     package var turnCount: UInt32 { turns.load(ordering: .relaxed) }

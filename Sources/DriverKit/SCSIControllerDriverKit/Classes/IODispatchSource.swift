@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Platform
+import Synchronization
 
 /// A source of events, which calls an action on a queue.
 ///
@@ -101,11 +102,30 @@ final class SourceEvents: @unchecked Sendable {
     }
 }
 
+/// The count of a source's interrupts, and the time of the last one.
+private final class LastInterrupt: Sendable {
+    private let count = Atomic<UInt64>(0)
+    private let time = Atomic<UInt64>(0)
+
+    /// On the source's queue.
+    /// - Returns: the time.
+    func note(_ time: UInt64) -> UInt64 {
+        self.time.store(time, ordering: .relaxed)
+        count.store(count.load(ordering: .relaxed) + 1, ordering: .releasing)
+        return time
+    }
+
+    var current: (count: UInt64, time: UInt64) {
+        (count.load(ordering: .acquiring), time.load(ordering: .relaxed))
+    }
+}
+
 /// Calls an action on a queue at each interrupt of the device.
 public final class IOInterruptDispatchSource: IODispatchSource, @unchecked Sendable {
     // SAFETY: `provider` never changes; `mask` is set once, before the first interrupt.
     private let provider: IOPCIDevice
     private nonisolated(unsafe) var mask: UInt32 = 0
+    private let last = LastInterrupt()
 
     private init(provider: IOPCIDevice, queue: IODispatchQueue) {
         self.provider = provider
@@ -130,10 +150,16 @@ public final class IOInterruptDispatchSource: IODispatchSource, @unchecked Senda
             DriverContext.report(
                 .interruptsOnDefaultQueue, "the handler of interrupt 0 was set to run on the Default queue")
         }
-        mask = queue.addSource("the interrupt handler") { [events] in events.take()?.call(1) }
+        mask = queue.addSource("the interrupt handler") { [events, last] in
+            guard let action = events.take() else { return }
+            action.call(1, action.takesTime ? last.note(mach_absolute_time()) : 0)
+        }
         provider.function.interruptHandler = { [queue, mask] in queue.signal(mask: mask) }
         return kIOReturnSuccess
     }
+
+    /// The number of interrupts so far that called an action of another language, and the time of the last one.
+    package var lastInterrupt: (count: UInt64, time: UInt64) { last.current }
 
     override func signal() { queue.signal(mask: mask) }
 

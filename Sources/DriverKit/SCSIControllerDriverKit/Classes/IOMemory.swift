@@ -67,7 +67,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         guard capacity > 0, capacity <= 1 << 30, alignment <= 1 << 30, alignment.nonzeroBitCount <= 1 else {
             return kIOReturnBadArgument
         }
-        if let allocate = DriverContext.current?.allocateShared {
+        if let allocate = DriverContext.ofCaller?.allocateShared {
             memory = allocate(Int(capacity))
             return memory == nil ? kIOReturnNoMemory : kIOReturnSuccess
         }

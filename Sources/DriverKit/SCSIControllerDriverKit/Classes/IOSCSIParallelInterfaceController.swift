@@ -76,7 +76,7 @@ open class IOSCSIParallelInterfaceController: IOService, @unchecked Sendable {
         func create() -> kern_return_t {
             kernel?.createTarget(targetID, properties: properties) ?? kIOReturnAborted
         }
-        return (DriverContext.current?.waits.creatingTarget(create) ?? create()) == kIOReturnSuccess
+        return (DriverContext.ofCaller?.waits.creatingTarget(create) ?? create()) == kIOReturnSuccess
     }
 
     /// The task's fields, in place.

@@ -48,7 +48,13 @@ open class IOService: OSObject, @unchecked Sendable {
     }
 
     /// The service is going away. Overrides call super last.
-    open func Stop(_ provider: IOService) -> kern_return_t { kIOReturnSuccess }
+    open func Stop(_ provider: IOService) -> kern_return_t {
+        hasStopped.set()
+        return kIOReturnSuccess
+    }
+
+    /// Set when the base class's `Stop` was called: the service has let go.
+    package final let hasStopped = OneShotEvent()
 
     /// The provider that `Start` was called with; nil before.
     public final func GetProvider() -> IOService? { lock.withLock { node.provider } }
@@ -71,7 +77,7 @@ open class IOService: OSObject, @unchecked Sendable {
             let userClass = properties["IOUserClass"]?.stringValue
         else { return kIOReturnBadArgument }
         guard let service = NewService(userClass) else { return kIOReturnUnsupported }
-        let context = DriverContext.current ?? self.context
+        let context = DriverContext.ofCaller ?? self.context
         let queue = IODispatchQueue(name: "Default of \(userClass)", context: context)
         service.context = context
         service.personality = properties
@@ -111,7 +117,7 @@ open class IOService: OSObject, @unchecked Sendable {
     /// when the device has the power that it needs, at once or up to 20 s later.
     /// - Parameter powerFlags: a `kIOServicePowerCapability…` number.
     open func SetPowerState(_ powerFlags: UInt32) -> kern_return_t {
-        (DriverContext.current ?? context)?.power.acknowledge()
+        (DriverContext.ofCaller ?? context)?.power.acknowledge()
         return kIOReturnSuccess
     }
 
@@ -208,7 +214,7 @@ open class IOService: OSObject, @unchecked Sendable {
 
     /// Tells the kernel what the service says of itself.
     private func publish() {
-        guard let kernel = (DriverContext.current ?? context)?.kernel else { return }
+        guard let kernel = (DriverContext.ofCaller ?? context)?.kernel else { return }
         var providerID: UInt64 = 0
         if !isController { _ = GetProvider()?.GetRegistryEntryID(&providerID) }
         var entryID: UInt64 = 0
@@ -229,6 +235,6 @@ public let kIOServiceSearchPropertyParents: UInt64 = 1
 
 /// Blocks the calling thread, and with it the queue that it runs.
 public func IOSleep(_ milliseconds: UInt64) {
-    let clock = DriverContext.current?.clock ?? .machine
+    let clock = DriverContext.ofCaller?.clock ?? .machine
     _ = clock.wait(for: OneShotEvent(), milliseconds: Int(clamping: milliseconds))
 }

@@ -19,7 +19,7 @@ public let kIOTimerClockMachContinuousTime: UInt64 = 0xC4
 /// The time of every clock but the one since 1970, which are one here: nanoseconds by the clock of the driver's kernel
 /// half. A tick is a nanosecond.
 public func mach_absolute_time() -> UInt64 {
-    let clock = DriverContext.current?.clock ?? .machine
+    let clock = DriverContext.ofCaller?.clock ?? .machine
     return clock.isMachine ? monotonicNanoseconds() : clock.milliseconds * 1_000_000
 }
 
@@ -39,7 +39,7 @@ public final class IOTimerDispatchSource: IODispatchSource, @unchecked Sendable 
     private let alarm: Alarm
 
     private override init(queue: IODispatchQueue) {
-        alarm = Alarm(clock: DriverContext.current?.clock ?? .machine)
+        alarm = Alarm(clock: DriverContext.ofCaller?.clock ?? .machine)
         super.init(queue: queue)
         alarm.ring = { [events, queue] time in
             queue.runLater("the timer's handler") { events.take()?.call(time) }
@@ -80,6 +80,9 @@ public final class IOTimerDispatchSource: IODispatchSource, @unchecked Sendable 
             ? kIOReturnSuccess : kIOReturnNoResources
     }
 
+    /// The time by the driver's clock, milliseconds, until which the timer's thread sleeps; nil when it does not.
+    package var sleepsUntil: UInt64? { alarm.sleepsUntil }
+
     override func signal() { _ = alarm.set(afterMilliseconds: 0) }
 
     override func cancelled() { alarm.end() }
@@ -99,6 +102,8 @@ private final class Alarm: @unchecked Sendable {
     private static let idleMilliseconds: UInt64 = 3_600_000
 
     init(clock: DeadlineClock) { self.clock = clock }
+
+    var sleepsUntil: UInt64? { lock.withLock { sleep?.until } }
 
     /// - Returns: false when there is no thread.
     func set(afterMilliseconds milliseconds: UInt64) -> Bool {

@@ -14,6 +14,10 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
     /// driver, not the reverse: a thread of the driver's own may outlive the machine.
     package final weak var kernel: (any DriverKernelPort)?
 
+    // SAFETY: set by `initialize` or `Start`, read when they have returned.
+    /// Why the driver cannot start, where `initialize` or `Start` has failed for a reason that has words.
+    package final nonisolated(unsafe) var obstacle: DriverStartError?
+
     /// Made by the kernel, once for each device that the personality matches. `initialize` follows.
     public required override init() { super.init() }
 
@@ -156,7 +160,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         func create() -> kern_return_t {
             kernel?.createTarget(targetID, properties: targetDictionary) ?? kIOReturnAborted
         }
-        return DriverContext.current?.waits.creatingTarget(create) ?? create()
+        return DriverContext.ofCaller?.waits.creatingTarget(create) ?? create()
     }
 
     /// Sets properties of the HBA in its "Controller Characteristics".

@@ -25,7 +25,9 @@ public final class OSAction: OSObject, @unchecked Sendable {
     /// Whether the task that the action was last handed out for has been completed.
     let isCompleted = Atomic<Bool>(false)
     /// The closure of a callback; nil for the kernel's own actions. The number is a count, a time or a status.
-    private let handler: (@Sendable (OSAction, UInt64) -> Void)?
+    private let handler: (@Sendable (OSAction, UInt64, UInt64) -> Void)?
+    /// Whether the handler wants the time of an interrupt.
+    let takesTime: Bool
     private let reference: UnsafeMutableRawPointer?
     /// Bit 31: cancelled. The other bits: the calls of the handler under way.
     private let calls = Atomic<UInt32>(0)
@@ -37,10 +39,12 @@ public final class OSAction: OSObject, @unchecked Sendable {
     /// Makes an action. The kernel keeps a reference to its own.
     /// - Parameter referenceSize: bytes of zeroed memory for the driver's use.
     package init(
-        route: Route, referenceSize: Int = 0, handler: (@Sendable (OSAction, UInt64) -> Void)? = nil
+        route: Route, referenceSize: Int = 0, takesTime: Bool = false,
+        handler: (@Sendable (OSAction, UInt64, UInt64) -> Void)? = nil
     ) {
         self.route = route
         self.handler = handler
+        self.takesTime = takesTime
         if referenceSize > 0 {
             let memory = UnsafeMutableRawPointer.allocate(byteCount: referenceSize, alignment: 16)
             memory.initializeMemory(as: UInt8.self, repeating: 0, count: referenceSize)
@@ -66,7 +70,13 @@ public final class OSAction: OSObject, @unchecked Sendable {
     public static func Create(
         _ referenceSize: Int = 0, _ handler: @escaping @Sendable (OSAction, UInt64) -> Void
     ) -> OSAction {
-        OSAction(route: .callback, referenceSize: referenceSize, handler: handler)
+        OSAction(route: .callback, referenceSize: referenceSize) { action, number, _ in handler(action, number) }
+    }
+
+    /// Makes an action of another language.
+    /// - Parameter handler: gets a count or a time, and for a count the time.
+    package convenience init(timedHandler handler: @escaping @Sendable (OSAction, UInt64, UInt64) -> Void) {
+        self.init(route: .callback, takesTime: true, handler: handler)
     }
 
     /// The action's own memory, of the size that it was made with; nil for 0 bytes. It is zeroed at first, and lives as
@@ -99,9 +109,14 @@ public final class OSAction: OSObject, @unchecked Sendable {
     package var isCallback: Bool { handler != nil }
 
     /// Calls the handler, unless the action was cancelled. On the queue that the action is for.
-    package func call(_ number: UInt64) {
+    /// - Parameters:
+    ///   - number: a count, a time or a status.
+    ///   - second: another number, for an action of another language.
+    package func call(_ number: UInt64, _ second: UInt64 = 0) {
         guard let handler else { return }
-        if calls.add(1, ordering: .acquiringAndReleasing).newValue & Self.cancelled == 0 { handler(self, number) }
+        if calls.add(1, ordering: .acquiringAndReleasing).newValue & Self.cancelled == 0 {
+            handler(self, number, second)
+        }
         if calls.subtract(1, ordering: .acquiringAndReleasing).newValue == Self.cancelled { runCancelHandler() }
     }
 }

@@ -15,6 +15,12 @@ open class OSObject: @unchecked Sendable {
     /// The references that a driver cannot release: 1 while the kernel uses an object that it has made, else 0.
     private let kernelCount = Atomic<Int>(0)
 
+    /// The address of the object that stands for this one in another language; 0 for none.
+    private let skinAddress = Atomic<UInt>(0)
+    // SAFETY: set once, before the first object has a skin.
+    /// Ends a skin whose object has lost its last reference.
+    package nonisolated(unsafe) static var endSkin: (@Sendable (UnsafeMutableRawPointer) -> Void)?
+
     /// An object with one reference, its creator's.
     public init() {}
 
@@ -27,7 +33,11 @@ open class OSObject: @unchecked Sendable {
     }
 
     /// Gives a reference back. A surplus release is reported and has no effect.
-    public final func release() {
+    public final func release() { _ = giveUp() }
+
+    /// Gives a reference back, as `release`.
+    /// - Returns: whether it was the last.
+    package final func giveUp() -> Bool {
         let remaining = count.subtract(1, ordering: .acquiringAndReleasing).newValue
         let floor = kernelCount.load(ordering: .relaxed)
         if remaining < floor {
@@ -35,13 +45,39 @@ open class OSObject: @unchecked Sendable {
             DriverContext.report(
                 .overRelease,
                 "\(type(of: self)): a release without a retain of its own, in \(DriverContext.currentCall)")
+            return false
         }
+        return remaining == 0
     }
 
     /// Gives the kernel's reference up. The object is gone unless the driver has retained it.
     package final func kernelReleases() {
         kernelCount.store(0, ordering: .relaxed)
-        count.subtract(1, ordering: .acquiringAndReleasing)
+        let isLast = count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
+        if isLast, let skin { Self.endSkin?(skin) }
+    }
+
+    // MARK: Skins
+
+    /// The object that stands for this one in another language.
+    package final var skin: UnsafeMutableRawPointer? {
+        UnsafeMutableRawPointer(bitPattern: skinAddress.load(ordering: .acquiring))
+    }
+
+    /// Gives the object its skin, unless it has one. The object then lives until `forgetSkin`.
+    /// - Returns: the object's skin.
+    package final func setSkin(_ skin: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+        let (isFirst, present) = skinAddress.compareExchange(
+            expected: 0, desired: UInt(bitPattern: skin), ordering: .acquiringAndReleasing)
+        guard isFirst else { return UnsafeMutableRawPointer(bitPattern: present)! }
+        _ = Unmanaged.passRetained(self)
+        return skin
+    }
+
+    /// Ends the skin: nobody uses it or this object's handle any more.
+    package final func forgetSkin() {
+        guard skinAddress.exchange(0, ordering: .acquiringAndReleasing) != 0 else { return }
+        Unmanaged.passUnretained(self).release()
     }
 
     /// The references now held, for diagnosis.

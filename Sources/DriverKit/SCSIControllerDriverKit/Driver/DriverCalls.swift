@@ -44,11 +44,11 @@ package final class DriverCalls: @unchecked Sendable {
         driver.kernel = kernel
         driver.context = context
         context.kernel = kernel
-        try checkQueueNames()
         guard onDefault("init", { driver.initialize() }) == true else {
-            throw DriverStartError(call: "init", reason: "returned false")
+            throw driver.obstacle ?? DriverStartError(call: "init", reason: "returned false")
         }
-        try call("Start") { driver.Start(provider) }
+        try checkQueueNames()
+        do { try call("Start") { driver.Start(provider) } } catch { throw driver.obstacle ?? error }
     }
 
     private func checkQueueNames() throws(DriverStartError) {
@@ -141,7 +141,11 @@ package final class DriverCalls: @unchecked Sendable {
     /// Calls Stop.
     package func stop() {
         _ = onDefault("Stop") { driver.Stop(provider) }
+        // A driver may call the base class when its sources are cancelled, after its own Stop has returned.
+        _ = driver.hasStopped.wait(milliseconds: Self.stopMilliseconds)
     }
+
+    private static let stopMilliseconds = 1000
 
     // MARK: Targets
 

@@ -41,6 +41,14 @@ package final class DriverContext: @unchecked Sendable {
         nbdext_driver_context().map { Unmanaged<DriverContext>.fromOpaque($0).takeUnretainedValue() }
     }
 
+    // SAFETY: set once, before the driver has threads.
+    /// In a driver's process, the context of the driver.
+    package nonisolated(unsafe) static weak var ofProcess: DriverContext?
+
+    /// The context of the calling thread's code. In a driver's process, also for a thread that the driver has made
+    /// itself and that is in none.
+    package static var ofCaller: DriverContext? { current ?? ofProcess }
+
     /// The name of the calling thread's driver call; "the driver" outside of one.
     package static var currentCall: String { nbdext_driver_call().map { String(cString: $0) } ?? "the driver" }
 
@@ -62,7 +70,7 @@ package final class DriverContext: @unchecked Sendable {
 
     /// Reports a fault of the calling thread's driver.
     package static func report(_ fault: DriverFault, _ detail: @autoclosure () -> String) {
-        if let log = current?.log {
+        if let log = ofCaller?.log {
             log.report(fault, detail())
         } else {
             writeDiagnostic(Diagnosis(fault, detail()).report)

@@ -74,6 +74,7 @@ final class DriverProcess: @unchecked Sendable {
                             + Array(diagnosis.picture.map { "\n\($0)" }.joined().utf8)))
             })
         self.context = context
+        DriverContext.ofProcess = context
         self.channel = channel
         groups = ProcessorGroups()
         self.pairCount = pairCount
