@@ -83,7 +83,7 @@ let groups: [(name: String, layers: [Layer])] = [
             clang("CDextABI", uses: "CParallelTasks"),
             kit(
                 "DextHost",
-                uses: "Platform", "Diagnostics", "CParallelTasks", "HardwareBus", "SCSIControllerDriverKit", "CDextABI"),
+                uses: "Platform", "Diagnostics", "SCSIControllerDriverKit", "CDextABI"),
         ]
     ),
     // The emulated kernel: from a disk's bytes to the driver.

@@ -135,4 +135,58 @@ struct DispatchSourceTests {
         #expect(action.Cancel {} == kIOReturnBadArgument)
         #expect(OSAction(route: .bundledParallelTasks).Cancel {} == kIOReturnBadArgument)
     }
+
+    @Test("work that sleeps leaves its queue to others, and has it again when it is woken", arguments: [1, 5])
+    func sleepers(count: Int) {
+        let bench = Bench()
+        let queue = bench.inDriver { IODispatchQueue(name: "Reentrant", context: bench.context, isReentrant: true) }
+        let event = UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        // SAFETY: only its address is used.
+        nonisolated(unsafe) let address = UnsafeRawPointer(event)
+        defer { event.deallocate() }
+        let asleep = Atomic<Int>(0)
+        let awake = Mutex<[Bool]>([])
+        let finished = OneShotEvent()
+        for _ in 0..<count {
+            queue.DispatchAsync {
+                asleep.add(1, ordering: .relaxed)
+                let status = queue.sleep(address, until: .max)
+                let isLast = awake.withLock {
+                    $0.append(status == kIOReturnSuccess && queue.OnQueue())
+                    return $0.count == count
+                }
+                if isLast { finished.set() }
+            }
+        }
+        #expect(eventually { asleep.load(ordering: .relaxed) == count })
+        // The queue is free meanwhile.
+        queue.DispatchSync { #expect(awake.withLock { $0.isEmpty }) }
+        #expect(queue.wake(address, all: true) == kIOReturnNotPermitted)
+        queue.DispatchSync { #expect(queue.wake(address, all: true) == kIOReturnSuccess) }
+        #expect(finished.comes())
+        #expect(awake.withLock { $0 } == Array(repeating: true, count: count))
+        #expect(eventually { queue.runnerThread == 0 })
+        queue.DispatchSync { #expect(queue.sleep(address, until: 0) == kIOReturnTimeout && queue.OnQueue()) }
+        bench.queue.DispatchSync { #expect(bench.queue.sleep(address, until: 0) == kIOReturnNotPermitted) }
+    }
+
+    @Test("a cancelled queue begins no other block than those that somebody waits for")
+    func cancelledQueue() {
+        let bench = Bench()
+        let (isBusy, mayEnd, isCancelled) = (OneShotEvent(), OneShotEvent(), OneShotEvent())
+        let ran = Mutex<[String]>([])
+        bench.queue.DispatchAsync {
+            isBusy.set()
+            mayEnd.wait()
+        }
+        isBusy.wait()
+        bench.queue.DispatchAsync { ran.withLock { $0.append("before") } }
+        #expect(bench.queue.Cancel { isCancelled.set() } == kIOReturnSuccess)
+        bench.queue.DispatchAsync { ran.withLock { $0.append("after") } }
+        mayEnd.set()
+        #expect(isCancelled.comes())
+        bench.queue.DispatchSync { ran.withLock { $0.append("sync") } }
+        #expect(ran.withLock { $0 } == ["sync"])
+        #expect(bench.queue.Cancel {} == kIOReturnNotReady)
+    }
 }

@@ -66,11 +66,6 @@ package protocol DriverHost: AnyObject, Sendable {
     /// - Throws: if the driver does not start, or a thread or a lane for its calls is missing.
     func startServices() throws -> Bool
 
-    /// Tells the driver of a change of power, and returns when it has taken note. It acknowledges the change then or
-    /// later.
-    /// - Parameter flags: a `kIOServicePowerCapability…` number.
-    func setPowerState(_ flags: UInt32)
-
     /// Ends the driver in good order.
     func stop()
 
@@ -108,7 +103,6 @@ package protocol DriverHost: AnyObject, Sendable {
 
 /// For a host whose driver calls by itself and cannot be ended.
 extension DriverHost {
-    package func setPowerState(_ flags: UInt32) {}
     package func end(startsAgain: Bool) {}
     package func takeCalls(_ exchange: inout Exchange) -> Bool { false }
     package func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool { false }

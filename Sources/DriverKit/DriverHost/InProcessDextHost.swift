@@ -69,8 +69,6 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
 
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { calls.perform(function) }
 
-    package func setPowerState(_ flags: UInt32) { calls.setPowerState(flags) }
-
     package func stop() { calls.stop() }
 
     // MARK: Tasks, on the Default queue

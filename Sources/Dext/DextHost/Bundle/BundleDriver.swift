@@ -2,7 +2,6 @@
 
 import CDextABI
 import Glibc
-import HardwareBus
 import Platform
 import SCSIControllerDriverKit
 import Synchronization

@@ -17,11 +17,11 @@ extension HostTable {
             guard let queue = object(queue, as: IODispatchQueue.self), let caller = block else { return false }
             // SAFETY: the caller's frame outlives the call, and the block runs inside it only.
             nonisolated(unsafe) let lent = caller
-            return queue.runSync(activity) { LoadedBundle.loaded?.driver.pointee.run_block(lent) }
+            return queue.runSync(named: activity) { LoadedBundle.loaded?.driver.pointee.run_block(lent) }
         }
         table.pointee.queue_async = { queue, activity, block in
             guard let block = HandedBlock(block), let queue = object(queue, as: IODispatchQueue.self) else { return }
-            queue.runAsync(activity) { block.run() }
+            queue.runAsync(named: activity) { block.run() }
         }
         table.pointee.queue_cancel = { queue, block in
             let block = HandedBlock(block)

@@ -25,10 +25,6 @@ extension ProcessDextHost {
         end(instance)
     }
 
-    package func setPowerState(_ flags: UInt32) {
-        _ = instance?.link.ask(.setPowerState, ControlMessage([UInt64(flags)]), limitMilliseconds: callMilliseconds)
-    }
-
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome {
         let answer = instance?.link.ask(
             function.call, function.message, limitMilliseconds: TaskManagementFunction.limitMilliseconds)

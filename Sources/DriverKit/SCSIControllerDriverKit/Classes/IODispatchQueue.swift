@@ -48,13 +48,14 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private let contextPointer: UnsafeMutableRawPointer?
 
     private let lock = Lock()
-    // SAFETY: `blocks` and the next three are touched only under `lock`. `sources` is changed under `lock`, and complete before the first
-    // signal.
+    // SAFETY: this and the next three are touched only under `lock`.
     private nonisolated(unsafe) var blocks: [Block] = []
     private nonisolated(unsafe) var isCancelled = false
     private nonisolated(unsafe) var sleepers: [Sleeper] = []
+    // SAFETY: as above.
     /// Set by the thread that has borrowed the queue, when it is done.
     private nonisolated(unsafe) var loan: OneShotEvent?
+    // SAFETY: changed under `lock`, and complete before the first signal.
     private nonisolated(unsafe) var sources: [Source] = []
 
     /// The name of a piece of work: text that is never freed.
@@ -147,15 +148,15 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Runs a block on the queue and returns when it has run.
     ///
     /// A block that could never run, because its queue waits for the caller, is reported and dropped.
-    public func DispatchSync(_ block: () -> Void) { _ = runSync(nil, block) }
+    public func DispatchSync(_ block: () -> Void) { _ = runSync(named: nil, block) }
 
     /// Runs a block on the queue later, never inside the caller's own queue section.
-    public func DispatchAsync(_ block: @escaping @Sendable () -> Void) { runAsync(nil, block) }
+    public func DispatchAsync(_ block: @escaping @Sendable () -> Void) { runAsync(named: nil, block) }
 
     /// Runs a block of the driver's on the queue and returns when it has run.
     /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchSync.
     /// - Returns: false when it never could.
-    package func runSync(_ activity: UnsafePointer<CChar>?, _ block: () -> Void) -> Bool {
+    package func runSync(named activity: UnsafePointer<CChar>?, _ block: () -> Void) -> Bool {
         guard let activity else {
             return runSync(Activity("a block of DispatchSync"), purpose: "DispatchSync", block)
         }
@@ -164,7 +165,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Runs a block of the driver's on the queue later.
     /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchAsync.
-    package func runAsync(_ activity: UnsafePointer<CChar>?, _ block: @escaping @Sendable () -> Void) {
+    package func runAsync(named activity: UnsafePointer<CChar>?, _ block: @escaping @Sendable () -> Void) {
         runAsync(
             activity.map { Activity($0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(), block)
     }

@@ -124,16 +124,17 @@ package final class DriverCalls: @unchecked Sendable {
         try call("UserStartController") { driver.UserStartController() }
     }
 
-    /// Calls UserDoesHBAPerformDeviceManagement.
+    /// Calls UserDoesHBAPerformDeviceManagement, and tells the driver that its device has power.
     /// - Returns: whether the driver creates its targets itself; if not, the kernel has to scan.
     package func managesDevices() -> Bool {
         var result = false
         _ = onDefault("UserDoesHBAPerformDeviceManagement") { driver.UserDoesHBAPerformDeviceManagement(&result) }
+        setPowerState(kIOServicePowerCapabilityOn)
         return result
     }
 
     /// Calls SetPowerState. The driver acknowledges the change by calling the base class, now or later.
-    package func setPowerState(_ flags: UInt32) {
+    private func setPowerState(_ flags: UInt32) {
         context.power.begin(flags, now: context.clock.milliseconds)
         _ = onDefault("SetPowerState") { driver.SetPowerState(flags) }
     }

@@ -33,7 +33,6 @@ package enum ControlCall: UInt32, Sendable {
     case breakCreation
     // The kernel asks the driver.
     case waitPicture
-    case setPowerState
     // The driver asks the kernel.
     case changeProperties
     case mediaChanged

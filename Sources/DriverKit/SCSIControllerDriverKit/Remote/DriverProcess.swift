@@ -219,7 +219,6 @@ extension DriverProcess {
         case .startController: try calls.startController()
         case .managesDevices: return ControlMessage([calls.managesDevices() ? 1 : 0])
         case .initializeTarget: return ControlMessage(status: calls.initializeTarget(message[0]))
-        case .setPowerState: calls.setPowerState(UInt32(truncatingIfNeeded: message[0]))
         case .stop:
             finishMessages()
             calls.stop()

@@ -104,9 +104,7 @@ package final class ParallelController: SCSITaskTransport, @unchecked Sendable {
         if parts.host.hosted.place == .process { try ending.prepareLane() }
         areTasksMapped.store(true, ordering: .releasing)
         parts.state.acceptsTargets.store(true, ordering: .releasing)
-        let managesDevices = try parts.host.startServices()
-        parts.host.setPowerState(kIOServicePowerCapabilityOn)
-        if !managesDevices { creation.scan() }
+        if try !parts.host.startServices() { creation.scan() }
     }
 
     private func makeParts(memory: SharedSlots, _ properties: DriverProperties) {
