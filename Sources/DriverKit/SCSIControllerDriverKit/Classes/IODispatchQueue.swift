@@ -67,7 +67,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             self.text = UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
         }
 
-        init(_ text: UnsafePointer<CChar>) { self.text = text }
+        init(pointer text: UnsafePointer<CChar>) { self.text = text }
 
         var description: String { String(cString: text) }
     }
@@ -160,14 +160,14 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         guard let activity else {
             return runSync(Activity("a block of DispatchSync"), purpose: "DispatchSync", block)
         }
-        return runSync(Activity(activity), purpose: String(cString: activity), block)
+        return runSync(Activity(pointer: activity), purpose: String(cString: activity), block)
     }
 
     /// Runs a block of the driver's on the queue later.
     /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchAsync.
     package func runAsync(named activity: UnsafePointer<CChar>?, _ block: @escaping @Sendable () -> Void) {
         runAsync(
-            activity.map { Activity($0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(), block)
+            activity.map { Activity(pointer: $0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(), block)
     }
 
     /// The likely purpose of a block that the calling thread leaves here.
