@@ -8,10 +8,23 @@ extension RegistryTree {
     /// registry.
     /// - Parameters:
     ///   - profile: the server's.
+    ///   - reported: what the driver has reported in UserReportHBAConstraints; nil for nothing.
+    ///   - taskCount: the size of the task pool.
     ///   - published: what the driver has published.
     ///   - addresses: the logical units that are disks.
-    package init(profile: HBAProfile, published: DriverRegistry.Content, addresses: [UnitAddress]) {
+    package init(
+        profile: HBAProfile, reported: OSDictionary?, taskCount: Int, published: DriverRegistry.Content,
+        addresses: [UnitAddress]
+    ) {
         self.init(profile: profile)
+        // The driver may be another one than the profile is for.
+        unpublished = []
+        let settable = ConfigurationCheck.requiredKeys.map(\.key) + ConfigurationCheck.kextKeys
+        for key in settable { root.properties[key] = nil }
+        for key in settable where profile.driver == .kext || !ConfigurationCheck.kextKeys.contains(key) {
+            root.properties[key] = reported?[key].map { RegistryValue($0) }
+        }
+        root.properties["IOCommandPoolSize"] = .number(UInt64(taskCount))
         let pattern = root.children[0]
         root.add(published.controller, to: "Controller Characteristics")
         root.children = Dictionary(grouping: addresses, by: \.targetID).sorted { $0.key < $1.key }.map { id, units in
@@ -29,6 +42,8 @@ extension RegistryTree {
     /// Puts the controller's own properties on its node, and the other services of the driver below it.
     private mutating func addServices(_ services: [PublishedService]) {
         for service in services where service.isController {
+            root.name = ForeignText(service.name).description
+            root.properties["IOUserClass"] = .string(root.name)
             root.properties.merge(RegistryValue.dictionary(service.properties)) { $1 }
         }
         for service in services where !service.isController {

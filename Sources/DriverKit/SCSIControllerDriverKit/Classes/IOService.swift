@@ -213,7 +213,7 @@ open class IOService: OSObject, @unchecked Sendable {
     }
 
     /// Tells the kernel what the service says of itself.
-    private func publish() {
+    final func publish() {
         guard let kernel = (DriverContext.ofCaller ?? context)?.kernel else { return }
         var providerID: UInt64 = 0
         if !isController { _ = GetProvider()?.GetRegistryEntryID(&providerID) }

@@ -49,6 +49,7 @@ package final class DriverCalls: @unchecked Sendable {
         }
         try checkQueueNames()
         do { try call("Start") { driver.Start(provider) } } catch { throw driver.obstacle ?? error }
+        driver.publish()
     }
 
     private func checkQueueNames() throws(DriverStartError) {

@@ -53,6 +53,9 @@ extension ParallelController: KernelHalf {
 
     // MARK: Registry and media
 
+    /// What the driver has reported of its limits; nil for nothing.
+    package var reportedConstraints: OSDictionary? { report.reported }
+
     /// What the driver has put into the registry.
     package var registry: DriverRegistry { parts.registry }
 

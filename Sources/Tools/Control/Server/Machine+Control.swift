@@ -13,7 +13,9 @@ extension Machine {
         case .registry:
             .registry(
                 tree: RegistryTree(
-                    profile: profile, published: controller.registry.current, addresses: addresses))
+                    profile: profile, reported: controller.reportedConstraints,
+                    taskCount: controller.properties.taskCount, published: controller.registry.current,
+                    addresses: addresses))
         case .powerCut: .done(message: powerCut(), array: nil)
         case .fail(let directory, let member): reply(try fail(member, directory: directory))
         case .remove(let directory, let member): reply(try remove(member, directory: directory))
