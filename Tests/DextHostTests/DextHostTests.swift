@@ -98,7 +98,7 @@ struct DextHostTests {
         return errors
     }
 
-    @Test("serves a disk, and nobody is accused", arguments: ["", "sleep", "timer", "foreign-thread"])
+    @Test("serves a disk, and nobody is accused", arguments: ["", "sleep", "timer", "foreign-thread", "large-memory"])
     func disk(habit: String) throws {
         let log = DiagnosisLog { _ in }
         let machine = try TestBundle.machine(habit: habit, log: log)

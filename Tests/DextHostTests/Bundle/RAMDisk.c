@@ -138,6 +138,18 @@ static nbdext_object *create_queue(const char *name, uint64_t options) {
 
 static nbdext_status initialize_controller(nbdext_skin *skin) {
     disk = calloc(kBlocks, kBlockBytes);
+    if (!strcmp(habit, "large-memory")) {
+        // More than any card may be given: it is the process's own.
+        nbdext_object *memory = NULL;
+        nbdext_skin *large = new_skin("IOBufferMemoryDescriptor");
+        nbdext_segment range;
+        if (host->memory_create(3, 256 << 20, 0, large, &memory) != kSuccess) return kError;
+        large->handle = memory;
+        host->memory_range(memory, &range);
+        if (range.length != 256 << 20) return kError;
+        memset((void *)range.address, 7, 1 << 20);
+        release(memory);
+    }
     auxiliary = create_queue("AuxiliaryQueue", 0);
     other = create_queue("Other", 1);
     if (strcmp(habit, "no-auxiliary-queue")) host->set_queue(controller, "AuxiliaryQueue", auxiliary);

@@ -91,7 +91,7 @@ final class DriverMemory: @unchecked Sendable {
 extension DriverMemory {
     /// The bytes that drivers have. They include memory of dead drivers that the card still works on.
     private final class Budget: Sendable {
-        static let byteCountMax = 64 << 20
+        static let byteCountMax = Int(IOBufferMemoryDescriptor.shareableByteCountMax)
         private let allocated = Atomic<Int>(0)
 
         func take(_ byteCount: Int) -> Bool {

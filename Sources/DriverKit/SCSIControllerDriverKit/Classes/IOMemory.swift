@@ -55,6 +55,10 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         if ownsMemory { memory.deallocate() }
     }
 
+    /// The most bytes that a driver in a process of its own may share with a card. Larger memory is the process's own,
+    /// and cannot be prepared for DMA there.
+    package static let shareableByteCountMax: UInt64 = 64 << 20
+
     /// Allocates zeroed memory.
     /// - Parameters:
     ///   - options: kIOMemoryDirectionIn, kIOMemoryDirectionOut or both; ignored here.
@@ -67,7 +71,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
         guard capacity > 0, capacity <= 1 << 30, alignment <= 1 << 30, alignment.nonzeroBitCount <= 1 else {
             return kIOReturnBadArgument
         }
-        if let allocate = DriverContext.ofCaller?.allocateShared {
+        if capacity <= shareableByteCountMax, let allocate = DriverContext.ofCaller?.allocateShared {
             memory = allocate(Int(capacity))
             return memory == nil ? kIOReturnNoMemory : kIOReturnSuccess
         }
