@@ -112,6 +112,11 @@ let groups: [(name: String, layers: [Layer])] = [
                 uses: "Platform", "Statistics", "RAID", "ArrayEngine", "HardwareBus", "SCSI", "RAIDControllerInterface"),
         ]
     ),
+    // DEXTs in C++: from a Mac developer's sources to a driver that runs here.
+    (
+        "Dext",
+        [layer("InterfaceGenerator")]
+    ),
     // What clients talk to.
     (
         "Server",
@@ -227,6 +232,7 @@ let tests: [Target] = [
         "RAIDController",
         uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine", "HardwareBus",
         "SCSI", "RAIDControllerInterface"),
+    test("InterfaceGenerator", uses: "TestSupport", "Platform"),
     test("NBDProtocol", uses: "Platform"),
     test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
     test("HBAProfiles", uses: "Diagnostics", "SCSIControllerDriverKit", "ParallelInterface"),

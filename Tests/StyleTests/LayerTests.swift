@@ -11,6 +11,7 @@ struct LayerTests {
     /// Bytes and values in, bytes and values out: no system, no clock, no thread.
     private static let pure: Set = [
         "MemberIO", "MDFormat", "RAID", "SCSI", "NBDProtocol", "CRAIDCard", "RAIDControllerInterface",
+        "InterfaceGenerator",
     ]
 
     @Test("every folder of the sources is a target of the list")

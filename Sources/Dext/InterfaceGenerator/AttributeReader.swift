@@ -97,7 +97,7 @@ extension Collection where Element == Token, Index == Int {
                 guard open.popLast() == token.text else { return (nil, place) }
                 if open.isEmpty { return (place, place) }
             case ";" where open.last != "}": return (nil, place)
-            default: if token.kind == .end { return (nil, place) }
+            default: if token.kind == .end || token.kind == .unfinished { return (nil, place) }
             }
             place += 1
         }

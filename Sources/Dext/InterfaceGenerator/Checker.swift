@@ -72,7 +72,8 @@ struct Checker {
             }
         } else if type.path.contains(where: { !$0.isGuard }) {
             warning(
-                "the base class '\(base)' is not known; the compiler fails if the conditional around '\(type.name)' holds",
+                "the base class '\(base)' is not known; the compiler fails if the conditional around "
+                    + "'\(type.name)' holds",
                 at: type.baseOffset)
         } else {
             error(
@@ -137,7 +138,9 @@ struct Checker {
         if method.isOverride {
             error("'\(method.name)' has other parameters than the method that it overrides", at: method.offset)
             note("'\(base.name)' is declared here", at: base.method.offset, of: base.source)
-        } else if !method.isStatic, !table.isLocal(method, in: type.name), !table.isLocal(base.method, in: base.className) {
+        } else if !method.isStatic, !table.isLocal(method, in: type.name),
+            !table.isLocal(base.method, in: base.className)
+        {
             warning(
                 "'\(method.name)' hides '\(base.name)', which has other parameters, and does not override it",
                 at: method.offset)
@@ -174,8 +177,8 @@ struct Checker {
             table.isClass(type.name, derivedFrom: "IOUserSCSIParallelInterfaceController")
         else { return }
         error(
-            "QUEUENAME cannot be on '\(method.name)', which belongs to the Default queue: macOS panics while it loads the "
-                + "driver (B01); remove it",
+            "QUEUENAME cannot be on '\(method.name)', which belongs to the Default queue: macOS panics while it loads "
+                + "the driver (B01); remove it",
             at: queue.range.lowerBound, fault: "B01")
     }
 
@@ -213,7 +216,8 @@ struct Checker {
     ) {
         let offset = attribute.range.lowerBound
         if let base {
-            error("TYPE cannot be repeated where '\(method.name)' is overridden; iig fails on it. Remove it", at: offset)
+            error(
+                "TYPE cannot be repeated where '\(method.name)' is overridden; iig fails on it. Remove it", at: offset)
             note("'\(base.name)' is declared here", at: base.method.offset, of: base.source)
             return
         }
@@ -222,7 +226,8 @@ struct Checker {
             let isKnown = argument.split(separator: ":").first.map { table.type(String($0)) != nil } ?? false
             let reason =
                 !argument.contains("::") || isKnown
-                ? "no such method is known" : "its class is not known; include the interface file (.iig) that declares it"
+                ? "no such method is known"
+                : "its class is not known; include the interface file (.iig) that declares it"
             error("TYPE names '\(argument)': \(reason)", at: offset)
             return
         }

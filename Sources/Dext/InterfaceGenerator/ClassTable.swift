@@ -30,7 +30,8 @@ package struct ClassTable: Sendable {
                     entries[type.name] = entry
                     continue
                 }
-                let isAlternative = first.source.name == file.source.name
+                let isAlternative =
+                    first.source.name == file.source.name
                     && type.path.contains { branch in first.type.path.contains { $0.excludes(branch) } }
                 if !isAlternative { duplicates.append((entry, first)) }
             }
@@ -93,7 +94,8 @@ package struct ClassTable: Sendable {
         guard !method.isStatic else { return nil }
         return inherited(method.name, by: className).first { base in
             base.method.isVirtual && isCompatible(method, base.method)
-                && (method.isOverride || isLocal(base.method, in: base.className) || !isMarkedLocal(method, in: className))
+                && (method.isOverride || isLocal(base.method, in: base.className)
+                    || !isMarkedLocal(method, in: className))
         }
     }
 

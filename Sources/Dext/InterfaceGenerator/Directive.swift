@@ -60,6 +60,14 @@ package struct Directive: Sendable, Equatable {
         let path = rest.dropFirst().prefix { $0 != (quote == "<" ? ">" : "\"") && $0 != "\n" }
         return path.endIndex < rest.endIndex ? (path, quote == "<") : nil
     }
+
+    /// Where the path of the included file is. Counted in the source's bytes, which need not be those of `text`.
+    func pathRange(in source: InterfaceSource) -> Range<Int>? {
+        let quotes = [UInt8(ascii: "<"), UInt8(ascii: "\"")]
+        guard let open = source.bytes[offset...].firstIndex(where: { quotes.contains($0) }) else { return nil }
+        let closing = source.bytes[open] == quotes[0] ? UInt8(ascii: ">") : quotes[1]
+        return source.bytes[(open + 1)...].firstIndex(of: closing).map { (open + 1)..<$0 }
+    }
 }
 
 /// One way through a conditional of the preprocessor.

@@ -28,7 +28,9 @@ struct GeneratedClass {
 
     /// The macro that must be defined where a method's parts are, if it stands in a conditional.
     func marker(of method: Method, _ source: InterfaceSource) -> String? {
-        guard let branch = method.path.last, !type.path.contains(where: { $0.group == branch.group }) else { return nil }
+        guard let branch = method.path.last, !type.path.contains(where: { $0.group == branch.group }) else {
+            return nil
+        }
         return marker(branch.offset, source)
     }
 }

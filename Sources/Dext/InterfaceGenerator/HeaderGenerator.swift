@@ -59,10 +59,11 @@ struct HeaderGenerator {
     private mutating func writePublic(_ member: Member, of generated: GeneratedClass) {
         switch member {
         case .access, .field: return
-        case .kept(let range):
+        case .kept(let range, let isCut):
             text.place(range.lowerBound)
             text.append("    ")
             text.copy(range)
+            if isCut { text.append(";") }
             text.endLine()
         case .directive(let directive):
             text.place(directive.offset)

@@ -38,19 +38,29 @@ struct ImplementationGenerator {
 
     private mutating func writeDescription(of generated: GeneratedClass) {
         let name = generated.type.name
-        text.line("static const nbdext::MethodQueue \(name)_queues[] = {")
+        writeList("MethodQueue", named: "\(name)_queues", of: generated) { $0.attribute("QUEUENAME")?.argument }
+        writeList("MethodName", named: "\(name)_methods", of: generated) { method in
+            generated.role(of: method) == .remote ? "\(name)::\(method.name)" : nil
+        }
+        let kind = table.isAbstract(name) ? "NBDEXT_ABSTRACT_CLASS_DEFINITION" : "NBDEXT_CLASS_DEFINITION"
+        text.line("\(kind)(\(name), \(generated.type.base ?? ""), \(name)_queues, \(name)_methods)")
+        text.line("")
+    }
+
+    /// A list of methods that have a text.
+    private mutating func writeList(
+        _ kind: String, named list: String, of generated: GeneratedClass, text value: (Method) -> String?
+    ) {
+        text.line("static const nbdext::\(kind) \(list)[] = {")
         for method in generated.type.methods {
-            guard let queue = method.attribute("QUEUENAME")?.argument else { continue }
-            let identifier = table.identifier(of: method, in: name)
+            guard let value = value(method) else { continue }
+            let identifier = table.identifier(of: method, in: generated.type.name)
             inConditional(of: method, generated) {
-                $0.text.line("    {\(identifier.literal), \"\(queue)\"},  // \(identifier.name)")
+                $0.text.line("    {\(identifier.literal), \"\(value)\"},  // \(identifier.name)")
             }
         }
         text.line("    {0, nullptr},")
         text.line("};")
-        let kind = table.isAbstract(name) ? "NBDEXT_ABSTRACT_CLASS_DEFINITION" : "NBDEXT_CLASS_DEFINITION"
-        text.line("\(kind)(\(name), \(generated.type.base ?? ""), \(name)_queues)")
-        text.line("")
     }
 
     private mutating func inConditional(
@@ -123,7 +133,8 @@ struct ImplementationGenerator {
                     generator.text.place(method.range.lowerBound)
                     generator.text.line(
                         "    case \(identifier.literal): return nbdext::deliver<\(signature)>("
-                            + "static_cast<\(name) *>(self), &\(name)::\(method.name)_Impl, rpc);  // \(identifier.name)")
+                            + "static_cast<\(name) *>(self), &\(name)::\(method.name)_Impl, rpc);  // \(identifier.name)"
+                    )
                 }
             }
             text.line("    }")

@@ -37,7 +37,7 @@ package struct InterfaceFile: Sendable {
         self.source = source
         classes = parser.classes
         inclusions = parser.inclusions
-        self.macros = parser.macros
+        self.macros = parser.cursor.macros
         diagnostics = parser.diagnostics
         renamed = parser.renamed
         dropped = parser.dropped
@@ -87,8 +87,8 @@ package struct InterfaceClass: Sendable {
 package enum Member: Sendable {
     /// A method, whatever becomes of it.
     case method(Method)
-    /// Types, constants, templates: passes through.
-    case kept(Range<Int>)
+    /// Types, constants, templates: passes through. `isCut`: a data member was behind it, and the semicolon is missing.
+    case kept(Range<Int>, isCut: Bool = false)
     /// A data member: dropped.
     case field(name: String, offset: Int)
     /// `public`, `protected` or `private`.

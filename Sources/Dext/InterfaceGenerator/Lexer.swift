@@ -74,7 +74,8 @@ struct Lexer {
         if byte() == UInt8(ascii: "\"") || byte() == UInt8(ascii: "'") {
             return token(skipLiteral() ? .literal : .unfinished, from: start)
         }
-        position += Self.longSigns.first { source.text(start..<min(start + $0.utf8.count, bytes.count)) == $0 }?
+        position +=
+            Self.longSigns.first { source.text(start..<min(start + $0.utf8.count, bytes.count)) == $0 }?
             .utf8.count ?? 1
         return token(.punctuator, from: start)
     }

@@ -73,15 +73,10 @@ extension Parser {
         index += 1
         if current == "," {
             throw Failure(
-                "'\(name.text)' has more than one base class; a class of DriverKit has one", at: current.range.lowerBound)
+                "'\(name.text)' has more than one base class; a class of DriverKit has one",
+                at: current.range.lowerBound)
         }
         return base
-    }
-
-    /// Something is missing: where the token before ended if the line does, or else at the current one.
-    func expected(_ what: String, _ purpose: String) -> Failure {
-        let offset = current.isFirstOnLine || current.kind == .end ? previous.range.upperBound : current.range.lowerBound
-        return Failure("expected \(what) \(purpose)", at: offset)
     }
 
     // MARK: Members
@@ -143,12 +138,6 @@ extension Parser {
         }
     }
 
-    /// Whether the current word can only be a member's first.
-    var beginsMember: Bool {
-        ["virtual", "static", "public", "protected", "private", "friend", "using", "typedef", "template"]
-            .contains { current == $0 }
-    }
-
     private mutating func parseMember(of name: Token) throws(Failure) -> [Member] {
         if let directive = Directive(current) {
             take(directive)
@@ -171,44 +160,9 @@ extension Parser {
             if let members = try parseType() { return members }
         default: break
         }
-        return try parseDeclaration(of: name)
-    }
-
-    /// Something up to the semicolon, with it. Returns its place in the source.
-    mutating func parseStatement(after what: String? = nil) throws(Failure) -> Range<Int> {
-        let start = current.range.lowerBound
-        let word = what ?? current.text
-        while current != ";" {
-            let isOver = current.kind == .end || current.kind == .directive || current == "}"
-            guard !isOver, !(current.isFirstOnLine && beginsMember && current.range.lowerBound > start) else {
-                throw expected("';'", "after '\(word)'")
-            }
-            try checkLiteral()
-            if ["(", "[", "{"].contains(where: { current == $0 }) { try skipBrackets() }
-            index += 1
-        }
-        index += 1
-        return start..<previous.range.upperBound
-    }
-
-    /// Stops at the bracket that ends the current one.
-    mutating func skipBrackets() throws(Failure) {
-        let open = current
-        let (end, stop) = tokens.matchingEnd(from: index)
-        guard let end else {
-            let closing = ["(": ")", "[": "]", "{": "}"][open.text] ?? ""
-            index = min(stop, tokens.count - 1)
-            throw Failure(
-                "expected '\(closing)'", at: current.kind == .end ? previous.range.upperBound : current.range.lowerBound,
-                note: ("to match this '\(open.text)'", open.range.lowerBound))
-        }
-        index = end
-    }
-
-    func checkLiteral() throws(Failure) {
-        if current.kind == .unfinished {
-            throw Failure("the literal does not end on its line", at: current.range.lowerBound)
-        }
+        var declaration = DeclarationParser(cursor: cursor, path: path)
+        defer { cursor = declaration.cursor }
+        return try declaration.parse(in: name)
     }
 
     /// A template, with its body or semicolon.
@@ -216,7 +170,9 @@ extension Parser {
         let start = current.range.lowerBound
         index += 1
         if current == "<" {
-            guard let end = tokens.angleEnd(from: index) else { throw expected("'>'", "to end the template's parameters") }
+            guard let end = tokens.angleEnd(from: index) else {
+                throw expected("'>'", "to end the template's parameters")
+            }
             index = end + 1
         }
         while current != ";" && current != "{" {
@@ -243,10 +199,13 @@ extension Parser {
             if tokens[place] == ";" { return [.kept(try parseStatement())] }
             if tokens[place] == "(" || tokens[place] == "[" {
                 let isAttribute = ["alignas", "__attribute__", "["].contains { tokens[place - 1] == $0 }
-                guard isAttribute || tokens[place] == "[", let end = tokens.matchingEnd(from: place).end else { return nil }
+                guard isAttribute || tokens[place] == "[", let end = tokens.matchingEnd(from: place).end else {
+                    return nil
+                }
                 place = end
             } else {
-                guard tokens[place].kind == .identifier || ["::", ":", "<", ">", ","].contains(tokens[place].text) else {
+                guard tokens[place].kind == .identifier || ["::", ":", "<", ">", ","].contains(tokens[place].text)
+                else {
                     return nil
                 }
                 isNamed = isNamed || tokens[place].isName
@@ -262,6 +221,8 @@ extension Parser {
         if tokens[bodyEnd] == ";" && (isNamed || isEnum) { return [.kept(whole)] }
         let names = tokens[bodyEnd..<index].filter(\.isName)
         let field = names.first ?? tokens[start]
-        return (isNamed || isEnum ? [.kept(range)] : []) + [.field(name: field.text, offset: field.range.lowerBound)]
+        return (isNamed || isEnum ? [.kept(range, isCut: true)] : []) + [
+            .field(name: field.text, offset: field.range.lowerBound)
+        ]
     }
 }

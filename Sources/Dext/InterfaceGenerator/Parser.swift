@@ -1,9 +1,6 @@
 /// Goes through a file, reads its classes, and leaves the rest as text.
-struct Parser {
-    let source: InterfaceSource
-    let tokens: [Token]
-    var index = 0
-    var macros: AttributeMacros
+struct Parser: TokenConsumer {
+    var cursor: Cursor
     var diagnostics: [InterfaceDiagnostic]
     var classes: [InterfaceClass] = []
     var inclusions: [InterfaceFile.Inclusion] = []
@@ -22,20 +19,15 @@ struct Parser {
     private var statement: [String] = []
 
     init(_ source: InterfaceSource, macros: AttributeMacros) {
-        self.source = source
-        self.macros = macros
-        (tokens, diagnostics) = Lexer.tokens(of: source)
+        let (tokens, diagnostics) = Lexer.tokens(of: source)
+        cursor = Cursor(source: source, tokens: tokens, macros: macros)
+        self.diagnostics = diagnostics
     }
 
-    var current: Token { tokens[index] }
-    var next: Token { tokens[min(index + 1, tokens.count - 1)] }
-    var previous: Token { tokens[max(0, index - 1)] }
-    var reader: AttributeReader { AttributeReader(tokens: tokens, macros: macros) }
-
     mutating func report(_ failure: Failure) {
-        diagnostics.append(InterfaceDiagnostic(.error, failure.message, at: failure.offset, of: source))
+        diagnostics.append(InterfaceDiagnostic(.error, failure.message, at: failure.offset, of: cursor.source))
         guard let note = failure.note else { return }
-        diagnostics.append(InterfaceDiagnostic(.note, note.message, at: note.offset, of: source))
+        diagnostics.append(InterfaceDiagnostic(.note, note.message, at: note.offset, of: cursor.source))
     }
 
     mutating func parseFile() {
@@ -75,7 +67,7 @@ struct Parser {
             _ = path.popLast()
             _ = bracesAtBranch.popLast()
         case .define:
-            macros.define(directive)
+            cursor.macros.define(directive)
             if let branch = path.last, branch.isOpened(by: "ifndef", with: directive.rest) {
                 path[path.count - 1].isGuard = true
             }
@@ -83,9 +75,9 @@ struct Parser {
             guard let (path, isAngled) = directive.includedFile else { return }
             inclusions.append(
                 InterfaceFile.Inclusion(path: String(path), isAngled: isAngled, offset: directive.offset))
-            guard path.hasSuffix(".iig") else { return }
-            let end = directive.offset + directive.text.utf8.distance(from: directive.text.startIndex, to: path.endIndex)
-            renamed.append((end - 3)..<end)
+            if path.hasSuffix(".iig"), let range = directive.pathRange(in: cursor.source) {
+                renamed.append((range.upperBound - 3)..<range.upperBound)
+            }
         case .other: break
         }
     }
@@ -122,7 +114,8 @@ struct Parser {
         let base = tokens[(index + 3)...].first { !["public", "protected", "private", "virtual"].contains($0.text) }
         guard let base, base.isName else { return }
         passed.append(
-            PassedClass(name: next.text, base: base.text, isStructure: current == "struct", offset: next.range.lowerBound))
+            PassedClass(
+                name: next.text, base: base.text, isStructure: current == "struct", offset: next.range.lowerBound))
     }
 
     /// Whether a class with a body begins here, and not one in a namespace, a template or an `enum class`.

@@ -1,4 +1,9 @@
-extension Parser {
+/// Reads one declaration in a class: a method, a data member, or a macro that stands for something.
+struct DeclarationParser: TokenConsumer {
+    var cursor: Cursor
+    /// The conditionals around the declaration.
+    let path: [Branch]
+
     /// What has been read of a declaration before its parameters.
     private struct Beginning {
         /// The words up to the name, with it.
@@ -7,14 +12,17 @@ extension Parser {
         let start: Int
     }
 
-    /// A method, a data member, or a macro that stands for something.
-    mutating func parseDeclaration(of name: Token) throws(Failure) -> [Member] {
+    /// Reads it, in a class of this name.
+    mutating func parse(in name: Token) throws(Failure) -> [Member] {
         var beginning = Beginning(start: current.range.lowerBound)
         while true {
             try checkLiteral()
             if let (attributes, end) = try reader.attributes(at: index) {
                 beginning.attributes += attributes
                 index = end
+            } else if current == "[" && next == "[" && beginning.head.isEmpty {
+                try skipBrackets()
+                index += 1
             } else if current == "operator" {
                 return [try parseOperator(beginning)]
             } else if current == "(" {
@@ -24,7 +32,9 @@ extension Parser {
             } else if current == "~" {
                 throw Failure("a class of DriverKit has no destructor; write free()", at: current.range.lowerBound)
             } else if current == "<" {
-                guard let end = tokens.angleEnd(from: index) else { throw expected("'>'", "to end the template's arguments") }
+                guard let end = tokens.angleEnd(from: index) else {
+                    throw expected("'>'", "to end the template's arguments")
+                }
                 beginning.head += tokens[index...end]
                 index = end + 1
             } else {
@@ -140,7 +150,7 @@ extension Parser {
 
     // MARK: Methods
 
-    private static let specifiers: Set = ["virtual", "static", "inline", "constexpr", "explicit", "extern"]
+    private static let specifiers: Set<String> = ["virtual", "static", "inline", "constexpr", "explicit", "extern"]
 
     /// A method, from its parameters on.
     private mutating func parseMethod(_ beginning: Beginning, name: String) throws(Failure) -> Member {
@@ -148,13 +158,15 @@ extension Parser {
         let (end, stop) = tokens.matchingEnd(from: index)
         guard let end else {
             index = min(stop, tokens.count - 1)
+            try checkLiteral()
             throw Failure(
                 "expected ')' to end the parameters of '\(name)'",
                 at: current.isFirstOnLine ? previous.range.upperBound : current.range.lowerBound,
                 note: ("to match this '('", tokens[open].range.lowerBound))
         }
-        let parameters = try parseParameters((open + 1)..<end)
+        // If a parameter is wrong, the next member is looked for behind all of them.
         index = end + 1
+        let parameters = try ParameterParser(tokens: tokens, reader: reader).parse((open + 1)..<end)
         let ending = try parseEnding(of: name)
         let head = beginning.head
         let nameCount = name.hasPrefix("operator") ? head.drop { $0 != "operator" }.count : 1
@@ -169,7 +181,8 @@ extension Parser {
         return .method(
             Method(
                 name: name, result: Array(result), parameters: parameters, attributes: attributes,
-                words: Set(head.dropLast(nameCount).map(\.text)).union(ending.words), isPure: ending.isPure,
+                words: Self.specifiers.intersection(head.dropLast(nameCount).map(\.text)).union(ending.words),
+                isPure: ending.isPure,
                 declaration: declaration.filter { token in
                     token != ";" && !cut.contains { $0.contains(token.range.lowerBound) }
                 },
@@ -214,8 +227,10 @@ extension Parser {
             case "->":
                 throw Failure("write what '\(name)' returns before its name", at: current.range.lowerBound)
             default:
-                guard current.kind == .identifier && !beginsMember && !isNextDeclaration || current == "&" || current == "&&"
-                    || current == "["
+                guard
+                    current.kind == .identifier && !beginsMember && !isNextDeclaration || current == "&"
+                        || current == "&&"
+                        || current == "["
                 else { throw expected("';'", "after the declaration of '\(name)'") }
                 try parseSuffix(&ending)
             }

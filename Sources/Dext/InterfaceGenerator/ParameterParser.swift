@@ -1,13 +1,14 @@
-extension Parser {
+/// Reads the parameters of a method.
+struct ParameterParser {
+    let tokens: [Token]
+    let reader: AttributeReader
+
     /// The parameters at a place, without the parentheses.
-    func parseParameters(_ range: Range<Int>) throws(Failure) -> [Parameter] {
+    func parse(_ range: Range<Int>) throws(Failure) -> [Parameter] {
         if let directive = tokens[range].first(where: { $0.kind == .directive }) {
             throw Failure(
                 "a line of the preprocessor cannot be inside of a declaration; put it around the whole method",
                 at: directive.range.lowerBound)
-        }
-        if let literal = tokens[range].first(where: { $0.kind == .unfinished }) {
-            throw Failure("the literal does not end on its line", at: literal.range.lowerBound)
         }
         if range.isEmpty || range.count == 1 && tokens[range.lowerBound] == "void" { return [] }
         var parameters: [Parameter] = []
@@ -46,10 +47,16 @@ extension Parser {
                 place = end
             } else if tokens[place] == "=" {
                 defaultValue = Array(tokens[(place + 1)..<range.upperBound])
-                if defaultValue.isEmpty { throw Failure("expected a value", at: tokens[range.upperBound].range.lowerBound) }
+                if defaultValue.isEmpty {
+                    throw Failure("expected a value", at: tokens[range.upperBound].range.lowerBound)
+                }
                 break
-            } else if let end = ["(", "["].contains(where: { tokens[place] == $0 }) ? tokens.matchingEnd(from: place).end : nil {
-                words += tokens[place...end]
+            } else if let end = ["(", "["].contains(where: { tokens[place] == $0 })
+                ? tokens.matchingEnd(from: place).end : nil
+            {
+                // [[maybe_unused]] and the like are of no use to the generated declarations.
+                let isAttribute = words.isEmpty && tokens[place] == "["
+                words += isAttribute ? [] : tokens[place...end]
                 place = end + 1
             } else {
                 words.append(tokens[place])
@@ -96,7 +103,9 @@ extension Parser {
             } while depth > 0 && end > 0
             if end > 0, words[end - 1] == "__attribute__" { end -= 1 }
         }
-        guard end > 1, words[end - 1].isName, words[end - 2] != "::" else { return split(words, at: end, isNamed: false) }
+        guard end > 1, words[end - 1].isName, words[end - 2] != "::" else {
+            return split(words, at: end, isNamed: false)
+        }
         let hasType = words[..<(end - 1)].contains { $0.isName || builtIn.contains($0.text) }
         return split(words, at: hasType ? end - 1 : end, isNamed: hasType)
     }
