@@ -308,6 +308,41 @@ struct TranslationTests {
         #expect(Array(made.header.suffix(7)) == [0xFF, 0xFE, 0xFF] + Array(".h\"\n".utf8))
     }
 
+    @Test("macros that stand for themselves stand for nothing")
+    func circularMacros() {
+        let file = Samples.parse(
+            """
+            #define M M M
+            #define N(x) N(x) N(x) TYPE(x)
+            class C : public IOService {
+                void A() M LOCALONLY;
+                void B() N(B) LOCALONLY;
+            };
+            """)
+        #expect(file.diagnostics.isEmpty && file.classes[0].methods.map(\.attributes.count) == [1, 1])
+    }
+
+    @Test("#if 0 excludes what is before its #else, and what is nested in it")
+    func excluded() {
+        let file = Samples.parse(
+            """
+            #if 0 // never
+            class A : public IOService {
+            # if 1
+            class B : public IOService { };
+            # else
+            it's no C++
+            # endif
+            #else
+            class C : public IOService { };
+            #endif
+            #if 0x1
+            class D : public IOService { };
+            #endif
+            """)
+        #expect(file.diagnostics.isEmpty && file.classes.map(\.name) == ["C", "D"])
+    }
+
     @Test("inclusions are listed as they are written")
     func inclusions() {
         let file = Samples.parse(

@@ -51,7 +51,7 @@ package struct ClassTable: Sendable {
         var names: [String] = []
         var base = entries[name]?.type.base
         while let next = base, entries[next] != nil {
-            if next == name || names.contains(next) { return [] }
+            if names.contains(next) { return [] }
             names.append(next)
             base = entries[next]?.type.base
         }
