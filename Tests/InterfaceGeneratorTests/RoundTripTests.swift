@@ -166,7 +166,6 @@ struct Chance {
         ][generator.below(12)]
         let attributes = isTrue(25) ? [one(of: ["TARGET", "TYPE(A::B)", "TYPE(B)", "PORTMAKESEND"])] : []
         let value = isTrue(20) ? one(of: ["3", "nullptr", "f(1, 2)", "{1, 2}", "\",)\"", "A<1, 2>::v"]) : ""
-        // Text of a default value that has a comma in angle brackets is one parameter only if the brackets are balanced.
         let text = before + name + after + attributes.map { " " + $0 }.joined() + (value.isEmpty ? "" : " = " + value)
         let type = (before + after).filter { $0 != " " }
         return (text, "\(isNamed ? name : "-") of \(type) \(attributes) \(value.filter { $0 != " " })")

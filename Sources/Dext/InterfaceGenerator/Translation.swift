@@ -5,8 +5,8 @@ package struct Translation: Sendable {
     /// The bytes of the C++ source.
     package let implementation: [UInt8]
 
-    /// Translates a file. It and the files of its base classes have to be in the table. If the parser or the checker has
-    /// found errors, the result is of no use.
+    /// Translates a file. It and the files of its base classes have to be in the table. If the parser or the checker
+    /// has found errors, the result is of no use.
     package init(of file: InterfaceFile, in table: ClassTable) {
         let classes = file.classes.filter { $0.base != nil }.map { GeneratedClass(type: $0, table: table) }
         var header = HeaderGenerator(file: file)
