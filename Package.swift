@@ -232,7 +232,7 @@ let tests: [Target] = [
         "RAIDController",
         uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine", "HardwareBus",
         "SCSI", "RAIDControllerInterface"),
-    test("InterfaceGenerator", uses: "TestSupport", "Platform"),
+    test("InterfaceGenerator", uses: "Platform"),
     test("NBDProtocol", uses: "Platform"),
     test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
     test("HBAProfiles", uses: "Diagnostics", "SCSIControllerDriverKit", "ParallelInterface"),

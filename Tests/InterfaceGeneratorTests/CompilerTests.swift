@@ -1,7 +1,6 @@
 import Foundation
 import InterfaceGenerator
 import Platform
-import TestSupport
 import TestTraits
 import Testing
 
@@ -43,7 +42,7 @@ struct CompilerTests {
 
     /// The kit of the samples, the stand-in for its hand-written headers, and a driver.
     private func project(_ driver: String) throws -> TemporaryDirectory {
-        let directory = TemporaryDirectory()
+        let directory = try TemporaryDirectory(name: "interface")
         let file = Samples.parse(driver)
         for made in Samples.kitFiles + [file] {
             let result = Translation(of: made, in: ClassTable(Samples.kitFiles + [file]))
