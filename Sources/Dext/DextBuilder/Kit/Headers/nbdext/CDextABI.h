@@ -345,7 +345,7 @@ typedef struct nbdext_dext_driver {
 
     // MARK: Classes
 
-    /// The names of the driver's own classes, in the order of their base classes, then NULL. Static.
+    /// The names of the driver's own classes, in any order, then NULL. Static.
     const char *const *class_names;
     nbdext_dext_class_kind (*class_kind)(const char *class_name);
     /// A sentence that says why objects of the class cannot be made (a pure virtual method is missing); NULL when they
@@ -372,7 +372,8 @@ typedef struct nbdext_dext_driver {
     void (*run_block)(nbdext_block *block);
     /// Ends a block that was handed over.
     void (*end_block)(nbdext_block *block);
-    /// Calls the method of an action of the driver's own with two numbers, on the calling thread.
+    /// Calls the method of an action of the driver's own with two numbers, on the calling thread. Times among them are
+    /// times of `now`; the driver sees ticks of mach_absolute_time.
     void (*fire_action)(nbdext_skin *action, uint64_t first, uint64_t second);
 
     // MARK: Services

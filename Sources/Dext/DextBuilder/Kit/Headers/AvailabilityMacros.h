@@ -1,0 +1,2 @@
+// Older name of <Availability.h>.
+#include <Availability.h>

@@ -1,0 +1,2 @@
+// Named here so that its absence has a reason.
+#error "<DriverKit/IOServiceStateNotificationDispatchSource.h>: nbdext does not have notifications of the system's state."

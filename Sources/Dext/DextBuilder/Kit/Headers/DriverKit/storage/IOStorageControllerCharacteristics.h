@@ -1,0 +1,2 @@
+// One header has both kinds of names.
+#include <DriverKit/storage/IOStorageProtocolCharacteristics.h>

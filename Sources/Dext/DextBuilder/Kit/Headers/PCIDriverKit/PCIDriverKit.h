@@ -1,0 +1,3 @@
+// All of PCIDriverKit.
+#include <PCIDriverKit/IOPCIDevice.h>
+#include <PCIDriverKit/IOPCIFamilyDefinitions.h>

@@ -1,0 +1,3 @@
+// All of SCSIControllerDriverKit.
+#include <SCSIControllerDriverKit/IOSCSIParallelControllerCharacteristics.h>
+#include <SCSIControllerDriverKit/IOUserSCSIParallelInterfaceController.h>
