@@ -35,7 +35,7 @@ struct Line {
 };
 
 /// The arguments that are left. A reference to them can be passed on, unlike a va_list.
-struct Arguments {
+struct ArgumentList {
     va_list list;
 };
 
@@ -48,8 +48,8 @@ struct Conversion {
     char letter = 0;
     bool isError = false;
 
-    const char *parse(const char *next, Arguments &arguments);
-    void print(Line &line, Arguments &arguments) const;
+    const char *parse(const char *next, ArgumentList &arguments);
+    void print(Line &line, ArgumentList &arguments) const;
 
 private:
     template <class T>
@@ -57,7 +57,7 @@ private:
     void printBytes(Line &line, const void *bytes) const;
 };
 
-int number(const char *&next, Arguments &arguments) {
+int number(const char *&next, ArgumentList &arguments) {
     if (*next == '*') {
         ++next;
         return va_arg(arguments.list, int);
@@ -67,7 +67,7 @@ int number(const char *&next, Arguments &arguments) {
     return value;
 }
 
-const char *Conversion::parse(const char *next, Arguments &arguments) {
+const char *Conversion::parse(const char *next, ArgumentList &arguments) {
     if (*next == '{') {
         const char *end = strchr(next, '}');
         if (!end) return next + strlen(next);
@@ -103,7 +103,7 @@ void Conversion::printBytes(Line &line, const void *bytes) const {
     }
 }
 
-void Conversion::print(Line &line, Arguments &arguments) const {
+void Conversion::print(Line &line, ArgumentList &arguments) const {
     switch (letter) {
     case '%': return line.add("%%");
     case 'd': case 'i': {
@@ -152,7 +152,7 @@ void nbdext_os_log(os_log_t log, os_log_type_t type, const char *format, ...) {
     if (log == OS_LOG_DISABLED) return;
     Line line;
     if (log != OS_LOG_DEFAULT) line.add("[%s:%s] ", log->subsystem, log->category);
-    Arguments arguments;
+    ArgumentList arguments;
     va_start(arguments.list, format);
     while (*format) {
         const char *next = strchr(format, '%');
