@@ -47,6 +47,10 @@ extern "C" {
 /// The most segments of a prepared DMA command, and the most slots of a bundled call.
 #define NBDEXT_DEXT_LIST_MAX 32
 
+/// 64 bits. Not uint64_t, which is another type for the compiler of a bundle: there it is as on macOS.
+typedef unsigned long long nbdext_u64;
+typedef long long nbdext_i64;
+
 typedef struct nbdext_object nbdext_object;
 typedef struct nbdext_skin nbdext_skin;
 /// A block of C on the heap (`void (^)(void)`), or one on the stack of a waiting caller. Opaque to the host.
@@ -80,8 +84,8 @@ typedef void (*nbdext_sink)(void *context, const uint8_t *bytes, size_t count);
 
 /// A range of addresses: of the driver's memory, or of the device's bus.
 typedef struct nbdext_segment {
-    uint64_t address;
-    uint64_t length;   ///< bytes
+    nbdext_u64 address;
+    nbdext_u64 length;   ///< bytes
 } nbdext_segment;
 
 // Property values
@@ -113,7 +117,7 @@ typedef struct nbdext_dext_host {
     /// Ends a handle, after free(). Nobody uses it afterwards.
     void (*forget)(nbdext_object *object);
     /// The references that count now, for diagnosis.
-    int64_t (*retain_count)(nbdext_object *object);
+    nbdext_i64 (*retain_count)(nbdext_object *object);
     /// The skin of a handle, or NULL.
     nbdext_skin *(*skin)(nbdext_object *object);
     /// Gives a handle its skin. Of two threads that do so, one is right.
@@ -130,15 +134,15 @@ typedef struct nbdext_dext_host {
     /// Writes one line of os_log or IOLog, without a line end. The host adds the driver's name.
     void (*log)(nbdext_dext_log type, const char *line);
     /// The host's clock: monotonic, begins anywhere.
-    uint64_t (*now)(void);
+    nbdext_u64 (*now)(void);
     /// IOSleep: blocks the calling thread, and with it the queue that it runs.
-    void (*sleep_milliseconds)(uint64_t milliseconds);
+    void (*sleep_milliseconds)(nbdext_u64 milliseconds);
 
     // MARK: Queues
 
     /// IODispatchQueue::Create. `options`: 1 reentrant, 2 methods not synchronized. `*queue` gets a reference.
     nbdext_status (*queue_create)(
-        const char *name, uint64_t options, uint64_t priority, nbdext_skin *skin, nbdext_object **queue);
+        const char *name, nbdext_u64 options, nbdext_u64 priority, nbdext_skin *skin, nbdext_object **queue);
     /// The queue's name, valid as long as the queue.
     const char *(*queue_name)(nbdext_object *queue);
     /// Whether the calling thread runs the queue (OnQueue).
@@ -160,7 +164,7 @@ typedef struct nbdext_dext_host {
     ///   - deadline: a time of `now`; UINT64_MAX for none.
     /// - Returns: kIOReturnSuccess, kIOReturnTimeout, or kIOReturnNotPermitted for a queue that is not reentrant or
     ///   not the caller's.
-    nbdext_status (*queue_sleep)(nbdext_object *queue, const void *event, uint64_t deadline);
+    nbdext_status (*queue_sleep)(nbdext_object *queue, const void *event, nbdext_u64 deadline);
     /// Wakes one sleeper of the event, or all.
     nbdext_status (*queue_wakeup)(nbdext_object *queue, const void *event, bool all);
 
@@ -184,13 +188,13 @@ typedef struct nbdext_dext_host {
     nbdext_status (*interrupt_source_create)(
         nbdext_object *provider, uint32_t index, nbdext_object *queue, nbdext_skin *skin, nbdext_object **source);
     /// GetInterruptType: 0 edge, 1 level, 0x10000 message signalled.
-    nbdext_status (*interrupt_type)(nbdext_object *provider, uint32_t index, uint64_t *type);
+    nbdext_status (*interrupt_type)(nbdext_object *provider, uint32_t index, nbdext_u64 *type);
     /// GetLastInterrupt.
-    nbdext_status (*last_interrupt)(nbdext_object *source, uint64_t *count, uint64_t *time);
+    nbdext_status (*last_interrupt)(nbdext_object *source, nbdext_u64 *count, nbdext_u64 *time);
     /// IOTimerDispatchSource::Create. `*source` gets a reference.
     nbdext_status (*timer_source_create)(nbdext_object *queue, nbdext_skin *skin, nbdext_object **source);
     /// Sets the time at which the timer fires, once. A time that is over fires at once. It replaces the last one.
-    nbdext_status (*timer_wake)(nbdext_object *source, uint64_t deadline, uint64_t leeway);
+    nbdext_status (*timer_wake)(nbdext_object *source, nbdext_u64 deadline, nbdext_u64 leeway);
     /// SetHandler of a source of either kind: it fires the action on its queue by `fire_action`. The host retains it.
     /// For an interrupt the two numbers are the count and the time, for a timer the time and 0.
     nbdext_status (*source_set_action)(nbdext_object *source, nbdext_object *action);
@@ -203,39 +207,39 @@ typedef struct nbdext_dext_host {
 
     /// IOBufferMemoryDescriptor::Create: zeroed memory. `alignment` 0 means any. `*memory` gets a reference.
     nbdext_status (*memory_create)(
-        uint64_t options, uint64_t capacity, uint64_t alignment, nbdext_skin *skin, nbdext_object **memory);
+        nbdext_u64 options, nbdext_u64 capacity, nbdext_u64 alignment, nbdext_skin *skin, nbdext_object **memory);
     /// GetAddressRange and GetLength: the memory in this process, as long as SetLength made it.
     nbdext_status (*memory_range)(nbdext_object *memory, nbdext_segment *range);
     /// SetLength, at most the capacity.
-    nbdext_status (*memory_set_length)(nbdext_object *memory, uint64_t length);
+    nbdext_status (*memory_set_length)(nbdext_object *memory, nbdext_u64 length);
     /// A descriptor of a part of another. `*part` gets a reference, and retains the whole.
     nbdext_status (*memory_part)(
-        nbdext_object *memory, uint64_t options, uint64_t offset, uint64_t length, nbdext_skin *skin,
+        nbdext_object *memory, nbdext_u64 options, nbdext_u64 offset, nbdext_u64 length, nbdext_skin *skin,
         nbdext_object **part);
     /// CreateMapping. `length` 0 means the rest. `*map` gets a reference. A map does not keep the descriptor.
     nbdext_status (*map_create)(
-        nbdext_object *memory, uint64_t options, uint64_t address, uint64_t offset, uint64_t length,
-        uint64_t alignment, nbdext_skin *skin, nbdext_object **map);
+        nbdext_object *memory, nbdext_u64 options, nbdext_u64 address, nbdext_u64 offset, nbdext_u64 length,
+        nbdext_u64 alignment, nbdext_skin *skin, nbdext_object **map);
     /// IOMemoryMap::GetAddress and GetLength. The address is 0 once the descriptor has gone, which is reported.
-    void (*map_range)(nbdext_object *map, nbdext_segment *range, uint64_t *offset);
+    void (*map_range)(nbdext_object *map, nbdext_segment *range, nbdext_u64 *offset);
 
     /// IODMACommand::Create. `*command` gets a reference.
     nbdext_status (*dma_create)(
-        nbdext_object *device, uint64_t options, uint64_t address_bits, nbdext_skin *skin, nbdext_object **command);
+        nbdext_object *device, nbdext_u64 options, nbdext_u64 address_bits, nbdext_skin *skin, nbdext_object **command);
     /// PrepareForDMA. `length` 0 means the rest. The host retains the memory until `dma_complete`.
     /// - Parameters:
     ///   - flags: receives 1 when the device may write, 2 when it may read (kIOMemoryDirection...).
     ///   - count: in: room in `segments`, at most 32; out: how many there are.
     nbdext_status (*dma_prepare)(
-        nbdext_object *command, uint64_t options, nbdext_object *memory, uint64_t offset, uint64_t length,
-        uint64_t *flags, uint32_t *count, nbdext_segment *segments);
-    nbdext_status (*dma_complete)(nbdext_object *command, uint64_t options);
+        nbdext_object *command, nbdext_u64 options, nbdext_object *memory, nbdext_u64 offset, nbdext_u64 length,
+        nbdext_u64 *flags, uint32_t *count, nbdext_segment *segments);
+    nbdext_status (*dma_complete)(nbdext_object *command, nbdext_u64 options);
     /// GetPreparation. `*memory` gets a reference.
     nbdext_status (*dma_preparation)(
-        nbdext_object *command, uint64_t *offset, uint64_t *length, nbdext_object **memory);
+        nbdext_object *command, nbdext_u64 *offset, nbdext_u64 *length, nbdext_object **memory);
     /// PerformOperation: copies between the prepared memory and `data` (1 reads into data, 2 writes from it, 4 zeroes).
     nbdext_status (*dma_perform)(
-        nbdext_object *command, uint64_t options, uint64_t dma_offset, uint64_t length, uint64_t data_offset,
+        nbdext_object *command, nbdext_u64 options, nbdext_u64 dma_offset, nbdext_u64 length, nbdext_u64 data_offset,
         nbdext_object *data);
 
     // MARK: PCI
@@ -245,19 +249,19 @@ typedef struct nbdext_dext_host {
     void (*pci_close)(nbdext_object *device, nbdext_object *client, uint32_t options);
     /// Reads a register of 1, 2, 4 or 8 bytes. All ones where there is none, or where the width is not possible.
     /// - Parameter memory_index: from `pci_bar`.
-    uint64_t (*pci_memory_read)(nbdext_object *device, uint8_t memory_index, uint64_t offset, uint32_t width);
+    nbdext_u64 (*pci_memory_read)(nbdext_object *device, uint8_t memory_index, nbdext_u64 offset, uint32_t width);
     void (*pci_memory_write)(
-        nbdext_object *device, uint8_t memory_index, uint64_t offset, uint32_t width, uint64_t value);
+        nbdext_object *device, uint8_t memory_index, nbdext_u64 offset, uint32_t width, nbdext_u64 value);
     /// Reads 1, 2 or 4 bytes of the configuration space. All ones where there is nothing.
-    uint32_t (*pci_configuration_read)(nbdext_object *device, uint64_t offset, uint32_t width);
-    void (*pci_configuration_write)(nbdext_object *device, uint64_t offset, uint32_t width, uint32_t value);
+    uint32_t (*pci_configuration_read)(nbdext_object *device, nbdext_u64 offset, uint32_t width);
+    void (*pci_configuration_write)(nbdext_object *device, nbdext_u64 offset, uint32_t width, uint32_t value);
     /// GetBARInfo. `type` is an IOPCIBARType.
     nbdext_status (*pci_bar)(
-        nbdext_object *device, uint8_t bar, uint8_t *memory_index, uint64_t *size, uint8_t *type);
+        nbdext_object *device, uint8_t bar, uint8_t *memory_index, nbdext_u64 *size, uint8_t *type);
     nbdext_status (*pci_location)(nbdext_object *device, uint8_t *bus, uint8_t *device_number, uint8_t *function);
     /// FindPCICapability.
     nbdext_status (*pci_find_capability)(
-        nbdext_object *device, uint32_t capability, uint64_t search_offset, uint64_t *offset);
+        nbdext_object *device, uint32_t capability, nbdext_u64 search_offset, nbdext_u64 *offset);
     /// ConfigureInterrupts.
     nbdext_status (*pci_configure_interrupts)(
         nbdext_object *device, uint32_t type, uint32_t required, uint32_t requested, uint32_t options);
@@ -271,7 +275,7 @@ typedef struct nbdext_dext_host {
     nbdext_status (*service_stop)(nbdext_object *service, nbdext_object *provider);
     /// The provider, borrowed; NULL before Start.
     nbdext_object *(*provider)(nbdext_object *service);
-    uint64_t (*registry_entry_id)(nbdext_object *service);
+    nbdext_u64 (*registry_entry_id)(nbdext_object *service);
     /// The name, valid during the call.
     nbdext_status (*copy_name)(nbdext_object *service, nbdext_sink sink, void *context);
     nbdext_status (*set_name)(nbdext_object *service, const char *name);
@@ -282,10 +286,10 @@ typedef struct nbdext_dext_host {
     nbdext_status (*remove_property)(nbdext_object *service, const char *name);
     /// SearchProperty: one value, encoded. `options`: 1 also looks in the providers.
     nbdext_status (*search_property)(
-        nbdext_object *service, const char *name, const char *plane, uint64_t options, nbdext_sink sink,
+        nbdext_object *service, const char *name, const char *plane, nbdext_u64 options, nbdext_sink sink,
         void *context);
     nbdext_status (*register_service)(nbdext_object *service);
-    nbdext_status (*terminate)(nbdext_object *service, uint64_t options);
+    nbdext_status (*terminate)(nbdext_object *service, nbdext_u64 options);
     /// IOService::Create: makes and starts the service that the dictionary `properties_key` of `service` describes.
     /// `*result` gets a reference.
     nbdext_status (*create_service)(
@@ -307,17 +311,17 @@ typedef struct nbdext_dext_host {
     /// `bytes` is one array of strings, here and below.
     nbdext_status (*remove_hba_properties)(nbdext_object *controller, const uint8_t *bytes, size_t count);
     nbdext_status (*set_target_properties)(
-        nbdext_object *controller, uint64_t target, const uint8_t *bytes, size_t count);
+        nbdext_object *controller, nbdext_u64 target, const uint8_t *bytes, size_t count);
     nbdext_status (*remove_target_properties)(
-        nbdext_object *controller, uint64_t target, const uint8_t *bytes, size_t count);
+        nbdext_object *controller, nbdext_u64 target, const uint8_t *bytes, size_t count);
     /// Builds the storage stack for a target; its commands reach the driver before this returns. The bundle calls it on
     /// the thread of UserCreateTargetForID's caller: the rule of AuxiliaryQueue is the host's.
-    nbdext_status (*create_target)(nbdext_object *controller, uint64_t target, const uint8_t *bytes, size_t count);
-    nbdext_status (*destroy_target)(nbdext_object *controller, uint64_t target);
-    nbdext_status (*target_present)(nbdext_object *controller, uint64_t target, bool *result);
+    nbdext_status (*create_target)(nbdext_object *controller, nbdext_u64 target, const uint8_t *bytes, size_t count);
+    nbdext_status (*destroy_target)(nbdext_object *controller, nbdext_u64 target);
+    nbdext_status (*target_present)(nbdext_object *controller, nbdext_u64 target, bool *result);
     /// UserGetDataBuffer. `*buffer` gets a reference: the driver releases it, beside the kernel's own.
     nbdext_status (*data_buffer)(
-        nbdext_object *controller, uint64_t target, uint64_t task, nbdext_object **buffer);
+        nbdext_object *controller, nbdext_u64 target, nbdext_u64 task, nbdext_object **buffer);
     nbdext_status (*media_parameters_have_changed)(nbdext_object *controller);
     /// ParallelTaskCompletion, with an action that the kernel has made. The response is copied.
     void (*parallel_task_completion)(
@@ -374,7 +378,7 @@ typedef struct nbdext_dext_driver {
     void (*end_block)(nbdext_block *block);
     /// Calls the method of an action of the driver's own with two numbers, on the calling thread. Times among them are
     /// times of `now`; the driver sees ticks of mach_absolute_time.
-    void (*fire_action)(nbdext_skin *action, uint64_t first, uint64_t second);
+    void (*fire_action)(nbdext_skin *action, nbdext_u64 first, nbdext_u64 second);
 
     // MARK: Services
 
@@ -389,10 +393,10 @@ typedef struct nbdext_dext_driver {
 
     nbdext_status (*initialize_controller)(nbdext_skin *controller);
     nbdext_status (*start_controller)(nbdext_skin *controller);
-    nbdext_status (*report_initiator_identifier)(nbdext_skin *controller, uint64_t *identifier);
-    nbdext_status (*report_highest_supported_device_id)(nbdext_skin *controller, uint64_t *identifier);
+    nbdext_status (*report_initiator_identifier)(nbdext_skin *controller, nbdext_u64 *identifier);
+    nbdext_status (*report_highest_supported_device_id)(nbdext_skin *controller, nbdext_u64 *identifier);
     nbdext_status (*report_maximum_task_count)(nbdext_skin *controller, uint32_t *count);
-    nbdext_status (*report_hba_highest_logical_unit_number)(nbdext_skin *controller, uint64_t *value);
+    nbdext_status (*report_hba_highest_logical_unit_number)(nbdext_skin *controller, nbdext_u64 *value);
     nbdext_status (*does_hba_perform_auto_sense)(nbdext_skin *controller, bool *result);
     nbdext_status (*does_hba_perform_device_management)(nbdext_skin *controller, bool *result);
     nbdext_status (*does_hba_support_multi_pathing)(nbdext_skin *controller, bool *result);
@@ -400,10 +404,10 @@ typedef struct nbdext_dext_driver {
         nbdext_skin *controller, uint32_t feature, bool *result);
     /// `segment_type` is a DMAOutputSegmentType.
     nbdext_status (*get_dma_specification)(
-        nbdext_skin *controller, uint64_t *max_transfer_size, uint32_t *alignment, uint8_t *address_bits,
+        nbdext_skin *controller, nbdext_u64 *max_transfer_size, uint32_t *alignment, uint8_t *address_bits,
         uint16_t *segment_type);
     nbdext_status (*map_hba_data)(nbdext_skin *controller, uint32_t *unique_task_id);
-    nbdext_status (*initialize_target)(nbdext_skin *controller, uint64_t target);
+    nbdext_status (*initialize_target)(nbdext_skin *controller, nbdext_u64 target);
     /// UserMapBundledParallelTaskCommandAndResponseBuffers, with two descriptors of the kernel's, borrowed.
     nbdext_status (*map_bundled_buffers)(
         nbdext_skin *controller, nbdext_object *commands, nbdext_object *responses);
@@ -417,12 +421,13 @@ typedef struct nbdext_dext_driver {
         nbdext_skin *controller, const uint16_t *indices, uint16_t count, nbdext_skin *completion);
 
     nbdext_status (*abort_task)(
-        nbdext_skin *controller, uint64_t target, uint64_t unit, uint64_t tag, uint32_t *response);
-    nbdext_status (*abort_task_set)(nbdext_skin *controller, uint64_t target, uint64_t unit, uint32_t *response);
-    nbdext_status (*clear_aca)(nbdext_skin *controller, uint64_t target, uint64_t unit, uint32_t *response);
-    nbdext_status (*clear_task_set)(nbdext_skin *controller, uint64_t target, uint64_t unit, uint32_t *response);
-    nbdext_status (*logical_unit_reset)(nbdext_skin *controller, uint64_t target, uint64_t unit, uint32_t *response);
-    nbdext_status (*target_reset)(nbdext_skin *controller, uint64_t target, uint32_t *response);
+        nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, nbdext_u64 tag, uint32_t *response);
+    nbdext_status (*abort_task_set)(nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, uint32_t *response);
+    nbdext_status (*clear_aca)(nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, uint32_t *response);
+    nbdext_status (*clear_task_set)(nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, uint32_t *response);
+    nbdext_status (*logical_unit_reset)(
+        nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, uint32_t *response);
+    nbdext_status (*target_reset)(nbdext_skin *controller, nbdext_u64 target, uint32_t *response);
 } nbdext_dext_driver;
 
 /// The one symbol of a bundle. Called once in a process, before everything else, on any thread. The driver's static
