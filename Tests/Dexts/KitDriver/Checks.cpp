@@ -81,9 +81,10 @@ bool KitObject::init()
 }
 void KitObject::free()
 {
+    const bool isLost = ivars->value == kKitValueThatIsLost;
     IOSafeDeleteNULL(ivars, KitObject_IVars, 1);
     __atomic_fetch_sub(&gLiveObjects, 1, __ATOMIC_RELAXED);
-    super::free();
+    if (!isLost) super::free();
 }
 uint64_t KitObject::Value() const { return ivars->value; }
 void KitObject::SetValue(uint64_t value) { ivars->value = value; }

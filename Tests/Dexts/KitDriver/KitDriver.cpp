@@ -115,11 +115,13 @@ kern_return_t IMPL(KitDriver, UserStartController)
     OSDictionary * properties = nullptr;
     kern_return_t status = CopyProperties(&properties);
     if (status != kIOReturnSuccess) return status;
+    ReadMistake(properties);
     if (OSDynamicCast(OSBoolean, properties->getObject("KitChecks")) == kOSBooleanTrue) {
         // Not here: some checks wait.
         ivars->auxiliaryQueue->DispatchAsync(^{ RunChecks(); });
     }
     properties->release();
+    MakeMistakes();
     return kIOReturnSuccess;
 }
 
@@ -215,7 +217,7 @@ static uint64_t Execute(
 
 kern_return_t IMPL(KitDriver, UserProcessParallelTask)
 {
-    __block SCSIUserParallelResponse result = {};
+    SCSIUserParallelResponse result = {};
     result.version = kScsiUserParallelTaskResponseCurrentVersion1;
     result.fTargetID = parallelRequest.fTargetID;
     result.fControllerTaskIdentifier = parallelRequest.fControllerTaskIdentifier;
@@ -233,6 +235,7 @@ kern_return_t IMPL(KitDriver, UserProcessParallelTask)
     result.fBytesTransferred = Execute(ivars->disk, parallelRequest, (uint8_t *)range.address, result);
     OSSafeReleaseNULL(buffer);
     *response = kSCSIServiceResponse_Request_In_Process;
+    if (!SpoilTask(parallelRequest, &result, completion)) return kIOReturnSuccess;
     // Every other task is completed from another queue, with a reference of its own.
     if ((parallelRequest.fCommandDescriptorBlock[0] & 1) == 0) {
         ParallelTaskCompletion(completion, result);

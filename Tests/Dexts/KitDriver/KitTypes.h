@@ -12,4 +12,7 @@ struct KitPair {
 
 enum { kKitListCount = 6 };
 
+/// An object of this value forgets its base class when it is freed.
+enum { kKitValueThatIsLost = 404 };
+
 #endif

@@ -41,7 +41,7 @@ public:
 private:
     // Its only field is one that the freed object had too, so that it fits into the same memory.
     void tell(const char *use) const {
-        report(NBDEXT_FAULT_FREED_OBJECT, "an %s was %s after it had been freed", reinterpret_cast<char *>(ivars), use);
+        report(NBDEXT_FAULT_FREED_OBJECT, "a freed object (%s) was %s", reinterpret_cast<char *>(ivars), use);
     }
 };
 static_assert(sizeof(FreedObject) == sizeof(OSObject));
@@ -56,7 +56,7 @@ thread_local const char *deletedName = "object";
 #endif
 
 void Runtime::freedObject(const OSMetaClassBase *object) {
-    report(NBDEXT_FAULT_FREED_OBJECT, "the object at %p was used after it had been freed", (const void *)object);
+    report(NBDEXT_FAULT_FREED_OBJECT, "a freed object (at %p) was used", (const void *)object);
     abort();
 }
 
