@@ -44,6 +44,12 @@ kern_return_t IMPL(KitDriver, Start)
     kern_return_t status = Start(provider, SUPERDISPATCH);
     if (status != kIOReturnSuccess) return status;
     ivars->stage = kStageStarted;
+    OSDictionary * properties = nullptr;
+    status = CopyProperties(&properties);
+    if (status != kIOReturnSuccess) return status;
+    ReadMistake(properties);
+    ivars->isBundled = OSDynamicCast(OSBoolean, properties->getObject("KitBundled")) == kOSBooleanTrue;
+    properties->release();
     return RegisterService();
 }
 
@@ -115,7 +121,6 @@ kern_return_t IMPL(KitDriver, UserStartController)
     OSDictionary * properties = nullptr;
     kern_return_t status = CopyProperties(&properties);
     if (status != kIOReturnSuccess) return status;
-    ReadMistake(properties);
     if (OSDynamicCast(OSBoolean, properties->getObject("KitChecks")) == kOSBooleanTrue) {
         // Not here: some checks wait.
         ivars->auxiliaryQueue->DispatchAsync(^{ RunChecks(); });
@@ -249,12 +254,46 @@ kern_return_t IMPL(KitDriver, UserProcessParallelTask)
     return kIOReturnSuccess;
 }
 
+// MARK: Bundled tasks. A driver without a card cannot reach their data, so only commands without data succeed.
+
 kern_return_t IMPL(KitDriver, UserMapBundledParallelTaskCommandAndResponseBuffers)
 {
     uint64_t length = 0;
     Check("command slots", commands->GetLength(&length) == kIOReturnSuccess && length == kTaskCount * 128);
     Check("response slots", responses->GetLength(&length) == kIOReturnSuccess && length == kTaskCount * 384);
-    return kIOReturnUnsupported;
+    if (!ivars->isBundled) return kIOReturnUnsupported;
+    // The maps stay for ever, and so do the addresses: they are asked for at once.
+    IOMemoryMap * commandMap = nullptr;
+    IOMemoryMap * responseMap = nullptr;
+    kern_return_t status = commands->CreateMapping(0, 0, 0, 0, 0, &commandMap);
+    if (status == kIOReturnSuccess) status = responses->CreateMapping(0, 0, 0, 0, 0, &responseMap);
+    if (status != kIOReturnSuccess) return status;
+    ivars->commands = (SCSIUserParallelTask *)commandMap->GetAddress();
+    ivars->responses = (SCSIUserParallelResponse *)responseMap->GetAddress();
+    return ivars->commands != nullptr && ivars->responses != nullptr ? kIOReturnSuccess : kIOReturnNoMemory;
 }
 
-void IMPL(KitDriver, UserProcessBundledParallelTasks) { (void)slots, (void)count, (void)completion; }
+void IMPL(KitDriver, UserProcessBundledParallelTasks)
+{
+    if (ivars->bundledAction == nullptr) {
+        ivars->bundledAction = completion;
+        completion->retain();
+    }
+    Check("the bundled action", ivars->bundledAction == completion);
+    for (uint16_t index = 0; index < count; ++index) {
+        const SCSIUserParallelTask & task = ivars->commands[slots[index]];
+        SCSIUserParallelResponse & result = ivars->responses[slots[index]];
+        memset(&result, 0, sizeof(result));
+        result.version = kScsiUserParallelTaskResponseCurrentVersion1;
+        result.fTargetID = task.fTargetID;
+        result.fControllerTaskIdentifier = task.fControllerTaskIdentifier;
+        result.fServiceResponse = kSCSIServiceResponse_TASK_COMPLETE;
+        if (task.fRequestedTransferCount == 0) {
+            Execute(ivars->disk, task, nullptr, result);
+        } else {
+            result.fServiceResponse = kSCSIServiceResponse_SERVICE_DELIVERY_OR_TARGET_FAILURE;
+            result.fCompletionStatus = kSCSITaskStatus_DeliveryFailure;
+        }
+    }
+    CompleteSlots(slots, count, completion);
+}

@@ -101,3 +101,21 @@ bool KitDriver::SpoilTask(const SCSIUserParallelTask & task, SCSIUserParallelRes
     }
     return !Makes("task-never-completed");
 }
+
+/// Passes slots back, with the mistakes of that.
+void KitDriver::CompleteSlots(const uint16_t * slots, uint16_t count, OSAction * completion)
+{
+    if (Makes("bundled-completed-as-legacy")) {
+        for (uint16_t index = 0; index < count; ++index) {
+            ParallelTaskCompletion(completion, ivars->responses[slots[index]]);
+        }
+        return;
+    }
+    uint16_t list[kMaxBundledParallelTasks] = {};
+    memcpy(list, slots, sizeof(uint16_t) * count);
+    if (Makes("slot-out-of-range")) list[0] = kTaskCount + 100;
+    BundledParallelTaskCompletion(completion, list, Makes("no-slots") ? 0 : count);
+    if (Makes("slot-completed-twice")) BundledParallelTaskCompletion(completion, list, count);
+    if (Makes("slot-written-after-completion")) ivars->responses[slots[0]].fCompletionStatus = kSCSITaskStatus_BUSY;
+    if (Makes("bundled-action-released")) completion->release();
+}

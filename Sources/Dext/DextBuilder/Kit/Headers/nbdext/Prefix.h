@@ -12,6 +12,9 @@
 #if !defined(__clang__) || !defined(__BLOCKS__)
 #error "A DEXT is compiled with clang and -fblocks: drivers give blocks to queues. Use `nbdext dext build`."
 #endif
+#if defined(__cplusplus) && __cplusplus < 202002L
+#error "The kit's headers need C++20. Use --std gnu++20 or newer; older code compiles with it too."
+#endif
 #if !defined(__linux__) || !defined(__LP64__)
 #error "nbdext runs DEXTs on 64-bit Linux only."
 #endif

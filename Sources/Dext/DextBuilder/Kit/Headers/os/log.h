@@ -30,18 +30,13 @@ enum {
 /// A log of a subsystem and a category, for ever. Both are written before the line.
 os_log_t os_log_create(const char *subsystem, const char *category);
 bool os_log_type_enabled(os_log_t log, os_log_type_t type);
-void nbdext_os_log(os_log_t log, os_log_type_t type, const char *format, ...);
+void nbdext_os_log(os_log_t log, os_log_type_t type, const char *format, ...) __attribute__((format(os_log, 3, 4)));
 
 #ifdef __cplusplus
 }
 #endif
 
-// The first line is for the compiler's check of the format only: it makes no code.
-#define os_log_with_type(log, type, format, ...)                                               \
-    __extension__({                                                                            \
-        if (0) (void)__builtin_os_log_format_buffer_size(format, ##__VA_ARGS__);               \
-        nbdext_os_log((log), (type), format, ##__VA_ARGS__);                                   \
-    })
+#define os_log_with_type(log, type, format, ...) nbdext_os_log((log), (type), format, ##__VA_ARGS__)
 #define os_log(log, format, ...) os_log_with_type(log, OS_LOG_TYPE_DEFAULT, format, ##__VA_ARGS__)
 #define os_log_info(log, format, ...) os_log_with_type(log, OS_LOG_TYPE_INFO, format, ##__VA_ARGS__)
 #define os_log_debug(log, format, ...) os_log_with_type(log, OS_LOG_TYPE_DEBUG, format, ##__VA_ARGS__)
