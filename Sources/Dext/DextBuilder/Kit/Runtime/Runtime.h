@@ -2,15 +2,12 @@
 #ifndef NBDEXT_RUNTIME_H
 #define NBDEXT_RUNTIME_H
 
+#include <Block.h>
 #include <DriverKit/OSDictionary.h>
 #include <DriverKit/OSObject.h>
 #include <nbdext/CDextABI.h>
 #include <string>
 #include <vector>
-
-// The runtime of blocks.
-extern "C" void *_Block_copy(const void *block);
-extern "C" void _Block_release(const void *block);
 
 namespace nbdext {
 
