@@ -1,2 +1,2 @@
 // Named here so that its absence has a reason.
-#error "<DriverKit/IODataQueueDispatchSource.h>: nbdext does not have data queues, which are for clients; there are no clients."
+#error "<DriverKit/IODataQueueDispatchSource.h>: nbdext does not have data queues, since it has no clients."

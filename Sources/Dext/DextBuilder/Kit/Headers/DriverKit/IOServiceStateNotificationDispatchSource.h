@@ -1,2 +1,2 @@
 // Named here so that its absence has a reason.
-#error "<DriverKit/IOServiceStateNotificationDispatchSource.h>: nbdext does not have notifications of the system's state."
+#error "<DriverKit/IOServiceStateNotificationDispatchSource.h>: nbdext does not have the system's states."

@@ -1,7 +1,7 @@
 // The machine's time in ticks.
 //
-// A tick is 125/3 ns, as on Apple silicon: a driver that takes ticks for nanoseconds, right on Intel Macs only, is off by
-// the same factor here.
+// A tick is 125/3 ns, as on Apple silicon: a driver that takes ticks for nanoseconds, right on Intel Macs only, is off
+// by the same factor here.
 #ifndef NBDEXT_MACH_MACH_TIME_H
 #define NBDEXT_MACH_MACH_TIME_H
 

@@ -119,8 +119,8 @@ bool isDriverMethod(uint64_t method);
 
 /// Delivers a call that waits for its result, on the queue of the method.
 kern_return_t callAndWait(OSMetaClassBase *self, const IORPC &rpc);
-/// The handle of the queue on which the method has to be called from here. Null when it can be called at once, or never.
-/// If never, that was reported and `*impossible` is true.
+/// The handle of the queue on which the method has to be called from here. Null when it can be called at once, or
+/// never. If never, that was reported and `*impossible` is true.
 nbdext_object *queueFor(OSMetaClassBase *self, uint64_t method, bool *impossible);
 
 /// A call that waits for its queue: copies of its arguments, and references to its objects. It counts the blocks that

@@ -1,10 +1,11 @@
-// Included before everything else in each source of a bundle (-include), so that glibc and libstdc++ see the same types.
+// Included before everything else in each source of a bundle (-include), so that glibc and libstdc++ see the same
+// types.
 //
-// On macOS uint64_t is `unsigned long long`; glibc has `unsigned long`. Overloads, templates and format strings can tell
-// the two apart ("%llu" is right there and wrong here). glibc defines the sized types in two small headers only. Their
-// guards are set here and the types are defined as on macOS. Sizes and alignments are the same, so nothing changes
-// between this code and the libraries that it links. The macros that go with the types (UINT64_C, PRIu64) are in the
-// kit's <stdint.h> and <inttypes.h>.
+// On macOS uint64_t is `unsigned long long`; glibc has `unsigned long`. Overloads, templates and format strings can
+// tell the two apart ("%llu" is right there and wrong here). glibc defines the sized types in two small headers only.
+// Their guards are set here and the types are defined as on macOS. Sizes and alignments are the same, so nothing
+// changes between this code and the libraries that it links. The macros that go with the types (UINT64_C, PRIu64) are
+// in the kit's <stdint.h> and <inttypes.h>.
 
 #ifndef NBDEXT_PREFIX_H
 #define NBDEXT_PREFIX_H

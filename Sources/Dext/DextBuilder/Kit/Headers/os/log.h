@@ -1,7 +1,7 @@
 // The unified log. Lines go to nbdext's log, with the driver's name.
 //
-// Formats are those of macOS: "%{public}s", "%{private}llu", "%{public, signpost.description:attribute}u" and so on; the
-// compiler checks them. macOS hides texts and objects that are not public ("<private>"); nbdext shows all of them.
+// Formats are those of macOS, "%{public}s" and "%{private}llu" among them; the compiler checks them. macOS hides texts
+// that are not public ("<private>"); nbdext shows all of them.
 #ifndef NBDEXT_OS_LOG_H
 #define NBDEXT_OS_LOG_H
 
