@@ -31,11 +31,17 @@ void MyFirstDext::free()
 {
     if (ivars != nullptr) {
         if (ivars->disk != nullptr) IOFree(ivars->disk, (size_t)kBlockCount * kBlockByteCount);
-        OSSafeReleaseNULL(ivars->asyncEvent);
         OSSafeReleaseNULL(ivars->auxiliaryQueue);
     }
     IOSafeDeleteNULL(ivars, MyFirstDext_IVars, 1);
     super::free();
+}
+
+kern_return_t IMPL(MyFirstDext, Stop)
+{
+    // The action holds the driver, which could never be freed otherwise.
+    OSSafeReleaseNULL(ivars->asyncEvent);
+    return Stop(provider, SUPERDISPATCH);
 }
 
 static bool Set(OSDictionary * dictionary, const char * key, uint64_t value)
