@@ -4,6 +4,7 @@
 
 #include <DriverKit/OSMetaClass.h>
 #include <stddef.h>
+#include <type_traits>
 
 struct OSNoRetainTag {};
 struct OSRetainTag {};
@@ -24,10 +25,10 @@ public:
     OSSharedPtr(const OSSharedPtr &other) : object(other.object) { hold(); }
     OSSharedPtr(OSSharedPtr &&other) noexcept : object(other.detach()) {}
     template <class U>
-        requires __is_convertible(U *, T *)
+        requires std::is_convertible_v<U *, T *>
     OSSharedPtr(const OSSharedPtr<U> &other) : object(other.get()) { hold(); }
     template <class U>
-        requires __is_convertible(U *, T *)
+        requires std::is_convertible_v<U *, T *>
     OSSharedPtr(OSSharedPtr<U> &&other) noexcept : object(other.detach()) {}
     ~OSSharedPtr() { drop(); }
 
@@ -40,13 +41,13 @@ public:
         return *this;
     }
     template <class U>
-        requires __is_convertible(U *, T *)
+        requires std::is_convertible_v<U *, T *>
     OSSharedPtr &operator=(const OSSharedPtr<U> &other) {
         reset(other.get(), OSRetain);
         return *this;
     }
     template <class U>
-        requires __is_convertible(U *, T *)
+        requires std::is_convertible_v<U *, T *>
     OSSharedPtr &operator=(OSSharedPtr<U> &&other) noexcept {
         reset(other.detach(), OSNoRetain);
         return *this;
