@@ -28,7 +28,7 @@ struct ReplacementTests {
         }
         // And so it goes on when it is opened again.
         let again = try fixture.open()
-        #expect(again.replacementState.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
+        #expect(again.replacementState.map { [Int($0.role.rawValue), Int($0.byteCount)] } == [1, 64 << 10])
         #expect(conditions(again) == conditions(array))
         #expect(again.places.count == 4)
     }
@@ -84,12 +84,12 @@ struct ReplacementTests {
         let array = try fixture.openReplacing(boundary: 64 << 10)
         #expect(array.recordFailure(role: 1))
         #expect(array.missingRole == 1)
-        #expect(array.recoveringMember.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
+        #expect(array.recoveringMember.map { [Int($0.role.rawValue), Int($0.byteCount)] } == [1, 64 << 10])
         let new = try fixture.superblock(fixture.spare)
         #expect(new.features.contains(.recoveryOffset) && !new.features.contains(.replacement))
         #expect(new.recoveryByteOffset == 64 << 10)
         let again = try fixture.open()
-        #expect(again.recoveringMember.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
+        #expect(again.recoveringMember.map { [Int($0.role.rawValue), Int($0.byteCount)] } == [1, 64 << 10])
         #expect(again.replacementState == nil)
         // Without the server having been told, the member being gone is as good.
         let other = try MemoryArray()
@@ -97,7 +97,7 @@ struct ReplacementTests {
         let found = try ArrayStore.open(
             members: [other.members[0], other.members[2], other.spare], directory: "here", readOnly: false,
             in: other.messages.environment)
-        #expect(found.recoveringMember.map { [$0.role, Int($0.byteCount)] } == [1, 64 << 10])
+        #expect(found.recoveringMember.map { [Int($0.role.rawValue), Int($0.byteCount)] } == [1, 64 << 10])
     }
 
     @Test("when another member fails, the new one is a spare again, for the role that is missing")

@@ -89,7 +89,8 @@ struct MemberChannelTests {
         start(
             (0..<16).map { index in
                 MemberIO(
-                    kind: .write, place: index / 4 % 2, byteOffset: UInt64(index * 512), byteCount: 512,
+                    kind: .write, place: Place(rawValue: UInt8(index / 4 % 2)), byteOffset: UInt64(index * 512),
+                    byteCount: 512,
                     memory: memory + index * 512, token: UInt64(index))
             }, on: lane, fileBase: 2)
         #expect(held.spans == [4, 4], "operations on one member go to its channel together")

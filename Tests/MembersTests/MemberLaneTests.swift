@@ -93,19 +93,25 @@ struct MemberLaneTests {
                     index * 512..<index * 512 + 512, with: UnsafeRawBufferPointer(start: block, count: 512))
                 writes.append(
                     MemberIO(
-                        kind: .write, place: member, byteOffset: UInt64(index * 512), byteCount: 512, memory: block,
+                        kind: .write, place: Place(rawValue: UInt8(member)), byteOffset: UInt64(index * 512),
+                        byteCount: 512,
+                        memory: block,
                         token: UInt64(index)))
             }
             writes.sort { ($0.place, $0.byteOffset) < ($1.place, $1.byteOffset) }
             writes.append(
-                MemberIO(kind: .flush, place: round % 3, byteOffset: 0, byteCount: 0, memory: nil, token: 5000))
+                MemberIO(
+                    kind: .flush, place: Place(rawValue: UInt8(round % 3)), byteOffset: 0, byteCount: 0, memory: nil,
+                    token: 5000)
+            )
             let outcomes = run(writes, on: lane)
             #expect(outcomes.count == writes.count)
             #expect(outcomes.values.allSatisfy { $0 == .done })
             memset(memory, 0xEE, 2048 * 512)
             let reads = (0..<2048).map { index in
                 MemberIO(
-                    kind: .read, place: round % 3, byteOffset: UInt64(index * 512), byteCount: 512,
+                    kind: .read, place: Place(rawValue: UInt8(round % 3)), byteOffset: UInt64(index * 512),
+                    byteCount: 512,
                     memory: memory + index * 512, token: UInt64(index))
             }
             #expect(run(reads, on: lane).values.allSatisfy { $0 == .done })

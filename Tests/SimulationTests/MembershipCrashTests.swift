@@ -27,7 +27,7 @@ struct MembershipCrashTests {
         case cancel, failReplacement, record, end, add, remove, mark, dirty, close
 
         static let all: [Change] =
-            (0..<memberCount).flatMap { [.fail($0), .replace($0)] }
+            (0..<memberCount).map { Role(index: $0) }.flatMap { [.fail($0), .replace($0)] }
             + [.activate, .cancel, .failReplacement, .record, .end, .add, .remove, .mark, .dirty, .close]
 
         var testDescription: String { "\(self)" }

@@ -112,7 +112,7 @@ extension Machine {
     }
 
     private func matches(_ state: OpenedArray.MemberState, _ member: String) -> Bool {
-        if let role = Int(member) { return state.role?.rawValue == role }
+        if let role = Int(member) { return state.role.map { Int($0.rawValue) } == role }
         return Self.isNamed(state, member)
     }
 

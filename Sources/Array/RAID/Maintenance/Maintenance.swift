@@ -120,5 +120,5 @@ extension ArrayGeometry {
 
 extension Place {
     /// The place of the member that has a role.
-    @inlinable package init(_ role: Role) { self.init(rawValue: role.rawValue) }
+    package init(_ role: Role) { self.init(rawValue: role.rawValue) }
 }

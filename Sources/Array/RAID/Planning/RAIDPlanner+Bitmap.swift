@@ -62,8 +62,6 @@ extension RAIDPlanner {
         bitmap?.isSet(for: operation) ?? true
     }
 
-    // MARK: Clearing
-
     /// Takes note that a period of the bitmap has passed (`MDBitmap.daemonSleepSeconds`). Bits of regions without a
     /// write for two periods can be cleared after a flush (`clearBits`). None is cleared while a member is missing,
     /// since bits say what it misses, or while parity is in doubt.

@@ -172,8 +172,6 @@ extension RAIDPlanner {
         group(index, from: firstIO, into: &output)
     }
 
-    // MARK: Ends
-
     /// Ends a recovery's work in order, and moves the boundary over the work that succeeded.
     func retire() {
         while let index = window.first, operations[index].phase == .retiring {

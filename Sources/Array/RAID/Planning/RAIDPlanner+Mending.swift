@@ -99,8 +99,6 @@ extension RAIDPlanner {
         }
     }
 
-    // MARK: Doubt
-
     private func noteDoubt(into output: inout PlannerOutput) {
         doubt.note()
         output.hasDoubt = true

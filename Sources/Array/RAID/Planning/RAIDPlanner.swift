@@ -111,7 +111,7 @@ package final class RAIDPlanner {
     package func complete(_ token: PlannerToken, _ status: MemberStatus, into output: inout PlannerOutput) {
         if token.isToReplacement { members.endReplacementIO() }
         switch token.kind {
-        case .operation: completeOperationIO(token.operation, status, into: &output)
+        case .operation: completeIO(token.operation, status, into: &output)
         case .healing: completeHealingIO(token.operation, member: token.healedRole, status, into: &output)
         case .request: completeRequestIO(token.tag, status, into: &output)
         case .flushRound: completeFlush(status, into: &output)
@@ -308,8 +308,7 @@ package final class RAIDPlanner {
             WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: .operation(index)))
     }
 
-    private func completeOperationIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput)
-    {
+    private func completeIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + index
         operation.pointee.outstanding -= 1
         switch operation.pointee.phase {
