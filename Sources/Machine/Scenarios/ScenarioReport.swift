@@ -55,14 +55,14 @@ package struct ScenarioReport: Sendable {
 
     private func runInChild(_ scenario: Scenario) throws -> Bool {
         if !isBrief { show("scenario \(scenario.name) runs in a process of its own") }
-        let (output, wasKilled) = try ChildProcess.run([
+        let outcome = try ChildProcess.run([
             "/proc/self/exe", "scenario", "run", scenario.name, "--unprotected",
         ])
-        let wasNamed = wasKilled && output.contains("driver fault \(scenario.fault.rawValue)")
+        let wasNamed = outcome.wasKilled && outcome.output.contains("driver fault \(scenario.fault.rawValue)")
         if isBrief {
             show("\(scenario.fault.rawValue)  \(wasNamed ? "named " : "MISSED")  \(scenario.name)  (crashed)")
         } else {
-            show(output)
+            show(outcome.output)
         }
         return wasNamed
     }

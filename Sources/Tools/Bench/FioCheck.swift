@@ -32,23 +32,23 @@ package struct FioCheck {
             throw OperationError("--fio needs fio, which is not installed")
         }
         self.path = path
-        let (engines, _) = try ChildProcess.run([path, "--enghelp"])
+        let engines = try ChildProcess.run([path, "--enghelp"]).output
         guard engines.split(whereSeparator: { $0.isWhitespace }).contains("nbd") else {
             throw OperationError("--fio needs fio's nbd engine, which \(path) was built without")
         }
-        let (version, _) = try ChildProcess.run([path, "--version"])
+        let version = try ChildProcess.run([path, "--version"]).output
         program = String(version.prefix { !$0.isNewline })
     }
 
     /// Runs one random read load.
     func run(socket: String, workload: Workload, load: LoadDepth, seconds: Double) throws -> Figures {
         let milliseconds = Int(seconds * 1000)
-        let (output, _) = try ChildProcess.run([
+        let output = try ChildProcess.run([
             path, "--name=check", "--ioengine=nbd", "--uri=nbd+unix:///?socket=\(socket)", "--rw=randread",
             "--bs=\(workload.blockByteCount)", "--iodepth=\(load.depth)", "--numjobs=\(load.connectionCount)",
             "--norandommap", "--randrepeat=0", "--time_based", "--runtime=\(milliseconds)ms", "--group_reporting",
             "--output-format=terse", "--terse-version=3",
-        ])
+        ]).output
         let lines = output.split(separator: "\n").map {
             $0.split(separator: ";", omittingEmptySubsequences: false).map(String.init)
         }

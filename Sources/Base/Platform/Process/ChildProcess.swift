@@ -1,15 +1,27 @@
+import CLinux
 import Glibc
 
 /// Runs another process to its end.
 package enum ChildProcess {
+    /// What a program left.
+    package struct Outcome: Sendable {
+        /// Its standard output and standard error as one text.
+        package let output: String
+        /// Its exit status, 0 for success; nil when a signal ended it.
+        package let status: Int32?
+        /// Whether a signal ended it.
+        package var wasKilled: Bool { status == nil }
+    }
+
     /// Starts a program and waits for its end.
     ///
     /// - Parameter arguments: the program's path, then its arguments.
-    /// - Returns: its standard output and standard error as one text, and whether a signal ended it.
     /// - Throws: `OSError` when it cannot be started.
-    package static func run(_ arguments: [String]) throws(OSError) -> (output: String, wasKilled: Bool) {
+    package static func run(_ arguments: [String]) throws(OSError) -> Outcome {
         var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { throw OSError(code: errno, doing: "make a pipe") }
+        // Another program that is started at the same time must not keep this one's pipe open.
+        let code = nbdext_pipe(&ends)
+        guard code == 0 else { throw OSError(code: -code, doing: "make a pipe") }
         defer { close(ends[0]) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -31,6 +43,7 @@ package enum ChildProcess {
         }
         var result: Int32 = 0
         waitpid(child, &result, 0)
-        return (String(decoding: bytes, as: UTF8.self), result & 0x7F != 0)
+        return Outcome(
+            output: String(decoding: bytes, as: UTF8.self), status: result & 0x7F != 0 ? nil : result >> 8 & 0xFF)
     }
 }
