@@ -84,6 +84,11 @@ let groups: [(name: String, layers: [Layer])] = [
             kit(
                 "DextHost",
                 uses: "Platform", "Diagnostics", "SCSIControllerDriverKit", "CDextABI"),
+            layer("InterfaceGenerator"),
+            layer("DextBundle", uses: "Platform", "Diagnostics", "CDextABI", "SCSIControllerDriverKit"),
+            layer(
+                "DextBuilder", uses: "Platform", "Diagnostics", "CDextABI", "DextBundle", "InterfaceGenerator",
+                copies: "Kit"),
         ]
     ),
     // The emulated kernel: from a disk's bytes to the driver.
@@ -111,11 +116,6 @@ let groups: [(name: String, layers: [Layer])] = [
                 "RAIDController",
                 uses: "Platform", "Statistics", "RAID", "ArrayEngine", "HardwareBus", "SCSI", "RAIDControllerInterface"),
         ]
-    ),
-    // DEXTs in C++: from a Mac developer's sources to a driver that runs here.
-    (
-        "Dext",
-        [layer("InterfaceGenerator")]
     ),
     // What clients talk to.
     (
@@ -160,7 +160,7 @@ let groups: [(name: String, layers: [Layer])] = [
             layer(
                 "Control",
                 uses: "CLinux", "Platform", "Diagnostics", "Statistics", "Members", "ArrayStore", "DriverHost",
-                "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine"),
+                "ParallelInterface", "DextBundle", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine"),
             layer(
                 "Bench",
                 uses: "Platform", "Statistics", "RAID", "ArrayStore", "LoadGenerator", "BenchReport", "Control"),
@@ -172,7 +172,7 @@ let groups: [(name: String, layers: [Layer])] = [
                 "nbdext",
                 uses: "Platform", "Diagnostics", "MDFormat", "RAID", "Members", "ArrayStore", "DriverHost",
                 "ParallelInterface", "NBDServer", "HBAProfiles", "StackModel", "EmulatedMachine", "Scenarios",
-                "DriverCheck", "LoadGenerator", "BenchReport", "Control", "Bench"),
+                "DriverCheck", "DextBundle", "DextBuilder", "LoadGenerator", "BenchReport", "Control", "Bench"),
             program("nbdext-raid-driver", uses: "SCSIControllerDriverKit", "RAIDDriver"),
             program("nbdext-dext", uses: "Platform", "DextHost"),
             program("nbdext-sim", uses: "Platform", "Simulation"),
@@ -232,6 +232,8 @@ let tests: [Target] = [
         "RAIDController",
         uses: "TestSupport", "Platform", "MDFormat", "RAID", "Members", "ArrayStore", "ArrayEngine", "HardwareBus",
         "SCSI", "RAIDControllerInterface"),
+    test("DextBundle", uses: "Platform", "Diagnostics", "SCSIControllerDriverKit"),
+    test("DextBuilder", uses: "TestSupport", "Platform"),
     test("InterfaceGenerator", uses: "Platform"),
     test("NBDProtocol", uses: "Platform"),
     test("NBDServer", uses: "TestSupport", "CLinux", "Platform", "NBDProtocol"),
@@ -262,13 +264,17 @@ struct Layer {
     let target: (_ path: String) -> Target
 }
 
+/// - Parameters:
+///   - resources: files that become code.
+///   - copies: files that lie beside the programs.
 func layer(
-    _ name: String, uses: String..., resources: String? = nil, settings: [SwiftSetting] = []
+    _ name: String, uses: String..., resources: String? = nil, copies: String? = nil, settings: [SwiftSetting] = []
 ) -> Layer {
     Layer(name: name, uses: uses) {
         .target(
             name: name, dependencies: dependencies(uses), path: $0,
-            resources: resources.map { [.embedInCode($0)] } ?? [], swiftSettings: strict + [unchecked] + settings)
+            resources: (resources.map { [.embedInCode($0)] } ?? []) + (copies.map { [.copy($0)] } ?? []),
+            swiftSettings: strict + [unchecked] + settings)
     }
 }
 

@@ -56,9 +56,9 @@ enum TestBundle {
         var configuration = MachineConfiguration(
             directories: [], mode: .bundled, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
             engine: MemberEngineKind.detect(), log: log)
-        configuration.driverExecutable = program
-        configuration.driverArguments = [library]
-        configuration.driverProperties = ["IOKitPersonalities": .dictionary(personalities), "Habit": .string(habit)]
+        var driver = DriverProgram(path: program, arguments: [library])
+        driver.properties = ["IOKitPersonalities": .dictionary(personalities), "Habit": .string(habit)]
+        configuration.driver = driver
         configuration.kernelOptions.slowCallMilliseconds = 600
         configuration.kernelOptions.watchdogMilliseconds = 100
         configuration.timeouts.creationMilliseconds = 3000

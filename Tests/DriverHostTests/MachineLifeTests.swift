@@ -37,7 +37,7 @@ extension DriverProcesses.MachineLifeTests {
     }
 
     @Test("is freed with all its parts, its driver in this process", arguments: DriverMode.allCases)
-    func inProcess(mode: DriverMode) throws { try check(mode) { $0.driverExecutable = nil } }
+    func inProcess(mode: DriverMode) throws { try check(mode) { $0.driver = nil } }
 
     @Test("is freed with all its parts, its driver in a process", arguments: [DriverMode.bundled, .legacy])
     func process(mode: DriverMode) throws { try check(mode) }

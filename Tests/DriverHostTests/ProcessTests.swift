@@ -38,7 +38,7 @@ extension DriverProcesses.ProcessTests {
         .enabled(if: SystemUser(name: "nobody") != nil, "there is no user nobody"))
     func otherUser() throws {
         let nobody = try #require(SystemUser(name: "nobody"))
-        let machine = try TestMachine(isOnce: false) { $0.driverUser = nobody }
+        let machine = try TestMachine(isOnce: false) { $0.driver?.user = nobody }
         #expect(machine.work() == 0)
         let process = try #require(TestMachine.children().first?.process)
         let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)

@@ -36,8 +36,7 @@ extension DriverProcesses.ProgramTests {
         var configuration = MachineConfiguration(
             directories: directories, mode: .bundled, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
             engine: MemberEngineKind.detect(), log: log)
-        configuration.driverExecutable = program
-        configuration.driverArguments = arguments
+        configuration.driver = DriverProgram(path: program, arguments: arguments)
         change(&configuration)
         return try Machine(configuration)
     }

@@ -29,9 +29,10 @@ final class TestMachine {
         var configuration = MachineConfiguration(
             directories: [array.directory], mode: mode, profile: try HBAProfile(nameOrPath: "default"), policy: .strict,
             engine: MemberEngineKind.detect(), log: log)
-        configuration.driverExecutable = Self.driver
-        configuration.driverProperties = ["Habit": .string(habit)]
-        if isOnce { configuration.driverProperties["Once"] = .number(1) }
+        var driver = DriverProgram(path: Self.driver)
+        driver.properties = ["Habit": .string(habit)]
+        if isOnce { driver.properties["Once"] = .number(1) }
+        configuration.driver = driver
         configuration.kernelOptions.taskTimeoutMilliseconds = 500
         configuration.kernelOptions.recoveryGraceMilliseconds = 100
         configuration.kernelOptions.watchdogMilliseconds = 50

@@ -178,7 +178,7 @@ struct BadInputTests {
             ["create"], ["serve"], ["status"], ["rename"], ["explain"], ["ioreg"], ["scenario", "list"],
             ["scenario", "run"], ["power-cut"], ["top"], ["fail"], ["remove"], ["add"], ["check"], ["repair"],
             ["cancel"], ["bench"],
-            ["check-driver"],
+            ["check-driver"], ["dext", "build"],
         ]
         var offered: Set<String> = []
         for command in commands {

@@ -120,6 +120,10 @@ struct DocumentedCommandsTests {
         try files.createDirectory(atPath: directory + "/.build", withIntermediateDirectories: true)
         try files.createSymbolicLink(atPath: directory + "/.build/release", withDestinationPath: built)
         let text = try String(contentsOf: Self.root.appendingPathComponent(page), encoding: .utf8)
+        try files.createDirectory(atPath: directory + "/Examples", withIntermediateDirectories: true)
+        try files.createSymbolicLink(
+            atPath: directory + "/Examples/MyFirstDextCPP",
+            withDestinationPath: Self.root.path + "/Examples/MyFirstDextCPP")
         guard text.contains("Examples/MyFirstDext/.build/debug") else { return }
         let example = URL(fileURLWithPath: try ExampleDriver.built.get()).deletingLastPathComponent().path
         try files.createDirectory(

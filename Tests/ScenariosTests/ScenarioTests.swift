@@ -12,7 +12,7 @@ struct ScenarioTests {
         let leftOut = Set(Scenario.leftOut.map(\.fault))
         #expect(covered.isDisjoint(with: leftOut))
         #expect(covered.union(leftOut) == Set(DriverFault.allCases))
-        #expect(leftOut.count == 2)
+        #expect(leftOut.count == 5)
     }
 
     @Test("have names of their own")

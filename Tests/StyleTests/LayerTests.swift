@@ -75,13 +75,13 @@ struct LayerTests {
         }
     }
 
-    /// Read and write JSON, away from the way of a request.
-    private static let mayUseJSON: Set = ["HBAProfiles", "Control"]
+    /// Read and write JSON and property lists, away from the way of a request.
+    private static let mayUseFoundation: Set = ["HBAProfiles", "Control", "DextBundle"]
 
     @Test("nothing that is served imports Foundation")
     func noFoundation() {
         for source in Project.sources {
-            let allowed = Self.mayUseJSON.contains(source.target) ? ["FoundationEssentials"] : []
+            let allowed = Self.mayUseFoundation.contains(source.target) ? ["FoundationEssentials"] : []
             #expect(
                 !source.imports.contains {
                     ($0.hasPrefix("Foundation") || $0 == "Dispatch") && !allowed.contains($0)

@@ -76,7 +76,8 @@ struct Manifest {
         for match in list.matches(of: token) {
             if let name = match.group { group = String(name) }
             guard let name = match.name, let kind = match.kind, let rest = match.rest else { continue }
-            let uses = rest.components(separatedBy: "uses:").dropFirst().joined().components(separatedBy: "resources:")
+            let uses = rest.components(separatedBy: "uses:").dropFirst().joined()
+                .replacing("copies:", with: "resources:").components(separatedBy: "resources:")
             layers.append(
                 Layer(
                     group: group, name: String(name),

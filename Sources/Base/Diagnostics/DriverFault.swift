@@ -63,6 +63,11 @@ public enum DriverFault: String, Sendable, CaseIterable {
     case driverCrash = "B51"
     case powerChangeNotAcknowledged = "B52"
 
+    // The bundle of a DEXT, as its build sees it.
+    case personalityDropped = "B53"
+    case methodMissing = "B54"
+    case userClientWithoutFactory = "B55"
+
     /// How much harm a fault does.
     public enum Severity: Int, Sendable, Comparable {
         /// Worth knowing; nothing fails.

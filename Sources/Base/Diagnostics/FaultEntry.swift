@@ -23,7 +23,8 @@ public struct FaultEntry: Sendable {
 extension DriverFault {
     /// The catalogue's entry.
     public var entry: FaultEntry {
-        Self.lifeCycleEntries[self] ?? Self.completionEntries[self] ?? Self.dataEntries[self]!
+        Self.lifeCycleEntries[self] ?? Self.completionEntries[self] ?? Self.bundleEntries[self] ?? Self.dataEntries[
+            self]!
     }
 }
 

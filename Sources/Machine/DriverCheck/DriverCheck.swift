@@ -11,10 +11,10 @@ import Platform
 
 /// What is to be checked, and how.
 package struct CheckOptions: Sendable {
-    /// A program whose main function calls `DriverKitMain`.
-    package var program: String
-    /// The program's arguments.
-    package var arguments: [String] = []
+    /// The driver's program.
+    package var driver: DriverProgram
+    /// The driver's name in the report.
+    package var name: String
     /// The routes to check, in their order.
     package var modes: [DriverMode] = [.bundled, .legacy]
     /// Whether the driver drives the RAID card; otherwise it brings its own targets.
@@ -22,7 +22,11 @@ package struct CheckOptions: Sendable {
     /// How long the stress check takes.
     package var stressMilliseconds: UInt64 = 3000
 
-    package init(program: String) { self.program = program }
+    /// - Parameter name: nil for the program's path.
+    package init(driver: DriverProgram, name: String? = nil) {
+        self.driver = driver
+        self.name = name ?? driver.path
+    }
 }
 
 /// The conformance battery: starts a driver as a process, sends requests to it through the whole stack, and reports
@@ -53,7 +57,7 @@ package final class DriverCheck {
         self.options = options
         self.progress = progress
         hangGuard = try HangGuard()
-        report = CheckReport(program: options.program)
+        report = CheckReport(program: options.name)
     }
 
     /// Runs all checks. Takes a minute at most, unless requests have to time out.
@@ -209,8 +213,7 @@ package final class DriverCheck {
         var configuration = MachineConfiguration(
             directories: array.map { [$0.directory] } ?? [], mode: mode, profile: try HBAProfile(nameOrPath: "default"),
             policy: .macos, engine: MemberEngineKind.detect(), log: log)
-        configuration.driverExecutable = options.program
-        configuration.driverArguments = options.arguments
+        configuration.driver = options.driver
         configuration.writeCacheByteCount = options.usesCard ? 8 << 20 : 0
         configuration.kernelOptions.taskTimeoutMilliseconds = taskTimeoutMilliseconds
         configuration.kernelOptions.recoveryGraceMilliseconds = 200

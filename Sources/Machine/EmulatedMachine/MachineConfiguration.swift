@@ -37,13 +37,7 @@ package struct MachineConfiguration: Sendable {
     /// The options of the HBA's kernel half.
     package var kernelOptions: KernelOptions
     /// The program that runs the DEXT in a process of its own; nil runs it in this process.
-    package var driverExecutable: String?
-    /// The arguments of that program.
-    package var driverArguments: [String] = []
-    /// The user that the program runs as; nil for this process's user.
-    package var driverUser: SystemUser?
-    /// Properties that the program finds in its personality, besides the profile's.
-    package var driverProperties: OSDictionary = [:]
+    package var driver: DriverProgram?
     /// The time limit of each call of that program while it starts.
     package var driverCallMilliseconds = 60_000
     /// How member I/O is executed.
@@ -88,13 +82,13 @@ package struct MachineConfiguration: Sendable {
         if mode == .kext {
             return KextHost(driverClass: RAIDKext.self, function: card, personality: profile.personality, log: log)
         }
-        guard let driverExecutable else {
+        guard let driver else {
             return InProcessDextHost(
                 mode: mode, driverClass: driverClass, function: card, personality: profile.personality, log: log)
         }
         return try ProcessDextHost(
-            executable: driverExecutable, arguments: driverArguments, user: driverUser, mode: mode, function: card,
-            personality: profile.personality.merging(driverProperties) { $1 }, arena: arena, log: log,
+            program: driver, mode: mode, function: card,
+            personality: profile.personality.merging(driver.properties) { $1 }, arena: arena, log: log,
             callMilliseconds: driverCallMilliseconds, slowCallMilliseconds: kernelOptions.slowCallMilliseconds,
             watchdogMilliseconds: kernelOptions.watchdogMilliseconds)
     }

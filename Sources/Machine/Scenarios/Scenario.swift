@@ -125,5 +125,8 @@ package struct Scenario: Sendable {
             .bundledActionChanged,
             "the mistake would be the kernel's: one action object is made at start and passed with every call"
         ),
+        (.personalityDropped, bundleReason), (.methodMissing, bundleReason), (.userClientWithoutFactory, bundleReason),
     ]
+
+    private static let bundleReason = "the build of a bundle sees it in the driver's files (`nbdext dext build`)"
 }

@@ -1,6 +1,7 @@
 import ArrayStore
 import BlockStorage
 import Diagnostics
+import DriverHost
 import EmulatedMachine
 import Glibc
 import HBAProfiles
@@ -72,8 +73,7 @@ package struct ScenarioRun {
             directories: [directory], mode: scenario.mode, profile: profile, policy: scenario.policy,
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverClass = scenario.driverClass
-        configuration.driverExecutable = driverExecutable
-        configuration.driverArguments = [scenario.name]
+        configuration.driver = driverExecutable.map { DriverProgram(path: $0, arguments: [scenario.name]) }
         configuration.disksAreRemovable = scenario.disksAreRemovable
         configuration.writeCacheByteCount = scenario.usesWriteCache ? 8 << 20 : 0
         // Limits of a minute on macOS are well below a second here.

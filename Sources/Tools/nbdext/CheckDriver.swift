@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import DextBundle
 import DriverCheck
 import DriverHost
 import Glibc
@@ -8,18 +9,19 @@ import Platform
 struct CheckDriver: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-driver",
-        abstract: "Checks a driver's program: life cycle, data, many requests, resets, stress, stop, restart.",
-        usage: "nbdext check-driver <program> [<options>]",
+        abstract: "Checks a driver: life cycle, data, many requests, resets, stress, stop, restart.",
+        usage: "nbdext check-driver <program or bundle> [<options>]",
         discussion: """
             The driver runs in its own process, below the whole stack. A fault that the detectors name fails the \
             current check. Exits with 0 when nothing failed, and with 1 otherwise.
 
             EXAMPLES
               nbdext check-driver Examples/MyFirstDext/.build/debug/MyFirstDext
+              nbdext check-driver MyFirstDextCPP.dext
               nbdext check-driver .build/debug/nbdext-raid-driver --card --mode bundled
             """)
 
-    @Argument(help: "The driver's program: its main function calls DriverKitMain.")
+    @Argument(help: "The driver's program, whose main function calls DriverKitMain, or the bundle of a C++ driver.")
     var program: String
     @Option(help: "How tasks reach the driver: bundled or legacy. (default: both, one after the other)")
     var mode: DriverMode?
@@ -35,10 +37,8 @@ struct CheckDriver: ParsableCommand {
     }
 
     func run() throws {
-        guard access(program, X_OK) == 0 else { throw OperationError("\(program) is not a program that can be run") }
         signal(SIGPIPE, SIG_IGN)
-        var options = CheckOptions(program: program)
-        options.arguments = driverArgument
+        var options = try CheckOptions(driver: driver(), name: program)
         options.usesCard = card
         if let mode { options.modes = [mode] }
         let report = try DriverCheck(options) { [json] result in
@@ -48,5 +48,16 @@ struct CheckDriver: ParsableCommand {
         }.run()
         show(json ? try JSONText.line(report) : report.text)
         if !report.hasPassed { throw ExitCode.failure }
+    }
+
+    private func driver() throws -> DriverProgram {
+        if DextBundle.isBundle(program) {
+            guard driverArgument.isEmpty else {
+                throw ValidationError("--driver-argument is for a program; a bundle takes none")
+            }
+            return try DriverProgram(DextBundle(path: program))
+        }
+        guard access(program, X_OK) == 0 else { throw OperationError("\(program) is not a program that can be run") }
+        return DriverProgram(path: program, arguments: driverArgument)
     }
 }

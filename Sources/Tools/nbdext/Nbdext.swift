@@ -24,7 +24,7 @@ struct Nbdext: ParsableCommand {
         subcommands: [
             Create.self, Serve.self, Status.self, Rename.self, Explain.self, Ioreg.self, ScenarioCommand.self,
             PowerCut.self, Top.self, Fail.self, Remove.self, Add.self, Replace.self, Check.self, Repair.self,
-            Cancel.self, BenchCommand.self, CheckDriver.self,
+            Cancel.self, BenchCommand.self, CheckDriver.self, DextCommand.self,
         ])
 
     /// Runs the command, or shows the mistake in the command line.

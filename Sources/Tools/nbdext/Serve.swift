@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import DextBundle
 import Diagnostics
 import DriverHost
 import EmulatedMachine
@@ -42,13 +43,14 @@ struct Serve: ParsableCommand {
               nbdext serve a b --listen localhost:10809 --mode legacy
               nbdext serve a b --luns --socket ab.sock
               nbdext serve --driver .build/debug/MyFirstDext --socket a.sock
+              nbdext serve --dext MyFirstDextCPP.dext --socket a.sock
               nbdext serve a --socket a.sock --profile dext-64k --constraints macos --trace -
 
             SIGUSR1 prints what the driver's queues do, which tasks it has, and what RAID 5 writes had to read. Before \
             the server is ready, it prints what the server is doing.
             """)
 
-    @Argument(help: "The arrays' directories. None when --driver names a driver that brings its own targets.")
+    @Argument(help: "The arrays' directories. None when --driver or --dext names a driver that brings its own targets.")
     var directories: [String] = []
     @Option(
         help: """
@@ -90,6 +92,8 @@ struct Serve: ParsableCommand {
     var driverHost: DriverHostChoice = .inProcess
     @Option(help: "The program of another driver, used instead of the reference driver. It runs in its own process.")
     var driver: String?
+    @Option(help: "The bundle of a C++ driver, made by 'nbdext dext build'. It runs in its own process.")
+    var dext: String?
     @Option(help: "An argument for the driver's program; may be repeated.")
     var driverArgument: [String] = []
     @Option(help: "Run the driver's process with this user's rights instead of the server's. Needs root.")
@@ -131,9 +135,12 @@ struct Serve: ParsableCommand {
     var ioEngine: EngineChoice = .auto
 
     func validate() throws {
-        guard !directories.isEmpty || driver != nil else {
+        guard !directories.isEmpty || hasOwnDriver else {
             throw ValidationError(
-                "name an array's directory, or with --driver the program of a driver that brings its own targets")
+                "name an array's directory, or with --driver or --dext a driver that brings its own targets")
+        }
+        guard driver == nil || dext == nil else {
+            throw ValidationError("--driver and --dext both name a driver; use one of them")
         }
         guard name.count <= directories.count else {
             throw ValidationError("there are more names than directories; give --name once for each, in their order")
@@ -144,7 +151,7 @@ struct Serve: ParsableCommand {
         guard driverArgument.isEmpty || driver != nil else {
             throw ValidationError("--driver-argument is for the program that --driver names; name one, or leave it out")
         }
-        guard driverUser == nil || driver != nil || driverHost == .process else {
+        guard driverUser == nil || hasOwnDriver || driverHost == .process else {
             throw ValidationError(
                 "--driver-user is for a driver in its own process; add --driver-host process, or leave it out")
         }
@@ -158,6 +165,8 @@ struct Serve: ParsableCommand {
         }
         _ = try addresses()
     }
+
+    private var hasOwnDriver: Bool { driver != nil || dext != nil }
 
     /// A day.
     private static let secondsMax = 86_400
@@ -181,13 +190,12 @@ struct Serve: ParsableCommand {
         configuration.names = self.name
         configuration.readOnly = readOnly
         configuration.sharesTarget = luns && !directories.isEmpty
-        if driverHost == .process || driver != nil {
+        if driverHost == .process || hasOwnDriver {
             guard configuration.mode != .kext else {
-                throw OperationError("a KEXT is a part of the kernel; leave --driver-host and --driver out")
+                throw OperationError("a KEXT is a part of the kernel; leave --driver-host, --driver and --dext out")
             }
-            configuration.driverExecutable = try driver ?? ReferenceDriver.path()
-            configuration.driverArguments = driverArgument
-            configuration.driverUser = try driverUser.map { try SystemUser.named($0) }
+            configuration.driver = try driverProgram()
+            configuration.driver?.user = try driverUser.map { try SystemUser.named($0) }
         }
         configuration.force = force
         configuration.lostSeconds = lostTimeout
@@ -196,6 +204,11 @@ struct Serve: ParsableCommand {
         configuration.writeCacheByteCount = writeCache == .on ? 64 << 20 : 0
         configuration.bufferCacheByteCount = buffered ? 256 << 20 : 0
         return configuration
+    }
+
+    private func driverProgram() throws -> DriverProgram {
+        if let dext { return try DriverProgram(DextBundle(path: dext)) }
+        return try driver.map { DriverProgram(path: $0, arguments: driverArgument) } ?? .reference()
     }
 
     private var engine: MemberEngineKind {

@@ -76,8 +76,8 @@ static bool init(nbdext_skin *object) {
     return strcmp(habit, "fail-init");
 }
 
-static void (*fired)(uint64_t, uint64_t);
-static void fire_action(nbdext_skin *action, uint64_t first, uint64_t second) {
+static void (*fired)(nbdext_u64, nbdext_u64);
+static void fire_action(nbdext_skin *action, nbdext_u64 first, nbdext_u64 second) {
     if (fired) fired(first, second);
 }
 
@@ -105,7 +105,7 @@ static nbdext_status new_user_client(nbdext_skin *service, uint32_t type, nbdext
 // MARK: Constraints, as encoded bytes
 
 static size_t put32(uint8_t *out, uint32_t value) { memcpy(out, &value, 4); return 4; }
-static size_t put_number(uint8_t *out, const char *key, uint64_t value) {
+static size_t put_number(uint8_t *out, const char *key, nbdext_u64 value) {
     size_t at = put32(out, strlen(key));
     memcpy(out + at, key, strlen(key));
     at += strlen(key);
@@ -128,7 +128,7 @@ static nbdext_status report_constraints(void) {
     return host->report_hba_constraints(controller, bytes, at);
 }
 
-static nbdext_object *create_queue(const char *name, uint64_t options) {
+static nbdext_object *create_queue(const char *name, nbdext_u64 options) {
     nbdext_object *queue = NULL;
     nbdext_skin *skin = new_skin("IODispatchQueue");
     if (host->queue_create(name, options, 0, skin, &queue) != kSuccess) abort();
@@ -185,7 +185,7 @@ static void sleep_and_create(void *argument) {
     host->queue_async(auxiliary, NULL, block(create_target, NULL));
 }
 
-static void tick(uint64_t first, uint64_t second) {
+static void tick(nbdext_u64 first, nbdext_u64 second) {
     host->log(NBDEXT_LOG_DEFAULT, host->queue_is_current(other) ? "tick on the queue" : "tick elsewhere");
     host->queue_async(auxiliary, NULL, block(create_target, NULL));
 }
@@ -223,14 +223,14 @@ static nbdext_status start_controller(nbdext_skin *skin) {
 
 // MARK: Questions
 
-static nbdext_status give64(nbdext_skin *skin, uint64_t *value) { return *value = 6, kSuccess; }
-static nbdext_status initiator(nbdext_skin *skin, uint64_t *value) { return *value = 7, kSuccess; }
+static nbdext_status give64(nbdext_skin *skin, nbdext_u64 *value) { return *value = 6, kSuccess; }
+static nbdext_status initiator(nbdext_skin *skin, nbdext_u64 *value) { return *value = 7, kSuccess; }
 static nbdext_status task_count(nbdext_skin *skin, uint32_t *value) { return *value = 32, kSuccess; }
-static nbdext_status unit_count(nbdext_skin *skin, uint64_t *value) { return *value = 0, kSuccess; }
+static nbdext_status unit_count(nbdext_skin *skin, nbdext_u64 *value) { return *value = 0, kSuccess; }
 static nbdext_status yes(nbdext_skin *skin, bool *value) { return *value = true, kSuccess; }
 static nbdext_status no(nbdext_skin *skin, bool *value) { return *value = false, kSuccess; }
 static nbdext_status feature(nbdext_skin *skin, uint32_t it, bool *value) { return *value = false, kSuccess; }
-static nbdext_status dma(nbdext_skin *skin, uint64_t *size, uint32_t *alignment, uint8_t *bits, uint16_t *type) {
+static nbdext_status dma(nbdext_skin *skin, nbdext_u64 *size, uint32_t *alignment, uint8_t *bits, uint16_t *type) {
     *size = 128 * 65536;
     *alignment = 4;
     *bits = 64;
@@ -241,7 +241,7 @@ static nbdext_status map_data(nbdext_skin *skin, uint32_t *id) {
     static uint32_t last;
     return *id = ++last, kSuccess;
 }
-static nbdext_status initialize_target(nbdext_skin *skin, uint64_t target) { return target == 0 ? kSuccess : kError; }
+static nbdext_status initialize_target(nbdext_skin *skin, nbdext_u64 target) { return target == 0 ? kSuccess : kError; }
 static nbdext_status map_buffers(nbdext_skin *skin, nbdext_object *commands, nbdext_object *responses) {
     return kError;
 }
@@ -249,7 +249,7 @@ static nbdext_status map_buffers(nbdext_skin *skin, nbdext_object *commands, nbd
 // MARK: Tasks
 
 /// The task's data: reads or writes `count` bytes at most. Returns how many.
-static uint64_t move_data(const SCSIUserParallelTask *task, uint8_t *bytes, uint64_t count, int writes_disk) {
+static nbdext_u64 move_data(const SCSIUserParallelTask *task, uint8_t *bytes, nbdext_u64 count, int writes_disk) {
     if (!task->fRequestedTransferCount) return 0;
     nbdext_object *buffer = NULL;
     if (host->data_buffer(controller, task->fTargetID, task->fControllerTaskIdentifier, &buffer) != kSuccess) return 0;
@@ -272,11 +272,11 @@ static void refuse(SCSIUserParallelResponse *response, uint8_t code) {
     response->fSenseBuffer[12] = code;
 }
 
-static void put_big(uint8_t *out, uint64_t value, int count) {
+static void put_big(uint8_t *out, nbdext_u64 value, int count) {
     for (int i = 0; i < count; i++) out[i] = value >> (count - 1 - i) * 8;
 }
-static uint64_t get_big(const uint8_t *in, int count) {
-    uint64_t value = 0;
+static nbdext_u64 get_big(const uint8_t *in, int count) {
+    nbdext_u64 value = 0;
     for (int i = 0; i < count; i++) value = value << 8 | in[i];
     return value;
 }
@@ -284,7 +284,7 @@ static uint64_t get_big(const uint8_t *in, int count) {
 static void execute(const SCSIUserParallelTask *task, SCSIUserParallelResponse *response) {
     const uint8_t *cdb = task->fCommandDescriptorBlock;
     uint8_t bytes[96] = {0};
-    uint64_t count = 0, lba = 0, blocks = 0;
+    nbdext_u64 count = 0, lba = 0, blocks = 0;
     switch (cdb[0]) {
     case 0x00: case 0x35: return;
     case 0x12:
@@ -357,11 +357,11 @@ static nbdext_status process(
 }
 static void process_bundle(nbdext_skin *skin, const uint16_t *indices, uint16_t count, nbdext_skin *completion) {}
 
-static nbdext_status abort_task(nbdext_skin *s, uint64_t t, uint64_t u, uint64_t q, uint32_t *r) {
+static nbdext_status abort_task(nbdext_skin *s, nbdext_u64 t, nbdext_u64 u, nbdext_u64 q, uint32_t *r) {
     return *r = 4, kSuccess;
 }
-static nbdext_status unit_function(nbdext_skin *s, uint64_t t, uint64_t u, uint32_t *r) { return *r = 4, kSuccess; }
-static nbdext_status target_function(nbdext_skin *s, uint64_t t, uint32_t *r) { return *r = 4, kSuccess; }
+static nbdext_status unit_function(nbdext_skin *s, nbdext_u64 t, nbdext_u64 u, uint32_t *r) { return *r = 4, kSuccess; }
+static nbdext_status target_function(nbdext_skin *s, nbdext_u64 t, uint32_t *r) { return *r = 4, kSuccess; }
 
 static const nbdext_dext_driver driver = {
     .version = NBDEXT_DEXT_ABI_VERSION TEST_VERSION_OFFSET, .size = sizeof(nbdext_dext_driver), .class_names = names,

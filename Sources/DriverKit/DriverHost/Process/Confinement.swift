@@ -16,11 +16,14 @@ struct Confinement: ~Copyable {
         "/dev/urandom",
     ]
 
-    /// - Parameter program: the driver's program.
-    init(program: String) {
+    /// - Parameters:
+    ///   - program: the driver's program.
+    ///   - files: other files that it may read.
+    init(program: String, files: [String] = []) {
         ruleset = nbdext_landlock_ruleset()
         guard ruleset >= 0 else { return }
         for path in Self.readable { _ = nbdext_landlock_allow(ruleset, path, 0) }
+        for path in files { _ = nbdext_landlock_allow(ruleset, path, 0) }
         _ = nbdext_landlock_allow(ruleset, "/dev/null", 1)
         // The program may be a wrapper that starts another one, which lies beside it or beside this server.
         for path in [program, "/proc/self/exe"] {

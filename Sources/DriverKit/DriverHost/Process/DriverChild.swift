@@ -37,21 +37,18 @@ final class DriverChild: @unchecked Sendable {
     private var keeper: GroupKeeper?
 
     /// - Parameters:
-    ///   - executable: a program whose main function calls `DriverKitMain`.
-    ///   - arguments: the program's arguments.
-    ///   - user: the user to run as; nil for this process's.
+    ///   - program: the driver's.
     ///   - errors: the descriptor for both of its outputs.
     ///   - socket: its end of the control link.
     ///   - channel, arena: memory files.
     /// - Throws: when the program cannot be started.
     init(
-        executable: String, arguments: [String], user: SystemUser?, errors: Int32, socket: Int32, channel: Int32,
-        arena: Int32, arenaByteCount: Int
+        program: DriverProgram, errors: Int32, socket: Int32, channel: Int32, arena: Int32, arenaByteCount: Int
     ) throws {
         let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
         guard nothing >= 0 else { throw OSError(code: errno, doing: "open /dev/null") }
         defer { close(nothing) }
-        self.executable = executable
+        executable = program.path
         // Numbers above those that the process gets.
         let files = [nothing, errors, errors, socket, channel, arena]
         let copies = files.map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
@@ -60,18 +57,18 @@ final class DriverChild: @unchecked Sendable {
         guard copies.allSatisfy({ $0 >= 0 }) else {
             throw OSError(code: code, doing: "make descriptors for the driver \(executable)")
         }
-        let arguments = ([executable] + arguments).map { strdup($0) } + [nil]
-        let environment = Self.environment(arenaByteCount: arenaByteCount).map { strdup($0) } + [nil]
+        let arguments = ([program.path] + program.arguments).map { strdup($0) } + [nil]
+        let environment = Self.environment(program, arenaByteCount: arenaByteCount).map { strdup($0) } + [nil]
         defer { for pointer in arguments + environment { free(pointer) } }
-        let confinement = Confinement(program: executable)
+        let confinement = Confinement(program: program.path, files: program.files)
         var process: pid_t = 0
         var isFiltered: Int32 = 0
         let status = executable.withCString { path in
             var start = nbdext_driver_start()
             start.path = path
             start.ruleset = confinement.ruleset
-            start.user = user.map { Int64($0.user) } ?? -1
-            start.group = user.map { Int64($0.group) } ?? -1
+            start.user = program.user.map { Int64($0.user) } ?? -1
+            start.group = program.user.map { Int64($0.group) } ?? -1
             return arguments.withUnsafeBufferPointer { arguments in
                 environment.withUnsafeBufferPointer { environment in
                     copies.withUnsafeBufferPointer { copies in
@@ -84,14 +81,14 @@ final class DriverChild: @unchecked Sendable {
                 }
             }
         }
-        guard status == 0 else { throw Self.error(status, executable, isOtherUser: user != nil) }
+        guard status == 0 else { throw Self.error(status, executable, isOtherUser: program.user != nil) }
         self.process = process
         self.isFiltered = isFiltered != 0
         keeper = GroupKeeper(group: process)
     }
 
     /// The paths of programs and libraries, and nothing else of the server's environment.
-    private static func environment(arenaByteCount: Int) -> [String] {
+    private static func environment(_ program: DriverProgram, arenaByteCount: Int) -> [String] {
         let inherited: [String] = ["PATH", "LD_LIBRARY_PATH"].compactMap { (name: String) -> String? in
             getenv(name).map { "\(name)=\(String(cString: $0))" }
         }
@@ -99,6 +96,13 @@ final class DriverChild: @unchecked Sendable {
         // this.
         let backtrace = getenv("SWIFT_BACKTRACE").map { String(cString: $0) } ?? "enable=no"
         return ["\(DriverProcessDescriptor.variable)=\(arenaByteCount)", "SWIFT_BACKTRACE=\(backtrace)"] + inherited
+            + (program.preloaded.map { ["LD_PRELOAD=\($0)"] + sanitizerOptions } ?? [])
+    }
+
+    /// A sanitizer's report ends the driver as a crash does, so that the crash is noted. Leaks cannot be looked for,
+    /// since that needs the right to trace processes.
+    private static let sanitizerOptions = ["ASAN", "TSAN", "UBSAN"].map { name in
+        "\(name)_OPTIONS=abort_on_error=1:halt_on_error=1:handle_abort=0:handle_segv=0:detect_leaks=0:print_stacktrace=1"
     }
 
     /// The error for a program that cannot be started, with the way out.

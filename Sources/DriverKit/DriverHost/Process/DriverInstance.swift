@@ -15,7 +15,7 @@ final class DriverInstance: Sendable {
 
     /// - Throws: when the process or a thread cannot be started.
     init(
-        executable: String, arguments: [String], user: SystemUser?, channel: Int32, arena: DataArena,
+        program: DriverProgram, channel: Int32, arena: DataArena,
         answerer: @escaping @Sendable (ControlCall, ControlMessage) -> ControlMessage,
         died: @escaping @Sendable (DriverInstance) -> Void
     ) throws {
@@ -29,7 +29,7 @@ final class DriverInstance: Sendable {
             defer { close(errors) }
             self.output = output
             child = try DriverChild(
-                executable: executable, arguments: arguments, user: user, errors: errors, socket: ends[1],
+                program: program, errors: errors, socket: ends[1],
                 channel: channel,
                 arena: arena.descriptor,
                 arenaByteCount: arena.byteCount)

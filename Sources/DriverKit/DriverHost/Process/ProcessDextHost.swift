@@ -19,9 +19,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     /// The bundles are counted with the ring pair as the sender. The context has the submission queues.
     package let hosted: HostedDriver
     let function: PCIFunction
-    private let executable: String
-    private let arguments: [String]
-    private let user: SystemUser?
+    private let program: DriverProgram
     private let personality: OSDictionary
     let arena: DataArena
     let callMilliseconds: Int
@@ -75,9 +73,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     }
 
     /// - Parameters:
-    ///   - executable: a program whose main function calls `DriverKitMain`.
-    ///   - arguments: the program's arguments.
-    ///   - user: the user to run as; nil for this process's.
+    ///   - program: the driver's.
     ///   - mode: `.bundled` offers the shared slots, `.legacy` does not.
     ///   - function: the card that the driver's personality matched.
     ///   - personality: the properties of the driver's own registry node.
@@ -88,15 +84,13 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
     ///   - watchdogMilliseconds: the watchdog's period.
     /// - Throws: when the system refuses the shared memory.
     package init(
-        executable: String, arguments: [String] = [], user: SystemUser? = nil, mode: DriverMode,
+        program: DriverProgram, mode: DriverMode,
         function: PCIFunction, personality: OSDictionary, arena: DataArena, log: DiagnosisLog,
         callMilliseconds: Int = 60_000,
         slowCallMilliseconds: UInt64 = 5000, watchdogMilliseconds: Int = 500
     ) throws(OSError) {
         precondition(mode != .kext)
-        self.executable = executable
-        self.arguments = arguments
-        self.user = user
+        self.program = program
         self.function = function
         self.personality = personality
         self.arena = arena
@@ -158,7 +152,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
         let generation = generation.add(1, ordering: .relaxed).newValue
         do {
             let instance = try DriverInstance(
-                executable: executable, arguments: arguments, user: user, channel: channel.file, arena: arena,
+                program: program, channel: channel.file, arena: arena,
                 answerer: { [weak self] in
                     // Questions of an earlier process may still be on their way.
                     guard let self, self.generation.load(ordering: .relaxed) == generation else {
@@ -196,7 +190,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
                 throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
             }
             throw DriverStartError(
-                call: executable,
+                call: program.path,
                 reason: hasEnded
                     ? "is not a driver: it \(ending) and did not call DriverKitMain"
                     : "is not a driver: it has not called DriverKitMain within \(Self.greetingMilliseconds / 1000) s")

@@ -67,6 +67,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             self.text = UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
         }
 
+        // The label matters: without it a literal would become a pointer to a copy, which is freed at once.
         init(pointer text: UnsafePointer<CChar>) { self.text = text }
 
         var description: String { String(cString: text) }
@@ -167,7 +168,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// - Parameter activity: the block's name, text that is never freed; nil for a block of DispatchAsync.
     package func runAsync(named activity: UnsafePointer<CChar>?, _ block: @escaping @Sendable () -> Void) {
         runAsync(
-            activity.map { Activity(pointer: $0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(), block)
+            activity.map { Activity(pointer: $0) } ?? Activity("a block of DispatchAsync"), carries: carriesOfCaller(),
+            block)
     }
 
     /// The likely purpose of a block that the calling thread leaves here.

@@ -1,6 +1,7 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import Diagnostics
+import Glibc
 import HardwareBus
 import Platform
 import Synchronization
@@ -19,18 +20,20 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     package let memory: UnsafeMutableRawBufferPointer
     /// The memory's number where the driver is a process of its own; else 0.
     package let sharedID: UInt64
-    private let ownsMemory: Bool
+    // SAFETY: never changes.
+    /// The allocation that the memory lies in; nil for somebody else's memory.
+    private nonisolated(unsafe) let block: UnsafeMutableRawPointer?
     /// The descriptor that this one is a part of, and where.
     private let whole: (descriptor: IOBufferMemoryDescriptor, offset: Int)?
     private let length: Atomic<Int>
 
     private init(
-        _ memory: UnsafeMutableRawBufferPointer, sharedID: UInt64 = 0, ownsMemory: Bool = false,
+        _ memory: UnsafeMutableRawBufferPointer, sharedID: UInt64 = 0, block: UnsafeMutableRawPointer? = nil,
         whole: (descriptor: IOBufferMemoryDescriptor, offset: Int)? = nil, ownedByKernel: Bool = false
     ) {
         self.memory = memory
         self.sharedID = sharedID
-        self.ownsMemory = ownsMemory
+        self.block = block
         self.whole = whole
         length = Atomic(memory.count)
         super.init(ownedByKernel: ownedByKernel)
@@ -44,15 +47,17 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
     /// Wraps memory that this process shares with the kernel's. The mapping stays as long as this process.
     convenience init(shared memory: UnsafeMutableRawBufferPointer, id: UInt64) { self.init(memory, sharedID: id) }
 
-    private convenience init(byteCount: Int, alignment: Int) {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: alignment)
-        memory.initializeMemory(as: UInt8.self, repeating: 0)
-        self.init(memory, ownsMemory: true)
+    /// Pages that nobody has touched yet cost nothing: calloc(3) takes large blocks from the system, zeroed.
+    private convenience init?(byteCount: Int, alignment: Int) {
+        guard let block = calloc(1, byteCount + alignment) else { return nil }
+        let start = UnsafeMutableRawPointer(
+            bitPattern: (UInt(bitPattern: block) + UInt(alignment) - 1) & ~(UInt(alignment) - 1))
+        self.init(UnsafeMutableRawBufferPointer(start: start, count: byteCount), block: block)
     }
 
     deinit {
         whole?.descriptor.release()
-        if ownsMemory { memory.deallocate() }
+        free(block)
     }
 
     /// The most bytes that a driver in a process of its own may share with a card. Larger memory is the process's own,
@@ -76,7 +81,7 @@ public final class IOBufferMemoryDescriptor: OSObject, @unchecked Sendable {
             return memory == nil ? kIOReturnNoMemory : kIOReturnSuccess
         }
         memory = IOBufferMemoryDescriptor(byteCount: Int(capacity), alignment: max(Int(alignment), 16))
-        return kIOReturnSuccess
+        return memory == nil ? kIOReturnNoMemory : kIOReturnSuccess
     }
 
     /// Makes a descriptor of a part of another one, which it retains.

@@ -17,9 +17,6 @@ struct SlotRecord: BitwiseCopyable {
     /// A task of the slot has been more than one command for the device. Kept for ever, since completing such a task
     /// too early may harm the slot's next task, or the one after.
     var hasBeenSplit = false
-
-    /// Nothing has happened to the task yet.
-    var isFresh: Bool { !dataBufferWasTaken && !isEndedByKernel && !isNamedOverdue }
 }
 
 /// The slots: their memory, which the driver sees, the driver's names for them, the notes on their tasks, and the

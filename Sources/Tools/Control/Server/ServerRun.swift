@@ -78,6 +78,6 @@ package struct ServerRun {
     /// Processors that a client's thread can have for itself, beside its client and the driver's process if there is
     /// one.
     private var spareProcessorCount: Int {
-        sysconf(Int32(_SC_NPROCESSORS_ONLN)) - (configuration.driverExecutable == nil ? 1 : 2)
+        sysconf(Int32(_SC_NPROCESSORS_ONLN)) - (configuration.driver == nil ? 1 : 2)
     }
 }

@@ -1,0 +1,23 @@
+import SCSIControllerDriverKit
+
+/// A program that runs a DEXT in a process of its own, and what it is given.
+package struct DriverProgram: Sendable {
+    /// The program's path. Its main function calls `DriverKitMain`.
+    package var path: String
+    /// The arguments after the path.
+    package var arguments: [String]
+    /// The user that it runs as; nil for this process's user.
+    package var user: SystemUser?
+    /// The files that it may open besides the libraries of the system and those beside it.
+    package var files: [String] = []
+    /// The library that is loaded before all others, such as a sanitizer's runtime; nil for none.
+    package var preloaded: String?
+    /// Properties that it finds in its personality, besides the profile's.
+    package var properties: OSDictionary = [:]
+
+    package init(path: String, arguments: [String] = [], user: SystemUser? = nil) {
+        self.path = path
+        self.arguments = arguments
+        self.user = user
+    }
+}
