@@ -170,8 +170,7 @@ struct BadInputTests {
     @Test("README and --help name the same options")
     func help() throws {
         let readme = try String(
-            contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .deletingLastPathComponent().appendingPathComponent("README.md"), encoding: .utf8)
+            contentsOf: checkout.appendingPathComponent("README.md"), encoding: .utf8)
         let section = try #require(readme.components(separatedBy: "\n## ").first { $0.hasPrefix("Commands\n") })
         let documented = Set(section.matches(of: /--[a-z][a-z-]*/).map { String($0.output) })
         let commands = [

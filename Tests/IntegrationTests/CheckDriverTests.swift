@@ -12,8 +12,7 @@ enum ExampleDriver {
 
     /// Its program, which is built when somebody asks first, beside what was built of it for the last tests.
     static let built = Result {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().path
+        let root = checkout.path
         let scratch = root + "/.build/MyFirstDext"
         let build = try Shell.run(
             "swift", ["build", "--package-path", root + "/Examples/MyFirstDext", "--scratch-path", scratch])

@@ -7,13 +7,11 @@ import Testing
 /// `nbdext dext build`, and what runs its product, with the real programs.
 @Suite("DEXTs in C++", .serialized, .needsCore, .slow)
 struct DextTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().path
-    private static let example = "\(root)/Examples/MyFirstDextCPP"
+    private static let example = "\(checkout.path)/Examples/MyFirstDextCPP"
 
     /// The example's bundle, which is built when somebody asks first, beside what was built of it for the last tests.
     private static let bundle = Result {
-        let path = "\(root)/.build/MyFirstDextCPP.dext"
+        let path = "\(checkout.path)/.build/MyFirstDextCPP.dext"
         let build = try Shell.run(nbdext, ["dext", "build", example, "-o", path])
         guard build.status == 0 else { throw ExampleDriver.BuildFailure(output: build.output + build.errors) }
         return path

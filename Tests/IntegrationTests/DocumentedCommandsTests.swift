@@ -36,18 +36,15 @@ struct DocumentedCommandsTests {
         var lines: [String]
     }
 
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-
     static let pages: [String] = {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: root.path + "/Docs")) ?? []
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: checkout.path + "/Docs")) ?? []
         return ["README.md"] + names.filter { $0.hasSuffix(".md") }.sorted().map { "Docs/" + $0 }
     }()
 
     private func blocks(of page: String) throws -> [Block] {
         var blocks: [Block] = []
         var current: Block?
-        let text = try String(contentsOf: Self.root.appendingPathComponent(page), encoding: .utf8)
+        let text = try String(contentsOf: checkout.appendingPathComponent(page), encoding: .utf8)
         for (index, line) in text.components(separatedBy: "\n").enumerated() {
             if line.hasPrefix("```") {
                 if let block = current {
@@ -119,11 +116,11 @@ struct DocumentedCommandsTests {
         let built = URL(fileURLWithPath: nbdext).deletingLastPathComponent().path
         try files.createDirectory(atPath: directory + "/.build", withIntermediateDirectories: true)
         try files.createSymbolicLink(atPath: directory + "/.build/release", withDestinationPath: built)
-        let text = try String(contentsOf: Self.root.appendingPathComponent(page), encoding: .utf8)
+        let text = try String(contentsOf: checkout.appendingPathComponent(page), encoding: .utf8)
         try files.createDirectory(atPath: directory + "/Examples", withIntermediateDirectories: true)
         try files.createSymbolicLink(
             atPath: directory + "/Examples/MyFirstDextCPP",
-            withDestinationPath: Self.root.path + "/Examples/MyFirstDextCPP")
+            withDestinationPath: checkout.path + "/Examples/MyFirstDextCPP")
         guard text.contains("Examples/MyFirstDext/.build/debug") else { return }
         let example = URL(fileURLWithPath: try ExampleDriver.built.get()).deletingLastPathComponent().path
         try files.createDirectory(

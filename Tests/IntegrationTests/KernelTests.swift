@@ -10,8 +10,7 @@ struct KernelTests {
 
     /// Boots a script as init.
     private func boot(_ script: String) throws -> Shell.Result {
-        let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        let tree = here.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Sources").path
+        let tree = checkout.appendingPathComponent("Sources").path
         return try UserModeLinux.boot(script, ["tree=\(tree)"])
     }
 

@@ -42,6 +42,10 @@ enum Shell {
 /// The server's program: $NBDEXT_BINARY, or the one built beside the tests.
 let nbdext = ProcessInfo.processInfo.environment["NBDEXT_BINARY"] ?? builtProgram("nbdext")
 
+/// The checkout that the tests are of.
+let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
 /// A program that is built beside the server's.
 func sibling(_ name: String) -> String {
     URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path

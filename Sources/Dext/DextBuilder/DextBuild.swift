@@ -189,18 +189,7 @@ package struct DextBuild {
     /// Makes a directory unless it is there.
     /// - Returns: its absolute path.
     static func makeDirectory(_ path: String) throws(OperationError) -> String {
-        if mkdir(path, 0o755) != 0 && errno != EEXIST {
-            let code = errno
-            if code == ENOENT {
-                let parent = Directory.parent(of: path)
-                if parent != path { _ = try makeDirectory(parent) }
-                guard mkdir(path, 0o755) == 0 else {
-                    throw OperationError("\(OSError(code: errno, doing: "make \(path)"))")
-                }
-            } else {
-                throw OperationError("\(OSError(code: code, doing: "make \(path)"))")
-            }
-        }
+        do { try Directory.make(path) } catch { throw OperationError("\(error)", cause: error) }
         guard let resolved = Directory.resolve(path) else { throw OperationError("\(path) cannot be made") }
         return resolved
     }

@@ -15,7 +15,7 @@ package struct DextKit: Sendable {
     /// Finds the kit beside this program, where a build leaves it, or in `../lib/nbdext/dext`, where it is installed.
     /// - Throws: `OperationError` when it is in neither place.
     package static func find() throws(OperationError) -> DextKit {
-        let program = Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/")
+        let program = Directory.ofThisProgram
         let places = ["\(program)/nbdext_DextBuilder.resources/Kit", "\(program)/../lib/nbdext/dext"]
         guard let place = places.lazy.compactMap(Directory.resolve).first else {
             throw OperationError("the kit for DEXTs is missing: it is neither \(places[0]) nor \(places[1])")
@@ -27,23 +27,14 @@ package struct DextKit: Sendable {
     /// - Throws: `OperationError` when a part is missing.
     package init(directory: String) throws(OperationError) {
         let root = "\(directory)/Interfaces"
-        interfaces = Self.files(below: root).filter { $0.hasSuffix(".iig") }
+        interfaces = Directory.files(below: root).filter { $0.hasSuffix(".iig") }
             .map { (String($0.dropFirst(root.count + 1)), $0) }
         headers = "\(directory)/Headers"
-        runtimeSources = Self.files(below: "\(directory)/Runtime").filter { $0.hasSuffix(".cpp") }
+        runtimeSources = Directory.files(below: "\(directory)/Runtime").filter { $0.hasSuffix(".cpp") }
         symbols = "\(directory)/exports.map"
         guard !interfaces.isEmpty, !runtimeSources.isEmpty, access(symbols, R_OK) == 0 else {
             throw OperationError(
                 "\(directory) is no kit for DEXTs: it lacks Interfaces, Runtime or exports.map; install nbdext again")
-        }
-    }
-
-    private static func files(below directory: String) -> [String] {
-        ((try? Directory.names(in: directory)) ?? []).sorted().flatMap { name -> [String] in
-            let path = "\(directory)/\(name)"
-            var status = stat()
-            guard stat(path, &status) == 0 else { return [] }
-            return status.st_mode & S_IFMT == S_IFDIR ? files(below: path) : [path]
         }
     }
 }

@@ -71,11 +71,8 @@ struct InterfaceTranslation {
 
     /// The methods that the family requires and a personality's controller lacks.
     func missingMethods(of info: InfoPlist) -> [Diagnosis] {
-        let controllers = Set(
-            info.personalities.values.compactMap { personality -> String? in
-                if case .string(let name)? = personality["IOUserClass"] { name } else { nil }
-            }
-        ).filter { table.isClass($0, derivedFrom: Self.controller) }
+        let controllers = Set(info.personalities.values.compactMap { $0["IOUserClass"]?.stringValue })
+            .filter { table.isClass($0, derivedFrom: Self.controller) }
         return controllers.sorted().compactMap { name in
             let missing = table.missingPureVirtuals(of: name).map(\.name)
             return missing.isEmpty

@@ -19,7 +19,6 @@ package struct ProjectFiles: Sendable, Equatable {
     /// Directories of products and tools.
     private static let skippedEndings = [".dext", ".build", ".xcodeproj", ".xcworkspace", ".app", ".framework"]
     private static let skippedNames: Set<String> = ["build", "DerivedData", "node_modules"]
-    private static let depthMax = 24
 
     /// Looks below a directory.
     /// - Parameters:
@@ -27,13 +26,13 @@ package struct ProjectFiles: Sendable, Equatable {
     ///   - list: the interface files and sources, if not all below the directory; relative to the current directory.
     /// - Throws: `OperationError` when there is nothing to build, or no single Info.plist.
     package init(below directory: String, only list: [String] = []) throws(OperationError) {
-        guard let root = Directory.resolve(directory), Self.isDirectory(root) else {
+        guard let root = Directory.resolve(directory), Directory.isDirectory(root) else {
             throw OperationError("\(directory) is no directory; name the one that holds the driver's sources")
         }
         self.directory = root
-        var found: [String] = []
-        Self.walk(root, depth: 0, into: &found)
-        found.sort()
+        let found = Directory.files(below: root) { name in
+            name.hasPrefix(".") || Self.skippedNames.contains(name) || Self.hasEnding(name, Self.skippedEndings)
+        }.filter { !$0.split(separator: "/").last!.hasPrefix(".") }
         propertyList = try Self.propertyList(found, below: root)
         headerDirectories = Set(
             found.filter { Self.hasEnding($0, Self.headerEndings + [".iig"]) }.map(Directory.parent)
@@ -70,26 +69,6 @@ package struct ProjectFiles: Sendable, Equatable {
             )
         }
         return only
-    }
-
-    private static func walk(_ directory: String, depth: Int, into found: inout [String]) {
-        guard depth < depthMax else { return }
-        for name in (try? Directory.names(in: directory)) ?? [] where !name.hasPrefix(".") {
-            let path = "\(directory)/\(name)"
-            if isDirectory(path, followsLinks: false) {
-                if !skippedNames.contains(name) && !hasEnding(name, skippedEndings) {
-                    walk(path, depth: depth + 1, into: &found)
-                }
-            } else {
-                found.append(path)
-            }
-        }
-    }
-
-    private static func isDirectory(_ path: String, followsLinks: Bool = true) -> Bool {
-        var status = stat()
-        let result = followsLinks ? stat(path, &status) : lstat(path, &status)
-        return result == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     private static func hasEnding(_ path: String, _ endings: [String]) -> Bool {

@@ -16,8 +16,7 @@ package struct Toolchain: Sendable, Equatable {
     /// Finds the Swift toolchain's clang, else the newest one of the system.
     /// - Throws: `OperationError` when there is no compiler or no runtime of blocks, with the way to install it.
     package static func find() throws(OperationError) -> Toolchain {
-        let directories = (getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin").split(separator: ":").map(
-            String.init)
+        let directories = ChildProcess.searchPath
         let swift = directories.lazy.compactMap { Directory.resolve("\($0)/swift") }.first.map(Directory.parent)
         if let swift, let compiler = executable("\(swift)/clang++") {
             let runtime = "\(Directory.parent(of: swift))/lib/swift_static/linux/libBlocksRuntime.a"

@@ -75,12 +75,6 @@ package struct DextBundle: Sendable {
             InfoPlist.bytes(of: "\(directory)/Info.plist"), name: "\(path)/Info.plist", product: product)
     }
 
-    /// Whether a path looks like a bundle's, and not like a program's.
-    package static func isBundle(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-    }
-
     /// The path of a bundle's library.
     package static func library(in directory: String, name: String) -> String { "\(directory)/\(name).so" }
 }

@@ -27,7 +27,7 @@ package struct InfoPlist: Sendable, Equatable {
     /// - Throws: `OperationError` when it is no property list, or has no personalities.
     package init(_ bytes: [UInt8], name file: String, product: String) throws(OperationError) {
         let dictionary = try PropertyListReader.dictionary(bytes, name: file)
-        if case .string(let identifier)? = dictionary["CFBundleIdentifier"], !identifier.isEmpty {
+        if let identifier = dictionary["CFBundleIdentifier"]?.stringValue, !identifier.isEmpty {
             self.identifier = identifier
         } else {
             identifier = PropertyListVariables.defaultIdentifier(product)
@@ -43,7 +43,7 @@ package struct InfoPlist: Sendable, Equatable {
             }
             found[name] = personality
         }
-        if case .string(let name)? = dictionary["CFBundleName"], !name.isEmpty {
+        if let name = dictionary["CFBundleName"]?.stringValue, !name.isEmpty {
             self.name = name
         } else {
             name = identifier.split(separator: ".").last.map(String.init) ?? identifier

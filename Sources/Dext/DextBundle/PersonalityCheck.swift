@@ -77,6 +77,6 @@ package struct PersonalityCheck: Sendable {
     }
 
     private func text(_ personality: OSDictionary, _ key: String) -> String? {
-        if case .string(let text)? = personality[key], !text.isEmpty { text } else { nil }
+        personality[key]?.stringValue.flatMap { $0.isEmpty ? nil : $0 }
     }
 }

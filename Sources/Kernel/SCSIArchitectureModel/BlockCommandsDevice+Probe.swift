@@ -39,37 +39,38 @@ extension BlockCommandsDevice {
     /// - Throws: `ProbeError` if a command fails that every disk must answer, or if the arena is full; `makeLane`'s
     ///   error.
     package func probe() throws {
-        let lane = try transport.makeLane()
-        defer { transport.releaseLane(lane) }
-        guard let memory = transport.arena.allocate(byteCount: 4096) else {
-            throw ProbeError(description: "the data arena has no room for the probe of \(address)")
+        try withProber { prober in
+            let inquiry = try identify(prober)
+            try waitUntilReady(prober)
+            var medium = MediumData()
+            try readPages(prober, &medium)
+            try readModes(prober, &medium)
+            try readCapacity(prober, &medium)
+            setProbeResult(inquiry, medium)
         }
-        defer { transport.arena.free(memory) }
-        let prober = Prober(device: self, lane: lane, memory: memory)
-        let inquiry = try identify(prober)
-        try waitUntilReady(prober)
-        var medium = MediumData()
-        try readPages(prober, &medium)
-        try readModes(prober, &medium)
-        try readCapacity(prober, &medium)
-        setProbeResult(inquiry, medium)
     }
 
     /// Asks the disk for its capacity once more, while it is in use: a medium came or went. Blocks.
     /// - Returns: the number of blocks; nil when there is no medium.
     /// - Throws: as `probe`.
     package func probeMedium() throws -> UInt64? {
+        try withProber { prober in
+            guard try prober.hasMedium() else { return nil }
+            var medium = MediumData()
+            try readCapacity(prober, &medium)
+            return medium.blockCount
+        }
+    }
+
+    /// Lends a lane and memory for commands.
+    private func withProber<Result>(_ body: (Prober) throws -> Result) throws -> Result {
         let lane = try transport.makeLane()
         defer { transport.releaseLane(lane) }
         guard let memory = transport.arena.allocate(byteCount: 4096) else {
             throw ProbeError(description: "the data arena has no room for the probe of \(address)")
         }
         defer { transport.arena.free(memory) }
-        let prober = Prober(device: self, lane: lane, memory: memory)
-        guard try prober.hasMedium() else { return nil }
-        var medium = MediumData()
-        try readCapacity(prober, &medium)
-        return medium.blockCount
+        return try body(Prober(device: self, lane: lane, memory: memory))
     }
 
     private func identify(_ prober: Prober) throws -> InquiryData {

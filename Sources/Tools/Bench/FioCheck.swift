@@ -25,10 +25,7 @@ package struct FioCheck {
     ///
     /// - Throws: `OperationError` when fio is not there, or has no nbd engine.
     package init() throws {
-        let search = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
-        guard
-            let path = search.split(separator: ":").map({ String($0) + "/fio" }).first(where: { access($0, X_OK) == 0 })
-        else {
+        guard let path = ChildProcess.find("fio") else {
             throw OperationError("--fio needs fio, which is not installed")
         }
         self.path = path

@@ -51,7 +51,7 @@ struct CheckDriver: ParsableCommand {
     }
 
     private func driver() throws -> DriverProgram {
-        if DextBundle.isBundle(program) {
+        if Directory.isDirectory(program) {
             guard driverArgument.isEmpty else {
                 throw ValidationError("--driver-argument is for a program; a bundle takes none")
             }

@@ -39,11 +39,10 @@ static void end_block(nbdext_block *it) { free(it); }
 
 // MARK: Objects
 
-static const char *const names[] = {"TestDisk", "TestBootstrap", NULL};
 
 static nbdext_dext_class_kind class_kind(const char *name) {
-    if (!strcmp(name, names[0])) return NBDEXT_CLASS_CONTROLLER;
-    return strcmp(name, names[1]) ? NBDEXT_CLASS_UNKNOWN : NBDEXT_CLASS_SERVICE;
+    if (!strcmp(name, "TestDisk")) return NBDEXT_CLASS_CONTROLLER;
+    return strcmp(name, "TestBootstrap") ? NBDEXT_CLASS_UNKNOWN : NBDEXT_CLASS_SERVICE;
 }
 static const char *why_abstract(const char *name) { return NULL; }
 static const char *queue_name(const char *name, const char *method) {
@@ -364,7 +363,7 @@ static nbdext_status unit_function(nbdext_skin *s, nbdext_u64 t, nbdext_u64 u, u
 static nbdext_status target_function(nbdext_skin *s, nbdext_u64 t, uint32_t *r) { return *r = 4, kSuccess; }
 
 static const nbdext_dext_driver driver = {
-    .version = NBDEXT_DEXT_ABI_VERSION TEST_VERSION_OFFSET, .size = sizeof(nbdext_dext_driver), .class_names = names,
+    .version = NBDEXT_DEXT_ABI_VERSION TEST_VERSION_OFFSET, .size = sizeof(nbdext_dext_driver),
     .class_kind = class_kind, .why_abstract = why_abstract, .queue_name = queue_name, .make_skin = make_skin,
     .end_skin = end_skin, .init = init, .run_block = run_block, .end_block = end_block, .fire_action = fire_action,
     .start = start, .stop = stop, .set_power_state = set_power_state, .new_user_client = new_user_client,

@@ -17,6 +17,51 @@ package enum Directory {
         return names
     }
 
+    /// Whether a directory is at a path.
+    /// - Parameter followsLinks: false for a symbolic link, whatever it leads to.
+    package static func isDirectory(_ path: String, followsLinks: Bool = true) -> Bool {
+        var status = stat()
+        let result = followsLinks ? stat(path, &status) : lstat(path, &status)
+        return result == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// The paths of the files below a directory, sorted. Symbolic links to directories are not followed, nor is a tree
+    /// that is deeper than 24 directories.
+    /// - Parameter isSkipped: tells from a directory's name whether its files are left out.
+    package static func files(below path: String, skipping isSkipped: (String) -> Bool = { _ in false }) -> [String] {
+        var files: [String] = []
+        collect(below: path, depth: 0, skipping: isSkipped, into: &files)
+        return files.sorted()
+    }
+
+    private static let depthMax = 24
+
+    private static func collect(
+        below path: String, depth: Int, skipping isSkipped: (String) -> Bool, into files: inout [String]
+    ) {
+        guard depth < depthMax else { return }
+        for name in (try? names(in: path)) ?? [] {
+            let inner = "\(path)/\(name)"
+            if !isDirectory(inner, followsLinks: false) {
+                files.append(inner)
+            } else if !isSkipped(name) {
+                collect(below: inner, depth: depth + 1, skipping: isSkipped, into: &files)
+            }
+        }
+    }
+
+    /// Makes a directory and those that lead to it, unless they are there.
+    /// - Throws: `OSError`.
+    package static func make(_ path: String) throws(OSError) {
+        guard mkdir(path, 0o755) != 0 && errno != EEXIST else { return }
+        guard errno == ENOENT, parent(of: path) != path else { throw OSError(code: errno, doing: "make \(path)") }
+        try make(parent(of: path))
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw OSError(code: errno, doing: "make \(path)") }
+    }
+
+    /// The directory of the program that runs, where the programs of the same build are.
+    package static var ofThisProgram: String { parent(of: resolve("/proc/self/exe") ?? "/") }
+
     /// The directory part of a path: "." for a name alone, "/" for a name in the root.
     package static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }

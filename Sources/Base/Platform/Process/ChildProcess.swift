@@ -13,6 +13,16 @@ package enum ChildProcess {
         package var wasKilled: Bool { status == nil }
     }
 
+    /// The directories of `PATH`, in its order.
+    package static var searchPath: [String] {
+        (getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin").split(separator: ":").map(String.init)
+    }
+
+    /// The path of a program in a directory of `PATH`, or nil.
+    package static func find(_ program: String) -> String? {
+        searchPath.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
+    }
+
     /// Starts a program and waits for its end.
     ///
     /// - Parameter arguments: the program's path, then its arguments.

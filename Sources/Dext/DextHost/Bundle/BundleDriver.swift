@@ -100,12 +100,7 @@ package final class BundleDriver: IOUserSCSIParallelInterfaceController, BundleS
             throw DriverStartError(call: "the personality \(other.name)", reason: "names no class that can be made")
         }
         others += [service, provider]
-        service.context = context
-        service.personality = other.properties
-        let queue = IODispatchQueue(name: "Default of \(other.userClass)", context: context)
-        _ = service.SetDispatchQueue("Default", queue)
-        var status = kIOReturnAborted
-        _ = queue.runSync("Start", purpose: "Start of \(other.userClass)") { status = service.Start(provider) }
+        let status = service.start(other.userClass, other.properties, on: provider, context: context)
         guard status == kIOReturnSuccess else {
             throw DriverStartError(call: "\(other.userClass)::Start", status: status)
         }

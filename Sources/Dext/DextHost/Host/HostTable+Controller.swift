@@ -6,58 +6,38 @@ extension HostTable {
 
     static func addController(to table: Table) {
         table.pointee.report_hba_constraints = { controller, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self),
-                let values = HostTable.dictionary(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserReportHBAConstraints(values)
+            HostTable.call(controller, HostTable.dictionary(bytes, count)) { $0.UserReportHBAConstraints($1) }
         }
         table.pointee.set_hba_properties = { controller, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self),
-                let values = HostTable.dictionary(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserSetHBAProperties(values)
+            HostTable.call(controller, HostTable.dictionary(bytes, count)) { $0.UserSetHBAProperties($1) }
         }
         table.pointee.remove_hba_properties = { controller, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self), let names = HostTable.array(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserRemoveHBAProperties(names)
+            HostTable.call(controller, HostTable.array(bytes, count)) { $0.UserRemoveHBAProperties($1) }
         }
         table.pointee.set_target_properties = { controller, target, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self),
-                let values = HostTable.dictionary(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserSetTargetProperties(target, values)
+            HostTable.call(controller, HostTable.dictionary(bytes, count)) { $0.UserSetTargetProperties(target, $1) }
         }
         table.pointee.remove_target_properties = { controller, target, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self), let names = HostTable.array(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserRemoveTargetProperties(target, names)
+            HostTable.call(controller, HostTable.array(bytes, count)) { $0.UserRemoveTargetProperties(target, $1) }
         }
         table.pointee.media_parameters_have_changed = {
             object($0, as: BundleDriver.self)?.UserCallMediaParametersHaveChanged() ?? kIOReturnBadArgument
         }
     }
 
+    /// Calls the controller with what the bundle has passed, if both are what they should be.
+    private static func call<Argument>(
+        _ controller: OpaquePointer?, _ argument: Argument?, _ body: (BundleDriver, Argument) -> kern_return_t
+    ) -> kern_return_t {
+        guard let driver = object(controller, as: BundleDriver.self), let argument else { return kIOReturnBadArgument }
+        return body(driver, argument)
+    }
+
     // MARK: Targets
 
     static func addTargets(to table: Table) {
         table.pointee.create_target = { controller, target, bytes, count in
-            guard let driver = object(controller, as: BundleDriver.self),
-                let values = HostTable.dictionary(bytes, count)
-            else {
-                return kIOReturnBadArgument
-            }
-            return driver.UserCreateTargetForID(target, values)
+            HostTable.call(controller, HostTable.dictionary(bytes, count)) { $0.UserCreateTargetForID(target, $1) }
         }
         table.pointee.destroy_target = {
             object($0, as: BundleDriver.self)?.UserDestroyTargetForID($1) ?? kIOReturnBadArgument

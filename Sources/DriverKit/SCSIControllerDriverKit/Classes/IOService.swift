@@ -77,20 +77,30 @@ open class IOService: OSObject, @unchecked Sendable {
             let userClass = properties["IOUserClass"]?.stringValue
         else { return kIOReturnBadArgument }
         guard let service = NewService(userClass) else { return kIOReturnUnsupported }
-        let context = DriverContext.ofCaller ?? self.context
-        let queue = IODispatchQueue(name: "Default of \(userClass)", context: context)
-        service.context = context
-        service.personality = properties
-        _ = service.SetDispatchQueue("Default", queue)
-        var status = kIOReturnAborted
-        guard
-            queue.runSync(
-                "Start", purpose: "Start of \(userClass)", { status = service.Start(provider) })
-        else { return kIOReturnAborted }
+        let status = service.start(
+            userClass, properties, on: provider, context: DriverContext.ofCaller ?? self.context)
         guard status == kIOReturnSuccess else { return status }
         service.publish()
         result = service
         return kIOReturnSuccess
+    }
+
+    /// Gives a service of the driver's own its Default queue, and calls `Start` there.
+    /// - Parameters:
+    ///   - userClass: the class's name, for pictures of queues.
+    ///   - properties: what the service finds in its personality.
+    ///   - context: the driver that the service belongs to.
+    /// - Returns: what `Start` returned; `kIOReturnAborted` when it could never run, which was reported.
+    package final func start(
+        _ userClass: String, _ properties: OSDictionary, on provider: IOService, context: DriverContext?
+    ) -> kern_return_t {
+        let queue = IODispatchQueue(name: "Default of \(userClass)", context: context)
+        self.context = context
+        personality = properties
+        _ = SetDispatchQueue("Default", queue)
+        var status = kIOReturnAborted
+        _ = queue.runSync("Start", purpose: "Start of \(userClass)") { status = Start(provider) }
+        return status
     }
 
     /// Ends the service: the system calls `Stop`, later, on its Default queue. A controller serves nothing from then

@@ -35,6 +35,6 @@ extension DriverProgram {
     }
 
     private static func besideThis(_ name: String) -> String {
-        "\(Directory.parent(of: Directory.resolve("/proc/self/exe") ?? "/"))/\(name)"
+        "\(Directory.ofThisProgram)/\(name)"
     }
 }

@@ -63,9 +63,9 @@ kern_return_t Controller::UserTargetPresentForID_Impl(SCSIDeviceIdentifier targe
 }
 
 kern_return_t Controller::UserCreateTargetForID_Impl(SCSIDeviceIdentifier targetID, OSDictionary *targetDict) {
-    if (!targetDict) return kIOReturnBadArgument;
-    const std::string bytes = encode(targetDict);
-    return host->create_target(handleOf(this), targetID, bytesOf(bytes), bytes.size());
+    return withEncoded(targetDict, [&](const uint8_t *bytes, size_t count) {
+        return host->create_target(handleOf(this), targetID, bytes, count);
+    });
 }
 
 kern_return_t Controller::UserDestroyTargetForID_Impl(SCSITargetIdentifier targetID) {
@@ -89,31 +89,31 @@ kern_return_t Controller::UserCallMediaParametersHaveChanged_Impl() {
 // MARK: Properties
 
 kern_return_t Controller::UserReportHBAConstraints_Impl(OSDictionary *constraints) {
-    if (!constraints) return kIOReturnBadArgument;
-    const std::string bytes = encode(constraints);
-    return host->report_hba_constraints(handleOf(this), bytesOf(bytes), bytes.size());
+    return withEncoded(constraints, [&](const uint8_t *bytes, size_t count) {
+        return host->report_hba_constraints(handleOf(this), bytes, count);
+    });
 }
 
 kern_return_t Controller::UserSetHBAProperties_Impl(OSDictionary *properties) {
-    if (!properties) return kIOReturnBadArgument;
-    const std::string bytes = encode(properties);
-    return host->set_hba_properties(handleOf(this), bytesOf(bytes), bytes.size());
+    return withEncoded(properties, [&](const uint8_t *bytes, size_t count) {
+        return host->set_hba_properties(handleOf(this), bytes, count);
+    });
 }
 
 kern_return_t Controller::UserRemoveHBAProperties_Impl(OSArray *properties) {
-    if (!properties) return kIOReturnBadArgument;
-    const std::string bytes = encode(properties);
-    return host->remove_hba_properties(handleOf(this), bytesOf(bytes), bytes.size());
+    return withEncoded(properties, [&](const uint8_t *bytes, size_t count) {
+        return host->remove_hba_properties(handleOf(this), bytes, count);
+    });
 }
 
 kern_return_t Controller::UserSetTargetProperties_Impl(SCSIDeviceIdentifier targetID, OSDictionary *properties) {
-    if (!properties) return kIOReturnBadArgument;
-    const std::string bytes = encode(properties);
-    return host->set_target_properties(handleOf(this), targetID, bytesOf(bytes), bytes.size());
+    return withEncoded(properties, [&](const uint8_t *bytes, size_t count) {
+        return host->set_target_properties(handleOf(this), targetID, bytes, count);
+    });
 }
 
 kern_return_t Controller::UserRemoveTargetProperties_Impl(SCSIDeviceIdentifier targetID, OSArray *properties) {
-    if (!properties) return kIOReturnBadArgument;
-    const std::string bytes = encode(properties);
-    return host->remove_target_properties(handleOf(this), targetID, bytesOf(bytes), bytes.size());
+    return withEncoded(properties, [&](const uint8_t *bytes, size_t count) {
+        return host->remove_target_properties(handleOf(this), targetID, bytes, count);
+    });
 }

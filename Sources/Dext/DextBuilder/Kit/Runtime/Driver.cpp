@@ -32,8 +32,6 @@ void callNowWithoutResult(OSMetaClassBase *object, uint64_t method, P... values)
 
 // MARK: Classes
 
-std::vector<const char *> classNames;
-
 nbdext_dext_class_kind classKind(const char *name) {
     const OSMetaClass *type = classNamed(name);
     if (!type || type->isOfKit) return NBDEXT_CLASS_UNKNOWN;
@@ -189,10 +187,9 @@ nbdext_status targetReset(nbdext_skin *controller, uint64_t target, uint32_t *re
     return callNow(objectOf(controller), FAMILY("UserTargetResetRequest"), target, response);
 }
 
-nbdext_dext_driver driver = {
+const nbdext_dext_driver driver = {
     .version = NBDEXT_DEXT_ABI_VERSION,
     .size = sizeof(nbdext_dext_driver),
-    .class_names = nullptr,
     .class_kind = classKind,
     .why_abstract = whyAbstract,
     .queue_name = queueName,
@@ -236,14 +233,6 @@ const nbdext_dext_driver *nbdext_dext_open(const nbdext_dext_host *theHost) {
     if (theHost->version != NBDEXT_DEXT_ABI_VERSION || theHost->size < sizeof(nbdext_dext_host)) return nullptr;
     if (host) return &driver;
     host = theHost;
-    eachClass(
-        [](const OSMetaClass *type, void *) {
-            if (!type->isOfKit) classNames.push_back(type->name);
-            return true;
-        },
-        nullptr);
-    classNames.push_back(nullptr);
-    driver.class_names = classNames.data();
     makeBooleans();
     return &driver;
 }

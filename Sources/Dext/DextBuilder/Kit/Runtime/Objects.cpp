@@ -173,26 +173,11 @@ OSMetaClassBase *nbdext::alloc(const OSMetaClass *type) {
     return object;
 }
 
-void nbdext::eachClass(bool (*body)(const OSMetaClass *, void *), void *context) {
-    for (const OSMetaClass *const *type = __start_nbdext_classes; type < __stop_nbdext_classes; ++type) {
-        if (!body(*type, context)) return;
-    }
-}
-
 const OSMetaClass *nbdext::classNamed(const char *name) {
-    struct Search {
-        const char *name;
-        const OSMetaClass *found;
-    } search = {name, nullptr};
-    eachClass(
-        [](const OSMetaClass *type, void *context) {
-            auto search = static_cast<Search *>(context);
-            if (strcmp(type->name, search->name) != 0) return true;
-            search->found = type;
-            return false;
-        },
-        &search);
-    return search.found;
+    for (const OSMetaClass *const *type = __start_nbdext_classes; type < __stop_nbdext_classes; ++type) {
+        if (strcmp((*type)->name, name) == 0) return *type;
+    }
+    return nullptr;
 }
 
 // MARK: Skins

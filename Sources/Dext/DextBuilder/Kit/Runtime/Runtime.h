@@ -59,8 +59,6 @@ kern_return_t create(T **result, Make make) {
 
 /// The class of that name, or null.
 const OSMetaClass *classNamed(const char *name);
-/// Calls `body` with each class until it returns false.
-void eachClass(bool (*body)(const OSMetaClass *type, void *context), void *context);
 /// A method's own name, static text; "a method" when it is not known.
 const char *methodName(const OSMetaClass *type, uint64_t method);
 /// FNV-1a of a name that is known only now.
@@ -94,6 +92,13 @@ OSObject *decode(const uint8_t *bytes, size_t count);
 /// Receives an encoded value: `context` is an OSObject **.
 void decodeInto(void *context, const uint8_t *bytes, size_t count);
 inline const uint8_t *bytesOf(const std::string &text) { return reinterpret_cast<const uint8_t *>(text.data()); }
+/// Passes a dictionary or an array to the host, encoded: `call(bytes, count)`. Null is a bad argument.
+template <class Call>
+kern_return_t withEncoded(const OSObject *value, Call call) {
+    if (!value) return kIOReturnBadArgument;
+    const std::string bytes = encode(value);
+    return call(bytesOf(bytes), bytes.size());
+}
 
 // MARK: Time
 

@@ -141,9 +141,9 @@ kern_return_t IOService::CopyProviderProperties_Impl(OSArray *propertyKeys, OSAr
 }
 
 kern_return_t IOService::SetProperties_Impl(OSDictionary *properties) {
-    if (!properties) return kIOReturnBadArgument;
-    const std::string bytes = encode(properties);
-    return host->set_properties(handleOf(this), bytesOf(bytes), bytes.size());
+    return withEncoded(properties, [&](const uint8_t *bytes, size_t count) {
+        return host->set_properties(handleOf(this), bytes, count);
+    });
 }
 
 kern_return_t IOService::RemoveProperty_Impl(OSString *propertyName) {

@@ -349,8 +349,6 @@ typedef struct nbdext_dext_driver {
 
     // MARK: Classes
 
-    /// The names of the driver's own classes, in any order, then NULL. Static.
-    const char *const *class_names;
     nbdext_dext_class_kind (*class_kind)(const char *class_name);
     /// A sentence that says why objects of the class cannot be made (a pure virtual method is missing); NULL when they
     /// can. Static text.
