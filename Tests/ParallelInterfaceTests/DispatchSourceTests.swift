@@ -136,7 +136,7 @@ struct DispatchSourceTests {
         #expect(OSAction(route: .bundledParallelTasks).Cancel {} == kIOReturnBadArgument)
     }
 
-    @Test("work that sleeps leaves its queue to others, and has it again when it is woken", arguments: [1, 5])
+    @Test("work that sleeps leaves its queue to others, and has it again when it is woken", arguments: [1, 5, 40])
     func sleepers(count: Int) {
         let bench = Bench()
         let queue = bench.inDriver { IODispatchQueue(name: "Reentrant", context: bench.context, isReentrant: true) }
@@ -168,6 +168,27 @@ struct DispatchSourceTests {
         #expect(eventually { queue.runnerThread == 0 })
         queue.DispatchSync { #expect(queue.sleep(address, until: 0) == kIOReturnTimeout && queue.OnQueue()) }
         bench.queue.DispatchSync { #expect(bench.queue.sleep(address, until: 0) == kIOReturnNotPermitted) }
+    }
+
+    @Test("work that sleeps keeps no other work from the queue that was there before it")
+    func sleeperBeforeOthers() {
+        let bench = Bench()
+        let queue = bench.inDriver { IODispatchQueue(name: "Reentrant", context: bench.context, isReentrant: true) }
+        let event = UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1)
+        // SAFETY: only its address is used.
+        nonisolated(unsafe) let address = UnsafeRawPointer(event)
+        defer { event.deallocate() }
+        let isOver = OneShotEvent()
+        let sleeper = queue.addSource("sleeper") {
+            #expect(queue.sleep(address, until: .max) == kIOReturnSuccess)
+            isOver.set()
+        }
+        let waker = queue.addSource("waker") { #expect(queue.wake(address, all: true) == kIOReturnSuccess) }
+        // Both are taken in one look.
+        let thread = try? OSThread(name: "signal") { queue.signal(mask: sleeper | waker) }
+        #expect(isOver.comes())
+        thread?.join()
+        #expect(eventually { queue.runnerThread == 0 })
     }
 
     @Test("a cancelled queue begins no other block than those that somebody waits for")

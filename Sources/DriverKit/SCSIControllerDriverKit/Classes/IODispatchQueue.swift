@@ -26,6 +26,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     private static let blocksPending: UInt32 = 1 << 30
     private static let sourceCountMax = 30
     private static let claimAttempts = 200
+    /// The signalled sources that the queue's runner has taken, and has not begun. Only the runner uses it.
+    private let taken = Atomic<UInt32>(0)
 
     /// The ID of the thread that runs the queue, 0 when it is idle.
     private let runner = Atomic<UInt>(0)
@@ -334,23 +336,26 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         let outerCall = nbdext_driver_call()
         repeat {
             runner.store(thread, ordering: .relaxed)
-            var pending = state.exchange(Self.running, ordering: .acquiringAndReleasing) & ~Self.running
-            if pending & Self.blocksPending != 0 {
-                if runBlocks(outerContext, outerCall) { return giveOn(pending & ~Self.blocksPending) }
-                pending &= ~Self.blocksPending
-            }
-            while pending != 0 {
-                let index = pending.trailingZeroBitCount
-                pending &= pending - 1
+            let pending = state.exchange(Self.running, ordering: .acquiringAndReleasing)
+            taken.store(pending & (Self.blocksPending - 1), ordering: .relaxed)
+            if pending & Self.blocksPending != 0, runBlocks(outerContext, outerCall) { return }
+            while let index = nextSource() {
                 enter(sources[index].activity)
                 sources[index].drain()
-                if endLoan(outerContext, outerCall) { return giveOn(pending) }
+                if endLoan(outerContext, outerCall) { return }
             }
             runner.store(0, ordering: .relaxed)
         } while !state.compareExchange(
             expected: Self.running, desired: 0, ordering: .acquiringAndReleasing
         ).exchanged
         nbdext_enter_driver(outerContext, outerCall)
+    }
+
+    private func nextSource() -> Int? {
+        let pending = taken.load(ordering: .relaxed)
+        guard pending != 0 else { return nil }
+        taken.store(pending & (pending - 1), ordering: .relaxed)
+        return pending.trailingZeroBitCount
     }
 
     /// Notes that the queue's runner begins another call of the driver, where one piece of work has many.
@@ -476,6 +481,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         runner.store(0, ordering: .relaxed)
         blockCarries.store(false, ordering: .relaxed)
         if let loan = takeLoan() { return loan.set() }
+        // The work that this thread has taken, and not begun, must not wait until it returns.
+        let rest = taken.exchange(0, ordering: .relaxed) | (lock.withLock { blocks.isEmpty } ? 0 : Self.blocksPending)
+        if rest != 0 { state.bitwiseOr(rest, ordering: .acquiringAndReleasing) }
         if state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
             return
         }
@@ -529,9 +537,6 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         loan.set()
         return true
     }
-
-    /// Leaves sources that this thread has taken to the thread that runs the queue now.
-    private func giveOn(_ pending: UInt32) { if pending != 0 { signal(mask: pending) } }
 
     // MARK: Looking at the queue
 
