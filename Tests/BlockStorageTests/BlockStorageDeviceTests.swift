@@ -172,6 +172,32 @@ struct BlockStorageDeviceTests {
         #expect(fixture.transport.commands.map { $0.bytes[1] } == [0x01, 0x09])
     }
 
+    @Test("a disk without WRITE SAME gets zeros as data, and is asked for WRITE SAME once")
+    func zerosAsData() throws {
+        let fixture = try BlockFixture()
+        fixture.transport.refusesZeroing = true
+        fixture.transport.bytes = Array(repeating: 1, count: fixture.transport.bytes.count)
+        for tag in UInt16(0)..<2 {
+            fixture.submit(
+                BlockRequest(
+                    operation: .writeZeroes, flags: .forceUnitAccess, tag: tag, byteOffset: UInt64(tag) * 2048,
+                    byteCount: 1024))
+        }
+        #expect(
+            operations(fixture) == [
+                "WRITE SAME(16)", "WRITE(10)", "SYNCHRONIZE CACHE(10)", "WRITE(10)", "SYNCHRONIZE CACHE(10)",
+            ])
+        #expect(fixture.recorder.completions.map(\.error) == [.none, .none])
+        #expect(fixture.recorder.completions.map(\.byteCount) == [1024, 1024])
+        #expect(
+            fixture.transport.bytes.indices.allSatisfy {
+                fixture.transport.bytes[$0] == ($0 / 1024 % 2 == 0 && $0 < 3072 ? 0 : 1)
+            })
+        // A write of one block is not held up by a gate that nobody opens.
+        fixture.submit(BlockRequest(operation: .write, tag: 2, byteCount: 512, buffer: fixture.transport.arena.base))
+        #expect(fixture.recorder.completions.map(\.tag) == [0, 1, 2])
+    }
+
     @Test("operations without a FUA bit are made durable by a flush")
     func durableZeroes() throws {
         let fixture = try BlockFixture()
@@ -260,6 +286,7 @@ struct BlockStorageDeviceTests {
         constraints.maximumByteCountWrite = [0, 512, 65536].randomElement(using: &generator)!
         let fixture = try BlockFixture(blockCount: 1024, constraints: constraints)
         fixture.transport.holdsTasks = true
+        fixture.transport.refusesZeroing = seed % 2 == 0
         var model = fixture.transport.bytes
         var ranges: [UInt16: Range<Int>] = [:]
         var reads: Set<UInt16> = []

@@ -22,6 +22,8 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
     var held: [TaskIndex] = []
     /// Replaces the outcome of the next tasks: service response, status and sense.
     var failures: [(UInt8, UInt8, SenseData?)] = []
+    /// The disk has no WRITE SAME.
+    var refusesZeroing = false
     /// The bytes that a command moves at most.
     var movedByteCountMax = UInt64.max
     private var owner: (any SCSITaskOwner)?
@@ -113,6 +115,7 @@ final class RAMDiskTransport: SCSITaskTransport, @unchecked Sendable {
         case .write(let lba, let blockCount, _):
             bytes.replaceSubrange(Int(lba) * 512..<Int(lba + blockCount) * 512, with: data)
             task.pointee.realizedTransferCount = blockCount * 512
+        case .zero where refusesZeroing: set(task, 2, 2, .invalidOperationCode)
         case .zero(let lba, let blockCount, _):
             bytes.replaceSubrange(
                 Int(lba) * 512..<Int(lba + blockCount) * 512, with: repeatElement(0, count: Int(blockCount) * 512))

@@ -33,6 +33,11 @@ extension BlockStorageDevice: BlockStageOwner {
     private func advance(_ completion: StageCompletion) -> Step {
         let state = states + Int(completion.taskIndex)
         if state.pointee.isUnaligned { return advanceUnaligned(completion) }
+        if completion.error == .notSupported && state.pointee.request.operation == .writeZeroes
+            && !state.pointee.isFlushing
+        {
+            return writeZerosAsData(completion.taskIndex)
+        }
         if completion.error != .none { return .ended(completion.error) }
         if state.pointee.isFlushing || state.pointee.request.operation == .flush { return .ended(.none) }
         let movesData = state.pointee.request.operation == .read || state.pointee.request.operation == .write
@@ -45,6 +50,17 @@ extension BlockStorageDevice: BlockStageOwner {
             return nextStage(completion.taskIndex)
         }
         return endOrFlush(completion.taskIndex)
+    }
+
+    /// Sends the rest of a request to zero blocks through the bounce buffer, since the disk does not know WRITE SAME.
+    private func writeZerosAsData(_ taskIndex: TaskIndex) -> Step {
+        refusesZeroing.store(true, ordering: .relaxed)
+        // Whether the gate must be looked at again does not matter: the request that is queued asks for a look.
+        _ = gate.leave()
+        states[Int(taskIndex)].isGated = false
+        states[Int(taskIndex)].isUnaligned = true
+        unaligned.append(taskIndex)
+        return .waiting
     }
 
     /// Ends a request. A write that must be durable is flushed first, unless its commands carried FUA.

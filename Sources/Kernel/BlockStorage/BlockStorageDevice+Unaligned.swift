@@ -2,7 +2,8 @@ import Glibc
 import ParallelInterface
 import SCSIArchitectureModel
 
-/// Requests that do not begin and end at a block. They run one at a time, in steps through a bounce buffer.
+/// Requests that do not begin and end at a block, and zeros for a disk without WRITE SAME. They run one at a time, in
+/// steps through a bounce buffer.
 extension BlockStorageDevice {
     /// Starts the next unaligned request, or the writes that the last one held back, if either may start.
     func startUnaligned(lane: Int) {
@@ -47,7 +48,8 @@ extension BlockStorageDevice {
             return span(taskIndex, .read, from: start, to: unaligned.stepEnd)
         }
         // An array's trimmed ranges read as zeros, also where only a part of a block is trimmed.
-        if request.operation == .writeZeroes || request.operation == .trim {
+        let isZero = request.operation == .writeZeroes || request.operation == .trim
+        if isZero && !refusesZeroing.load(ordering: .relaxed) {
             let wholeEnd = end / blockByteCount * blockByteCount
             if start % blockByteCount == 0 && start < wholeEnd {
                 unaligned.phase = .zeroing
@@ -120,6 +122,10 @@ extension BlockStorageDevice {
     /// Answers the outcome of a stage of the running request with the next stage or the end.
     func advanceUnaligned(_ completion: StageCompletion) -> Step {
         let taskIndex = completion.taskIndex
+        if completion.error == .notSupported && unaligned.phase == .zeroing && !states[Int(taskIndex)].isFlushing {
+            refusesZeroing.store(true, ordering: .relaxed)
+            return beginStep(taskIndex)
+        }
         if completion.error != .none { return endUnaligned(.ended(completion.error)) }
         if states[Int(taskIndex)].isFlushing { return endUnaligned(.ended(.none)) }
         if unaligned.phase != .zeroing && completion.byteCount < states[Int(taskIndex)].stageByteCount {

@@ -26,6 +26,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     let blockByteCount: UInt64
     /// The disk honours WRITE's FUA bit.
     let supportsForceUnitAccess: Bool
+    /// The disk has refused WRITE SAME as a command that it does not know, so it gets zeros as data.
+    let refusesZeroing = Atomic<Bool>(false)
     /// The largest range of one unmapping and of one zeroing stage, bytes.
     let unmapByteCountMax: UInt64
     let zeroByteCountMax: UInt64
@@ -152,7 +154,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         else { return .ended(.invalid) }
         if request.operation.isWrite && info.isReadOnly { return .ended(.readOnly) }
         if request.operation == .trim && !info.supportsTrim { return .ended(.notSupported) }
-        if (request.byteOffset | UInt64(request.byteCount)) % blockByteCount != 0 {
+        let needsBuffer = request.operation == .writeZeroes && refusesZeroing.load(ordering: .relaxed)
+        if needsBuffer || (request.byteOffset | UInt64(request.byteCount)) % blockByteCount != 0 {
             states[Int(taskIndex)].isUnaligned = true
             unaligned.append(taskIndex)
             return .waiting
