@@ -170,7 +170,7 @@ struct DispatchSourceTests {
         bench.queue.DispatchSync { #expect(bench.queue.sleep(address, until: 0) == kIOReturnNotPermitted) }
     }
 
-    @Test("work that sleeps keeps no other work from the queue that was there before it")
+    @Test("work that sleeps keeps no other work from the queue that was there before it, and no thread of the kernel")
     func sleeperBeforeOthers() {
         let bench = Bench()
         let queue = bench.inDriver { IODispatchQueue(name: "Reentrant", context: bench.context, isReentrant: true) }
@@ -185,9 +185,13 @@ struct DispatchSourceTests {
         }
         let waker = queue.addSource("waker") { #expect(queue.wake(address, all: true) == kIOReturnSuccess) }
         // Both are taken in one look.
-        let thread = try? OSThread(name: "signal") { queue.signal(mask: sleeper | waker) }
+        queue.signal(mask: sleeper | waker)
         #expect(isOver.comes())
-        thread?.join()
+        #expect(eventually { queue.runnerThread == 0 })
+        queue.runInline("a call of the kernel") {
+            queue.DispatchAsync { _ = queue.sleep(address, until: .max) }
+        }
+        queue.DispatchSync { #expect(queue.wake(address, all: true) == kIOReturnSuccess) }
         #expect(eventually { queue.runnerThread == 0 })
     }
 

@@ -12,7 +12,8 @@ public let kIODispatchQueueReentrant: UInt64 = 1
 /// A serial dispatch queue: a domain of mutual exclusion, not a thread.
 ///
 /// A thread that brings work to an idle queue runs the queue. Work that arrives meanwhile is left to that thread, which
-/// takes all of it before it leaves. Bundles form this way, without a change of threads.
+/// takes all of it before it leaves. Bundles form this way, without a change of threads. A reentrant queue has threads of
+/// its own for all work, since work that sleeps must not keep the kernel's thread.
 ///
 /// Work has two kinds: *sources*, registered once and signalled often without allocation (the submission doorbell, the
 /// interrupt line), and *blocks*, for the control plane.
@@ -251,7 +252,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// the block has run. For a thread that brings many blocks.
     /// - Parameter activity: the block's name in pictures and reports.
     package func runInline(_ activity: StaticString, _ block: () -> Void) {
-        guard claimSoon() else {
+        guard !isReentrant, claimSoon() else {
             // The thread that runs the block answers for this one.
             let pair = nbdext_current_pair()
             _ = runSync(activity, purpose: activity.description, isFromKernel: true) {
@@ -327,7 +328,8 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// - Parameter mask: the sources' bits.
     package func signal(mask: UInt32) {
         let old = state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue
-        if old & Self.running == 0 { run() }
+        guard old & Self.running == 0 else { return }
+        if !isReentrant || !startRunner() { run() }
     }
 
     private func run() {
@@ -392,7 +394,10 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Has a thread of its own run the queue, unless another does.
     private func startThread() {
         do {
-            try OSThread(name: name) { self.signal(mask: Self.blocksPending) }.detach()
+            try OSThread(name: name) { [self] in
+                let old = state.bitwiseOr(Self.blocksPending | Self.running, ordering: .acquiringAndReleasing).oldValue
+                if old & Self.running == 0 { run() }
+            }.detach()
         } catch {
             // There are no threads left: the next thread that brings work to this queue runs the block.
             state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
@@ -487,15 +492,15 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         if state.compareExchange(expected: Self.running, desired: 0, ordering: .acquiringAndReleasing).exchanged {
             return
         }
-        startRunner()
+        // Where there are no threads left, the next thread that brings work runs the queue.
+        if !startRunner() { state.bitwiseAnd(~Self.running, ordering: .acquiringAndReleasing) }
     }
 
     /// Has a new thread run the queue, which the caller has.
-    private func startRunner() {
-        do { try OSThread(name: name) { self.run() }.detach() } catch {
-            // There are no threads left: the next thread that brings work runs the queue.
-            state.bitwiseAnd(~Self.running, ordering: .acquiringAndReleasing)
-        }
+    /// - Returns: false when there are no threads left.
+    private func startRunner() -> Bool {
+        do { try OSThread(name: name) { self.run() }.detach() } catch { return false }
+        return true
     }
 
     /// Waits for a turn, as long as it takes. The thread that runs the queue then lends it.
