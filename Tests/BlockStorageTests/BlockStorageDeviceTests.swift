@@ -303,8 +303,9 @@ struct BlockStorageDeviceTests {
                 let operation: BlockRequest.Operation = [.read, .write, .writeZeroes].randomElement(using: &generator)!
                 ranges[tag] = range
                 if operation == .write {
-                    for index in range { model[index] = UInt8.random(in: 0...255, using: &generator) }
-                    model[range].withUnsafeBytes { buffer.copyMemory(from: $0.baseAddress!, byteCount: range.count) }
+                    let byte = UInt8.random(in: 0...255, using: &generator)
+                    model.replaceSubrange(range, with: repeatElement(byte, count: range.count))
+                    memset(buffer, Int32(byte), range.count)
                 } else if operation == .writeZeroes {
                     model.replaceSubrange(range, with: repeatElement(0, count: range.count))
                 } else {

@@ -172,8 +172,9 @@ struct TranslationTests {
 
     @Test("text outside of classes stays as it is, byte for byte")
     func text() {
-        let inside: [UInt8] =
-            Array("// \u{e9}: ".utf8) + [0xFF, 0xC3] + Array("\r\n#define X \\\n class A : B {\nint a;".utf8)
+        var inside = Array("// \u{e9}: ".utf8)
+        inside += [0xFF, 0xC3]
+        inside += Array("\r\n#define X \\\n class A : B {\nint a;".utf8)
         let made = Translation(of: Samples.parse(inside), in: ClassTable([]))
         let start = Array("#line 1 \"Driver.iig\"\n".utf8)
         let end = Array(made.header.suffix(inside.count + 1))

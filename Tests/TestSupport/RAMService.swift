@@ -23,7 +23,7 @@ package final class RAMService: BlockService, @unchecked Sendable {
             isReadOnly: false, supportsTrim: true)
         arena = try DataArena(byteCount: 4 << 30)
         bytes = .allocate(byteCount: byteCount, alignment: 4096)
-        bytes.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+        memset(bytes, 0, byteCount)
     }
 
     deinit { bytes.deallocate() }

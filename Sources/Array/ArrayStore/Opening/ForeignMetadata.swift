@@ -27,7 +27,8 @@ enum ForeignMetadata {
     /// Whether a superblock of major version 1 is here whose `super_offset` (md_p.h) says so too.
     private static func isVersion1(_ store: any MemberStore, at place: UInt64) -> Bool {
         guard let bytes = try? store.bytes(at: place, count: 256) else { return false }
-        let sectors = (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[144 + $1]) << UInt64(8 * $1) }
-        return Array(bytes[..<8]) == magic + [1, 0, 0, 0] && sectors == place / 512
+        var sectors: UInt64 = 0
+        for byte in bytes[144..<152].reversed() { sectors = sectors << 8 | UInt64(byte) }
+        return Array(bytes[..<4]) == magic && Array(bytes[4..<8]) == [1, 0, 0, 0] && sectors == place / 512
     }
 }

@@ -100,9 +100,11 @@ extension Membership {
         guard !isLost else { return conclude(change, Failures()) }
         self.change = change
         isSettling = false
-        return [.draw(isWhole: missing.isEmpty)] + present.map { .writeHeader(role: $0) }
-            + placesInUse.filter { $0 == first }.map { .writeState(place: $0) }
-            + placesInUse.filter { $0 != first }.map { .writeState(place: $0) } + [.collect]
+        var effects: [Effect] = [.draw(isWhole: missing.isEmpty)]
+        for role in present { effects.append(.writeHeader(role: role)) }
+        for place in placesInUse where place == first { effects.append(.writeState(place: place)) }
+        for place in placesInUse where place != first { effects.append(.writeState(place: place)) }
+        return effects + [.collect]
     }
 
     /// Takes the outcome of the writes.

@@ -27,9 +27,8 @@ package struct CommandLineAdvice {
 
         /// The names of all arguments of a kind, with their dashes.
         private func names(_ kind: String) -> [String] {
-            (arguments ?? []).filter { $0.kind == kind }.flatMap { $0.names ?? [] }.map { name in
-                (name.kind == "long" ? "--" : "-") + name.name
-            }
+            let named = (arguments ?? []).filter { $0.kind == kind }.flatMap { $0.names ?? [] }
+            return named.map { $0.kind == "long" ? "--\($0.name)" : "-\($0.name)" }
         }
 
         var flags: [String] { names("flag") }
