@@ -95,9 +95,9 @@ public enum DriverFault: String, Sendable, CaseIterable {
         // Tasks do not come back while the queues that they need are waiting.
         case .createOnDefaultQueue, .otherWorkOnAuxiliaryQueue, .waitInStartController, .waitInStop, .queueCycle:
             [.targetNotReady, .taskNeverCompleted, .bundledSlotDropped, .tasksOutstandingAtStop]
-        // A refused completion leaves its task with the driver.
+        // A refused completion leaves its task with a driver that does not know it, and may not keep the action.
         case .bundledActionCompletedAsLegacy, .legacyTaskCompletedAsBundled:
-            [.taskNeverCompleted, .tasksOutstandingAtStop]
+            [.missingRetain, .taskNeverCompleted, .tasksOutstandingAtStop]
         // The surplus completion hits the slot's next task.
         case .slotMisuse, .completedWhileDeviceWorks:
             [

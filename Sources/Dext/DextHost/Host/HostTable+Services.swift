@@ -45,9 +45,10 @@ extension HostTable {
             let status = service.Create(provider, text(key), &made)
             return HostTable.give(made, nil, result, status)
         }
-        table.pointee.adjust_busy = { _, _, state in
+        table.pointee.adjust_busy = { service, delta, state in
+            guard let service = object(service, as: IOService.self) else { return kIOReturnBadArgument }
             // Nothing waits for a service to be idle here.
-            state?.pointee = 0
+            state?.pointee = service.adjustBusy(delta)
             return kIOReturnSuccess
         }
     }

@@ -81,8 +81,7 @@ enum HostTable {
     private static func report(_ fault: nbdext_dext_fault, _ detail: String) {
         switch fault {
         case NBDEXT_FAULT_FREED_OBJECT: DriverContext.report(.overRelease, detail)
-        case NBDEXT_FAULT_WRONG_ACTION: DriverContext.report(.bundledActionCompletedAsLegacy, detail)
-        case NBDEXT_FAULT_NO_QUEUE: DriverContext.report(.noAuxiliaryQueue, detail)
+        case NBDEXT_FAULT_NO_AUXILIARY_QUEUE: DriverContext.report(.noAuxiliaryQueue, detail)
         case NBDEXT_FAULT_ASSERTION: DriverContext.report(.driverCrash, detail)
         // What macOS answers with an error only has to be told.
         default: writeDiagnostic("error: \(ForeignText(detail).description)\n")

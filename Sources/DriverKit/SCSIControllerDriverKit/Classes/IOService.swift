@@ -33,6 +33,7 @@ open class IOService: OSObject, @unchecked Sendable {
         var properties: OSDictionary = [:]
         var isRegistered = false
         var isTerminated = false
+        var busyCount: UInt32 = 0
         weak var provider: IOService?
     }
 
@@ -220,6 +221,15 @@ open class IOService: OSObject, @unchecked Sendable {
         lock.withLock { node.isRegistered = true }
         publish()
         return kIOReturnSuccess
+    }
+
+    /// Changes the count of what the service still has to do.
+    /// - Returns: the count, which is never below 0.
+    package final func adjustBusy(_ delta: Int32) -> UInt32 {
+        lock.withLock {
+            node.busyCount = UInt32(clamping: Int64(node.busyCount) + Int64(delta))
+            return node.busyCount
+        }
     }
 
     /// Tells the kernel what the service says of itself.

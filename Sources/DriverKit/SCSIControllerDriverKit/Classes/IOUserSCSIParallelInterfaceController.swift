@@ -255,7 +255,7 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
                     + "ParallelTaskCompletion")
         }
         // Inside the call that brought the task, the caller holds the action.
-        if action.retainCount <= 1, !isInEntry(ofTask: response.fControllerTaskIdentifier) {
+        if action.retainCount <= 1, !isInEntry(ofSlot: slot) {
             action.reportOnlyKernels(
                 "task \(response.fControllerTaskIdentifier) was completed outside of its UserProcessParallelTask")
         }
@@ -263,9 +263,13 @@ open class IOUserSCSIParallelInterfaceController: IOService, @unchecked Sendable
         withUnsafePointer(to: response) { kernel?.completeParallelTask($0, slot: slot) }
     }
 
-    /// Whether the calling thread is inside the UserProcessParallelTask call that brought the task.
-    private func isInEntry(ofTask id: UInt64) -> Bool {
-        dispatchQueue(named: "Default")?.OnQueue() == true && DriverContext.current?.taskInEntry == id
+    /// Whether the calling thread is inside the UserProcessParallelTask call that brought an action. The response may
+    /// name another task.
+    private func isInEntry(ofSlot slot: UInt16) -> Bool {
+        guard dispatchQueue(named: "Default")?.OnQueue() == true, let context = DriverContext.current else {
+            return false
+        }
+        return context.taskInEntry != 0 && context.slotInEntry == slot
     }
 
     /// Passes slots back: any subset, in any order, at most 32 a call. The driver must not touch them afterwards.

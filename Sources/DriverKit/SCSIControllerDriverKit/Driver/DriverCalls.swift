@@ -202,6 +202,7 @@ package final class DriverCalls: @unchecked Sendable {
         let action = taskActions[slot]
         action.isCompleted.store(false, ordering: .relaxed)
         var response = kSCSIServiceResponse_Request_In_Process
+        context.slotInEntry = UInt16(slot)
         context.taskInEntry = task.pointee.fControllerTaskIdentifier
         _ = driver.UserProcessParallelTask(task.pointee, &response, action)
         context.taskInEntry = 0

@@ -8,8 +8,8 @@ import Platform
 ///
 /// Threads: any.
 package final class DriverContext: @unchecked Sendable {
-    // SAFETY: `queueList` only under `lock`; `taskInEntry` belongs to the Default queue; `allocateShared`, `clock`
-    // and `kernel` are set before the driver starts.
+    // SAFETY: `queueList` only under `lock`; `taskInEntry` and `slotInEntry` belong to the Default queue;
+    // `allocateShared`, `clock` and `kernel` are set before the driver starts.
     /// Collects the driver's faults.
     package let log: DiagnosisLog
     /// The waits of the driver's threads.
@@ -22,6 +22,8 @@ package final class DriverContext: @unchecked Sendable {
     package weak var kernel: (any DriverKernelPort)?
     /// The ID of the task whose UserProcessParallelTask runs; 0 for none.
     package var taskInEntry: UInt64 = 0
+    /// The slot of the action that came with that task.
+    var slotInEntry: UInt16 = 0
     /// Allocates so many bytes of memory that the kernel's process sees too; nil where there is only one process.
     package var allocateShared: (@Sendable (Int) -> IOBufferMemoryDescriptor?)?
     private let lock = Lock()

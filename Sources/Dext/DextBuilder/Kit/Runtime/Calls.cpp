@@ -109,9 +109,11 @@ nbdext_object *nbdext::queueFor(OSMetaClassBase *self, uint64_t method, bool *im
     if (!queue) {
         // An object without a Default queue is called where the caller is.
         if (!name) return nullptr;
+        const bool isAuxiliary = strcmp(name, "AuxiliaryQueue") == 0;
         report(
-            NBDEXT_FAULT_NO_QUEUE, "%s::%s is bound to the queue %s, and SetDispatchQueue never set it", type->name,
-            methodName(type, method), name);
+            isAuxiliary ? NBDEXT_FAULT_NO_AUXILIARY_QUEUE : NBDEXT_FAULT_BAD_ARGUMENT,
+            "%s::%s is bound to the queue %s, and SetDispatchQueue never set it", type->name, methodName(type, method),
+            name);
         *impossible = true;
         return nullptr;
     }

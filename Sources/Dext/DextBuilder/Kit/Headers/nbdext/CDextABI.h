@@ -63,7 +63,7 @@ typedef int32_t nbdext_status;
 typedef enum nbdext_dext_fault {
     NBDEXT_FAULT_FREED_OBJECT = 1,       ///< an object was used after its last release
     NBDEXT_FAULT_WRONG_ACTION = 2,       ///< an action was given to a call that it was not made for
-    NBDEXT_FAULT_NO_QUEUE = 3,           ///< a method is bound by QUEUENAME to a queue that was never set
+    NBDEXT_FAULT_NO_AUXILIARY_QUEUE = 3, ///< a method is bound by QUEUENAME to AuxiliaryQueue, which was never set
     NBDEXT_FAULT_UNSUPPORTED = 4,        ///< a call that nbdext declares and does not have
     NBDEXT_FAULT_UNKNOWN_METHOD = 5,     ///< a call for which no class of the object has a method
     NBDEXT_FAULT_BAD_ARGUMENT = 6,       ///< an argument that macOS answers with an error or a crash
