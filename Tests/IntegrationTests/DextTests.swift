@@ -10,7 +10,7 @@ struct DextTests {
     private static let example = "\(checkout.path)/Examples/MyFirstDextCPP"
 
     /// The example's bundle, which is built when somebody asks first, beside what was built of it for the last tests.
-    private static let bundle = Result {
+    static let bundle = Result {
         let path = "\(checkout.path)/.build/MyFirstDextCPP.dext"
         let build = try Shell.run(nbdext, ["dext", "build", example, "-o", path])
         guard build.status == 0 else { throw ExampleDriver.BuildFailure(output: build.output + build.errors) }
@@ -42,6 +42,7 @@ struct DextTests {
         #expect(result.status == 0, "\(result.output + result.errors)")
         #expect(result.output.contains("B29"), "it declines bundled mode")
         #expect(!result.output.contains("failed"), "\(result.output)")
+        #expect(!result.output.contains("user client"), "it has none: \(result.output)")
     }
 
     @Test("the example is served, and keeps what is written")

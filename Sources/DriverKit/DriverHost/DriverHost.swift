@@ -81,6 +81,9 @@ package protocol DriverHost: AnyObject, Sendable {
     /// Asks the driver for a task management function, and waits for the answer.
     func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome
 
+    /// Opens a user client of the driver, calls it and closes it.
+    func tryUserClient() -> UserClientOutcome
+
     /// The driver's queues and their activities, a line each.
     func picture() -> [String]
 
@@ -107,6 +110,8 @@ extension DriverHost {
     package func takeCalls(_ exchange: inout Exchange) -> Bool { false }
     package func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool { false }
     package func picture() -> [String] { context.waits.picture() }
+    /// Only drivers in C++ have user clients, and they are processes.
+    package func tryUserClient() -> UserClientOutcome { .unsupported }
 }
 
 extension DriverHost {

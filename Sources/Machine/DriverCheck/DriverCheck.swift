@@ -8,6 +8,7 @@ import HBAProfiles
 import Members
 import ParallelInterface
 import Platform
+import SCSIControllerDriverKit
 
 /// What is to be checked, and how.
 package struct CheckOptions: Sendable {
@@ -89,8 +90,32 @@ package final class DriverCheck {
         if options.usesCard { check("power cut") { try checks.powerCut() } }
         check("aborts and resets") { try checks.recovery() }
         check("stress") { try checks.stress(milliseconds: options.stressMilliseconds) }
+        tryUserClient(of: machine)
         stop(machine, "stop")
         return true
+    }
+
+    /// Opens a user client, where the driver has any. What the client's calls mean is not known here, so only the way
+    /// there and back is checked.
+    private func tryUserClient(of machine: Machine) {
+        if isBroken { return }
+        let outcome = hangGuard.watch("user client") { machine.tryUserClient() }
+        switch outcome {
+        case .unsupported: return
+        case .refused(let status):
+            note("user client", .note, "NewUserClient(0) returned \(hexText(status))", newFaults { _ in true })
+        case .answered, .notStopped, .unreachable:
+            check("user client") { try Self.describe(outcome) }
+        }
+    }
+
+    private static func describe(_ outcome: UserClientOutcome) throws(OperationError) -> String {
+        switch outcome {
+        case .answered(let status): return "opened, answered an unknown selector with \(hexText(status)), closed"
+        case .notStopped: throw OperationError("the client's Stop did not call super::Stop within 1 s")
+        default:
+            throw OperationError("the driver did not answer within \(UserClientOutcome.limitMilliseconds / 1000) s")
+        }
     }
 
     /// Checks that a driver that has just got a request completes it before Stop returns.

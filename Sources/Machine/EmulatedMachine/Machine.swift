@@ -58,6 +58,9 @@ package final class Machine: @unchecked Sendable {
     /// Asks the driver for a task management function, and waits for the answer.
     package func perform(_ function: TaskManagementFunction) -> TaskManagementOutcome { host.perform(function) }
 
+    /// Opens a user client of the driver as a program does, calls it, and closes it.
+    package func tryUserClient() -> UserClientOutcome { host.tryUserClient() }
+
     /// Opens the arrays and starts everything.
     /// - Throws: when a step fails or the start is cancelled. Everything is then as before, except that arrays whose
     ///   parity was being checked stay dirty.

@@ -1,10 +1,23 @@
 // Classes beside the controller.
 
 #include <DriverKit/DriverKit.h>
+#include <string.h>
 
 #include "KitUserClient.h"
 
 kern_return_t IMPL(KitUserClient, Start) { return Start(provider, SUPERDISPATCH); }
+
+/// Lets go, unless the personality's mistake is that it does not.
+kern_return_t IMPL(KitUserClient, Stop)
+{
+    OSDictionary * properties = nullptr;
+    kern_return_t status = provider->CopyProperties(&properties);
+    if (status != kIOReturnSuccess) return status;
+    const char * mistake = OSDictionaryGetStringValue(properties, "KitMistake");
+    const bool isKept = mistake != nullptr && strcmp(mistake, "client-never-stops") == 0;
+    properties->release();
+    return isKept ? kIOReturnSuccess : Stop(provider, SUPERDISPATCH);
+}
 
 kern_return_t KitUserClient::ExternalMethod(
     uint64_t selector, IOUserClientMethodArguments * arguments, const IOUserClientMethodDispatch *, OSObject *, void *)

@@ -14,7 +14,9 @@ package func DextHostMain(library: String) -> Never {
 }
 
 /// A controller whose class is the bundle's: each call goes to the C++ object, on the queue on which it came.
-package final class BundleDriver: IOUserSCSIParallelInterfaceController, BundleServing, @unchecked Sendable {
+package final class BundleDriver: IOUserSCSIParallelInterfaceController, BundleServing, UserClientProvider,
+    @unchecked Sendable
+{
     // SAFETY: set by `initialize` and `Start`, before any other call of the driver; `buffers` is under `lock`.
     private static let matchMilliseconds = 10_000
     // SAFETY: set before the process has threads.
@@ -116,6 +118,14 @@ package final class BundleDriver: IOUserSCSIParallelInterfaceController, BundleS
     }
 
     package override func NewService(_ userClass: String) -> IOService? { BundleService.make(userClass) }
+
+    package func newUserClient(_ type: UInt32, _ client: inout (any UserClient)?) -> kern_return_t {
+        var made: OpaquePointer?
+        let status = table.pointee.new_user_client(cpp, type, &made)
+        guard status == kIOReturnSuccess else { return status }
+        client = object(made, as: BundleService.self)
+        return client == nil ? kIOReturnError : status
+    }
 
     func baseStart(_ provider: IOService) -> kern_return_t { super.Start(provider) }
     func baseStop(_ provider: IOService) -> kern_return_t { super.Stop(provider) }

@@ -6,7 +6,7 @@ import Platform
 import SCSIControllerDriverKit
 
 /// A service whose class is the bundle's: a bootstrap, a nub, a user client.
-final class BundleService: IOService, BundleServing, @unchecked Sendable {
+final class BundleService: IOService, BundleServing, UserClient, @unchecked Sendable {
     // SAFETY: static text of the bundle, or a copy that is never freed.
     nonisolated(unsafe) let className: UnsafePointer<CChar>
 
@@ -32,6 +32,13 @@ final class BundleService: IOService, BundleServing, @unchecked Sendable {
         guard let driver, let skinPointer else { return super.SetPowerState(powerFlags) }
         return driver.set_power_state(skinPointer, powerFlags)
     }
+
+    func externalMethod(_ selector: UInt64) -> kern_return_t {
+        guard let driver, let skinPointer else { return kIOReturnNotReady }
+        return driver.external_method(skinPointer, selector)
+    }
+
+    func end() { giveBack(self) }
 
     override func NewService(_ userClass: String) -> IOService? { BundleService.make(userClass) }
 

@@ -32,6 +32,12 @@ extension ProcessDextHost {
         return TaskManagementOutcome(rawValue: answer[0]) ?? .refused
     }
 
+    package func tryUserClient() -> UserClientOutcome {
+        let answer = instance?.link.ask(.tryUserClient, limitMilliseconds: UserClientOutcome.limitMilliseconds)
+        guard let answer, answer.status == kIOReturnSuccess else { return .unreachable }
+        return UserClientOutcome(answer) ?? .unreachable
+    }
+
     package func end(startsAgain: Bool) {
         if !startsAgain {
             lock.withLock {

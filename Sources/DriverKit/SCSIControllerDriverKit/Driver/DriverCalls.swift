@@ -188,6 +188,12 @@ package final class DriverCalls: @unchecked Sendable {
         return status == kIOReturnSuccess && response == kSCSIServiceResponse_FUNCTION_COMPLETE ? .done : .refused
     }
 
+    /// Calls NewUserClient. Nil when the call could never run.
+    func newUserClient(_ type: UInt32, _ client: inout (any UserClient)?) -> kern_return_t? {
+        guard let provider = driver as? any UserClientProvider else { return kIOReturnUnsupported }
+        return onDefault("NewUserClient") { provider.newUserClient(type, &client) }
+    }
+
     // MARK: Tasks, on the Default queue
 
     /// Calls UserProcessBundledParallelTasks.

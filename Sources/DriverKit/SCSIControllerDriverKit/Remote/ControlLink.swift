@@ -40,6 +40,8 @@ package enum ControlCall: UInt32, Sendable {
     case readConfiguration
     case writeConfiguration
     case registerByteCount
+    // The kernel asks the driver.
+    case tryUserClient
 }
 
 /// One packet on a control link: a question or its answer.

@@ -222,6 +222,7 @@ extension DriverProcess {
         case .stop:
             finishMessages()
             calls.stop()
+        case .tryUserClient: return calls.tryUserClient().message
         case .waitPicture:
             return ControlMessage(payload: Array(context.waits.picture().joined(separator: "\n").utf8))
         default:

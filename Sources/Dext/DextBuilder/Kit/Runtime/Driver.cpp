@@ -95,6 +95,18 @@ nbdext_status newUserClient(nbdext_skin *service, uint32_t type, nbdext_object *
     *client = handleOf(object);
     return status == kIOReturnSuccess && !object ? kIOReturnError : status;
 }
+nbdext_status externalMethod(nbdext_skin *client, uint64_t selector) {
+    auto object = OSDynamicCast(IOUserClient, objectOf(client));
+    if (!object) return kIOReturnBadArgument;
+    // The arrays are there even when the counts are 0.
+    IOUserClientScalarArray input = {}, output = {};
+    IOUserClientMethodArguments arguments = {};
+    arguments.version = kIOUserClientMethodArgumentsCurrentVersion;
+    arguments.selector = selector;
+    arguments.scalarInput = input;
+    arguments.scalarOutput = output;
+    return object->ExternalMethod(selector, &arguments, nullptr, nullptr, nullptr);
+}
 
 // MARK: Controllers
 
@@ -225,6 +237,7 @@ const nbdext_dext_driver driver = {
     .clear_task_set = clearTaskSet,
     .logical_unit_reset = logicalUnitReset,
     .target_reset = targetReset,
+    .external_method = externalMethod,
 };
 
 }  // namespace

@@ -42,7 +42,7 @@ kern_return_t IOService::Create_Impl(IOService *provider, const IOPropertyName p
 
 kern_return_t IOService::NewUserClient_Impl(uint32_t, IOUserClient **userClient) {
     if (userClient) *userClient = nullptr;
-    return unsupported("NewUserClient");
+    return kIOReturnUnsupported;
 }
 
 // MARK: Names

@@ -426,6 +426,11 @@ typedef struct nbdext_dext_driver {
     nbdext_status (*logical_unit_reset)(
         nbdext_skin *controller, nbdext_u64 target, nbdext_u64 unit, uint32_t *response);
     nbdext_status (*target_reset)(nbdext_skin *controller, nbdext_u64 target, uint32_t *response);
+
+    // MARK: User clients
+
+    /// IOUserClient::ExternalMethod, without any arguments. `client` is the skin of a user client.
+    nbdext_status (*external_method)(nbdext_skin *client, nbdext_u64 selector);
 } nbdext_dext_driver;
 
 /// The one symbol of a bundle. Called once in a process, before everything else, on any thread. The driver's static
