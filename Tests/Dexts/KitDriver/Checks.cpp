@@ -2,6 +2,7 @@
 
 #include <DriverKit/DriverKit.h>
 #include <DriverKit/OSSharedPtr.h>
+#include <DriverKit/storage/IOStorageProtocolCharacteristics.h>
 #include <Availability.h>
 #include <PCIDriverKit/PCIDriverKit.h>
 #include <SCSIControllerDriverKit/SCSIControllerDriverKit.h>
@@ -466,17 +467,26 @@ void KitDriver::CheckLibrary()
 void KitDriver::CheckFamily()
 {
     bool isPresent = true;
-    CHECK(UserTargetPresentForID(6, &isPresent) == kIOReturnSuccess && !isPresent);
+    // The kernel looks for targets meanwhile, but not for one with the initiator's ID.
+    CHECK(UserTargetPresentForID(7, &isPresent) == kIOReturnSuccess && !isPresent);
     OSDictionary * properties = OSDictionary::withCapacity(1);
-    OSDictionarySetStringValue(properties, "Vendor Name", "NBDEXT");
+    OSData * name = OSData::withBytes("\x50\x01\x02\x03\x04\x05\x06\x07", 8);
+    properties->setObject(kIOPropertyFibreChannelNodeWorldWideNameKey, name);
+    name->release();
     CHECK(UserSetHBAProperties(properties) == kIOReturnSuccess);
-    CHECK(UserSetTargetProperties(0, properties) == kIOReturnSuccess);
+    if (!ivars->isBundled) {
+        CHECK(Wait(^bool {
+            bool isThere = false;
+            return UserTargetPresentForID(0, &isThere) == kIOReturnSuccess && isThere;
+        }));
+        CHECK(UserSetTargetProperties(0, properties) == kIOReturnSuccess);
+    }
     properties->release();
-    OSString * key = OSString::withCString("Vendor Name");
+    OSString * key = OSString::withCString(kIOPropertyFibreChannelNodeWorldWideNameKey);
     OSArray * keys = OSArray::withCapacity(1);
     keys->setObject(key);
     CHECK(UserRemoveHBAProperties(keys) == kIOReturnSuccess);
-    CHECK(UserRemoveTargetProperties(0, keys) == kIOReturnSuccess);
+    if (!ivars->isBundled) CHECK(UserRemoveTargetProperties(0, keys) == kIOReturnSuccess);
     keys->release();
     key->release();
     CHECK(UserCallMediaParametersHaveChanged() == kIOReturnSuccess);

@@ -192,10 +192,19 @@ static uint64_t Execute(
     }
     switch (cdb[0]) {
     case 0x00: case 0x35: return 0;
-    case 0x12:
-        memset(data, 0, length);
-        if (length >= 32) memcpy(data + 8, "NBDEXT  KIT DRIVER      1.0 ", 28);
-        return length;
+    case 0x12: {
+        if (cdb[1] & 1) break;
+        uint8_t inquiry[36] = {0, 0, 0x06, 0x02, 31};
+        memcpy(inquiry + 8, "NBDEXT  KIT DRIVER      1.0 ", 28);
+        const uint64_t count = length < sizeof(inquiry) ? length : sizeof(inquiry);
+        memcpy(data, inquiry, count);
+        return count;
+    }
+    case 0xA0:
+        if (length < 16) break;
+        memset(data, 0, 16);
+        data[3] = 8;   // one entry: unit 0
+        return 16;
     case 0x25:
         if (length < 8) break;
         OSWriteBigInt32(data, 0, kBlockCount - 1);

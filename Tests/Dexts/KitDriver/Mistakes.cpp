@@ -35,7 +35,7 @@ void KitDriver::MakeMistakes()
             ivars->mathQueue->DispatchSync(^{});
         });
     }
-    if (Makes("sleep-in-start-controller")) IOSleep(1500);
+    if (Makes("sleep-in-start-controller")) IOSleep(6000);
     if (Makes("wrong-action")) {
         uint16_t list[kKitListCount] = {};
         OSAction * action = nullptr;
@@ -99,7 +99,9 @@ bool KitDriver::SpoilTask(const SCSIUserParallelTask & task, SCSIUserParallelRes
             OSSafeReleaseNULL(buffer);
         });
     }
-    return !Makes("task-never-completed");
+    if (!Makes("task-never-completed")) return true;
+    completion->retain();
+    return false;
 }
 
 /// Passes slots back, with the mistakes of that.
@@ -116,6 +118,10 @@ void KitDriver::CompleteSlots(const uint16_t * slots, uint16_t count, OSAction *
     if (Makes("slot-out-of-range")) list[0] = kTaskCount + 100;
     BundledParallelTaskCompletion(completion, list, Makes("no-slots") ? 0 : count);
     if (Makes("slot-completed-twice")) BundledParallelTaskCompletion(completion, list, count);
-    if (Makes("slot-written-after-completion")) ivars->responses[slots[0]].fCompletionStatus = kSCSITaskStatus_BUSY;
+    if (Makes("slot-written-after-completion")) {
+        // As a second interrupt for the command before does: the kernel has read its response.
+        if (ivars->lastResponse != nullptr) ivars->lastResponse->version = kScsiUserParallelTaskResponseCurrentVersion1;
+        ivars->lastResponse = &ivars->responses[slots[0]];
+    }
     if (Makes("bundled-action-released")) completion->release();
 }
