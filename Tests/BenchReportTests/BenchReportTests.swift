@@ -12,13 +12,16 @@ import Testing
 @Suite("Reports of a comparison")
 struct BenchReportTests {
     /// Figures of every cell, made up: bundled is twice as fast as legacy.
-    private static func results(machine: String = "A \"fast\" <processor> & more") -> BenchResults {
+    private static func results(
+        machine: String = "A \"fast\" <processor> & more",
+        _ configurations: [BenchConfiguration] = BenchConfiguration.all, byteCount: UInt64? = 512 << 20
+    ) -> BenchResults {
         var results = BenchResults(
-            configurations: BenchConfiguration.all, machine: machine, loadAverage: "0.10", seconds: 1, rounds: 3,
-            byteCount: 512 << 20, sendsSingly: false)
+            configurations: configurations, machine: machine, loadAverage: "0.10", seconds: 1, rounds: 3,
+            byteCount: byteCount, sendsSingly: false)
         for workload in BenchPlan.workloads {
             for load in BenchPlan.loads {
-                let cells = BenchConfiguration.all.map { configuration in
+                let cells = configurations.map { configuration in
                     var cell = BenchCell()
                     for round in 1...3 { cell.add(result(workload, configuration, round), bundles: bundles) }
                     return cell
@@ -114,6 +117,25 @@ struct BenchReportTests {
         #expect(text.contains("80 %") && text.contains("physical array") && text.contains("load average 0.10"))
         #expect(text.contains("differ by up to 10 %"))
         for line in text.split(separator: "\n") { #expect(!line.hasSuffix(" ")) }
+    }
+
+    @Test("other drivers have columns of their own, and nothing that is about the reference driver")
+    func drivers() throws {
+        let drivers = [
+            BenchDriver(option: "--driver", path: "/a/MyDriver"), BenchDriver(option: "--dext", path: "Other.dext"),
+        ]
+        let results = Self.results(BenchConfiguration.routes(to: drivers), byteCount: nil)
+        let text = TextReport(results).text
+        for name in ["legacy, MyDriver", "legacy, Other.dext", "bundled, MyDriver", "bundled, Other.dext"] {
+            #expect(text.contains("  \(name)"), "\(text)")
+        }
+        #expect(!text.contains("published") && !text.contains("bundled/legacy") && !text.contains("RAID 5"))
+        #expect(text.contains("The drivers' own targets"))
+        let json = try JSONEncoder().encode(JSONReport(results))
+        let object = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
+        let cells = try #require(object["results"] as? [[String: Any]])
+        let names = cells.compactMap { $0["driver"] as? String }
+        #expect(names.count == cells.count && names.prefix(2) == ["MyDriver", "Other.dext"] && object["size"] == nil)
     }
 
     @Test("the JSON is JSON, with an object for each cell")

@@ -19,6 +19,9 @@ struct BenchTests {
         try refuse(["--directory", "/nonexistent"], saying: "cannot open the directory /nonexistent")
         try refuse(["--html", "/nonexistent/a.html"], saying: "cannot write to /nonexistent/a.html")
         try refuse(["--size", "1T"], saying: "use a smaller --size")
+        try refuse(["--card"], saying: "name a driver, or leave it out")
+        try refuse(["--dext", "x.dext", "--html", "x.html"], saying: "leave out --driver and --dext")
+        try refuse(["--dext", "/nowhere.dext"], saying: "/nowhere.dext does not exist")
     }
 
     @Test("all configurations are measured, bundles are counted, and nothing is left behind")
@@ -47,6 +50,26 @@ struct BenchTests {
         }
         #expect(try String(contentsOfFile: page, encoding: .utf8).contains("</html>"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: arrays).isEmpty)
+    }
+
+    @Test("drivers of the user's are measured by both routes, in Swift and in C++")
+    func drivers() throws {
+        let directory = TemporaryDirectory()
+        let bundle = try DextTests.bundle.get()
+        let result = try Shell.run(
+            nbdext,
+            [
+                "bench", "--seconds", "0.05", "--rounds", "1", "--only", "4 KiB random read", "--json", "--driver",
+                ExampleDriver.built.get(), "--dext", bundle, "--directory", directory.path,
+            ])
+        #expect(result.status == 0, "\(result.errors)")
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+        let cells = try #require(object["results"] as? [[String: Any]])
+        #expect(cells.count == 12 && object["errors"] as? Int == 0 && object["size"] == nil)
+        #expect(Set(cells.compactMap { $0["driver"] as? String }) == ["MyFirstDext", "MyFirstDextCPP.dext"])
+        #expect(cells.allSatisfy { $0["iops"] as? Double ?? 0 > 0 }, "\(result.output)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
     }
 
     @Test("SIGTERM ends the servers and removes the arrays")

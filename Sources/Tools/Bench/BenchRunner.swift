@@ -17,31 +17,41 @@ package final class BenchRunner: @unchecked Sendable {
     private let lock = Lock()
     private var servers: [BenchServer] = []
     private let loadAverage = BenchHost.loadAverage
-    private let byteCount: UInt64
+    private let plan: Plan
     private let seconds: Double
     private let rounds: Int
     private let sendsSingly: Bool
+
+    /// The servers that are measured, and their storage.
+    package struct Plan: Sendable {
+        /// The configurations, a server for each.
+        package var configurations = BenchConfiguration.all
+        /// The size of each server's array, bytes; nil for drivers that bring their own targets.
+        package var byteCount: UInt64?
+
+        package init(byteCount: UInt64?) { self.byteCount = byteCount }
+    }
 
     /// Makes the arrays, starts the servers and fills their exports.
     ///
     /// - Parameters:
     ///   - parent: the directory that the arrays' directory is made in.
-    ///   - byteCount: the size of each array.
+    ///   - plan: the servers.
     ///   - seconds: the time of each measurement.
     ///   - rounds: measurements of each server under each load.
     ///   - sendsSingly: the load generator sends each request by itself, instead of all that are due at once.
     /// - Throws: when there is no room, or when a server does not start.
-    package init(parent: String, byteCount: UInt64, seconds: Double, rounds: Int, sendsSingly: Bool) throws {
-        self.byteCount = byteCount
+    package init(parent: String, plan: Plan, seconds: Double, rounds: Int, sendsSingly: Bool) throws {
+        self.plan = plan
         self.sendsSingly = sendsSingly
         self.seconds = seconds
         self.rounds = rounds
-        let room = byteCount / UInt64(Self.memberCount - 1) * UInt64(Self.memberCount) + 64 << 20
-        directory = try BenchDirectory(in: parent, byteCount: room * UInt64(BenchConfiguration.all.count))
+        let room = plan.byteCount.map { $0 / UInt64(Self.memberCount - 1) * UInt64(Self.memberCount) + 64 << 20 } ?? 0
+        directory = try BenchDirectory(in: parent, byteCount: room * UInt64(plan.configurations.count))
         try cleanUpOnSignal()
         do {
-            for (index, configuration) in BenchConfiguration.all.enumerated() {
-                try start(configuration, "\(directory.path)/\(index)", byteCount)
+            for (index, configuration) in plan.configurations.enumerated() {
+                try start(configuration, "\(directory.path)/\(index)")
             }
         } catch {
             stop()
@@ -49,15 +59,18 @@ package final class BenchRunner: @unchecked Sendable {
         }
     }
 
-    private func start(_ configuration: BenchConfiguration, _ path: String, _ byteCount: UInt64) throws {
+    private func start(_ configuration: BenchConfiguration, _ path: String) throws {
         writeDiagnostic("bench: starting \(configuration.name)\n")
-        let plan = ArrayStore.Plan(
-            level: .raid5, memberCount: Self.memberCount, byteCount: byteCount, chunkByteCount: 64 << 10,
-            name: "bench")
-        _ = try ArrayStore.create(directory: path, plan: plan, force: false)
+        if let byteCount = plan.byteCount {
+            let array = ArrayStore.Plan(
+                level: .raid5, memberCount: Self.memberCount, byteCount: byteCount, chunkByteCount: 64 << 10,
+                name: "bench")
+            _ = try ArrayStore.create(directory: path, plan: array, force: false)
+        }
         // Under the lock, so that a signal finds every server that was started.
         let server = try lock.withLock {
-            let server = try BenchServer(configuration, directory: path, path: path)
+            let server = try BenchServer(
+                configuration, directory: plan.byteCount == nil ? nil : path, path: path)
             servers.append(server)
             return server
         }
@@ -99,8 +112,8 @@ package final class BenchRunner: @unchecked Sendable {
     /// - Throws: when a server does not answer, or when fio fails.
     package func measure(_ workloads: [Workload], check: FioCheck?) throws -> BenchResults {
         var results = BenchResults(
-            configurations: BenchConfiguration.all, machine: BenchHost.machine, loadAverage: loadAverage,
-            seconds: seconds, rounds: rounds, byteCount: byteCount, sendsSingly: sendsSingly)
+            configurations: plan.configurations, machine: BenchHost.machine, loadAverage: loadAverage,
+            seconds: seconds, rounds: rounds, byteCount: plan.byteCount, sendsSingly: sendsSingly)
         let rows = workloads.flatMap { workload in BenchPlan.loads.map { (workload, $0) } }
         for (number, (workload, load)) in rows.enumerated() {
             let row = try measure(workload, load)
@@ -139,8 +152,7 @@ package final class BenchRunner: @unchecked Sendable {
 
     /// Runs one load with this load generator and with fio, in turn.
     private func check(_ fio: FioCheck) throws -> ReferenceCheck {
-        let server = servers[
-            BenchConfiguration.all.firstIndex(of: BenchConfiguration(mode: "bundled", hasDriverProcess: false))!]
+        let server = servers.first { $0.configuration.mode == "bundled" }!
         let workload = BenchPlan.randomRead4K
         let load = LoadDepth(connectionCount: 1, depth: 32)
         writeDiagnostic("bench: \(workload.name), \(load.name), also with \(fio.program)\n")

@@ -19,17 +19,21 @@ final class BenchServer {
     /// Starts the server.
     ///
     /// - Parameters:
-    ///   - directory: of the array.
+    ///   - directory: of the array; nil for a driver that brings its own targets.
     ///   - path: the common beginning of the paths of the server's sockets and log.
     /// - Throws: when the process cannot be started.
-    init(_ configuration: BenchConfiguration, directory: String, path: String) throws {
+    init(_ configuration: BenchConfiguration, directory: String?, path: String) throws {
         self.configuration = configuration
         socket = "\(path).sock"
         controlSocket = "\(path).ctl"
         log = "\(path).log"
-        var arguments = ["/proc/self/exe", "serve", directory, "--socket", socket, "--control", controlSocket]
-        arguments += ["--mode", configuration.mode]
-        if configuration.hasDriverProcess { arguments += ["--driver-host", "process"] }
+        var arguments = ["/proc/self/exe", "serve"] + (directory.map { [$0] } ?? [])
+        arguments += ["--socket", socket, "--control", controlSocket, "--mode", configuration.mode]
+        if let driver = configuration.driver {
+            arguments += [driver.option, driver.path]
+        } else if configuration.hasDriverProcess {
+            arguments += ["--driver-host", "process"]
+        }
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw OSError(code: errno, doing: "make a pipe") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }

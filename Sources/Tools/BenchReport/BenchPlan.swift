@@ -1,19 +1,41 @@
 import LoadGenerator
 
+/// A driver that is measured in the place of the reference driver.
+package struct BenchDriver: Sendable, Equatable {
+    /// The option of `nbdext serve` that takes it: `--driver` or `--dext`.
+    package var option: String
+    /// The path of its program or bundle.
+    package var path: String
+
+    package init(option: String, path: String) {
+        self.option = option
+        self.path = path
+    }
+
+    /// The last part of the path.
+    package var name: String { String(path.split(separator: "/").last ?? "driver") }
+}
+
 /// One way to run the stack: the options with which a server is started.
 package struct BenchConfiguration: Sendable, Equatable {
     /// `kext`, `legacy` or `bundled`.
     package var mode: String
     /// Whether the driver has a process of its own.
     package var hasDriverProcess: Bool
+    /// The driver; nil for the reference driver.
+    package var driver: BenchDriver?
 
-    package init(mode: String, hasDriverProcess: Bool) {
+    package init(mode: String, hasDriverProcess: Bool, driver: BenchDriver? = nil) {
         self.mode = mode
         self.hasDriverProcess = hasDriverProcess
+        self.driver = driver
     }
 
-    /// "bundled", "bundled, process".
-    package var name: String { hasDriverProcess ? "\(mode), process" : mode }
+    /// "bundled", "bundled, process", "bundled, MyDriver.dext".
+    package var name: String {
+        if let driver { return "\(mode), \(driver.name)" }
+        return hasDriverProcess ? "\(mode), process" : mode
+    }
 
     /// The configurations that are compared, in the order of every table.
     package static let all = [
@@ -23,6 +45,13 @@ package struct BenchConfiguration: Sendable, Equatable {
         BenchConfiguration(mode: "legacy", hasDriverProcess: true),
         BenchConfiguration(mode: "bundled", hasDriverProcess: true),
     ]
+
+    /// The routes to other drivers, which have processes of their own.
+    package static func routes(to drivers: [BenchDriver]) -> [BenchConfiguration] {
+        ["legacy", "bundled"].flatMap { mode in
+            drivers.map { BenchConfiguration(mode: mode, hasDriverProcess: true, driver: $0) }
+        }
+    }
 }
 
 /// The loads of a comparison.

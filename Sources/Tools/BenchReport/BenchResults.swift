@@ -124,14 +124,14 @@ package struct BenchResults: Sendable {
     package var seconds: Double
     /// Rounds of each load and configuration.
     package var rounds: Int
-    /// The size of the array, bytes.
-    package var byteCount: UInt64
+    /// The size of each array, bytes; nil for drivers that bring their own targets.
+    package var byteCount: UInt64?
     /// Whether each request was sent by itself.
     package var sendsSingly: Bool
 
     package init(
         configurations: [BenchConfiguration], machine: String, loadAverage: String, seconds: Double, rounds: Int,
-        byteCount: UInt64, sendsSingly: Bool
+        byteCount: UInt64?, sendsSingly: Bool
     ) {
         self.sendsSingly = sendsSingly
         self.configurations = configurations
@@ -146,6 +146,9 @@ package struct BenchResults: Sendable {
     var largestSpread: Double { rows.flatMap(\.cells).map(\.spread).max() ?? 0 }
 
     var errorCount: UInt64 { rows.flatMap(\.cells).reduce(0) { $0 + $1.errorCount } }
+
+    /// Whether drivers of the user's are compared, not the routes to the reference driver.
+    var comparesDrivers: Bool { configurations.contains { $0.driver != nil } }
 
     /// The index of a configuration's cell in each row.
     func index(_ mode: String, hasDriverProcess: Bool) -> Int? {
@@ -167,14 +170,16 @@ package struct BenchResults: Sendable {
 
     /// The conditions of the measurement, as text.
     package var conditions: String {
-        let size = byteCount >> 20
+        let storage =
+            byteCount.map { "RAID 5 of 4 members, \($0 >> 20) MiB, all of it in the page cache" }
+            ?? "The drivers' own targets"
         let steadiness =
             rounds > 1
             ? "the rounds of a cell differ by up to \(Format.percent(largestSpread))"
             : "one round says nothing of how steady they are"
         return
-            "\(machine); load average \(loadAverage) at the start. RAID 5 of 4 members, \(size) MiB, all of it in the "
-            + "page cache; medians of \(rounds) x \(Format.number(seconds)) s, interleaved; \(steadiness). "
+            "\(machine); load average \(loadAverage) at the start. \(storage); "
+            + "medians of \(rounds) x \(Format.number(seconds)) s, interleaved; \(steadiness). "
             + (sendsSingly
                 ? "The client sends each request by itself."
                 : "The client sends all requests that are due in one call, so the server finds many at once; clients "

@@ -14,7 +14,7 @@ package struct JSONReport: Encodable {
         try values.encode(results.loadAverage, forKey: "load_average")
         try values.encode(Format.rounded(results.seconds, 2), forKey: "seconds")
         try values.encode(results.rounds, forKey: "rounds")
-        try values.encode(results.byteCount, forKey: "size")
+        if let byteCount = results.byteCount { try values.encode(byteCount, forKey: "size") }
         try values.encode(results.sendsSingly, forKey: "one_by_one")
         try values.encode(Format.rounded(results.largestSpread, 4), forKey: "largest_spread")
         try values.encode(results.errorCount, forKey: "errors")
@@ -41,6 +41,7 @@ private struct Cell: Encodable {
         try values.encode(row.load.depth, forKey: "depth")
         try values.encode(configuration.mode, forKey: "mode")
         try values.encode(configuration.hasDriverProcess ? "process" : "in-process", forKey: "driver_host")
+        if let driver = configuration.driver { try values.encode(driver.name, forKey: "driver") }
         try values.encode(Format.rounded(cell.operationsPerSecond, 1), forKey: "iops")
         try values.encode(Format.rounded(cell.readBytesPerSecond, 0), forKey: "read_bytes_per_second")
         try values.encode(Format.rounded(cell.writeBytesPerSecond, 0), forKey: "write_bytes_per_second")

@@ -9,7 +9,7 @@ package struct TextReport {
 
     /// The tables.
     package var text: String {
-        var parts = [throughput, published, bundles]
+        var parts = results.comparesDrivers ? [throughput, bundles] : [throughput, published, bundles]
         if let check = results.check { parts.append(Self.text(check)) }
         if results.errorCount > 0 { parts.append("\(results.errorCount) requests FAILED; the figures mean little") }
         parts.append(Self.wrapped(results.conditions, 116).joined(separator: "\n"))
@@ -20,21 +20,26 @@ package struct TextReport {
 
     /// One line for each load: MiB/s, the median latency, and the gain by bundles.
     private var throughput: String {
+        let width = max(19, (results.configurations.map(\.name.count).max() ?? 0) + 2)
         var lines = ["MiB/s (mixes: read + write) and median latency"]
         lines.append(
-            Format.padded("", 30) + results.configurations.map { Format.aligned($0.name, 19) }.joined()
-                + Format.aligned("bundled/legacy", 17) + Format.aligned("in a process", 14))
+            Format.padded("", 30) + results.configurations.map { Format.aligned($0.name, width) }.joined()
+                + (results.comparesDrivers
+                    ? "" : Format.aligned("bundled/legacy", 17) + Format.aligned("in a process", 14)))
         for row in results.rows {
             let cells = row.cells.map { cell in
                 let latency = Format.duration(Double(cell.latency.percentile(0.5)))
-                return Format.aligned("\(Self.rate(cell, row)) \(Format.aligned(latency, 8))", 19)
+                return Format.aligned("\(Self.rate(cell, row)) \(Format.aligned(latency, 8))", width)
             }
-            lines.append(
-                Format.padded(row.name, 30) + cells.joined()
-                    + Format.aligned(Format.ratio(results.gain(row, hasDriverProcess: false)), 17)
-                    + Format.aligned(Format.ratio(results.gain(row, hasDriverProcess: true)), 14))
+            lines.append(Format.padded(row.name, 30) + cells.joined() + gains(row))
         }
         return lines.joined(separator: "\n")
+    }
+
+    private func gains(_ row: BenchRow) -> String {
+        if results.comparesDrivers { return "" }
+        return Format.aligned(Format.ratio(results.gain(row, hasDriverProcess: false)), 17)
+            + Format.aligned(Format.ratio(results.gain(row, hasDriverProcess: true)), 14)
     }
 
     static func rate(_ cell: BenchCell, _ row: BenchRow) -> String {
@@ -68,9 +73,11 @@ package struct TextReport {
         lines.append(Format.padded("", 26) + BundleCounters.names.map { Format.aligned($0, 9) }.joined())
         let total = Double(PublishedFigures.calls.reduce(0) { $0 + $1.count })
         let shares = PublishedFigures.calls.map { Format.aligned(Format.percent(Double($0.count) / total), 9) }
-        lines.append(
-            Format.padded("published", 26) + shares.joined() + "  (5 and more; largest \(PublishedFigures.largestCall))"
-        )
+        if !results.comparesDrivers {
+            lines.append(
+                Format.padded("published", 26) + shares.joined()
+                    + "  (5 and more; largest \(PublishedFigures.largestCall))")
+        }
         for (name, sample) in PublishedFigures.bundleSamples(results) {
             let shares = sample.shares.map { Format.aligned(Format.percent($0), 9) }
             lines.append(Format.padded(name, 26) + shares.joined() + Format.aligned("\(sample.callCount) calls", 18))

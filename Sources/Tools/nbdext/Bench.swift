@@ -15,10 +15,13 @@ struct BenchCommand: ParsableCommand {
             with the driver in its own process. Each load measures them in turn, in rounds. The medians are printed \
             beside published figures of a physical array. All data is in the page cache.
 
+            With --driver, --dext or both, those drivers are measured instead, legacy and bundled.
+
             EXAMPLES
               nbdext bench --quick
               nbdext bench --rounds 5 --html report.html
               nbdext bench --only "4 KiB" --json
+              nbdext bench --driver .build/release/nbdext-raid-driver --dext RAIDDext.dext --card
             """)
 
     @Option(
@@ -46,6 +49,12 @@ struct BenchCommand: ParsableCommand {
     var oneByOne = false
     @Flag(help: "Run one load with fio's nbd engine too, as a check.")
     var fio = false
+    @Option(help: "The program of a driver to measure.")
+    var driver: String?
+    @Option(help: "The bundle of a C++ driver to measure.")
+    var dext: String?
+    @Flag(help: "The drivers drive the RAID card, and get an array each. Otherwise they bring their own targets.")
+    var card = false
     @Flag(help: "Print JSON instead of tables.")
     var json = false
     @Option(help: "Write a report with charts to a file.")
@@ -57,6 +66,12 @@ struct BenchCommand: ParsableCommand {
         guard size.byteCount >= 64 << 20, size.byteCount <= 1 << 40 else {
             throw ValidationError("--size is from 64M to 1T, and five arrays of that size should fit in memory")
         }
+        guard !card || !drivers.isEmpty else {
+            throw ValidationError("--card is for --driver and --dext; name a driver, or leave it out")
+        }
+        guard html == nil || drivers.isEmpty else {
+            throw ValidationError("--html compares the routes to the reference driver; leave out --driver and --dext")
+        }
         guard !workloads.isEmpty else {
             let names = BenchPlan.workloads.map(\.name).joined(separator: ", ")
             throw ValidationError("no workload's name contains \(only ?? ""); there are: \(names)")
@@ -67,14 +82,21 @@ struct BenchCommand: ParsableCommand {
         // Errors that can be known now come before the measurements.
         let check = fio ? try FioCheck() : nil
         if let html { try TextFile.write("", to: html) }
+        var plan = BenchRunner.Plan(byteCount: drivers.isEmpty || card ? size.byteCount : nil)
+        if !drivers.isEmpty { plan.configurations = BenchConfiguration.routes(to: drivers) }
         let runner = try BenchRunner(
-            parent: directory ?? BenchHost.temporaryDirectory, byteCount: size.byteCount,
-            seconds: quick ? 0.2 : seconds,
+            parent: directory ?? BenchHost.temporaryDirectory, plan: plan, seconds: quick ? 0.2 : seconds,
             rounds: quick ? 1 : rounds, sendsSingly: oneByOne)
         defer { runner.stop() }
         let results = try runner.measure(workloads, check: check)
         show(json ? try JSONText.line(JSONReport(results)) + "\n" : TextReport(results).text, terminator: "")
         if let html { try TextFile.write(HTMLReport(results).text, to: html) }
+    }
+
+    private var drivers: [BenchDriver] {
+        [("--driver", driver), ("--dext", dext)].compactMap { option, path in
+            path.map { BenchDriver(option: option, path: $0) }
+        }
     }
 
     private var workloads: [Workload] { BenchPlan.workloads.filter { only == nil || $0.name.contains(only!) } }
