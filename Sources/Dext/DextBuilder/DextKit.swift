@@ -12,15 +12,10 @@ package struct DextKit: Sendable {
     /// A script for the linker: the symbols that a bundle shows.
     let symbols: String
 
-    /// Finds the kit beside this program, where a build leaves it, or in `../lib/nbdext/dext`, where it is installed.
-    /// - Throws: `OperationError` when it is in neither place.
+    /// Finds the kit of this program.
+    /// - Throws: `OperationError` when it is missing.
     package static func find() throws(OperationError) -> DextKit {
-        let program = Directory.ofThisProgram
-        let places = ["\(program)/nbdext_DextBuilder.resources/Kit", "\(program)/../lib/nbdext/dext"]
-        guard let place = places.lazy.compactMap(Directory.resolve).first else {
-            throw OperationError("the kit for DEXTs is missing: it is neither \(places[0]) nor \(places[1])")
-        }
-        return try DextKit(directory: place)
+        try DextKit(directory: Directory.resource("Kit", of: "DextBuilder", installedAs: "dext"))
     }
 
     /// - Parameter directory: the kit's, absolute.

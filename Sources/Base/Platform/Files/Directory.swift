@@ -62,6 +62,30 @@ package enum Directory {
     /// The directory of the program that runs, where the programs of the same build are.
     package static var ofThisProgram: String { parent(of: resolve("/proc/self/exe") ?? "/") }
 
+    /// A directory of files that a target brings: beside this program, where a build leaves it, or in `../lib/nbdext`,
+    /// where it is installed.
+    /// - Throws: `OperationError` when it is in neither place.
+    package static func resource(
+        _ name: String, of target: String, installedAs installed: String
+    ) throws(OperationError) -> String {
+        let places = [
+            "\(ofThisProgram)/nbdext_\(target).resources/\(name)", "\(ofThisProgram)/../lib/nbdext/\(installed)",
+        ]
+        guard let place = places.lazy.compactMap(resolve).first else {
+            throw OperationError(
+                "nbdext is not complete: neither \(places[0]) nor \(places[1]) is there; install it again")
+        }
+        return place
+    }
+
+    /// The directory in which this user's programs keep what they can make again (XDG Base Directory Specification).
+    /// Nil for a user without a home.
+    package static var ofCaches: String? {
+        let own = getenv("XDG_CACHE_HOME").map { String(cString: $0) }
+        if let own, own.hasPrefix("/") { return own }
+        return getenv("HOME").map { "\(String(cString: $0))/.cache" }
+    }
+
     /// The directory part of a path: "." for a name alone, "/" for a name in the root.
     package static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
