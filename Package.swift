@@ -144,7 +144,7 @@ let groups: [(name: String, layers: [Layer])] = [
                 "Scenarios",
                 uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",
                 "ParallelInterface", "BlockStorage", "RAIDControllerInterface", "RAIDDriver", "HBAProfiles",
-                "EmulatedMachine"),
+                "EmulatedMachine", copies: "Dext"),
             layer(
                 "DriverCheck",
                 uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",
