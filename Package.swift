@@ -143,8 +143,8 @@ let groups: [(name: String, layers: [Layer])] = [
             layer(
                 "Scenarios",
                 uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",
-                "ParallelInterface", "BlockStorage", "RAIDControllerInterface", "RAIDDriver", "HBAProfiles",
-                "EmulatedMachine", copies: "Dext"),
+                "DextBundle", "DextBuilder", "ParallelInterface", "BlockStorage", "RAIDControllerInterface",
+                "RAIDDriver", "HBAProfiles", "EmulatedMachine", copies: "Dext"),
             layer(
                 "DriverCheck",
                 uses: "Platform", "Diagnostics", "Members", "ArrayStore", "SCSIControllerDriverKit", "DriverHost",

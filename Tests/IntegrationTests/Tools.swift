@@ -46,6 +46,9 @@ let nbdext = ProcessInfo.processInfo.environment["NBDEXT_BINARY"] ?? builtProgra
 let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
+/// Where programs under test keep what they can make again, so that what was made for the last tests need not be.
+let testCaches = "\(checkout.path)/.build/caches"
+
 /// A program that is built beside the server's.
 func sibling(_ name: String) -> String {
     URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path

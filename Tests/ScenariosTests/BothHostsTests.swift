@@ -1,4 +1,5 @@
 import Diagnostics
+import DriverHost
 import Foundation
 import Platform
 import Scenarios
@@ -17,7 +18,8 @@ struct BothHostsTests {
         let silent = "\(directory.path)/driver"
         try Data("#!/bin/sh\nexec '\(Self.program)' \"$@\" 2>/dev/null\n".utf8).write(to: URL(fileURLWithPath: silent))
         #expect(chmod(silent, 0o700) == 0)
-        let outcome = try ScenarioRun(scenario, driverExecutable: scenario.crashes ? silent : Self.program).run()
+        let driver = DriverProgram(path: scenario.crashes ? silent : Self.program, arguments: [scenario.name])
+        let outcome = try ScenarioRun(scenario, driver: driver).run()
         #expect(faults(outcome) == expected(scenario), "\(outcome)")
     }
 
@@ -48,7 +50,8 @@ struct BothHostsTests {
     func queues(name: String) throws {
         let scenario = try #require(Scenario.all.first { $0.name == name })
         let inProcess = try ScenarioRun(scenario).run()
-        let process = try ScenarioRun(scenario, driverExecutable: Self.program).run()
+        let driver = DriverProgram(path: Self.program, arguments: [scenario.name])
+        let process = try ScenarioRun(scenario, driver: driver).run()
         #expect(process.diagnoses.map(\.picture) == inProcess.diagnoses.map(\.picture))
         #expect(process.startError == inProcess.startError)
         #expect(process.requests == inProcess.requests)

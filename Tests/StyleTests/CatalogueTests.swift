@@ -35,6 +35,13 @@ struct CatalogueTests {
         #expect(try Self.rows().contains(expected), "Docs/faults.md needs this row:\n\(expected)")
     }
 
+    @Test("the driver in C++ makes the mistake of each scenario whose driver is at fault")
+    func dext() throws {
+        let sources = try Project.files(in: "Sources/Machine/Scenarios/Dext", ".cpp").map(Project.text).joined()
+        let made = Set(sources.matches(of: /Makes\("([a-z-]+)"\)/).map { String($0.1) })
+        #expect(made == Set(Scenario.all.filter { $0.reasonWithoutDext == nil }.map(\.name)))
+    }
+
     @Test("each fault has scenarios, or a reason to have none")
     func coverage() {
         for fault in DriverFault.allCases {

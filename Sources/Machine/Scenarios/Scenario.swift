@@ -118,8 +118,8 @@ package struct Scenario: Sendable {
     package static let leftOut: [(fault: DriverFault, reason: String)] = [
         (
             .retainOnInvalidObject,
-            "a Swift reference is never uninitialised, so there is nothing invalid to retain; a driver that gets there by "
-                + "unsafe code crashes, and is reported as B51"
+            "a Swift reference is never uninitialised, so there is nothing invalid to retain; a driver that gets there in "
+                + "C++ or by unsafe code crashes, and is reported as B51"
         ),
         (
             .bundledActionChanged,

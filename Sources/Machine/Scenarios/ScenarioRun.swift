@@ -22,25 +22,24 @@ package struct ScenarioOutcome: Sendable {
 /// Runs a scenario on a small array in a directory for temporary files.
 package struct ScenarioRun {
     private let scenario: Scenario
-    private let driverExecutable: String?
+    private let driver: DriverProgram?
     private let log: DiagnosisLog
     private let clock: DeadlineClock
     private let waiting: @Sendable (OneShotEvent) -> Void
     private static let arrayByteCount: UInt64 = 32 << 20
 
     /// - Parameters:
-    ///   - driverExecutable: the program with the scenarios' drivers, to run the driver in a process of its own; nil
-    ///     runs it in this process.
+    ///   - driver: the program that runs the scenario's driver, in a process of its own; nil runs it in this process.
     ///   - report: gets the first diagnosis of each fault when it is made.
     ///   - clock: the clock of the kernel half.
     ///   - waiting: waits for the end of the client's requests, when the client's lane has nothing left to do.
     package init(
-        _ scenario: Scenario, driverExecutable: String? = nil,
+        _ scenario: Scenario, driver: DriverProgram? = nil,
         report: @escaping @Sendable (Diagnosis) -> Void = { _ in }, clock: DeadlineClock = .machine,
         waiting: @escaping @Sendable (OneShotEvent) -> Void = { $0.wait() }
     ) {
         self.scenario = scenario
-        self.driverExecutable = driverExecutable
+        self.driver = driver
         self.clock = clock
         self.waiting = waiting
         log = DiagnosisLog(handler: report)
@@ -73,7 +72,7 @@ package struct ScenarioRun {
             directories: [directory], mode: scenario.mode, profile: profile, policy: scenario.policy,
             engine: MemberEngineKind.detect(), log: log)
         configuration.driverClass = scenario.driverClass
-        configuration.driver = driverExecutable.map { DriverProgram(path: $0, arguments: [scenario.name]) }
+        configuration.driver = driver
         configuration.disksAreRemovable = scenario.disksAreRemovable
         configuration.writeCacheByteCount = scenario.usesWriteCache ? 8 << 20 : 0
         // Limits of a minute on macOS are well below a second here.

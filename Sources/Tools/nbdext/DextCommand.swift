@@ -55,7 +55,8 @@ struct DextBuildCommand: ParsableCommand {
         Control.show(ForeignText("made \(options.output)").description)
     }
 
-    @Sendable private static func show(_ event: DextBuild.Event) {
+    /// Prints what a build tells.
+    @Sendable static func show(_ event: DextBuild.Event) {
         switch event {
         case .step(let number, let count, let title):
             Control.show(ForeignText("[\(number)/\(count)] \(title)").description)

@@ -1,8 +1,11 @@
 import ArgumentParser
 import Control
 import Diagnostics
+import DriverHost
 import Glibc
 import Scenarios
+
+extension ScenarioLanguage: ExpressibleByArgument {}
 
 struct ScenarioCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,6 +16,7 @@ struct ScenarioCommand: ParsableCommand {
               nbdext scenario list
               nbdext scenario run create-on-default-queue
               nbdext scenario run --all
+              nbdext scenario run missing-retain --language c++
             """,
         subcommands: [ScenarioList.self, ScenarioRunCommand.self])
 }
@@ -32,6 +36,8 @@ struct ScenarioRunCommand: ParsableCommand {
     var name: String?
     @Flag(help: "Run all scenarios; print one line each.")
     var all = false
+    @Option(help: "The language of the driver. The one in C++ is built first, and runs in its own process.")
+    var language = ScenarioLanguage.swift
     /// For the process that is expected to crash.
     @Flag(help: .hidden)
     var unprotected = false
@@ -40,7 +46,9 @@ struct ScenarioRunCommand: ParsableCommand {
 
     func run() throws {
         let chosen = try choose()
-        let report = ScenarioReport(isBrief: all) {
+        var dext: DriverProgram?
+        if language == .cPlusPlus { dext = try DriverProgram(ScenarioDext.build(report: DextBuildCommand.show)) }
+        let report = ScenarioReport(isBrief: all, dext: dext) {
             show($0)
             fflush(nil)
         }
@@ -50,12 +58,16 @@ struct ScenarioRunCommand: ParsableCommand {
     }
 
     private func choose() throws -> [Scenario] {
-        if all { return Scenario.all }
+        let isThere = { (scenario: Scenario) in language == .swift || scenario.reasonWithoutDext == nil }
+        if all { return Scenario.all.filter(isThere) }
         guard let name else { throw ValidationError("name a scenario, or use --all; 'nbdext scenario list' has them") }
         let chosen = Scenario.all.filter { $0.name == name || $0.fault.rawValue == name.uppercased() }
         guard !chosen.isEmpty else {
             throw ValidationError("there is no scenario \(name); 'nbdext scenario list' lists them")
         }
-        return chosen
+        if let reason = chosen[0].reasonWithoutDext, !chosen.contains(where: isThere) {
+            throw ValidationError("\(name) has no driver in C++: \(reason)")
+        }
+        return chosen.filter(isThere)
     }
 }
