@@ -12,8 +12,8 @@ public let kIODispatchQueueReentrant: UInt64 = 1
 /// A serial dispatch queue: a domain of mutual exclusion, not a thread.
 ///
 /// A thread that brings work to an idle queue runs the queue. Work that arrives meanwhile is left to that thread, which
-/// takes all of it before it leaves. Bundles form this way, without a change of threads. A reentrant queue has threads of
-/// its own for all work, since work that sleeps must not keep the kernel's thread.
+/// takes all of it before it leaves. Bundles form this way, without a change of threads. A reentrant queue has threads
+/// of its own for all work, since work that sleeps must not keep the kernel's thread.
 ///
 /// Work has two kinds: *sources*, registered once and signalled often without allocation (the submission doorbell, the
 /// interrupt line), and *blocks*, for the control plane.
