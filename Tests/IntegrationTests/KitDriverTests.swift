@@ -106,23 +106,20 @@ struct KitDriverTests {
         var testDescription: String { name }
     }
 
-    /// Mistakes of UserStartController.
-    static let ofStart = [
-        Mistake("create-on-default-queue", "B02"),
+    /// Mistakes with the kit. Those of drivers in general are the scenarios'.
+    static let mistakes = [
         Mistake("missing-queue", "is bound to the queue MissingQueue, and SetDispatchQueue never set it"),
         Mistake("queue-waits-for-itself", "B50"),
-        Mistake("queue-cycle", "B50"),
-        Mistake("sleep-in-start-controller", "B06"),
         Mistake("wrong-action", "the action of KitDriver::TimeIsUp was given to a call that it was not made for"),
         Mistake("released-object", "B20"),
         Mistake("no-super-free", "KitObject::free did not call super::free()"),
         Mistake("wrong-free-size", "100000): only"),
         Mistake("lock-taken-twice", "the calling thread has this lock already", isServed: false),
-        Mistake("crash", "B08", isServed: false),
+        Mistake("completed-twice", "B30"),
     ]
 
-    @Test("names the mistakes of a start, and the server lives or refuses the driver", arguments: ofStart)
-    func start(_ mistake: Mistake) throws {
+    @Test("names its mistakes, and the server lives or refuses the driver", arguments: mistakes)
+    func named(_ mistake: Mistake) throws {
         let directory = TemporaryDirectory()
         let server = try serve(faulty(mistake, in: directory), in: directory)
         try server.waitFor(mistake.words)
@@ -143,60 +140,9 @@ struct KitDriverTests {
         #expect(server.stop() == 0, "\(server.errors)")
     }
 
-    /// Mistakes of the end of a WRITE.
-    static let ofTasks = [
-        Mistake("response-version", "B24"), Mistake("response-names-another-task", "B25"),
-        Mistake("response-names-another-target", "B25"), Mistake("transfer-count-forgotten", "B26"),
-        Mistake("transfer-count-too-large", "B26"), Mistake("over-release", "B20"), Mistake("missing-retain", "B22"),
-        Mistake("completed-twice", "B30"), Mistake("legacy-completed-as-bundled", "B19"),
-        Mistake("data-buffer-outside-task", "B40"),
-    ]
-
-    @Test("names the mistakes of tasks, and the server lives", arguments: ofTasks)
-    func tasks(_ mistake: Mistake) throws {
-        let directory = TemporaryDirectory()
-        let server = try serve(faulty(mistake, in: directory), in: directory, "--stop-timeout", "1")
-        try server.waitFor("ready: ")
-        let (file, uri) = ("\(directory.path)/block", "nbd+unix:///target-0?socket=\(directory.path)/socket")
-        try Data(repeating: 7, count: 512).write(to: URL(fileURLWithPath: file))
-        // The write may fail, or never end.
-        let client = try Program("nbdcopy", [file, uri])
-        try server.waitFor(mistake.words)
-        client.stop(by: SIGKILL)
-        #expect(server.stop() < 1000, "\(server.errors)")
-    }
-
-    @Test("names a task that is never completed")
-    func neverCompleted() throws {
-        let directory = TemporaryDirectory()
-        let bundle = try faulty(Mistake("task-never-completed", "B46"), in: directory)
-        let result = try check(bundle)
-        #expect(result.status == 1 && result.output.contains("B46"), "\(result.output)\(result.errors)")
-    }
-
-    /// Mistakes of the completion of slots. The probe has enough commands for each of them.
-    static let ofSlots = [
-        Mistake("bundled-completed-as-legacy", "B18"), Mistake("slot-out-of-range", "B30"), Mistake("no-slots", "B30"),
-        Mistake("slot-completed-twice", "B30"), Mistake("slot-written-after-completion", "B30"),
-        Mistake("bundled-action-released", "B20"),
-    ]
-
-    @Test("names the mistakes of slots, and the server lives or refuses the driver", arguments: ofSlots)
-    func slots(_ mistake: Mistake) throws {
-        let directory = TemporaryDirectory()
-        let server = try serve(
-            faulty(mistake, in: directory, "<key>KitBundled</key><true/>"), in: directory, "--mode", "bundled")
-        try server.waitFor(mistake.words)
-        #expect(server.stop() < 1000, "\(server.errors)")
-    }
-
-    private func faulty(
-        _ mistake: Mistake, in directory: TemporaryDirectory, _ properties: String = ""
-    ) throws -> String {
+    private func faulty(_ mistake: Mistake, in directory: TemporaryDirectory) throws -> String {
         // The key that follows is nobody's.
-        try bundle(
-            in: directory,
-            "<key>KitMistake</key><string>\(mistake.name)</string>\(properties)<key>NoKitChecks</key>")
+        try bundle(in: directory, "<key>KitMistake</key><string>\(mistake.name)</string><key>NoKitChecks</key>")
     }
 
     /// The numbers of the faults in a server's words, each once and in their order.

@@ -249,7 +249,7 @@ kern_return_t IMPL(KitDriver, UserProcessParallelTask)
     result.fBytesTransferred = Execute(ivars->disk, parallelRequest, (uint8_t *)range.address, result);
     OSSafeReleaseNULL(buffer);
     *response = kSCSIServiceResponse_Request_In_Process;
-    if (!SpoilTask(parallelRequest, &result, completion)) return kIOReturnSuccess;
+    if (Makes("completed-twice")) ParallelTaskCompletion(completion, result);
     // Every other task is completed from another queue, with a reference of its own.
     if ((parallelRequest.fCommandDescriptorBlock[0] & 1) == 0) {
         ParallelTaskCompletion(completion, result);
@@ -304,5 +304,5 @@ void IMPL(KitDriver, UserProcessBundledParallelTasks)
             result.fCompletionStatus = kSCSITaskStatus_DeliveryFailure;
         }
     }
-    CompleteSlots(slots, count, completion);
+    BundledParallelTaskCompletion(completion, slots, count);
 }
