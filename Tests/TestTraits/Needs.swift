@@ -9,7 +9,7 @@ import Testing
 /// them from all others, and two of them stop the run. So the bodies of these suites run on threads of their own.
 ///
 /// * `.blocks`: the tests wait for threads, processes, sockets or files. A few of all those suites run at a time.
-/// * `.busy`: besides, they keep a processor busy. Two at a time.
+/// * `.busy`: besides, they keep a processor busy. Three at a time, since those with a Linux kernel also wait for it.
 /// * `.needsCore`: besides, they judge what happens within some time. One at a time.
 ///
 /// How to wait in them:
@@ -59,7 +59,7 @@ extension Trait where Self == Needs {
 /// Lets some pass, and the others in the order in which they came.
 private final class Gate: Sendable {
     static let blocking = Gate(width: 6)
-    static let busy = Gate(width: 2)
+    static let busy = Gate(width: 3)
     static let core = Gate(width: 1)
 
     private struct State {
