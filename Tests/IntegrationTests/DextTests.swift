@@ -9,13 +9,7 @@ import Testing
 struct DextTests {
     private static let example = "\(checkout.path)/Examples/MyFirstDextCPP"
 
-    /// The example's bundle, which is built when somebody asks first, beside what was built of it for the last tests.
-    static let bundle = Result {
-        let path = "\(checkout.path)/.build/MyFirstDextCPP.dext"
-        let build = try Shell.run(nbdext, ["dext", "build", example, "-o", path])
-        guard build.status == 0 else { throw ExampleDriver.BuildFailure(output: build.output + build.errors) }
-        return path
-    }
+    static let bundle = Result { try builtBundle(example) }
 
     /// A copy of the example's directory, to be changed.
     private func copy(in directory: TemporaryDirectory) throws -> String {

@@ -8,17 +8,10 @@ import Testing
 /// mistakes.
 @Suite("the kit for DEXTs", .serialized, .needsCore, .slow)
 struct KitDriverTests {
-    private static let source = "\(checkout.path)/Tests/Dexts/KitDriver"
     /// The checks of a driver without a card.
     private static let checkCount = 122
 
-    /// The bundle, which is built when somebody asks first, beside what was built of it for the last tests.
-    private static let built = Result {
-        let path = "\(checkout.path)/.build/KitDriver.dext"
-        let build = try Shell.run(nbdext, ["dext", "build", source, "-o", path])
-        guard build.status == 0 else { throw ExampleDriver.BuildFailure(output: build.output + build.errors) }
-        return path
-    }
+    private static let built = Result { try builtBundle("\(checkout.path)/Tests/Dexts/KitDriver") }
 
     /// A copy of the bundle whose personality has other properties in the place of KitChecks.
     private func bundle(in directory: TemporaryDirectory, _ properties: String) throws -> String {

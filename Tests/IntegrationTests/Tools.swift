@@ -49,6 +49,15 @@ let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().delet
 /// Where programs under test keep what they can make again, so that what was made for the last tests need not be.
 let testCaches = "\(checkout.path)/.build/caches"
 
+/// Builds the bundle of a driver in C++, beside what was built of it for the last tests.
+/// - Returns: its path.
+func builtBundle(_ directory: String) throws -> String {
+    let path = "\(checkout.path)/.build/\(URL(fileURLWithPath: directory).lastPathComponent).dext"
+    let build = try Shell.run(nbdext, ["dext", "build", directory, "-o", path])
+    guard build.status == 0 else { throw ExampleDriver.BuildFailure(output: build.output + build.errors) }
+    return path
+}
+
 /// A program that is built beside the server's.
 func sibling(_ name: String) -> String {
     URL(fileURLWithPath: nbdext).deletingLastPathComponent().appendingPathComponent(name).path

@@ -327,9 +327,15 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Notes that sources have work, and runs the queue unless another thread does.
     /// - Parameter mask: the sources' bits.
     package func signal(mask: UInt32) {
-        let old = state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue
-        guard old & Self.running == 0 else { return }
+        guard claim(mask) else { return }
         if !isReentrant || !startRunner() { run() }
+    }
+
+    /// Notes that there is work, and takes the queue if nobody runs it.
+    /// - Parameter mask: the work's bits.
+    /// - Returns: whether the caller has to run the queue.
+    private func claim(_ mask: UInt32) -> Bool {
+        state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue & Self.running == 0
     }
 
     private func run() {
@@ -394,10 +400,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// Has a thread of its own run the queue, unless another does.
     private func startThread() {
         do {
-            try OSThread(name: name) { [self] in
-                let old = state.bitwiseOr(Self.blocksPending | Self.running, ordering: .acquiringAndReleasing).oldValue
-                if old & Self.running == 0 { run() }
-            }.detach()
+            try OSThread(name: name) { [self] in if claim(Self.blocksPending) { run() } }.detach()
         } catch {
             // There are no threads left: the next thread that brings work to this queue runs the block.
             state.bitwiseOr(Self.blocksPending, ordering: .acquiringAndReleasing)
@@ -516,8 +519,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
                 runner.store(currentThreadID(), ordering: .relaxed)
             }
             append(block)
-            let old = state.bitwiseOr(Self.blocksPending | Self.running, ordering: .acquiringAndReleasing).oldValue
-            if old & Self.running == 0 {
+            if claim(Self.blocksPending) {
                 // Nobody runs the queue any more, so it needs no lender.
                 _ = withdraw(turn)
             } else {
