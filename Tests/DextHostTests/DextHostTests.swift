@@ -115,6 +115,7 @@ struct DextHostTests {
             ("over-release", .overRelease), ("action-over-release", .overRelease),
             ("missing-retain", .missingRetain), ("wrong-call", .legacyTaskCompletedAsBundled),
             ("queue-name", .queueNameOnTaskEntry), ("cross", .queueCycle), ("crash", .interruptBeforeInitialization),
+            ("crash-far-away", .driverCrash), ("killed", .driverCrash),
         ] as [(String, DriverFault)])
     func mistakes(habit: String, fault: DriverFault) throws {
         let log = DiagnosisLog { _ in }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static _Thread_local void *driver_context;
@@ -37,32 +38,49 @@ static void put_hex(uint64_t value)
     put(digits);
 }
 
+struct place {
+    int is_access;
+    uint64_t address;
+};
+
+// The address that a crash is about: the accessed one, or else the instruction's. The processor does not tell the address
+// of an access that no page table could allow (not canonical), and another process's signal has none: their si_addr is 0
+// or an unrelated number.
+static struct place crash_place(int number, const siginfo_t *info, const ucontext_t *context)
+{
+    int is_access = (number == SIGSEGV || number == SIGBUS) && info->si_code > 0 && info->si_code != SI_KERNEL;
+    if (is_access) return (struct place){1, (uint64_t)info->si_addr};
+#if defined(__x86_64__)
+    return (struct place){0, (uint64_t)context->uc_mcontext.gregs[REG_RIP]};
+#else
+    return (struct place){0, context->uc_mcontext.pc};
+#endif
+}
+
 // Runs on the crashed thread, and makes async-signal-safe calls only. When it returns, the instruction crashes again,
 // and the former handler takes over.
-static void crashed(int number, siginfo_t *info, void *unused)
+static void crashed(int number, siginfo_t *info, void *context)
 {
-    (void)unused;
     for (int i = 0; i < crash_signal_count; i++)
         if (crash_signals[i] == number) sigaction(number, &former[i], NULL);
+    struct place place = crash_place(number, info, context);
     if (driver_call != NULL && crash_note != NULL) {
-        crash_note->is_access = number == SIGSEGV || number == SIGBUS;
-        crash_note->address = (uint64_t)info->si_addr;
+        crash_note->is_access = place.is_access;
+        crash_note->address = place.address;
         for (size_t i = 0; i < sizeof crash_note->call - 1 && driver_call[i] != 0; i++)
             crash_note->call[i] = driver_call[i];
         crash_note->signal = number;
     } else if (driver_call != NULL) {
-        uint64_t address = (uint64_t)info->si_addr;
-        int is_access = number == SIGSEGV || number == SIGBUS;
-        if (is_access && address < 65536)
+        if (place.is_access && place.address < 65536)
             put(crash_reports.null_record);
-        else if (is_access && address >= crash_reports.bus_low && address < crash_reports.bus_high)
+        else if (place.is_access && place.address >= crash_reports.bus_low && place.address < crash_reports.bus_high)
             put(crash_reports.bus_address);
         else
             put(crash_reports.other);
         put("  in call     ");
         put(driver_call);
-        put(is_access ? "\n  address     " : "\n  stopped at  ");
-        put_hex(address);
+        put(place.is_access ? "\n  address     " : "\n  stopped at  ");
+        put_hex(place.address);
         put("\n");
     }
     // A driver's output so far is the best witness. POSIX does not allow this in a handler, but nothing is left to

@@ -4,6 +4,7 @@
 #include "CDextABI.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,9 @@ static nbdext_status start_controller(nbdext_skin *skin) {
     }
     if (!strcmp(habit, "over-release")) over_release(NULL);
     if (!strcmp(habit, "crash")) *(volatile int *)8 = 1;
+    // No page table could map it, so the processor does not tell the address.
+    if (!strcmp(habit, "crash-far-away")) *(volatile int *)(1ull << 50) = 1;
+    if (!strcmp(habit, "killed")) raise(SIGSEGV);
     if (!strcmp(habit, "cross")) {
         host->queue_async(auxiliary, "Crossing", block(cross_other, NULL));
         return kSuccess;

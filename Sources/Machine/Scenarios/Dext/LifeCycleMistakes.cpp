@@ -105,9 +105,9 @@ kern_return_t IMPL(FaultyDext, UserStartController)
         AuxiliaryQueue()->DispatchSync(^{});
     }
     if (Makes("driver-crash")) {
-        // An index that was counted below 0.
+        // An index that was counted below 0. No program has memory so far behind the array.
         static const uint32_t ring[16] = {};
-        const uint32_t index = (uint32_t)status - 1;
+        const uint64_t index = (uint64_t)((uint32_t)status - 1) << 16;
         return ((const volatile uint32_t *)ring)[index] == 0 ? status : kIOReturnError;
     }
     return status;
