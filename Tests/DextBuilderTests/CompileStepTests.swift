@@ -43,7 +43,7 @@ struct CompileStepTests {
         #expect(!step().isUpToDate)
     }
 
-    @Test("that fails leaves no object of a former time")
+    @Test("that fails has to be done again, whatever a former time left")
     func failed() throws {
         let directory = try TemporaryDirectory(name: "build")
         try TextFile.write("old", to: "\(directory.path)/a.o")

@@ -8,7 +8,7 @@ import Testing
 @Suite("nbdext scenario --language c++", .serialized, .needsCore, .slow)
 struct DextScenarioTests {
     private func run(_ arguments: String...) throws -> Program {
-        let program = try Program(nbdext, arguments, environment: ["XDG_CACHE_HOME": testCaches])
+        let program = try Program(nbdext, arguments)
         program.wait()
         return program
     }

@@ -69,6 +69,27 @@ struct DextTests {
         #expect(third.output.contains("[1/1] MyFirstDext.cpp"), "\(third.output)")
     }
 
+    @Test("share the kit's objects, in the directory for caches if that can be written")
+    func sharedKit() throws {
+        let scratch = TemporaryDirectory()
+        func build(_ name: String, caches: String, _ arguments: String...) throws -> String {
+            let output = "\(scratch.path)/\(name).dext"
+            let program = try Program(
+                nbdext, ["dext", "build", Self.example, "-o", output] + arguments,
+                environment: ["XDG_CACHE_HOME": caches])
+            #expect(program.wait() == 0, "\(program.said)")
+            return program.output
+        }
+        let caches = "\(scratch.path)/caches"
+        #expect(try build("A", caches: caches).contains("kit-runtime"))
+        #expect(try !build("B", caches: caches, "--define", "MARK").contains("kit-"))
+        #expect(try build("B", caches: caches, "--sanitize", "address").contains("kit-runtime"))
+        #expect(try !build("A", caches: caches).contains("["))
+        // Nobody may make a directory there.
+        #expect(try build("C", caches: "/proc").contains("kit-runtime"))
+        #expect(try !build("C", caches: "/proc").contains("["))
+    }
+
     @Test(
         "with a mistake are refused, in the developer's own file and line",
         arguments: [

@@ -88,7 +88,7 @@ struct DocumentedCommandsTests {
         guard count > 0 else { return }
         let path = directory.path + "/commands.sh"
         try script.write(toFile: path, atomically: true, encoding: .utf8)
-        let result = try Shell.run("bash", [path, directory.path, testCaches])
+        let result = try Shell.run("bash", [path, directory.path])
         #expect(result.status == 0, "\(page): \(result.output)\(result.errors)")
         #expect(result.output.components(separatedBy: "\nran ").count - 1 == count, "\(result.output)\(result.errors)")
     }
@@ -133,7 +133,6 @@ struct DocumentedCommandsTests {
     /// serves.
     private static let prologue = """
         cd "$1"
-        export XDG_CACHE_HOME=$2
         built=$(readlink -f .build/release)
         PATH=$built:$PATH:/usr/sbin:/sbin
         program=$built/nbdext

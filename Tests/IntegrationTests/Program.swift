@@ -30,7 +30,8 @@ final class Program: Sendable {
         process.standardInput = input
         process.standardOutput = output ?? keptOutput.handle
         process.standardError = errors ?? keptErrors.handle
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.environment = ProcessInfo.processInfo.environment.merging(["XDG_CACHE_HOME": testCaches]) { $1 }
+            .merging(environment) { $1 }
         if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
         try process.run()
     }

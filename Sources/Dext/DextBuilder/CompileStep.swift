@@ -9,7 +9,7 @@ struct CompileStep: Sendable {
     let title: String
     let source: String
     let object: String
-    /// The whole command, the compiler first.
+    /// The command, the compiler first, up to the name of the object.
     let command: [String]
 
     /// - Parameters:
@@ -21,7 +21,7 @@ struct CompileStep: Sendable {
         self.title = title
         self.source = source
         self.object = object
-        command = compile + ["-MD", "-MF", "\(object).d", "-c", source, "-o", object]
+        command = compile + ["-MD", "-MF", "\(object).d", "-c", source, "-o"]
     }
 
     /// Whether the object is newer than everything it was made from, and was made by the same command.
@@ -35,9 +35,12 @@ struct CompileStep: Sendable {
     /// Calls the compiler.
     /// - Returns: its output, untouched, and whether it succeeded.
     func run() throws(OSError) -> (output: String, isDone: Bool) {
-        unlink(object)
-        let outcome = try ChildProcess.run(command)
+        unlink("\(object).command")
+        // The object comes whole and at once: another build may use it.
+        let fresh = "\(object).\(getpid())"
+        let outcome = try ChildProcess.run(command + [fresh])
         guard outcome.status == 0 else { return (outcome.output, false) }
+        guard rename(fresh, object) == 0 else { throw OSError(code: errno, doing: "move \(fresh) to \(object)") }
         try TextFile.write(commandText, to: "\(object).command")
         return (outcome.output, true)
     }
@@ -71,9 +74,11 @@ struct CompileStep: Sendable {
 }
 
 /// The time of a file's last change, to the nanosecond.
-struct FileTime: Comparable {
+struct FileTime: Comparable, CustomStringConvertible {
     private let seconds: Int
     private let nanoseconds: Int
+
+    var description: String { "\(seconds) s \(nanoseconds) ns" }
 
     /// Nil when there is no such file.
     static func of(_ path: String) -> FileTime? {

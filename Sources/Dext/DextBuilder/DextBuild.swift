@@ -39,7 +39,8 @@ package struct DextBuildOptions: Sendable {
 
 /// Makes a bundle from a driver's sources: translates the interface files, compiles, links.
 ///
-/// Intermediate files lie beside the bundle, in NAME.build. What has not changed is not made again.
+/// Intermediate files lie beside the bundle, in NAME.build, but for the kit's objects, which the user's builds share in
+/// the directory for caches. What has not changed is not made again.
 package struct DextBuild {
     /// What a build tells while it runs.
     package enum Event: Sendable {
@@ -77,12 +78,13 @@ package struct DextBuild {
         let (plist, info) = try propertyList()
         let translation = try InterfaceTranslation(
             project: options.project, kit: kit, into: "\(build)/include", identifier: info.identifier, report: report)
-        let steps = try CompilePlan(options, toolchain, kit, translation, directory: build).steps
-        try compile(steps)
+        let plan = try CompilePlan(
+            options, toolchain, kit, translation, directory: build, caches: Directory.ofCaches)
+        try compile(plan.steps, of: plan.objects.count)
         let runtime = try options.sanitizer.map { sanitizer throws(OperationError) in
             try sanitizer.runtime(of: toolchain)
         }
-        try link(steps.map(\.object), in: build, plist: plist, runtime: runtime)
+        try link(plan.objects, in: build, plist: plist, runtime: runtime)
         let check = PersonalityCheck(info, classes: translation.classes)
         if !check.hasController {
             report(
@@ -144,14 +146,14 @@ package struct DextBuild {
 
     private var defines: [String] { options.defines.map { "-D\($0)" } }
 
-    private func compile(_ steps: [CompileStep]) throws(OperationError) {
+    private func compile(_ steps: [CompileStep], of count: Int) throws(OperationError) {
         let failed: [String]
-        do { failed = try CompileQueue(steps.filter { !$0.isUpToDate }, report: report).run() } catch {
+        do { failed = try CompileQueue(steps, report: report).run() } catch {
             throw OperationError("the compiler does not run: \(error)", cause: error)
         }
         guard failed.isEmpty else {
             throw OperationError(
-                "\(failed.count) of \(steps.count) files have errors: \(failed.sorted().joined(separator: ", "))")
+                "\(failed.count) of \(count) files have errors: \(failed.sorted().joined(separator: ", "))")
         }
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import InterfaceGenerator
 import Platform
 
 /// The kit that DEXTs are compiled against: interface files, headers, and the runtime's sources.
@@ -9,6 +10,8 @@ package struct DextKit: Sendable {
     let headers: String
     /// The runtime's sources, absolute.
     let runtimeSources: [String]
+    /// Of the headers and the runtime's sources.
+    let fingerprint: Fingerprint
     /// A script for the linker: the symbols that a bundle shows.
     let symbols: String
 
@@ -31,5 +34,11 @@ package struct DextKit: Sendable {
             throw OperationError(
                 "\(directory) is no kit for DEXTs: it lacks Interfaces, Runtime or exports.map; install nbdext again")
         }
+        var fingerprint = Fingerprint()
+        for path in Directory.files(below: headers) + runtimeSources {
+            fingerprint.add("\(path.dropFirst(directory.count))\n".utf8)
+            fingerprint.add(TextFile.read(path).utf8)
+        }
+        self.fingerprint = fingerprint
     }
 }

@@ -22,6 +22,8 @@ struct InterfaceTranslation {
     private(set) var implementations: [Implementation] = []
     /// Those of the kit's files, absolute paths.
     private(set) var kitImplementations: [String] = []
+    /// Of the kit's headers and sources as they were generated.
+    private(set) var kitFingerprint = Fingerprint()
     private let table: ClassTable
     private let driverFiles: [InterfaceFile]
 
@@ -42,10 +44,16 @@ struct InterfaceTranslation {
             project.interfaces.map { InputFile(path: $0, header: Self.header(String($0.split(separator: "/").last!))) })
         table = ClassTable(kitFiles + driverFiles)
         try Self.check(kitFiles + driverFiles, table, report)
-        for file in kitFiles { kitImplementations.append(try write(file)) }
+        for file in kitFiles {
+            let translation = Translation(of: file, in: table)
+            kitFingerprint.add(translation.header)
+            kitFingerprint.add(translation.implementation)
+            kitImplementations.append(try write(translation, of: file))
+        }
         for file in driverFiles {
             let title = String(file.source.name.split(separator: "/").last!)
-            implementations.append(Implementation(title: title, path: try write(file)))
+            let path = try write(Translation(of: file, in: table), of: file)
+            implementations.append(Implementation(title: title, path: path))
             try Self.writeIfChanged(
                 Array("#pragma once\n#include \"../\(file.source.header)\"\n".utf8),
                 to: "\(directory)/\(identifier)/\(file.source.header)")
@@ -116,8 +124,7 @@ struct InterfaceTranslation {
     }
 
     /// - Returns: the path of the source.
-    private func write(_ file: InterfaceFile) throws(OperationError) -> String {
-        let translation = Translation(of: file, in: table)
+    private func write(_ translation: Translation, of file: InterfaceFile) throws(OperationError) -> String {
         let implementation = "\(directory)/\(file.source.header.dropLast(2)).iig.cpp"
         try Self.writeIfChanged(translation.header, to: "\(directory)/\(file.source.header)")
         try Self.writeIfChanged(translation.implementation, to: implementation)

@@ -1,4 +1,4 @@
-/// The number of a remote method: the 64-bit FNV-1a hash of `Class::Method`, with the class that declared it first.
+/// The number of a remote method: the fingerprint of `Class::Method`, with the class that declared it first.
 struct MethodIdentifier {
     let name: String
 
@@ -6,10 +6,9 @@ struct MethodIdentifier {
 
     /// As a literal of C++.
     var literal: String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        let digits = String(hash, radix: 16)
-        return "0x" + String(repeating: "0", count: 16 - digits.count) + digits + "ULL"
+        var fingerprint = Fingerprint()
+        fingerprint.add(name.utf8)
+        return "0x\(fingerprint.digits)ULL"
     }
 }
 
