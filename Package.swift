@@ -214,7 +214,8 @@ let tests: [Target] = [
     test(
         "DriverHost",
         uses: "nbdext-test-driver", "TestSupport", "CLinux", "Platform", "Diagnostics", "Members", "ArrayStore",
-        "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "BlockStorage", "HBAProfiles", "EmulatedMachine"),
+        "CDriverKit", "HardwareBus", "SCSIControllerDriverKit", "ParallelInterface", "BlockStorage", "HBAProfiles",
+        "EmulatedMachine"),
     test(
         "DextHost",
         uses: "nbdext-dext", "TestSupport", "Platform", "Diagnostics", "Members", "SCSIControllerDriverKit",

@@ -5,6 +5,8 @@ import Platform
 import TestTraits
 import Testing
 
+@testable import ParallelInterface
+
 /// One at a time: the tests look at the processes that they have started.
 @Suite(.serialized)
 struct DriverProcesses {}
@@ -81,6 +83,19 @@ extension DriverProcesses.ProcessTests {
         let picture = try #require(machine.log.diagnoses.first { $0.fault == .driverCrash }).picture
         #expect(picture.first == "last messages, oldest first:" && picture.count > 1, "\(picture)")
         #expect(!picture.contains("tasks that it had:"), "\(picture)")
+        try machine.stop()
+    }
+
+    @Test("is seen to go on, however many calls one piece of the queue's work has")
+    func callsAreNoted() throws {
+        let machine = try TestMachine(mode: .legacy)
+        let hosted = machine.machine.controller.parts.host.hosted
+        let queue = try #require(hosted.context.queues.first { $0.name == "Submission" })
+        let (turns, tasks) = (queue.turnCount, hosted.bundles.snapshot().taskCount)
+        #expect(machine.work() == 0)
+        let taskCount = hosted.bundles.snapshot().taskCount - tasks
+        #expect(taskCount >= 64)
+        #expect(Int(queue.turnCount - turns) >= taskCount)
         try machine.stop()
     }
 

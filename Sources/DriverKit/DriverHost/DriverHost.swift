@@ -42,6 +42,18 @@ package final class HostedDriver: Sendable {
         self.context = context
         self.bundles = bundles
     }
+
+    /// Counts calls that carry tasks, and shows that the queue goes on: one piece of its work may have any number of
+    /// them.
+    /// - Parameters:
+    ///   - queue: runs on the calling thread, and makes the calls.
+    ///   - taskCount: tasks in each call, from 1 to 32.
+    ///   - callCount: calls.
+    ///   - sender: the queue's number among those that send tasks.
+    func noteCalls(on queue: IODispatchQueue, taskCount: Int, callCount: Int = 1, sender: Int = 0) {
+        bundles.note(taskCount: taskCount, callCount: callCount, sender: sender)
+        queue.noteCall()
+    }
 }
 
 /// The driver's side of the boundary: runs the driver's calls on the right queues, carries tasks to it, and takes its

@@ -85,8 +85,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
                 let count = kernel.takeSubmissions(
                     indices, limit: kMaxBundledParallelTasks, route: .bundled, domain: .single)
                 if count == 0 { return }
-                hosted.bundles.note(taskCount: count)
-                calls.defaultQueue.noteCall()
+                hosted.noteCalls(on: calls.defaultQueue, taskCount: count)
                 calls.processBundle(indices, count: UInt16(count))
             }
         }
@@ -101,8 +100,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
     private func sendOne(of kernel: any KernelHalf) -> Bool {
         var slot: UInt16 = 0
         guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, domain: .single) == 1 else { return false }
-        hosted.bundles.note(taskCount: 1)
-        calls.defaultQueue.noteCall()
+        hosted.noteCalls(on: calls.defaultQueue, taskCount: 1)
         let response = calls.process(slots.commands + Int(slot), slot: Int(slot))
         legacyTaskReturned(response: response, slot: slot, to: kernel)
         return true

@@ -91,8 +91,7 @@ package final class KextHost: DriverHost, @unchecked Sendable {
                 let count = kernel.takeSubmissions(
                     indices, limit: kMaxBundledParallelTasks, route: .legacy, domain: .single)
                 if count == 0 { return }
-                hosted.bundles.note(taskCount: 1, callCount: count)
-                driver.workLoop.noteCall()
+                hosted.noteCalls(on: driver.workLoop, taskCount: 1, callCount: count)
                 for index in 0..<count {
                     let response = driver.ProcessParallelTask(SCSIParallelTaskIdentifier(slot: indices[index]))
                     if response != kSCSIServiceResponse_Request_In_Process {

@@ -67,7 +67,7 @@ extension ProcessDextHost {
         withUnsafeMutableBytes(of: &message.pointee.body) {
             $0.baseAddress!.copyMemory(from: indices, byteCount: count * 2)
         }
-        hosted.bundles.note(taskCount: count, sender: pair.index)
+        hosted.noteCalls(on: pair.submissionQueue, taskCount: count, sender: pair.index)
         outstandingCount.add(count, ordering: .relaxed)
         if pair.index == 0 { nbdext_ring_advise(pair.toDriver, lingerTurns) }
         pair.bundlePosition = nbdext_ring_position(pair.toDriver)
@@ -93,7 +93,7 @@ extension ProcessDextHost {
                 $0.baseAddress!.copyMemory(
                     from: slots.commands + Int(slot), byteCount: MemoryLayout<SCSIUserParallelTask>.size)
             }
-            hosted.bundles.note(taskCount: 1, sender: pair.index)
+            hosted.noteCalls(on: pair.submissionQueue, taskCount: 1, sender: pair.index)
             outstandingCount.add(1, ordering: .relaxed)
             nbdext_ring_advise(pair.toDriver, lingerTurns)
             history.note(message)
