@@ -17,10 +17,15 @@ extension DriverProcesses {
 }
 
 extension DriverProcesses.ProgramTests {
-    private func start(_ program: String, _ arguments: [String] = [], callMilliseconds: Int = 60_000) -> String {
+    private func start(
+        _ program: String, _ arguments: [String] = [], callMilliseconds: Int = 60_000, preloaded: String? = nil
+    ) -> String {
         let log = DiagnosisLog { _ in }
         do {
-            let machine = try machine(program, arguments, log) { $0.driverCallMilliseconds = callMilliseconds }
+            let machine = try machine(program, arguments, log) {
+                $0.driverCallMilliseconds = callMilliseconds
+                $0.driver?.preloaded = preloaded
+            }
             try machine.stop()
             return "started"
         } catch {
@@ -46,6 +51,12 @@ extension DriverProcesses.ProgramTests {
         let text = "/bin/true is not a driver: it exited with status 0 and did not call DriverKitMain"
         #expect(start("/bin/true").hasSuffix(text))
         #expect(start("/bin/false").contains("/bin/false is not a driver: it exited with status 1"))
+    }
+
+    @Test("a sanitizer's runtime with which the program does not come to its main function is named")
+    func brokenRuntime() {
+        let said = start("/bin/false", preloaded: "/lib/runtime.so")
+        #expect(said.contains("with /lib/runtime.so: this runtime of a sanitizer does not work here"), "\(said)")
     }
 
     @Test("a program that goes on without being a driver is named")

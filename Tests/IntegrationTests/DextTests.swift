@@ -111,6 +111,19 @@ struct DextTests {
         #expect(!FileManager.default.fileExists(atPath: "\(scratch.path)/Disk.dext/Disk.so"))
     }
 
+    @Test("that cannot be linked leave no bundle, so that the next build can make it")
+    func unlinked() throws {
+        let scratch = TemporaryDirectory()
+        let directory = try copy(in: scratch)
+        let mistake = "extern \"C\" int nowhere(void);\nint somewhere = nowhere();\n"
+        let line = "static const uint32_t kBlockByteCount"
+        try change("\(directory)/MyFirstDext.cpp", line, mistake + line)
+        let result = try build(directory, in: scratch)
+        #expect(result.status == 1 && result.errors.contains("nowhere"), "\(result.errors)")
+        try change("\(directory)/MyFirstDext.cpp", mistake, "")
+        #expect(try build(directory, in: scratch).status == 0)
+    }
+
     @Test("that macOS would drop without a word are named")
     func dropped() throws {
         let scratch = TemporaryDirectory()
@@ -120,27 +133,57 @@ struct DextTests {
         #expect(result.status == 0 && result.errors.contains("B53"), "\(result.errors)")
     }
 
-    @Test("that use freed memory end with the sanitizer's report, and the server lives")
-    func sanitized() throws {
+    @Test(
+        "with a mistake that only a sanitizer sees end with its report",
+        arguments: [
+            (
+                "address", "heap-use-after-free",
+                """
+                volatile char * memory = (volatile char *)IOMalloc(16);
+                IOFree((void *)memory, 16);
+                memory[3] = 1;
+                """
+            ),
+            (
+                "thread", "data race",
+                """
+                static volatile int count;
+                ivars->auxiliaryQueue->DispatchAsync(^{ count = count + 1; });
+                count = count + 1;
+                ivars->auxiliaryQueue->DispatchSync(^{});
+                """
+            ),
+            (
+                "undefined", "shift exponent 40",
+                """
+                volatile int bit = 40;
+                bit = 1 << bit;
+                """
+            ),
+        ])
+    func sanitized(sanitizer: String, words: String, mistake: String) throws {
         let scratch = TemporaryDirectory()
         let directory = try copy(in: scratch)
         try change(
             "\(directory)/MyFirstDext.cpp", "IMPL(MyFirstDext, UserStartController)\n{",
-            """
-            IMPL(MyFirstDext, UserStartController)
-            {
-                volatile char * memory = (volatile char *)IOMalloc(16);
-                IOFree((void *)memory, 16);
-                memory[3] = 1;
-            """)
-        let built = try build(directory, in: scratch, "--sanitize", "address")
+            "IMPL(MyFirstDext, UserStartController)\n{\n\(mistake)")
+        let built = try build(directory, in: scratch, "--sanitize", sanitizer)
         #expect(built.status == 0, "\(built.errors)")
         let result = try Shell.run(
             nbdext,
             ["serve", "--dext", "\(scratch.path)/Disk.dext", "--socket", "\(scratch.path)/socket"])
         #expect(result.status == 1)
-        #expect(result.errors.contains("heap-use-after-free"), "\(result.errors)")
+        #expect(result.errors.contains(words), "\(result.errors)")
         #expect(result.errors.contains("MyFirstDext.cpp"), "the report has no line of the source: \(result.errors)")
+    }
+
+    @Test("without a mistake pass check-driver with ThreadSanitizer, which sees the queues' order")
+    func threads() throws {
+        let bundle = "\(TemporaryDirectory().path)/Disk.dext"
+        let built = try Shell.run(nbdext, ["dext", "build", Self.example, "-o", bundle, "--sanitize", "thread"])
+        #expect(built.status == 0, "\(built.errors)")
+        let result = try Shell.run(nbdext, ["check-driver", bundle])
+        #expect(result.status == 0 && !result.errors.contains("ThreadSanitizer"), "\(result.output + result.errors)")
     }
 
     @Test("that are no bundles are refused with one sentence")

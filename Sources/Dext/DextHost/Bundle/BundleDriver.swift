@@ -10,6 +10,8 @@ import Synchronization
 /// - Parameter library: the path of the bundle's library.
 package func DextHostMain(library: String) -> Never {
     BundleDriver.library = library
+    // It brings a sanitizer into this process. The sanitizer's own programs do not run with it.
+    unsetenv("LD_PRELOAD")
     DriverKitMain(BundleDriver.self)
 }
 

@@ -100,9 +100,11 @@ final class DriverChild: @unchecked Sendable {
     }
 
     /// A sanitizer's report ends the driver as a crash does, so that the crash is noted. Leaks cannot be looked for,
-    /// since that needs the right to trace processes.
+    /// since that needs the right to trace processes. ThreadSanitizer judges the driver's accesses only: it does not
+    /// see the atomic operations of this project's own code.
     private static let sanitizerOptions = ["ASAN", "TSAN", "UBSAN"].map { name in
         "\(name)_OPTIONS=abort_on_error=1:halt_on_error=1:handle_abort=0:handle_segv=0:detect_leaks=0:print_stacktrace=1"
+            + (name == "TSAN" ? ":ignore_noninstrumented_modules=1" : "")
     }
 
     /// The error for a program that cannot be started, with the way out.

@@ -20,4 +20,23 @@ package struct DriverProgram: Sendable {
         self.arguments = arguments
         self.user = user
     }
+
+    /// The error for a program that has not called DriverKitMain.
+    /// - Parameters:
+    ///   - ending: how it ended; nil when it goes on.
+    ///   - seconds: the time that it had.
+    func isNoDriver(ending: String?, after seconds: Int) -> DriverStartError {
+        guard let ending else {
+            return DriverStartError(
+                call: path, reason: "is not a driver: it has not called DriverKitMain within \(seconds) s")
+        }
+        guard let preloaded else {
+            return DriverStartError(
+                call: path, reason: "is not a driver: it \(ending) and did not call DriverKitMain")
+        }
+        return DriverStartError(
+            call: path,
+            reason: "\(ending) before its main function, with \(preloaded): this runtime of a sanitizer does not work "
+                + "here; build the bundle with another compiler, or without --sanitize")
+    }
 }

@@ -189,11 +189,7 @@ package final class ProcessDextHost: DriverHost, @unchecked Sendable {
             if stopRequested.isSet {
                 throw DriverStartError(call: "the driver's process", reason: "is not wanted any more")
             }
-            throw DriverStartError(
-                call: program.path,
-                reason: hasEnded
-                    ? "is not a driver: it \(ending) and did not call DriverKitMain"
-                    : "is not a driver: it has not called DriverKitMain within \(Self.greetingMilliseconds / 1000) s")
+            throw program.isNoDriver(ending: hasEnded ? ending : nil, after: Self.greetingMilliseconds / 1000)
         }
     }
 

@@ -266,9 +266,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         let outerContext = nbdext_driver_context()
         let outerCall = nbdext_driver_call()
         runner.store(currentThreadID(), ordering: .relaxed)
-        turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         enter(Activity(activity))
         block()
+        ThreadOrder.before(self)
         if endLoan(outerContext, outerCall) { return }
         runner.store(0, ordering: .relaxed)
         nbdext_enter_driver(outerContext, outerCall)
@@ -335,7 +335,9 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     /// - Parameter mask: the work's bits.
     /// - Returns: whether the caller has to run the queue.
     private func claim(_ mask: UInt32) -> Bool {
-        state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue & Self.running == 0
+        // What a signal is about comes before the turn that it causes.
+        ThreadOrder.before(self)
+        return state.bitwiseOr(mask | Self.running, ordering: .acquiringAndReleasing).oldValue & Self.running == 0
     }
 
     private func run() {
@@ -350,6 +352,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             while let index = nextSource() {
                 enter(sources[index].activity)
                 sources[index].drain()
+                ThreadOrder.before(self)
                 if endLoan(outerContext, outerCall) { return }
             }
             runner.store(0, ordering: .relaxed)
@@ -373,6 +376,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         noteCall()
         activityAddress.store(UInt(bitPattern: activity.text), ordering: .relaxed)
         nbdext_enter_driver(contextPointer, activity.text)
+        ThreadOrder.after(self)
     }
 
     /// A cancelled queue takes no block that nobody waits for.
@@ -423,6 +427,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
             enter(block.activity)
             if case .nothing = block.carries {} else { blockCarries.store(true, ordering: .relaxed) }
             block.run()
+            ThreadOrder.before(self)
             blockCarries.store(false, ordering: .relaxed)
             // Release what the block holds before its waiter goes on.
             block.run = {}
@@ -433,12 +438,6 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
     }
 
     // MARK: Leaving the queue for a while
-
-    /// A thread that has left the queue and waits for an event.
-    private struct Sleeper {
-        var event: UnsafeRawPointer
-        var woken = OneShotEvent()
-    }
 
     /// Leaves the queue, which the calling thread runs, until `wake` names the event or the time is up. Other work runs
     /// meanwhile. Takes the queue again before it returns.
@@ -456,6 +455,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
         let isWoken = wait(for: sleeper.woken, until: deadline)
         lock.withLock { sleepers.removeAll { $0.woken === sleeper.woken } }
         takeAgain()
+        ThreadOrder.after(self)
         activityAddress.store(activity, ordering: .relaxed)
         blockCarries.store(carries, ordering: .relaxed)
         nbdext_enter_driver(contextPointer, UnsafePointer<CChar>(bitPattern: activity))
@@ -486,6 +486,7 @@ public final class IODispatchQueue: OSObject, @unchecked Sendable {
 
     /// Lets another thread run the queue. The lender, if the queue was lent, goes on with it.
     private func leave() {
+        ThreadOrder.before(self)
         runner.store(0, ordering: .relaxed)
         blockCarries.store(false, ordering: .relaxed)
         if let loan = takeLoan() { return loan.set() }

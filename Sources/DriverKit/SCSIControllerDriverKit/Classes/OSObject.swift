@@ -1,5 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
+import CDriverKit
 import Diagnostics
 import Synchronization
 
@@ -38,6 +39,7 @@ open class OSObject: @unchecked Sendable {
     /// Gives a reference back, as `release`.
     /// - Returns: whether it was the last.
     package final func giveUp() -> Bool {
+        ThreadOrder.before(self)
         let remaining = count.subtract(1, ordering: .acquiringAndReleasing).newValue
         let floor = kernelCount.load(ordering: .relaxed)
         if remaining < floor {
@@ -47,6 +49,7 @@ open class OSObject: @unchecked Sendable {
                 "\(type(of: self)): a release without a retain of its own, in \(DriverContext.currentCall)")
             return false
         }
+        if remaining == 0 { ThreadOrder.after(self) }
         return remaining == 0
     }
 
@@ -54,19 +57,25 @@ open class OSObject: @unchecked Sendable {
     package final func kernelReleases() {
         kernelCount.store(0, ordering: .relaxed)
         let isLast = count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0
-        if isLast, let skin { Self.endSkin?(skin) }
+        if isLast, let skin {
+            ThreadOrder.after(self)
+            Self.endSkin?(skin)
+        }
     }
 
     // MARK: Skins
 
     /// The object that stands for this one in another language.
     package final var skin: UnsafeMutableRawPointer? {
-        UnsafeMutableRawPointer(bitPattern: skinAddress.load(ordering: .acquiring))
+        guard let skin = UnsafeMutableRawPointer(bitPattern: skinAddress.load(ordering: .acquiring)) else { return nil }
+        nbdext_order_after(skin)
+        return skin
     }
 
     /// Gives the object its skin, unless it has one. The object then lives until `forgetSkin`.
     /// - Returns: the object's skin.
     package final func setSkin(_ skin: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+        nbdext_order_before(skin)
         let (isFirst, present) = skinAddress.compareExchange(
             expected: 0, desired: UInt(bitPattern: skin), ordering: .acquiringAndReleasing)
         guard isFirst else { return UnsafeMutableRawPointer(bitPattern: present)! }

@@ -18,6 +18,7 @@ public func DriverKitMain(_ driverClass: IOUserSCSIParallelInterfaceController.T
                 + "'nbdext check-driver PATH'\n")
         exit(64)
     }
+    nbdext_find_thread_sanitizer()
     // A driver's output arrives line by line, even in a pipe, and however the process ends.
     nbdext_print_by_lines()
     process.run()
