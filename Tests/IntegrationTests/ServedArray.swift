@@ -81,7 +81,7 @@ final class ServedArray {
     /// last.
     func replaceSlowly(_ member: String, by file: String, then body: () throws -> Void) throws {
         let client = try startFio([
-            "--rw=randread", "--bs=4k", "--iodepth=1", "--size=1M", "--time_based", "--runtime=120",
+            "--rw=randread", "--bs=4k", "--iodepth=1", "--size=1M", "--time_based", "--runtime=600",
         ])
         defer { client.stop() }
         try waitForRequests()
@@ -98,14 +98,15 @@ final class ServedArray {
         replace.stop(by: SIGINT)
     }
 
-    /// Waits until clients have requests under way: they take a while to start on a busy machine.
+    /// Waits until more requests have ended than at first: clients take a while to start on a busy machine.
     func waitForRequests() throws {
-        let isBusy = try eventually(everyMilliseconds: 50) {
-            let text = try Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output
-            return text.split(separator: "\n").contains {
-                $0.hasPrefix("nbdext_export_queue_depth{") && !$0.hasSuffix(" 0")
-            }
+        func operations() throws -> Int {
+            try Shell.run(nbdext, ["top", arrayPath, "--prometheus"]).output.split(separator: "\n")
+                .filter { $0.hasPrefix("nbdext_export_operations_total{") }
+                .compactMap { $0.split(separator: " ").last.flatMap { Int($0) } }.reduce(0, +)
         }
+        let before = try operations()
+        let isBusy = try eventually(everyMilliseconds: 50) { try operations() > before }
         guard isBusy else { throw Failure(text: "no client sends anything") }
     }
 

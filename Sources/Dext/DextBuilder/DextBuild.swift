@@ -158,8 +158,6 @@ package struct DextBuild {
     }
 
     private func link(_ objects: [String], in build: String, plist: [UInt8], runtime: String?) throws(OperationError) {
-        let bundle = try Self.makeDirectory(options.output)
-        let library = DextBundle.library(in: bundle, name: options.product)
         let fresh = "\(build)/\(options.product).so"
         let command =
             [toolchain.compiler, "-shared", "-o", fresh] + objects + (options.sanitizer?.flags ?? [])
@@ -172,7 +170,10 @@ package struct DextBuild {
             ]
         let outcome = try run(command)
         if !outcome.output.isEmpty { report(.compilerOutput(outcome.output)) }
-        guard outcome.status == 0 else { throw OperationError("the linker could not make \(library)") }
+        guard outcome.status == 0 else { throw OperationError("the linker could not make \(options.output)") }
+        // Not before: a directory without a library is no bundle, and would be refused the next time.
+        let bundle = try Self.makeDirectory(options.output)
+        let library = DextBundle.library(in: bundle, name: options.product)
         let record = DextBundle.BuildRecord(sanitizerRuntime: runtime)
         do {
             try TextFile.write(String(decoding: plist, as: UTF8.self), to: "\(bundle)/Info.plist")

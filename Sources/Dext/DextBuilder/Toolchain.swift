@@ -63,7 +63,8 @@ package struct Toolchain: Sendable, Equatable {
     private static func systemBlocksRuntime() -> String? {
         let names = ((try? Directory.names(in: "/usr/lib")) ?? []).filter { $0.hasSuffix("-linux-gnu") }.sorted()
         for directory in ["/usr/lib", "/usr/local/lib"] + names.map({ "/usr/lib/\($0)" }) {
-            for ending in ["a", "so"] {
+            // Debian's static library cannot become a part of a shared one: it is not position-independent.
+            for ending in ["so", "a"] {
                 let path = "\(directory)/libBlocksRuntime.\(ending)"
                 if access(path, R_OK) == 0 { return path }
             }
