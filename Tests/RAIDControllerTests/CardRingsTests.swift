@@ -11,12 +11,15 @@ struct CardRingsTests {
     /// Rings as a driver makes them.
     private final class Driver {
         let dart = DART(windowCount: 2, reservedCount: 0)
+        let commands: CommandTable
         let rings: CardRings
         private let memory = RingMemory(capacity: 8)
         private let addresses: [DART.BusAddress]
 
-        init() {
-            rings = CardRings(dart: dart)
+        /// - Parameter commandCapacity: the most commands in the card.
+        init(commandCapacity: Int = 8) {
+            commands = CommandTable(capacity: commandCapacity, dart: dart)
+            rings = CardRings(dart: dart, commands: commands)
             addresses = [memory.submissions, memory.completions].map { [dart] in
                 dart.map(
                     window: dart.claimWindow()!, memory: $0.baseAddress!, byteCount: $0.count, deviceMayWrite: true)!
@@ -32,28 +35,83 @@ struct CardRingsTests {
             }
         }
 
-        /// Gives the card a command, which takes it.
-        /// - Returns: the command's completion.
-        func begin(tag: UInt32) -> FinishedCommand {
-            var descriptor = RAIDCommandDescriptor()
-            descriptor.tag = tag
-            memory.client.addCommand().pointee = descriptor
+        /// Gives the card commands with one doorbell.
+        func give(_ tags: ClosedRange<UInt32>) {
+            for tag in tags {
+                var descriptor = RAIDCommandDescriptor()
+                descriptor.tag = tag
+                memory.client.addCommand().pointee = descriptor
+            }
             memory.client.ringDoorbell { rings.write($0, $1) }
-            return withUnsafeTemporaryAllocation(of: FetchedCommand.self, capacity: 1) { commands in
-                #expect(rings.take(into: commands.baseAddress!, limit: 1) == 1)
-                let command = commands.moveElement(from: 0)
-                var completion = RAIDCompletionDescriptor()
-                completion.tag = command.descriptor.tag
-                return FinishedCommand(completion: completion, epoch: command.epoch)
+        }
+
+        /// Has the card take commands.
+        /// - Returns: their numbers.
+        func take(_ limit: Int = 8) -> [UInt32] {
+            [UInt32](unsafeUninitializedCapacity: limit) { numbers, count in
+                count = rings.take(into: numbers.baseAddress!, limit: limit)
             }
         }
 
-        /// Has the card post completions.
+        func tags(of numbers: [UInt32]) -> [UInt32] { numbers.map { commands[$0].pointee.descriptor.tag } }
+
+        /// Gives the card a command, which takes it.
+        /// - Returns: its number.
+        func begin(tag: UInt32) -> UInt32 {
+            give(tag...tag)
+            return take()[0]
+        }
+
+        /// Has the card answer commands.
         /// - Returns: the tags that the driver finds in its ring.
-        func post(_ batch: [FinishedCommand]) -> [UInt32] {
-            batch.withUnsafeBufferPointer { rings.post($0) }
+        func post(_ numbers: [UInt32]) -> [UInt32] {
+            numbers.withUnsafeBufferPointer { rings.post($0) }
             return memory.taken().map(\.tag)
         }
+    }
+
+    @Test("commands are taken in the ring's order, some at a time")
+    func order() {
+        let driver = Driver()
+        driver.start()
+        driver.give(1...5)
+        driver.give(6...7)
+        #expect(driver.tags(of: driver.take(4)) == [1, 2, 3, 4])
+        #expect(driver.tags(of: driver.take(4)) == [5, 6, 7])
+        #expect(!driver.rings.hasCommands && driver.take() == [])
+    }
+
+    @Test("commands for which the card has no room stay in the ring until others are answered")
+    func noRoom() {
+        let driver = Driver(commandCapacity: 4)
+        driver.start()
+        driver.give(1...6)
+        var taken = driver.take()
+        #expect(driver.tags(of: taken) == [1, 2, 3, 4])
+        #expect(driver.post(Array(taken[0...0])) == [1])
+        #expect(driver.tags(of: driver.take()) == [5])
+        driver.give(7...8)
+        #expect(!driver.rings.hasCommands)
+        #expect(driver.post(Array(taken[1...3])) == [2, 3, 4])
+        taken = driver.take()
+        #expect(driver.tags(of: taken) == [6, 7, 8])
+        #expect(driver.post(taken) == [6, 7, 8])
+    }
+
+    @Test("a reset drops the commands that no lane has taken, and frees their entries")
+    func dropped() {
+        let driver = Driver(commandCapacity: 4)
+        driver.start()
+        driver.give(1...6)
+        let taken = driver.take(1)
+        driver.rings.write(RAIDControllerRegister.control, 0)
+        #expect(driver.take() == [])
+        driver.start()
+        driver.give(7...9)
+        #expect(driver.tags(of: driver.take()) == [7, 8, 9])
+        #expect(driver.post(taken) == [])
+        driver.give(10...10)
+        #expect(driver.tags(of: driver.take()) == [10])
     }
 
     @Test("what the card had begun for a driver that is gone is not answered to the next one")

@@ -2,19 +2,22 @@ import ArrayStore
 import MemberIO
 import Members
 import Platform
+import RAID
 import Statistics
 
 /// Open arrays that are being served, and the lanes that carry out requests to them. What is in front of it (the RAID
 /// card) knows requests and their outcomes, and nothing of members.
 ///
-/// A thread uses the engine by a lane of its own: it gathers requests to an array (`submit`), has them planned (`plan`)
-/// and their member I/O started with one system call (`start`), and takes outcomes (`reap`, then `completeNext` for
-/// each array that has any). Requests that end are in `EngineLane.finished` after each of these. Lanes run in parallel;
-/// they share each array's planner, behind a lock that is never held across I/O.
+/// A thread uses the engine by a lane of its own: it fills entries of `requests` and gathers them (`submit`), has them
+/// planned (`plan`) and their member I/O started with one system call (`start`), and takes outcomes (`reap`, then
+/// `completeNext` for each array that has any). Requests that end are in `EngineLane.finished` after each of these.
+/// Lanes run in parallel; they share each array's planner, behind a lock that is never held across I/O.
 package final class ArrayEngine: @unchecked Sendable {
     // SAFETY: everything but `lanes` never changes; `lanes` is touched under `lock`.
     /// The arrays, in their order.
     package let arrays: [LiveArray]
+    /// The requests, by tag. A request belongs to the caller except between `submit` and its end.
+    package let requests: UnsafeMutablePointer<ArrayRequest>
     let directReads: DirectReads
     /// The most lanes.
     package let laneCount: Int
@@ -42,11 +45,15 @@ package final class ArrayEngine: @unchecked Sendable {
         }
         self.arrays = live
         self.memberEngine = memberEngine
+        requests = .allocate(capacity: requestCapacity)
+        requests.initialize(repeating: ArrayRequest(.flush, tag: 0), count: requestCapacity)
         directReads = DirectReads(capacity: requestCapacity)
         counters = MemberCounters(laneCount: laneCount, fileCount: fileBase)
         self.laneCount = laneCount
         lanes = Array(repeating: nil, count: laneCount)
     }
+
+    deinit { requests.deallocate() }
 
     /// Makes a lane. Any thread.
     /// - Throws: when all lanes are in use, or the system refuses what a lane needs.

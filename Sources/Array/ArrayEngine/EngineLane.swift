@@ -22,8 +22,8 @@ package final class EngineLane {
     let reaped: UnsafeMutableBufferPointer<MemberCompletion>
     var reapedCount = 0
     var handledCount = 0
-    /// Requests of one array that go to its planner together.
-    var requests: [ArrayRequest] = []
+    /// The tags of one array's requests that go to its planner together.
+    var requests: [UInt32] = []
     /// Tokens of one array's planner operations whose parity jobs have run.
     var jobsDone: [PlannerToken] = []
     /// The answers to the planner's tests.

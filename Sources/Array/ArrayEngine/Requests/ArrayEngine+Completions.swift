@@ -81,7 +81,7 @@ extension ArrayEngine {
         guard read.pointee.remaining == 0 else { return }
         let isCurrent = read.pointee.epoch == array.membershipEpoch.load(ordering: .acquiring)
         if (read.pointee.hasFailed || !isCurrent) && array.geometry.level == .raid5 {
-            lane.requests.append(read.pointee.request)
+            lane.requests.append(tag)
         } else {
             lane.finished.append(FinishedRequest(tag: tag, status: read.pointee.hasFailed ? .failed : .done))
         }

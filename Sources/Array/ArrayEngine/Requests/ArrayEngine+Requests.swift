@@ -6,23 +6,25 @@ import RAID
 extension ArrayEngine {
     /// Gathers a request. Reads of an array with all its members in sync need no planner and no lock: each extent goes
     /// to its member.
-    /// - Parameter request: its tag is not in use. Until `plan` and `start` are called, all requests on the lane are to
-    ///   this array.
-    package func submit(_ request: ArrayRequest, to array: LiveArray, on lane: EngineLane) {
+    /// - Parameter tag: the request's, which is not under way. Until `plan` and `start` are called, all requests on the
+    ///   lane are to this array.
+    package func submit(_ tag: UInt32, to array: LiveArray, on lane: EngineLane) {
         lane.countRequest()
+        let read = directReads[tag]
+        let request = requests + Int(tag)
+        assert(request.pointee.tag == tag, "request \(tag) has the tag \(request.pointee.tag)")
         let epoch = array.membershipEpoch.load(ordering: .acquiring)
-        guard request.operation == .read, epoch & 1 == 0 else { return lane.requests.append(request) }
-        let read = directReads[request.tag]
+        guard request.pointee.operation == .read, epoch & 1 == 0 else { return lane.requests.append(tag) }
         precondition(read.pointee.remaining == 0, "the tag is in use")
-        read.pointee = DirectReads.Entry(request: request, epoch: epoch)
-        let token = EngineToken.direct(array: array.index, tag: request.tag)
+        read.pointee = DirectReads.Entry(epoch: epoch)
+        let token = EngineToken.direct(array: array.index, tag: tag)
         array.geometry.forEachExtent(
-            byteOffset: request.byteOffset, byteCount: request.byteCount
+            byteOffset: request.pointee.byteOffset, byteCount: request.pointee.byteCount
         ) { member, byteOffset, byteCount, offset in
             lane.staged.append(
                 MemberIO(
                     kind: .read, place: Place(member), byteOffset: byteOffset, byteCount: Int(byteCount),
-                    memory: request.memory! + Int(offset), token: token.rawValue))
+                    memory: request.pointee.memory! + Int(offset), token: token.rawValue))
             read.pointee.remaining += 1
         }
     }
@@ -31,7 +33,7 @@ extension ArrayEngine {
     package func plan(_ array: LiveArray, on lane: EngineLane) {
         guard lane.hasRequests else { return }
         array.plannerLock.withLock {
-            for request in lane.requests { array.planner.submit(request, into: &lane.output) }
+            for tag in lane.requests { array.planner.submit(requests[Int(tag)], into: &lane.output) }
             array.planner.finishBatch(into: &lane.output)
         }
         lane.requests.removeAll(keepingCapacity: true)

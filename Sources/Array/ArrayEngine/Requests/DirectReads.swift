@@ -1,13 +1,9 @@
-import RAID
-
 /// The reads that go straight to the members, by the tags of their requests: while all members of an array are in sync,
 /// neither the planner nor its lock is needed.
 ///
 /// Threads: any; an entry belongs to the lane that has the request.
 final class DirectReads: Sendable {
     struct Entry: BitwiseCopyable {
-        /// Kept so that the planner can repeat the read.
-        let request: ArrayRequest
         /// `LiveArray.membershipEpoch` at the start.
         let epoch: UInt64
         /// Member I/Os that have not come back.
@@ -23,7 +19,7 @@ final class DirectReads: Sendable {
     init(capacity: Int) {
         self.capacity = capacity
         entries = .allocate(capacity: capacity)
-        entries.initialize(repeating: Entry(request: ArrayRequest(.read, tag: 0), epoch: 0), count: capacity)
+        entries.initialize(repeating: Entry(epoch: 0), count: capacity)
     }
 
     deinit { entries.deallocate() }

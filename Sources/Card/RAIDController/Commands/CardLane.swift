@@ -1,5 +1,4 @@
 import ArrayEngine
-import RAID
 
 /// The engine's lane and the working memory with which one thread runs the card. One thread at a time uses a lane.
 final class CardLane {
@@ -7,26 +6,19 @@ final class CardLane {
     static let commandBatch = 64
 
     let engine: EngineLane
-    let commands: UnsafeMutablePointer<FetchedCommand>
     /// Destage runs that a cache has started, and whose requests are still to be made.
     var destages: [Int] = []
     /// Commands of one unit that waited for its cache, and can go on now.
     var resumed: [UInt32] = []
     /// Whether commands of that unit can go on: those in `resumed`, or starved ones.
     var canResume = false
-    /// Completions that go to the ring together.
-    var finished: [FinishedCommand] = []
-    /// The entries of the command table that `finished` frees.
-    var finishedNumbers: [UInt32] = []
+    /// Commands that are answered together.
+    var finished: [UInt32] = []
 
     init(engine: EngineLane) {
         self.engine = engine
-        commands = .allocate(capacity: Self.commandBatch)
         destages.reserveCapacity(WriteCache.runCapacity)
         resumed.reserveCapacity(256)
         finished.reserveCapacity(256)
-        finishedNumbers.reserveCapacity(256)
     }
-
-    deinit { commands.deallocate() }
 }

@@ -8,12 +8,15 @@ import Synchronization
 /// Threads: registers from the driver's queues; `take` and `post` on any lane.
 final class CardRings: Sendable {
     private let dart: DART
+    private let commands: CommandTable
     private let submissionLock = Lock()
     private let completionLock = Lock()
-    /// The last value of the driver's doorbell: one past the last command copied. Written under `submissionLock`.
-    private let submissionTail = Atomic<UInt32>(0)
-    /// One past the last command taken. Written under `submissionLock`.
-    private let submissionHead = Atomic<UInt32>(0)
+    /// The last value of the driver's doorbell. Written under `submissionLock`.
+    private let announcedTail = Atomic<UInt32>(0)
+    /// One past the last command copied. Written under `submissionLock`.
+    private let copiedTail = Atomic<UInt32>(0)
+    /// The copied commands that no lane has taken, by number, in the order of the ring.
+    private let arrived: IndexQueue
     // SAFETY: `completionTail` changes under `completionLock`; the pointers change under both locks.
     private nonisolated(unsafe) var completionTail: UInt32 = 0
     private nonisolated(unsafe) var submissions: UnsafeMutableRawPointer?
@@ -23,12 +26,7 @@ final class CardRings: Sendable {
     private nonisolated(unsafe) var submissionPin: DART.Pin?
     private nonisolated(unsafe) var completionPin: DART.Pin?
     private nonisolated(unsafe) var submissionCapacity: UInt32 = 0
-    // SAFETY: the pointer never changes; its content is touched under `submissionLock`, the capacity set under both.
-    /// The commands from head to tail, at the same positions as in the ring; copied when the doorbell rings.
-    private nonisolated(unsafe) let fetched: UnsafeMutablePointer<FetchedCommand>
     private nonisolated(unsafe) var completionCapacity: UInt32 = 0
-    /// The number of commands that were taken and are not answered. It grows under `submissionLock` only.
-    private let takenCount = Atomic<Int>(0)
     // SAFETY: changed under both locks.
     /// How often the card has let go of its rings. A command that was taken before belongs to a driver that is gone.
     private nonisolated(unsafe) var epoch: UInt32 = 0
@@ -36,15 +34,16 @@ final class CardRings: Sendable {
     /// Register values that take effect with `enable`.
     private nonisolated(unsafe) var registers: [Int: UInt32] = [:]
 
-    init(dart: DART) {
+    /// - Parameter commands: where the driver's commands are copied to.
+    init(dart: DART, commands: CommandTable) {
         self.dart = dart
-        fetched = .allocate(capacity: Self.capacityMax)
+        self.commands = commands
+        arrived = IndexQueue(indexCount: commands.capacity)
     }
 
     deinit {
         // The pins must end before the DART does.
         letGo()
-        fetched.deallocate()
     }
 
     /// The most entries of a ring.
@@ -53,7 +52,7 @@ final class CardRings: Sendable {
     func write(_ register: Int, _ value: UInt32) {
         switch register {
         case RAIDControllerRegister.submissionTail:
-            fetchSubmissions(until: value)
+            announce(value)
         case RAIDControllerRegister.control where value & RAIDControllerRegister.controlEnable != 0: enable()
         case RAIDControllerRegister.control: disable()
         case RAIDControllerRegister.submissionBaseLow...RAIDControllerRegister.submissionCapacity,
@@ -63,79 +62,95 @@ final class CardRings: Sendable {
         }
     }
 
-    /// Copies new commands, and pins their memory, when the doorbell rings. The copy protects the card from a driver
-    /// that writes to its ring later. A tail that goes back, or further ahead than the ring has room, is ignored.
-    private func fetchSubmissions(until tail: UInt32) {
+    /// Takes note of the doorbell. A tail that goes back, or further ahead than the ring has room, is ignored.
+    private func announce(_ tail: UInt32) {
         submissionLock.withLock {
-            guard let submissions else { return }
-            var index = submissionTail.load(ordering: .relaxed)
-            let waiting = index &- submissionHead.load(ordering: .relaxed)
-            guard tail &- index <= submissionCapacity - waiting else { return }
-            while index != tail {
-                let offset = Int(index & (submissionCapacity - 1))
-                let descriptor = (submissions + offset * MemoryLayout<RAIDCommandDescriptor>.stride)
-                    .loadUnaligned(as: RAIDCommandDescriptor.self)
-                (fetched + offset).initialize(
-                    to: FetchedCommand(
-                        descriptor: descriptor, epoch: epoch, pin: dart.pin(descriptor.dataAddress)))
-                index &+= 1
-            }
-            submissionTail.store(tail, ordering: .releasing)
+            guard submissions != nil else { return }
+            let last = announcedTail.load(ordering: .relaxed)
+            let waiting = last &- copiedTail.load(ordering: .relaxed)
+            guard tail &- last <= submissionCapacity - waiting else { return }
+            announcedTail.store(tail, ordering: .relaxed)
+            copyCommands()
         }
+    }
+
+    /// Copies announced commands into free entries of the command table, and pins their memory. The copy protects the
+    /// card from a driver that writes to its ring later. Commands that find no free entry stay in the ring until others
+    /// are answered. Under `submissionLock`.
+    private func copyCommands() {
+        let tail = announcedTail.load(ordering: .relaxed)
+        var index = copiedTail.load(ordering: .relaxed)
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: CardLane.commandBatch) { numbers in
+            let numbers = numbers.baseAddress!
+            while index != tail {
+                let limit = min(Int(tail &- index), CardLane.commandBatch)
+                var count = commands.claim(into: numbers, limit: limit)
+                if count == 0 {
+                    // See `post`.
+                    atomicMemoryFence(ordering: .sequentiallyConsistent)
+                    count = commands.claim(into: numbers, limit: limit)
+                    if count == 0 { return }
+                }
+                for position in 0..<count { copyCommand(index &+ UInt32(position), to: numbers[position]) }
+                arrived.append(count: count) { UInt16(numbers[$0]) }
+                index &+= UInt32(count)
+                copiedTail.store(index, ordering: .relaxed)
+            }
+        }
+    }
+
+    private func copyCommand(_ index: UInt32, to number: UInt32) {
+        let offset = Int(index & (submissionCapacity - 1)) * MemoryLayout<RAIDCommandDescriptor>.stride
+        let descriptor = (submissions! + offset).loadUnaligned(as: RAIDCommandDescriptor.self)
+        let command = commands[number]
+        command.pointee = CardCommand(descriptor: descriptor, epoch: epoch)
+        command.pointee.pin = dart.pin(descriptor.dataAddress)
     }
 
     /// Drops the commands that no lane has taken, and their pins. Under `submissionLock`.
-    private func forgetSubmissions() {
-        let tail = submissionTail.load(ordering: .relaxed)
-        var index = submissionHead.load(ordering: .relaxed)
-        while index != tail {
-            (fetched + Int(index & (submissionCapacity - 1))).deinitialize(count: 1)
-            index &+= 1
-        }
-        submissionHead.store(tail, ordering: .relaxed)
-    }
-
-    /// Whether commands wait. This is a hint: another lane may take them first.
-    var hasSubmissions: Bool {
-        submissionTail.load(ordering: .acquiring) != submissionHead.load(ordering: .relaxed)
-    }
-
-    /// Takes the oldest commands: at most `limit`, and at most as many as the card has room for. The others wait until
-    /// commands are answered.
-    /// - Parameter commands: uninitialised memory for `limit` commands.
-    /// - Returns: the number of commands taken.
-    func take(into commands: UnsafeMutablePointer<FetchedCommand>, limit: Int) -> Int {
-        submissionLock.withLock {
-            let tail = submissionTail.load(ordering: .acquiring)
-            var head = submissionHead.load(ordering: .relaxed)
-            var taken = 0
-            let limit = min(limit, RAIDController.commandCapacity - takenCount.load(ordering: .acquiring))
-            while head != tail && taken < limit {
-                (commands + taken).moveInitialize(from: fetched + Int(head & (submissionCapacity - 1)), count: 1)
-                head &+= 1
-                taken += 1
+    private func forgetCommands() {
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: CardLane.commandBatch) { numbers in
+            while true {
+                let count = take(into: numbers.baseAddress!, limit: CardLane.commandBatch)
+                if count == 0 { return }
+                for number in numbers[..<count] { commands[number].pointee.pin = nil }
+                commands.release(UnsafeBufferPointer(rebasing: numbers[..<count]))
             }
-            submissionHead.store(head, ordering: .releasing)
-            takenCount.add(taken, ordering: .relaxed)
-            return taken
         }
     }
 
-    /// Writes completions, and publishes them with one store. Those of commands that the rings' present driver has not
-    /// given are dropped. The caller has freed their entries of the command table.
-    func post(_ batch: UnsafeBufferPointer<FinishedCommand>) {
-        takenCount.subtract(batch.count, ordering: .releasing)
+    /// Whether commands wait to be taken. This is a hint: another lane may take them first.
+    var hasCommands: Bool { !arrived.isEmpty }
+
+    /// Takes the oldest commands that were copied, up to `limit`. They are the caller's then.
+    /// - Returns: their number.
+    func take(into numbers: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
+        arrived.take(limit: limit) { numbers[$0] = UInt32($1) }.count
+    }
+
+    /// Answers commands: writes their completions, frees their entries of the command table, and publishes the
+    /// completions with one store. Commands that the rings' present driver has not given get no completion.
+    func post(_ numbers: UnsafeBufferPointer<UInt32>) {
         completionLock.withLock {
-            guard let completions else { return }
-            for finished in batch where finished.epoch == epoch {
-                let index = Int(completionTail & (completionCapacity - 1))
-                let offset = index * MemoryLayout<RAIDCompletionDescriptor>.stride
-                (completions + MemoryLayout<RAIDCompletionRingHeader>.size + offset)
-                    .storeBytes(of: finished.completion, as: RAIDCompletionDescriptor.self)
-                completionTail &+= 1
+            if let completions {
+                for number in numbers where commands[number].pointee.epoch == epoch {
+                    let index = Int(completionTail & (completionCapacity - 1))
+                    let offset = index * MemoryLayout<RAIDCompletionDescriptor>.stride
+                    (completions + MemoryLayout<RAIDCompletionRingHeader>.size + offset)
+                        .storeBytes(of: commands[number].pointee.completion, as: RAIDCompletionDescriptor.self)
+                    completionTail &+= 1
+                }
             }
+            // A driver that sees a completion finds room for its next command.
+            commands.release(numbers)
+            guard let completions else { return }
             atomicMemoryFence(ordering: .releasing)
             completions.storeBytes(of: completionTail, as: UInt32.self)
+        }
+        // With the fence in `copyCommands`: either that thread finds the entries, or this one the commands.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if announcedTail.load(ordering: .relaxed) != copiedTail.load(ordering: .relaxed) {
+            submissionLock.withLock { copyCommands() }
         }
     }
 
@@ -166,9 +181,7 @@ final class CardRings: Sendable {
             byteCount: RAIDCompletionDescriptor.ringByteCount(capacity: Int(completionCapacity)), deviceWrites: true)
         self.submissionPin = consume submissionPin
         self.completionPin = consume completionPin
-        submissionHead.store(0, ordering: .relaxed)
         completionTail = 0
-        submissionTail.store(0, ordering: .releasing)
     }
 
     private func disable() {
@@ -181,7 +194,9 @@ final class CardRings: Sendable {
 
     /// Drops the rings, and the commands that no lane has taken. Under both locks.
     private func letGo() {
-        forgetSubmissions()
+        announcedTail.store(0, ordering: .relaxed)
+        copiedTail.store(0, ordering: .relaxed)
+        forgetCommands()
         epoch &+= 1
         submissions = nil
         completions = nil
@@ -192,20 +207,4 @@ final class CardRings: Sendable {
     private func address(_ lowRegister: Int) -> UInt64 {
         UInt64(registers[lowRegister] ?? 0) | UInt64(registers[lowRegister + 4] ?? 0) << 32
     }
-}
-
-/// The card's copy of a command, and the pin of the command's memory.
-struct FetchedCommand: ~Copyable {
-    let descriptor: RAIDCommandDescriptor
-    /// The rings' epoch when the command was copied.
-    let epoch: UInt32
-    /// Nil when the command's address is in no window.
-    var pin: DART.Pin?
-}
-
-/// A completion on its way to the ring.
-struct FinishedCommand: BitwiseCopyable {
-    var completion: RAIDCompletionDescriptor
-    /// The rings' epoch when the command was copied.
-    var epoch: UInt32
 }

@@ -1,47 +1,57 @@
-import Glibc
 import HardwareBus
 import Platform
-import RAID
+import RAIDControllerInterface
+import SCSI
 
-/// A command that the card has taken and not answered yet.
+/// A command that the card has and has not answered yet. What it asks of its array is the request of the same number.
 struct CardCommand: ~Copyable {
-    /// VERIFY: the command reads into the card's own memory, piece by piece.
-    var isVerify = false
-    /// What the command does with the array's bytes.
-    var operation = ArrayRequest.Operation.read
-    var forceUnitAccess = false
-    var mayPunch = false
-    /// The driver's name for the command.
-    var tag: UInt32 = 0
-    /// The rings' epoch when the command was copied.
+    /// The command as it was when the doorbell rang. The driver may change its own entry in the ring.
+    var descriptor = RAIDCommandDescriptor()
+    /// The rings' epoch at that time.
     var epoch: UInt32 = 0
-    /// Holds the driver's memory until the command is answered.
+    /// Holds the driver's memory until the command is answered; nil when the command's address is in no window.
     var pin: DART.Pin?
     /// Whether the command fills the driver's memory with the bytes that it reports.
     var fillsMemory = false
     /// The bytes transferred, as a GOOD completion reports them.
     var dataByteCount: UInt64 = 0
-    /// The array's bytes on which the command works; for VERIFY, those of the present piece.
-    var byteOffset: UInt64 = 0
-    var byteCount: UInt64 = 0
+    /// The command's target does not exist, or its memory is out of the card's reach.
+    var isUnreachable = false
+    /// The sense data of the answer; nil for GOOD.
+    var sense: SenseData?
     /// When the command reached the array's write cache, by the cache's clock; 0 before.
     var arrival: UInt64 = 0
-    /// The driver's memory; for VERIFY, the card's own.
-    var memory: UnsafeMutableRawPointer?
+    /// VERIFY: the command reads into the card's own memory, piece by piece.
+    var isVerify = false
     /// For VERIFY with byte check: the initiator's data for the present piece; the data of later pieces follows it.
     var expected: UnsafeRawPointer?
     /// For VERIFY: the end of the last piece.
     var verifyEnd: UInt64 = 0
 
-    var sectors: SectorRange { SectorRange(byteOffset: byteOffset, byteCount: byteCount) }
+    /// The answer for the driver, once the command is done.
+    var completion: RAIDCompletionDescriptor {
+        var completion = RAIDCompletionDescriptor()
+        completion.tag = descriptor.tag
+        if isUnreachable {
+            completion.transportError = 1
+        } else if let sense {
+            completion.status = SCSIStatus.checkCondition.rawValue
+            completion.senseByteCount = UInt8(SenseData.fixedByteCount)
+            completion.sense = sense.fixedFormat
+        } else {
+            completion.dataByteCount = dataByteCount
+        }
+        return completion
+    }
 }
 
 /// The commands in the card, by number. The engine knows a command by its number.
 ///
-/// Threads: `claim` and `release` any, without a lock; an entry belongs to the lane that works on it.
+/// Threads: `claim` and `release` any, without a lock; an entry belongs to whoever claimed it, then to the lane that
+/// works on it.
 final class CommandTable: Sendable {
     private let free: IndexQueue
-    // SAFETY: each entry has one owner at a time, who gets it and gives it back through the queue.
+    // SAFETY: each entry has one owner at a time, who gets it and gives it back through queues.
     private nonisolated(unsafe) let commands: UnsafeMutablePointer<CardCommand>
     let capacity: Int
     /// Kept alive for the pins of commands that the card did not end.
@@ -63,15 +73,10 @@ final class CommandTable: Sendable {
 
     subscript(number: UInt32) -> UnsafeMutablePointer<CardCommand> { commands + Int(number) }
 
-    /// Claims free entries. There are enough: the rings hand out no more commands than the table holds.
-    func claim(_ numbers: UnsafeMutableBufferPointer<UInt32>) {
-        var claimed = 0
-        while claimed < numbers.count {
-            let start = claimed
-            claimed += free.take(limit: numbers.count - start) { numbers[start + $0] = UInt32($1) }.count
-            // An older entry of the queue is just being filled by another lane.
-            if claimed < numbers.count { sched_yield() }
-        }
+    /// Claims free entries, up to `limit`.
+    /// - Returns: their number.
+    func claim(into numbers: UnsafeMutablePointer<UInt32>, limit: Int) -> Int {
+        free.take(limit: limit) { numbers[$0] = UInt32($1) }.count
     }
 
     func release(_ numbers: UnsafeBufferPointer<UInt32>) {

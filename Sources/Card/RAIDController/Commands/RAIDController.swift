@@ -8,9 +8,10 @@ import Statistics
 
 /// The RAID controller card: firmware over arrays, behind a register window (RAIDControllerInterface).
 ///
-/// A thread that rings the doorbell runs the firmware on its own lane: it takes commands from the submission ring,
-/// decodes them, hands requests to the engine of the arrays, and posts completions. Lanes run in parallel. They share
-/// the rings and the command table, each behind a lock of its own that is never held across I/O.
+/// The doorbell has the card copy new commands to its command table. The thread that rang it then runs the firmware on
+/// its own lane: it takes such commands, decodes them, hands requests to the engine of the arrays, and posts
+/// completions. Lanes run in parallel. They share the rings, behind locks that are never held across I/O, and the
+/// command table, which needs none.
 public final class RAIDController: PCIFunction, @unchecked Sendable {
     // SAFETY: `units` never changes; the engine gives each lane a number of its own, and one thread uses that entry.
 
@@ -61,8 +62,8 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
                 $0, unitsPerTarget: unitsPerTarget, isRemovable: disksAreRemovable,
                 writeCacheByteCount: writeCacheByteCount / arrays.count)
         }
-        rings = CardRings(dart: dart)
         commands = CommandTable(capacity: Self.commandCapacity, dart: dart)
+        rings = CardRings(dart: dart, commands: commands)
         lanes = .allocate(capacity: engine.laneCount)
         lanes.initialize(repeating: nil, count: engine.laneCount)
         super.init(dart: dart)
@@ -154,7 +155,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         var worked = false
         while true {
             let reaped = reap(lane)
-            let taken = rings.hasSubmissions ? takeCommands(lane) : 0
+            let taken = rings.hasCommands ? takeCommands(lane) : 0
             if reaped == 0 && taken == 0 { return worked }
             post(lane)
             worked = true
@@ -179,13 +180,11 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
         return result
     }
 
-    /// Posts the completions that the lane has gathered, and asserts the interrupt.
+    /// Answers the commands that have ended on the lane, and asserts the interrupt.
     func post(_ lane: CardLane) {
         guard !lane.finished.isEmpty else { return }
-        lane.finishedNumbers.withUnsafeBufferPointer { commands.release($0) }
         lane.finished.withUnsafeBufferPointer { rings.post($0) }
         lane.finished.removeAll(keepingCapacity: true)
-        lane.finishedNumbers.removeAll(keepingCapacity: true)
         interruptHandler?()
     }
 }

@@ -15,14 +15,16 @@ extension RAIDController {
         _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ unit: LogicalUnit, _ lane: CardLane
     ) -> Bool {
         // A command that waits belongs to the lane that resumes it, perhaps before this call returns.
-        let verdict = cache.admit(number, commands[number], isStarved: isStarved, started: &lane.destages)
+        let verdict = cache.admit(
+            number, commands[number], engine.requests[Int(number)], isStarved: isStarved, started: &lane.destages)
         for run in lane.destages {
-            engine.submit(
-                cache.request(ofRun: run, tag: UInt32(Self.commandCapacity + run)), to: unit.array, on: lane.engine)
+            let tag = UInt32(Self.commandCapacity + run)
+            engine.requests[Int(tag)] = cache.request(ofRun: run, tag: tag)
+            engine.submit(tag, to: unit.array, on: lane.engine)
         }
         lane.destages.removeAll(keepingCapacity: true)
         switch verdict {
-        case .run: start(number, unit, lane)
+        case .run: engine.submit(number, to: unit.array, on: lane.engine)
         case .copyIn(let first): copy(number, first, isWrite: true, cache, lane)
         case .copyOut(let first): copy(number, first, isWrite: false, cache, lane)
         case .waits: break
@@ -33,9 +35,9 @@ extension RAIDController {
     }
 
     private func copy(_ number: UInt32, _ first: Int32, isWrite: Bool, _ cache: WriteCache, _ lane: CardLane) {
-        let command = commands[number]
-        let sectors = command.pointee.sectors
-        cache.copy(sectors, command.pointee.memory!, first: first, isWrite: isWrite)
+        let request = engine.requests[Int(number)]
+        let sectors = SectorRange(of: request)
+        cache.copy(sectors, request.memory!, first: first, isWrite: isWrite)
         if cache.endCopy(sectors, first: first, isWrite: isWrite, resuming: &lane.resumed) { lane.canResume = true }
         finish(number, lane, sense: nil)
     }

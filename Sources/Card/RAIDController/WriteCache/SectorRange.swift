@@ -1,3 +1,5 @@
+import RAID
+
 /// Contiguous sectors of an array, as a write cache counts them.
 struct SectorRange: BitwiseCopyable {
     static let sectorByteCount: UInt64 = 512
@@ -10,6 +12,8 @@ struct SectorRange: BitwiseCopyable {
     init(byteOffset: UInt64, byteCount: UInt64) {
         self.init(first: byteOffset / Self.sectorByteCount, end: (byteOffset + byteCount) / Self.sectorByteCount)
     }
+
+    init(of request: ArrayRequest) { self.init(byteOffset: request.byteOffset, byteCount: request.byteCount) }
 
     init(first: UInt64, end: UInt64) {
         self.first = first

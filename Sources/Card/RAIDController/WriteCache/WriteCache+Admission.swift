@@ -5,25 +5,28 @@ extension WriteCache {
     /// Judges a command that has arrived, or one that has waited.
     /// - Parameters:
     ///   - number: the command's number.
+    ///   - request: the command's.
     ///   - isStarved: the command comes from the front of `starved`, and returns there if it still finds no room.
     ///   - started: receives the destage runs to request, whatever the verdict is.
     func admit(
-        _ number: UInt32, _ command: UnsafeMutablePointer<CardCommand>, isStarved: Bool, started: inout [Int]
+        _ number: UInt32, _ command: UnsafeMutablePointer<CardCommand>, _ request: ArrayRequest, isStarved: Bool,
+        started: inout [Int]
     ) -> Verdict {
         lock.withLock {
             if command.pointee.arrival == 0 { command.pointee.arrival = clock }
             let mark = command.pointee.arrival
+            let sectors = SectorRange(of: request)
             var verdict: Verdict
-            switch command.pointee.operation {
+            switch request.operation {
             case .flush where mark < cutAt:
                 // What it was to make durable may be gone.
                 verdict = .failed(.failed)
             case .flush: verdict = settle(.everything, number, mark, &started)
-            case .write where isCacheable(command):
-                verdict = take(command.pointee.sectors, number, isStarved, mark, &started)
+            case .write where isCacheable(request):
+                verdict = take(sectors, number, isStarved, mark, &started)
             case .read where !command.pointee.isVerify:
-                verdict = serve(command.pointee.sectors) ?? settle(command.pointee.sectors, number, mark, &started)
-            case .read, .write, .zero: verdict = settle(command.pointee.sectors, number, mark, &started)
+                verdict = serve(sectors) ?? settle(sectors, number, mark, &started)
+            case .read, .write, .zero: verdict = settle(sectors, number, mark, &started)
             }
             guard case .starves = verdict else { return verdict }
             if isStarved { starved.prepend(number, links: links) } else { starved.append(number, links: links) }
@@ -34,8 +37,8 @@ extension WriteCache {
     /// Takes the first of the commands that wait for room or for a run, if any.
     func nextStarved() -> UInt32? { lock.withLock { starved.popFirst(links: links) } }
 
-    private func isCacheable(_ command: UnsafeMutablePointer<CardCommand>) -> Bool {
-        !command.pointee.forceUnitAccess && command.pointee.byteCount <= writeByteCountMax
+    private func isCacheable(_ request: ArrayRequest) -> Bool {
+        !request.forceUnitAccess && request.byteCount <= writeByteCountMax
     }
 
     // MARK: Writes
