@@ -147,8 +147,11 @@ struct DiskFixture {
         transport.forget()
     }
 
-    func submit(_ stages: BlockStage...) {
-        stages.withUnsafeBufferPointer { disk.submit($0, lane: 0) }
+    func submit(_ stages: BlockStage...) { submit(stages) }
+
+    func submit(_ stages: [BlockStage]) {
+        for stage in stages { disk.prepare(stage) }
+        stages.map(\.taskIndex).withUnsafeBufferPointer { disk.submit($0, lane: 0) }
     }
 
     /// Sends one read of two blocks with these outcomes.

@@ -5,15 +5,15 @@ import SCSIArchitectureModel
 /// Completions of stages: they bring a request's next stage, or its end.
 extension BlockStorageDevice: BlockStageOwner {
     package func stagesCompleted(_ completions: UnsafeBufferPointer<StageCompletion>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: BlockStage.self, capacity: completions.count) { stages in
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: completions.count) { ready in
             withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: completions.count) { ended in
-                var stageCount = 0
+                var readyCount = 0
                 var endedCount = 0
                 for completion in completions {
                     switch advance(completion) {
-                    case .stage(let stage):
-                        stages[stageCount] = stage
-                        stageCount += 1
+                    case .ready:
+                        ready[readyCount] = completion.taskIndex
+                        readyCount += 1
                     case .ended(let error):
                         ended[endedCount] = StageCompletion(
                             taskIndex: completion.taskIndex, error: error,
@@ -22,7 +22,7 @@ extension BlockStorageDevice: BlockStageOwner {
                     case .waiting: break
                     }
                 }
-                if stageCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: stages[..<stageCount]), lane: lane) }
+                if readyCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: ready[..<readyCount]), lane: lane) }
                 if endedCount > 0 { deliver(UnsafeMutableBufferPointer(rebasing: ended[..<endedCount]), lane: lane) }
             }
         }
@@ -72,7 +72,7 @@ extension BlockStorageDevice: BlockStageOwner {
             return .ended(.none)
         }
         states[Int(taskIndex)].isFlushing = true
-        return .stage(BlockStage(taskIndex: taskIndex, operation: .flush))
+        return flush(taskIndex)
     }
 
     /// Counts ended requests and hands them to their lanes' receivers, with one call for each lane.

@@ -22,7 +22,8 @@ extension BlockStorageDevice {
 
     private func start(_ taskIndex: TaskIndex, _ step: Step, lane: Int) {
         switch step {
-        case .stage(let stage): submitOne(stage, lane: lane)
+        case .ready:
+            withUnsafePointer(to: taskIndex) { disk.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
         case .ended(let error):
             var ended = StageCompletion(taskIndex: taskIndex, error: error, byteCount: 0)
             withUnsafeMutablePointer(to: &ended) {
@@ -30,10 +31,6 @@ extension BlockStorageDevice {
             }
         case .waiting: break
         }
-    }
-
-    private func submitOne(_ stage: BlockStage, lane: Int) {
-        withUnsafePointer(to: stage) { disk.submit(UnsafeBufferPointer(start: $0, count: 1), lane: lane) }
     }
 
     /// Chooses the bytes of the next step and starts it.
@@ -116,7 +113,8 @@ extension BlockStorageDevice {
             taskIndex: taskIndex, operation: operation, lba: lba, blockCount: blockCount,
             buffer: operation == .zero ? nil : unaligned.bounce.baseAddress! + offset)
         stage.mayUnmap = !states[Int(taskIndex)].request.flags.contains(.noHole)
-        return .stage(stage)
+        disk.prepare(stage)
+        return .ready
     }
 
     /// Answers the outcome of a stage of the running request with the next stage or the end.

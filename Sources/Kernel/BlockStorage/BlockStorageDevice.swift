@@ -110,18 +110,18 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     func submit(_ requests: UnsafeBufferPointer<BlockRequest>, lane: Int) {
         counters.submit(requests.count, lane: lane)
         let now = monotonicNanoseconds()
-        withUnsafeTemporaryAllocation(of: BlockStage.self, capacity: requests.count) { stages in
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: requests.count) { ready in
             withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: requests.count) { refused in
-                var stageCount = 0
+                var readyCount = 0
                 var refusedCount = 0
                 for request in requests {
                     precondition(Int(request.tag) < transport.tasksPerLane, "a tag is below the lane's capacity")
                     let taskIndex = TaskIndex(lane * transport.tasksPerLane + Int(request.tag))
                     states[Int(taskIndex)] = RequestState(request: request, startNanoseconds: now)
                     switch begin(taskIndex) {
-                    case .stage(let stage):
-                        stages[stageCount] = stage
-                        stageCount += 1
+                    case .ready:
+                        ready[readyCount] = taskIndex
+                        readyCount += 1
                     case .ended(let error):
                         refused[refusedCount] = StageCompletion(taskIndex: taskIndex, error: error, byteCount: 0)
                         refusedCount += 1
@@ -131,7 +131,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
                 if refusedCount > 0 {
                     deliver(UnsafeMutableBufferPointer(rebasing: refused[..<refusedCount]), lane: lane)
                 }
-                if stageCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: stages[..<stageCount]), lane: lane) }
+                if readyCount > 0 { disk.submit(UnsafeBufferPointer(rebasing: ready[..<readyCount]), lane: lane) }
             }
         }
         startUnaligned(lane: lane)
@@ -139,7 +139,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
 
     /// A request's next step.
     enum Step {
-        case stage(BlockStage)
+        /// The task of its next stage is ready to be sent.
+        case ready
         case ended(BlockError)
         /// None now: the request waits for its turn.
         case waiting
@@ -148,7 +149,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     /// Checks a request and takes its first step.
     func begin(_ taskIndex: TaskIndex) -> Step {
         let request = states[Int(taskIndex)].request
-        if request.operation == .flush { return .stage(BlockStage(taskIndex: taskIndex, operation: .flush)) }
+        if request.operation == .flush { return flush(taskIndex) }
         guard request.byteOffset <= info.byteCount, UInt64(request.byteCount) <= info.byteCount - request.byteOffset,
             request.byteCount > 0
         else { return .ended(.invalid) }
@@ -210,7 +211,15 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             buffer: request.buffer.map { $0 + Int(state.pointee.doneByteCount) })
         stage.forceUnitAccess = request.flags.contains(.forceUnitAccess) && supportsForceUnitAccess
         stage.mayUnmap = !request.flags.contains(.noHole)
-        return .stage(stage)
+        disk.prepare(stage)
+        return .ready
+    }
+
+    /// A flush as the only or the last stage of a request, which ends without one if the disk has no write cache.
+    func flush(_ taskIndex: TaskIndex) -> Step {
+        guard disk.needsFlush else { return .ended(.none) }
+        disk.prepare(BlockStage(taskIndex: taskIndex, operation: .flush))
+        return .ready
     }
 
     /// Shortens a write's stage, if the request goes on behind it, to the last end of a stripe in it.

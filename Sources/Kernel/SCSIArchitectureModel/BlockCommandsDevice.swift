@@ -12,23 +12,21 @@ import Synchronization
 /// completions on any lane.
 package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     // SAFETY: `owner`, `inquiry` and `medium` are set before the first stage; `probeAnswered` is set before
-    // `probeTaskIndex`, and read after it; a task's state belongs to the thread that has the task.
+    // `probeTaskIndex`, and read after it; a task's state belongs to the thread that has the task. The owner exists as
+    // long as one of its stages is under way.
 
     /// Attempts for a task in all: the first and four more.
     package static let attemptCountMax: UInt8 = 5
     /// The time limit of reads, writes and flushes.
     static let timeoutMilliseconds: UInt32 = 30_000
-    /// Bytes of parameter memory for each task, for an UNMAP list or fixed-format sense data.
-    private static let parameterByteCount = 32
+    /// Bytes of parameter memory for each task: an UNMAP list, and behind it fixed-format sense data.
+    private static let parameterByteCount = 64
+    private static let senseOffset = 32
 
     struct TaskState: BitwiseCopyable {
-        /// The stage of the task, kept since a REQUEST SENSE overwrites a task that may have to be sent again.
-        var stage = BlockStage(taskIndex: 0, operation: .flush)
         var attempts: UInt8 = 0
         /// The task is a REQUEST SENSE.
         var isFetchingSense = false
-        /// The command before the REQUEST SENSE moved all its bytes.
-        var movedAllBytes = false
     }
 
     let transport: any SCSITaskTransport
@@ -40,8 +38,10 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     package private(set) var medium = MediumData()
     /// The target's logical units, as its logical unit 0 reports them; empty for another.
     package internal(set) var reportedUnits: [UInt8] = []
-    private weak var owner: (any BlockStageOwner)?
+    private unowned(unsafe) var owner: (any BlockStageOwner)?
     private let states: UnsafeMutablePointer<TaskState>
+    /// The tasks in whose place a REQUEST SENSE is under way, with the outcomes that it was sent for.
+    private let interrupted: UnsafeMutablePointer<SCSITask>
     private let parameters: UnsafeMutableRawBufferPointer
     /// The task that `probe` waits for, `UInt32.max` for none, and the event that its completion sets.
     let probeTaskIndex = Atomic<TaskIndex>(.max)
@@ -61,11 +61,14 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         self.parameters = parameters
         states = .allocate(capacity: taskCount)
         states.initialize(repeating: TaskState(), count: taskCount)
+        // Left uninitialised: nearly all of it is never used.
+        interrupted = .allocate(capacity: taskCount)
         transport.attach(self, at: address)
     }
 
     deinit {
         states.deallocate()
+        interrupted.deallocate()
         transport.arena.free(parameters)
     }
 
@@ -91,35 +94,13 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
 
     // MARK: Stages
 
-    /// Starts stages with one submission. A flush of a disk without a write cache completes at once.
-    ///
-    /// Call on the lane's thread, with stages whose tasks are the lane's. Completions may arrive before this returns.
-    package func submit(_ stages: UnsafeBufferPointer<BlockStage>, lane: Int) {
-        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: stages.count) { sent in
-            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: stages.count) { idle in
-                var sentCount = 0
-                var idleCount = 0
-                for stage in stages {
-                    if stage.operation == .flush && !medium.isWriteCacheEnabled {
-                        idle[idleCount] = StageCompletion(taskIndex: stage.taskIndex, error: .none, byteCount: 0)
-                        idleCount += 1
-                    } else {
-                        states[Int(stage.taskIndex)] = TaskState(stage: stage)
-                        fill(stage)
-                        sent[sentCount] = stage.taskIndex
-                        sentCount += 1
-                    }
-                }
-                if idleCount > 0 {
-                    owner?.stagesCompleted(UnsafeBufferPointer(rebasing: idle[..<idleCount]), lane: lane)
-                }
-                if sentCount > 0 { transport.submit(UnsafeBufferPointer(rebasing: sent[..<sentCount]), lane: lane) }
-            }
-        }
-    }
+    /// Whether completed writes may be lost with the disk's power until a flush.
+    package var needsFlush: Bool { medium.isWriteCacheEnabled }
 
-    /// Writes a stage's command into its task.
-    private func fill(_ stage: BlockStage) {
+    /// Makes a stage's task ready to be sent. The task belongs to the calling thread.
+    package func prepare(_ stage: BlockStage) {
+        assert(stage.operation != .flush || needsFlush, "a disk without a write cache is flushed")
+        states[Int(stage.taskIndex)] = TaskState()
         let byteCount = UInt64(stage.blockCount) * UInt64(medium.blockByteCount)
         switch stage.operation {
         case .read:
@@ -149,6 +130,13 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         }
     }
 
+    /// Sends tasks that are ready.
+    ///
+    /// Call on the lane's thread, with tasks of the lane. Completions may arrive before this returns.
+    package func submit(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
+        transport.submit(taskIndices, lane: lane)
+    }
+
     func setTask(
         _ taskIndex: TaskIndex, _ cdb: CommandDescriptorBlock, _ direction: SCSITask.Direction,
         _ buffer: UnsafeMutableRawPointer?, _ byteCount: UInt64, timeout: UInt32 = timeoutMilliseconds
@@ -166,6 +154,10 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
 
     private func parameterMemory(of taskIndex: TaskIndex) -> UnsafeMutableRawPointer {
         parameters.baseAddress! + Int(taskIndex) * Self.parameterByteCount
+    }
+
+    private func senseMemory(of taskIndex: TaskIndex) -> UnsafeMutableRawPointer {
+        parameterMemory(of: taskIndex) + Self.senseOffset
     }
 
     // MARK: Outcomes
@@ -206,16 +198,14 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
             }
             if states[Int(taskIndex)].isFetchingSense {
                 states[Int(taskIndex)].isFetchingSense = false
-                fill(states[Int(taskIndex)].stage)
+                transport.tasks[Int(taskIndex)] = interrupted[Int(taskIndex)]
             }
             return nil
         case .fetchSense:
-            let task = transport.tasks + Int(taskIndex)
             states[Int(taskIndex)].isFetchingSense = true
-            states[Int(taskIndex)].movedAllBytes =
-                task.pointee.realizedTransferCount == task.pointee.requestedTransferCount
+            interrupted[Int(taskIndex)] = transport.tasks[Int(taskIndex)]
             setTask(
-                taskIndex, .requestSense(allocationLength: 18), .targetToInitiator, parameterMemory(of: taskIndex), 18)
+                taskIndex, .requestSense(allocationLength: 18), .targetToInitiator, senseMemory(of: taskIndex), 18)
             return nil
         }
     }
@@ -223,15 +213,17 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
     /// The verdict on a task, by its outcome or by the sense data that a REQUEST SENSE fetched.
     private func verdict(_ taskIndex: TaskIndex) -> TaskVerdict {
         let verdict = TaskVerdict(transport.tasks + Int(taskIndex))
-        let state = states[Int(taskIndex)]
-        guard state.isFetchingSense else { return verdict }
+        guard states[Int(taskIndex)].isFetchingSense else { return verdict }
         guard case .done(let byteCount) = verdict else { return .retry }
         var bytes = InlineArray<32, UInt8>(repeating: 0)
-        let memory = parameterMemory(of: taskIndex)
+        let memory = senseMemory(of: taskIndex)
         for index in 0..<min(Int(byteCount), 18) { bytes[index] = memory.load(fromByteOffset: index, as: UInt8.self) }
         guard let sense = SenseData(parsing: bytes, byteCount: Int(byteCount)) else { return .retry }
-        if sense.key == .recoveredError && state.movedAllBytes {
-            return .done(byteCount: UInt64(state.stage.blockCount) * UInt64(medium.blockByteCount))
+        let command = interrupted + Int(taskIndex)
+        if sense.key == .recoveredError
+            && command.pointee.realizedTransferCount == command.pointee.requestedTransferCount
+        {
+            return .done(byteCount: command.pointee.realizedTransferCount)
         }
         return TaskVerdict.verdict(on: sense)
     }
