@@ -103,8 +103,8 @@ package final class MemberLane {
     }
 
     private static func joins(_ left: MemberIO, _ right: MemberIO) -> Bool {
-        left.kind == right.kind && left.place == right.place && (left.kind == .read || left.kind == .write)
-            && left.byteOffset + UInt64(left.byteCount) == right.byteOffset
+        left.byteOffset + UInt64(left.byteCount) == right.byteOffset && left.place == right.place
+            && left.kind == right.kind && (left.kind == .read || left.kind == .write)
     }
 
     private func issue(_ ios: UnsafeBufferPointer<MemberIO>, fileBase: Int) {
@@ -121,23 +121,27 @@ package final class MemberLane {
             counters.to.note(
                 file: position, kind: transfer.kind.counted, byteCount: transfer.byteCount, lane: counters.lane)
         }
-        switch (transfer.kind, engine) {
-        case (.punch, _), (.zero, _): end(index, DirectTransfer.zero(transfer))
+        switch transfer.kind {
+        case .punch, .zero: end(index, DirectTransfer.zero(transfer))
         // Rare enough for the thread to wait for it.
-        case (.reread, _): end(index, DirectTransfer.reread(index, in: table))
-        case (.flush, _) where route.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
-        case (.durableWrite, _) where route.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
-        case (.read, .uring(let ring)), (.flush, .uring(let ring)), (.durableWrite, .uring(let ring)):
-            ring.queue(index, table)
-        case (.write, .uring(let ring)) where route.writesThroughRing: ring.queue(index, table)
-        case (.write, _): end(index, DirectTransfer.run(index, in: table))
-        case (.read, .threads(let workers)):
-            if let status = DirectTransfer.readCached(index, in: table) {
+        case .reread: end(index, DirectTransfer.reread(index, in: table))
+        case .flush where route.flushesAtOnce: end(index, DirectTransfer.flush(transfer))
+        case .durableWrite where route.flushesAtOnce: end(index, DirectTransfer.run(index, in: table))
+        case .write where !route.writesThroughRing: end(index, DirectTransfer.run(index, in: table))
+        case .read: queue(index, isRead: true)
+        case .write, .flush, .durableWrite: queue(index, isRead: false)
+        }
+    }
+
+    private func queue(_ index: Int, isRead: Bool) {
+        switch engine {
+        case .uring(let ring): ring.queue(index, table)
+        case .threads(let workers):
+            if isRead, let status = DirectTransfer.readCached(index, in: table) {
                 end(index, status)
             } else {
                 workers.queue(index, table)
             }
-        case (.flush, .threads(let workers)), (.durableWrite, .threads(let workers)): workers.queue(index, table)
         }
     }
 
@@ -156,7 +160,7 @@ package final class MemberLane {
                     ring.submit()
                 } else if result < 0 || (result == 0 && transfer.kind != .flush) {
                     end(index, DirectTransfer.failure(Int(result), of: index, in: table))
-                } else if transfer.kind != .flush && Int(result) < transfer.byteCount {
+                } else if Int(result) < transfer.byteCount && transfer.kind != .flush {
                     // A short transfer is rare: a signal, a file that ends, or a disk that fills up.
                     table.advance(index, by: Int(result))
                     end(index, DirectTransfer.run(index, in: table))

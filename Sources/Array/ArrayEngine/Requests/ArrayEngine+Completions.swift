@@ -34,10 +34,13 @@ extension ArrayEngine {
     ) {
         var planned = 0
         for completion in completions {
-            if completion.status == .refused {
-                array.noteRefusal(by: completion.place)
-            } else if completion.status != .done && isFailure(completion, array) {
-                array.memberFailed(completion.place) { isFailure(completion, array) }
+            switch completion.status {
+            case .done: break
+            case .refused: array.noteRefusal(by: completion.place)
+            case .noSpace, .unreadable, .failed:
+                if isFailure(completion, array) {
+                    array.memberFailed(completion.place) { isFailure(completion, array) }
+                }
             }
             if completion.engineToken.isDirect {
                 completeDirect(completion, lane, array)
@@ -77,7 +80,7 @@ extension ArrayEngine {
         let read = directReads[tag]
         precondition(read.pointee.remaining > 0, "the read has no I/O under way")
         read.pointee.remaining -= 1
-        if completion.status != .done { read.pointee.hasFailed = true }
+        if case .done = completion.status {} else { read.pointee.hasFailed = true }
         guard read.pointee.remaining == 0 else { return }
         let isCurrent = read.pointee.epoch == array.membershipEpoch.load(ordering: .acquiring)
         if (read.pointee.hasFailed || !isCurrent) && array.geometry.level == .raid5 {

@@ -14,7 +14,7 @@ extension ArrayEngine {
         let request = requests + Int(tag)
         assert(request.pointee.tag == tag, "request \(tag) has the tag \(request.pointee.tag)")
         let epoch = array.membershipEpoch.load(ordering: .acquiring)
-        guard request.pointee.operation == .read, epoch & 1 == 0 else { return lane.requests.append(tag) }
+        guard case .read = request.pointee.operation, epoch & 1 == 0 else { return lane.requests.append(tag) }
         precondition(read.pointee.remaining == 0, "the tag is in use")
         read.pointee = DirectReads.Entry(epoch: epoch)
         let token = EngineToken.direct(array: array.index, tag: tag)
@@ -52,7 +52,9 @@ extension ArrayEngine {
     /// Records that punched ranges have no space any more: before the punch, for lanes that look meanwhile, and after
     /// it.
     private func forgetPunched(_ lane: EngineLane, _ array: LiveArray) {
-        for io in lane.staged where io.kind == .punch {
+        for io in lane.staged {
+            // A pattern, since a comparison would be a call.
+            guard case .punch = io.kind else { continue }
             array.spaces[io.place.index].forget(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
         }
     }

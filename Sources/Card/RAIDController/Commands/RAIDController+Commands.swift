@@ -12,16 +12,22 @@ extension RAIDController {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: CardLane.commandBatch) { numbers in
             let count = rings.take(into: numbers.baseAddress!, limit: CardLane.commandBatch)
             var unit: LogicalUnit?
-            for number in numbers[..<count] {
+            // The last command's target and unit, which are nearly always the next one's.
+            var (target, logicalUnit): (UInt16, UInt8) = (0, 0)
+            for (position, number) in numbers[..<count].enumerated() {
                 let command = commands[number]
-                let next = self.unit(
-                    target: command.pointee.descriptor.targetID, logicalUnit: command.pointee.descriptor.logicalUnit)
-                if unit !== next {
+                let isSame =
+                    target == command.pointee.descriptor.targetID
+                    && logicalUnit == command.pointee.descriptor.logicalUnit
+                if position == 0 || !isSame {
                     if let unit { settle(lane, unit) }
-                    next?.hasBeenAsked.store(true, ordering: .relaxed)
+                    (target, logicalUnit) = (
+                        command.pointee.descriptor.targetID, command.pointee.descriptor.logicalUnit
+                    )
+                    unit = self.unit(target: target, logicalUnit: logicalUnit)
+                    unit?.hasBeenAsked.store(true, ordering: .relaxed)
                 }
-                unit = next
-                begin(number, next, lane)
+                begin(number, unit, lane)
             }
             if let unit { settle(lane, unit) }
             return count
