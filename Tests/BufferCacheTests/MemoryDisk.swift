@@ -149,6 +149,7 @@ final class MemoryDisk: BlockService, @unchecked Sendable {
     private final class Lane: BlockLane {
         private let disk: MemoryDisk
         private let receiver: any BlockCompletionReceiver
+        let requests = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 16)
         private var started: [Pending] = []
         /// The thread that is in the lane: there may be one.
         private let inside = Lock()
@@ -158,12 +159,14 @@ final class MemoryDisk: BlockService, @unchecked Sendable {
             self.receiver = receiver
         }
 
+        deinit { requests.deallocate() }
+
         let requestCapacity = 16
         var hasOutstandingWork: Bool { !started.isEmpty }
 
-        func submit(_ requests: UnsafeBufferPointer<BlockRequest>) {
+        func submit(_ tags: UnsafeBufferPointer<UInt16>) {
             precondition(inside.tryLock(), "two threads are in one lane")
-            started += requests.compactMap { disk.take($0, receiver) }
+            started += tags.compactMap { disk.take(requests[Int($0)], receiver) }
             inside.unlock()
         }
 

@@ -57,7 +57,7 @@ package final class RAMService: BlockService, @unchecked Sendable {
         for (request, receiver) in requests.reversed() { execute(request, receiver) }
     }
 
-    fileprivate func submit(_ requests: UnsafeBufferPointer<BlockRequest>, _ receiver: any BlockCompletionReceiver) {
+    fileprivate func submit(_ requests: [BlockRequest], _ receiver: any BlockCompletionReceiver) {
         for request in requests {
             let isHeld = lock.withLock {
                 if holds { held.append((request, receiver)) }
@@ -82,15 +82,18 @@ package final class RAMService: BlockService, @unchecked Sendable {
     private final class Lane: BlockLane {
         private let service: RAMService
         private let receiver: any BlockCompletionReceiver
+        let requests = UnsafeMutablePointer<BlockRequest>.allocate(capacity: 64)
 
         init(service: RAMService, receiver: any BlockCompletionReceiver) {
             self.service = service
             self.receiver = receiver
         }
 
+        deinit { requests.deallocate() }
+
         let requestCapacity = 64
         let hasOutstandingWork = false
-        func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { service.submit(requests, receiver) }
+        func submit(_ tags: UnsafeBufferPointer<UInt16>) { service.submit(tags.map { requests[Int($0)] }, receiver) }
         func wait(orReadable descriptor: Int32) {}
         func close() { service.lock.withLock { service.lanes -= 1 } }
     }

@@ -54,9 +54,13 @@ package protocol BlockLane: AnyObject {
     /// The number of requests that may be outstanding on this lane; tags are below it.
     var requestCapacity: Int { get }
 
-    /// Starts a batch and does all work that needs no waiting, including work that other lanes left behind. Completions
-    /// go to the receiver, possibly before this returns.
-    func submit(_ requests: UnsafeBufferPointer<BlockRequest>)
+    /// The lane's requests, by tag. A request belongs to the thread that uses the lane except between `submit` and its
+    /// completion. They exist as long as the lane.
+    var requests: UnsafeMutablePointer<BlockRequest> { get }
+
+    /// Starts requests, by tag, and does all work that needs no waiting, including work that other lanes left behind.
+    /// Completions go to the receiver, possibly before this returns.
+    func submit(_ tags: UnsafeBufferPointer<UInt16>)
 
     /// Whether member I/O that was started on this lane is outstanding. Then the thread must not block anywhere but in
     /// `wait`, since no other thread can finish that I/O.
@@ -67,4 +71,18 @@ package protocol BlockLane: AnyObject {
 
     /// Gives the lane back. Call it with no request outstanding.
     func close()
+}
+
+extension BlockLane {
+    /// Writes requests to their places, by their tags, and starts them.
+    package func submit(_ batch: UnsafeBufferPointer<BlockRequest>) {
+        withUnsafeTemporaryAllocation(of: UInt16.self, capacity: batch.count) { tags in
+            for (index, request) in batch.enumerated() {
+                precondition(Int(request.tag) < requestCapacity, "a tag is below the lane's capacity")
+                requests[Int(request.tag)] = request
+                tags[index] = request.tag
+            }
+            submit(UnsafeBufferPointer(tags))
+        }
+    }
 }

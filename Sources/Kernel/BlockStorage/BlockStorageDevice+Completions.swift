@@ -33,20 +33,21 @@ extension BlockStorageDevice: BlockStageOwner {
     private func advance(_ completion: StageCompletion) -> Step {
         let state = states + Int(completion.taskIndex)
         if state.pointee.isUnaligned { return advanceUnaligned(completion) }
-        if completion.error == .notSupported && state.pointee.request.operation == .writeZeroes
-            && !state.pointee.isFlushing
-        {
+        let operation = requests[Int(completion.taskIndex)].operation
+        switch completion.error {
+        case .none: break
+        case .notSupported where operation == .writeZeroes && !state.pointee.isFlushing:
             return writeZerosAsData(completion.taskIndex)
+        default: return .ended(completion.error)
         }
-        if completion.error != .none { return .ended(completion.error) }
-        if state.pointee.isFlushing || state.pointee.request.operation == .flush { return .ended(.none) }
-        let movesData = state.pointee.request.operation == .read || state.pointee.request.operation == .write
+        if state.pointee.isFlushing || operation == .flush { return .ended(.none) }
+        let movesData = operation == .read || operation == .write
         if movesData && completion.byteCount < state.pointee.stageByteCount {
             state.pointee.doneByteCount += completion.byteCount
             return .ended(.inputOutput)
         }
         state.pointee.doneByteCount += state.pointee.stageByteCount
-        if state.pointee.doneByteCount < UInt64(state.pointee.request.byteCount) {
+        if state.pointee.doneByteCount < UInt64(requests[Int(completion.taskIndex)].byteCount) {
             return nextStage(completion.taskIndex)
         }
         return endOrFlush(completion.taskIndex)
@@ -65,7 +66,7 @@ extension BlockStorageDevice: BlockStageOwner {
 
     /// Ends a request. A write that must be durable is flushed first, unless its commands carried FUA.
     func endOrFlush(_ taskIndex: TaskIndex) -> Step {
-        let request = states[Int(taskIndex)].request
+        let request = requests[Int(taskIndex)]
         let carriedFlag =
             request.operation == .write && supportsForceUnitAccess && !states[Int(taskIndex)].isUnaligned
         guard request.flags.contains(.forceUnitAccess), request.operation.isWrite, !carriedFlag else {
@@ -100,10 +101,12 @@ extension BlockStorageDevice: BlockStageOwner {
     private func completion(of ended: StageCompletion, now: UInt64, lane: Int) -> BlockCompletion {
         let state = states + Int(ended.taskIndex)
         if state.pointee.isGated && gate.leave() { unaligned.notice() }
-        let request = state.pointee.request
-        let byteCount = ended.error == .none ? request.byteCount : UInt32(clamping: ended.byteCount)
+        let request = requests[Int(ended.taskIndex)]
+        // A pattern, since a comparison would be a call.
+        let failed = if case .none = ended.error { false } else { true }
+        let byteCount = failed ? UInt32(clamping: ended.byteCount) : request.byteCount
         counters.complete(
-            kind: request.operation.counted, byteCount: byteCount, failed: ended.error != .none,
+            kind: request.operation.counted, byteCount: byteCount, failed: failed,
             nanoseconds: now &- state.pointee.startNanoseconds, lane: lane)
         return BlockCompletion(tag: request.tag, error: ended.error, byteCount: byteCount)
     }

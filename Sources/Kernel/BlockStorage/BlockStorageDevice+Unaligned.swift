@@ -9,7 +9,7 @@ extension BlockStorageDevice {
     func startUnaligned(lane: Int) {
         while unaligned.takeNews() {
             // A read writes nothing back, so other writes may go on.
-            if let taskIndex = unaligned.takeNext(mayRun: { !states[Int($0)].request.operation.isWrite || gate.close() }
+            if let taskIndex = unaligned.takeNext(mayRun: { !requests[Int($0)].operation.isWrite || gate.close() }
             ) {
                 start(taskIndex, beginStep(taskIndex), lane: lane)
             } else {
@@ -35,7 +35,7 @@ extension BlockStorageDevice {
 
     /// Chooses the bytes of the next step and starts it.
     private func beginStep(_ taskIndex: TaskIndex) -> Step {
-        let request = states[Int(taskIndex)].request
+        let request = requests[Int(taskIndex)]
         let start = request.byteOffset + states[Int(taskIndex)].doneByteCount
         let end = request.byteOffset + UInt64(request.byteCount)
         unaligned.stepStart = start
@@ -82,7 +82,7 @@ extension BlockStorageDevice {
     private func writeSpan(_ taskIndex: TaskIndex) -> Step {
         let (start, end) = (unaligned.stepStart, unaligned.stepEnd)
         let target = unaligned.bounce.baseAddress! + Int(start % blockByteCount)
-        if let buffer = states[Int(taskIndex)].request.buffer {
+        if let buffer = requests[Int(taskIndex)].buffer {
             memcpy(target, buffer + Int(states[Int(taskIndex)].doneByteCount), Int(end - start))
         } else {
             memset(target, 0, Int(end - start))
@@ -112,7 +112,7 @@ extension BlockStorageDevice {
         var stage = BlockStage(
             taskIndex: taskIndex, operation: operation, lba: lba, blockCount: blockCount,
             buffer: operation == .zero ? nil : unaligned.bounce.baseAddress! + offset)
-        stage.mayUnmap = !states[Int(taskIndex)].request.flags.contains(.noHole)
+        stage.mayUnmap = !requests[Int(taskIndex)].flags.contains(.noHole)
         disk.prepare(stage)
         return .ready
     }
@@ -134,13 +134,13 @@ extension BlockStorageDevice {
         case .readingTail: return writeSpan(taskIndex)
         case .readingSpan:
             memcpy(
-                states[Int(taskIndex)].request.buffer! + Int(states[Int(taskIndex)].doneByteCount),
+                requests[Int(taskIndex)].buffer! + Int(states[Int(taskIndex)].doneByteCount),
                 unaligned.bounce.baseAddress! + Int(unaligned.stepStart % blockByteCount),
                 Int(unaligned.stepEnd - unaligned.stepStart))
         case .start, .writing, .zeroing: break
         }
         states[Int(taskIndex)].doneByteCount += unaligned.stepEnd - unaligned.stepStart
-        if states[Int(taskIndex)].doneByteCount < UInt64(states[Int(taskIndex)].request.byteCount) {
+        if states[Int(taskIndex)].doneByteCount < UInt64(requests[Int(taskIndex)].byteCount) {
             return beginStep(taskIndex)
         }
         let step = endOrFlush(taskIndex)

@@ -20,6 +20,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
 
     let disk: BlockCommandsDevice
     let transport: any SCSITaskTransport
+    /// Those of all lanes, indexed like the HBA's tasks.
+    let requests: UnsafeMutablePointer<BlockRequest>
     let states: UnsafeMutablePointer<RequestState>
     let readLimits: BreakUpLimits
     let writeLimits: BreakUpLimits
@@ -80,14 +82,18 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
             preferredByteCount: Int(preferred),
             isReadOnly: medium.isWriteProtected, supportsTrim: medium.supportsUnmap)
         counters = ExportCounters(laneCount: transport.laneCount)
-        states = .allocate(capacity: transport.laneCount * transport.tasksPerLane)
-        states.initialize(repeating: RequestState(), count: transport.laneCount * transport.tasksPerLane)
+        let requestCount = transport.laneCount * transport.tasksPerLane
+        requests = .allocate(capacity: requestCount)
+        requests.initialize(repeating: BlockRequest(operation: .flush, tag: 0), count: requestCount)
+        states = .allocate(capacity: requestCount)
+        states.initialize(repeating: RequestState(), count: requestCount)
         receivers = .allocate(capacity: transport.laneCount)
         receivers.initialize(repeating: nil, count: transport.laneCount)
         disk.setOwner(self)
     }
 
     deinit {
+        requests.deallocate()
         states.deallocate()
         receivers.deinitialize(count: transport.laneCount)
         receivers.deallocate()
@@ -107,17 +113,18 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     // MARK: Requests
 
     /// Starts requests of a lane.
-    func submit(_ requests: UnsafeBufferPointer<BlockRequest>, lane: Int) {
-        counters.submit(requests.count, lane: lane)
+    func submit(_ tags: UnsafeBufferPointer<UInt16>, lane: Int) {
+        counters.submit(tags.count, lane: lane)
         let now = monotonicNanoseconds()
-        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: requests.count) { ready in
-            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: requests.count) { refused in
+        let firstTask = TaskIndex(lane * transport.tasksPerLane)
+        withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: tags.count) { ready in
+            withUnsafeTemporaryAllocation(of: StageCompletion.self, capacity: tags.count) { refused in
                 var readyCount = 0
                 var refusedCount = 0
-                for request in requests {
-                    precondition(Int(request.tag) < transport.tasksPerLane, "a tag is below the lane's capacity")
-                    let taskIndex = TaskIndex(lane * transport.tasksPerLane + Int(request.tag))
-                    states[Int(taskIndex)] = RequestState(request: request, startNanoseconds: now)
+                for tag in tags {
+                    let taskIndex = firstTask + TaskIndex(tag)
+                    assert(Int(tag) < transport.tasksPerLane, "tag \(tag) is above the lane's capacity")
+                    states[Int(taskIndex)] = RequestState(startNanoseconds: now)
                     switch begin(taskIndex) {
                     case .ready:
                         ready[readyCount] = taskIndex
@@ -148,7 +155,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
 
     /// Checks a request and takes its first step.
     func begin(_ taskIndex: TaskIndex) -> Step {
-        let request = states[Int(taskIndex)].request
+        let request = requests[Int(taskIndex)]
         if request.operation == .flush { return flush(taskIndex) }
         guard request.byteOffset <= info.byteCount, UInt64(request.byteCount) <= info.byteCount - request.byteOffset,
             request.byteCount > 0
@@ -176,7 +183,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     /// The next stage of an aligned request: as much as the limits allow.
     func nextStage(_ taskIndex: TaskIndex) -> Step {
         let state = states + Int(taskIndex)
-        let request = state.pointee.request
+        let request = requests[Int(taskIndex)]
         let left = UInt64(request.byteCount) - state.pointee.doneByteCount
         var length: UInt64
         var operation = BlockStage.Operation.unmap
@@ -244,7 +251,8 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
         }
 
         var requestCapacity: Int { device.transport.tasksPerLane }
-        func submit(_ requests: UnsafeBufferPointer<BlockRequest>) { device.submit(requests, lane: index) }
+        var requests: UnsafeMutablePointer<BlockRequest> { device.requests + index * requestCapacity }
+        func submit(_ tags: UnsafeBufferPointer<UInt16>) { device.submit(tags, lane: index) }
         var hasOutstandingWork: Bool { device.transport.hasOutstandingWork(lane: index) }
         func wait(orReadable descriptor: Int32) { device.transport.wait(lane: index, orReadable: descriptor) }
         func close() { device.closeLane(index) }

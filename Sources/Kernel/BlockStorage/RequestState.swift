@@ -1,6 +1,5 @@
-/// The block layer's state of a request under way, indexed like the HBA's tasks.
+/// How far a request has come; indexed like the HBA's tasks.
 struct RequestState: BitwiseCopyable {
-    var request = BlockRequest(operation: .flush, tag: 0)
     /// The time of submission, by the monotonic clock.
     var startNanoseconds: UInt64 = 0
     /// Bytes of the complete stages.

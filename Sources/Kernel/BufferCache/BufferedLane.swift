@@ -14,6 +14,7 @@ final class BufferedLane: BlockLane {
     private let raw: any BlockLane
     private let mailbox: LaneMailbox
     private let receiver: any BlockCompletionReceiver
+    let requests: UnsafeMutablePointer<BlockRequest>
     private let cachedRequests: [CachedRequest]
     private var tally: LaneTally
     private let closed: () -> Void
@@ -40,22 +41,26 @@ final class BufferedLane: BlockLane {
         self.receiver = receiver
         self.tally = tally
         self.closed = closed
+        requests = .allocate(capacity: raw.requestCapacity)
+        requests.initialize(repeating: BlockRequest(operation: .flush, tag: 0), count: raw.requestCapacity)
         cachedRequests = (0..<raw.requestCapacity).map {
             CachedRequest(waiter: Waiter(mailbox: mailbox, tag: UInt16($0)))
         }
     }
 
+    deinit { requests.deallocate() }
+
     var requestCapacity: Int { cachedRequests.count }
 
     var hasOutstandingWork: Bool { activeCount > 0 || raw.hasOutstandingWork }
 
-    func submit(_ requests: UnsafeBufferPointer<BlockRequest>) {
-        tally.submitted(requests)
-        for request in requests {
-            precondition(Int(request.tag) < cachedRequests.count, "a tag is below the lane's capacity")
-            let cached = cachedRequests[Int(request.tag)]
+    func submit(_ tags: UnsafeBufferPointer<UInt16>) {
+        tally.submitted(tags, requests)
+        for tag in tags {
+            precondition(Int(tag) < cachedRequests.count, "a tag is below the lane's capacity")
+            let cached = cachedRequests[Int(tag)]
             activeCount += 1
-            let error = cached.begin(request, info)
+            let error = cached.begin(requests[Int(tag)], info)
             take(error == .none ? cached.advance(table, waking: &woken) : .ended(error), cached)
         }
         work()

@@ -19,10 +19,10 @@ struct LaneTally {
         requests = Array(repeating: (.flush, 0), count: capacity)
     }
 
-    mutating func submitted(_ batch: UnsafeBufferPointer<BlockRequest>) {
-        counters.submit(batch.count, lane: lane)
+    mutating func submitted(_ tags: UnsafeBufferPointer<UInt16>, _ batch: UnsafePointer<BlockRequest>) {
+        counters.submit(tags.count, lane: lane)
         let now = monotonicNanoseconds()
-        for request in batch { requests[Int(request.tag)] = (request.operation, now) }
+        for tag in tags { requests[Int(tag)] = (batch[Int(tag)].operation, now) }
     }
 
     func completed(_ batch: [BlockCompletion]) {

@@ -32,8 +32,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     let lock = Lock()
     var chunks: PayloadChunks!
     var requests: UnsafeMutablePointer<PendingRequest>!
-    /// Free tags, as a stack.
-    var freeTags: [UInt16] = []
+    /// The lane's, by tag.
+    var blocks: UnsafeMutablePointer<BlockRequest>!
+    var freeTags: TagList!
     var capacity = 0
     /// Tags whose replies wait to be sent. Under `lock`.
     var replies: Ring<UInt16>!
@@ -63,7 +64,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// `isStalled` only.
     var lastProgress: (byteCount: Int, milliseconds: UInt64)?
     var window = ReceiveWindow()
-    var batch: [BlockRequest] = []
+    /// The requests that go to the lane together.
+    var batch: TagList!
     private var adaptivePoll = AdaptivePoll()
     private let connectionCount: ConnectionCount
     private let handshakeMilliseconds: Int
@@ -71,8 +73,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Bytes still to be received during a stop: what the socket held when the thread noticed the stop. Nil before.
     private var lastByteCount: Int?
     private let memory: PayloadMemory
-    /// The chunk for read data, and the bytes of it that are in use. The index is -1 for none.
-    var readChunk = (index: -1, used: 0)
     /// The connection's number, for messages.
     let number: Int
     /// Belongs to the connection's thread.
@@ -104,10 +104,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             return
         }
         capacity = lane.requestCapacity
-        batch.reserveCapacity(capacity)
+        batch = TagList(capacity: capacity)
         requests = .allocate(capacity: capacity)
         requests.initialize(repeating: PendingRequest(), count: capacity)
-        freeTags = (0..<UInt16(capacity)).reversed()
+        blocks = lane.requests
+        freeTags = TagList(capacity: capacity)
+        for tag in (0..<UInt16(capacity)).reversed() { freeTags.append(tag) }
         replies = Ring(minimumCapacity: capacity)
         replyBatch = ReplyBatch(requestCapacity: capacity)
         let end = serve()
@@ -118,7 +120,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             chunks.removeAll()
             replies.deallocate()
             replyBatch.deallocate()
+            freeTags.deallocate()
         }
+        batch.deallocate()
         requests.deallocate()
     }
 
@@ -233,9 +237,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                 if case .needsRoom = parsed { fullCount = sentCount }
                 return parsed
             }
-            if !batch.isEmpty {
-                batch.withUnsafeBufferPointer { lane.submit($0) }
-                batch.removeAll(keepingCapacity: true)
+            if batch.count > 0 {
+                lane.submit(batch.all)
+                batch.removeAll()
             }
             sendReplies()
             if log.hasNoted { log.writeNoted(export) }
@@ -263,7 +267,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             return sendReplies()
         }
         let mustWait = lock.withLock {
-            guard sentCount == fullCount, fallAsleep() else { return false }
+            guard sentCount == fullCount, fallAsleep().maySleep else { return false }
             isWaitingForRoom = true
             return true
         }
@@ -298,7 +302,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Receives into the window; waits for bytes or for I/O of the lane.
     /// - Returns: why no more is received; nil while there may be more.
     private func receiveMore() -> ConnectionEnd? {
-        guard let memory = lock.withLock({ noteIfFull(prepareWindow()) }) else {
+        var memory: UnsafeMutableRawBufferPointer?
+        var rest = lock.withLock {
+            memory = prepareWindow()
+            if memory == nil { fullCount = sentCount }
+            // What came with the handshake needs no sleep.
+            return memory == nil || !window.early.isEmpty ? Rest(maySleep: false, isIdle: false) : fallAsleep()
+        }
+        guard let memory else {
             waitForRoom(watchingClient: true)
             return nil
         }
@@ -308,28 +319,35 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         while true {
             guard let limit = receiveLimit(memory.count) else { return .stopped }
-            let memory = UnsafeMutableRawBufferPointer(rebasing: memory[..<limit])
-            guard lock.withLock({ fallAsleep() }) else {
+            if rest.maySleep {
+                let count = receive(
+                    into: UnsafeMutableRawBufferPointer(rebasing: memory[..<limit]), isIdle: rest.isIdle)
+                if count > 0 {
+                    window.end += count
+                    lastByteCount? -= count
+                    movedByteCount.add(count, ordering: .relaxed)
+                    return nil
+                }
+                if count == 0 { return endOfStream }
+                if errno == EAGAIN || errno == EWOULDBLOCK {
+                    lock.withLock { isAwake = true }
+                    lane.wait(orReadable: descriptor)
+                } else if errno != EINTR {
+                    return .broken(errno)
+                }
+            } else {
                 sendReplies()
-                continue
             }
-            let mustNotBlock = lane.hasOutstandingWork
-            let count =
-                mustNotBlock
-                ? recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
-                : adaptivePoll.receive(descriptor, into: memory, mayPoll: mayPoll)
-            if count > 0 {
-                window.end += count
-                lastByteCount? -= count
-                movedByteCount.add(count, ordering: .relaxed)
-                return nil
-            }
-            if count == 0 { return endOfStream }
-            if errno == EINTR { continue }
-            guard errno == EAGAIN || errno == EWOULDBLOCK else { return .broken(errno) }
-            lock.withLock { isAwake = true }
-            lane.wait(orReadable: descriptor)
+            rest = lock.withLock { fallAsleep() }
         }
+    }
+
+    /// Like recv(2): does not block while the lane has work outstanding, and may poll for a while before it blocks, if
+    /// no request is under way and each client can have a processor.
+    private func receive(into memory: UnsafeMutableRawBufferPointer, isIdle: Bool) -> Int {
+        lane.hasOutstandingWork
+            ? recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
+            : adaptivePoll.receive(descriptor, into: memory, mayPoll: isIdle && connectionCount.leavesRoom)
     }
 
     /// Why the socket has nothing more to receive: shutdown(2) of this side, or of the client's.
@@ -348,21 +366,19 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return left > 0 ? min(count, left) : nil
     }
 
-    private func noteIfFull<Memory>(_ memory: Memory?) -> Memory? {
-        if memory == nil { fullCount = sentCount }
-        return memory
+    /// The state of the connection's thread when it has nothing to do.
+    private struct Rest {
+        var maySleep: Bool
+        /// No request is under way.
+        var isIdle: Bool
     }
 
-    /// Whether the thread may poll its socket: no request is under way, and each client can have a processor.
-    private var mayPoll: Bool { connectionCount.leavesRoom && lock.withLock { freeTags.count == capacity } }
-
     /// Under `lock`: leaves the reply queue to other threads, unless it holds replies that no thread is sending.
-    /// - Returns: whether the thread may sleep.
-    private func fallAsleep() -> Bool {
+    private func fallAsleep() -> Rest {
         // The sending thread also takes replies that are queued meanwhile. Looking again until then would keep a
         // processor busy.
         isAwake = !replies.isEmpty && !isSending
-        return !isAwake
+        return Rest(maySleep: !isAwake, isIdle: freeTags.count == capacity)
     }
 
     // MARK: Replies
@@ -372,12 +388,13 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             for completion in completions {
                 let request = requests + Int(completion.tag)
                 request.pointee.error = NBDError(completion.error)
-                if request.pointee.dataByteCount == 0 { releaseChunk(request) }
+                // A read's memory is sent first.
+                if case .read = blocks[Int(completion.tag)].operation {} else { releaseChunk(request) }
                 replies.append(completion.tag)
             }
             if isAwake || isSending { return false }
             isSending = true
-            replyBatch.begin(from: &replies, requests, isStructured: isStructured)
+            replyBatch.begin(from: &replies, requests, blocks, isStructured: isStructured)
             return true
         }
         if mustSend && !resumeSending() { slowClients.add(self) }
@@ -395,7 +412,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         let mayBlock = lock.withLock { () -> Bool? in
             guard !isSending, !replies.isEmpty else { return nil }
             isSending = true
-            replyBatch.begin(from: &replies, requests, isStructured: isStructured)
+            replyBatch.begin(from: &replies, requests, blocks, isStructured: isStructured)
             return !chunks.isWaiting
         }
         guard let mayBlock else { return }
@@ -439,7 +456,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             }
             sentCount &+= UInt64(replyBatch.tags.count)
             isSending = !replies.isEmpty
-            if isSending { replyBatch.begin(from: &replies, requests, isStructured: isStructured) }
+            if isSending { replyBatch.begin(from: &replies, requests, blocks, isStructured: isStructured) }
             return (isSending, isWaitingForRoom)
         }
         if mustWake { wakeup.signal() }

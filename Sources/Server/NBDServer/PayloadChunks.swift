@@ -34,6 +34,8 @@ struct PayloadChunks {
     private(set) var sharedByteCount = 0
     /// Whether the connection is in the queue for memory, or was granted memory there and has not fetched it.
     private(set) var isWaiting = false
+    /// The chunk for read data, and the bytes of it that are in use. The index is -1 for none.
+    private var readChunk = (index: -1, used: 0)
 
     /// - Parameter wakeup: signalled when `claim` could not give memory at once and the memory has become available.
     init(arena: DataArena, memory: PayloadMemory, wakeup: EventFD) {
@@ -45,11 +47,41 @@ struct PayloadChunks {
     /// Whether one of the connection's own chunks is unclaimed.
     var hasOwn: Bool { ownCount < Self.ownCountMax }
 
-    /// Claims a chunk of at least that many bytes. The caller gets one reference.
+    /// Claims memory for read data: a chunk of its own for a large read, otherwise the next part of the read chunk. The
+    /// caller gets one reference to the chunk.
+    /// - Returns: nil when there is no memory now, as `claim`.
+    mutating func claimForRead(byteCount: Int) -> (chunk: Int, memory: UnsafeMutableRawPointer)? {
+        let needed = (byteCount + 4095) & ~4095
+        if needed > Self.chunkByteCount {
+            return claim(byteCount: needed).map { ($0, extent($0).baseAddress!) }
+        }
+        if readChunk.index >= 0 {
+            if isExclusive(readChunk.index) { readChunk.used = 0 }
+            if readChunk.used + needed > Self.chunkByteCount { dropReadChunk() }
+        }
+        if readChunk.index < 0 {
+            guard let index = claim(byteCount: needed) else { return nil }
+            readChunk = (index, 0)
+        }
+        // An earlier attempt may have queued for memory that is no longer needed.
+        stopWaiting()
+        retain(readChunk.index)
+        defer { readChunk.used += needed }
+        return (readChunk.index, extent(readChunk.index).baseAddress! + readChunk.used)
+    }
+
+    private mutating func dropReadChunk() {
+        release(readChunk.index)
+        readChunk.index = -1
+    }
+
+    /// Claims a chunk of at least that many bytes. The caller gets one reference. An idle read chunk is given up before
+    /// shared memory is claimed.
     ///
     /// - Returns: the chunk's index, or nil when there is no memory now. In that case the eventfd is signalled when
     ///   another attempt is worthwhile: others have freed enough, or one of the connection's own requests has ended.
     mutating func claim(byteCount: Int) -> Int? {
+        if readChunk.index >= 0, !hasOwn, isExclusive(readChunk.index) { dropReadChunk() }
         let pages = (byteCount + DataArena.pageByteCount - 1) / DataArena.pageByteCount
         let wanted = max(pages * DataArena.pageByteCount, Self.chunkByteCount)
         let isOrdinary = wanted == Self.chunkByteCount

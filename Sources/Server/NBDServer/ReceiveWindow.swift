@@ -62,6 +62,8 @@ enum ParseResult {
 extension Connection {
     /// Turns complete requests in the window into a batch.
     func parse() -> ParseResult {
+        // Once for all: its strings are counted references.
+        let export = export!
         var byteCount = 0
         while true {
             if byteCount >= Self.batchByteCountMax { return .more }
@@ -80,85 +82,50 @@ extension Connection {
             window.requestByteCount = NBD.requestByteCount + header.payloadByteCount
             window.lacksBytes = window.byteCount < window.requestByteCount
             if window.lacksBytes { return .needsBytes }
-            guard let tag = freeTags.last else { return .needsRoom }
-            guard accept(header, tag, payload: memory + NBD.requestByteCount) else { return .needsRoom }
+            guard let tag = freeTags.last,
+                accept(header, tag, payload: memory + NBD.requestByteCount, for: export)
+            else { return .needsRoom }
             freeTags.removeLast()
             window.start += window.requestByteCount
             window.expectedPayloadByteCount =
                 header.payloadByteCount >= ReceiveWindow.largePayloadByteCount ? header.payloadByteCount : 0
-            byteCount += header.payloadByteCount + requests[Int(tag)].dataByteCount
+            if requests[Int(tag)].chunk >= 0 { byteCount += Int(header.byteCount) }
             if window.requestByteCount > ReceiveWindow.ordinaryByteCountMax { dropWindow() }
         }
     }
 
     /// Puts a request into the batch, or its refusal into the reply queue.
     /// - Returns: false when there is no memory.
-    private func accept(_ header: RequestHeader, _ tag: UInt16, payload: UnsafeMutableRawPointer) -> Bool {
+    private func accept(
+        _ header: RequestHeader, _ tag: UInt16, payload: UnsafeMutableRawPointer, for export: ExportDescription
+    ) -> Bool {
         let request = requests + Int(tag)
-        request.pointee = PendingRequest(cookie: header.cookie, byteOffset: header.byteOffset)
+        request.pointee = PendingRequest(cookie: header.cookie)
         if let refusal = header.validate(for: export, isStructured: isStructured) {
             request.pointee.error = refusal.error
             log.note(header, refusal)
             replies.append(tag)
             return true
         }
-        var block = BlockRequest(
+        let block = blocks + Int(tag)
+        block.pointee = BlockRequest(
             operation: BlockRequest.Operation(header.command), tag: tag, byteOffset: header.byteOffset,
             byteCount: header.byteCount)
-        if header.hasFUA { block.flags.insert(.forceUnitAccess) }
-        if header.hasNoHole { block.flags.insert(.noHole) }
-        switch block.operation {
+        if header.hasFUA { block.pointee.flags.insert(.forceUnitAccess) }
+        if header.hasNoHole { block.pointee.flags.insert(.noHole) }
+        switch block.pointee.operation {
         case .read:
-            guard let data = claimReadMemory(Int(header.byteCount), request) else { return false }
-            request.pointee.data = data
-            request.pointee.dataByteCount = Int(header.byteCount)
-            block.buffer = data
+            guard let claimed = chunks.claimForRead(byteCount: Int(header.byteCount)) else { return false }
+            request.pointee.chunk = claimed.chunk
+            block.pointee.buffer = claimed.memory
         case .write:
             chunks.retain(window.chunk)
             request.pointee.chunk = window.chunk
-            block.buffer = payload
+            block.pointee.buffer = payload
         case .flush, .trim, .writeZeroes: break
         }
-        batch.append(block)
+        batch.append(tag)
         return true
-    }
-
-    /// Claims memory for read data: a chunk of its own for a large read, otherwise the next part of the read chunk.
-    /// - Returns: nil when there is no memory.
-    private func claimReadMemory(
-        _ byteCount: Int, _ request: UnsafeMutablePointer<PendingRequest>
-    ) -> UnsafeMutableRawPointer? {
-        let needed = (byteCount + 4095) & ~4095
-        if needed > PayloadChunks.chunkByteCount {
-            guard let index = claimChunk(needed) else { return nil }
-            request.pointee.chunk = index
-            return chunks.extent(index).baseAddress!
-        }
-        if readChunk.index >= 0 {
-            if chunks.isExclusive(readChunk.index) { readChunk.used = 0 }
-            if readChunk.used + needed > PayloadChunks.chunkByteCount { dropReadChunk() }
-        }
-        if readChunk.index < 0 {
-            guard let index = claimChunk(needed) else { return nil }
-            readChunk = (index, 0)
-        }
-        // An earlier attempt may have queued for memory that is no longer needed.
-        chunks.stopWaiting()
-        chunks.retain(readChunk.index)
-        request.pointee.chunk = readChunk.index
-        defer { readChunk.used += needed }
-        return chunks.extent(readChunk.index).baseAddress! + readChunk.used
-    }
-
-    private func dropReadChunk() {
-        chunks.release(readChunk.index)
-        readChunk.index = -1
-    }
-
-    /// Claims a chunk. An idle read chunk is given up before shared memory is claimed.
-    private func claimChunk(_ byteCount: Int) -> Int? {
-        if readChunk.index >= 0, !chunks.hasOwn, chunks.isExclusive(readChunk.index) { dropReadChunk() }
-        return chunks.claim(byteCount: byteCount)
     }
 
     /// Makes room behind the window for the next bytes.
@@ -205,7 +172,7 @@ extension Connection {
         let count = window.byteCount
         let source = window.chunk < 0 ? nil : chunks.extent(window.chunk).baseAddress! + window.start
         if window.chunk < 0 || !chunks.isExclusive(window.chunk) || chunks.extent(window.chunk).count < byteCount {
-            guard let chunk = claimChunk(byteCount) else { return false }
+            guard let chunk = chunks.claim(byteCount: byteCount) else { return false }
             if let source {
                 memcpy(chunks.extent(chunk).baseAddress! + ReceiveWindow.firstStart, source, count)
                 chunks.release(window.chunk)

@@ -1,15 +1,13 @@
+import BlockStorage
 import Glibc
 import NBDProtocol
 import Platform
 import Synchronization
 
-/// A request that a connection has received and not yet answered in full; indexed by tag.
+/// A request that a connection has received and not yet answered in full; indexed by tag. What the lane has to know of
+/// it is in the lane's request of the same tag.
 struct PendingRequest {
     var cookie: UInt64 = 0
-    var byteOffset: UInt64 = 0
-    /// Bytes of read data to send; 0 for other requests.
-    var dataByteCount = 0
-    var data: UnsafeMutableRawPointer?
     /// The chunk that holds the payload, or -1.
     var chunk = -1
     var error = NBDError.none
@@ -49,23 +47,30 @@ struct ReplyBatch {
 
     /// Takes queued replies as the next batch to send. Under the connection's lock.
     mutating func begin(
-        from queued: inout Ring<UInt16>, _ requests: UnsafeMutablePointer<PendingRequest>, isStructured: Bool
+        from queued: inout Ring<UInt16>, _ requests: UnsafePointer<PendingRequest>,
+        _ blocks: UnsafePointer<BlockRequest>, isStructured: Bool
     ) {
         batchCount = 0
         vectorCount = 0
         firstVector = 0
         hasLargeData = false
         while batchCount < Self.batchMax, let tag = queued.popFirst() {
-            let request = requests[Int(tag)]
-            let dataByteCount = if case .none = request.error { request.dataByteCount } else { 0 }
+            let request = requests + Int(tag)
+            let block = blocks + Int(tag)
+            // A request that was refused has no block request. Patterns, since comparisons would be calls.
+            var dataByteCount = 0
+            if case .none = request.pointee.error, case .read = block.pointee.operation {
+                dataByteCount = Int(block.pointee.byteCount)
+            }
             let header = headers + Int(tag) * ReplyHeader.byteCountMax
             let length = ReplyHeader.write(
-                to: header, cookie: request.cookie, error: request.error, byteOffset: request.byteOffset,
+                to: header, cookie: request.pointee.cookie, error: request.pointee.error,
+                byteOffset: block.pointee.byteOffset,
                 dataByteCount: dataByteCount, isStructured: isStructured)
             vectors[vectorCount] = iovec(iov_base: header, iov_len: length)
             vectorCount += 1
             if dataByteCount > 0 {
-                vectors[vectorCount] = iovec(iov_base: request.data, iov_len: dataByteCount)
+                vectors[vectorCount] = iovec(iov_base: block.pointee.buffer, iov_len: dataByteCount)
                 hasLargeData = hasLargeData || dataByteCount > Self.pieceByteCount
                 vectorCount += 1
             }
