@@ -93,6 +93,7 @@ package final class BlockStorageDevice: BlockService, @unchecked Sendable {
     }
 
     deinit {
+        disk.setOwner(nil)
         requests.deallocate()
         states.deallocate()
         receivers.deinitialize(count: transport.laneCount)

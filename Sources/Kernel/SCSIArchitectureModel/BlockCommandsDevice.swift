@@ -72,8 +72,8 @@ package final class BlockCommandsDevice: SCSITaskOwner, @unchecked Sendable {
         transport.arena.free(parameters)
     }
 
-    /// Sets the receiver of completions. Call before the first stage.
-    package func setOwner(_ owner: any BlockStageOwner) { self.owner = owner }
+    /// Sets the receiver of completions, which sets nil before it ends. Call when no stage is under way.
+    package func setOwner(_ owner: (any BlockStageOwner)?) { self.owner = owner }
 
     func setProbeResult(_ inquiry: InquiryData, _ medium: MediumData) {
         self.inquiry = inquiry
