@@ -2,7 +2,8 @@ import Glibc
 import MDFormat
 import MemberIO
 import Platform
-import RAID
+
+@testable import RAID
 
 /// Members in memory and an executor that does what the planner asked for later and in any order, as several threads
 /// would: another thread's calls may come between a call and its parity jobs.
@@ -10,6 +11,7 @@ final class SimulatedArray {
     let geometry: ArrayGeometry
     private(set) var planner: RAIDPlanner
     private let operationCapacity: Int
+    private var callCount = 0
     var output = PlannerOutput()
     var members: [[UInt8]]
     /// What is at the replacement's place until it has a role.
@@ -120,6 +122,8 @@ final class SimulatedArray {
         body(planner)
         if !gathers { planner.finishBatch(into: &output) }
         keepOutput()
+        callCount += 1
+        if callCount % 64 == 0 { PlannerInvariants(planner: planner).check() }
     }
 
     private func keepOutput() {

@@ -73,7 +73,10 @@ package final class ArrayEngine: @unchecked Sendable {
     /// Ends the use of a lane, which has no I/O under way. Any thread.
     package func release(_ lane: EngineLane) {
         precondition(!lane.hasOutstandingIO, "a lane was released with I/O outstanding")
-        lock.withLock { lanes[lane.number] = nil }
+        lock.withLock {
+            assert(lanes[lane.number] === lane, "the lane was released before")
+            lanes[lane.number] = nil
+        }
     }
 
     /// The number of requests that all present lanes have taken. Any thread.

@@ -45,7 +45,10 @@ package final class EngineLane {
         finished.reserveCapacity(256)
     }
 
-    deinit { reaped.deallocate() }
+    deinit {
+        assert(requests.isEmpty && staged.isEmpty, "a lane ends with work that was never begun")
+        reaped.deallocate()
+    }
 
     /// Whether requests are gathered that `ArrayEngine.plan` has not seen.
     package var hasRequests: Bool { !requests.isEmpty }

@@ -54,6 +54,8 @@ package final class LiveArray: @unchecked Sendable {
         spaces = try places.map { place throws(OSError) in
             try MemberSpace(place: place, byteCount: geometry.dataByteOffset + geometry.memberDataByteCount)
         }
+        assert(
+            places.count == geometry.memberCount || places.count == geometry.memberCount + 1, "a member has no place")
         membershipEpoch = Atomic(store.missingRole == nil ? 0 : 1)
         let scratchByteCount = RAIDPlanner.scratchByteCount(memberCount: geometry.memberCount)
         let zeroByteCount = 64 << 10
@@ -75,6 +77,15 @@ package final class LiveArray: @unchecked Sendable {
     }
 
     deinit { memory.deallocate() }
+
+    /// Whether an I/O stays inside the member at its place. Only durable writes, which are of logs and bitmaps, go in
+    /// front of the data.
+    func accepts(_ io: MemberIO) -> Bool {
+        guard io.place.index < places.count, io.kind != .flush else { return io.place.index < places.count }
+        let end = geometry.dataByteOffset + geometry.memberDataByteCount
+        return io.byteOffset + UInt64(io.byteCount) <= end
+            && (io.byteOffset >= geometry.dataByteOffset || io.kind == .durableWrite)
+    }
 
     // MARK: What clients see of it
 

@@ -130,6 +130,7 @@ extension LiveArray: MembershipListener {
                 putInPlace()
                 spaces[role].forgetAll()
             case .recoveryBegan(let role):
+                assert(!isSound, "a member is rebuilt in an array that is whole")
                 spaces[role].forgetAll()
                 _ = planner.beginRecovery(Recovery(member: role, boundary: 0))
             case .recoveryEnded(let replaced):
@@ -143,6 +144,9 @@ extension LiveArray: MembershipListener {
                 planner.beginReplacement(Recovery(member: role, boundary: 0))
             case .replacementEnded: planner.endReplacement()
             }
+            assert(
+                geometry.level == .raid0 || isSound == (planner.state == .healthy),
+                "reads that go past the planner take the array for sound, and the planner does not, or the reverse")
         }
     }
 

@@ -23,6 +23,7 @@ extension ArrayEngine {
         var end = first + 1
         while end < lane.reapedCount && lane.reaped[end].engineToken.array == index { end += 1 }
         lane.handledCount = end
+        assert(index < arrays.count, "the outcome is of no array")
         let array = arrays[index]
         complete(UnsafeMutableBufferPointer(rebasing: lane.reaped[first..<end]), lane, array)
         return array
@@ -32,6 +33,7 @@ extension ArrayEngine {
     private func complete(
         _ completions: UnsafeMutableBufferPointer<MemberCompletion>, _ lane: EngineLane, _ array: LiveArray
     ) {
+        assert(lane.output.isEmpty, "the lane has work of another call, perhaps for another array")
         var planned = 0
         for completion in completions {
             switch completion.status {
@@ -78,6 +80,7 @@ extension ArrayEngine {
     private func completeDirect(_ completion: MemberCompletion, _ lane: EngineLane, _ array: LiveArray) {
         let tag = completion.engineToken.tag
         let read = directReads[tag]
+        assert(read.pointee.request.tag == tag, "the read was never begun")
         precondition(read.pointee.remaining > 0, "the read has no I/O under way")
         read.pointee.remaining -= 1
         if case .done = completion.status {} else { read.pointee.hasFailed = true }
@@ -101,6 +104,7 @@ extension ArrayEngine {
             runTests(lane, array)
             let rejected = reserve(lane, array)
             for io in lane.output.memberIOs where io.byteCount > 0 || io.kind == .flush {
+                assert(io.place.index < array.places.count, "an I/O goes to a place that the array has not")
                 var io = io
                 io.token = EngineToken.planned(array: array.index, io.plannerToken).rawValue
                 lane.staged.append(io)
@@ -126,6 +130,8 @@ extension ArrayEngine {
     }
 
     private func run(_ job: ParityJob, _ lane: EngineLane) {
+        assert(
+            job.firstSource + job.sourceCount <= lane.output.paritySources.count, "a source of parity is not there")
         lane.output.paritySources.withUnsafeBufferPointer { sources in
             lane.parity.generate(
                 job.destination,
@@ -146,6 +152,7 @@ extension ArrayEngine {
         }
         for test in lane.output.holeTests {
             let end = test.byteOffset + test.byteCount
+            assert(test.byteOffset >= array.geometry.dataByteOffset, "metadata is taken for data")
             let hasData = array.store.nextData(from: test.byteOffset).map { $0 < end } ?? false
             lane.answers.append((test.token, hasData ? 1 : 0))
         }
@@ -157,6 +164,11 @@ extension ArrayEngine {
         var rejected: [PlannerToken] = []
         for group in lane.output.groups {
             let range = group.firstIO..<group.firstIO + group.ioCount
+            assert(
+                !range.isEmpty && range.upperBound <= lane.output.memberIOs.count,
+                "a group is of I/Os that are not there")
+            assert(
+                range.allSatisfy { lane.output.memberIOs[$0].kind != .read }, "a read waits for space")
             let hasSpace = range.allSatisfy { index in
                 let io = lane.output.memberIOs[index]
                 // Zeros that keep their space need it like data: a row that has them in part would have wrong parity.

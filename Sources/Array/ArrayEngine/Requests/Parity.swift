@@ -45,6 +45,7 @@ final class Parity {
     /// - Parameter byteCount: at most 32 blocks of 4 KiB. The sources are aligned.
     /// - Returns: bit i is set when the i-th block of 4 KiB is not zero.
     func wrongBlocks(_ sources: UnsafeBufferPointer<UnsafeRawPointer>, byteCount: Int) -> UInt32 {
+        assert(byteCount <= 32 * Self.blockByteCount, "the answer has no bit for the last blocks")
         if isZero(sources, at: 0, byteCount) { return 0 }
         var wrong: UInt32 = 0
         for block in 0..<byteCount / Self.blockByteCount
@@ -88,6 +89,8 @@ final class Parity {
     }
 
     private func generateAligned(vectorCount: Int, byteCount: Int) {
+        assert(
+            (0..<vectorCount).allSatisfy { vectors[$0].map { Self.isAligned($0) } ?? false }, "a vector is not aligned")
         let status = xor_gen(Int32(vectorCount), Int32(byteCount), vectors)
         precondition(status == 0, "xor_gen refused \(vectorCount) vectors of \(byteCount) bytes")
     }

@@ -7,6 +7,7 @@ struct OperationList: BitwiseCopyable {
     var first: OperationIndex? { head.isNone ? nil : head }
 
     mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(index != tail, "the operation is the last of the list already")
         operations[index].link = .none
         if tail.isNone { head = index } else { operations[tail].link = index }
         tail = index
@@ -16,6 +17,7 @@ struct OperationList: BitwiseCopyable {
         guard !head.isNone else { return nil }
         let index = head
         head = operations[index].link
+        assert(!head.isNone || index == tail, "the list was cut off in front of its end")
         if head.isNone { tail = .none }
         return index
     }

@@ -53,12 +53,19 @@ struct PlannedMembers {
         state == .healthy || recovery.map { Place($0.member) == place } ?? false
     }
 
+    /// Whether the array's state allows a kind of maintenance.
+    func allow(_ kind: StripeOperation.Kind) -> Bool {
+        assert(kind.isMaintenance, "clients are always served")
+        return kind.isRecovery ? recovery != nil : state == .healthy
+    }
+
     // MARK: Failures
 
     /// Notes that a member failed. A replacement of this very member has its role now, and is in sync below its
     /// boundary. Another replacement is given up.
     /// - Returns: whether a replacement has the role.
     mutating func fail(_ member: Role) -> Bool {
+        assert(member.index < geometry.memberCount, "the array has no such role")
         switch state {
         case .healthy where geometry.level == .raid0:
             state = .failed
@@ -93,11 +100,13 @@ struct PlannedMembers {
         precondition(recovery.boundary % geometry.unitByteCount == 0, "a boundary is between units")
         self.recovery = recovery
         arrivals[recovery.member] = generation
+        assert(absent == nil, "the member that came is absent")
         return true
     }
 
     /// Moves the boundary over a range that was recovered, if it begins there.
     mutating func noteRecovered(_ range: Range<UInt64>) {
+        assert(range.upperBound <= geometry.memberDataByteCount, "more is recovered than a member has")
         if recovery?.boundary == range.lowerBound { recovery!.boundary = range.upperBound }
     }
 
@@ -109,6 +118,7 @@ struct PlannedMembers {
             generation &+= 1
             takeRole(recovery.member)
         }
+        assert(missing == nil || missing == recovery.member, "another member is missing than the one that was rebuilt")
         self.recovery = nil
         state = .healthy
         return true
@@ -141,6 +151,8 @@ struct PlannedMembers {
 
     /// Gives a role to the member at the replacement's place, from this generation on.
     private mutating func takeRole(_ role: Role) {
+        assert(
+            replacementRole == nil || replacementRole == role, "the member that takes the role was to replace another")
         replacementRole = role
         arrivals[role] = generation
     }
@@ -152,7 +164,10 @@ struct PlannedMembers {
     var hasReplacementIO: Bool { replacementIOCount > 0 }
 
     /// Notes that an I/O to the replacement's place begins.
-    mutating func beginReplacementIO() { replacementIOCount += 1 }
+    mutating func beginReplacementIO() {
+        assert(replacementRole != nil, "nobody is at the replacement's place")
+        replacementIOCount += 1
+    }
 
     /// Notes that one has come back, or was not started.
     mutating func endReplacementIO() {

@@ -99,6 +99,16 @@ package struct PlannerOutput {
             && maintained.isEmpty && correctedReads.isEmpty && !hasDoubt
     }
 
+    /// Adds a job that computes `destination` from the sources that were appended last.
+    /// - Parameter firstSource: how many sources there were before.
+    mutating func computeParity(_ destination: UnsafeMutableRawPointer, byteCount: Int, from firstSource: Int) {
+        assert(paritySources.count > firstSource, "parity is computed from nothing")
+        parityJobs.append(
+            ParityJob(
+                destination: destination, byteCount: byteCount, firstSource: firstSource,
+                sourceCount: paritySources.count - firstSource))
+    }
+
     /// Empties the value and keeps its memory.
     package mutating func removeAll() {
         parityJobs.removeAll(keepingCapacity: true)

@@ -26,6 +26,7 @@ struct PlannerRequest: BitwiseCopyable {
     /// - Parameter zeroesStripes: whether whole stripes may be zeroed at once.
     /// - Returns: nil when the request has no byte at the chunk offsets of its cursor, which has moved on then.
     mutating func takeOperation(_ geometry: ArrayGeometry, zeroesStripes: Bool) -> StripeOperation? {
+        assert(!isExpanded, "nothing is left of the request")
         let offset = request.byteOffset + expanded
         let remaining = request.byteCount - expanded
         let (stripe, column, chunkOffset) = geometry.position(of: offset)
@@ -43,6 +44,7 @@ struct PlannerRequest: BitwiseCopyable {
             operation.chunkOffsetEnd = UInt32(chunkOffset + length)
             operation.memory = request.memory! + Int(expanded)
             expanded += length
+            assert(expanded <= request.byteCount, "an operation goes beyond its request")
             return operation
         case .zero where zeroesStripes && column == 0 && chunkOffset == 0 && remaining >= geometry.stripeByteCount:
             operation.kind = .zeroStripes
@@ -50,6 +52,7 @@ struct PlannerRequest: BitwiseCopyable {
                 remaining / geometry.stripeByteCount, max(1, RAIDPlanner.zeroByteCountMax / geometry.chunkByteCount))
             operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
             expanded += operation.stripeCount * geometry.stripeByteCount
+            assert(expanded <= request.byteCount, "an operation goes beyond its request")
             return operation
         case .zero, .write, .flush:
             operation.kind = request.operation == .write ? .write : .writeZeroes
@@ -85,6 +88,7 @@ struct PlannerRequest: BitwiseCopyable {
             expandedOffset = 0
             expanded += end - start
         }
+        assert(expanded <= request.byteCount, "an operation goes beyond its request")
         guard first < pastLast else { return nil }
         var operation = template
         operation.column0 = UInt8(first)
@@ -92,6 +96,7 @@ struct PlannerRequest: BitwiseCopyable {
         operation.chunkOffset = UInt32(chunkOffset)
         operation.chunkOffsetEnd = UInt32(offsetEnd)
         operation.memory = memory.map { $0 + Int(first * chunk + chunkOffset - start) }
+        assert(geometry.unitEnd(chunkOffset) >= offsetEnd, "an operation crosses a unit's end")
         return operation
     }
 }

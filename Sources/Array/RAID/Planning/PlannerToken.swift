@@ -157,6 +157,11 @@ extension MemberIO {
             token: token.rawValue)
     }
 
+    /// The flush of the member at a place.
+    static func flush(_ place: Place, token: PlannerToken) -> MemberIO {
+        MemberIO(kind: .flush, place: place, byteOffset: 0, byteCount: 0, memory: nil, token: token)
+    }
+
     /// What the planner gave the I/O for a token.
     package var plannerToken: PlannerToken { PlannerToken(rawValue: token) }
 }

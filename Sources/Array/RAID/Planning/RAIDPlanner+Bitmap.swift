@@ -8,6 +8,7 @@ extension RAIDPlanner {
     func awaitBits(_ index: OperationIndex) -> Bool {
         guard !bitmap!.protect(operations[index]) else { return false }
         operations[index].move(to: .protecting)
+        assert(operations[index].outstanding == 0, "an operation waits for bits with I/O under way")
         bitmap!.append(index, in: operations)
         return true
     }
@@ -18,7 +19,10 @@ extension RAIDPlanner {
         // The last round may have made the bits durable already, for other operations.
         guard bitmap!.hasChangedPages else {
             var waiting = bitmap!.takeWaiting()
-            while let index = waiting.popFirst(in: operations) { startWriting(index, into: &output) }
+            while let index = waiting.popFirst(in: operations) {
+                bitmap!.noteDurable(operations[index])
+                startWriting(index, into: &output)
+            }
             return
         }
         guard state != .failed else {
@@ -33,6 +37,7 @@ extension RAIDPlanner {
     func completeBitmapWrite(_ status: MemberStatus, into output: inout PlannerOutput) {
         guard var round = bitmap!.endWrite(status) else { return }
         while let index = round.operations.popFirst(in: operations) {
+            assert(operations[index].phase == .protecting, "an operation that waits for no bits is in the round")
             guard round.status == .done else {
                 end(index, round.status)
                 continue
@@ -82,9 +87,10 @@ extension RAIDPlanner {
 
     private func beginClearing(includesLatest: Bool, into output: inout PlannerOutput) {
         guard state == .healthy, !isParityDoubtful, !bitmap!.isFlushing else { return }
+        assert(members.absent == nil, "bits say what a member misses that is not there")
         guard bitmap!.beginClearing(includesLatest: includesLatest, operations: pool.all) else { return }
         for member in geometry.roles {
-            let flush = memberFlush(Place(member), token: token(.bitmapFlush))
+            let flush = MemberIO.flush(Place(member), token: token(.bitmapFlush))
             output.memberIOs.append(flush)
             bitmap!.beginFlush()
             guard replacement?.member == member else { continue }
@@ -103,6 +109,7 @@ extension RAIDPlanner {
     /// after their flushes.
     package func clearBits(into output: inout PlannerOutput) {
         guard hasBitsToClear, !isParityDoubtful else { return }
+        assert(state == .healthy, "bits say what a missing member misses")
         bitmap!.clearBits()
         finishBatch(into: &output)
     }

@@ -21,6 +21,7 @@ struct FlushRounds {
 
     /// Begins a round, which answers the requests that waited.
     mutating func begin() {
+        assert(outstanding == 0 && answered.isEmpty, "a round is under way")
         swap(&answered, &waiting)
         status = .done
     }
@@ -29,6 +30,7 @@ struct FlushRounds {
 extension RAIDPlanner {
     /// Ends a request with a flush that begins from now on.
     func flush(_ tag: UInt32, into output: inout PlannerOutput) {
+        assert(!requests[tag].pointee.isFlushing, "a request flushes once")
         requests[tag].pointee.isFlushing = true
         requests[tag].pointee.remaining += 1
         flushes.waiting.append(tag)
@@ -40,21 +42,17 @@ extension RAIDPlanner {
         // A failed array is left as it is.
         guard state != .failed else { return answerFlushes(into: &output) }
         for member in geometry.roles where member != members.absent {
-            output.memberIOs.append(memberFlush(Place(member), token: token(.flushRound)))
+            output.memberIOs.append(MemberIO.flush(Place(member), token: token(.flushRound)))
             flushes.outstanding += 1
         }
         guard let replacement else { return }
-        emitToReplacement(memberFlush(Place(replacement.member), token: token(.flushRound)), into: &output)
+        emitToReplacement(MemberIO.flush(Place(replacement.member), token: token(.flushRound)), into: &output)
         flushes.outstanding += 1
-    }
-
-    /// The flush of the member at a place.
-    func memberFlush(_ place: Place, token: PlannerToken) -> MemberIO {
-        MemberIO(kind: .flush, place: place, byteOffset: 0, byteCount: 0, memory: nil, token: token)
     }
 
     /// Takes the outcome of a member's flush.
     func completeFlush(_ status: MemberStatus, into output: inout PlannerOutput) {
+        assert(flushes.outstanding > 0, "no flush of a round is under way")
         flushes.outstanding -= 1
         switch status {
         case .done: break
@@ -73,6 +71,7 @@ extension RAIDPlanner {
 
     private func answerFlushes(into output: inout PlannerOutput) {
         for tag in flushes.answered {
+            assert(requests[tag].pointee.isFlushing, "a request is answered that wants no flush")
             requests[tag].pointee.remaining -= 1
             requests[tag].pointee.status = requests[tag].pointee.status.combined(with: flushes.status)
             finishRequestPart(tag, into: &output)

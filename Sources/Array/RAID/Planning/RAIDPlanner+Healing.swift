@@ -18,6 +18,7 @@ extension RAIDPlanner {
     /// that has it is about to be replaced, and need not be healed.
     func noteBadBlock(_ index: OperationIndex) {
         let operation = operations + index
+        assert(operation.pointee.phase == .reading, "a block is found bad that nobody read")
         if isCopyRead(operation.pointee) {
             operation.pointee.isUnreadable = true
             operation.pointee.note(.replan)
@@ -30,6 +31,7 @@ extension RAIDPlanner {
     /// after too many rounds, the operation fails.
     func startHealing(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.verdict == .heal && operation.pointee.outstanding == 0, "no block is to be healed")
         guard missing(for: operation.pointee) == nil, operation.pointee.healing.rounds < Self.healingRoundMax else {
             return end(index, .failed)
         }
@@ -48,6 +50,9 @@ extension RAIDPlanner {
     func heal(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
         precondition(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "healing needs a lock")
+        assert(
+            operation.pointee.coversBlocks(geometry) || operation.pointee.lock.coversBlocks,
+            "a part of a block is locked")
         operation.pointee.healing.chunkOffset = operation.pointee.lockedOffsets.lowerBound
         probe(index, into: &output)
     }
@@ -56,6 +61,7 @@ extension RAIDPlanner {
     /// a member may have failed while it waited for its lock.
     private func probe(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "the last block is not done")
         guard state != .failed, missing(for: operation.pointee) == nil,
             operation.pointee.healing.chunkOffset < operation.pointee.chunkOffsetEnd
         else {
@@ -72,15 +78,17 @@ extension RAIDPlanner {
     private func rewrite(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
         let bad = Role(index: operation.pointee.healing.badMembers.trailingZeroBitCount)
+        assert(
+            operation.pointee.healing.badMembers.nonzeroBitCount == 1, "a block is computed that the others do not tell"
+        )
         let firstSource = output.paritySources.count
         for member in geometry.roles where member != bad {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
         }
-        output.parityJobs.append(
-            ParityJob(
-                destination: scratch.block(operation.pointee.scratch, member: bad),
-                byteCount: healingByteCount(operation.pointee), firstSource: firstSource,
-                sourceCount: geometry.memberCount - 1))
+        output.computeParity(
+            scratch.block(operation.pointee.scratch, member: bad),
+            byteCount: operation.pointee.healingByteCount(geometry),
+            from: firstSource)
         operation.pointee.move(to: .rewriting)
         emitHealing(index, .durableWrite, member: bad, into: &output)
     }
@@ -89,19 +97,19 @@ extension RAIDPlanner {
         _ index: OperationIndex, _ kind: MemberIO.Kind, member: Role, into output: inout PlannerOutput
     ) {
         let operation = operations + index
+        assert(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "healing needs a lock")
+        assert(
+            kind == .read || operation.pointee.healing.badMembers == 1 << UInt64(member.index),
+            "a good block is rewritten")
         output.memberIOs.append(
             MemberIO(
                 kind: kind, place: Place(member),
                 byteOffset: geometry.memberByteOffset(
                     stripe: operation.pointee.stripe, chunkOffset: UInt64(operation.pointee.healing.chunkOffset)),
-                byteCount: healingByteCount(operation.pointee),
+                byteCount: operation.pointee.healingByteCount(geometry),
                 memory: scratch.block(operation.pointee.scratch, member: member),
                 token: .healing(index, role: member)))
         operation.pointee.outstanding += 1
-    }
-
-    private func healingByteCount(_ operation: StripeOperation) -> Int {
-        min(Self.healingByteCountMax, Int(geometry.chunkByteCount) - Int(operation.healing.chunkOffset))
     }
 
     /// Takes the outcome of an I/O of `heal`.
@@ -109,6 +117,7 @@ extension RAIDPlanner {
         _ index: OperationIndex, member: Role, _ status: MemberStatus, into output: inout PlannerOutput
     ) {
         let operation = operations + index
+        assert(operation.pointee.outstanding > 0, "no I/O of healing is under way")
         operation.pointee.outstanding -= 1
         if operation.pointee.generation != members.generation { operation.pointee.note(.replan) }
         if operation.pointee.phase == .probing && status != .done {
@@ -126,12 +135,13 @@ extension RAIDPlanner {
         case .verifying where status == .done: noteCorrected(index, member, into: &output)
         default: operation.pointee.healing.isIncomplete = true
         }
-        operation.pointee.healing.chunkOffset += UInt32(healingByteCount(operation.pointee))
+        operation.pointee.healing.chunkOffset += UInt32(operation.pointee.healingByteCount(geometry))
         probe(index, into: &output)
     }
 
     private func noteCorrected(_ index: OperationIndex, _ member: Role, into output: inout PlannerOutput) {
         let operation = operations[index]
+        assert(operation.phase == .verifying, "a block counts as healed that was not read again")
         correctedReads[member] += 1
         output.correctedReads.append(
             CorrectedRead(

@@ -12,22 +12,10 @@ extension RAIDPlanner {
     /// - Returns: false when there is no room for it now.
     package func submit(_ request: MaintenanceRequest, into output: inout PlannerOutput) -> Bool {
         guard pool.freeCount > 0, window.count < MaintenanceWindow.capacity else { return false }
-        var operation = StripeOperation()
-        (operation.stripe, operation.chunkOffset) = stripeAndChunkOffset(ofMemberByte: request.byteOffset)
-        switch request.kind {
-        case .rebuild: operation.kind = .rebuild
-        case .skipIfHole: operation.kind = .skipIfHole
-        case .skipIfClean: operation.kind = .skipIfClean
-        case .check: operation.kind = .check
-        case .repair: operation.kind = .repair
-        }
-        if request.kind == .skipIfHole || request.kind == .skipIfClean {
-            operation.stripeCount = request.byteCount / geometry.chunkByteCount
-            operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
-        } else {
-            precondition(request.byteCount == geometry.unitByteCount && request.byteOffset % request.byteCount == 0)
-            operation.chunkOffsetEnd = operation.chunkOffset + UInt32(request.byteCount)
-        }
+        let operation = StripeOperation(request, geometry)
+        assert(
+            operation.memberRange(geometry).upperBound <= geometry.memberDataByteCount, "the range ends behind the data"
+        )
         let index = add(operation, into: &output)
         if operation.kind.isRecovery {
             window.append(index)
@@ -43,9 +31,10 @@ extension RAIDPlanner {
         let index = token.operation
         let operation = operations + index
         precondition(operation.pointee.phase == .testing, "the operation has asked for no test")
+        assert(operation.pointee.outstanding == 1, "an operation in a test has nothing else under way")
         operation.pointee.outstanding -= 1
         operation.pointee.wrongBlocks = wrongBlocks
-        if !canMaintain(operation.pointee.kind) {
+        if !members.allow(operation.pointee.kind) {
             end(index, .failed)
         } else if operation.pointee.kind == .rebuild {
             writeRecovered(index, into: &output)
@@ -55,15 +44,6 @@ extension RAIDPlanner {
             end(index, .done)
         }
         settle(into: &output)
-    }
-
-    /// Whether the array's state allows a kind of work.
-    func canMaintain(_ kind: StripeOperation.Kind) -> Bool {
-        kind.isRecovery ? recovery != nil : state == .healthy
-    }
-
-    private func stripeAndChunkOffset(ofMemberByte byteOffset: UInt64) -> (UInt64, UInt32) {
-        (byteOffset / geometry.chunkByteCount, UInt32(geometry.chunkOffset(of: byteOffset)))
     }
 
     // MARK: The steps of an operation
@@ -87,6 +67,8 @@ extension RAIDPlanner {
     /// Emits the test that decides what the work does.
     func startTesting(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(
+            operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "a test needs the stripe range")
         // What was read no longer suffices.
         guard state != .failed else { return end(index, .failed) }
         if operation.pointee.kind == .skipIfClean {
@@ -117,10 +99,7 @@ extension RAIDPlanner {
         }
         if operation.pointee.kind == .rebuild && output.paritySources.count - firstSource > 1 {
             let recovered = scratch.block(scratchIndex, member: recovery!.member)
-            output.parityJobs.append(
-                ParityJob(
-                    destination: recovered, byteCount: byteCount, firstSource: firstSource,
-                    sourceCount: output.paritySources.count - firstSource))
+            output.computeParity(recovered, byteCount: byteCount, from: firstSource)
             firstSource = output.paritySources.count
             output.paritySources.append(UnsafeRawPointer(recovered))
         }
@@ -134,6 +113,7 @@ extension RAIDPlanner {
     private func writeRecovered(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
         let member = recovery!.member
+        assert(operation.pointee.memberRange(geometry).lowerBound >= recovery!.boundary, "what is in sync is rebuilt")
         let isZero = operation.pointee.wrongBlocks == 0
         operation.pointee.wrongBlocks = 0
         beginWriting(index)
@@ -157,15 +137,13 @@ extension RAIDPlanner {
     private func writeParity(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
+        assert(members.missing == nil, "parity is repaired without a member")
         let destination = scratch.block(operation.pointee.scratch, member: parity)
         let firstSource = output.paritySources.count
         for member in geometry.roles where member != parity {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.pointee.scratch, member: member)))
         }
-        output.parityJobs.append(
-            ParityJob(
-                destination: destination, byteCount: operation.pointee.columnByteCount, firstSource: firstSource,
-                sourceCount: geometry.columnCount))
+        output.computeParity(destination, byteCount: operation.pointee.columnByteCount, from: firstSource)
         beginWriting(index)
         let firstIO = output.memberIOs.count
         emit(index, .write, member: parity, memory: destination, into: &output)
@@ -176,6 +154,7 @@ extension RAIDPlanner {
     func retire() {
         while let index = window.first, operations[index].phase == .retiring {
             window.removeFirst()
+            assert(operations[index].kind.isRecovery, "other work is in the window of a recovery")
             let operation = operations + index
             let range = operation.pointee.memberRange(geometry)
             let isDone = operation.pointee.status == .done && operation.pointee.wrongBlocks == 0
@@ -183,28 +162,6 @@ extension RAIDPlanner {
             operation.pointee.move(to: .ended)
             ended.append(index, in: operations)
         }
-    }
-
-    /// The outcome of a maintenance operation that ended.
-    func outcome(of operation: StripeOperation) -> MaintenanceOutcome {
-        let range = operation.memberRange(geometry)
-        let kind: MaintenanceRequest.Kind =
-            switch operation.kind {
-            case .rebuild: .rebuild
-            case .skipIfHole: .skipIfHole
-            case .skipIfClean: .skipIfClean
-            case .repair: .repair
-            default: .check
-            }
-        let result: MaintenanceOutcome.Result =
-            switch operation.status {
-            case .done: operation.kind.isWithoutReads && operation.wrongBlocks != 0 ? .hasData : .done
-            case .noSpace: .noSpace
-            case .refused, .failed: .failed
-            }
-        let request = MaintenanceRequest(
-            kind, byteOffset: range.lowerBound, byteCount: range.upperBound - range.lowerBound)
-        return MaintenanceOutcome(request: request, result: result, wrongBlocks: operation.wrongBlocks)
     }
 }
 
@@ -218,6 +175,9 @@ struct MaintenanceWindow {
     var count: Int { indices.count }
     var first: OperationIndex? { indices.first }
 
-    mutating func append(_ index: OperationIndex) { indices.append(index) }
+    mutating func append(_ index: OperationIndex) {
+        assert(count < Self.capacity && !indices.contains(index), "there is no room for the work, or it is there")
+        indices.append(index)
+    }
     mutating func removeFirst() { indices.removeFirst() }
 }

@@ -84,6 +84,7 @@ extension RAIDPlanner {
 
     /// Emits an I/O to the replacement's place.
     func emitToReplacement(_ io: MemberIO, into output: inout PlannerOutput) {
+        assert(io.place != geometry.replacementPlace || !io.plannerToken.isToReplacement, "the I/O goes there already")
         var io = io
         io.place = geometry.replacementPlace
         io.token = io.plannerToken.toReplacement.rawValue
@@ -98,6 +99,7 @@ extension RAIDPlanner {
         guard let replacement, io.place == Place(replacement.member),
             operation.pointee.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
         else { return }
+        assert(!operation.pointee.writesToReplacement || operation.pointee.kind != .rebuild, "a copy is written twice")
         emitToReplacement(io, into: &output)
         operation.pointee.writesToReplacement = true
         operation.pointee.outstanding += 1

@@ -10,6 +10,8 @@ extension RAIDPlanner {
     /// Begins to mend after a pass some of whose writes had no space, or were refused.
     func startMending(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "writes are under way")
+        assert(operation.pointee.status == .noSpace || operation.pointee.status == .refused, "no write is to be mended")
         guard state != .failed else { return end(index, .failed) }
         switch operation.pointee.kind {
         case .write, .writeZeroes: break
@@ -31,19 +33,10 @@ extension RAIDPlanner {
         if operation.pointee.outstanding == 0 { end(index, .noSpace) }
     }
 
-    func noteMending(_ index: OperationIndex, _ status: MemberStatus) {
-        let operation = operations + index
-        switch (operation.pointee.phase, status) {
-        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
-            operation.pointee.note(.giveUp)
-        // A member that failed counts as missing in the next step (`finishMending`).
-        default: break
-        }
-    }
-
     /// Takes the next step when all I/Os of a step of mending have come back.
     func finishMending(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "a step of mending is under way")
         let parity = geometry.parityMember(stripe: operation.pointee.stripe)
         if state == .failed || parity == missing(for: operation.pointee) { return end(index, .noSpace) }
         if operation.pointee.verdict == .giveUp {
@@ -70,6 +63,7 @@ extension RAIDPlanner {
     /// column whose member is missing keeps its new data, since only parity holds it.
     private func emitMendedParity(_ operation: StripeOperation, _ parity: Role, into output: inout PlannerOutput) {
         let destination = scratch.block(operation.scratch, member: parity)
+        assert(parity != missing(for: operation), "parity is computed that nobody keeps")
         let firstSource = output.paritySources.count
         if operation.kind == .write || operation.passColumns.count < geometry.columnCount {
             output.paritySources.append(UnsafeRawPointer(destination))
@@ -83,10 +77,7 @@ extension RAIDPlanner {
             output.paritySources.append(UnsafeRawPointer(newData(operation, column)))
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
         }
-        output.parityJobs.append(
-            ParityJob(
-                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
-                sourceCount: output.paritySources.count - firstSource))
+        output.computeParity(destination, byteCount: operation.columnByteCount, from: firstSource)
     }
 
     /// Writes again what the member that is being replaced holds, so that its replacement gets the same.

@@ -5,6 +5,7 @@ import MemberIO
 extension RAIDPlanner {
     /// Makes an operation wait for a record in the log of its parity's member.
     func awaitRecord(_ index: OperationIndex) {
+        assert(operations[index].outstanding == 0, "an operation waits for a record with I/O under way")
         operations[index].move(to: .protecting)
         logs!.append(index, in: operations)
     }
@@ -16,6 +17,7 @@ extension RAIDPlanner {
     ) {
         guard var unit = logs!.endWrite(of: member, status, isReplica: isReplica) else { return }
         while let index = unit.operations.popFirst(in: operations) {
+            assert(operations[index].recordOffset != nil, "an operation of the unit has no record")
             if unit.status == .noSpace {
                 end(index, .noSpace)
             } else if unit.status == .refused {
@@ -61,7 +63,7 @@ extension RAIDPlanner {
         }
         if replacement == nil { logs!.forget(geometry.replacementPlace) }
         while let place = logs!.beginFlush() {
-            let flush = memberFlush(place, token: .logFlush(of: place, generation: members.generation))
+            let flush = MemberIO.flush(place, token: .logFlush(of: place, generation: members.generation))
             if place == geometry.replacementPlace {
                 emitToReplacement(flush, into: &output)
             } else {
@@ -96,13 +98,11 @@ extension RAIDPlanner {
         _ operation: StripeOperation, checksum: UnsafeMutableRawPointer, into output: inout PlannerOutput
     ) {
         guard operation.passColumns.count < geometry.columnCount else { return }
+        assert(operation.recordOffset != nil, "the operation has no record")
         let firstSource = output.paritySources.count
         appendPartialParitySources(operation, to: &output)
         let destination = logs!.partialParity(of: operation)
-        output.parityJobs.append(
-            ParityJob(
-                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
-                sourceCount: output.paritySources.count - firstSource))
+        output.computeParity(destination, byteCount: operation.columnByteCount, from: firstSource)
         output.checksumJobs.append(
             ChecksumJob(destination: checksum, source: destination, byteCount: operation.columnByteCount))
     }

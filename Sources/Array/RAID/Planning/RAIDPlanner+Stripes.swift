@@ -29,6 +29,7 @@ extension RAIDPlanner {
     /// Emits a pass's reads.
     func emitReads(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.phase == .reading, "the operation does not read")
         switch operation.pointee.kind {
         case .read: emitClientRead(index, into: &output)
         case .write, .writeZeroes: emitWriteReads(index, into: &output)
@@ -88,6 +89,8 @@ extension RAIDPlanner {
     /// Emits a pass's parity jobs and writes.
     func emitWrites(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations[index]
+        assert(operation.phase == .writing && operation.outstanding == 0, "the operation does not write")
+        assert(operation.lock.isIndexed && operation.lock.blockers == 0, "a write needs its stripe range")
         switch operation.kind {
         case .zeroStripes:
             // A recovering member gets them above its boundary too: zeros are right everywhere.
@@ -110,14 +113,12 @@ extension RAIDPlanner {
     /// Computes the missing column: the exclusive-or of all others.
     func emitReconstruction(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations[index]
+        assert(isMissing(operation), "a column is computed whose member is there")
         let firstSource = output.paritySources.count
         for member in geometry.roles where member != members.missing {
             output.paritySources.append(UnsafeRawPointer(scratch.block(operation.scratch, member: member)))
         }
-        output.parityJobs.append(
-            ParityJob(
-                destination: operation.memory!, byteCount: operation.columnByteCount, firstSource: firstSource,
-                sourceCount: geometry.memberCount - 1))
+        output.computeParity(operation.memory!, byteCount: operation.columnByteCount, from: firstSource)
         output.completeAfterJobs.append(.operation(index))
         operations[index].outstanding += 1
     }
@@ -146,6 +147,7 @@ extension RAIDPlanner {
     /// Computes the new parity: the exclusive-or of the new data and of either the old data and parity or the columns
     /// that stay. With a log, the latter part is in the log unit already, as the partial parity.
     private func emitParity(_ operation: StripeOperation, _ parity: Role, into output: inout PlannerOutput) {
+        assert(logs == nil || operation.recordOffset != nil, "parity changes without a record")
         let firstSource = output.paritySources.count
         let destination = scratch.block(operation.scratch, member: parity)
         for column in operation.passColumns {
@@ -156,10 +158,7 @@ extension RAIDPlanner {
         } else if operation.passColumns.count < geometry.columnCount {
             output.paritySources.append(UnsafeRawPointer(logs!.partialParity(of: operation)))
         }
-        output.parityJobs.append(
-            ParityJob(
-                destination: destination, byteCount: operation.columnByteCount, firstSource: firstSource,
-                sourceCount: output.paritySources.count - firstSource))
+        output.computeParity(destination, byteCount: operation.columnByteCount, from: firstSource)
     }
 
     /// Appends the sources of the partial parity: the exclusive-or of the data that is not written.
@@ -177,6 +176,7 @@ extension RAIDPlanner {
     /// The data that an operation writes to a column.
     func newData(_ operation: StripeOperation, _ column: Int) -> UnsafeMutableRawPointer {
         if operation.kind == .writeZeroes { return UnsafeMutableRawPointer(mutating: zeroes) }
+        assert(column >= Int(operation.column0) && column <= Int(operation.column1), "the column is not written")
         return operation.memory! + (column - Int(operation.column0)) * Int(geometry.chunkByteCount)
     }
 
@@ -186,6 +186,11 @@ extension RAIDPlanner {
         into output: inout PlannerOutput
     ) {
         let operation = operations + index
+        assert(member != members.absent, "I/O goes to a member that is not there")
+        assert(
+            kind == .read || operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0,
+            "a write needs its stripe range")
+        assert((memory == nil) == (kind == .punch || kind == .zero), "the I/O has no data, or needs none")
         let io = MemberIO(
             kind: kind, place: Place(member),
             byteOffset: geometry.memberByteOffset(

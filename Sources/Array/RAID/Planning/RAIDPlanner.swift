@@ -37,7 +37,7 @@ package final class RAIDPlanner {
     let operations: UnsafeMutablePointer<StripeOperation>
     /// Operations that ended and still hold their stripe range, scratch memory and index.
     var ended = OperationList()
-    private var stripeIndex: StripeIndex
+    private(set) var stripeIndex: StripeIndex
     var flushes: FlushRounds
     /// Work on a recovery that is under way.
     var window = MaintenanceWindow()
@@ -91,6 +91,8 @@ package final class RAIDPlanner {
 
     /// Takes a request. It ends in `PlannerOutput.finished`, now or in a later call.
     package func submit(_ request: ArrayRequest, into output: inout PlannerOutput) {
+        assert(
+            request.byteOffset + request.byteCount <= geometry.capacityByteCount, "the request ends behind the array")
         requests.begin(request)
         guard state != .failed else {
             output.finished.append(FinishedRequest(tag: request.tag, status: .failed))
@@ -140,6 +142,7 @@ package final class RAIDPlanner {
     /// - Parameter token: the group's.
     package func reject(_ token: PlannerToken, into output: inout PlannerOutput) {
         let index = token.operation
+        assert(operations[index].outstanding > 0, "the group has no I/O")
         precondition(operations[index].phase == .writing, "no group of the operation waits for space")
         operations[index].outstanding = 0
         if operations[index].writesToReplacement { members.endReplacementIO() }
@@ -157,6 +160,7 @@ package final class RAIDPlanner {
 
     private func completeRequestIO(_ tag: UInt32, _ status: MemberStatus, into output: inout PlannerOutput) {
         let request = requests[tag]
+        assert(request.pointee.remaining > 0, "no I/O of the request is under way")
         request.pointee.remaining -= 1
         switch status {
         case .done: break
@@ -217,6 +221,7 @@ package final class RAIDPlanner {
     /// neither order nor scratch memory: it sees each block as it was before or after a write that is under way.
     func begin(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "an operation begins anew with I/O under way")
         if operation.pointee.kind == .read && operation.pointee.verdict != .heal && !isMissing(operation.pointee) {
             start(index, into: &output)
         } else if operation.pointee.lock.isIndexed {
@@ -231,6 +236,7 @@ package final class RAIDPlanner {
     /// Starts an operation that nothing blocks any more, once it has scratch memory. Operations get that in order.
     private func claimScratch(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0, "blocks come after the lock")
         guard
             operation.pointee.kind.isWithoutReads || !operation.pointee.scratch.isNone
                 || scratch.claim(for: &operation.pointee)
@@ -252,7 +258,10 @@ package final class RAIDPlanner {
     private func startPass(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
         let kind = operation.pointee.kind
-        guard state != .failed, !kind.isMaintenance || canMaintain(kind) else { return end(index, .failed) }
+        assert(
+            kind == .read || operation.pointee.lock.isIndexed && operation.pointee.lock.blockers == 0,
+            "a pass needs its stripe range")
+        guard state != .failed, !kind.isMaintenance || members.allow(kind) else { return end(index, .failed) }
         precondition(operation.pointee.verdict == .goOn && operation.pointee.outstanding == 0, "a step is under way")
         operation.pointee.move(to: .reading)
         operation.pointee.generation = members.generation
@@ -265,6 +274,7 @@ package final class RAIDPlanner {
     /// Goes on to write, once a log record or bits of the bitmap protect the write.
     private func finishReading(_ index: OperationIndex, into output: inout PlannerOutput) {
         let kind = operations[index].kind
+        assert(operations[index].outstanding == 0 && operations[index].verdict == .goOn, "the reads are not done")
         if kind == .read { return finishClientRead(index, into: &output) }
         // A crash in maintenance does no harm: it writes to a member that does not count there yet, or parity that was
         // wrong.
@@ -288,11 +298,18 @@ package final class RAIDPlanner {
         let operation = operations + index
         // What was read no longer suffices, and a failed array is left as it is.
         guard state != .failed else { return end(index, .failed) }
+        assert(isProtected(operation.pointee), "a write begins before it is protected")
         beginWriting(index)
         let firstIO = output.memberIOs.count
         emitWrites(index, into: &output)
         guard operation.pointee.outstanding > 0 else { return finishPass(index, into: &output) }
         group(index, from: firstIO, into: &output)
+    }
+
+    /// Whether what a crash during an operation's writes would take is durable: its bits, or its record.
+    private func isProtected(_ operation: StripeOperation) -> Bool {
+        if let bitmap { return bitmap.isDurable(for: operation) }
+        return logs == nil || !hasRecord(operation) || operation.recordOffset != nil
     }
 
     /// Puts an operation into its writing phase; its writes are emitted next.
@@ -304,18 +321,20 @@ package final class RAIDPlanner {
 
     /// Says that an operation's writes start together or not at all.
     func group(_ index: OperationIndex, from firstIO: Int, into output: inout PlannerOutput) {
+        assert(output.memberIOs.count > firstIO, "a group has no I/O")
         output.groups.append(
             WriteGroup(firstIO: firstIO, ioCount: output.memberIOs.count - firstIO, token: .operation(index)))
     }
 
     private func completeIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding > 0, "no I/O of the operation is under way")
         operation.pointee.outstanding -= 1
         switch operation.pointee.phase {
         case .reading: noteRead(index, status)
         case .computing: break
         case .writing: noteWrite(index, status)
-        case .mending, .mendingParity: noteMending(index, status)
+        case .mending, .mendingParity: operation.pointee.noteMending(status)
         default: preconditionFailure("the operation has no I/O under way")
         }
         guard operation.pointee.outstanding == 0 else { return }
@@ -365,6 +384,7 @@ package final class RAIDPlanner {
     /// Goes on with an operation's next columns, or ends it.
     private func finishPass(_ index: OperationIndex, into output: inout PlannerOutput) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "the pass is not done")
         if operation.pointee.status == .noSpace || operation.pointee.status == .refused {
             return startMending(index, into: &output)
         }
@@ -379,6 +399,7 @@ package final class RAIDPlanner {
     /// Ends an operation with the worse of `status` and its own. `settle` releases it.
     func end(_ index: OperationIndex, _ status: ArrayStatus) {
         let operation = operations + index
+        assert(operation.pointee.outstanding == 0, "an operation ends with I/O under way")
         logs?.endRecord(of: &operation.pointee)
         operation.pointee.status = operation.pointee.status.combined(with: status)
         if operation.pointee.kind.isRecovery {
@@ -418,12 +439,14 @@ package final class RAIDPlanner {
     /// one.
     private func release(_ index: OperationIndex, into output: inout PlannerOutput) {
         let released = operations[index]
+        assert(released.phase == .ended, "an operation is released before its end")
         if !released.scratch.isNone { scratch.release(released.scratch) }
         if released.lock.isIndexed { unlock(index, into: &output) }
         pool.release(index)
-        if released.kind.isMaintenance { return output.maintained.append(outcome(of: released)) }
+        if released.kind.isMaintenance { return output.maintained.append(released.maintenanceOutcome(geometry)) }
         let request = requests[released.request]
         request.pointee.status = request.pointee.status.combined(with: released.status)
+        assert(request.pointee.remaining > 0, "the request has no operation")
         request.pointee.remaining -= 1
         finishRequestPart(released.request, into: &output)
     }

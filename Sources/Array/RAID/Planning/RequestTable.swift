@@ -22,7 +22,10 @@ struct RequestTable: BitwiseCopyable {
     }
 
     /// The request with a tag.
-    subscript(tag: UInt32) -> UnsafeMutablePointer<PlannerRequest> { requests + Int(tag) }
+    subscript(tag: UInt32) -> UnsafeMutablePointer<PlannerRequest> {
+        assert(tag < capacity, "the tag is too large")
+        return requests + Int(tag)
+    }
 
     /// Takes a request.
     func begin(_ request: ArrayRequest) {
@@ -46,6 +49,7 @@ struct RequestTable: BitwiseCopyable {
     /// Takes note that all of the request that waited longest has operations.
     mutating func serveFirst() {
         precondition(hasStarved, "no request waits")
+        assert(self[starved[servedCount % capacity]].pointee.isExpanded, "a request has not got all its operations")
         servedCount += 1
     }
 }

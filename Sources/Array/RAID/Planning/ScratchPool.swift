@@ -15,10 +15,10 @@ struct ScratchPool {
     private let base: UnsafeMutableRawPointer
     private let memberCount: Int
     private let free: UnsafeMutablePointer<ScratchIndex>
-    private var smallFree = smallCount
-    private var largeFree = largeCount
-    private var smallWaiters = OperationList()
-    private var largeWaiters = OperationList()
+    private(set) var smallFree = smallCount
+    private(set) var largeFree = largeCount
+    private(set) var smallWaiters = OperationList()
+    private(set) var largeWaiters = OperationList()
 
     /// The bytes that a pool for that many members needs.
     static func byteCount(memberCount: Int) -> Int {
@@ -50,16 +50,19 @@ struct ScratchPool {
 
     private mutating func takeSmall() -> ScratchIndex {
         smallFree -= 1
+        assert(free[smallFree].rawValue < Self.smallCount, "large blocks are among the small ones")
         return free[smallFree]
     }
 
     private mutating func takeLarge() -> ScratchIndex {
         largeFree -= 1
+        assert(free[Self.smallCount + largeFree].rawValue >= Self.smallCount, "small blocks are among the large ones")
         return free[Self.smallCount + largeFree]
     }
 
     /// Lets an operation wait for blocks.
     mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(operations[index].scratch.isNone, "an operation waits for blocks and has some")
         if Self.isSmall(operations[index]) {
             smallWaiters.append(index, in: operations)
         } else {
@@ -71,10 +74,12 @@ struct ScratchPool {
     /// - Returns: that operation, or nil.
     mutating func serveFirst(in operations: UnsafeMutablePointer<StripeOperation>) -> OperationIndex? {
         if smallFree > 0, let index = smallWaiters.popFirst(in: operations) {
+            assert(operations[index].phase == .awaitingScratch, "an operation gets blocks that it does not wait for")
             operations[index].scratch = takeSmall()
             return index
         }
         if largeFree > 0, let index = largeWaiters.popFirst(in: operations) {
+            assert(operations[index].phase == .awaitingScratch, "an operation gets blocks that it does not wait for")
             operations[index].scratch = takeLarge()
             return index
         }
@@ -86,9 +91,11 @@ struct ScratchPool {
         precondition(
             !index.isNone && index.rawValue < Self.smallCount + Self.largeCount, "the blocks are not the pool's")
         if index.rawValue < Self.smallCount {
+            assert(smallFree < Self.smallCount, "small blocks are given back twice")
             free[smallFree] = index
             smallFree += 1
         } else {
+            assert(largeFree < Self.largeCount, "large blocks are given back twice")
             free[Self.smallCount + largeFree] = index
             largeFree += 1
         }
@@ -100,6 +107,7 @@ struct ScratchPool {
 
     /// A member's block, by the index from `claim`.
     func block(_ index: ScratchIndex, member: Role) -> UnsafeMutableRawPointer {
+        assert(!index.isNone && member.index < memberCount, "the operation has no block for the member")
         let position = Int(index.rawValue)
         if position < Self.smallCount {
             return base + (position * memberCount + member.index) * Self.smallBlockByteCount

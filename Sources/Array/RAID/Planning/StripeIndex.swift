@@ -44,6 +44,7 @@ struct StripeIndex {
     mutating func insert(_ index: OperationIndex) {
         let operation = operations + index
         precondition(!operation.pointee.lock.isIndexed, "an operation is in the index once")
+        assert(operation.pointee.outstanding == 0, "an operation waits for a lock with I/O under way")
         operation.pointee.lock.sequence = nextSequence
         nextSequence += 1
         operation.pointee.lock.blockers = 0
@@ -64,12 +65,26 @@ struct StripeIndex {
         let (previous, next) = (operation.pointee.lock.previous, operation.pointee.lock.next)
         if previous.isNone { heads[bucket] = next } else { operations[previous].lock.next = next }
         if next.isNone { tails[bucket] = previous } else { operations[next].lock.previous = previous }
+        assert(heads[bucket].isNone == tails[bucket].isNone, "a list of the index has one end")
         operation.pointee.lock.isIndexed = false
         let sequence = operation.pointee.lock.sequence
         forEachOverlapping(index) { other in
             guard operations[other].lock.sequence > sequence else { return }
+            assert(operations[other].lock.blockers > 0, "an operation runs that an earlier one blocks")
             operations[other].lock.blockers -= 1
             if operations[other].lock.blockers == 0 { ready(other) }
+        }
+    }
+
+    /// How many operations are in the index.
+    var count: Int {
+        (0...Self.runBucket).reduce(0) { count, bucket in
+            var (count, index) = (count, heads[bucket])
+            while !index.isNone {
+                count += 1
+                index = operations[index].lock.next
+            }
+            return count
         }
     }
 

@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 
 /// A part of a RAID 5 request that is carried out as a whole: a range of chunk offsets in adjacent columns of one
 /// stripe, or a run of whole stripes. Maintenance consists of operations too.
@@ -122,6 +123,20 @@ struct StripeOperation: BitwiseCopyable {
 
     /// Forgets what outcomes called for, since it begins now or is done.
     mutating func clearVerdict() { verdict = .goOn }
+
+    /// Notes the outcome of an I/O of mending. A member that failed counts as missing in the next step.
+    mutating func noteMending(_ status: MemberStatus) {
+        switch (phase, status) {
+        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
+            note(.giveUp)
+        default: break
+        }
+    }
+
+    /// Bytes of the block that is being healed.
+    func healingByteCount(_ geometry: ArrayGeometry) -> Int {
+        min(RAIDPlanner.healingByteCountMax, Int(geometry.chunkByteCount) - Int(healing.chunkOffset))
+    }
 
     /// Bytes of each column.
     var columnByteCount: Int { Int(chunkOffsetEnd - chunkOffset) }

@@ -72,7 +72,7 @@ struct PartialParityLogs {
         var isFull: Bool { entryCount == MDPartialParityLog.entryCountMax }
     }
 
-    private let geometry: ArrayGeometry
+    let geometry: ArrayGeometry
     private let logs: UnsafeMutablePointer<Log>
     /// Room for partial parity in one unit, bytes.
     private let capacity: Int
@@ -110,6 +110,7 @@ struct PartialParityLogs {
     /// The partial parity of an operation in the memory of its unit.
     func partialParity(of operation: StripeOperation) -> UnsafeMutableRawPointer {
         let role = geometry.parityMember(stripe: operation.stripe)
+        assert(Int(operation.recordOffset!) + operation.columnByteCount <= capacity, "the record ends behind the unit")
         return header(of: role) + MDPartialParityLog.headerByteCount + Int(operation.recordOffset!)
     }
 
@@ -121,6 +122,7 @@ struct PartialParityLogs {
 
     /// Lets an operation wait for a record in the log of its parity's member.
     func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(operations[index].recordOffset == nil, "an operation waits for a record and has one")
         log(of: operations[index]).pointee.waiting.append(index, in: operations)
     }
 
@@ -129,11 +131,14 @@ struct PartialParityLogs {
 
     /// Lets the operation that waits longest wait no more.
     func dropFirst(of role: Role, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(!logs[role].waiting.isEmpty, "no operation waits for a record")
         _ = logs[role].waiting.popFirst(in: operations)
     }
 
     /// Notes that an operation with a record writes to a place.
     func noteWrite(of operation: StripeOperation, to place: Place) {
+        assert(operation.recordOffset != nil, "the operation has no record")
+        assert(log(of: operation).pointee.phase == .covering, "a write begins before its record is durable")
         log(of: operation).pointee.written |= place.bit
     }
 
@@ -143,10 +148,14 @@ struct PartialParityLogs {
         operation.recordOffset = nil
         let log = log(of: operation)
         precondition(log.pointee.coveredCount > 0, "the unit covers no operation")
+        assert(log.pointee.phase == .covering, "a record ends before it is written")
         log.pointee.coveredCount -= 1
     }
 
     // MARK: Units
+
+    /// How many operations the newest unit covers.
+    func coveredCount(of role: Role) -> Int { Int(logs[role].coveredCount) }
 
     /// Whether a member's next unit may be written, and operations wait for one.
     func canBeginUnit(of role: Role) -> Bool {
@@ -159,6 +168,7 @@ struct PartialParityLogs {
         to unit: inout Unit, in operations: UnsafeMutablePointer<StripeOperation>
     ) -> UnsafeMutableRawPointer? {
         let log = logs + unit.role
+        assert(log.pointee.phase == .idle && !unit.isFull, "the last unit still covers something, or the next is full")
         let index = log.pointee.waiting.first!
         let entry = entry(of: operations[index])
         let byteCount = Int(entry.partialParityByteCount)
@@ -209,6 +219,7 @@ struct PartialParityLogs {
     /// Fills the header of a unit whose entries are there.
     private func seal(_ unit: Unit, into output: inout PlannerOutput) {
         let log = logs + unit.role
+        assert(log.pointee.replica != .underWay, "the last unit is being copied")
         log.pointee.generation += 1
         log.pointee.unitByteCount = MDPartialParityLog.headerByteCount + unit.byteCount
         let header = header(of: unit.role)
@@ -244,6 +255,7 @@ struct PartialParityLogs {
         log.pointee.writeCount -= 1
         guard log.pointee.writeCount == 0 else { return nil }
         log.pointee.phase = .covering
+        assert(!log.pointee.unit.isEmpty, "the unit has no operation")
         defer { log.pointee.unit = OperationList() }
         return (log.pointee.unit, log.pointee.writeStatus)
     }
@@ -251,7 +263,10 @@ struct PartialParityLogs {
     // MARK: The replacement's log
 
     /// Notes that a member has a new replacement, whose log is not valid.
-    func forgetReplica(of role: Role) { logs[role].replica = .missing }
+    func forgetReplica(of role: Role) {
+        assert(logs[role].replica != .underWay, "the unit is being copied to the last replacement")
+        logs[role].replica = .missing
+    }
 
     /// Whether the log of a member's replacement is as good as its own.
     func hasReplica(of role: Role) -> Bool { logs[role].replica == .written }
@@ -273,6 +288,7 @@ struct PartialParityLogs {
         for role in geometry.roles {
             guard logs[role].phase == .covering, logs[role].coveredCount == 0 else { continue }
             logs[role].phase = .flushing
+            assert(logs[role].unflushed | logs[role].flushing == 0, "the last unit still waits for a flush")
             logs[role].unflushed = logs[role].written
             logs[role].written = 0
         }
@@ -295,6 +311,7 @@ struct PartialParityLogs {
         guard wanted != 0 else { return nil }
         let place = Place(rawValue: UInt8(wanted.trailingZeroBitCount))
         let bit = place.bit
+        assert(flushesUnderWay & bit == 0, "a flush of the place is under way")
         flushesUnderWay |= bit
         for role in geometry.roles where logs[role].unflushed & bit != 0 {
             logs[role].unflushed &= ~bit
@@ -313,6 +330,7 @@ struct PartialParityLogs {
 
     /// Moves what has to become durable to another place, where the same member is now.
     func move(from place: Place, to other: Place) {
+        assert(place != other, "the member stays where it is")
         let (from, to) = (place.bit, other.bit)
         for role in geometry.roles {
             if logs[role].written & from != 0 { logs[role].written |= to }

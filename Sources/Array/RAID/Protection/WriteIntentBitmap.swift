@@ -37,7 +37,7 @@ struct WriteIntentBitmap {
     /// Operations that wait for the next round.
     private var waiting = OperationList()
     /// Operations that wait for the round that is under way.
-    private var round = OperationList()
+    private(set) var round = OperationList()
     /// Writes of the round that have not come back.
     private var roundOutstanding: UInt32 = 0
     /// The round's outcome: `.noSpace` or `.refused` if a member had no space, or its system did not take a write.
@@ -84,11 +84,17 @@ struct WriteIntentBitmap {
     /// The regions that an operation writes to.
     private func regions(of operation: StripeOperation) -> ClosedRange<Int> {
         let range = operation.memberRange(geometry)
+        assert(range.upperBound <= geometry.memberDataByteCount, "the operation ends behind the data")
         return Int(range.lowerBound >> regionShift)...Int((range.upperBound - 1) >> regionShift)
     }
 
     /// Whether a bit of an operation's regions is set.
     func isSet(for operation: StripeOperation) -> Bool { regions(of: operation).contains { isSet($0) } }
+
+    /// Whether the bits of all regions of an operation are durable.
+    func isDurable(for operation: StripeOperation) -> Bool {
+        regions(of: operation).allSatisfy { regions[$0].isDurable }
+    }
 
     /// The first byte at or behind `byteOffset` in a region whose bit is set, or nil. Bytes of a data area.
     func nextSet(from byteOffset: UInt64) -> UInt64? {
@@ -99,13 +105,17 @@ struct WriteIntentBitmap {
 
     var setCount: Int { (0..<regionCount).reduce(0) { $0 + (isSet($1) ? 1 : 0) } }
 
-    private func isSet(_ region: Int) -> Bool {
+    func isDurable(_ region: Int) -> Bool { regions[region].isDurable }
+    func isClearing(_ region: Int) -> Bool { regions[region].isClearing }
+
+    func isSet(_ region: Int) -> Bool {
         memory.load(fromByteOffset: MDBitmap.headerByteCount + region / 8, as: UInt8.self) & (1 << UInt8(region % 8))
             != 0
     }
 
     /// Sets or clears a region's bit in memory, for the next round to write.
     private mutating func change(_ region: Int, to value: Bool) {
+        assert(isSet(region) != value, "the bit is so already")
         let offset = MDBitmap.headerByteCount + region / 8
         let byte = memory.load(fromByteOffset: offset, as: UInt8.self)
         let bit: UInt8 = 1 << UInt8(region % 8)
@@ -151,6 +161,7 @@ struct WriteIntentBitmap {
 
     /// Takes the operations that wait for a round.
     mutating func takeWaiting() -> OperationList {
+        assert(!isWriting, "a round is under way")
         defer { waiting = OperationList() }
         return waiting
     }
@@ -215,7 +226,10 @@ struct WriteIntentBitmap {
 
     /// Notes that an operation's bits are durable.
     func noteDurable(_ operation: StripeOperation) {
-        for region in regions(of: operation) { regions[region].isDurable = true }
+        for region in regions(of: operation) {
+            assert(isSet(region), "a bit is durable that is not set")
+            regions[region].isDurable = true
+        }
     }
 
     // MARK: Clearing
@@ -269,8 +283,10 @@ struct WriteIntentBitmap {
 
     /// Clears the bits of regions without a write since `beginClearing`.
     mutating func clearBits() {
+        assert(isReadyToClear && !isFlushing, "bits are cleared before the flush")
         isReadyToClear = false
         for region in 0..<regionCount where regions[region].isClearing {
+            assert(regions[region].isDurable, "a bit is cleared that is not durable")
             regions[region].isClearing = false
             regions[region].isDurable = false
             change(region, to: false)
