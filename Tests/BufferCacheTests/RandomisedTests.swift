@@ -1,10 +1,11 @@
 import BlockStorage
-import BufferCache
 import Glibc
 import Platform
 import TestSupport
 import TestTraits
 import Testing
+
+@testable import BufferCache
 
 /// Several clients at a time, on threads, against a model; the disk ends requests anyhow, anywhere.
 @Suite("The buffer cache under random requests", .busy, .slow)
@@ -50,6 +51,7 @@ struct RandomisedTests {
         }
         let client = try CacheClient(device)
         #expect(client.perform(.flush) == .none)
+        device.table.lock.withLock { device.table.checkInvariants() }
         #expect(failures.all == [], "seed \(seed)")
         #expect(memcmp(disk.bytes.baseAddress!, expected.base, Self.diskByteCount) == 0, "seed \(seed)")
         #expect(device.dirtyByteCount() == 0)
@@ -84,7 +86,9 @@ struct RandomisedTests {
         hasEnded.wait()
         #expect(failures.all == [], "seed \(seed)")
         #expect(disk.overlaps == 0, "seed \(seed)")
+        device.table.lock.withLock { device.table.checkInvariants() }
         _ = device.powerCut()
+        device.table.lock.withLock { device.table.checkInvariants() }
         #expect(device.dirtyByteCount() == 0)
     }
 }

@@ -8,6 +8,8 @@ import TestSupport
 import TestTraits
 import Testing
 
+@testable import RAIDController
+
 @Suite("The card's write cache against a model", .busy, .slow)
 struct WriteCacheModelTests {
     /// Another one each time, unless NBDEXT_SEED says which.
@@ -43,7 +45,9 @@ struct WriteCacheModelTests {
         for _ in 0..<20 {
             usleep(10_000)
             cuts.begun.add(1, ordering: .sequentiallyConsistent)
+            card.units[0].cache?.checkInvariants()
             _ = card.powerCut()
+            card.units[0].cache?.checkInvariants()
             cuts.ended.add(1, ordering: .sequentiallyConsistent)
         }
         first.join()

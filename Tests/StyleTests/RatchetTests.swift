@@ -70,9 +70,10 @@ struct RatchetTests {
 
     /// How many checks of states and arguments a target has at least.
     private static let checks = [
-        "ArrayEngine": 33, "BenchReport": 1, "BlockStorage": 3, "BufferCache": 4, "DriverHost": 2, "HardwareBus": 1,
-        "LoadGenerator": 2, "MDFormat": 4, "Members": 4, "NBDProtocol": 1, "NBDServer": 4, "ParallelInterface": 61,
-        "Platform": 6, "RAID": 194, "RAIDController": 3, "RAIDControllerInterface": 2, "RemoteMembers": 1,
+        "ArrayEngine": 51, "BenchReport": 1, "BlockStorage": 3, "BufferCache": 15, "DriverHost": 2, "HardwareBus": 1,
+        "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 5, "Members": 4, "NBDProtocol": 1, "NBDServer": 4,
+        "ParallelInterface": 61,
+        "Platform": 6, "RAID": 194, "RAIDController": 62, "RAIDControllerInterface": 2, "RemoteMembers": 1,
         "SCSIControllerDriverKit": 2, "Simulation": 5,
     ]
 

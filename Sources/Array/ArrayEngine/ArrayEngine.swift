@@ -43,6 +43,7 @@ package final class ArrayEngine: @unchecked Sendable {
             fileBase += new.places.count
             live.append(new)
         }
+        assert(live.indices.allSatisfy { live[$0].index == $0 }, "an array's index is not its position")
         self.arrays = live
         self.memberEngine = memberEngine
         requests = .allocate(capacity: requestCapacity)
@@ -65,6 +66,7 @@ package final class ArrayEngine: @unchecked Sendable {
             }
             members.count(in: counters, lane: number)
             let lane = EngineLane(of: self, number: number, members: members)
+            assert(!lane.hasOutstandingIO, "a lane begins with I/O under way")
             lanes[number] = lane
             return lane
         }

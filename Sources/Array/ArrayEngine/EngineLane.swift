@@ -47,6 +47,7 @@ package final class EngineLane {
 
     deinit {
         assert(requests.isEmpty && staged.isEmpty, "a lane ends with work that was never begun")
+        assert(output.isEmpty && jobsDone.isEmpty && answers.isEmpty, "a lane ends with work that was never done")
         reaped.deallocate()
     }
 

@@ -37,6 +37,10 @@ package struct MemberIO: BitwiseCopyable {
     package init(
         kind: Kind, place: Place, byteOffset: UInt64, byteCount: Int, memory: UnsafeMutableRawPointer?, token: UInt64
     ) {
+        assert(byteCount >= 0 && byteCount <= UInt32.max, "the range is longer than one I/O can be")
+        assert(
+            (memory == nil) == (kind == .punch || kind == .zero || kind == .flush), "data has no memory, or none has")
+        assert(kind != .flush || byteCount == 0, "a flush is of the whole member")
         self.kind = kind
         self.place = place
         self.byteCount = UInt32(byteCount)

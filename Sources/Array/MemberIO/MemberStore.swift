@@ -29,6 +29,7 @@ package struct MemberStoreError: Error, Equatable, Sendable, CustomStringConvert
     package let description: String
 
     package init(_ status: MemberStatus, _ description: String) {
+        assert(status != .done, "an operation that was done is an error")
         self.status = status
         self.description = description
     }
@@ -37,6 +38,7 @@ package struct MemberStoreError: Error, Equatable, Sendable, CustomStringConvert
 extension MemberStore {
     /// Reads a range into an array of bytes.
     package func bytes(at byteOffset: UInt64, count: Int) throws(MemberStoreError) -> [UInt8] {
+        assert(count >= 0, "a range has no bytes")
         var failure: MemberStoreError?
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             do throws(MemberStoreError) {

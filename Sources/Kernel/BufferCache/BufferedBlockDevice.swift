@@ -26,7 +26,7 @@ package final class BufferedBlockDevice: BlockService {
     package let counters = ExportCounters(laneCount: LaneNumbers.capacity)
     private let laneNumbers = LaneNumbers()
     private let raw: any BlockService
-    private let table: PageTable
+    let table: PageTable
 
     /// - Parameters:
     ///   - raw: the device below.

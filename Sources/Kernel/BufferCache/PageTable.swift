@@ -76,17 +76,21 @@ final class PageTable: @unchecked Sendable {
 
     /// Changes a page's state. Every change goes this way, so that the counts stay right.
     func update(_ slot: Int, _ change: (inout CachePage) -> Void) {
+        assert(slot >= 0 && slot < slotCount, "the cache has no such slot")
         let page = pages + slot
         evictableCount -= page.pointee.isEvictable ? 1 : 0
         unconfirmedSectorCount -= page.pointee.unconfirmed.nonzeroBitCount
         change(&page.pointee)
         evictableCount += page.pointee.isEvictable ? 1 : 0
         unconfirmedSectorCount += page.pointee.unconfirmed.nonzeroBitCount
+        assert(page.pointee.dirty & ~page.pointee.valid == 0, "a sector is dirty whose content is not there")
+        assert(evictableCount >= 0 && unconfirmedSectorCount >= 0, "the cache counts below nothing")
     }
 
     /// Makes an empty page in a free slot, or in a clean page's slot.
     /// - Returns: its slot; nil if every page is dirty or busy.
     func insert(_ number: UInt64) -> Int? {
+        assert(index[number] == nil, "a page is in the cache twice")
         guard let slot = freeSlots.popLast() ?? evict() else { return nil }
         index[number] = slot
         update(slot) { page in
@@ -94,6 +98,21 @@ final class PageTable: @unchecked Sendable {
             page.isUsed = true
         }
         return slot
+    }
+
+    /// Asserts what holds whenever the lock is free: counts, index and free slots agree with the pages. Tests ask for
+    /// it; in a release build, assertions are nothing.
+    func checkInvariants() {
+        let used = (0..<slotCount).filter { pages[$0].isUsed }
+        assert(used.count == index.count, "the index has lost a page, or keeps one that is gone")
+        assert(used.allSatisfy { index[pages[$0].number] == $0 }, "a page is not found by its number")
+        assert(used.allSatisfy { pages[$0].isBusy || pages[$0].valid != 0 }, "an empty page keeps its slot")
+        let freeCount = slotCount - used.count
+        assert(
+            freeSlots.count == freeCount && Set(freeSlots).isDisjoint(with: used), "a slot is lost, or free and used")
+        assert(used.count { pages[$0].isEvictable } == evictableCount, "the cache miscounts its clean pages")
+        let unconfirmed = used.reduce(0) { $0 + pages[$1].unconfirmed.nonzeroBitCount }
+        assert(unconfirmed == unconfirmedSectorCount, "the cache miscounts its dirty sectors")
     }
 
     /// Frees the slot of a clean page that was not used lately.
@@ -160,6 +179,7 @@ final class PageTable: @unchecked Sendable {
             let start = number * CachePage.byteCount
             let part = bytes.clamped(to: start..<start + CachePage.byteCount)
             let sectors = CachePage.sectors(touching: Int(part.lowerBound - start)..<Int(part.upperBound - start))
+            assert(!pages[index[number]!].isBusy, "content is dropped that is on its way")
             update(index[number]!) { page in
                 page.valid &= ~sectors
                 page.dirty &= ~sectors

@@ -219,6 +219,7 @@ extension ArrayMaintenance {
 
     private func endRecovery(_ recovery: Recovery?, _ array: LiveArray, now: UInt64) -> Bool {
         guard let recovery, recovery.boundary == array.geometry.memberDataByteCount else { return false }
+        assert(recovery.member.index < array.geometry.memberCount, "a role is rebuilt that the array has not")
         let isEnded = array.endRecovery()
         if !isEnded && array.isSound { retryAt = now + Self.retryNanoseconds }
         return isEnded

@@ -38,6 +38,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     ) -> UInt64? {
         let number: UInt64? = lock.withLock {
             guard schedule == nil, !isSuspended else { return nil }
+            assert(!new.isCancelled, "a job is begun that was cancelled")
             schedule = new
             self.member = member
             self.regions = regions
@@ -130,6 +131,7 @@ final class ArrayMaintenance: @unchecked Sendable {
     /// - Parameter reason: why the job failed, for users.
     func finish(_ end: MaintenanceSchedule.End, reason: String?, geometry: ArrayGeometry) {
         lock.withLock {
+            assert(schedule != nil, "no job is under way")
             last = running(geometry: geometry)
             last?.reason = reason
             switch end {

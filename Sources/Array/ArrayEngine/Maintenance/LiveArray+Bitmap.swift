@@ -32,6 +32,7 @@ extension LiveArray {
     private func changeBits(_ lane: EngineLane, _ change: (RAIDPlanner, inout PlannerOutput) -> Void) {
         // Until a repair is done, only the bits say which parity needs it, should the server end before.
         guard !store.needsRepair else { return }
+        assert(lane.output.isEmpty, "the lane has work of another call, perhaps for another array")
         plannerLock.withLock { change(planner, &lane.output) }
         lane.engine.execute(lane, self)
         lane.engine.start(self, on: lane)

@@ -9,6 +9,7 @@ extension ArrayEngine {
         precondition(lane.handledCount == lane.reapedCount, "earlier outcomes are not handled")
         guard lane.hasOutstandingIO else { return 0 }
         lane.reapedCount = lane.members.reap(into: lane.reaped)
+        assert(lane.reapedCount <= lane.reaped.count, "more outcomes than there is room for")
         lane.handledCount = 0
         return lane.reapedCount
     }
@@ -36,6 +37,7 @@ extension ArrayEngine {
         assert(lane.output.isEmpty, "the lane has work of another call, perhaps for another array")
         var planned = 0
         for completion in completions {
+            assert(completion.place.index < array.places.count, "the outcome is of no place of the array")
             switch completion.status {
             case .done: break
             case .refused: array.noteRefusal(by: completion.place)
@@ -65,6 +67,7 @@ extension ArrayEngine {
     /// member that has the place now.
     private func isFailure(_ completion: MemberCompletion, _ array: LiveArray) -> Bool {
         let token = completion.engineToken
+        assert(token.array == array.index, "the outcome is of another array")
         if token.isDirect {
             // An unreadable block is no failure: the planner reads it again, and heals the block.
             return completion.status == .failed
@@ -80,7 +83,7 @@ extension ArrayEngine {
     private func completeDirect(_ completion: MemberCompletion, _ lane: EngineLane, _ array: LiveArray) {
         let tag = completion.engineToken.tag
         let read = directReads[tag]
-        assert(read.pointee.request.tag == tag, "the read was never begun")
+        assert(requests[Int(tag)].tag == tag, "the read was never begun")
         precondition(read.pointee.remaining > 0, "the read has no I/O under way")
         read.pointee.remaining -= 1
         if case .done = completion.status {} else { read.pointee.hasFailed = true }
@@ -116,6 +119,7 @@ extension ArrayEngine {
             swap(&lane.jobsDone, &lane.output.completeAfterJobs)
             lane.output.removeAll()
             if rejected.isEmpty && lane.jobsDone.isEmpty && lane.answers.isEmpty { return }
+            assert(lane.output.isEmpty, "work was added while it was done")
             array.plannerLock.withLock {
                 for token in rejected { array.planner.reject(token, into: &lane.output) }
                 for token in lane.jobsDone { array.planner.complete(token, .done, into: &lane.output) }
@@ -143,6 +147,9 @@ extension ArrayEngine {
     /// Runs the tests that maintenance asks for: whether parity is right, and whether a range is a hole.
     private func runTests(_ lane: EngineLane, _ array: LiveArray) {
         for test in lane.output.zeroTests {
+            assert(
+                test.firstSource + test.sourceCount <= lane.output.paritySources.count,
+                "a source of a test is not there")
             let wrong = lane.output.paritySources.withUnsafeBufferPointer { sources in
                 lane.parity.wrongBlocks(
                     UnsafeBufferPointer(rebasing: sources[test.firstSource..<test.firstSource + test.sourceCount]),
@@ -173,6 +180,7 @@ extension ArrayEngine {
                 let io = lane.output.memberIOs[index]
                 // Zeros that keep their space need it like data: a row that has them in part would have wrong parity.
                 guard io.kind == .write || io.kind == .zero else { return true }
+                assert(io.byteCount > 0, "space is reserved for nothing")
                 return array.spaces[io.place.index].reserve(byteOffset: io.byteOffset, byteCount: UInt64(io.byteCount))
                     == .done
             }

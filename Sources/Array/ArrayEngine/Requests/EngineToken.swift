@@ -19,14 +19,19 @@ struct EngineToken: RawRepresentable, BitwiseCopyable, Equatable, Sendable {
     /// The token of an I/O of a direct read.
     static func direct(array: Int, tag: UInt32) -> Self {
         precondition(array >= 0 && array < 1 << 8, "arrays have 8 bits")
-        return Self(rawValue: UInt64(array) << arrayShift | directBit | UInt64(tag))
+        let token = Self(rawValue: UInt64(array) << arrayShift | directBit | UInt64(tag))
+        assert(token.isDirect && token.array == array && token.tag == tag, "the token does not say what it was made of")
+        return token
     }
 
     /// The token of an I/O that the array's planner wants.
     static func planned(array: Int, _ token: PlannerToken) -> Self {
         precondition(array >= 0 && array < 1 << 8, "arrays have 8 bits")
         precondition(token.rawValue >> PlannerToken.bitCount == 0, "the planner's token has bits of the engine's")
-        return Self(rawValue: UInt64(array) << arrayShift | token.rawValue)
+        let own = Self(rawValue: UInt64(array) << arrayShift | token.rawValue)
+        assert(
+            !own.isDirect && own.array == array && own.planned == token, "the token does not say what it was made of")
+        return own
     }
 
     /// The array's index.

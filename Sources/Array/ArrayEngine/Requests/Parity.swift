@@ -30,6 +30,7 @@ final class Parity {
         _ destination: UnsafeMutableRawPointer, from sources: UnsafeBufferPointer<UnsafeRawPointer>, byteCount: Int
     ) {
         precondition(!sources.isEmpty && sources.count < Self.vectorCountMax)
+        assert(byteCount > 0, "parity of nothing is computed")
         if sources.count == 1 {
             memcpy(destination, sources[0], byteCount)
         } else if Self.isAligned(destination) && sources.allSatisfy(Self.isAligned) {
@@ -61,6 +62,7 @@ final class Parity {
             // A block is all zeros if its first word is zero and every word equals the next one.
             return words[0] == 0 && memcmp(words, words + 1, byteCount - 8) == 0
         }
+        assert(sources.count < Self.vectorCountMax, "more sources than vectors")
         for index in sources.indices { vectors[index] = UnsafeMutableRawPointer(mutating: sources[index] + offset) }
         return xor_check(Int32(sources.count), Int32(byteCount), vectors) == 0
     }

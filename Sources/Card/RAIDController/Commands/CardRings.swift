@@ -71,6 +71,8 @@ final class CardRings: Sendable {
             guard tail &- last <= submissionCapacity - waiting else { return }
             announcedTail.store(tail, ordering: .relaxed)
             copyCommands()
+            assert(
+                tail &- copiedTail.load(ordering: .relaxed) <= submissionCapacity, "a command can be overwritten")
         }
     }
 
@@ -103,6 +105,7 @@ final class CardRings: Sendable {
         let offset = Int(index & (submissionCapacity - 1)) * MemoryLayout<RAIDCommandDescriptor>.stride
         let descriptor = (submissions! + offset).loadUnaligned(as: RAIDCommandDescriptor.self)
         let command = commands[number]
+        assert(command.pointee.pin == nil, "the command in this entry has not ended")
         command.pointee = CardCommand(descriptor: descriptor, epoch: epoch)
         command.pointee.pin = dart.pin(descriptor.dataAddress)
     }

@@ -71,7 +71,10 @@ final class CommandTable: Sendable {
         commands.deallocate()
     }
 
-    subscript(number: UInt32) -> UnsafeMutablePointer<CardCommand> { commands + Int(number) }
+    subscript(number: UInt32) -> UnsafeMutablePointer<CardCommand> {
+        assert(number < capacity, "the card has no such command")
+        return commands + Int(number)
+    }
 
     /// Claims free entries, up to `limit`.
     /// - Returns: their number.
@@ -80,6 +83,7 @@ final class CommandTable: Sendable {
     }
 
     func release(_ numbers: UnsafeBufferPointer<UInt32>) {
+        assert(numbers.allSatisfy { self[$0].pointee.pin == nil }, "a command that has ended keeps its memory")
         free.append(count: numbers.count) { UInt16(numbers[$0]) }
     }
 }

@@ -11,6 +11,7 @@ extension RAIDController {
     func takeCommands(_ lane: CardLane) -> Int {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: CardLane.commandBatch) { numbers in
             let count = rings.take(into: numbers.baseAddress!, limit: CardLane.commandBatch)
+            assert(count <= CardLane.commandBatch, "more commands were taken than there is room for")
             var unit: LogicalUnit?
             // The last command's target and unit, which are nearly always the next one's.
             var (target, logicalUnit): (UInt16, UInt8) = (0, 0)
@@ -107,6 +108,9 @@ extension RAIDController {
         request.pointee = ArrayRequest(
             operation, byteOffset: lba * blockByteCount, byteCount: blockCount * blockByteCount, memory: memory,
             tag: number)
+        assert(
+            request.pointee.byteOffset + request.pointee.byteCount <= unit.array.capacityByteCount,
+            "a range was accepted that ends behind the disk")
         return request
     }
 
@@ -115,6 +119,8 @@ extension RAIDController {
         _ number: UInt32, _ memory: UnsafeMutableRawPointer, _ unit: LogicalUnit, _ lane: CardLane
     ) {
         let request = engine.requests + Int(number)
+        assert(commands[number].pointee.isVerify, "only VERIFY is done in pieces")
+        assert(request.pointee.byteOffset < commands[number].pointee.verifyEnd, "nothing is left to verify")
         request.pointee.memory = memory
         request.pointee.byteCount = min(
             UInt64(VerifyMemory.pieceByteCount), commands[number].pointee.verifyEnd - request.pointee.byteOffset)
@@ -127,6 +133,9 @@ extension RAIDController {
         let request = engine.requests + Int(number)
         let memory = request.pointee.memory!
         let byteCount = request.pointee.byteCount
+        assert(
+            request.pointee.byteOffset + byteCount <= command.pointee.verifyEnd,
+            "a piece goes beyond the command's range")
         var sense = sense
         if sense == nil, let expected = command.pointee.expected {
             if memcmp(memory, expected, Int(byteCount)) != 0 { sense = .miscompare }
@@ -143,6 +152,10 @@ extension RAIDController {
 
     /// Starts a command on the array's bytes, by way of the write cache if there is one.
     private func begin(_ number: UInt32, _ unit: LogicalUnit, _ lane: CardLane) {
+        assert(engine.requests[Int(number)].tag == number, "the command has no request")
+        assert(
+            !unit.array.isReadOnly || engine.requests[Int(number)].operation == .read,
+            "a read-only array is written to")
         if let cache = unit.cache {
             _ = admit(number, isStarved: false, cache, unit, lane)
         } else {
@@ -159,12 +172,14 @@ extension RAIDController {
             engine.plan(unit.array, on: lane.engine)
         } while lane.canResume || !lane.engine.finished.isEmpty || lane.engine.hasRequests
         engine.start(unit.array, on: lane.engine)
+        assert(lane.resumed.isEmpty && lane.destages.isEmpty, "a command that can go on is left behind")
     }
 
     /// Ends the commands and destages whose requests have ended.
     private func finishRequests(_ lane: CardLane, _ unit: LogicalUnit) {
         guard !lane.engine.finished.isEmpty else { return }
         for request in lane.engine.finished {
+            assert(request.tag < Self.requestCapacity, "a request has ended that the card never made")
             if request.tag < Self.commandCapacity {
                 finish(request.tag, unit, lane, status: request.status)
             } else {

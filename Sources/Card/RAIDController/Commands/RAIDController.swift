@@ -54,6 +54,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     ) {
         let arrays = engine.arrays
         precondition(arrays.count <= Self.arrayCountMax, "the card has room for \(Self.arrayCountMax) arrays")
+        assert(unitsPerTarget > 0 && unitsPerTarget <= 256, "logical units have 8 bits")
         precondition(arrays.count.isMultiple(of: unitsPerTarget), "each target has the same number of logical units")
         self.engine = engine
         self.unitsPerTarget = unitsPerTarget
@@ -133,12 +134,14 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
 
     public override func makeLane() throws -> Int {
         let lane = try engine.makeLane()
+        assert(lanes[lane.number] == nil, "two lanes have the same number")
         lanes[lane.number] = CardLane(engine: lane)
         return lane.number
     }
 
     public override func releaseLane(_ lane: Int) {
         let engineLane = lanes[lane]!.engine
+        assert(lanes[lane]!.finished.isEmpty, "a lane is released with answers that are not posted")
         // Before the release, after which another thread may have the number.
         lanes[lane] = nil
         engine.release(engineLane)
@@ -158,6 +161,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
             let taken = rings.hasCommands ? takeCommands(lane) : 0
             if reaped == 0 && taken == 0 { return worked }
             post(lane)
+            assert(!lane.engine.hasRequests, "a request is gathered and not planned")
             worked = true
         }
     }
@@ -166,6 +170,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     /// - Returns: their number.
     private func reap(_ lane: CardLane) -> Int {
         let count = engine.reap(lane.engine)
+        assert(lane.engine.finished.isEmpty, "requests of another array have ended")
         while let array = engine.completeNext(on: lane.engine) { settle(lane, units[array.index]) }
         return count
     }
@@ -174,6 +179,7 @@ public final class RAIDController: PCIFunction, @unchecked Sendable {
     /// lane's thread.
     package func work<Result>(on array: Int, lane: Int, _ body: (LiveArray, EngineLane) -> Result) -> Result {
         let lane = lanes[lane]!
+        assert(lane.finished.isEmpty && lane.engine.finished.isEmpty, "the lane has answers of another call")
         let result = body(units[array].array, lane.engine)
         settle(lane, units[array])
         post(lane)

@@ -32,6 +32,7 @@ final class VerifyMemory: Sendable {
                 waiting.append(command)
                 return nil
             }
+            assert(waiting.isEmpty, "a command goes before those that wait")
             pieceCount += 1
             return .allocate(byteCount: Self.pieceByteCount, alignment: 4096)
         }
@@ -42,6 +43,7 @@ final class VerifyMemory: Sendable {
     func release(_ piece: UnsafeMutableRawPointer) -> UInt32? {
         lock.withLock {
             if let next = waiting.popFirst() { return next }
+            assert(free.count < pieceCount && !free.contains(piece), "a piece is given back twice")
             free.append(piece)
             return nil
         }

@@ -30,12 +30,14 @@ struct CacheIndex {
     }
 
     func insert(_ index: Int32) {
+        assert(find(pages[Int(index)].number) == CardCachePage.none, "two pages have the same number")
         let head = head(pages[Int(index)].number)
         pages[Int(index)].nextInIndex = head.pointee
         head.pointee = index
     }
 
     func remove(_ index: Int32) {
+        assert(find(pages[Int(index)].number) == index, "the page is not in the index")
         let head = head(pages[Int(index)].number)
         let next = pages[Int(index)].nextInIndex
         if head.pointee == index {

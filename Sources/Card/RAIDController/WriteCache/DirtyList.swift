@@ -9,6 +9,8 @@ struct DirtyList {
     /// Inserts a page by its age. New pages come last; a page whose destage failed is older, and usually near the
     /// front.
     mutating func insert(_ index: Int32) {
+        assert(!pages[Int(index)].isListed, "the page is in the list")
+        assert(pages[Int(index)].dirty != 0, "a clean page is listed as dirty")
         let dirtyAt = pages[Int(index)].dirtyAt
         if last == CardCachePage.none || pages[Int(last)].dirtyAt <= dirtyAt {
             link(index, after: last, before: CardCachePage.none)
@@ -21,11 +23,13 @@ struct DirtyList {
     }
 
     mutating func remove(_ index: Int32) {
+        assert(pages[Int(index)].isListed, "the page is not in the list")
         join(pages[Int(index)].previous, pages[Int(index)].next)
         pages[Int(index)].isListed = false
     }
 
     private mutating func link(_ index: Int32, after previous: Int32, before next: Int32) {
+        assert(index != previous && index != next, "a page is its own neighbour")
         join(previous, index)
         join(index, next)
     }

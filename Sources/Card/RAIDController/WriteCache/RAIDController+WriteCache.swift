@@ -14,6 +14,7 @@ extension RAIDController {
     func admit(
         _ number: UInt32, isStarved: Bool, _ cache: WriteCache, _ unit: LogicalUnit, _ lane: CardLane
     ) -> Bool {
+        assert(lane.destages.isEmpty, "destages of another command are not requested")
         // A command that waits belongs to the lane that resumes it, perhaps before this call returns.
         let verdict = cache.admit(
             number, commands[number], engine.requests[Int(number)], isStarved: isStarved, started: &lane.destages)
@@ -45,6 +46,7 @@ extension RAIDController {
     /// Ends a destage, which is an array request whose tag is above those of the commands.
     func endDestage(_ finished: FinishedRequest, _ lane: CardLane, _ unit: LogicalUnit) {
         let run = Int(finished.tag) - Self.commandCapacity
+        assert(run >= 0 && run < WriteCache.runCapacity, "the request is no destage")
         if unit.cache!.endRun(run, finished.status, resuming: &lane.resumed) { lane.canResume = true }
     }
 

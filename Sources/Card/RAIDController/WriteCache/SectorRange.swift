@@ -10,12 +10,14 @@ struct SectorRange: BitwiseCopyable {
 
     /// - Parameters: bytes of the array; multiples of a sector, and at least one.
     init(byteOffset: UInt64, byteCount: UInt64) {
+        assert(byteOffset % Self.sectorByteCount == 0 && byteCount % Self.sectorByteCount == 0, "a sector is cut")
         self.init(first: byteOffset / Self.sectorByteCount, end: (byteOffset + byteCount) / Self.sectorByteCount)
     }
 
     init(of request: ArrayRequest) { self.init(byteOffset: request.byteOffset, byteCount: request.byteCount) }
 
     init(first: UInt64, end: UInt64) {
+        assert(first <= end, "a range ends in front of its beginning")
         self.first = first
         self.end = end
     }
@@ -39,6 +41,7 @@ struct SectorRange: BitwiseCopyable {
     /// The part of the range in a page; the page must contain sectors of the range.
     func part(inPage page: UInt64) -> SectorRange {
         let start = page * CardCachePage.sectorCount
+        assert(end > first && contains(page: page), "the page has no sector of the range")
         return SectorRange(first: max(first, start), end: min(end, start + CardCachePage.sectorCount))
     }
 

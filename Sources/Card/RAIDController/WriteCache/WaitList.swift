@@ -8,12 +8,14 @@ struct WaitList: BitwiseCopyable {
     var isEmpty: Bool { first == Self.none }
 
     mutating func append(_ number: UInt32, links: UnsafeMutablePointer<UInt32>) {
+        assert(number != last || isEmpty, "the command waits already")
         links[Int(number)] = Self.none
         if isEmpty { first = number } else { links[Int(last)] = number }
         last = number
     }
 
     mutating func prepend(_ number: UInt32, links: UnsafeMutablePointer<UInt32>) {
+        assert(number != first, "the command waits already")
         links[Int(number)] = first
         if isEmpty { last = number }
         first = number

@@ -105,6 +105,7 @@ extension WriteCache {
         for number in (sectors.firstPage...sectors.lastPage).reversed() {
             var page = index.find(number)
             if page == CardCachePage.none { page = claimPage(number) }
+            assert(pages[Int(page)].use == .resting || pages[Int(page)].dirty == 0, "the page is busy")
             pages[Int(page)].use = .copying
             pages[Int(page)].link = first
             busyCount += 1
@@ -171,6 +172,9 @@ extension WriteCache {
     }
 
     private func wait(_ number: UInt32, for page: Int32) -> Verdict {
+        assert(
+            pages[Int(page)].use == .copying || pages[Int(page)].use == .destaging,
+            "a command waits for a page that nobody works on")
         pages[Int(page)].waiters.append(number, links: links)
         return .waits
     }

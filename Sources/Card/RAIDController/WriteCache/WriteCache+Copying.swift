@@ -7,6 +7,7 @@ extension WriteCache {
         var page = first
         for number in sectors.firstPage...sectors.lastPage {
             let part = sectors.part(inPage: number)
+            assert(pages[Int(page)].number == number && pages[Int(page)].use == .copying, "the page is another's")
             let inPage =
                 self.data(ofPage: page) + Int(part.first % CardCachePage.sectorCount * SectorRange.sectorByteCount)
             let outside = data + Int(part.byteOffset - sectors.byteOffset)
@@ -28,6 +29,7 @@ extension WriteCache {
             var page = first
             for number in sectors.firstPage...sectors.lastPage {
                 let next = pages[Int(page)].link
+                assert(pages[Int(page)].number == number && pages[Int(page)].use == .copying, "the page is another's")
                 if isWrite { makeDirty(page, sectors.mask(inPage: number)) }
                 release(page, resuming: &resumed)
                 page = next
@@ -38,6 +40,7 @@ extension WriteCache {
 
     private func makeDirty(_ page: Int32, _ mask: UInt8) {
         let pointer = pages + Int(page)
+        assert(mask != 0, "nothing was written to the page")
         dirtySectorCount += UInt64((mask & ~pointer.pointee.dirty).nonzeroBitCount)
         if pointer.pointee.dirty == 0 { pointer.pointee.dirtyAt = clock }
         pointer.pointee.dirty |= mask

@@ -9,6 +9,7 @@ extension WriteCache {
     ///   - started: receives the runs to gather and request.
     /// - Returns: whether the page is being destaged; false when the free runs did not suffice.
     func destage(_ page: Int32, mark: UInt64, started: inout [Int]) -> Bool {
+        assert(pages[Int(page)].use == .resting && pages[Int(page)].dirty != 0, "the page has nothing to destage")
         let number = pages[Int(page)].number
         let stripe = number - number % stripePageCount
         var first = number
@@ -67,6 +68,7 @@ extension WriteCache {
         runs[run].dirtyAt = min(runs[run].dirtyAt, pointer.pointee.dirtyAt)
         pointer.pointee.runCount += 1
         guard pointer.pointee.use == .resting else { return }
+        assert(pointer.pointee.runCount == 1, "a page that rests is in another run")
         pointer.pointee.use = .destaging
         dirtyList.remove(page)
         busyCount += 1
@@ -76,6 +78,7 @@ extension WriteCache {
     /// Gathers a started run's data, and makes the array request that writes it. The lock is not held.
     func request(ofRun run: Int, tag: UInt32) -> ArrayRequest {
         let sectors = runs[run].sectors
+        assert(runs[run].isInUse && sectors.pageCount <= UInt64(runPageCount), "the run is not in use, or too long")
         let base = sectors.firstPage * UInt64(CardCachePage.byteCount)
         for (place, number) in (sectors.firstPage...sectors.lastPage).enumerated() {
             let part = sectors.part(inPage: number)
@@ -95,6 +98,7 @@ extension WriteCache {
     func endRun(_ run: Int, _ status: ArrayStatus, resuming resumed: inout [UInt32]) -> Bool {
         lock.withLock {
             let sectors = runs[run].sectors
+            assert(runs[run].isInUse, "the run has ended before")
             if status != .done { clock += 1 }
             for (place, number) in (sectors.firstPage...sectors.lastPage).enumerated() {
                 let page = runPages[run * runPageCount + place]
@@ -107,6 +111,7 @@ extension WriteCache {
                     pointer.pointee.failedAt = clock
                     pointer.pointee.failure = status
                 }
+                assert(pointer.pointee.runCount > 0 && pointer.pointee.number == number, "the page is in no such run")
                 pointer.pointee.runCount -= 1
                 if pointer.pointee.runCount == 0 {
                     destagingCount -= 1

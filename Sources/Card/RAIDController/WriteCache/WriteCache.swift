@@ -126,6 +126,7 @@ final class WriteCache: @unchecked Sendable {
     /// Claims a free page for a page number that has none.
     func claimPage(_ number: UInt64) -> Int32 {
         let page = firstFree
+        assert(freeCount > 0 && page != CardCachePage.none, "no page is free")
         firstFree = pages[Int(page)].link
         freeCount -= 1
         pages[Int(page)] = CardCachePage()
@@ -139,6 +140,7 @@ final class WriteCache: @unchecked Sendable {
     func release(_ page: Int32, resuming resumed: inout [UInt32]) {
         busyCount -= 1
         let pointer = pages + Int(page)
+        assert(busyCount >= 0 && pointer.pointee.runCount == 0, "the page is busy with something else")
         while let number = pointer.pointee.waiters.popFirst(links: links) { resumed.append(number) }
         if pointer.pointee.dirty == 0 {
             free(page)
@@ -149,6 +151,7 @@ final class WriteCache: @unchecked Sendable {
     }
 
     private func free(_ page: Int32) {
+        assert(pages[Int(page)].dirty == 0 && pages[Int(page)].waiters.isEmpty, "the page is wanted")
         index.remove(page)
         if pages[Int(page)].isListed { dirtyList.remove(page) }
         pushFree(page)
