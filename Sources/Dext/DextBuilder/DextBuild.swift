@@ -77,7 +77,8 @@ package struct DextBuild {
         let build = try Self.makeDirectory(buildDirectory)
         let (plist, info) = try propertyList()
         let translation = try InterfaceTranslation(
-            project: options.project, kit: kit, into: "\(build)/include", identifier: info.identifier, report: report)
+            project: options.project, kit: kit, into: "\(build)/include", names: [info.identifier, options.product],
+            report: report)
         let plan = try CompilePlan(
             options, toolchain, kit, translation, directory: build, caches: Directory.ofCaches)
         try compile(plan.steps, of: plan.objects.count)

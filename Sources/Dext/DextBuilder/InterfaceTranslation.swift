@@ -30,11 +30,12 @@ struct InterfaceTranslation {
     /// Translates all files, and writes what has changed.
     /// - Parameters:
     ///   - directory: where the headers go; the sources go beside them.
-    ///   - identifier: the bundle's. Drivers may include their headers as `<identifier/Name.h>`, too.
+    ///   - names: the bundle's: its identifier and its product's name, which Xcode's template makes the same. Drivers may
+    ///     include their headers as `<name/Class.h>`, too.
     ///   - report: gets a message for each mistake in the driver's files.
     /// - Throws: `OperationError` when a file has errors, or cannot be written.
     init(
-        project: ProjectFiles, kit: DextKit, into directory: String, identifier: String,
+        project: ProjectFiles, kit: DextKit, into directory: String, names: Set<String>,
         report: (DextBuild.Event) -> Void
     ) throws(OperationError) {
         self.directory = directory
@@ -54,9 +55,11 @@ struct InterfaceTranslation {
             let title = String(file.source.name.split(separator: "/").last!)
             let path = try write(Translation(of: file, in: table), of: file)
             implementations.append(Implementation(title: title, path: path))
-            try Self.writeIfChanged(
-                Array("#pragma once\n#include \"../\(file.source.header)\"\n".utf8),
-                to: "\(directory)/\(identifier)/\(file.source.header)")
+            for name in names {
+                try Self.writeIfChanged(
+                    Array("#pragma once\n#include \"../\(file.source.header)\"\n".utf8),
+                    to: "\(directory)/\(name)/\(file.source.header)")
+            }
         }
     }
 
