@@ -129,11 +129,11 @@ extension DriverHost {
 extension DriverHost {
     /// The driver's queues and its log of faults.
     package var context: DriverContext { hosted.context }
+}
 
+extension KernelHalf {
     /// Reports a task that UserProcessParallelTask has refused.
-    func legacyTaskReturned(response: UInt32, slot: UInt16, to kernel: any KernelHalf) {
-        if response != kSCSIServiceResponse_Request_In_Process {
-            kernel.submissionRefused(slot: slot, response: response)
-        }
+    func legacyTaskReturned(response: UInt32, slot: UInt16) {
+        if response != kSCSIServiceResponse_Request_In_Process { submissionRefused(slot: slot, response: response) }
     }
 }

@@ -102,7 +102,7 @@ package final class InProcessDextHost: DriverHost, @unchecked Sendable {
         guard kernel.takeSubmissions(&slot, limit: 1, route: .legacy, domain: .single) == 1 else { return false }
         hosted.noteCalls(on: calls.defaultQueue, taskCount: 1)
         let response = calls.process(slots.commands + Int(slot), slot: Int(slot))
-        legacyTaskReturned(response: response, slot: slot, to: kernel)
+        kernel.legacyTaskReturned(response: response, slot: slot)
         return true
     }
 }

@@ -24,6 +24,8 @@ final class DriverMemory: @unchecked Sendable {
 
     init(function: PCIFunction) { self.function = function }
 
+    deinit { releaseAll() }
+
     func answer(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
         switch call {
         case .allocateMemory: allocate(message[0])

@@ -2,8 +2,9 @@ import CDriverKit
 import Glibc
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 
-/// The memory by which messages go to a driver's process and back, as pairs of rings.
+/// The memory by which messages go to a driver's process and back, as pairs of rings, and whether they may.
 ///
 /// The first pair serves everybody. In bundled mode on several processors, each processor group has one more, for the
 /// batches that it sends.
@@ -18,6 +19,14 @@ final class DriverChannel: @unchecked Sendable {
     private(set) var file: Int32
     /// The driver's process writes this when it crashes.
     let crashNote: UnsafeMutablePointer<nbdext_crash_note>
+    /// The last messages in both directions.
+    let history = MessageHistory()
+    /// The number of tasks that were sent and not completed: a hint whether it pays to wait for a message.
+    let outstandingCount = Atomic<Int>(0)
+    /// Whether tasks may be sent. Read under a pair's `producerLock`.
+    private let running = Atomic<Bool>(false)
+    /// Whether the driver's register writes reach the card. Read under a pair's `consumerLock`.
+    private let connected = Atomic<Bool>(false)
     /// A batch of at least so many tasks goes by the pair of its processor.
     private static let boundTaskCountMin = kMaxBundledParallelTasks / 2
 
@@ -50,9 +59,13 @@ final class DriverChannel: @unchecked Sendable {
         return pairs[way]
     }
 
-    /// Puts new memory in the place of the old, for a new process. The driver before it is gone.
+    /// Passes the card's interrupt on, by the pair for which this thread fetches messages.
+    func interrupt() { pairs[Int(nbdext_current_pair())].sendInterrupt() }
+
+    /// Puts new memory in the place of the old, for a new process, and connects it. The driver before it is gone.
     /// - Parameter prepare: runs while no thread sends or takes messages.
     func renew(_ prepare: () -> Void) throws(OSError) {
+        assert(!isRunning, "the channel of a driver that has tasks was taken away")
         for pair in pairs {
             pair.consumerLock.lock()
             pair.producerLock.lock()
@@ -67,6 +80,31 @@ final class DriverChannel: @unchecked Sendable {
         file = try SharedMemory.replace(memory, "nbdext-channel", byteCount: Self.byteCount(pairs.count))
         close(old)
         for pair in pairs { pair.reset() }
+        outstandingCount.store(0, ordering: .relaxed)
         prepare()
+        connected.store(true, ordering: .releasing)
+    }
+
+    // MARK: What may pass
+
+    /// Whether tasks may be sent.
+    var isRunning: Bool { running.load(ordering: .acquiring) }
+
+    /// Whether the driver's register writes reach the card.
+    var isConnected: Bool { connected.load(ordering: .acquiring) }
+
+    /// Lets tasks pass from now on, or none any more. Threads that read the old value have finished afterwards.
+    func setRunning(_ isRunning: Bool) {
+        running.store(isRunning, ordering: .releasing)
+        for pair in pairs { pair.producerLock.withLock {} }
+    }
+
+    /// Cuts the driver off: no task goes to it any more, and its register writes do not reach the card. Its completions
+    /// still count.
+    func disconnect() {
+        setRunning(false)
+        connected.store(false, ordering: .releasing)
+        // After this, threads that read the old value have finished.
+        for pair in pairs { pair.consumerLock.withLock {} }
     }
 }

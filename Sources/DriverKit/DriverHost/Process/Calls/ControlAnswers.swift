@@ -1,15 +1,48 @@
 import Diagnostics
+import HardwareBus
 import Platform
 import SCSIControllerDriverKit
+import Synchronization
 
-/// Calls of the control plane, from the driver.
-extension ProcessDextHost {
+/// Calls of the control plane, from the driver: its questions and announcements.
+///
+/// Threads: one for each call; some outlive the kernel half.
+final class ControlAnswers: @unchecked Sendable {
+    // SAFETY: `creations` under `lock`; the weak reference is set once, and atomic.
+    private weak var kernel: (any KernelHalf)?
+    private let function: PCIFunction
+    private let arena: DataArena
+    private let context: DriverContext
+    /// The memory that the driver shares with the card.
+    let memory: DriverMemory
+    private let lock = Lock()
+    /// The threads that create targets for the driver, by target.
+    private var creations: [UInt64: UInt] = [:]
+    /// The number of the current process.
+    private let generation = Atomic<Int>(0)
     /// The most lines that are shown of a driver's text.
-    private static let lineCountMax = 200
+    static let lineCountMax = 200
 
-    /// Answers the driver's questions.
-    func answer(_ call: ControlCall, _ message: ControlMessage) -> ControlMessage {
-        guard let kernel else { return ControlMessage(status: kIOReturnAborted) }
+    init(function: PCIFunction, arena: DataArena, context: DriverContext, kernel: any KernelHalf) {
+        self.function = function
+        self.arena = arena
+        self.context = context
+        self.kernel = kernel
+        memory = DriverMemory(function: function)
+    }
+
+    /// Answers the next process. Questions of an earlier one, which may still be on their way, are refused from now on.
+    func answerer() -> @Sendable (ControlCall, ControlMessage) -> ControlMessage {
+        let current = generation.add(1, ordering: .relaxed).newValue
+        return { [weak self] call, message in
+            guard let self, generation.load(ordering: .relaxed) == current, let kernel else {
+                return ControlMessage(status: kIOReturnAborted)
+            }
+            return answer(call, message, kernel)
+        }
+    }
+
+    private func answer(_ call: ControlCall, _ message: ControlMessage, _ kernel: any KernelHalf) -> ControlMessage {
         switch call {
         case .reportConstraints:
             guard let dictionary = PropertyCoder.decode(message.payload) else {
@@ -62,12 +95,5 @@ extension ProcessDextHost {
     private func report(_ lines: [String]) {
         guard lines.count >= 2, let fault = DriverFault(rawValue: lines[0]) else { return }
         context.log.report(fault, lines[1], picture: Array(lines.dropFirst(2)))
-    }
-
-    package func picture() -> [String] {
-        guard let answer = instance?.link.ask(.waitPicture, limitMilliseconds: 1000) else {
-            return ["the driver's process does not answer"]
-        }
-        return ForeignText.lines(bytes: answer.payload, countMax: Self.lineCountMax).filter { !$0.isEmpty }
     }
 }

@@ -26,9 +26,9 @@ final class RingPair: @unchecked Sendable {
     let message: UnsafeMutablePointer<nbdext_message>
     /// The ring positions of the last bundle and the last interrupt. The next one waits until the driver has taken it.
     var bundlePosition: UInt32?
-    var interruptPosition: UInt32?
+    private var interruptPosition: UInt32?
     let hasBacklog = Atomic<Bool>(false)
-    let owesInterrupt = Atomic<Bool>(false)
+    private let owesInterrupt = Atomic<Bool>(false)
     /// The number of threads that fetch messages. The channel only says whether there are any, so that nothing that a
     /// dead driver wrote there lasts.
     private let pollers = Atomic<Int>(0)
@@ -77,6 +77,33 @@ final class RingPair: @unchecked Sendable {
     func endPolling() {
         nbdext_set_current_pair(0)
         if pollers.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { showPollers() }
+    }
+
+    /// Sends an interrupt, unless the driver has not taken the last one yet: one is as good as two.
+    func sendInterrupt() {
+        // The card's writes come before the message; the driver looks for them after it has taken the message.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        producerLock.withLock {
+            if let interruptPosition, nbdext_ring_is_taken(toDriver, interruptPosition) == 0 { return }
+            guard let message = nbdext_ring_begin(toDriver) else {
+                return owesInterrupt.store(true, ordering: .releasing)
+            }
+            message.pointee.kind = NBDEXT_INTERRUPT.rawValue
+            interruptPosition = nbdext_ring_position(toDriver)
+            _ = nbdext_ring_publish(toDriver)
+        }
+    }
+
+    /// Sends tasks and an interrupt that found no room when they came up.
+    func catchUp() {
+        if hasBacklog.load(ordering: .relaxed), !submissionQueue.OnQueue(),
+            hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
+        {
+            signalSubmissions()
+        }
+        if owesInterrupt.load(ordering: .relaxed), owesInterrupt.exchange(false, ordering: .acquiringAndReleasing) {
+            sendInterrupt()
+        }
     }
 
     /// Looks so often for the driver's next message by the first pair, unless another thread does.

@@ -1,11 +1,40 @@
 import CDriverKit
+import HardwareBus
 import Platform
 import SCSIControllerDriverKit
-import Synchronization
 
-/// Completions and register writes, from the driver.
-extension ProcessDextHost {
-    package func takeCalls(_ exchange: inout Exchange) -> Bool {
+/// Takes the messages of a driver's process out of the rings and carries them out: completions, register writes, and
+/// answers to calls of the legacy route.
+///
+/// Threads: any; not after the kernel half is gone.
+final class MessageReader: @unchecked Sendable {
+    // SAFETY: nothing changes. The kernel half stops the host, and with it these threads, before it goes.
+    private unowned(unsafe) let kernel: any KernelHalf
+    private let channel: DriverChannel
+    private let slots: SharedSlots
+    private let function: PCIFunction
+    private let life: DriverLife
+    private let context: DriverContext
+    /// The answer to the call of the legacy route that is under way.
+    let reply = AwaitedReply()
+    /// The most messages that a thread takes at once: a ring of them, so that a driver that never stops sending does
+    /// not keep the thread for ever.
+    private static let countMax = 256
+
+    init(
+        channel: DriverChannel, slots: SharedSlots, function: PCIFunction, life: DriverLife, context: DriverContext,
+        kernel: any KernelHalf
+    ) {
+        self.kernel = kernel
+        self.channel = channel
+        self.slots = slots
+        self.function = function
+        self.life = life
+        self.context = context
+    }
+
+    /// As in `DriverHost`.
+    func takeCalls(_ exchange: inout Exchange) -> Bool {
         let pair = channel.pair(of: &exchange)
         if !exchange.isTakingCalls {
             pair.beginPolling()
@@ -14,7 +43,8 @@ extension ProcessDextHost {
         return poll(pair)
     }
 
-    package func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool {
+    /// As in `DriverHost`.
+    func finish(_ exchange: inout Exchange, mayGoOn: Bool) -> Bool {
         let pair = channel.pair(of: &exchange)
         exchange.isTakingCalls = false
         guard endPolling(pair) else { return false }
@@ -26,7 +56,7 @@ extension ProcessDextHost {
     /// Ends fetching on the calling thread, after a look for the driver's next message.
     /// - Returns: whether a message came at the last moment, so that the thread has to go on.
     func endPolling(_ pair: RingPair) -> Bool {
-        if outstandingCount.load(ordering: .relaxed) > 0 { pair.linger(turns: lingerTurns) }
+        if channel.outstandingCount.load(ordering: .relaxed) > 0 { pair.linger(turns: lingerTurns) }
         pair.endPolling()
         return pair.hasMessages
     }
@@ -36,20 +66,20 @@ extension ProcessDextHost {
     /// other thread wants the processor. With many clients, messages come in clusters anyway, and long looks cost a
     /// quarter of the throughput (measured, on two cores).
     var lingerTurns: UInt32 {
-        outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
+        channel.outstandingCount.load(ordering: .relaxed) <= 2 || kernel.clientLaneCount <= 1 ? 1900 : 20
     }
 
     /// Carries out a pair's messages, unless another thread does so now.
     /// - Returns: whether there were any.
     func poll(_ pair: RingPair) -> Bool {
         guard pair.hasMessages else {
-            catchUp(pair)
+            pair.catchUp()
             return false
         }
         guard pair.consumerLock.tryLock() else { return false }
         let count = takeMessages(of: pair)
         pair.consumerLock.unlock()
-        catchUp(pair)
+        pair.catchUp()
         return count > 0
     }
 
@@ -59,11 +89,10 @@ extension ProcessDextHost {
     }
 
     /// Under the pair's `consumerLock`.
-    /// - Returns: the number of messages taken, at most a ring of them, so that a driver that never stops sending does
-    ///   not keep this thread for ever.
+    /// - Returns: the number of messages taken.
     private func takeMessages(of pair: RingPair) -> Int {
         var count = 0
-        while count < 256 {
+        while count < Self.countMax {
             let taken = nbdext_ring_take(pair.toKernel, pair.message)
             if taken == 0 { break }
             count += 1
@@ -72,45 +101,31 @@ extension ProcessDextHost {
         return count
     }
 
-    /// Sends tasks and interrupts that found no room when they came up.
-    private func catchUp(_ pair: RingPair) {
-        if pair.hasBacklog.load(ordering: .relaxed), !pair.submissionQueue.OnQueue(),
-            pair.hasBacklog.exchange(false, ordering: .acquiringAndReleasing)
-        {
-            send(by: pair)
-        }
-        if pair.owesInterrupt.load(ordering: .relaxed),
-            pair.owesInterrupt.exchange(false, ordering: .acquiringAndReleasing)
-        {
-            interrupt(pair)
-        }
-    }
-
     /// Reports and ends a driver that does something that the library never does.
     private func refuse(_ what: String) {
         context.log.report(.slotMisuse, "the driver's process \(what)")
-        endUnreachable()
+        life.endProcess()
     }
 
     /// Carries out a message, which was copied out of the shared memory first.
     private func take(_ pair: RingPair) {
         let message = pair.message
-        history.note(message)
+        channel.history.note(message)
         switch nbdext_message_kind(message.pointee.kind) {
         case NBDEXT_REGISTER_WRITE:
-            guard isConnected.load(ordering: .acquiring) else { return }
+            guard channel.isConnected else { return }
             function.writeRegister(Int(message.pointee.count), UInt32(truncatingIfNeeded: message.pointee.value))
         case NBDEXT_BUNDLED_COMPLETION:
             let count = Int(message.pointee.count)
             guard count >= 1, count <= kMaxBundledParallelTasks else {
                 return context.log.report(.slotMisuse, "a completion message named \(count) slots")
             }
-            outstandingCount.subtract(count, ordering: .relaxed)
+            channel.outstandingCount.subtract(count, ordering: .relaxed)
             withUnsafeBytes(of: &message.pointee.body) {
                 kernel.completeBundledParallelTasks($0.baseAddress!.assumingMemoryBound(to: UInt16.self), count: count)
             }
         case NBDEXT_LEGACY_COMPLETION:
-            outstandingCount.subtract(1, ordering: .relaxed)
+            channel.outstandingCount.subtract(1, ordering: .relaxed)
             let slot = message.pointee.value
             withUnsafeBytes(of: &message.pointee.body) {
                 kernel.completeParallelTask(
@@ -118,9 +133,9 @@ extension ProcessDextHost {
                     slot: slot > 0 && slot <= UInt64(slots.taskCount) ? UInt16(slot - 1) : nil)
             }
         case NBDEXT_LEGACY_REPLY:
-            reply.store(message.pointee.count, ordering: .relaxed)
-            repliedSlot.store(Int(truncatingIfNeeded: message.pointee.value) &+ 1, ordering: .sequentiallyConsistent)
-            if replyIsAwaitedAsleep.load(ordering: .sequentiallyConsistent) { nbdext_ring_wake(pair.toKernel) }
+            if reply.arrive(slot: message.pointee.value, response: message.pointee.count) {
+                nbdext_ring_wake(pair.toKernel)
+            }
         default: break
         }
     }
