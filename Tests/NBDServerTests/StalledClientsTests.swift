@@ -46,9 +46,9 @@ struct StalledClientsTests {
 
         func end() {
             service.releaseAll()
-            connection.cutOff()
+            connection.state.cutOff()
             ended.wait()
-            close(connection.descriptor)
+            close(connection.state.descriptor)
             slowClients.stop()
         }
 

@@ -23,7 +23,6 @@ struct RatchetTests {
         "ArrayStore.ArrayStore": 693,
         "ArrayStore.OpenedArray": 1251,
         "MDFormat.MDSuperblock": 743,
-        "NBDServer.Connection": 622,
         "RAID.RAIDPlanner": 1451,
         "Simulation.ArrayLife": 1516,
     ]
@@ -70,7 +69,7 @@ struct RatchetTests {
     /// How many checks of states and arguments a target has at least.
     private static let checks = [
         "ArrayEngine": 51, "BenchReport": 1, "BlockStorage": 3, "BufferCache": 15, "DriverHost": 6, "HardwareBus": 1,
-        "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 5, "Members": 4, "NBDProtocol": 1, "NBDServer": 4,
+        "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 5, "Members": 4, "NBDProtocol": 1, "NBDServer": 9,
         "ParallelInterface": 61,
         "Platform": 6, "RAID": 194, "RAIDController": 62, "RAIDControllerInterface": 2, "RemoteMembers": 1,
         "SCSIControllerDriverKit": 2, "Simulation": 5,

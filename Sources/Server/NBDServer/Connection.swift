@@ -20,9 +20,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// The payload bytes at which a batch ends, so that payloads are still in the cache when they are sent.
     static let batchByteCountMax = 512 << 10
 
-    let descriptor: Int32
-    private let services: [any BlockService]
-    private let exports: [ExportDescription]
+    let state: ConnectionState
+    private let handshake: Handshake
     let slowClients: SlowClients
 
     var export: ExportDescription!
@@ -43,13 +42,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     private var isSending = false
     /// Whether the connection's thread will look at the reply queue without being woken. Under `lock`.
     private var isAwake = true
-    /// The connection is broken, or was cut off: nothing is received or sent any more.
-    private let isBroken = Atomic<Bool>(false)
-    /// The errno with which sending failed; 0 while it has not.
-    private let sendErrno = Atomic<Int32>(0)
-    /// The server has cut the connection off.
-    private let isCutOff = Atomic<Bool>(false)
-    private let isFinishing = Atomic<Bool>(false)
     /// Wakes the connection's thread when it waits for tags or memory.
     private var wakeup: EventFD!
     /// Replies sent so far. Each has freed a tag, and perhaps memory. Under `lock`.
@@ -68,8 +60,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     var batch: TagList!
     private var adaptivePoll = AdaptivePoll()
     private let connectionCount: ConnectionCount
-    private let handshakeMilliseconds: Int
-    private let isNegotiating = Atomic<Bool>(true)
     /// Bytes still to be received during a stop: what the socket held when the thread noticed the stop. Nil before.
     private var lastByteCount: Int?
     private let memory: PayloadMemory
@@ -77,8 +67,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     let number: Int
     /// Belongs to the connection's thread.
     var log: ConnectionLog
-    /// The reason why the client was not admitted just now. Belongs to the connection's thread.
-    private var laneFailure: (any Error)?
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
@@ -87,21 +75,25 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     ) {
         self.log = log
         self.connectionCount = connectionCount
-        self.handshakeMilliseconds = handshakeMilliseconds
         self.memory = memory
         self.number = number
-        self.descriptor = descriptor
-        self.services = services
-        self.exports = exports
+        state = ConnectionState(descriptor: descriptor)
+        handshake = Handshake(
+            state: state, services: services, exports: exports, milliseconds: handshakeMilliseconds)
         self.slowClients = slowClients
     }
 
-    /// Serves the client until it leaves, breaks the protocol, or `stopReceiving` is called. The caller closes the
+    /// Serves the client until it leaves, breaks the protocol, or its state says that it ends. The caller closes the
     /// descriptor.
     func run() {
-        guard negotiate() else {
-            lane?.close()
-            return
+        guard let admission = handshake.run(receiver: self, log: &log) else { return }
+        export = admission.export
+        isStructured = admission.isStructured
+        lane = admission.lane
+        wakeup = admission.wakeup
+        window.early = admission.rest
+        lock.withLock {
+            chunks = PayloadChunks(arena: admission.service.arena, memory: memory, wakeup: wakeup)
         }
         capacity = lane.requestCapacity
         batch = TagList(capacity: capacity)
@@ -113,7 +105,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         replies = Ring(minimumCapacity: capacity)
         replyBatch = ReplyBatch(requestCapacity: capacity)
         let end = serve()
-        if !isCutOff.load(ordering: .relaxed), let text = describe(end) { log.writeEnd(text) }
+        if !state.isCutOff, let text = describe(end) { log.writeEnd(text) }
         drain()
         lane.close()
         lock.withLock {
@@ -124,25 +116,6 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         batch.deallocate()
         requests.deallocate()
-    }
-
-    /// Lets the connection finish what it has received, and end. Any thread.
-    func stopReceiving() {
-        isFinishing.store(true, ordering: .releasing)
-        // A handshake has no requests to finish.
-        shutdown(descriptor, Int32(isNegotiating.load(ordering: .acquiring) ? SHUT_RDWR : SHUT_RD))
-    }
-
-    /// Ends the connection at once. Requests that the device has are finished; their replies are dropped. Any thread,
-    /// while the descriptor is open.
-    func cutOff() {
-        isCutOff.store(true, ordering: .relaxed)
-        breakOff()
-    }
-
-    private func breakOff() {
-        isBroken.store(true, ordering: .releasing)
-        shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
     /// Whether the client keeps shared memory that others wait for and that only the client can release. This is so
@@ -156,81 +129,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             }
             return (isSending, window.lacksBytes && chunks.isLarge(window.chunk))
         }
-        return sends || receives && nbdext_readable_byte_count(descriptor) == 0
-    }
-
-    // MARK: Handshake
-
-    /// - Returns: true when the client has chosen an export and has a lane there; otherwise the connection is over.
-    private func negotiate() -> Bool {
-        var socket = HandshakeSocket(descriptor, milliseconds: handshakeMilliseconds)
-        var negotiation = Negotiation(exports: exports)
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while !isFinishing.load(ordering: .acquiring) {
-            guard socket.send(negotiation.output) else { return loseHandshake(socket) }
-            negotiation.output = []
-            let count = socket.receive(into: &buffer)
-            guard count > 0 else { return loseHandshake(socket) }
-            laneFailure = nil
-            let outcome = negotiation.receive(buffer[..<count], admitting: makeLane)
-            let detail = laneFailure.map { " (\($0))" } ?? ""
-            log.write(negotiation.refusals, detail: detail)
-            negotiation.refusals = []
-            switch outcome {
-            case .needsMore: continue
-            case .close:
-                if let reason = negotiation.closeReason {
-                    log.writeEnd("was ended in its handshake: \(reason)\(detail)")
-                }
-                _ = socket.send(negotiation.output)
-                return false
-            case .transmission(let index):
-                // The client may send requests as soon as it has this answer.
-                isNegotiating.store(false, ordering: .releasing)
-                guard socket.send(negotiation.output) else { return loseHandshake(socket) }
-                export = exports[index]
-                isStructured = negotiation.isStructured
-                window.early = negotiation.takeRest()
-                lock.withLock {
-                    chunks = PayloadChunks(arena: services[index].arena, memory: memory, wakeup: wakeup)
-                }
-                return true
-            }
-        }
-        return false
-    }
-
-    /// Says why there is no client any more.
-    /// - Returns: false.
-    private func loseHandshake(_ socket: HandshakeSocket) -> Bool {
-        if socket.isLate {
-            log.writeEnd("was ended: its handshake took more than \(handshakeMilliseconds) ms")
-        } else if !isFinishing.load(ordering: .acquiring), !isCutOff.load(ordering: .relaxed) {
-            log.writeEnd("was lost in its handshake: the client closed it without NBD_OPT_ABORT")
-        }
-        return false
-    }
-
-    /// Claims what a client of an export needs, before the client is told that it is accepted.
-    private func makeLane(exportIndex: Int) -> Bool {
-        do {
-            wakeup = try EventFD()
-            guard Headroom.isLeft(after: wakeup.descriptor) else {
-                throw OSError(code: EMFILE, doing: "serve one more client")
-            }
-            lane = try services[exportIndex].makeLane(receiver: self)
-            return true
-        } catch {
-            laneFailure = error
-            return false
-        }
+        return sends || receives && nbdext_readable_byte_count(state.descriptor) == 0
     }
 
     // MARK: Requests
 
     /// Serves requests until there are no more.
     private func serve() -> ConnectionEnd {
-        while !isBroken.load(ordering: .acquiring) {
+        while !state.isBroken {
             let parsed = lock.withLock {
                 isAwake = true
                 let parsed = parse()
@@ -250,7 +156,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             case .end(let end): return end
             }
         }
-        return .broken(sendErrno.load(ordering: .relaxed))
+        return state.brokenEnd
     }
 
     /// What the log says of an end; nil for an end in order.
@@ -276,13 +182,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         if watchingClient {
             // POLLHUP or POLLERR: the client takes no more replies. The end of its stream alone is no such sign: the
             // client may have no more requests.
-            polls.append(pollfd(fd: descriptor, events: 0, revents: 0))
+            polls.append(pollfd(fd: state.descriptor, events: 0, revents: 0))
         }
         _ = poll(&polls, nfds_t(polls.count), -1)
         if polls[0].revents != 0 { wakeup.clear() }
         if watchingClient, polls[1].revents != 0 {
-            sendErrno.store(EPIPE, ordering: .relaxed)
-            breakOff()
+            state.breakOff(errno: EPIPE)
         }
         lock.withLock {
             isWaitingForRoom = false
@@ -328,10 +233,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                     movedByteCount.add(count, ordering: .relaxed)
                     return nil
                 }
-                if count == 0 { return endOfStream }
+                if count == 0 { return state.endOfStream }
                 if errno == EAGAIN || errno == EWOULDBLOCK {
                     lock.withLock { isAwake = true }
-                    lane.wait(orReadable: descriptor)
+                    lane.wait(orReadable: state.descriptor)
                 } else if errno != EINTR {
                     return .broken(errno)
                 }
@@ -346,22 +251,16 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// no request is under way and each client can have a processor.
     private func receive(into memory: UnsafeMutableRawBufferPointer, isIdle: Bool) -> Int {
         lane.hasOutstandingWork
-            ? recv(descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
-            : adaptivePoll.receive(descriptor, into: memory, mayPoll: isIdle && connectionCount.leavesRoom)
-    }
-
-    /// Why the socket has nothing more to receive: shutdown(2) of this side, or of the client's.
-    private var endOfStream: ConnectionEnd {
-        if isFinishing.load(ordering: .acquiring) { return .stopped }
-        return isBroken.load(ordering: .acquiring) ? .broken(sendErrno.load(ordering: .relaxed)) : .closed
+            ? recv(state.descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
+            : adaptivePoll.receive(state.descriptor, into: memory, mayPoll: isIdle && connectionCount.leavesRoom)
     }
 
     /// Limits a receive of `count` bytes during a stop: a TCP client that keeps sending could delay the stop for ever.
     /// - Returns: the bytes that may be received; nil when the server stops and everything that had arrived is
     ///   received.
     private func receiveLimit(_ count: Int) -> Int? {
-        guard isFinishing.load(ordering: .acquiring) else { return count }
-        let left = lastByteCount ?? Int(nbdext_readable_byte_count(descriptor))
+        guard state.isFinishing else { return count }
+        let left = lastByteCount ?? Int(nbdext_readable_byte_count(state.descriptor))
         lastByteCount = left
         return left > 0 ? min(count, left) : nil
     }
@@ -426,13 +325,12 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Sends the rest of the batch.
     /// - Returns: false when the client takes no more for now.
     private func sendBatch(blocking: Bool) -> Bool {
-        if isBroken.load(ordering: .relaxed) { return true }
-        switch replyBatch.send(to: descriptor, blocking: blocking, counting: movedByteCount) {
+        if state.isBroken { return true }
+        switch replyBatch.send(to: state.descriptor, blocking: blocking, counting: movedByteCount) {
         case .all: return true
         case .full: return false
         case .broken(let code):
-            sendErrno.store(code, ordering: .relaxed)
-            breakOff()
+            state.breakOff(errno: code)
             return true
         }
     }

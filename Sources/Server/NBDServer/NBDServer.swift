@@ -62,7 +62,7 @@ package final class NBDServer: @unchecked Sendable {
         let waiterCount = memory.waiterCount()
         let (ended, hasConnections) = lock.withLock { () -> ([Int], Bool) in
             let stalled = connections.values.filter { $0.isStalled(at: milliseconds, waiterCount: waiterCount) }
-            for connection in stalled { connection.cutOff() }
+            for connection in stalled { connection.state.cutOff() }
             return (stalled.map(\.number), !connections.isEmpty)
         }
         for number in ended {
@@ -97,13 +97,13 @@ package final class NBDServer: @unchecked Sendable {
         let deadline = monotonicMilliseconds() + UInt64(limitMilliseconds)
         lock.withLock {
             isStopping = true
-            for connection in connections.values { connection.stopReceiving() }
+            for connection in connections.values { connection.state.stopReceiving() }
         }
         while case let now = monotonicMilliseconds(), now < deadline, lock.withLock({ !connections.isEmpty }) {
             _ = ended.wait(milliseconds: Int(deadline - now))
         }
         let late = lock.withLock {
-            for connection in connections.values { connection.cutOff() }
+            for connection in connections.values { connection.state.cutOff() }
             return connections.count
         }
         if late > 0 {
@@ -170,7 +170,7 @@ package final class NBDServer: @unchecked Sendable {
         lock.withLock {
             connections[connection.number] = nil
             connectionCount.leave()
-            close(connection.descriptor)
+            close(connection.state.descriptor)
         }
         ended.set()
     }

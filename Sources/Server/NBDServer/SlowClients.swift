@@ -32,7 +32,7 @@ final class SlowClients: @unchecked Sendable {
         var stalled: [Connection] = []
         while true {
             var polls = [pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0)]
-            polls += stalled.map { pollfd(fd: $0.descriptor, events: Int16(POLLOUT), revents: 0) }
+            polls += stalled.map { pollfd(fd: $0.state.descriptor, events: Int16(POLLOUT), revents: 0) }
             _ = poll(&polls, nfds_t(polls.count), -1)
             if polls[0].revents != 0 { wakeup.clear() }
             let ready = stalled.indices.filter { polls[$0 + 1].revents != 0 }
