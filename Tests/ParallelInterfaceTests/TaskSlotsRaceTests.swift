@@ -176,6 +176,7 @@ struct TaskSlotsRaceTests {
         #expect(counts.mistakes == 0 && counts.out == 0)
         #expect(counts.refused > 0 && counts.abandoned > 0)
         #expect(pool.pulse() == nil)
+        pool.checkInvariants()
         // Every slot comes from the queue of free ones, once.
         let all = (0..<UInt32(slotCount)).map { $0 }
         var room = Array(repeating: SlotIndex(rawValue: 0), count: slotCount)

@@ -75,6 +75,7 @@ struct TaskSlotsTests {
         #expect(pool.abandon(second) { true } == 2)
         #expect(complete([slots[1]], in: pool).accepted == 1)
         #expect(pool.taskIndex(of: slots[1]) == TaskSlots.noTask)
+        pool.checkInvariants()
     }
 
     @Test("what is done for a task does not touch the next one in its slot")
@@ -90,7 +91,7 @@ struct TaskSlotsTests {
         #expect(pool.nextExpired(now: 400) == nil)
         #expect(pool.abandon(old) { true } == nil)
         #expect(pool.whileWithDriver(old) { true } == nil)
-        #expect(pool.nextExpired(now: 501)?.recovery == TaskSlots.RecoveryStep.none)
+        #expect(pool.nextExpired(now: 501)?.recovery == RecoveryStep.none)
     }
 
     @Test("a closed pool sends nothing and lets nothing wait")
@@ -110,6 +111,7 @@ struct TaskSlotsTests {
         var waiting = [UInt32](repeating: 0, count: 4)
         #expect(pool.takeStarved(into: &waiting, limit: 4) == 1)
         #expect(waiting[0] == 2)
+        pool.checkInvariants()
     }
 
     @Test("a slot comes back by the route on which it was sent, and by no other")
@@ -150,6 +152,7 @@ struct TaskSlotsTests {
         #expect(pool.abandon(owned[1]) { true } == 2)
         #expect(pool.takeStarved(into: &taskIndices, limit: 4) == 1)
         #expect(taskIndices[0] == 3)
+        pool.checkInvariants()
     }
 
     @Test("slots that wait to be sent keep their order when one of them is taken out")
@@ -164,6 +167,7 @@ struct TaskSlotsTests {
         var numbers = [UInt16](repeating: 0, count: 4)
         #expect(pool.takeQueued(into: &numbers, limit: 4, route: .bundled) == 2)
         #expect(numbers[..<2] == [slots[0].rawValue, slots[2].rawValue])
+        pool.checkInvariants()
     }
 
     @Test("a slot that is passed back while recovery looks at its task waits until it has looked")

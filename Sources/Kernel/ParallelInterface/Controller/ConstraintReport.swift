@@ -21,7 +21,12 @@ final class ConstraintReport: @unchecked Sendable {
     var reported: OSDictionary? { lock.withLock { dictionary } }
 
     /// Refuses reports from now on.
-    func close() { lock.withLock { isOpen = false } }
+    func close() {
+        lock.withLock {
+            assert(!isRestarting, "the first report ends while a driver is started again")
+            isOpen = false
+        }
+    }
 
     /// Notes whether the driver is being started again, and so may report once more.
     func setRestarting(_ isRestarting: Bool) {

@@ -122,9 +122,11 @@ extension ParallelController: KernelHalf {
         parts.targets.driverEnded()
         parts.card.reset()
         ending.takeAllBack()
+        assert(dispatcher.pool.ownedOrAbandoned().isEmpty, "a dead driver has tasks")
     }
 
     package func driverReturned() {
+        assert(dispatcher.pool.ownedOrAbandoned().isEmpty, "a new driver has the tasks of the last one")
         dispatcher.hasWorked.store(false, ordering: .relaxed)
         report.setRestarting(false)
     }

@@ -67,6 +67,7 @@ extension ParallelController {
     // MARK: Answers to probes
 
     package func wait(forAnswer event: OneShotEvent, to command: String, taskIndex: TaskIndex) -> Bool {
+        assert(parts.tasks.has(taskIndex), "task \(taskIndex) is waited for, which does not exist")
         let purpose = "the completion of \(command)"
         let resource = WaitGraph.Resource.kernel { [weak self] in
             KernelWait(purpose: purpose, isWithDriverSince: self?.isWithDriverSince(taskIndex: taskIndex))

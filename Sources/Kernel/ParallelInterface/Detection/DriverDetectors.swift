@@ -187,7 +187,7 @@ final class DriverDetectors: Sendable {
     // MARK: Tasks that do not come back
 
     /// Reports who is to blame for a task that has not come back.
-    func reportOverdue(_ task: TaskSlots.Sent) {
+    func reportOverdue(_ task: SentTask) {
         let diagnosis = slots.pool.whileWithDriver(task) { overdueDiagnosis(task.slot) }
         if let diagnosis, let diagnosis { log.report(diagnosis) }
     }

@@ -39,6 +39,7 @@ final class LanePump: LaneSource {
     /// Does one round of a lane's work.
     /// - Returns: whether there may be more.
     private func workOnce(lane: Int, _ exchange: inout Exchange, _ idleRounds: inout Int) -> Bool {
+        assert(lanes[lane].pointee.isActive, "lane \(lane) works outside of `pump`")
         if lanes[lane].pointee.mustSend {
             lanes[lane].pointee.mustSend = false
             host.send(&exchange)
@@ -65,6 +66,9 @@ final class LanePump: LaneSource {
     /// Blocks until I/O of a lane makes progress or `descriptor` (unless negative) is readable, and does the work that
     /// follows.
     func wait(lane: Int, orReadable descriptor: Int32, _ exchange: Exchange = Exchange()) {
+        assert(!lanes[lane].pointee.isActive, "lane \(lane) waits inside its own work")
+        assert(
+            descriptor >= 0 || card.hasOutstandingWork(lane: lane), "lane \(lane) waits for nothing, and so for ever")
         card.wait(lane: lane, orReadable: descriptor)
         pump(lane: lane, exchange)
     }

@@ -50,6 +50,7 @@ final class LaneTable: Sendable {
     func make() throws -> Int {
         let lane = try card.makeLane()
         precondition(lane < count)
+        assert(!self[lane].pointee.isActive, "lane \(lane) was made, and a thread works on it")
         states[lane] = State()
         return lane
     }
@@ -72,6 +73,7 @@ final class LaneTable: Sendable {
     /// Gives back a lane whose work is done.
     func release(_ lane: Int) {
         assert(!self[lane].pointee.isActive, "lane \(lane) was given back while its thread works")
+        assert(!self[lane].pointee.mustSend, "lane \(lane) was given back, and has slots to send")
         assert(!card.hasOutstandingWork(lane: lane), "lane \(lane) was given back, and its I/O is not done")
         card.releaseLane(lane)
     }

@@ -57,7 +57,7 @@ final class TaskEnding: @unchecked Sendable {
 
     /// Completes a task that the driver keeps. While the device works on its memory, the task gets another grace
     /// instead.
-    func endWithoutDriver(_ task: TaskSlots.Sent, status: UInt32, lane: Int) {
+    func endWithoutDriver(_ task: SentTask, status: UInt32, lane: Int) {
         let taskIndex = pool.abandon(task) {
             // A task that is not ended goes on as it is.
             !slots.isInDevice(task.slot) && card.dart.unmap(window: task.slot.number)
@@ -70,6 +70,7 @@ final class TaskEnding: @unchecked Sendable {
     /// its memory are the caller's again.
     /// - Parameter answered: set by the completion of the task.
     func withdraw(_ taskIndex: TaskIndex, answered: OneShotEvent) {
+        assert(tasks.has(taskIndex), "task \(taskIndex) is withdrawn, which does not exist")
         let lane = Int(taskIndex) / TaskTable.tasksPerLane
         let status = kSCSITaskStatus_DeliveryFailure
         while !answered.isSet {
@@ -186,6 +187,7 @@ final class TaskEnding: @unchecked Sendable {
 
     /// Looks at once and every 5 ms until the device is done or the time is up.
     private func waitForDevice(milliseconds: UInt64, until isDone: () -> Bool) {
+        assert(milliseconds > 0, "a wait for the device takes no time")
         let limit = options.clock.milliseconds + milliseconds
         if isDone() { return }
         _ = options.clock.wait(for: OneShotEvent(), everyMilliseconds: 5) {

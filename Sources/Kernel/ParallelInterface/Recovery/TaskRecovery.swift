@@ -86,7 +86,7 @@ final class TaskRecovery: @unchecked Sendable {
         pump.finishWork(lane: lane)
     }
 
-    private func recover(_ task: TaskSlots.Sent, isReachable: inout Bool, lane: Int) {
+    private func recover(_ task: SentTask, isReachable: inout Bool, lane: Int) {
         // The slot holds the task's command only while the driver has the task.
         guard
             let (address, tag) = pool.whileWithDriver(
@@ -95,7 +95,7 @@ final class TaskRecovery: @unchecked Sendable {
         let target = UInt64(address.targetID)
         let unit = UInt64(address.logicalUnit)
         if task.recovery != .none { detectors.reportOverdue(task) }
-        let next: TaskSlots.RecoveryStep
+        let next: RecoveryStep
         let function: TaskManagementFunction
         switch task.recovery {
         case .none where !slots.isInDevice(task.slot):
@@ -130,7 +130,7 @@ final class TaskRecovery: @unchecked Sendable {
 
     /// Notes a reset for the other tasks that it ends: those of the logical unit, or of all units of the target. The
     /// ones in recovery get the grace to come back, and no reset of their own.
-    private func noteReset(of address: UnitAddress, _ step: TaskSlots.RecoveryStep) {
+    private func noteReset(of address: UnitAddress, _ step: RecoveryStep) {
         guard step == .unitReset || step == .targetReset else { return }
         pool.setRecoveryOfOverdue(step, deadline: options.afterGrace) { slot in
             let other = slots.address(of: slot)

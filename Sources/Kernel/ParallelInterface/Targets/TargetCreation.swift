@@ -48,6 +48,8 @@ final class TargetCreation: @unchecked Sendable {
         case .build(let turn):
             let status = host.initializeTarget(targetID)
             let isUsable = created(targetID, status)
+            assert(
+                [.creating, .ending].contains(targets.state(of: id)), "target \(id) was built by two calls at once")
             if targets.end(id, turn: turn, isUsable: isUsable) { return kIOReturnSuccess }
             return status == kIOReturnSuccess ? kIOReturnError : status
         case .accept(let turn):

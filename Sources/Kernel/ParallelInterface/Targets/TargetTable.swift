@@ -114,6 +114,7 @@ final class TargetTable: Sendable {
     func end(_ id: UInt8, turn: UInt64, isUsable: Bool) -> Bool {
         lock.withLock {
             let target = targets + Int(id)
+            assert(turn > 0 && turn <= lastTurn, "creation \(turn) of target \(id) was never begun")
             guard target.pointee.turn == turn else { return false }
             switch target.pointee.state {
             case .creating: move(target, to: isUsable ? .present : .absent)
@@ -135,7 +136,9 @@ final class TargetTable: Sendable {
             switch target.pointee.state {
             case .absent, .ending, .destroyed: return false
             // The creation under way ends by itself.
-            case .creating: move(target, to: .ending)
+            case .creating:
+                assert(target.pointee.turn > 0, "target \(id) is being created by nobody")
+                move(target, to: .ending)
             case .present, .returning:
                 move(target, to: .destroyed)
                 _ = beginTurn(target)
@@ -165,7 +168,13 @@ final class TargetTable: Sendable {
         }
     }
 
-    func state(of id: UInt8) -> TargetState { lock.withLock { targets[Int(id)].state } }
+    func state(of id: UInt8) -> TargetState {
+        lock.withLock {
+            let state = targets[Int(id)].state
+            assert(refusesTasks(id) == state.refusesTasks, "target \(id) is \(state), and its tasks do not know it")
+            return state
+        }
+    }
 
     /// Whether the kernel looked for a target by itself.
     func isScanned(_ id: UInt8) -> Bool { lock.withLock { targets[Int(id)].isScanned } }

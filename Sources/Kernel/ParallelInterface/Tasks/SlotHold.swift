@@ -32,7 +32,7 @@ struct SlotHold: ~Copyable {
     /// - Parameters:
     ///   - step: the step of recovery that was taken; nil for none.
     ///   - deadline: the time of the next look, monotonic milliseconds.
-    consuming func end(after step: TaskSlots.RecoveryStep? = nil, deadline: UInt64? = nil) {
+    consuming func end(after step: RecoveryStep? = nil, deadline: UInt64? = nil) {
         if let deadline { slot.pointee.deadline.store(deadline, ordering: .relaxed) }
         release(as: step.map { word.after($0) } ?? word)
         discard self

@@ -70,6 +70,7 @@ final class SlotTable: Sendable {
 
     /// Takes the driver's ID for the task of each slot.
     func assign(taskIDs ids: [UInt64]) {
+        assert(!ids.contains(0), "a task has the ID 0, which is that of no task")
         precondition(ids.count == count, "the driver has named \(ids.count) tasks, and there are \(count) slots")
         for (slot, id) in ids.enumerated() { taskIDs[slot] = id }
     }
@@ -113,6 +114,7 @@ final class SlotTable: Sendable {
     ///   - status: a SCSITaskStatus.
     ///   - route: the way by which the driver would have to do so.
     func end(_ slot: SlotIndex, status: UInt32, route: TaskRoute) {
+        assert(status != kSCSITaskStatus_GOOD, "the kernel half ends slot \(slot) with the status GOOD")
         records[slot.number].isEndedByKernel = true
         let response = responses + slot.number
         response.pointee = SCSIUserParallelResponse()
@@ -159,7 +161,7 @@ final class SlotTable: Sendable {
     /// The tasks that the driver still has of these, in words.
     /// - Parameter prefix: what comes before the words of each.
     func describe(
-        _ tasks: some Sequence<TaskSlots.Sent>, prefix: (SlotIndex) -> String = { _ in "" }
+        _ tasks: some Sequence<SentTask>, prefix: (SlotIndex) -> String = { _ in "" }
     ) -> [String] {
         tasks.compactMap { task in pool.whileWithDriver(task) { prefix(task.slot) + describe(task.slot) } }
     }

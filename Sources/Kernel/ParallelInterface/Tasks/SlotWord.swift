@@ -14,7 +14,7 @@ struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentab
     init(sentBy route: TaskRoute, in domain: SequenceDomain, sequence: UInt64) {
         assert(sequence > 0 && sequence >> 48 == 0, "sequence number \(sequence) needs more than 48 bits")
         let facts = UInt64(route.rawValue) << Self.routeShift | UInt64(domain.rawValue) << Self.domainShift
-        rawValue = UInt64(TaskSlots.State.withDriver.rawValue) | facts | sequence << Self.sequenceShift
+        rawValue = UInt64(SlotState.withDriver.rawValue) | facts | sequence << Self.sequenceShift
     }
 
     private static let stateMask: UInt64 = 7
@@ -26,17 +26,17 @@ struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentab
     private static let sequenceShift: UInt64 = 16
 
     /// The word of a slot that was never used.
-    static let unused = SlotWord(rawValue: UInt64(TaskSlots.State.free.rawValue))
+    static let unused = SlotWord(rawValue: UInt64(SlotState.free.rawValue))
 
     // The numbers in a word are those of cases.
 
-    var state: TaskSlots.State { TaskSlots.State(rawValue: UInt8(rawValue & Self.stateMask))! }
+    var state: SlotState { SlotState(rawValue: UInt8(rawValue & Self.stateMask))! }
     /// Recovery looks at the slot, which does not change until then. Only a slot that the driver has can be held.
     var isHeld: Bool { rawValue & Self.heldBit != 0 }
     var route: TaskRoute { TaskRoute(rawValue: UInt8(rawValue >> Self.routeShift & 1))! }
     /// The last step of recovery that was taken for the task.
-    var recovery: TaskSlots.RecoveryStep {
-        TaskSlots.RecoveryStep(rawValue: UInt8((rawValue & Self.recoveryMask) >> Self.recoveryShift))!
+    var recovery: RecoveryStep {
+        RecoveryStep(rawValue: UInt8((rawValue & Self.recoveryMask) >> Self.recoveryShift))!
     }
     /// The slots of one domain reach the driver in the order of their sequence.
     var domain: SequenceDomain { SequenceDomain(rawValue: UInt8(truncatingIfNeeded: rawValue >> Self.domainShift)) }
@@ -46,7 +46,7 @@ struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentab
     // The next three are asked for each task, and compare bits instead of making cases of them.
 
     /// Whether the slot is in this state.
-    func isIn(_ state: TaskSlots.State) -> Bool { rawValue & Self.stateMask == UInt64(state.rawValue) }
+    func isIn(_ state: SlotState) -> Bool { rawValue & Self.stateMask == UInt64(state.rawValue) }
 
     /// Whether the driver may pass the slot back by this route.
     func isOfDriver(by route: TaskRoute) -> Bool {
@@ -57,59 +57,19 @@ struct SlotWord: RawRepresentable, Equatable, BitwiseCopyable, AtomicRepresentab
     var mayBecomeFree: Bool { isIn(.completed) || isIn(.claimed) || isIn(.lingering) }
 
     /// The same slot in another state.
-    func moved(to state: TaskSlots.State) -> SlotWord {
-        SlotWord(rawValue: rawValue & ~Self.stateMask | UInt64(state.rawValue))
+    func moved(to state: SlotState) -> SlotWord {
+        assert(!isHeld, "a slot becomes \(state) while recovery looks at it")
+        return SlotWord(rawValue: rawValue & ~Self.stateMask | UInt64(state.rawValue))
     }
 
     /// The same slot, held.
-    var held: SlotWord { SlotWord(rawValue: rawValue | Self.heldBit) }
+    var held: SlotWord {
+        assert(isIn(.withDriver), "a slot is held that the driver does not have: it is \(state)")
+        return SlotWord(rawValue: rawValue | Self.heldBit)
+    }
 
     /// The same slot after a step of recovery.
-    func after(_ step: TaskSlots.RecoveryStep) -> SlotWord {
+    func after(_ step: RecoveryStep) -> SlotWord {
         SlotWord(rawValue: rawValue & ~Self.recoveryMask | UInt64(step.rawValue) << Self.recoveryShift)
-    }
-}
-
-extension TaskSlots {
-    /// The states of a slot: its owner, and the reason.
-    package enum State: UInt8, BitwiseCopyable, CaseIterable {
-        /// In the queue of free slots.
-        case free
-        /// The kernel half fills the slot, or takes it back unsent.
-        case claimed
-        /// Waits to be sent.
-        case queued
-        /// The driver owns the slot.
-        case withDriver
-        /// Passed back. Its response waits to be read, or is being read.
-        case completed
-        /// Its task timed out and was completed. The driver still owns the slot and may pass it back late.
-        case abandoned
-        /// Its task has its outcome, but the device still works on the task's memory.
-        case lingering
-
-        /// The driver may pass the slot back.
-        var isOfDriver: Bool { self == .withDriver || self == .abandoned }
-
-        /// Whether a slot in this state may be in that one next.
-        func mayBecome(_ next: State) -> Bool {
-            switch self {
-            case .free: next == .claimed
-            case .claimed: next == .queued || next == .lingering || next == .free
-            case .queued: next == .withDriver || next == .claimed
-            case .withDriver: next == .completed || next == .abandoned
-            case .abandoned: next == .completed
-            case .completed: next == .lingering || next == .free
-            case .lingering: next == .lingering || next == .free
-            }
-        }
-    }
-
-    /// The steps of recovery for a task whose time is up.
-    enum RecoveryStep: UInt8, BitwiseCopyable {
-        case none
-        /// The device does not work on it. The driver may be about to answer.
-        case overdue
-        case aborted, unitReset, targetReset
     }
 }

@@ -6,6 +6,7 @@ import SCSIControllerDriverKit
 extension TaskDispatcher {
     /// Ends a task whose UserProcessParallelTask returned a response at once, which is a fault.
     func submissionRefused(slot: SlotIndex, response: UInt32) {
+        assert(response != kSCSIServiceResponse_Request_In_Process, "a task that the driver has taken was refused")
         log.report(
             .immediateResponse,
             "UserProcessParallelTask returned the response \(response) for task \(slots.taskID(of: slot))")

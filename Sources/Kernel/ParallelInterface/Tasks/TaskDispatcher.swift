@@ -67,6 +67,7 @@ final class TaskDispatcher: Sendable {
     /// Fails tasks that come after the driver was stopped.
     private func refuse(_ taskIndices: UnsafeBufferPointer<TaskIndex>, lane: Int) {
         guard !taskIndices.isEmpty else { return }
+        assert(pool.isClosed.load(ordering: .relaxed), "tasks are refused, and the driver takes them")
         withUnsafeTemporaryAllocation(of: TaskIndex.self, capacity: taskIndices.count) { refused in
             _ = refused.initialize(from: taskIndices)
             tasks.end(
@@ -128,7 +129,11 @@ final class TaskDispatcher: Sendable {
         assert(
             task.pointee.direction == .none || task.pointee.requestedTransferCount == 0 || task.pointee.buffer != nil,
             "task \(taskIndex) moves data, and has no memory")
+        assert(
+            task.pointee.direction != .none || task.pointee.requestedTransferCount == 0,
+            "task \(taskIndex) has data that goes nowhere")
         guard passesGates(task, taskIndex: taskIndex) else { return false }
+        assert(isInArena(task), "the memory of task \(taskIndex) is not the arena's")
         slots.beginRecord(of: slot)
         if Detectors.areEnabled { detectors.checkResponse(slot) }
         let command = slots.commands + slot.number
@@ -152,6 +157,13 @@ final class TaskDispatcher: Sendable {
         guard let address else { preconditionFailure("slot \(slot) was free, and its window is not") }
         command.pointee.fBufferIOVMAddr = address
         return true
+    }
+
+    /// Whether a task's memory is where its driver and the card may reach it.
+    private func isInArena(_ task: UnsafePointer<SCSITask>) -> Bool {
+        guard let buffer = task.pointee.buffer else { return true }
+        let offset = buffer - arena.base
+        return offset >= 0 && offset + Int(task.pointee.requestedTransferCount) <= arena.byteCount
     }
 
     /// Whether a task may be sent. If not, its outcome is set.
@@ -233,6 +245,7 @@ final class TaskDispatcher: Sendable {
         let response = slots.responses + slot.number
         let taskIndex = pool.taskIndex(of: slot)
         defer { response.pointee.version = 0 }
+        assert(pool.word(of: slot).isIn(.completed), "an answer is read that nobody has passed back")
         if taskIndex == TaskSlots.noTask { return }
         assert(tasks.has(taskIndex), "slot \(slot) came back for task \(taskIndex), which does not exist")
         if let trace { trace.completed(response, slot: slot, route: pool.route(of: slot), isKext: isKext) }
@@ -354,7 +367,10 @@ final class TaskDispatcher: Sendable {
     /// Fails the tasks in slots that the driver has not got.
     private func end(unsent: UnsafeBufferPointer<SlotIndex>, status: UInt32, lane: Int) {
         guard !unsent.isEmpty else { return }
-        for slot in unsent { tasks.fail(pool.taskIndex(of: slot), status: status) }
+        for slot in unsent {
+            assert(pool.word(of: slot).isIn(.claimed), "slot \(slot) fails as unsent, and may have been sent")
+            tasks.fail(pool.taskIndex(of: slot), status: status)
+        }
         finish(unsent, lane: lane)
     }
 }

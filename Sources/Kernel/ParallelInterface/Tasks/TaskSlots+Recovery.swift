@@ -2,25 +2,18 @@ import Synchronization
 
 /// Tasks that do not come back by themselves.
 extension TaskSlots {
-    /// A task that the driver has. Its slot may be passed back and reused at any moment, which changes the sequence
-    /// number.
-    struct Sent: BitwiseCopyable {
-        var slot: SlotIndex
-        var sequence: UInt64
-        var recovery: RecoveryStep
-    }
-
     // MARK: Looking for tasks
 
     /// The task in a slot, if the driver has it.
-    private func sent(_ slot: SlotIndex) -> Sent? {
+    private func sent(_ slot: SlotIndex) -> SentTask? {
         let word = word(of: slot)
-        return word.state == .withDriver
-            ? Sent(slot: slot, sequence: word.sequence, recovery: word.recovery) : nil
+        guard word.state == .withDriver else { return nil }
+        assert(word.sequence > 0, "slot \(slot) is with the driver, and was never sent")
+        return SentTask(slot: slot, sequence: word.sequence, recovery: word.recovery)
     }
 
     /// A task whose time is up; nil if there is none.
-    func nextExpired(now: UInt64) -> Sent? {
+    func nextExpired(now: UInt64) -> SentTask? {
         for slot in all {
             guard let task = sent(slot) else { continue }
             // This may be the deadline of the slot's next task. Whatever is done for this one has no effect then.
@@ -31,7 +24,7 @@ extension TaskSlots {
     }
 
     /// A task by its index; nil if the driver does not have it.
-    func sent(taskIndex: TaskIndex) -> Sent? {
+    func sent(taskIndex: TaskIndex) -> SentTask? {
         for slot in all {
             // The acquire of the first look makes the task's index visible; the second look tells whether it is still
             // that of the same task.
@@ -49,7 +42,7 @@ extension TaskSlots {
     }
 
     /// The tasks that the driver has, oldest first.
-    func ownedByDriver() -> [Sent] {
+    func ownedByDriver() -> [SentTask] {
         all.compactMap { sent($0) }.sorted { $0.sequence < $1.sequence }
     }
 
@@ -86,7 +79,7 @@ extension TaskSlots {
 
     /// Calls `body` if the driver still has the task. Its slot does not change meanwhile.
     /// - Returns: nil if the driver does not have it.
-    func whileWithDriver<Result>(_ task: Sent, _ body: () -> Result) -> Result? {
+    func whileWithDriver<Result>(_ task: SentTask, _ body: () -> Result) -> Result? {
         lock.withLock {
             guard let hold = SlotHold(slots + task.slot.number, sequence: task.sequence) else { return nil }
             let result = body()
@@ -107,7 +100,7 @@ extension TaskSlots {
     }
 
     /// Sets the step of a task's recovery, and the time of the next look, if the driver still has the task.
-    func setRecovery(_ task: Sent, _ step: RecoveryStep, deadline: UInt64) {
+    func setRecovery(_ task: SentTask, _ step: RecoveryStep, deadline: UInt64) {
         assert(step.rawValue >= task.recovery.rawValue, "recovery goes back from \(task.recovery) to \(step)")
         assert(deadline != 0, "a task in recovery has no time by which it has to be back")
         lock.withLock {
@@ -119,6 +112,8 @@ extension TaskSlots {
     /// Sets the step of recovery for all covered tasks that are at an earlier step.
     /// - Parameter covers: whether the step covers a slot's task. The slot does not change meanwhile.
     func setRecoveryOfOverdue(_ step: RecoveryStep, deadline: UInt64, where covers: (SlotIndex) -> Bool) {
+        assert(step == .unitReset || step == .targetReset, "\(step) does nothing for other tasks")
+        assert(deadline != 0, "a task in recovery has no time by which it has to be back")
         for task in ownedByDriver() where task.recovery != .none && task.recovery.rawValue < step.rawValue {
             lock.withLock {
                 guard let hold = SlotHold(slots + task.slot.number, sequence: task.sequence) else { return }
@@ -134,13 +129,14 @@ extension TaskSlots {
 
     /// Ends a task that the driver has. The slot stays with the driver.
     /// - Returns: the task's index; nil if the driver has passed the slot back, or `mayAbandon` says no.
-    func abandon(_ task: Sent, mayAbandon: () -> Bool) -> TaskIndex? {
+    func abandon(_ task: SentTask, mayAbandon: () -> Bool) -> TaskIndex? {
         lock.withLock {
             guard let hold = SlotHold(slots + task.slot.number, sequence: task.sequence) else { return nil }
             guard mayAbandon() else {
                 hold.end()
                 return nil
             }
+            assert(isWithDriver(task.slot), "slot \(task.slot) left the driver while its task was given up")
             return hold.abandon()
         }
     }
@@ -194,6 +190,7 @@ extension TaskSlots {
             for slot in slots[..<queued.take(into: slots.baseAddress!, limit: count).count] {
                 assert(word(of: slot).state == .queued, "slot \(slot) waits to be sent, and is not queued")
                 if isWanted(slot) {
+                    assert(taskIndex(of: slot) != Self.noTask, "slot \(slot) waited to be sent, and has no task")
                     move(slot, to: .claimed)
                     taken[takenCount] = slot
                     takenCount += 1
@@ -218,6 +215,7 @@ extension TaskSlots {
             var wasThere = false
             for _ in 0..<waiting.count {
                 let next = waiting.popFirst()!
+                assert(!wasThere || next != taskIndex, "task \(taskIndex) waits for two slots")
                 if next == taskIndex { wasThere = true } else { waiting.append(next) }
             }
             waitingCount.store(waiting.count, ordering: .relaxed)
@@ -227,7 +225,8 @@ extension TaskSlots {
 
     /// Takes tasks that wait for a slot although none will come back, since the driver has kept them all.
     func takeStarved(into taskIndices: UnsafeMutablePointer<TaskIndex>, limit: Int) -> Int {
-        lock.withLock {
+        assert(limit > 0, "tasks are taken, and there is no room for them")
+        return lock.withLock {
             guard isClosed.load(ordering: .relaxed) || all.allSatisfy({ word(of: $0).state == .abandoned })
             else { return 0 }
             assert(waiting.count == waitingCount.load(ordering: .relaxed), "tasks that wait for a slot are not counted")

@@ -37,7 +37,7 @@ package final class TaskSlots: Sendable {
         /// The number of slots that the driver owned.
         var accepted = 0
         /// The first slot that it did not own, or had by another route. `state` is nil if there is no such slot.
-        var refused: (slot: UInt16, state: State?, route: TaskRoute)?
+        var refused: (slot: UInt16, state: SlotState?, route: TaskRoute)?
     }
 
     /// In place of a task's index: the slot came back after its task had timed out.
@@ -49,10 +49,10 @@ package final class TaskSlots: Sendable {
     let lock = Lock()
     // SAFETY: the pointer never changes, and the fields are atomics.
     nonisolated(unsafe) let slots: UnsafeMutablePointer<Slot>
-    private let free: IndexQueue
+    let free: IndexQueue
     let queued: IndexQueue
-    private let completed: IndexQueue
-    private let lingering: IndexQueue
+    let completed: IndexQueue
+    let lingering: IndexQueue
     // SAFETY: touched only under `lock`.
     nonisolated(unsafe) var waiting: Ring<TaskIndex>
     /// The number of tasks in `waiting`. Written under `lock`.
@@ -94,7 +94,10 @@ package final class TaskSlots: Sendable {
     var all: some Sequence<SlotIndex> { (0..<count).lazy.map { SlotIndex(rawValue: UInt16($0)) } }
 
     /// A slot's word. What its last owner had written before is visible.
-    func word(of slot: SlotIndex) -> SlotWord { slots[slot.number].word.load(ordering: .acquiring) }
+    func word(of slot: SlotIndex) -> SlotWord {
+        assert(slot.number < count, "slot \(slot) is of another pool: this one has \(count)")
+        return slots[slot.number].word.load(ordering: .acquiring)
+    }
 
     /// The index of a slot's task. It does not change from the claim until the slot's release, for its owner.
     package func taskIndex(of slot: SlotIndex) -> TaskIndex { slots[slot.number].taskIndex.load(ordering: .relaxed) }
@@ -109,12 +112,13 @@ package final class TaskSlots: Sendable {
 
     /// Whether the driver certainly sees a slot's task before another's.
     func isEarlier(_ slot: SlotIndex, than other: SlotIndex) -> Bool {
+        assert(slot != other, "slot \(slot) is compared with itself")
         let (first, second) = (word(of: slot), word(of: other))
         return first.domain == second.domain && first.sequence < second.sequence
     }
 
     /// Changes the state of a slot that the caller owns. Nobody else changes its word meanwhile, so a store does.
-    func move(_ slot: SlotIndex, to state: State) {
+    func move(_ slot: SlotIndex, to state: SlotState) {
         let old = slots[slot.number].word.load(ordering: .relaxed)
         assert(old.state.mayBecome(state), "slot \(slot) cannot become \(state): it is \(old.state)")
         assert(!old.isHeld && !old.state.isOfDriver, "slot \(slot) is the driver's, and was moved to \(state)")
@@ -146,6 +150,7 @@ package final class TaskSlots: Sendable {
                 return nil
             }
             for taskIndex in taskIndices[taken...] { waiting.append(taskIndex) }
+            assert(waiting.count <= taskCountMax, "\(waiting.count) tasks wait, and there are \(taskCountMax)")
             return taken + claimWaiting(into: claimed + taken)
         }
     }
@@ -162,6 +167,7 @@ package final class TaskSlots: Sendable {
     package func release(
         _ released: UnsafeBufferPointer<SlotIndex>, into claimed: UnsafeMutablePointer<SlotIndex>
     ) -> Int {
+        assert(released.count <= count, "more slots were released than there are")
         for slot in released {
             let word = slots[slot.number].word.load(ordering: .relaxed)
             // Two tasks would get the memory of one slot.
@@ -200,9 +206,13 @@ package final class TaskSlots: Sendable {
     package func enqueue(
         _ filled: UnsafeBufferPointer<SlotIndex>, now: UInt64 = 0, deadline: (TaskIndex) -> UInt64
     ) -> Bool {
+        assert(filled.count <= count, "more slots were filled than there are")
         for slot in filled {
+            assert(taskIndex(of: slot) != Self.noTask, "slot \(slot) is to be sent, and has no task")
+            let limit = deadline(taskIndex(of: slot))
+            assert(limit == 0 || limit >= now, "slot \(slot) is overdue before it is sent")
             slots[slot.number].filled.store(now, ordering: .relaxed)
-            slots[slot.number].deadline.store(deadline(taskIndex(of: slot)), ordering: .relaxed)
+            slots[slot.number].deadline.store(limit, ordering: .relaxed)
             move(slot, to: .queued)
         }
         queued.append(filled)
@@ -219,13 +229,16 @@ package final class TaskSlots: Sendable {
     package func takeQueued(
         into indices: UnsafeMutablePointer<UInt16>, limit: Int, route: TaskRoute, domain: SequenceDomain = .single
     ) -> Int {
+        assert(limit > 0, "a call of the driver has no room for slots")
         if isClosed.load(ordering: .relaxed) { return 0 }
         let (count, place) = queued.take(limit: limit) { indices[$0] = $1 }
         for index in 0..<count {
             let entry = slots + Int(indices[index])
+            let old = entry.pointee.word.load(ordering: .relaxed)
+            assert(old.state == .queued, "slot \(indices[index]) goes to the driver, and was not queued")
             assert(
-                entry.pointee.word.load(ordering: .relaxed).state == .queued,
-                "slot \(indices[index]) goes to the driver, and was not queued")
+                old.sequence <= place + UInt64(index),
+                "slot \(indices[index]) is sent at place \(place + UInt64(index)), and was before, at \(old.sequence)")
             entry.pointee.word.store(
                 SlotWord(sentBy: route, in: domain, sequence: place + UInt64(index) + 1), ordering: .releasing)
         }
@@ -251,6 +264,9 @@ package final class TaskSlots: Sendable {
                 accepted[result.accepted] = slot
                 result.accepted += 1
             }
+            assert(
+                result.accepted == count || result.refused != nil,
+                "of \(count) slots \(result.accepted) were taken back, and none was refused")
             completed.append(UnsafeBufferPointer(rebasing: accepted[..<result.accepted]))
             return result
         }
@@ -275,6 +291,9 @@ package final class TaskSlots: Sendable {
                 expected: word, desired: word.moved(to: .completed), successOrdering: .acquiringAndReleasing,
                 failureOrdering: .relaxed)
             if isDone {
+                assert(
+                    entry.pointee.taskIndex.load(ordering: .relaxed) != Self.noTask,
+                    "slot \(slot) comes back for a task that was given up before")
                 if word.isIn(.abandoned) { entry.pointee.taskIndex.store(Self.noTask, ordering: .relaxed) }
                 return nil
             }
@@ -285,6 +304,7 @@ package final class TaskSlots: Sendable {
     /// Takes up to `limit` slots whose responses wait to be read.
     /// - Returns: the number of slots.
     package func takeCompleted(into slots: UnsafeMutablePointer<SlotIndex>, limit: Int) -> Int {
+        assert(limit > 0, "answers are read, and there is no room for them")
         let count = completed.take(into: slots, limit: limit).count
         for index in 0..<count {
             assert(word(of: slots[index]).state == .completed, "slot \(slots[index]) has no answer to be read")

@@ -13,6 +13,7 @@ final class TaskTable: Sendable {
 
     init(laneCount: Int) {
         count = laneCount * Self.tasksPerLane
+        assert(count < TaskSlots.noTask, "\(laneCount) lanes have more tasks than there are indices")
         entries = .allocate(capacity: count)
         entries.initialize(repeating: SCSITask(), count: count)
     }
@@ -52,6 +53,7 @@ final class TaskTable: Sendable {
 
     /// Hands finished tasks to the owners of their logical units, with one call for each unit.
     func deliver(_ taskIndices: UnsafeMutableBufferPointer<TaskIndex>, lane: Int) {
+        assert(Set(taskIndices).count == taskIndices.count, "a task ends twice at once")
         var start = 0
         while start < taskIndices.count {
             assert(has(taskIndices[start]), "task \(taskIndices[start]) ends, which does not exist")
@@ -61,7 +63,9 @@ final class TaskTable: Sendable {
                 taskIndices.swapAt(index, end)
                 end += 1
             }
-            owners[address]?.tasksCompleted(UnsafeBufferPointer(rebasing: taskIndices[start..<end]), lane: lane)
+            let owner = owners[address]
+            assert(owner != nil, "tasks of \(address) end, and nobody is told")
+            owner?.tasksCompleted(UnsafeBufferPointer(rebasing: taskIndices[start..<end]), lane: lane)
             start = end
         }
     }
