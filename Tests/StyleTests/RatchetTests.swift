@@ -69,7 +69,7 @@ struct RatchetTests {
     /// How many checks of states and arguments a target has at least.
     private static let checks = [
         "ArrayEngine": 51, "BenchReport": 1, "BlockStorage": 3, "BufferCache": 15, "DriverHost": 6, "HardwareBus": 1,
-        "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 5, "Members": 4, "NBDProtocol": 1, "NBDServer": 9,
+        "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 7, "Members": 36, "NBDProtocol": 1, "NBDServer": 9,
         "ParallelInterface": 117,
         "Platform": 6, "RAID": 194, "RAIDController": 62, "RAIDControllerInterface": 2, "RemoteMembers": 1,
         "SCSIControllerDriverKit": 2, "Simulation": 5,

@@ -40,7 +40,8 @@ package struct MemberIO: BitwiseCopyable {
         assert(byteCount >= 0 && byteCount <= UInt32.max, "the range is longer than one I/O can be")
         assert(
             (memory == nil) == (kind == .punch || kind == .zero || kind == .flush), "data has no memory, or none has")
-        assert(kind != .flush || byteCount == 0, "a flush is of the whole member")
+        assert((kind == .flush) == (byteCount == 0), "a flush is of the whole member, and nothing else is of no bytes")
+        assert(byteOffset <= UInt64(Int64.max) - UInt64(byteCount), "the range ends where no file does")
         self.kind = kind
         self.place = place
         self.byteCount = UInt32(byteCount)

@@ -52,6 +52,7 @@ extension MemberStore {
 
     /// Writes an array of bytes.
     package func write(bytes: [UInt8], at byteOffset: UInt64) throws(MemberStoreError) {
+        assert(!bytes.isEmpty, "nothing was written")
         var failure: MemberStoreError?
         bytes.withUnsafeBytes { memory in
             do throws(MemberStoreError) { try write(memory, at: byteOffset) } catch { failure = error }

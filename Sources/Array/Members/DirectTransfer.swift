@@ -7,7 +7,8 @@ enum DirectTransfer {
     /// The outcome of an operation whose system call returned `error`: a negative errno, or 0 for no progress. A flush
     /// that finds no space counts as failed, since earlier writes are lost with it.
     static func status(of error: Int, _ kind: MemberIO.Kind) -> MemberStatus {
-        switch Int32(-error) {
+        assert(error <= 0, "\(error) is no negative errno")
+        return switch Int32(-error) {
         case ENOSPC, EDQUOT: kind == .flush ? .failed : .noSpace
         // The block layer reports media errors (EIO, ENODATA) and protection errors (EILSEQ), file systems report wrong
         // checksums (EBADMSG).
@@ -33,6 +34,8 @@ enum DirectTransfer {
 
     /// Reads or writes the whole transfer. A file that ends early is a failure.
     static func run(_ index: Int, in table: TransferTable) -> MemberStatus {
+        let kind = table.transfers[index].kind
+        assert(kind.isRead || kind == .write || kind == .durableWrite, "a \(kind) has no bytes to move")
         while table.transfers[index].byteCount > 0 {
             let transfer = table.transfers[index]
             let vectors = table.vectors(of: index)
@@ -52,6 +55,7 @@ enum DirectTransfer {
     /// in the cache.
     static func reread(_ index: Int, in table: TransferTable) -> MemberStatus {
         let transfer = table.transfers[index]
+        assert(transfer.kind == .reread, "a \(transfer.kind) drops pages from the cache")
         // If the advice is not taken, this is a read like any other.
         _ = posix_fadvise(
             transfer.file, off_t(transfer.byteOffset), off_t(transfer.byteCount), POSIX_FADV_DONTNEED)
@@ -60,6 +64,7 @@ enum DirectTransfer {
 
     /// Reads as far as the page cache has the data. Returns nil when the rest has to be waited for.
     static func readCached(_ index: Int, in table: TransferTable) -> MemberStatus? {
+        assert(table.transfers[index].kind == .read, "only a read may end with what the cache has")
         while table.transfers[index].byteCount > 0 {
             let transfer = table.transfers[index]
             let done = nbdext_preadv(
@@ -73,12 +78,14 @@ enum DirectTransfer {
 
     /// Makes everything written so far durable.
     static func flush(_ transfer: Transfer) -> MemberStatus {
-        fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno), .flush)
+        assert(transfer.kind == .flush, "a \(transfer.kind) was only flushed")
+        return fdatasync(transfer.file) == 0 ? .done : status(of: -Int(errno), .flush)
     }
 
     /// Makes a range read as zeros: by deallocating it, by converting it, or by writing zeros, depending on the file
     /// system.
     static func zero(_ transfer: Transfer) -> MemberStatus {
+        assert(transfer.kind == .punch || transfer.kind == .zero, "a \(transfer.kind) became zeros")
         let offset = Int64(transfer.byteOffset)
         let length = Int64(transfer.byteCount)
         var result =

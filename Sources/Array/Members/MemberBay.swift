@@ -62,6 +62,7 @@ package final class MemberBay: RoleBay, @unchecked Sendable {
     package func clear() { replace(by: nothing, nil) }
 
     private func replace(by file: Int32, _ endpoint: (any MemberEndpoint)?) {
+        assert(file >= 0 && file != descriptor, "a bay gets the file \(file), which is no member's")
         lock.withLock {
             current = endpoint
             // The kernel does this in one step: the descriptor is never without a file, and never another thread's.

@@ -80,6 +80,7 @@ package final class MemberLane {
     /// Takes outcomes without blocking.
     /// - Returns: the number of outcomes written to the front of `completions`.
     package func reap(into completions: UnsafeMutableBufferPointer<MemberCompletion>) -> Int {
+        assert(readyHead <= ready.count, "more outcomes were reaped than there were")
         collect()
         if !backlog.isEmpty && !table.isFull { restartBacklog() }
         let count = min(ready.count - readyHead, completions.count)
@@ -155,6 +156,8 @@ package final class MemberLane {
         case .uring(let ring):
             ring.reap { index, result in
                 let transfer = table.transfers[index]
+                assert(
+                    Int(result) <= transfer.byteCount, "\(result) bytes of \(transfer.byteCount) were moved")
                 if result == -EINTR || result == -EAGAIN {
                     ring.queue(index, table)
                     ring.submit()
@@ -174,6 +177,7 @@ package final class MemberLane {
     }
 
     private func restartBacklog() {
+        assert(!table.isFull, "operations that wait were begun, and there is no room")
         let waiting = backlog
         backlog.removeAll(keepingCapacity: true)
         for (io, fileBase) in waiting {

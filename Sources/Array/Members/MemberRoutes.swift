@@ -66,6 +66,7 @@ final class MemberRoutes {
 
     /// The route to the member that is at a position now.
     func route(to position: Int) -> MemberRoute {
+        assert(position >= 0 && position < places.count, "there is no member at position \(position)")
         let route = routes[position]
         guard let version = route.version, version.pointee.load(ordering: .acquiring) != route.knownVersion else {
             return route
@@ -84,6 +85,7 @@ final class MemberRoutes {
     private func follow(_ position: Int) {
         guard case .bay(let bay) = places[position] else { return }
         routes[position].knownVersion = bay.version.pointee.load(ordering: .acquiring)
+        assert(routes[position].version == bay.version, "position \(position) follows another bay")
         if let old = channels[position], old.outstanding > 0 { retired.append(old) }
         // When no channel can be made, I/O goes to the descriptor and fails there.
         channels[position] = (try? bay.endpoint?.makeChannel()).map { ChannelUse(channel: $0) }
@@ -95,6 +97,7 @@ final class MemberRoutes {
 
     /// Hands operations to the channel at a position. There must be one.
     func start(_ ios: UnsafeBufferPointer<MemberIO>, at position: Int) {
+        assert(routes[position].hasChannel, "operations for a channel, and position \(position) has none")
         outstanding += ios.count
         channels[position]!.outstanding += ios.count
         channels[position]!.channel.start(ios)
@@ -107,15 +110,20 @@ final class MemberRoutes {
             let before = completions.count
             channels[position]!.channel.reap(into: &completions)
             channels[position]!.outstanding -= completions.count - before
+            assert(channels[position]!.outstanding >= 0, "a channel has ended more operations than it got")
             outstanding -= completions.count - before
         }
         for index in retired.indices.reversed() {
             let before = completions.count
             retired[index].channel.reap(into: &completions)
             retired[index].outstanding -= completions.count - before
+            assert(retired[index].outstanding >= 0, "a channel has ended more operations than it got")
             outstanding -= completions.count - before
             if retired[index].outstanding == 0 { retired.remove(at: index) }
         }
+        assert(
+            outstanding == (channels.compactMap { $0 } + retired).reduce(0) { $0 + $1.outstanding },
+            "the operations of channels are miscounted")
     }
 
     /// Adds the descriptors to poll while channels work.

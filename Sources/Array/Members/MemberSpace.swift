@@ -45,6 +45,8 @@ package final class MemberSpace: Sendable {
     /// Makes sure that writes to a range cannot fail for want of space. Returns `.noSpace` or `.done`, the latter also
     /// where the file system cannot promise it. May block. Offset and count are bytes of the member.
     package func reserve(byteOffset: UInt64, byteCount: UInt64) -> MemberStatus {
+        assert(byteCount > 0, "a write of no bytes needs no space")
+        assert(byteOffset + byteCount <= self.byteCount, "space behind the member's end was asked for")
         let last = (byteOffset + byteCount - 1) / Self.granuleByteCount
         for granule in byteOffset / Self.granuleByteCount...last where !isReserved(granule) {
             let start = granule * Self.granuleByteCount
@@ -76,6 +78,7 @@ package final class MemberSpace: Sendable {
     /// Forgets a range whose space was given back. Offset and count are bytes of the member.
     package func forget(byteOffset: UInt64, byteCount: UInt64) {
         guard byteCount > 0 else { return }
+        assert(byteOffset + byteCount <= self.byteCount, "space behind the member's end was given back")
         let last = (byteOffset + byteCount - 1) / Self.granuleByteCount
         for granule in byteOffset / Self.granuleByteCount...last {
             bits[Int(granule / 64)].bitwiseAnd(~(1 << (granule % 64)), ordering: .releasing)

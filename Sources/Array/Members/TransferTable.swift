@@ -45,12 +45,19 @@ final class TransferTable {
 
     /// Makes a transfer of operations that are adjacent on one member. The table must not be full.
     func claim(_ ios: UnsafeBufferPointer<MemberIO>, file: Int32) -> Int {
+        assert(!isFull, "a transfer was begun, and there is no room for it")
+        assert(!ios.isEmpty && ios.count <= Self.vectorCountMax, "a transfer of \(ios.count) operations")
         freeCount -= 1
         let index = Int(free[freeCount])
+        assert(!isUsed(index), "transfer \(index) is free, and under way")
         let first = ios[0]
         var byteCount = 0
         for position in 0..<ios.count {
             let io = ios[position]
+            assert(
+                io.kind == first.kind && io.place == first.place
+                    && io.byteOffset == first.byteOffset + UInt64(byteCount),
+                "operations that are not adjacent became one transfer")
             vectors(of: index)[position] = iovec(iov_base: io.memory, iov_len: Int(io.byteCount))
             tokens[index * Self.vectorCountMax + position] = io.token
             byteCount += Int(io.byteCount)
@@ -65,18 +72,29 @@ final class TransferTable {
 
     /// Ends a transfer. Each of its operations gets the outcome `status`.
     func release(_ index: Int, status: MemberStatus, into completions: inout [MemberCompletion]) {
+        assert(isUsed(index), "transfer \(index) ends, which is not under way")
         let transfer = transfers[index]
         for position in 0..<Int(transfer.vectorCount) {
             completions.append(
                 MemberCompletion(
                     token: tokens[index * Self.vectorCountMax + position], place: transfer.place, status: status))
         }
+        transfers[index].vectorCount = 0
         free[freeCount] = UInt32(index)
         freeCount += 1
     }
 
+    /// Whether a transfer is under way: one that is not has no operations.
+    private func isUsed(_ index: Int) -> Bool {
+        index >= 0 && index < Self.capacity && transfers[index].vectorCount > 0
+    }
+
     /// Drops the first `byteCount` bytes of a transfer, which are done.
     func advance(_ index: Int, by byteCount: Int) {
+        assert(isUsed(index), "transfer \(index) goes on, which is not under way")
+        assert(
+            byteCount > 0 && byteCount <= transfers[index].byteCount,
+            "\(byteCount) bytes were moved, and \(transfers[index].byteCount) were left")
         let vectors = vectors(of: index)
         var rest = byteCount
         var position = 0

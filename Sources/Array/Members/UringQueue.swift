@@ -40,6 +40,7 @@ final class UringQueue {
         let transfer = table.transfers[index]
         let entry = nextEntry()
         let vectors = table.vectors(of: index)
+        assert(transfer.file >= 0, "transfer \(index) has no file")
         switch transfer.kind {
         case .read where transfer.vectorCount == 1:
             io_uring_prep_read(
@@ -54,7 +55,8 @@ final class UringQueue {
         case .flush:
             io_uring_prep_fsync(entry, transfer.file, UInt32(IORING_FSYNC_DATASYNC))
         case .durableWrite:
-            // Never joined with its neighbours in the batch, so it has one vector.
+            // Never joined with its neighbours in the batch.
+            assert(transfer.vectorCount == 1, "durable writes were joined")
             io_uring_prep_write(
                 entry, transfer.file, vectors[0].iov_base, UInt32(vectors[0].iov_len), transfer.byteOffset)
             entry.pointee.rw_flags = Int32(RWF_DSYNC)
@@ -87,6 +89,8 @@ final class UringQueue {
                     }
                     io_uring_cq_advance(ring, UInt32(count))
                     for (data, result) in results[..<count] {
+                        assert(data == Self.pollData || data < TransferTable.capacity, "the ring ends no transfer")
+                        assert(data != Self.pollData || polled >= 0, "a poll ended twice")
                         if data == Self.pollData { polled = -1 } else { body(Int(data), result) }
                     }
                 }

@@ -21,6 +21,7 @@ final class WorkerQueue: @unchecked Sendable {
         nonisolated(unsafe) let table = table
         MemberWorkers.shared.run { [self] in
             let transfer = table.transfers[index]
+            assert(transfer.file >= 0, "transfer \(index) has no file")
             let status =
                 transfer.kind == .flush ? DirectTransfer.flush(transfer) : DirectTransfer.run(index, in: table)
             lock.withLock { done.append((index, status)) }
@@ -34,6 +35,7 @@ final class WorkerQueue: @unchecked Sendable {
             done.removeAll(keepingCapacity: true)
             return finished
         }
+        assert(Set(finished.map(\.index)).count == finished.count, "a worker ended a transfer twice")
         for (index, status) in finished { body(index, status) }
     }
 
