@@ -8,26 +8,22 @@ struct CompilePlan {
     private(set) var objects: [String] = []
     /// The calls that are needed now.
     private(set) var steps: [CompileStep] = []
-    private let toolchain: Toolchain
-    private let directory: String
     /// As macOS compiles a DEXT. The header gives the types and the macros of Apple's compiler.
     private static let language = ["-fblocks", "-include", "nbdext/Prefix.h", "-O2", "-fPIC", "-fvisibility=hidden"]
     private static let languagePlus = ["-fno-exceptions", "-fno-rtti"]
 
     /// - Parameters:
     ///   - directory: the build's, absolute. Objects go into a directory in it.
-    ///   - caches: the user's directory for caches, where the kit's objects serve all builds; nil for none.
+    ///   - caches: nbdext's directory for caches, where the kit's objects serve all builds; nil for none.
     /// - Throws: `OperationError` when a file cannot be written.
     init(
         _ options: DextBuildOptions, _ toolchain: Toolchain, _ kit: DextKit, _ translation: InterfaceTranslation,
         directory: String, caches: String?
     ) throws(OperationError) {
-        self.toolchain = toolchain
-        self.directory = directory
         let objects = try DextBuild.makeDirectory("\(directory)/objects")
         let checks = options.sanitizer?.flags ?? []
         // The kit first, since it takes the longest.
-        try addKit(kit, translation, checks, caches: caches)
+        try addKit(kit, translation, toolchain, checks, directory: directory, caches: caches)
 
         let includes =
             ["-I\(translation.directory)", "-isystem", kit.headers]
@@ -53,7 +49,8 @@ struct CompilePlan {
 
     /// Adds the kit, which is the same for all drivers: nothing of the driver's goes into it.
     private mutating func addKit(
-        _ kit: DextKit, _ translation: InterfaceTranslation, _ checks: [String], caches: String?
+        _ kit: DextKit, _ translation: InterfaceTranslation, _ toolchain: Toolchain, _ checks: [String],
+        directory: String, caches: String?
     ) throws(OperationError) {
         let compile =
             [toolchain.compiler, "-x", "c++", "-std=gnu++20"] + Self.languagePlus + Self.language
@@ -82,7 +79,7 @@ struct CompilePlan {
     private static func kitDirectory(
         named name: String, caches: String?, else directory: String
     ) throws(OperationError) -> String {
-        if let caches, let shared = try? DextBuild.makeDirectory("\(caches)/nbdext/kit/\(name)"),
+        if let caches, let shared = try? DextBuild.makeDirectory("\(caches)/kit/\(name)"),
             access(shared, W_OK) == 0
         {
             return shared

@@ -1,9 +1,6 @@
-// RTLD_DEFAULT
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "order.h"
 
+// RTLD_DEFAULT is in it with the package's _GNU_SOURCE.
 #include <dlfcn.h>
 
 void (*nbdext_thread_sanitizer_release)(void *);

@@ -55,7 +55,7 @@ final class BufferedLane: BlockLane {
     var hasOutstandingWork: Bool { activeCount > 0 || raw.hasOutstandingWork }
 
     func submit(_ tags: UnsafeBufferPointer<UInt16>) {
-        tally.submitted(tags, requests)
+        tally.submitted(tags)
         for tag in tags {
             precondition(Int(tag) < cachedRequests.count, "a tag is below the lane's capacity")
             let cached = cachedRequests[Int(tag)]
@@ -108,7 +108,7 @@ final class BufferedLane: BlockLane {
             woken.removeAll(keepingCapacity: true)
             if !ended.isEmpty {
                 swap(&ended, &told)
-                tally.completed(told)
+                tally.completed(told, of: requests)
                 told.withUnsafeBufferPointer { receiver.completed($0) }
                 told.removeAll(keepingCapacity: true)
             }

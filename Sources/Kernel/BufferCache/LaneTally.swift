@@ -6,8 +6,8 @@ import Statistics
 struct LaneTally {
     private let counters: ExportCounters
     private let lane: Int
-    /// By tag.
-    private var requests: [(operation: BlockRequest.Operation, startNanoseconds: UInt64)]
+    /// By tag, nanoseconds.
+    private var starts: [UInt64]
 
     /// - Parameters:
     ///   - counters: the device's.
@@ -16,23 +16,24 @@ struct LaneTally {
     init(counters: ExportCounters, lane: Int, capacity: Int) {
         self.counters = counters
         self.lane = lane
-        requests = Array(repeating: (.flush, 0), count: capacity)
+        starts = Array(repeating: 0, count: capacity)
     }
 
-    mutating func submitted(_ tags: UnsafeBufferPointer<UInt16>, _ batch: UnsafePointer<BlockRequest>) {
+    mutating func submitted(_ tags: UnsafeBufferPointer<UInt16>) {
         counters.submit(tags.count, lane: lane)
         let now = monotonicNanoseconds()
-        for tag in tags { requests[Int(tag)] = (batch[Int(tag)].operation, now) }
+        for tag in tags { starts[Int(tag)] = now }
     }
 
-    func completed(_ batch: [BlockCompletion]) {
+    /// - Parameter requests: by tag. They stay what they were when they were submitted, until their owner hears of
+    ///   their end.
+    func completed(_ batch: [BlockCompletion], of requests: UnsafePointer<BlockRequest>) {
         counters.end(batch.count, lane: lane)
         let now = monotonicNanoseconds()
         for completion in batch {
-            let (operation, start) = requests[Int(completion.tag)]
             counters.complete(
-                kind: operation.counted, byteCount: completion.byteCount, failed: completion.error != .none,
-                nanoseconds: now &- start, lane: lane)
+                kind: requests[Int(completion.tag)].operation.counted, byteCount: completion.byteCount,
+                failed: completion.error != .none, nanoseconds: now &- starts[Int(completion.tag)], lane: lane)
         }
     }
 }

@@ -25,7 +25,7 @@ package enum ScenarioDext {
         guard let caches = Directory.ofCaches else {
             throw OperationError("there is no place to build the driver in; set HOME or XDG_CACHE_HOME")
         }
-        let directory = "\(caches)/nbdext/scenarios"
+        let directory = "\(caches)/scenarios"
         do { try Directory.make(directory) } catch { throw OperationError("\(error)", cause: error) }
         let options = try DextBuildOptions(
             project: ProjectFiles(below: sources), output: "\(directory)/RAIDDext\(DextBundle.suffix)")

@@ -78,12 +78,12 @@ package enum Directory {
         return place
     }
 
-    /// The directory in which this user's programs keep what they can make again (XDG Base Directory Specification).
-    /// Nil for a user without a home.
+    /// The directory in which nbdext keeps for this user what it can make again (XDG Base Directory Specification). It
+    /// need not be there. Nil for a user without a home.
     package static var ofCaches: String? {
         let own = getenv("XDG_CACHE_HOME").map { String(cString: $0) }
-        if let own, own.hasPrefix("/") { return own }
-        return getenv("HOME").map { "\(String(cString: $0))/.cache" }
+        if let own, own.hasPrefix("/") { return "\(own)/nbdext" }
+        return getenv("HOME").map { "\(String(cString: $0))/.cache/nbdext" }
     }
 
     /// The directory part of a path: "." for a name alone, "/" for a name in the root.
