@@ -35,10 +35,11 @@ struct StalledClientsTests {
             connection = Connection(
                 number: 1, descriptor: sockets[0], services: [service], exports: [ExportDescription(service.info)],
                 handshakeMilliseconds: 3_600_000, slowClients: slowClients, connectionCount: ConnectionCount(limit: 0),
-                memory: memory, log: ConnectionLog(ClientLog { _ in }, number: 1, client: "test"))
+                lender: LaneLender { _ in }, memory: memory,
+                log: ConnectionLog(ClientLog { _ in }, number: 1, client: "test"))
             client = RawClient(descriptor: sockets[1])
             try OSThread(name: "client") { [connection, ended] in
-                connection.run()
+                while case .idle = connection.run(isItsTurn: false) {}
                 ended.set()
             }.detach()
             client.negotiate()

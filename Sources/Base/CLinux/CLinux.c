@@ -106,6 +106,13 @@ int nbdext_epoll_add(int epoll, int fd) {
     return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
+int nbdext_epoll_wait(int epoll, int *ready) {
+    struct epoll_event events[NBDEXT_EPOLL_READY_MAX];
+    int count = result(epoll_wait(epoll, events, NBDEXT_EPOLL_READY_MAX, -1));
+    for (int index = 0; index < count; index++) ready[index] = events[index].data.fd;
+    return count;
+}
+
 int nbdext_epoll_remove(int epoll, int fd) { return result(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)); }
 
 uint64_t nbdext_thread_id(void) {
@@ -151,6 +158,11 @@ int nbdext_readable_byte_count(int fd) {
 void nbdext_set_send_buffer(int socket, int bytes) {
     if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
         setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+void nbdext_set_receive_timeout(int socket, int milliseconds) {
+    struct timeval timeout = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
 }
 
 void nbdext_raise_descriptor_limit(void) {

@@ -7,7 +7,9 @@ import Synchronization
 
 /// One client's connection: receives requests, submits them in batches, and sends the replies.
 ///
-/// Threads: `run` has a thread of its own. While it is awake it sends the replies, because it has the memory in its
+/// It has a thread, a lane and buffers only while it has requests (`LaneLender`); otherwise it is one of `IdleClients`.
+///
+/// Threads: `run` has a thread to itself. While it is awake it sends the replies, because it has the memory in its
 /// cache, and only its own client can hold it up. Completions arrive on any thread. A completing thread that finds the
 /// connection's thread asleep sends the replies itself; `SlowClients` takes over when the client is slow.
 ///
@@ -19,6 +21,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     /// The payload bytes at which a batch ends, so that payloads are still in the cache when they are sent.
     static let batchByteCountMax = 512 << 10
+    /// The pause after which a client is idle.
+    private static let idleMilliseconds: Int32 = 250
 
     let state: ConnectionState
     private let handshake: Handshake
@@ -26,8 +30,13 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     var export: ExportDescription!
     var isStructured = false
-    /// Set once the client has chosen an export.
+    /// Nil during the handshake, and while the connection is idle or waits for a lane.
     private(set) var lane: (any BlockLane)!
+    private let lender: LaneLender
+    /// When the connection borrowed its lane, in milliseconds.
+    private var borrowedMilliseconds: UInt64 = 0
+    /// What is behind the chosen export; nil during the handshake.
+    private var service: (any BlockService)?
     let lock = Lock()
     var chunks: PayloadChunks!
     var requests: UnsafeMutablePointer<PendingRequest>!
@@ -70,52 +79,120 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
 
     init(
         number: Int, descriptor: Int32, services: [any BlockService], exports: [ExportDescription],
-        handshakeMilliseconds: Int, slowClients: SlowClients, connectionCount: ConnectionCount, memory: PayloadMemory,
-        log: ConnectionLog
+        handshakeMilliseconds: Int, slowClients: SlowClients, connectionCount: ConnectionCount, lender: LaneLender,
+        memory: PayloadMemory, log: ConnectionLog
     ) {
+        self.lender = lender
         self.log = log
         self.connectionCount = connectionCount
         self.memory = memory
         self.number = number
         state = ConnectionState(descriptor: descriptor)
         handshake = Handshake(
-            state: state, services: services, exports: exports, milliseconds: handshakeMilliseconds)
+            state: state, services: services, exports: exports, lender: lender, milliseconds: handshakeMilliseconds)
         self.slowClients = slowClients
     }
 
-    /// Serves the client until it leaves, breaks the protocol, or its state says that it ends. The caller closes the
-    /// descriptor.
-    func run() {
-        guard let admission = handshake.run(receiver: self, log: &log) else { return }
+    /// What becomes of a connection that its thread leaves.
+    enum Pause {
+        /// It is over. The caller closes the descriptor.
+        case ended
+        /// Its client sends nothing.
+        case idle
+        /// It is in the queue for a lane, and perhaps has another thread already. The caller leaves it alone.
+        case waitsForLane
+    }
+
+    /// Serves the client until it leaves, breaks the protocol, its state says that it ends, or the lane is given back.
+    /// - Parameter isItsTurn: a lane was given back for this connection.
+    func run(isItsTurn: Bool) -> Pause {
+        guard service != nil || isAdmitted(), let service else { return .ended }
+        var isItsTurn = isItsTurn
+        while true {
+            do {
+                if lane == nil {
+                    lane = try lender.borrow(for: self, isItsTurn: isItsTurn) { try service.makeLane(receiver: self) }
+                }
+                guard lane != nil else { return .waitsForLane }
+            } catch {
+                log.writeEnd("was ended: \(error)")
+                return .ended
+            }
+            takeUp(service)
+            let end = serve()
+            if let end, !state.isCutOff, let text = describe(end) { log.writeEnd(text) }
+            drain()
+            let hasBytes = layDown()
+            if end != nil { return .ended }
+            guard hasBytes || nbdext_readable_byte_count(state.descriptor) > 0 else { return .idle }
+            isItsTurn = false
+        }
+    }
+
+    private func isAdmitted() -> Bool {
+        guard let admission = handshake.run(receiver: self, log: &log) else { return false }
         export = admission.export
+        service = admission.service
         isStructured = admission.isStructured
         lane = admission.lane
         wakeup = admission.wakeup
         window.early = admission.rest
-        lock.withLock {
-            chunks = PayloadChunks(arena: admission.service.arena, memory: memory, wakeup: wakeup)
-        }
+        nbdext_set_receive_timeout(state.descriptor, Self.idleMilliseconds)
+        return true
+    }
+
+    /// Prepares for requests: the lane was borrowed just now.
+    private func takeUp(_ service: any BlockService) {
+        connectionCount.enter()
+        borrowedMilliseconds = monotonicMilliseconds()
         capacity = lane.requestCapacity
         batch = TagList(capacity: capacity)
         requests = .allocate(capacity: capacity)
         requests.initialize(repeating: PendingRequest(), count: capacity)
         blocks = lane.requests
-        freeTags = TagList(capacity: capacity)
-        for tag in (0..<UInt16(capacity)).reversed() { freeTags.append(tag) }
-        replies = Ring(minimumCapacity: capacity)
-        replyBatch = ReplyBatch(requestCapacity: capacity)
-        let end = serve()
-        if !state.isCutOff, let text = describe(end) { log.writeEnd(text) }
-        drain()
-        lane.close()
         lock.withLock {
+            freeTags = TagList(capacity: capacity)
+            for tag in (0..<UInt16(capacity)).reversed() { freeTags.append(tag) }
+            replies = Ring(minimumCapacity: capacity)
+            replyBatch = ReplyBatch(requestCapacity: capacity)
+            chunks = PayloadChunks(arena: service.arena, memory: memory, wakeup: wakeup)
+        }
+    }
+
+    /// Gives lane and buffers back. No request is under way. What the window holds is kept for the next time.
+    /// - Returns: whether it holds anything.
+    private func layDown() -> Bool {
+        assert(freeTags.count == capacity && replies.isEmpty, "a request is under way")
+        lane.close()
+        lane = nil
+        lock.withLock {
+            if window.byteCount > 0 {
+                let received = chunks.extent(window.chunk)[window.start..<window.end]
+                window.early.insert(contentsOf: received, at: 0)
+            }
+            window = ReceiveWindow(early: window.early)
             chunks.removeAll()
+            chunks = nil
             replies.deallocate()
             replyBatch.deallocate()
             freeTags.deallocate()
         }
         batch.deallocate()
         requests.deallocate()
+        connectionCount.leave()
+        lender.giveBack()
+        return !window.early.isEmpty
+    }
+
+    /// Looks at the socket of an idle client, which is readable. Does not block.
+    /// - Returns: whether the connection is over; otherwise it needs a thread.
+    func endsWhileIdle() -> Bool {
+        var byte: UInt8 = 0
+        let count = recv(state.descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        guard count == 0 || count < 0 && errno != EAGAIN && errno != EINTR else { return false }
+        let end = count == 0 ? state.endOfStream : ConnectionEnd.broken(errno)
+        if !state.isCutOff, let text = end.text(requestCount: 0, isInRequest: false) { log.writeEnd(text) }
+        return true
     }
 
     /// Whether the client keeps shared memory that others wait for and that only the client can release. This is so
@@ -135,8 +212,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     // MARK: Requests
 
     /// Serves requests until there are no more.
-    private func serve() -> ConnectionEnd {
+    /// - Returns: nil when the lane is to be given back, and there may be more later.
+    private func serve() -> ConnectionEnd? {
         while !state.isBroken {
+            if lender.isWanted && turnIsOver { return nil }
             let parsed = lock.withLock {
                 isAwake = true
                 let parsed = parse()
@@ -151,12 +230,24 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
             if log.hasNoted { log.writeNoted(export) }
             switch parsed {
             case .more: continue
-            case .needsBytes: if let end = receiveMore() { return end }
+            case .needsBytes:
+                switch receiveMore() {
+                case .more: continue
+                case .idle: return nil
+                case .end(let end): return end
+                }
             case .needsRoom: waitForRoom(watchingClient: true)
             case .end(let end): return end
             }
         }
         return state.brokenEnd
+    }
+
+    /// Whether the connection has had its lane long enough for one that others want. A large request that has partly come
+    /// is received first, since it has its memory.
+    private var turnIsOver: Bool {
+        monotonicMilliseconds() - borrowedMilliseconds >= LaneLender.turnMilliseconds
+            && window.requestByteCount <= ReceiveWindow.ordinaryByteCountMax
     }
 
     /// What the log says of an end; nil for an end in order.
@@ -204,9 +295,16 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }) { waitForRoom(watchingClient: false) }
     }
 
+    private enum Received {
+        /// Bytes, perhaps.
+        case more
+        /// Nothing, for some time, and no request is under way.
+        case idle
+        case end(ConnectionEnd)
+    }
+
     /// Receives into the window; waits for bytes or for I/O of the lane.
-    /// - Returns: why no more is received; nil while there may be more.
-    private func receiveMore() -> ConnectionEnd? {
+    private func receiveMore() -> Received {
         var memory: UnsafeMutableRawBufferPointer?
         var rest = lock.withLock {
             memory = prepareWindow()
@@ -216,14 +314,14 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
         guard let memory else {
             waitForRoom(watchingClient: true)
-            return nil
+            return .more
         }
         if !window.early.isEmpty {
             window.takeEarly(into: memory)
-            return nil
+            return .more
         }
         while true {
-            guard let limit = receiveLimit(memory.count) else { return .stopped }
+            guard let limit = receiveLimit(memory.count) else { return .end(.stopped) }
             if rest.maySleep {
                 let count = receive(
                     into: UnsafeMutableRawBufferPointer(rebasing: memory[..<limit]), isIdle: rest.isIdle)
@@ -231,14 +329,18 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
                     window.end += count
                     lastByteCount? -= count
                     movedByteCount.add(count, ordering: .relaxed)
-                    return nil
+                    return .more
                 }
-                if count == 0 { return state.endOfStream }
+                if count == 0 { return .end(state.endOfStream) }
                 if errno == EAGAIN || errno == EWOULDBLOCK {
-                    lock.withLock { isAwake = true }
+                    let isIdle = lock.withLock {
+                        isAwake = true
+                        return freeTags.count == capacity && window.byteCount == 0
+                    }
+                    guard lane.hasOutstandingWork else { return isIdle ? .idle : .more }
                     lane.wait(orReadable: state.descriptor)
                 } else if errno != EINTR {
-                    return .broken(errno)
+                    return .end(.broken(errno))
                 }
             } else {
                 sendReplies()
@@ -247,10 +349,10 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Like recv(2): does not block while the lane has work outstanding, and may poll for a while before it blocks, if
-    /// no request is under way and each client can have a processor.
+    /// Like recv(2): does not block while the lane has work outstanding, or is idle and wanted by others. It may poll for
+    /// a while before it blocks, if no request is under way and each client can have a processor.
     private func receive(into memory: UnsafeMutableRawBufferPointer, isIdle: Bool) -> Int {
-        lane.hasOutstandingWork
+        lane.hasOutstandingWork || isIdle && lender.isWanted
             ? recv(state.descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))
             : adaptivePoll.receive(state.descriptor, into: memory, mayPoll: isIdle && connectionCount.leavesRoom)
     }

@@ -3,7 +3,7 @@ import Glibc
 import NBDProtocol
 import Platform
 
-/// A client's way to an export and a lane.
+/// A client's way to an export, and to its first lane unless all are lent.
 ///
 /// Threads: the connection's.
 struct Handshake {
@@ -11,7 +11,8 @@ struct Handshake {
     struct Admission {
         let export: ExportDescription
         let service: any BlockService
-        let lane: any BlockLane
+        /// Nil when all lanes are lent.
+        let lane: (any BlockLane)?
         /// Wakes the connection's thread when it waits for tags or memory.
         let wakeup: EventFD
         /// Whether replies are structured.
@@ -24,18 +25,19 @@ struct Handshake {
     /// What is behind each of the exports.
     let services: [any BlockService]
     let exports: [ExportDescription]
+    let lender: LaneLender
     /// How long the handshake may take.
     let milliseconds: Int
 
-    /// Negotiates until the client has chosen an export and has a lane there.
+    /// Negotiates until the client has chosen an export.
     /// - Parameter receiver: gets the completions of the lane.
     /// - Returns: nil when the connection is over; the log says why.
     func run(receiver: any BlockCompletionReceiver, log: inout ConnectionLog) -> Admission? {
         var socket = HandshakeSocket(state.descriptor, milliseconds: milliseconds)
         var negotiation = Negotiation(exports: exports)
-        var claimed: (lane: any BlockLane, wakeup: EventFD)?
+        var claimed: (lane: (any BlockLane)?, wakeup: EventFD)?
         // Nobody else has it unless the client was admitted.
-        defer { claimed?.lane.close() }
+        defer { giveBack(claimed?.lane) }
         var buffer = [UInt8](repeating: 0, count: 4096)
         while !state.isFinishing {
             guard socket.send(negotiation.output) else { return lose(socket, &log) }
@@ -44,6 +46,7 @@ struct Handshake {
             guard count > 0 else { return lose(socket, &log) }
             var refusal: (any Error)?
             let outcome = negotiation.receive(buffer[..<count]) { exportIndex in
+                giveBack(claimed.take()?.lane)
                 do { claimed = try claim(exportIndex, receiver: receiver) } catch { refusal = error }
                 return refusal == nil
             }
@@ -63,7 +66,7 @@ struct Handshake {
                 state.negotiated()
                 guard socket.send(negotiation.output) else { return lose(socket, &log) }
                 guard let (lane, wakeup) = claimed.take() else {
-                    preconditionFailure("a client was admitted without a lane")
+                    preconditionFailure("a client was admitted that nothing was claimed for")
                 }
                 return Admission(
                     export: exports[index], service: services[index], lane: lane, wakeup: wakeup,
@@ -84,14 +87,24 @@ struct Handshake {
         return nil
     }
 
-    /// Claims what a client of an export needs, before the client is told that it is accepted.
+    private func giveBack(_ lane: (any BlockLane)?) {
+        guard let lane else { return }
+        lane.close()
+        lender.giveBack()
+    }
+
+    /// Claims what a client of an export needs, before the client is told that it is accepted. If all lanes are lent, it
+    /// gets one later.
     private func claim(
         _ exportIndex: Int, receiver: any BlockCompletionReceiver
-    ) throws -> (lane: any BlockLane, wakeup: EventFD) {
+    ) throws -> (lane: (any BlockLane)?, wakeup: EventFD) {
         let wakeup = try EventFD()
         guard Headroom.isLeft(after: wakeup.descriptor) else {
             throw OSError(code: EMFILE, doing: "serve one more client")
         }
-        return (try services[exportIndex].makeLane(receiver: receiver), wakeup)
+        let lane = try lender.borrow(for: nil, isItsTurn: false) {
+            try services[exportIndex].makeLane(receiver: receiver)
+        }
+        return (lane, wakeup)
     }
 }

@@ -16,7 +16,7 @@ final class Housekeeper: Sendable {
 
     /// - Parameters:
     ///   - services: whose arenas are trimmed.
-    ///   - tidy: called in each period with the time in milliseconds; returns whether there are clients.
+    ///   - tidy: called in each period with the time in milliseconds; returns whether clients have lanes.
     /// - Throws: when no thread can be made.
     init(services: [any BlockService], tidy: @escaping @Sendable (UInt64) -> Bool) throws(OSError) {
         var arenas: [DataArena] = []
@@ -26,7 +26,7 @@ final class Housekeeper: Sendable {
             while !stopped.wait(milliseconds: Self.periodMilliseconds) {
                 for arena in arenas { arena.trim(age: Self.trimAge) }
                 idlePeriods = tidy(monotonicMilliseconds()) ? 0 : idlePeriods + 1
-                // The heap memory of ended connections is free, but the process keeps it until it is trimmed.
+                // The heap memory of lanes that were closed is free, but the process keeps it until it is trimmed.
                 if idlePeriods == Self.trimAge { nbdext_trim_heap() }
             }
             finished.set()

@@ -3,6 +3,7 @@ import CLinux
 import Glibc
 import NBDProtocol
 import Platform
+import Synchronization
 
 /// An NBD server: listens, and serves each client on a thread of its own.
 ///
@@ -19,14 +20,19 @@ package final class NBDServer: @unchecked Sendable {
     private var acceptor: Acceptor?
     private let memory: PayloadMemory
     private var housekeeper: Housekeeper!
+    private var lender: LaneLender!
+    private var idleClients: IdleClients!
     private let lock = Lock()
     private var connections: [Int: Connection] = [:]
     private var nextNumber = 1
     private var isStopping = false
+    private let threadCount = Atomic<Int>(0)
     /// Whether the last client was refused: a series of refusals gets one message. Belongs to the acceptor's thread.
     private var isRefusing = false
-    /// The most connections, including those in the handshake: each has a thread.
-    private static let connectionCountMax = 1024
+    /// The most connections.
+    private static let connectionCountMax = 16_384
+    /// The most threads of connections: for those that have a lane, and for those in the handshake.
+    private static let threadCountMax = 1024
     private static let sendBufferByteCount: Int32 = 1 << 20
     /// Set when a connection has ended.
     private let ended = AutoResetEvent()
@@ -54,23 +60,27 @@ package final class NBDServer: @unchecked Sendable {
             byteCountMax: payloadByteCountMax
                 ?? PayloadMemory.defaultByteCountMax(arenaByteCount: services.map(\.arena.byteCount).min()!))
         housekeeper = try Housekeeper(services: services) { [unowned self] in tidy(at: $0) }
+        lender = LaneLender { [unowned self] in run($0, isItsTurn: true) }
+        idleClients = try IdleClients { [unowned self] connection in
+            if connection.endsWhileIdle() { remove(connection) } else { run(connection) }
+        }
     }
 
     /// Ends connections whose clients keep memory that others wait for.
-    /// - Returns: whether there are connections.
+    /// - Returns: whether connections have lanes.
     private func tidy(at milliseconds: UInt64) -> Bool {
         let waiterCount = memory.waiterCount()
-        let (ended, hasConnections) = lock.withLock { () -> ([Int], Bool) in
+        let ended = lock.withLock {
             let stalled = connections.values.filter { $0.isStalled(at: milliseconds, waiterCount: waiterCount) }
             for connection in stalled { connection.state.cutOff() }
-            return (stalled.map(\.number), !connections.isEmpty)
+            return stalled.map(\.number)
         }
         for number in ended {
             log.write(
                 "connection \(number) was ended: its client did not go on with a large request, or did not take "
                     + "its replies, while others waited for the memory")
         }
-        return hasConnections
+        return lender.hasLent
     }
 
     /// Begins to accept clients at all of these addresses, or at none if one of them fails. Call it once.
@@ -113,17 +123,20 @@ package final class NBDServer: @unchecked Sendable {
         while lock.withLock({ !connections.isEmpty }) { ended.wait() }
         log.finish()
         slowClients.stop()
+        idleClients.stop()
         housekeeper.stop()
     }
 
     /// Starts a client's connection, unless it would use up what the server itself needs.
     private func start(_ descriptor: Int32) {
-        let isFull = lock.withLock { connections.count >= Self.connectionCountMax }
+        let isFull = lock.withLock {
+            connections.count >= Self.connectionCountMax || threadCount.load(ordering: .relaxed) >= Self.threadCountMax
+        }
         guard !isFull, Headroom.isLeft(after: descriptor) else {
             if !isRefusing {
                 log.write(
                     "clients are refused until others have left: there are \(Self.connectionCountMax), or "
-                        + "descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed"
+                        + "\(Self.threadCountMax) in their handshakes, or descriptors or memory run short; raise the limits (ulimit -n, ulimit -v) if more are needed"
                 )
             }
             isRefusing = true
@@ -143,9 +156,8 @@ package final class NBDServer: @unchecked Sendable {
             let connection = Connection(
                 number: nextNumber, descriptor: descriptor, services: services, exports: exports,
                 handshakeMilliseconds: timeouts.handshakeMilliseconds, slowClients: slowClients,
-                connectionCount: connectionCount, memory: memory,
+                connectionCount: connectionCount, lender: lender, memory: memory,
                 log: ConnectionLog(log, number: nextNumber, client: client))
-            connectionCount.enter()
             connections[nextNumber] = connection
             nextNumber += 1
             return connection
@@ -154,14 +166,27 @@ package final class NBDServer: @unchecked Sendable {
             close(descriptor)
             return
         }
+        run(connection)
+    }
+
+    /// Gives a connection a thread, as long as it needs one.
+    private func run(_ connection: Connection, isItsTurn: Bool = false) {
+        threadCount.add(1, ordering: .relaxed)
         do {
             let thread = try OSThread(name: "client \(connection.number)") { [self] in
-                connection.run()
-                remove(connection)
+                let pause = connection.run(isItsTurn: isItsTurn)
+                threadCount.subtract(1, ordering: .relaxed)
+                switch pause {
+                case .ended: remove(connection)
+                case .idle: idleClients.add(connection)
+                case .waitsForLane: break
+                }
             }
             thread.detach()
         } catch {
-            log.write("connection \(connection.number) was refused: \(error)")
+            log.write("connection \(connection.number) was ended: \(error)")
+            threadCount.subtract(1, ordering: .relaxed)
+            if isItsTurn { lender.giveBack() }
             remove(connection)
         }
     }
@@ -169,7 +194,6 @@ package final class NBDServer: @unchecked Sendable {
     private func remove(_ connection: Connection) {
         lock.withLock {
             connections[connection.number] = nil
-            connectionCount.leave()
             close(connection.state.descriptor)
         }
         ended.set()

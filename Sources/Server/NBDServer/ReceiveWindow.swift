@@ -21,7 +21,7 @@ struct ReceiveWindow {
     /// Payload bytes of the last request if it was a large write, else 0. The next request is probably alike, and is
     /// received without the start of its successor.
     var expectedPayloadByteCount = 0
-    /// Bytes that were received with the handshake.
+    /// Bytes that were received with the handshake, or with an earlier lane.
     var early: [UInt8] = []
 
     /// Where the first header of a fresh chunk goes.
@@ -38,7 +38,7 @@ struct ReceiveWindow {
 
     var byteCount: Int { end - start }
 
-    /// Moves bytes that were received with the handshake behind the window.
+    /// Moves bytes that were received earlier behind the window.
     mutating func takeEarly(into memory: UnsafeMutableRawBufferPointer) {
         let count = min(early.count, memory.count)
         memory.copyBytes(from: early[..<count])

@@ -68,6 +68,10 @@ int nbdext_epoll(void);
 /// Adds a descriptor to an epoll instance, which is readable while the descriptor is, or removes it. epoll_ctl(2).
 int nbdext_epoll_add(int epoll, int fd);
 int nbdext_epoll_remove(int epoll, int fd);
+enum { NBDEXT_EPOLL_READY_MAX = 64 };
+/// Blocks until added descriptors are readable, or at their end, and stores up to NBDEXT_EPOLL_READY_MAX of them. Returns
+/// their number. epoll_wait(2).
+int nbdext_epoll_wait(int epoll, int *ready);
 
 /// Names the calling thread (at most 15 bytes), for ps and perf. pthread_setname_np(3).
 void nbdext_name_thread(const char *name);
@@ -78,6 +82,9 @@ int nbdext_mutex_init(pthread_mutex_t *mutex);
 /// Asks for a send buffer of that size, beyond the system's limit where that is allowed (SO_SNDBUFFORCE), up to it
 /// elsewhere (SO_SNDBUF).
 void nbdext_set_send_buffer(int socket, int bytes);
+
+/// Lets receives that block end with EAGAIN after a time. SO_RCVTIMEO.
+void nbdext_set_receive_timeout(int socket, int milliseconds);
 
 /// Gives free pages of the heap back to the system. malloc_trim(3).
 void nbdext_trim_heap(void);
