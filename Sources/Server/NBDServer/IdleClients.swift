@@ -36,7 +36,8 @@ final class IdleClients: @unchecked Sendable {
         lock.withLock { idle[connection.state.descriptor] = connection }
         guard nbdext_epoll_add(epoll, connection.state.descriptor) < 0 else { return }
         // The system has no memory to watch it.
-        if let connection = lock.withLock({ idle.removeValue(forKey: connection.state.descriptor) }) { wake(connection) }
+        let isLeft = lock.withLock { idle.removeValue(forKey: connection.state.descriptor) != nil }
+        if isLeft { wake(connection) }
     }
 
     /// Ends the thread. There are no connections any more.
