@@ -99,7 +99,9 @@ struct PlannedMembersTests {
     func replacementIO() async {
         var members = Self.members()
         members.beginReplacement(Recovery(member: 1, boundary: 0))
-        members.beginReplacementIO()
+        var output = PlannerOutput()
+        members.emitToReplacement(.flush(1, token: members.token(.flushRound)), into: &output)
+        #expect(output.memberIOs.map(\.place) == [3] && output.memberIOs[0].plannerToken.isToReplacement)
         members.endReplacement()
         #expect(members.hasReplacementIO && !members.canBeginReplacement)
         members.endReplacementIO()

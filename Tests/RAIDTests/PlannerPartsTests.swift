@@ -1,4 +1,5 @@
 import MDFormat
+import MemberIO
 import Testing
 
 @testable import RAID
@@ -26,9 +27,12 @@ final class Operations {
 
 @Suite("Parts of the planner")
 struct PlannerPartsTests {
+    private static let geometry = ArrayGeometry(
+        level: .raid5, memberCount: 3, chunkByteCount: 65536, memberDataByteCount: 4 << 20, dataByteOffset: 4096)
+
     @Test("requests that found no free operation are served in order, round the ring")
     func starved() {
-        var table = RequestTable(capacity: 3)
+        var table = RequestTable(geometry: Self.geometry, capacity: 3)
         defer { table.deallocate() }
         for round in 0..<4 as Range<UInt32> {
             #expect(!table.hasStarved && table.firstStarved == nil)
@@ -66,7 +70,8 @@ struct PlannerPartsTests {
         let count = ScratchPool.smallCount + ScratchPool.largeCount + 4
         let operations = Operations(count: count)
         let base = UnsafeMutableRawPointer(bitPattern: 4096)!
-        var pool = ScratchPool(base: base, memberCount: 3)
+        let memory = ScratchMemory(base: base, memberCount: 3)
+        var pool = ScratchPool()
         defer { pool.deallocate() }
         var addresses: Set<UnsafeMutableRawPointer> = []
         for index in (0..<Int32(ScratchPool.smallCount)).map(OperationIndex.init(rawValue:)) {
@@ -74,7 +79,7 @@ struct PlannerPartsTests {
             let isClaimed = pool.claim(for: &operations.pointer[index])
             #expect(isClaimed)
             for member in Roles(count: 3) {
-                addresses.insert(pool.block(operations.pointer[index].scratch, member: member))
+                addresses.insert(memory.block(operations.pointer[index].scratch, member: member))
             }
         }
         #expect(addresses.count == 3 * ScratchPool.smallCount)
@@ -118,6 +123,53 @@ struct PlannerPartsTests {
         #expect(ready == [1, 2, 4])
         index.remove(3) { ready.append($0) }
         #expect(ready.count == 3 && !operations.pointer[3].lock.isIndexed)
+    }
+
+    @Test("operations get their stripe ranges and scratch memory in order, and give them up together")
+    func schedule() {
+        var schedule = OperationSchedule(capacity: 3)
+        defer { schedule.deallocate() }
+        let indices = (0..<3).map { _ in
+            var operation = StripeOperation()
+            operation.kind = .write
+            operation.chunkOffsetEnd = 4096
+            return schedule.add(operation)
+        }
+        let isAdmitted = indices.map { schedule.admit($0) }
+        #expect(isAdmitted == [true, false, false] && schedule.freeCount == 0)
+        #expect(schedule.operations[indices[1]].phase == .awaitingLock)
+        schedule.operations[indices[0]].move(to: .reading)
+        schedule.end(indices[0])
+        guard case .release(let ended) = schedule.takeDue(), ended == indices[0] else {
+            Issue.record("what has ended is not released")
+            return
+        }
+        var ready = schedule.giveUp(indices[0])
+        schedule.release(indices[0])
+        // The third one waits for the second.
+        #expect(ready.popFirst(in: schedule.operations) == indices[1] && ready.isEmpty)
+        #expect(schedule.operations[indices[1]].hasStripeRange && !schedule.operations[indices[1]].scratch.isNone)
+        #expect(schedule.freeCount == 1 && schedule.operations[indices[2]].lock.blockers == 1)
+    }
+
+    @Test("a request that must be durable ends with a flush of all members, and the next ones share a round")
+    func flushes() {
+        var table = RequestTable(geometry: Self.geometry, capacity: 3)
+        defer { table.deallocate() }
+        var members = PlannedMembers(geometry: Self.geometry)
+        var output = PlannerOutput()
+        for tag in 0..<3 as Range<UInt32> {
+            table.begin(ArrayRequest(.flush, tag: tag))
+            table.flush(tag, &members, into: &output)
+        }
+        #expect(output.memberIOs.map(\.kind) == [.flush, .flush, .flush])
+        for _ in 0..<3 { table.completeFlush(.done, &members, into: &output) }
+        #expect(output.finished.map(\.tag) == [0] && output.memberIOs.count == 6)
+        for status in [.done, .noSpace, .done] as [MemberStatus] {
+            table.completeFlush(status, &members, into: &output)
+        }
+        #expect(
+            output.finished.map(\.tag) == [0, 1, 2] && output.finished.map(\.status) == [.done, .noSpace, .noSpace])
     }
 
     @Test("healing locks whole blocks")

@@ -6,6 +6,11 @@ struct OperationList: BitwiseCopyable {
     var isEmpty: Bool { head.isNone }
     var first: OperationIndex? { head.isNone ? nil : head }
 
+    /// The operation behind another one of the list, or nil.
+    func next(of index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) -> OperationIndex? {
+        operations[index].link.isNone ? nil : operations[index].link
+    }
+
     mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
         assert(index != tail, "the operation is the last of the list already")
         operations[index].link = .none

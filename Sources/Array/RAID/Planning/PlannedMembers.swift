@@ -2,7 +2,8 @@ import MDFormat
 import MemberIO
 
 /// The members that the planner plans with: which role is missing, which member is being filled, and since when each
-/// member is at its place. `Membership` decides that, and the planner is told.
+/// member is at its place. `Membership` decides that, and the planner is told. I/O to the replacement's place is
+/// counted.
 ///
 /// A *generation* begins whenever a member fails or one takes a role. The outcome of I/O from before a member arrived
 /// says nothing about it.
@@ -46,6 +47,26 @@ struct PlannedMembers {
         guard let missing else { return nil }
         if let recovery, range().upperBound <= recovery.boundary { return nil }
         return missing
+    }
+
+    /// The role that an operation has to do without, or nil.
+    func missing(for operation: StripeOperation) -> Role? { missing(in: operation.memberRange(geometry)) }
+
+    /// Whether an operation's first column is of a member that is missing.
+    func lacksColumn(of operation: StripeOperation) -> Bool {
+        guard let missing = missing(for: operation) else { return false }
+        return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
+    }
+
+    /// Whether an operation changes parity, and so needs a record if there is a log. A write of the missing column
+    /// alone needs one too: recovery would otherwise follow an older record of the same chunk offsets.
+    func keepParity(of operation: StripeOperation) -> Bool {
+        operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing(for: operation)
+    }
+
+    /// Whether an operation reads data that is to be copied to a replacement.
+    func isCopyRead(_ operation: StripeOperation) -> Bool {
+        operation.kind == .rebuild && operation.phase == .reading && !operation.isUnreadable && replacement != nil
     }
 
     /// Whether nothing is lost with the member at a place: all others are there, or it is being rebuilt from them.
@@ -157,22 +178,61 @@ struct PlannedMembers {
         arrivals[role] = generation
     }
 
-    // MARK: I/O under way
+    // MARK: I/O to the replacement's place
+
+    /// Emits an I/O to the replacement's place.
+    mutating func emitToReplacement(_ io: MemberIO, into output: inout PlannerOutput) {
+        assert(io.place != geometry.replacementPlace || !io.plannerToken.isToReplacement, "the I/O goes there already")
+        assert(replacementRole != nil, "nobody is at the replacement's place")
+        var io = io
+        io.place = geometry.replacementPlace
+        io.token = io.plannerToken.toReplacement.rawValue
+        output.memberIOs.append(io)
+        replacementIOCount += 1
+    }
+
+    /// Repeats an operation's write for a replacement of the member it goes to: data below the boundary, zeros
+    /// everywhere.
+    mutating func mirror(_ io: MemberIO, of operation: inout StripeOperation, into output: inout PlannerOutput) {
+        guard let replacement, io.place == Place(replacement.member),
+            operation.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
+        else { return }
+        assert(!operation.writesToReplacement || operation.kind != .rebuild, "a copy is written twice")
+        emitToReplacement(io, into: &output)
+        operation.writesToReplacement = true
+        operation.outstanding += 1
+    }
 
     /// Whether I/O is under way to the replacement's place. It goes to the member that was there when it began, which
     /// may have a role by now.
     var hasReplacementIO: Bool { replacementIOCount > 0 }
 
-    /// Notes that an I/O to the replacement's place begins.
-    mutating func beginReplacementIO() {
-        assert(replacementRole != nil, "nobody is at the replacement's place")
-        replacementIOCount += 1
-    }
-
     /// Notes that one has come back, or was not started.
     mutating func endReplacementIO() {
         precondition(replacementIOCount > 0, "no I/O to the replacement is under way")
         replacementIOCount -= 1
+    }
+
+    // MARK: I/O under way
+
+    /// The token of an I/O that begins now and belongs to the array.
+    func token(_ kind: PlannerToken.Kind) -> PlannerToken { .array(kind, generation: generation) }
+
+    /// Whether the failure of an I/O says nothing against the member that is at its place now: another member was there
+    /// when the I/O was emitted, or the I/O only read data for a replacement, which the other members can supply.
+    func isOutdated(
+        _ token: PlannerToken, at place: Place, _ operations: UnsafeMutablePointer<StripeOperation>
+    ) -> Bool {
+        switch token.kind {
+        case .operation:
+            let operation = operations + token.operation
+            return isOutdated(operation.pointee.generation, at: place) || isCopyRead(operation.pointee)
+        case .healing: return isOutdated(operations[token.operation].generation, at: place)
+        // A RAID 0 array's members stay.
+        case .request: return false
+        case .flushRound, .logWrite, .logFlush, .bitmapWrite, .bitmapFlush:
+            return isOutdated(age: token.age(in: generation), at: place)
+        }
     }
 
     /// Whether I/O of a generation went to an earlier member at the place.
@@ -181,4 +241,30 @@ struct PlannedMembers {
     /// Whether I/O went to an earlier member at the place.
     /// - Parameter age: how many generations ago it began.
     func isOutdated(age: UInt32, at place: Place) -> Bool { generation < arrivals[place.index] &+ age }
+
+    /// Whether an I/O with this outcome makes its member fail, unless it has failed already.
+    func isFailure(
+        _ token: PlannerToken, at place: Place, _ status: MemberStatus,
+        _ operations: UnsafeMutablePointer<StripeOperation>
+    ) -> Bool {
+        switch status {
+        case .done, .noSpace, .refused: return false
+        case .failed:
+            guard !isOutdated(token, at: place, operations) else { return false }
+            // Without another copy, a rewrite that fails leaves the block as it was. Failing the member would lose
+            // more.
+            return canDoWithout(place) || token.kind != .healing || operations[token.operation].phase == .probing
+        case .unreadable:
+            guard canDoWithout(place), !isOutdated(token, at: place, operations) else { return false }
+            switch token.kind {
+            case .healing: return operations[token.operation].phase == .verifying
+            case .operation:
+                let operation = operations + token.operation
+                return operation.pointee.phase == .reading
+                    && operation.pointee.healing.rounds == BlockHealing.roundMax
+                    && !operation.pointee.healing.isIncomplete
+            default: return false
+            }
+        }
+    }
 }

@@ -4,19 +4,19 @@ struct PlannerInvariants {
     let planner: RAIDPlanner
 
     func check() {
-        let pool = planner.pool
-        assert(planner.ended.isEmpty, "operations that ended are not released")
+        let pool = planner.schedule.pool
+        assert(planner.schedule.ended.isEmpty, "operations that ended are not released")
         pool.checkInvariants()
         for operation in pool.all where operation.phase != .free { check(operation) }
-        planner.stripeIndex.checkInvariants(pool.all)
-        planner.scratch.checkInvariants(pool.all)
+        planner.schedule.stripeIndex.checkInvariants(pool.all)
+        planner.schedule.scratch.checkInvariants(pool.all)
         planner.bitmap?.checkInvariants()
         planner.logs?.checkInvariants(pool.all)
     }
 
     /// An operation that is in use has what its phase needs, and nothing that it does not need yet.
     private func check(_ operation: StripeOperation) {
-        let hasLock = operation.lock.isIndexed && operation.lock.blockers == 0
+        let hasLock = operation.hasStripeRange
         switch operation.phase {
         case .free, .ended: assertionFailure("an operation is neither in use nor free")
         case .awaitingLock:

@@ -2,6 +2,9 @@ import MDFormat
 
 /// A request that is under way, and how far it has been cut into operations.
 struct PlannerRequest: BitwiseCopyable {
+    /// The longest range of one zeroing I/O, bytes.
+    static let zeroByteCountMax: UInt64 = 1 << 30
+
     let request: ArrayRequest
     /// Bytes that have been turned into operations. A write advances it by its part of a stripe at a time.
     private(set) var expanded: UInt64 = 0
@@ -49,7 +52,7 @@ struct PlannerRequest: BitwiseCopyable {
         case .zero where zeroesStripes && column == 0 && chunkOffset == 0 && remaining >= geometry.stripeByteCount:
             operation.kind = .zeroStripes
             operation.stripeCount = min(
-                remaining / geometry.stripeByteCount, max(1, RAIDPlanner.zeroByteCountMax / geometry.chunkByteCount))
+                remaining / geometry.stripeByteCount, max(1, Self.zeroByteCountMax / geometry.chunkByteCount))
             operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
             expanded += operation.stripeCount * geometry.stripeByteCount
             assert(expanded <= request.byteCount, "an operation goes beyond its request")

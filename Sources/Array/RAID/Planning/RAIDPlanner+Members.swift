@@ -20,9 +20,6 @@ extension RAIDPlanner {
     /// may have a role by now.
     package var hasReplacementIO: Bool { members.hasReplacementIO }
 
-    /// The role that an operation has to do without, or nil.
-    func missing(for operation: StripeOperation) -> Role? { members.missing(in: operation.memberRange(geometry)) }
-
     /// Notes that a member failed; the other members' superblocks say so durably. I/Os under way to it end with
     /// `.failed`. A replacement of this very member has its role now, and is in sync below its boundary. Another
     /// replacement is given up.
@@ -32,16 +29,16 @@ extension RAIDPlanner {
 
     /// Lets a missing member come back, in sync below the boundary (a multiple of the unit).
     /// - Returns: false when the array has failed meanwhile, or does not miss that member.
-    package func beginRecovery(_ recovery: Recovery) -> Bool { window.count == 0 && members.begin(recovery) }
+    package func beginRecovery(_ recovery: Recovery) -> Bool { !maintenance.isRecovering && members.begin(recovery) }
 
     /// Whether a replacement can begin: all members are there, and no I/O is under way to an earlier member at its
     /// place.
-    package var canBeginReplacement: Bool { members.canBeginReplacement && window.count == 0 }
+    package var canBeginReplacement: Bool { members.canBeginReplacement && !maintenance.isRecovering }
 
     /// Begins to fill the member at the replacement's place, which is in sync below the boundary (a multiple of the
     /// unit). `canBeginReplacement` is true.
     package func beginReplacement(_ recovery: Recovery) {
-        precondition(window.count == 0, "work on an earlier recovery is under way")
+        precondition(!maintenance.isRecovering, "work on an earlier recovery is under way")
         members.beginReplacement(recovery)
         logs?.forgetReplica(of: recovery.member)
     }
@@ -65,51 +62,11 @@ extension RAIDPlanner {
     /// Whether the failure of an I/O says nothing against the member that is at its place now: another member was there
     /// when the I/O was emitted, or the I/O only read data for a replacement, which the other members can supply.
     package func isOutdated(_ token: PlannerToken, at place: Place) -> Bool {
-        switch token.kind {
-        case .operation:
-            let operation = operations[token.operation]
-            return members.isOutdated(operation.generation, at: place) || isCopyRead(operation)
-        case .healing: return members.isOutdated(operations[token.operation].generation, at: place)
-        // A RAID 0 array's members stay.
-        case .request: return false
-        case .flushRound, .logWrite, .logFlush, .bitmapWrite, .bitmapFlush:
-            return members.isOutdated(age: token.age(in: members.generation), at: place)
-        }
+        members.isOutdated(token, at: place, operations)
     }
 
-    // MARK: Tokens, and I/O to a replacement
-
-    /// The token of an I/O that begins now and belongs to the array.
-    func token(_ kind: PlannerToken.Kind) -> PlannerToken { .array(kind, generation: members.generation) }
-
-    /// Emits an I/O to the replacement's place.
-    func emitToReplacement(_ io: MemberIO, into output: inout PlannerOutput) {
-        assert(io.place != geometry.replacementPlace || !io.plannerToken.isToReplacement, "the I/O goes there already")
-        var io = io
-        io.place = geometry.replacementPlace
-        io.token = io.plannerToken.toReplacement.rawValue
-        output.memberIOs.append(io)
-        members.beginReplacementIO()
-    }
-
-    /// Repeats an operation's write for a replacement of the member it goes to: data below the boundary, zeros
-    /// everywhere.
-    func mirrorToReplacement(_ io: MemberIO, of index: OperationIndex, into output: inout PlannerOutput) {
-        let operation = operations + index
-        guard let replacement, io.place == Place(replacement.member),
-            operation.pointee.memberRange(geometry).upperBound <= replacement.boundary || io.kind != .write
-        else { return }
-        assert(!operation.pointee.writesToReplacement || operation.pointee.kind != .rebuild, "a copy is written twice")
-        emitToReplacement(io, into: &output)
-        operation.pointee.writesToReplacement = true
-        operation.pointee.outstanding += 1
-        if operation.pointee.recordOffset != nil {
-            logs!.noteWrite(of: operation.pointee, to: geometry.replacementPlace)
-        }
-    }
-
-    /// Whether an operation reads data that is to be copied to a replacement.
-    func isCopyRead(_ operation: StripeOperation) -> Bool {
-        operation.kind == .rebuild && operation.phase == .reading && !operation.isUnreadable && replacement != nil
+    /// Whether an I/O with this outcome makes its member fail, unless it has failed already.
+    package func isFailure(_ token: PlannerToken, at place: Place, _ status: MemberStatus) -> Bool {
+        members.isFailure(token, at: place, status, operations)
     }
 }

@@ -1,8 +1,6 @@
-import MDFormat
-
 /// Memory for what operations read and compute. An operation gets a block for each member, of 4 KiB (for the usual
-/// small write) or of 64 KiB. Operations that find none of their size wait here, oldest first. The pool computes
-/// addresses and never follows them.
+/// small write) or of 64 KiB. Operations that find none of their size wait here, oldest first. `ScratchMemory` says
+/// where a block lies.
 struct ScratchPool {
     /// Bytes of a small block.
     static let smallBlockByteCount = 4096
@@ -12,8 +10,6 @@ struct ScratchPool {
     static let smallCount = 256
     static let largeCount = 64
 
-    private let base: UnsafeMutableRawPointer
-    private let memberCount: Int
     private let free: UnsafeMutablePointer<ScratchIndex>
     private(set) var smallFree = smallCount
     private(set) var largeFree = largeCount
@@ -25,9 +21,7 @@ struct ScratchPool {
         memberCount * (smallCount * smallBlockByteCount + largeCount * largeBlockByteCount)
     }
 
-    init(base: UnsafeMutableRawPointer, memberCount: Int) {
-        self.base = base
-        self.memberCount = memberCount
+    init() {
         free = .allocate(capacity: Self.smallCount + Self.largeCount)
         for index in 0..<Self.smallCount + Self.largeCount { free[index] = ScratchIndex(rawValue: Int32(index)) }
     }
@@ -103,16 +97,5 @@ struct ScratchPool {
 
     private static func isSmall(_ operation: StripeOperation) -> Bool {
         operation.columnByteCount <= smallBlockByteCount
-    }
-
-    /// A member's block, by the index from `claim`.
-    func block(_ index: ScratchIndex, member: Role) -> UnsafeMutableRawPointer {
-        assert(!index.isNone && member.index < memberCount, "the operation has no block for the member")
-        let position = Int(index.rawValue)
-        if position < Self.smallCount {
-            return base + (position * memberCount + member.index) * Self.smallBlockByteCount
-        }
-        let large = base + Self.smallCount * memberCount * Self.smallBlockByteCount
-        return large + ((position - Self.smallCount) * memberCount + member.index) * Self.largeBlockByteCount
     }
 }

@@ -1,5 +1,4 @@
 import MDFormat
-import MemberIO
 
 /// A part of a RAID 5 request that is carried out as a whole: a range of chunk offsets in adjacent columns of one
 /// stripe, or a run of whole stripes. Maintenance consists of operations too.
@@ -124,19 +123,33 @@ struct StripeOperation: BitwiseCopyable {
     /// Forgets what outcomes called for, since it begins now or is done.
     mutating func clearVerdict() { verdict = .goOn }
 
-    /// Notes the outcome of an I/O of mending. A member that failed counts as missing in the next step.
-    mutating func noteMending(_ status: MemberStatus) {
-        switch (phase, status) {
-        case (.mending, .unreadable), (.mending, .refused), (.mendingParity, .noSpace), (.mendingParity, .refused):
-            note(.giveUp)
-        default: break
-        }
+    /// Puts an operation into its reading phase, of the pass that begins at `pass0`; its reads are emitted next.
+    /// - Parameter isLogged: writes are recorded in a log.
+    mutating func beginReading(_ members: PlannedMembers, _ geometry: ArrayGeometry, isLogged: Bool) {
+        precondition(verdict == .goOn && outstanding == 0, "a step is under way")
+        move(to: .reading)
+        generation = members.generation
+        plannedMissing = members.missing(for: self)
+        pass1 = isLogged ? lastColumnOfLoggedPass(geometry) : column1
     }
 
-    /// Bytes of the block that is being healed.
-    func healingByteCount(_ geometry: ArrayGeometry) -> Int {
-        min(RAIDPlanner.healingByteCountMax, Int(geometry.chunkByteCount) - Int(healing.chunkOffset))
+    private func lastColumnOfLoggedPass(_ geometry: ArrayGeometry) -> UInt8 {
+        guard kind != .read, let plannedMissing, plannedMissing != geometry.parityMember(stripe: stripe)
+        else { return column1 }
+        let missingColumn = UInt8(geometry.column(stripe: stripe, member: plannedMissing))
+        if pass0 == missingColumn { return missingColumn }
+        return pass0 < missingColumn && missingColumn <= column1 ? missingColumn - 1 : column1
     }
+
+    /// Puts an operation into its writing phase; its writes are emitted next.
+    mutating func beginWriting(_ members: PlannedMembers) {
+        move(to: .writing)
+        generation = members.generation
+        writesToReplacement = false
+    }
+
+    /// Whether nothing that overlaps the operation is under way: it has its stripe range to itself.
+    var hasStripeRange: Bool { lock.isIndexed && lock.blockers == 0 }
 
     /// Bytes of each column.
     var columnByteCount: Int { Int(chunkOffsetEnd - chunkOffset) }
@@ -152,13 +165,13 @@ struct StripeOperation: BitwiseCopyable {
     /// The chunk offsets that no other operation may change meanwhile.
     var lockedOffsets: Range<UInt32> {
         guard lock.coversBlocks else { return chunkOffset..<chunkOffsetEnd }
-        let block = UInt32(RAIDPlanner.healingByteCountMax)
+        let block = UInt32(BlockHealing.blockByteCountMax)
         return chunkOffset / block * block..<(chunkOffsetEnd + block - 1) / block * block
     }
 
     /// Whether the chunk offsets are those of whole healing blocks.
     func coversBlocks(_ geometry: ArrayGeometry) -> Bool {
-        let block = UInt32(RAIDPlanner.healingByteCountMax)
+        let block = UInt32(BlockHealing.blockByteCountMax)
         return chunkOffset % block == 0
             && (chunkOffsetEnd % block == 0 || UInt64(chunkOffsetEnd) == geometry.chunkByteCount)
     }

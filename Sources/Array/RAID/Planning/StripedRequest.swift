@@ -24,7 +24,7 @@ struct StripedRequest {
             var start = geometry.raid0MemberByteCount(member: member, below: request.byteOffset)
             let end = geometry.raid0MemberByteCount(member: member, below: request.byteOffset + request.byteCount)
             while start < end {
-                let length = min(end - start, RAIDPlanner.zeroByteCountMax)
+                let length = min(end - start, PlannerRequest.zeroByteCountMax)
                 output.memberIOs.append(
                     MemberIO(
                         kind: request.mayPunch ? .punch : .zero, place: Place(member),

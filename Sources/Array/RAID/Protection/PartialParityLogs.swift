@@ -120,9 +120,11 @@ struct PartialParityLogs {
 
     // MARK: Operations
 
-    /// Lets an operation wait for a record in the log of its parity's member.
+    /// Makes an operation wait for a record in the log of its parity's member.
     func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(operations[index].outstanding == 0, "an operation waits for a record with I/O under way")
         assert(operations[index].recordOffset == nil, "an operation waits for a record and has one")
+        operations[index].move(to: .protecting)
         log(of: operations[index]).pointee.waiting.append(index, in: operations)
     }
 
@@ -196,12 +198,9 @@ struct PartialParityLogs {
             parityRole: UInt32(geometry.parityMember(stripe: operation.stripe).index))
     }
 
-    /// Begins to write a unit, which has operations.
-    /// - Parameter isReplaced: the member has a replacement.
-    /// - Returns: the write, if it is to go to the log of the replacement too.
-    func begin(
-        _ unit: Unit, isReplaced: Bool, token: PlannerToken, into output: inout PlannerOutput
-    ) -> MemberIO? {
+    /// Begins to write a unit, which has operations; also to the log of the member's replacement, if that is as good as
+    /// the member's.
+    func begin(_ unit: Unit, _ members: inout PlannedMembers, into output: inout PlannerOutput) {
         let log = logs + unit.role
         precondition(log.pointee.phase == .idle && unit.entryCount > 0, "the last unit still covers something")
         log.pointee.phase = .writing
@@ -209,11 +208,11 @@ struct PartialParityLogs {
         log.pointee.writeStatus = .done
         log.pointee.writeCount = 1
         seal(unit, into: &output)
-        let write = unitWrite(unit.role, token)
+        let write = unitWrite(unit.role, members)
         output.memberIOs.append(write)
-        guard log.pointee.replica == .written, isReplaced else { return nil }
+        guard log.pointee.replica == .written, members.replacement?.member == unit.role else { return }
         log.pointee.writeCount = 2
-        return write
+        members.emitToReplacement(write, into: &output)
     }
 
     /// Fills the header of a unit whose entries are there.
@@ -231,10 +230,11 @@ struct PartialParityLogs {
                 byteCount: MDPartialParityLog.headerByteCount))
     }
 
-    private func unitWrite(_ role: Role, _ token: PlannerToken) -> MemberIO {
+    private func unitWrite(_ role: Role, _ members: PlannedMembers) -> MemberIO {
         MemberIO(
             kind: .durableWrite, place: Place(role), byteOffset: logs[role].areaByteOffset,
-            byteCount: logs[role].unitByteCount, memory: header(of: role), token: token)
+            byteCount: logs[role].unitByteCount, memory: header(of: role),
+            token: .logWrite(of: role, generation: members.generation))
     }
 
     /// Takes the outcome of a unit's write, or of its copy to the replacement.
@@ -268,23 +268,31 @@ struct PartialParityLogs {
         logs[role].replica = .missing
     }
 
-    /// Whether the log of a member's replacement is as good as its own.
-    func hasReplica(of role: Role) -> Bool { logs[role].replica == .written }
-
-    /// Begins to copy a member's newest unit to its replacement.
-    /// - Returns: the write; nil when the copy is there or has to wait.
-    func beginCopy(of role: Role, token: PlannerToken, into output: inout PlannerOutput) -> MemberIO? {
+    /// Copies a member's newest unit to its replacement, unless the copy is there already or has to wait.
+    /// - Returns: whether the log of the replacement is as good as the member's.
+    func copy(of role: Role, _ members: inout PlannedMembers, into output: inout PlannerOutput) -> Bool {
         let log = logs + role
-        guard log.pointee.replica == .missing, log.pointee.phase != .writing else { return nil }
+        guard log.pointee.replica == .missing, log.pointee.phase != .writing else {
+            return log.pointee.replica == .written
+        }
         if log.pointee.unitByteCount == 0 { seal(Unit(role: role), into: &output) }
         log.pointee.replica = .underWay
-        return unitWrite(role, token)
+        members.emitToReplacement(unitWrite(role, members), into: &output)
+        return false
     }
 
     // MARK: Flushes
 
+    /// Takes each log as far as it goes without a new unit: from data that is written to flushes, from data that is
+    /// durable to rest.
+    mutating func advance(_ members: inout PlannedMembers, into output: inout PlannerOutput) {
+        endCovering()
+        emitFlushes(&members, into: &output)
+        endFlushing()
+    }
+
     /// Lets the logs whose units' operations have all ended ask for flushes of what was written.
-    func endCovering() {
+    private func endCovering() {
         for role in geometry.roles {
             guard logs[role].phase == .covering, logs[role].coveredCount == 0 else { continue }
             logs[role].phase = .flushing
@@ -295,16 +303,31 @@ struct PartialParityLogs {
     }
 
     /// Ends the phase of the logs that want no flush any more.
-    func endFlushing() {
+    private func endFlushing() {
         for role in geometry.roles
         where logs[role].phase == .flushing && logs[role].unflushed | logs[role].flushing == 0 {
             logs[role].phase = .idle
         }
     }
 
+    /// Emits the flushes that units want, of places where none is under way. Nothing has to become durable at a place
+    /// without a member.
+    private mutating func emitFlushes(_ members: inout PlannedMembers, into output: inout PlannerOutput) {
+        for role in geometry.roles where role == members.absent || members.state == .failed { forget(Place(role)) }
+        if members.replacement == nil { forget(geometry.replacementPlace) }
+        while let place = beginFlush() {
+            let flush = MemberIO.flush(place, token: .logFlush(of: place, generation: members.generation))
+            if place == geometry.replacementPlace {
+                members.emitToReplacement(flush, into: &output)
+            } else {
+                output.memberIOs.append(flush)
+            }
+        }
+    }
+
     /// Begins a flush that some unit wants, of a place where none is under way. It serves all units that wait for one.
     /// - Returns: the place.
-    mutating func beginFlush() -> Place? {
+    private mutating func beginFlush() -> Place? {
         var wanted: UInt64 = 0
         for role in geometry.roles { wanted |= logs[role].unflushed }
         wanted &= ~flushesUnderWay
@@ -342,8 +365,7 @@ struct PartialParityLogs {
         }
     }
 
-    /// Forgets what has to become durable at a place without a member.
-    func forget(_ place: Place) {
+    private func forget(_ place: Place) {
         for role in geometry.roles { logs[role].unflushed &= ~place.bit }
     }
 }

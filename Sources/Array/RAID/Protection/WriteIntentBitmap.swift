@@ -154,19 +154,28 @@ struct WriteIntentBitmap {
         return isDurable
     }
 
-    /// Lets an operation wait for the next round.
+    /// Makes an operation wait for the next round.
     mutating func append(_ index: OperationIndex, in operations: UnsafeMutablePointer<StripeOperation>) {
+        assert(operations[index].outstanding == 0, "an operation waits for bits with I/O under way")
+        operations[index].move(to: .protecting)
         waiting.append(index, in: operations)
     }
 
     /// Takes the operations that wait for a round.
-    mutating func takeWaiting() -> OperationList {
+    private mutating func takeWaiting() -> OperationList {
         assert(!isWriting, "a round is under way")
         defer { waiting = OperationList() }
         return waiting
     }
 
     // MARK: Rounds
+
+    /// Operations that waited for bits, and how they go on: they write when the bits are durable (`.done`), or else
+    /// end.
+    struct Waited {
+        var operations = OperationList()
+        var status = ArrayStatus.done
+    }
 
     /// Whether a round is under way.
     var isWriting: Bool { roundOutstanding > 0 }
@@ -177,8 +186,22 @@ struct WriteIntentBitmap {
         hasChangedPages = true
     }
 
-    /// Begins a round, for the operations that wait: all changed pages go to all members that are there.
-    mutating func beginRound(absent: Role?, token: PlannerToken, into output: inout PlannerOutput) {
+    /// Begins a round when there is something to write and none is under way.
+    /// - Returns: operations that need not wait for it.
+    mutating func advance(
+        _ members: PlannedMembers, _ operations: UnsafeMutablePointer<StripeOperation>,
+        into output: inout PlannerOutput
+    ) -> Waited {
+        guard !isWriting else { return Waited() }
+        // The last round may have made the bits durable already, for other operations.
+        guard hasChangedPages else { return noteDurable(takeWaiting(), in: operations) }
+        guard members.state != .failed else { return Waited(operations: takeWaiting(), status: .failed) }
+        beginRound(absent: members.absent, token: members.token(.bitmapWrite), into: &output)
+        return Waited()
+    }
+
+    /// All changed pages go to all members that are there, for the operations that wait.
+    private mutating func beginRound(absent: Role?, token: PlannerToken, into output: inout PlannerOutput) {
         precondition(!isWriting && round.isEmpty, "a round is under way")
         round = takeWaiting()
         roundStatus = .done
@@ -202,8 +225,8 @@ struct WriteIntentBitmap {
     }
 
     /// Takes the outcome of a write of the round. The other members make up for a failed one.
-    /// - Returns: at the end of the round its operations, and how it ended.
-    mutating func endWrite(_ status: MemberStatus) -> (operations: OperationList, status: ArrayStatus)? {
+    /// - Returns: at the end of the round its operations.
+    mutating func endWrite(_ status: MemberStatus, _ operations: UnsafeMutablePointer<StripeOperation>) -> Waited {
         precondition(isWriting, "no round is under way")
         roundOutstanding -= 1
         switch status {
@@ -211,10 +234,11 @@ struct WriteIntentBitmap {
         case .refused: roundStatus = roundStatus.combined(with: .refused)
         case .done, .unreadable, .failed: break
         }
-        guard roundOutstanding == 0 else { return nil }
-        if roundStatus != .done { failRound() }
+        guard roundOutstanding == 0 else { return Waited() }
         defer { round = OperationList() }
-        return (round, roundStatus)
+        if roundStatus == .done { return noteDurable(round, in: operations) }
+        failRound()
+        return Waited(operations: round, status: roundStatus)
     }
 
     /// Marks the pages of a round that could not be written as changed again. They are written again for operations
@@ -224,12 +248,20 @@ struct WriteIntentBitmap {
         if !waiting.isEmpty { hasChangedPages = true }
     }
 
-    /// Notes that an operation's bits are durable.
-    func noteDurable(_ operation: StripeOperation) {
-        for region in regions(of: operation) {
-            assert(isSet(region), "a bit is durable that is not set")
-            regions[region].isDurable = true
+    /// Notes that the bits of operations are durable.
+    private func noteDurable(
+        _ waited: OperationList, in operations: UnsafeMutablePointer<StripeOperation>
+    ) -> Waited {
+        var index = waited.first
+        while let waiting = index {
+            assert(operations[waiting].phase == .protecting, "an operation that waits for no bits is in the round")
+            for region in regions(of: operations[waiting]) {
+                assert(isSet(region), "a bit is durable that is not set")
+                regions[region].isDurable = true
+            }
+            index = waited.next(of: waiting, in: operations)
         }
+        return Waited(operations: waited)
     }
 
     // MARK: Clearing
@@ -243,13 +275,23 @@ struct WriteIntentBitmap {
     /// Whether flushes before clearing are under way.
     var isFlushing: Bool { clearingOutstanding > 0 }
 
-    /// Finds the regions whose bits may be cleared after a flush of all members.
+    /// Flushes all members if there are regions whose bits may be cleared after that, unless such flushes are under
+    /// way. All members are there.
     /// - Parameters:
-    ///   - includesLatest: also those that were written to in this period or the last one.
+    ///   - includesLatest: also regions that were written to in this period or the last one.
     ///   - operations: all; the regions of those that are in use are left out.
-    /// - Returns: whether a flush is needed, since there are such regions.
-    mutating func beginClearing(includesLatest: Bool, operations: UnsafeBufferPointer<StripeOperation>) -> Bool {
-        precondition(!isFlushing, "flushes of an earlier period are under way")
+    mutating func beginClearing(
+        includesLatest: Bool, _ operations: UnsafeBufferPointer<StripeOperation>, _ members: inout PlannedMembers,
+        into output: inout PlannerOutput
+    ) {
+        guard !isFlushing, findCleared(includesLatest: includesLatest, operations) else { return }
+        emitFlushes(&members, into: &output)
+    }
+
+    /// - Returns: whether there are regions whose bits may be cleared after a flush.
+    private mutating func findCleared(
+        includesLatest: Bool, _ operations: UnsafeBufferPointer<StripeOperation>
+    ) -> Bool {
         isReadyToClear = false
         let first = includesLatest ? tick + 1 : tick - 1
         var isNeeded = false
@@ -265,8 +307,18 @@ struct WriteIntentBitmap {
         return true
     }
 
-    /// Notes that a flush before clearing begins.
-    mutating func beginFlush() { clearingOutstanding += 1 }
+    /// Emits the flushes of all members before clearing.
+    private mutating func emitFlushes(_ members: inout PlannedMembers, into output: inout PlannerOutput) {
+        assert(members.absent == nil, "bits say what a member misses that is not there")
+        for role in geometry.roles {
+            let flush = MemberIO.flush(Place(role), token: members.token(.bitmapFlush))
+            output.memberIOs.append(flush)
+            clearingOutstanding += 1
+            guard members.replacement?.member == role else { continue }
+            members.emitToReplacement(flush, into: &output)
+            clearingOutstanding += 1
+        }
+    }
 
     /// Takes the outcome of a flush before clearing. A failed one leaves all bits as they are, until the next tick.
     mutating func endFlush(_ status: MemberStatus) {
