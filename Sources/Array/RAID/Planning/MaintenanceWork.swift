@@ -144,7 +144,7 @@ struct MaintenanceWork {
         assert(range.lowerBound >= recovery.boundary, "what is in sync is rebuilt")
         let isZero = operation.pointee.wrongBlocks == 0
         operation.pointee.wrongBlocks = 0
-        operation.pointee.beginWriting(members)
+        operation.pointee.beginWriting(generation: members.generation)
         let memory = isZero ? nil : io.scratch.block(operation.pointee.scratch, member: recovery.member)
         guard members.replacement != nil else {
             return io.emitWrite(
@@ -169,7 +169,7 @@ struct MaintenanceWork {
         let firstSource = output.paritySources.count
         io.appendBlocks(of: operation.pointee, without: parity, to: &output)
         output.computeParity(destination, byteCount: operation.pointee.columnByteCount, from: firstSource)
-        operation.pointee.beginWriting(members)
+        operation.pointee.beginWriting(generation: members.generation)
         io.emitWrite(index, .write, member: parity, memory: destination, to: &members, into: &output)
     }
 }

@@ -51,7 +51,9 @@ extension RAIDPlanner {
         let kind = operation.pointee.kind
         assert(kind == .read || operation.pointee.hasStripeRange, "a pass needs its stripe range")
         guard state != .failed, !kind.isMaintenance || members.allow(kind) else { return end(index, .failed) }
-        operation.pointee.beginReading(members, geometry, isLogged: logs != nil)
+        let missing = members.missing(for: operation.pointee)
+        operation.pointee.beginReading(
+            generation: members.generation, missing: missing, geometry, isLogged: logs != nil)
         if kind.isMaintenance {
             maintenance.emitReads(index, members, into: &output)
         } else {
@@ -92,7 +94,7 @@ extension RAIDPlanner {
         // What was read no longer suffices, and a failed array is left as it is.
         guard state != .failed else { return end(index, .failed) }
         assert(isProtected(operation.pointee), "a write begins before it is protected")
-        operation.pointee.beginWriting(members)
+        operation.pointee.beginWriting(generation: members.generation)
         let firstIO = output.memberIOs.count
         let hasPartialParity = operation.pointee.recordOffset != nil && io.hasPartialParity(operation.pointee)
         let partialParity = hasPartialParity ? UnsafeRawPointer(logs!.partialParity(of: operation.pointee)) : nil
@@ -105,7 +107,9 @@ extension RAIDPlanner {
     /// Takes the outcome of an I/O of an operation, and the step that follows the last one.
     func completeIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + index
-        operation.pointee.note(status, members)
+        operation.pointee.note(
+            status, generation: members.generation, isCopyRead: members.isCopyRead(operation.pointee),
+            isArrayFailed: state == .failed)
         guard operation.pointee.outstanding == 0 else { return }
         if operation.pointee.verdict == .replan {
             // For the members that are there now.

@@ -144,7 +144,6 @@ extension RAIDPlanner {
     /// after their flushes.
     package func clearBits(into output: inout PlannerOutput) {
         guard hasBitsToClear, !isParityDoubtful else { return }
-        assert(state == .healthy, "bits say what a missing member misses")
         bitmap!.clearBits()
         finishBatch(into: &output)
     }

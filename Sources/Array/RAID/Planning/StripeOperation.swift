@@ -124,12 +124,15 @@ struct StripeOperation: BitwiseCopyable {
     mutating func clearVerdict() { verdict = .goOn }
 
     /// Puts an operation into its reading phase, of the pass that begins at `pass0`; its reads are emitted next.
-    /// - Parameter isLogged: writes are recorded in a log.
-    mutating func beginReading(_ members: PlannedMembers, _ geometry: ArrayGeometry, isLogged: Bool) {
+    /// - Parameters:
+    ///   - generation: the planner's, now.
+    ///   - missing: the role that the operation has to do without, or nil.
+    ///   - isLogged: writes are recorded in a log.
+    mutating func beginReading(generation: UInt32, missing: Role?, _ geometry: ArrayGeometry, isLogged: Bool) {
         precondition(verdict == .goOn && outstanding == 0, "a step is under way")
         move(to: .reading)
-        generation = members.generation
-        plannedMissing = members.missing(for: self)
+        self.generation = generation
+        plannedMissing = missing
         pass1 = isLogged ? lastColumnOfLoggedPass(geometry) : column1
     }
 
@@ -142,9 +145,10 @@ struct StripeOperation: BitwiseCopyable {
     }
 
     /// Puts an operation into its writing phase; its writes are emitted next.
-    mutating func beginWriting(_ members: PlannedMembers) {
+    /// - Parameter generation: the planner's, now.
+    mutating func beginWriting(generation: UInt32) {
         move(to: .writing)
-        generation = members.generation
+        self.generation = generation
         writesToReplacement = false
     }
 
