@@ -33,14 +33,10 @@ struct PlannerRequest: BitwiseCopyable {
         let offset = request.byteOffset + expanded
         let remaining = request.byteCount - expanded
         let (stripe, column, chunkOffset) = geometry.position(of: offset)
-        var operation = StripeOperation()
-        operation.request = request.tag
-        operation.stripe = stripe
-        operation.mayPunch = request.mayPunch
         switch request.operation {
         case .read:
             let length = min(remaining, geometry.unitEnd(chunkOffset) - chunkOffset)
-            operation.kind = .read
+            var operation = operation(.read, stripe)
             operation.column0 = UInt8(column)
             operation.column1 = UInt8(column)
             operation.chunkOffset = UInt32(chunkOffset)
@@ -50,7 +46,7 @@ struct PlannerRequest: BitwiseCopyable {
             assert(expanded <= request.byteCount, "an operation goes beyond its request")
             return operation
         case .zero where zeroesStripes && column == 0 && chunkOffset == 0 && remaining >= geometry.stripeByteCount:
-            operation.kind = .zeroStripes
+            var operation = operation(.zeroStripes, stripe)
             operation.stripeCount = min(
                 remaining / geometry.stripeByteCount, max(1, Self.zeroByteCountMax / geometry.chunkByteCount))
             operation.chunkOffsetEnd = UInt32(geometry.chunkByteCount)
@@ -58,9 +54,17 @@ struct PlannerRequest: BitwiseCopyable {
             assert(expanded <= request.byteCount, "an operation goes beyond its request")
             return operation
         case .zero, .write, .flush:
-            operation.kind = request.operation == .write ? .write : .writeZeroes
-            return takeRectangle(operation, geometry)
+            return takeRectangle(stripe, geometry)
         }
+    }
+
+    private func operation(_ kind: StripeOperation.Kind, _ stripe: UInt64) -> StripeOperation {
+        var operation = StripeOperation()
+        operation.kind = kind
+        operation.request = request.tag
+        operation.stripe = stripe
+        operation.mayPunch = request.mayPunch
+        return operation
     }
 
     /// Takes the next rectangle of a write: from the cursor on, the longest range of chunk offsets in which the same
@@ -69,9 +73,9 @@ struct PlannerRequest: BitwiseCopyable {
     /// A contiguous range covers at most three such rectangles of a stripe. With 3 columns of 64 KiB, a range from
     /// chunk offset 48K of column 0 to chunk offset 16K of column 2 covers columns 1...2 in 0 ..< 16K, column 1 in 16K
     /// ..< 48K, and columns 0...1 in 48K ..< 64K.
-    private mutating func takeRectangle(_ template: StripeOperation, _ geometry: ArrayGeometry) -> StripeOperation? {
+    private mutating func takeRectangle(_ stripe: UInt64, _ geometry: ArrayGeometry) -> StripeOperation? {
         let chunk = geometry.chunkByteCount
-        let stripeStart = template.stripe * geometry.stripeByteCount
+        let stripeStart = stripe * geometry.stripeByteCount
         let start = request.byteOffset + expanded - stripeStart
         let end = min(start + request.byteCount - expanded, geometry.stripeByteCount)
         let chunkOffset = expandedOffset
@@ -93,7 +97,7 @@ struct PlannerRequest: BitwiseCopyable {
         }
         assert(expanded <= request.byteCount, "an operation goes beyond its request")
         guard first < pastLast else { return nil }
-        var operation = template
+        var operation = operation(request.operation == .write ? .write : .writeZeroes, stripe)
         operation.column0 = UInt8(first)
         operation.column1 = UInt8(pastLast - 1)
         operation.chunkOffset = UInt32(chunkOffset)
