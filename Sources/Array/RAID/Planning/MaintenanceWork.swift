@@ -48,7 +48,7 @@ struct MaintenanceWork {
     func emitReads(_ index: OperationIndex, _ members: PlannedMembers, into output: inout PlannerOutput) {
         let operation = io.operations[index]
         guard !operation.kind.isWithoutReads else { return }
-        if members.isCopyRead(operation) {
+        if operation.isCopyRead(isReplacing: members.replacement != nil) {
             return io.emitScratchRead(index, member: members.recovery!.member, into: &output)
         }
         for member in io.geometry.roles where member != unread(operation, members) {

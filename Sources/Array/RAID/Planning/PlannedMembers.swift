@@ -49,10 +49,13 @@ struct PlannedMembers {
         return missing
     }
 
-    /// The role that an operation has to do without, or nil.
+    /// The role that an operation has to do without, or nil. Inlined, with what asks for it at each step: a call copies
+    /// the members and the operation, and mostly nobody is missing.
+    @inline(__always)
     func missing(for operation: StripeOperation) -> Role? { missing(in: operation.memberRange(geometry)) }
 
     /// Whether an operation's first column is of a member that is missing.
+    @inline(__always)
     func lacksColumn(of operation: StripeOperation) -> Bool {
         guard let missing = missing(for: operation) else { return false }
         return geometry.member(stripe: operation.stripe, column: Int(operation.column0)) == missing
@@ -62,11 +65,6 @@ struct PlannedMembers {
     /// alone needs one too: recovery would otherwise follow an older record of the same chunk offsets.
     func keepParity(of operation: StripeOperation) -> Bool {
         operation.kind != .read && geometry.parityMember(stripe: operation.stripe) != missing(for: operation)
-    }
-
-    /// Whether an operation reads data that is to be copied to a replacement.
-    func isCopyRead(_ operation: StripeOperation) -> Bool {
-        operation.kind == .rebuild && operation.phase == .reading && !operation.isUnreadable && replacement != nil
     }
 
     /// Whether nothing is lost with the member at a place: all others are there, or it is being rebuilt from them.
@@ -226,7 +224,8 @@ struct PlannedMembers {
         switch token.kind {
         case .operation:
             let operation = operations + token.operation
-            return isOutdated(operation.pointee.generation, at: place) || isCopyRead(operation.pointee)
+            return isOutdated(operation.pointee.generation, at: place)
+                || operation.pointee.isCopyRead(isReplacing: replacement != nil)
         case .healing: return isOutdated(operations[token.operation].generation, at: place)
         // A RAID 0 array's members stay.
         case .request: return false

@@ -22,6 +22,9 @@ struct PlannerRequest: BitwiseCopyable {
     /// Whether all of the request has been turned into operations.
     var isExpanded: Bool { expanded == request.byteCount }
 
+    /// Whether nothing of the request is left.
+    var isOver: Bool { remaining == 0 && isExpanded }
+
     /// Leaves out what has not been turned into operations, if there is anything.
     mutating func endExpansion() { expanded = request.byteCount }
 

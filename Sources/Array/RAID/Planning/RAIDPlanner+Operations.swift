@@ -58,7 +58,7 @@ extension RAIDPlanner {
             maintenance.emitReads(index, members, into: &output)
         } else {
             io.emitReads(index, into: &output)
-            statistics.note(operation.pointee, geometry)
+            if kind != .read { statistics.note(operation.pointee, geometry) }
         }
         if operation.pointee.outstanding == 0 { finishReading(index, into: &output) }
     }
@@ -108,8 +108,8 @@ extension RAIDPlanner {
     func completeIO(_ index: OperationIndex, _ status: MemberStatus, into output: inout PlannerOutput) {
         let operation = operations + index
         operation.pointee.note(
-            status, generation: members.generation, isCopyRead: members.isCopyRead(operation.pointee),
-            isArrayFailed: state == .failed)
+            status, generation: members.generation, isReplacing: members.replacement != nil,
+            isArrayFailed: members.state == .failed)
         guard operation.pointee.outstanding == 0 else { return }
         if operation.pointee.verdict == .replan {
             // For the members that are there now.

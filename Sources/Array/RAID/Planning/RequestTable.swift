@@ -97,20 +97,20 @@ struct RequestTable {
         assert(request.pointee.remaining > 0, "nothing of the request is under way")
         request.pointee.remaining -= 1
         request.pointee.status = request.pointee.status.combined(with: status)
-        finish(tag, &members, into: &output)
+        if request.pointee.isOver { finish(tag, &members, into: &output) }
     }
 
     /// Notes that a request gets no more operations or member I/Os.
     mutating func endExpansion(_ tag: UInt32, _ members: inout PlannedMembers, into output: inout PlannerOutput) {
         self[tag].pointee.endExpansion()
-        finish(tag, &members, into: &output)
+        if self[tag].pointee.isOver { finish(tag, &members, into: &output) }
     }
 
-    /// Ends a request when nothing of it is left, after a flush if it must be durable. A request that ends in a failed
+    /// Ends a request of which nothing is left, after a flush if it must be durable. A request that ends in a failed
     /// array has failed, whatever its I/Os did.
     private mutating func finish(_ tag: UInt32, _ members: inout PlannedMembers, into output: inout PlannerOutput) {
         let request = self[tag]
-        guard request.pointee.remaining == 0, request.pointee.isExpanded else { return }
+        assert(request.pointee.isOver, "a request ends with parts under way")
         if members.state == .failed { request.pointee.status = .failed }
         let mustFlush = request.pointee.request.forceUnitAccess && request.pointee.request.operation != .read
         if mustFlush && !request.pointee.isFlushing && request.pointee.status == .done {

@@ -5,13 +5,13 @@ extension StripeOperation {
     /// Notes the outcome of an I/O.
     /// - Parameters:
     ///   - generation: the planner's, now.
-    ///   - isCopyRead: the operation reads data that is to be copied to a replacement.
+    ///   - isReplacing: a member is being replaced.
     ///   - isArrayFailed: more members failed than the level survives.
-    mutating func note(_ status: MemberStatus, generation: UInt32, isCopyRead: Bool, isArrayFailed: Bool) {
+    mutating func note(_ status: MemberStatus, generation: UInt32, isReplacing: Bool, isArrayFailed: Bool) {
         assert(outstanding > 0, "no I/O of the operation is under way")
         outstanding -= 1
         switch phase {
-        case .reading: noteRead(status, generation: generation, isCopyRead: isCopyRead)
+        case .reading: noteRead(status, generation: generation, isReplacing: isReplacing)
         case .computing: break
         case .writing: noteWrite(status, isArrayFailed: isArrayFailed)
         case .mending, .mendingParity: noteMending(status)
@@ -19,29 +19,25 @@ extension StripeOperation {
         }
     }
 
-    private mutating func noteRead(_ result: MemberStatus, generation: UInt32, isCopyRead: Bool) {
+    private mutating func noteRead(_ result: MemberStatus, generation: UInt32, isReplacing: Bool) {
+        // The member may have arrived since, and not have this data.
+        let isOutdated = self.generation != generation
         switch result {
-        case .done, .unreadable:
-            // The member may have arrived since, and not have this data.
-            if self.generation != generation { note(.replan) }
-            if result == .unreadable { noteBadBlock(isCopyRead: isCopyRead) }
+        case .done: if isOutdated { note(.replan) }
+        // Data that is to be copied is computed instead: the member that has it is about to be replaced, and need not
+        // be healed.
+        case .unreadable where !isCopyRead(isReplacing: isReplacing): note(isOutdated ? .replan : .heal)
+        case .unreadable, .noSpace, .failed:
+            if isCopyRead(isReplacing: isReplacing) { isUnreadable = true }
+            note(.replan)
         // A second try would be refused like the first.
         case .refused: status = status.combined(with: .refused)
-        case .noSpace, .failed:
-            if isCopyRead { isUnreadable = true }
-            note(.replan)
         }
     }
 
-    /// Notes that a read met a block that cannot be read. Data that is to be copied is computed instead: the member
-    /// that has it is about to be replaced, and need not be healed.
-    private mutating func noteBadBlock(isCopyRead: Bool) {
-        if isCopyRead {
-            isUnreadable = true
-            note(.replan)
-        } else {
-            note(.heal)
-        }
+    /// Whether the operation reads data that is to be copied to a replacement.
+    func isCopyRead(isReplacing: Bool) -> Bool {
+        isReplacing && kind == .rebuild && phase == .reading && !isUnreadable
     }
 
     private mutating func noteWrite(_ result: MemberStatus, isArrayFailed: Bool) {
