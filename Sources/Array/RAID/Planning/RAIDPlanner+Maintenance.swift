@@ -26,8 +26,7 @@ extension RAIDPlanner {
     /// Takes the answer to a `ZeroTest` or `HoleTest`.
     package func tested(_ token: PlannerToken, wrongBlocks: UInt32, into output: inout PlannerOutput) {
         let index = token.operation
-        let step = maintenance.tested(index, wrongBlocks: wrongBlocks, &members, into: &output)
-        go(on: index, step, into: &output)
+        go(on: index, maintenance.tested(index, wrongBlocks: wrongBlocks, &members, into: &output), into: &output)
         settle(into: &output)
     }
 

@@ -95,6 +95,7 @@ extension RAIDPlanner {
 
     /// Begins a round when there is something to write and none is under way.
     func advanceBitmap(into output: inout PlannerOutput) {
+        guard bitmap!.canAdvance else { return }
         go(on: bitmap!.advance(members, operations, into: &output), into: &output)
     }
 

@@ -186,13 +186,16 @@ struct WriteIntentBitmap {
         hasChangedPages = true
     }
 
-    /// Begins a round when there is something to write and none is under way.
+    /// Whether `advance` has something to do: bits to write or operations that wait, and no round is under way.
+    var canAdvance: Bool { !isWriting && (hasChangedPages || !waiting.isEmpty) }
+
+    /// Begins a round if there is something to write.
     /// - Returns: operations that need not wait for it.
     mutating func advance(
         _ members: PlannedMembers, _ operations: UnsafeMutablePointer<StripeOperation>,
         into output: inout PlannerOutput
     ) -> Waited {
-        guard !isWriting else { return Waited() }
+        assert(canAdvance, "a round is under way, or there is nothing to write")
         // The last round may have made the bits durable already, for other operations.
         guard hasChangedPages else { return noteDurable(takeWaiting(), in: operations) }
         guard members.state != .failed else { return Waited(operations: takeWaiting(), status: .failed) }
