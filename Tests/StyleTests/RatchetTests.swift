@@ -70,7 +70,7 @@ struct RatchetTests {
         "ArrayEngine": 51, "BenchReport": 1, "BlockStorage": 3, "BufferCache": 15, "DriverHost": 6, "HardwareBus": 1,
         "LoadGenerator": 2, "MDFormat": 4, "MemberIO": 7, "Members": 36, "NBDProtocol": 1, "NBDServer": 9,
         "ParallelInterface": 117,
-        "Platform": 6, "RAID": 192, "RAIDController": 62, "RAIDControllerInterface": 2, "RemoteMembers": 1,
+        "Platform": 6, "RAID": 191, "RAIDController": 62, "RAIDControllerInterface": 2, "RemoteMembers": 1,
         "SCSIControllerDriverKit": 2, "Simulation": 5,
     ]
 

@@ -30,8 +30,8 @@ struct InterfaceTranslation {
     /// Translates all files, and writes what has changed.
     /// - Parameters:
     ///   - directory: where the headers go; the sources go beside them.
-    ///   - names: the bundle's: its identifier and its product's name, which Xcode's template makes the same. Drivers may
-    ///     include their headers as `<name/Class.h>`, too.
+    ///   - names: the bundle's: its identifier and its product's name, which Xcode's template makes the same. Drivers
+    ///     may include their headers as `<name/Class.h>`, too.
     ///   - report: gets a message for each mistake in the driver's files.
     /// - Throws: `OperationError` when a file has errors, or cannot be written.
     init(

@@ -93,19 +93,9 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         self.slowClients = slowClients
     }
 
-    /// What becomes of a connection that its thread leaves.
-    enum Pause {
-        /// It is over. The caller closes the descriptor.
-        case ended
-        /// Its client sends nothing.
-        case idle
-        /// It is in the queue for a lane, and perhaps has another thread already. The caller leaves it alone.
-        case waitsForLane
-    }
-
     /// Serves the client until it leaves, breaks the protocol, its state says that it ends, or the lane is given back.
     /// - Parameter isItsTurn: a lane was given back for this connection.
-    func run(isItsTurn: Bool) -> Pause {
+    func run(isItsTurn: Bool) -> ConnectionPause {
         guard service != nil || isAdmitted(), let service else { return .ended }
         var isItsTurn = isItsTurn
         while true {
@@ -187,10 +177,7 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
     /// Looks at the socket of an idle client, which is readable. Does not block.
     /// - Returns: whether the connection is over; otherwise it needs a thread.
     func endsWhileIdle() -> Bool {
-        var byte: UInt8 = 0
-        let count = recv(state.descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
-        guard count == 0 || count < 0 && errno != EAGAIN && errno != EINTR else { return false }
-        let end = count == 0 ? state.endOfStream : ConnectionEnd.broken(errno)
+        guard let end = state.endOfIdleStream() else { return false }
         if !state.isCutOff, let text = end.text(requestCount: 0, isInRequest: false) { log.writeEnd(text) }
         return true
     }
@@ -243,8 +230,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         return state.brokenEnd
     }
 
-    /// Whether the connection has had its lane long enough for one that others want. A large request that has partly come
-    /// is received first, since it has its memory.
+    /// Whether the connection has had its lane long enough for one that others want. A large request that has partly
+    /// come is received first, since it has its memory.
     private var turnIsOver: Bool {
         monotonicMilliseconds() - borrowedMilliseconds >= LaneLender.turnMilliseconds
             && window.requestByteCount <= ReceiveWindow.ordinaryByteCountMax
@@ -295,16 +282,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }) { waitForRoom(watchingClient: false) }
     }
 
-    private enum Received {
-        /// Bytes, perhaps.
-        case more
-        /// Nothing, for some time, and no request is under way.
-        case idle
-        case end(ConnectionEnd)
-    }
-
     /// Receives into the window; waits for bytes or for I/O of the lane.
-    private func receiveMore() -> Received {
+    private func receiveMore() -> ReceiveResult {
         var memory: UnsafeMutableRawBufferPointer?
         var rest = lock.withLock {
             memory = prepareWindow()
@@ -349,8 +328,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
-    /// Like recv(2): does not block while the lane has work outstanding, or is idle and wanted by others. It may poll for
-    /// a while before it blocks, if no request is under way and each client can have a processor.
+    /// Like recv(2): does not block while the lane has work outstanding, or is idle and wanted by others. It may poll
+    /// for a while before it blocks, if no request is under way and each client can have a processor.
     private func receive(into memory: UnsafeMutableRawBufferPointer, isIdle: Bool) -> Int {
         lane.hasOutstandingWork || isIdle && lender.isWanted
             ? recv(state.descriptor, memory.baseAddress!, memory.count, Int32(MSG_DONTWAIT))

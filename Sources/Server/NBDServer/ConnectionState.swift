@@ -1,6 +1,16 @@
 import Glibc
 import Synchronization
 
+/// What becomes of a connection that its thread leaves.
+enum ConnectionPause {
+    /// It is over. The caller closes the descriptor.
+    case ended
+    /// Its client sends nothing.
+    case idle
+    /// It is in the queue for a lane, and perhaps has another thread already. The caller leaves it alone.
+    case waitsForLane
+}
+
 /// Whether a connection goes on: its socket, and who has said that it is to end.
 ///
 /// Threads: any, while the descriptor is open.
@@ -27,6 +37,15 @@ final class ConnectionState: Sendable {
     var brokenEnd: ConnectionEnd { .broken(sendErrno.load(ordering: .relaxed)) }
     /// Why the socket has nothing more to receive: shutdown(2) of this side, or of the client's.
     var endOfStream: ConnectionEnd { isFinishing ? .stopped : isBroken ? brokenEnd : .closed }
+
+    /// Looks at the socket of an idle client, which is readable. Does not block.
+    /// - Returns: why there is nothing to receive any more; nil when there is.
+    func endOfIdleStream() -> ConnectionEnd? {
+        var byte: UInt8 = 0
+        let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        if count == 0 { return endOfStream }
+        return count < 0 && errno != EAGAIN && errno != EINTR ? .broken(errno) : nil
+    }
 
     /// Says that the handshake is done, before the client may send requests.
     func negotiated() { negotiating.store(false, ordering: .releasing) }

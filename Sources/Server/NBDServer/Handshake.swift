@@ -93,8 +93,8 @@ struct Handshake {
         lender.giveBack()
     }
 
-    /// Claims what a client of an export needs, before the client is told that it is accepted. If all lanes are lent, it
-    /// gets one later.
+    /// Claims what a client of an export needs, before the client is told that it is accepted. If all lanes are lent,
+    /// it gets one later.
     private func claim(
         _ exportIndex: Int, receiver: any BlockCompletionReceiver
     ) throws -> (lane: (any BlockLane)?, wakeup: EventFD) {

@@ -31,8 +31,8 @@ final class LaneLender: @unchecked Sendable {
 
     /// Borrows a lane for a connection.
     /// - Parameters:
-    ///   - connection: put into the queue if it has to wait, and then the caller leaves it alone; nil for one that cannot
-    ///     wait yet.
+    ///   - connection: put into the queue if it has to wait, and then the caller leaves it alone; nil for one that
+    ///     cannot wait yet.
     ///   - isItsTurn: the connection was resumed: a lane was given back for it.
     ///   - make: makes the lane.
     /// - Returns: nil when there is none now.

@@ -47,6 +47,15 @@ struct ReceiveWindow {
     }
 }
 
+/// What came of receiving.
+enum ReceiveResult {
+    /// Bytes, perhaps.
+    case more
+    /// Nothing, for some time, and no request is under way.
+    case idle
+    case end(ConnectionEnd)
+}
+
 /// Why parsing stopped.
 enum ParseResult {
     /// The batch is full; there may be more in the window.
