@@ -101,9 +101,13 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         while true {
             do {
                 if lane == nil {
-                    lane = try lender.borrow(for: self, isItsTurn: isItsTurn) { try service.makeLane(receiver: self) }
+                    let borrowed = try lender.borrow(for: self, isItsTurn: isItsTurn) {
+                        try service.makeLane(receiver: self)
+                    }
+                    // Without a lane, the connection belongs to the thread of its turn already.
+                    guard let borrowed else { return .waitsForLane }
+                    lane = borrowed
                 }
-                guard lane != nil else { return .waitsForLane }
             } catch {
                 log.writeEnd("was ended: \(error)")
                 return .ended
@@ -119,6 +123,8 @@ final class Connection: BlockCompletionReceiver, @unchecked Sendable {
         }
     }
 
+    /// Has the handshake with the client.
+    /// - Returns: whether the client may send requests.
     private func isAdmitted() -> Bool {
         guard let admission = handshake.run(receiver: self, log: &log) else { return false }
         export = admission.export
